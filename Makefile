@@ -1,0 +1,58 @@
+# `make` alone lists the targets. PYTHON=python3.12 make setup takes another Python than the first
+# that will do.
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+LOCK_VENV := .cache/lock
+# LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
+LOCK_OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers demo test test-quick bench lint lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.installed ## Make .venv with the locked dependencies
+
+$(VENV)/.dependencies: requirements.lock
+	python=$$(scripts/find-python) && "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+servers: setup ## Install what the tests need to run Apache Kafka and Redis
+	scripts/install-servers
+	$(BIN)/python -m tests.servers
+
+demo: setup ## Run everything on this machine, on real purchases, without servers or Docker
+	$(BIN)/livesegments demo
+
+test: setup servers ## Run all tests, against Apache Kafka and Redis
+	$(BIN)/python -m pytest
+
+test-quick: setup ## Run the tests that need no servers
+	$(BIN)/python -m pytest -m "not servers"
+
+bench: setup servers ## Measure
+	$(BIN)/python -m bench
+
+lint: setup ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lock: ## Pin all dependencies again, in requirements.lock
+	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOCK_VENV)
+	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --all-extras --universal \
+		--fork-strategy fewest --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --output-file requirements.lock $(LOCK_OPTIONS)
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

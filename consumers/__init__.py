@@ -1,0 +1,1 @@
+"""The segmenter: polls, decodes, folds, assigns, commits; and a sample subscriber."""

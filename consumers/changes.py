@@ -1,0 +1,133 @@
+"""Take scores over into records: recount the statistics, list the segments that change."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.causes import Causes
+from consumers.owned import CLUSTERS, DIMENSIONS
+from consumers.scoring import NONE, Scores, take
+from features.record import Records
+from features.vector import FEATURES
+from model.statistics import Statistics
+from model.view import ModelView
+from producers.messages import Change
+
+Rows = NDArray[np.intp]
+
+
+def recount(
+    statistics: dict[int, Statistics], records: Records, scores: Scores, generation: int
+) -> dict[int, Statistics]:
+    """Count each record where it is now, and no longer where it was counted last.
+
+    What was counted is taken from the record itself (its cluster, its vector, its generation),
+    never predicted again: so the sums stay exact however often a customer moves.
+
+    Parameters
+    ----------
+    statistics
+        Generation -> statistics before; not changed.
+    records
+        (n,) records; their cluster, vector and generation are brought up to date in place.
+    scores
+        Scores of the same records.
+    generation
+        The generation they were scored under.
+
+    Returns
+    -------
+    Generation -> statistics after; an older generation without members is dropped.
+    """
+    moved = np.flatnonzero(
+        (records["cluster"] != scores.cluster)
+        | (records["generation"] != generation)
+        | (records["vector"] != scores.fixed).any(axis=1)
+    )
+    after = dict(statistics)
+    was, vector, cluster = (records[name][moved] for name in ("generation", "vector", "cluster"))
+    for number in np.unique(was[cluster != NONE]).tolist():
+        rows = was == number
+        after[number] = _copy(after, number)
+        after[number].subtract(vector[rows], cluster[rows])
+    if moved.size:
+        after[generation] = (
+            after[generation]
+            if after.get(generation) is not statistics.get(generation)
+            else _copy(after, generation)
+        )
+        after[generation].add(scores.fixed[moved], scores.cluster[moved])
+    records["cluster"] = scores.cluster
+    records["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
+    records["generation"] = generation
+    return {
+        number: counted
+        for number, counted in after.items()
+        if number == generation or counted.members.any()
+    }
+
+
+def _copy(statistics: dict[int, Statistics], number: int) -> Statistics:
+    found = statistics.get(number)
+    return Statistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found.copy()
+
+
+def changed_rows(records: Records, scores: Scores) -> Rows:
+    """Return the rows whose published segment changes."""
+    return np.flatnonzero(records["segment"] != scores.segment)
+
+
+def explain(
+    rows: Rows,
+    customers: Sequence[str],
+    records: Records,
+    scores: Scores,
+    causes: Causes,
+    view: ModelView,
+    segment_of_cluster: NDArray[np.int8],
+) -> list[Change]:
+    """Describe the changes of some rows as they are published, from records not yet updated."""
+    if not rows.size:
+        return []
+    assignment = take(scores.assignment, rows)
+    confidence = assignment.confidence().round(4).tolist()
+    runner_up = segment_of_cluster[assignment.runner_up()].tolist()
+    nearest = assignment.distances[np.arange(len(rows)), assignment.clusters].round(4).tolist()
+    zscores = view.zscores(scores.vectors[rows]).round(2)
+    marketing = records["marketing"][rows].tolist()
+    since = np.maximum(records["since"][rows], causes.time_us[rows]).tolist()
+    changes = []
+    for i, (row, previous, segment) in enumerate(
+        zip(
+            rows.tolist(),
+            records["segment"][rows].tolist(),
+            scores.segment[rows].tolist(),
+            strict=True,
+        )
+    ):
+        assigned = segment != NONE
+        changes.append(
+            Change(
+                customer_id=customers[row],
+                row=row,
+                previous=previous,
+                segment=segment,
+                origin=causes.origin(row),
+                time_us=int(causes.time_us[row]),
+                since_us=since[i],
+                confidence=confidence[i] if assigned else None,
+                distance=nearest[i] if assigned else None,
+                runner_up=runner_up[i] if assigned else NONE,
+                explanation=_strongest(zscores[i]) if assigned else [],
+                marketing=marketing[i],
+            )
+        )
+    return changes
+
+
+def _strongest(zscores: NDArray[np.float64]) -> list[tuple[str, float]]:
+    """Return the known features, the farthest from the average customer first."""
+    known = np.flatnonzero(~np.isnan(zscores))
+    order = known[np.argsort(-np.abs(zscores[known]), kind="stable")]
+    return [(FEATURES[i], float(zscores[i])) for i in order]

@@ -1,0 +1,141 @@
+"""The generation of the model, as its definitions topic has it.
+
+A generation exists once it can be read here: not when somebody fits one, nor when it is in the
+store. Partition 0's owner publishes it; every worker reads it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from consumers.log import LogReader
+from contracts.segments import SegmentDefinition
+from contracts.topics import DEFINITIONS
+from features.vector import FEATURES, natural
+from model.drift import persona_distance
+from model.generation import Generation
+from model.personas import Persona
+from model.statistics import Statistics
+from model.view import ModelView
+
+_PARTITION = TopicPartition(DEFINITIONS, 0)
+
+
+class DefinitionsReader:
+    """Follows the definitions topic and puts generations together."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._latest: dict[str, SegmentDefinition] = {}
+        self.generation: Generation | None = None
+        with LogReader(config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        self._consumer = KafkaConsumer(
+            **config,
+            group_id=None,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([_PARTITION])
+        self._consumer.seek(_PARTITION, end)
+
+    def poll(self) -> bool:
+        """Take in what is new; return whether there is a new generation."""
+        before = self.generation
+        for records in self._consumer.poll(timeout_ms=0).values():
+            self._take(records)
+        return self.generation is not before
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            if record.value is not None:
+                definition = SegmentDefinition.model_validate_json(record.value)
+                self._latest[definition.id] = definition
+        numbers = sorted({each.generation for each in self._latest.values()})
+        if not numbers:
+            return
+        complete = [each for each in self._latest.values() if each.generation == numbers[-1]]
+        newer = self.generation is None or numbers[-1] > self.generation.number
+        if newer and len(complete) == len({each.cluster for each in complete}) == _CLUSTERS:
+            self.generation = to_generation(complete)
+
+
+_CLUSTERS = 5
+
+
+def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
+    """Rebuild a generation from the definitions of its segments, one a cluster."""
+    ordered = sorted(definitions, key=lambda each: each.cluster)
+    models = [each.model for each in ordered]
+    return Generation(
+        number=ordered[0].generation,
+        centroids=np.array([model.centroid for model in models], dtype=np.float64),
+        mean=np.array(models[0].mean, dtype=np.float64),
+        variance=np.array(models[0].variance, dtype=np.float64),
+        sizes=tuple(model.size for model in models),
+        segments=tuple(each.id for each in ordered),
+    )
+
+
+def to_definitions(
+    generation: Generation,
+    view: ModelView,
+    statistics: Statistics | None,
+    personas: Sequence[Persona],
+) -> list[dict[str, Any]]:
+    """Describe a generation as it stands, in the fields of `SegmentDefinition`.
+
+    The centroid is the mean of the segment's customers in natural units, null where none of them
+    knows the feature; before anyone is counted, that of the fit.
+    """
+    counted = statistics is not None and bool(statistics.members.any())
+    current = statistics.centroids() if statistics is not None and counted else generation.centroids
+    sizes = (
+        statistics.members.tolist() if statistics is not None and counted else generation.sizes
+    )
+    units = natural(current)
+    distances = persona_distance(view.zscores(current), generation.segments)
+    by_id = {persona.id: persona for persona in personas}
+    definitions = []
+    for cluster, segment in enumerate(generation.segments):
+        persona = by_id[segment]
+        distance = float(distances[cluster])
+        definitions.append(
+            {
+                "id": segment,
+                "name": persona.name,
+                "description": persona.description,
+                "centroid": dict(zip(FEATURES, _nullable(units[cluster], 6), strict=True)),
+                "size": int(sizes[cluster]),
+                "generation": generation.number,
+                "cluster": cluster,
+                "persona_distance": None if np.isnan(distance) else round(distance, 4),
+                "model": {
+                    "features": FEATURES,
+                    "centroid": _nullable(generation.centroids[cluster]),
+                    "mean": _nullable(generation.mean),
+                    "variance": _nullable(generation.variance),
+                    "size": generation.sizes[cluster],
+                },
+            }
+        )
+    return definitions
+
+
+def _nullable(values: Any, digits: int | None = None) -> list[float | None]:
+    return [
+        None if np.isnan(value) else value if digits is None else round(value, digits)
+        for value in values.tolist()
+    ]

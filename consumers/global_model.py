@@ -1,0 +1,93 @@
+"""The model of the whole deployment: the sum of the partitions' statistics.
+
+Each partition's owner counts its own customers, exactly. A worker adds what the others' partitions
+had when it last looked; their sum is a moment old, which costs next to nothing in quality.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from consumers.owned import CLUSTERS, DIMENSIONS, Owned, counted_in
+from consumers.rules import Model
+from model.generation import Generation
+from model.statistics import Statistics
+from model.view import ModelView
+from store.partitions import Partitions
+
+
+class GlobalModel:
+    """What assigns customers, in one worker."""
+
+    def __init__(
+        self,
+        store: Partitions,
+        partitions: int,
+        segments: tuple[str, ...],
+        refresh_seconds: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._partitions = partitions
+        self._index = {segment: i for i, segment in enumerate(segments)}
+        self._refresh_seconds = refresh_seconds
+        self._others: dict[int, Statistics | None] = {}
+        self._read_at = -np.inf
+        self.generation: Generation | None = None
+
+    def adopt(self, generation: Generation | None) -> None:
+        """Go over to a newer generation; never back to an older one."""
+        if generation is None:
+            return
+        if self.generation is None or generation.number > self.generation.number:
+            self.generation = generation
+            self._others, self._read_at = {}, -np.inf
+
+    def refresh(self, owned: Mapping[int, Owned], now_s: float) -> None:
+        """Read the statistics of partitions that others own, if it is time."""
+        if self.generation is None or now_s - self._read_at < self._refresh_seconds:
+            return
+        others = [partition for partition in range(self._partitions) if partition not in owned]
+        found = self._store.statistics_in(self.generation.number, others) if others else []
+        self._others = {
+            partition: None
+            if data is None
+            else Statistics.from_bytes(data, CLUSTERS, DIMENSIONS)
+            if data
+            else Statistics.zeros(CLUSTERS, DIMENSIONS)
+            for partition, data in zip(others, found, strict=True)
+        }
+        self._read_at = now_s
+
+    def statistics(self, owned: Mapping[int, Owned]) -> Statistics | None:
+        """Return the sum over all partitions; None until every one is in this generation.
+
+        Until then the centroids of the fit serve, since a part of the customers is not the whole.
+        """
+        if self.generation is None:
+            return None
+        number = self.generation.number
+        total = Statistics.zeros(CLUSTERS, DIMENSIONS)
+        for partition in range(self._partitions):
+            own = owned.get(partition)
+            if own is None:
+                counted = self._others.get(partition)
+            elif own.progress.swept_generation >= number:
+                counted = counted_in(own.statistics, number)
+            else:
+                counted = None
+            if counted is None:
+                return None
+            total = total + counted
+        return total
+
+    def model(self, owned: Mapping[int, Owned]) -> Model | None:
+        """Return the model as it stands, None during the warm-up."""
+        if self.generation is None:
+            return None
+        return Model(
+            generation=self.generation,
+            view=ModelView.of(self.generation, self.statistics(owned)),
+            segment_of_cluster=np.array(
+                [self._index[segment] for segment in self.generation.segments], np.int8
+            ),
+        )

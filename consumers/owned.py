@@ -1,0 +1,90 @@
+"""What an owner keeps in memory of a partition it has taken over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from model.statistics import Statistics
+from store.outbox import Output
+from store.progress import Progress
+
+CLUSTERS, DIMENSIONS = 5, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A walk over all customers of a partition, to score each under a generation and a tile."""
+
+    generation: int
+    tile: int
+    cursor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A partition as its owner last committed it. A refused commit ends its validity.
+
+    Attributes
+    ----------
+    progress
+        As in the store.
+    statistics
+        Generation -> statistics of the customers counted in it.
+    published
+        The last version that Kafka has confirmed.
+    unpublished
+        (version, outputs) in the store's outbox above ``published``.
+    in_outbox
+        All versions in the store's outbox; those that are published go with the next commit.
+    erasures
+        How many customers have an erasure to remember.
+    sweep
+        The sweep under way, if any.
+    offsets_pending
+        Whether Kafka's offsets must be committed even if there is nothing to publish.
+    """
+
+    partition: int
+    progress: Progress
+    statistics: dict[int, Statistics] = field(default_factory=dict)
+    published: int = 0
+    unpublished: tuple[tuple[int, tuple[Output, ...]], ...] = ()
+    in_outbox: tuple[int, ...] = ()
+    erasures: int = 0
+    sweep: Sweep | None = None
+    offsets_pending: bool = True
+
+    @property
+    def trimmable(self) -> tuple[int, ...]:
+        """Versions in the store's outbox that Kafka has."""
+        return tuple(version for version in self.in_outbox if version <= self.published)
+
+    def committed(self, progress: Progress, outputs: Sequence[Output]) -> "Owned":
+        """Return it after a commit that trimmed what was published and added outputs."""
+        version = progress.version
+        return replace(
+            self,
+            progress=progress,
+            unpublished=self.unpublished + (((version, tuple(outputs)),) if outputs else ()),
+            in_outbox=tuple(each for each in self.in_outbox if each > self.published)
+            + ((version,) if outputs else ()),
+        )
+
+    def confirmed(self) -> "Owned":
+        """Return it with all that it holds published."""
+        return replace(
+            self, published=self.progress.version, unpublished=(), offsets_pending=False
+        )
+
+
+def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics:
+    """Return the statistics of a generation, zeros when it has none yet."""
+    found = statistics.get(generation)
+    return Statistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found
+
+
+def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, Statistics]:
+    """Return the statistics of each generation from the store's bytes."""
+    return {
+        number: Statistics.from_bytes(data, CLUSTERS, DIMENSIONS)
+        for number, data in stored.items()
+    }

@@ -1,0 +1,125 @@
+"""Take partitions over: compare the store with Kafka, then commit as their new owner."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+
+from consumers.log import LogReader
+from consumers.owned import Owned, decode_statistics
+from consumers.recovery import Recovery
+from consumers.rules import Rules
+from consumers.takeover import Committed, Verdict, taken_over, verdict
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
+from store.partitions import Commit, Loaded, Partitions
+
+log = structlog.get_logger()
+
+
+class TakeoverRefusedError(RuntimeError):
+    """Another owner wrote in the meantime; try again."""
+
+
+class Reconciler:
+    """Takes partitions over for one worker.
+
+    Parameters
+    ----------
+    store
+        The partitions' state.
+    consumer
+        The worker's consumer: its group's offsets are compared.
+    config
+        Client settings for reading the log outside the group.
+    rules, partitions
+        How records are folded, and how many partitions there are.
+    keep_alive
+        Called now and then while a recovery runs; raises to end it.
+    """
+
+    def __init__(
+        self,
+        store: Partitions,
+        consumer: KafkaConsumer,
+        config: Mapping[str, Any],
+        rules: Rules,
+        keep_alive: Callable[[], None],
+        accept_loss: bool = False,
+    ) -> None:
+        self._store, self._consumer, self._config = store, consumer, config
+        self._rules, self._keep_alive, self._accept_loss = rules, keep_alive, accept_loss
+
+    def take_over(self, partition: int) -> Owned:
+        """Take one partition over.
+
+        The order matters: the store is read first, then Kafka's offsets, then the store is
+        committed to if it is still as it was read.
+
+        Raises
+        ------
+        TakeoverRefusedError
+            If another owner committed in between.
+        """
+        loaded = self._store.load(partition)
+        committed = self._committed(partition)
+        nonce = secrets.token_hex(8)
+        with LogReader(self._config) as reader:
+            inputs = [TopicPartition(topic, partition) for topic in INPUTS]
+            starts = reader.starts(inputs)
+            start = (starts[inputs[0]], starts[inputs[1]], starts[inputs[2]])
+            outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
+            empty = loaded.progress is None and not any(reader.ends(outputs).values())
+            decided = verdict(loaded.progress, committed, start, empty)
+            log.info(
+                "taking over",
+                partition=partition,
+                verdict=decided.value,
+                store=loaded.progress.metadata if loaded.progress else None,
+                kafka=committed.metadata if committed else None,
+            )
+            if decided is Verdict.RECOVER:
+                recovery = Recovery(
+                    self._store, reader, self._rules, self._keep_alive, self._accept_loss
+                )
+                return recovery.run(partition, loaded, committed, start, nonce)
+        return self._become_owner(partition, loaded, committed, start, nonce)
+
+    def _become_owner(
+        self,
+        partition: int,
+        loaded: Loaded,
+        committed: Committed | None,
+        start: tuple[int, int, int],
+        nonce: str,
+    ) -> Owned:
+        progress = taken_over(loaded.progress, committed, start, nonce)
+        published = committed.version if committed else 0
+        commit = Commit(
+            partition=partition,
+            expected=loaded.progress,
+            progress=progress,
+            published=[version for version, _ in loaded.outbox if version <= published],
+        )
+        if not self._store.commit([commit])[0]:
+            raise TakeoverRefusedError(f"partition {partition}: another owner has written")
+        unpublished = tuple((v, tuple(out)) for v, out in loaded.outbox if v > published)
+        return Owned(
+            partition=partition,
+            progress=progress,
+            statistics=decode_statistics(loaded.statistics),
+            published=published,
+            unpublished=unpublished,
+            in_outbox=tuple(version for version, _ in unpublished),
+            erasures=loaded.erasures,
+        )
+
+    def _committed(self, partition: int) -> Committed | None:
+        # Waits for a transaction of an older owner that is about to move these offsets: the
+        # consumer is read_committed, and only then does kafka-python ask for stable offsets.
+        found = [
+            self._consumer.committed(TopicPartition(topic, partition), metadata=True)
+            for topic in INPUTS
+        ]
+        return Committed.of([each and (each.offset, each.metadata) for each in found])

@@ -1,0 +1,283 @@
+"""Rebuild a partition from Kafka, when the store is behind or beside what Kafka has published.
+
+The store lost commits, or all of them; or the group's offsets are gone. What was published stays
+true, so it is read back and laid over the records, and the inputs up to Kafka's offsets are folded
+without deciding anything: whatever was decided there has been published. Steps a to e are those of
+docs/architecture.md. The store says that a recovery is under way until it is done, and one that
+was interrupted starts again at a.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from kafka import TopicPartition
+
+from consumers.batch import decode_batch
+from consumers.log import LogReader
+from consumers.owned import Owned, decode_statistics
+from consumers.round import Round
+from consumers.rules import Rules, want
+from consumers.takeover import Committed, below, taken_over
+from contracts.cloudevents import read_provenance
+from contracts.dead_letters import parse
+from contracts.segments import SegmentState
+from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, INPUTS, STATES
+from features.record import decode, encode
+from store.outbox import Output
+from store.partitions import Commit, Loaded, Partitions
+from store.progress import Progress
+
+
+class RecoveryError(RuntimeError):
+    """A recovery cannot be finished; says what is missing and the way out."""
+
+
+class RecoveryInterruptedError(RuntimeError):
+    """Another owner wrote while a recovery ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What Kafka says of a partition.
+
+    Attributes
+    ----------
+    states
+        Customer id -> (segment index, since in microseconds, version) of each published segment.
+    version
+        The highest version of any output.
+    dead_letters
+        (topic, offset) of each record that is in the dead letters already.
+    """
+
+    states: dict[str, tuple[int, int, int]]
+    version: int
+    dead_letters: frozenset[tuple[str, int]]
+
+
+class Recovery:
+    """Recovers one partition after another."""
+
+    def __init__(
+        self,
+        store: Partitions,
+        reader: LogReader,
+        rules: Rules,
+        keep_alive: Callable[[], None],
+        accept_loss: bool,
+    ) -> None:
+        self._store, self._reader, self._rules = store, reader, rules
+        self._keep_alive, self._accept_loss = keep_alive, accept_loss
+
+    def run(
+        self,
+        partition: int,
+        loaded: Loaded,
+        committed: Committed | None,
+        start: tuple[int, int, int],
+        nonce: str,
+    ) -> Owned:
+        """Recover a partition; return it ready to go on, with a sweep due over all customers."""
+        lost = loaded.progress is None or below(loaded.progress.offsets, start)
+        owned = self._begin(partition, loaded, committed, start, nonce, lost)
+        published = self._read_back(partition, committed)
+        owned = self._adopt(owned, published)
+        owned, first_tile = self._replay(owned, published, committed)
+        if lost and not self._accept_loss:
+            self._check_reach(owned, first_tile, start)
+        done = replace(owned.progress, version=owned.progress.version + 1, recovering=0)
+        return self._commit(owned, Commit(partition, owned.progress, done))
+
+    # -- a
+    def _begin(
+        self,
+        partition: int,
+        loaded: Loaded,
+        committed: Committed | None,
+        start: tuple[int, int, int],
+        nonce: str,
+        lost: bool,
+    ) -> Owned:
+        base = taken_over(loaded.progress, committed, start, nonce)
+        if lost:
+            purchases, profiles, erasures = start
+            base = Progress(
+                version=base.version,
+                nonce=nonce,
+                seen=base.seen,
+                purchases=purchases,
+                profiles=profiles,
+                erasures=erasures,
+            )
+        progress = replace(base, recovering=1, rescore=1, proposed_generation=0)
+        # c. Changes of the outbox were decided on what is lost; its dead letters are still true.
+        kept = [] if lost else [
+            output
+            for _, outputs in loaded.outbox
+            for output in outputs
+            if output.topic == DEAD_LETTERS and self._is_due(output, committed)
+        ]
+        commit = Commit(
+            partition=partition,
+            expected=loaded.progress,
+            progress=progress,
+            outputs=kept,
+            published=[] if lost else [version for version, _ in loaded.outbox],
+            empty_first=lost,
+        )
+        owned = Owned(
+            partition=partition,
+            progress=progress,
+            statistics={} if lost else decode_statistics(loaded.statistics),
+            published=committed.version if committed else 0,
+            erasures=0 if lost else loaded.erasures,
+        )
+        return self._commit(owned, commit)
+
+    @staticmethod
+    def _is_due(output: Output, committed: Committed | None) -> bool:
+        if committed is None:
+            return True
+        letter = parse(output.headers)
+        return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
+
+    # -- b
+    def _read_back(self, partition: int, committed: Committed | None) -> Published:
+        states: dict[str, tuple[int, int, int]] = {}
+        version = 0
+        index = {segment: i for i, segment in enumerate(self._rules.segment_ids)}
+        for key, value, record_version in self._outputs(STATES, partition):
+            version = max(version, record_version)
+            state = SegmentState.model_validate_json(value) if value is not None else None
+            if state is None or state.segment is None or state.segment.id not in index:
+                states.pop(key, None)
+            else:
+                since = round(state.since.timestamp() * 1_000_000)
+                states[key] = (index[state.segment.id], since, state.version)
+        if committed is not None:
+            return Published(states, version, frozenset())
+        for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
+            for _, _, record_version in self._outputs(topic, partition):
+                version = max(version, record_version)
+        letters: set[tuple[str, int]] = set()
+        for batch in self._records(DEAD_LETTERS, partition):
+            for record in batch:
+                letter = parse(record.headers)
+                letters.add((letter.topic, letter.offset))
+                version = max(version, (read_provenance(record.headers) or ("", 0))[1])
+        return Published(states, version, frozenset(letters))
+
+    def _outputs(self, topic: str, partition: int) -> Iterator[tuple[str, bytes | None, int]]:
+        for batch in self._records(topic, partition):
+            for record in batch:
+                line = read_provenance(record.headers)
+                yield record.key.decode(), record.value, line[1] if line else 0
+
+    def _records(self, topic: str, partition: int) -> Iterator[list]:  # type: ignore[type-arg]
+        tp = TopicPartition(topic, partition)
+        start, end = self._reader.starts([tp])[tp], self._reader.ends([tp])[tp]
+        for batch in self._reader.read({tp: (start, end)}):
+            self._keep_alive()
+            yield batch[tp]
+
+    def _adopt(self, owned: Owned, published: Published) -> Owned:
+        """Make every record's published segment what Kafka says, a chunk of customers a commit."""
+        tiles = self._rules.layout.tiles
+        left = dict(published.states)
+        version = max(owned.progress.version, published.version)
+        owned = self._commit(
+            owned,
+            Commit(owned.partition, owned.progress, replace(owned.progress, version=version + 1)),
+        )
+
+        def rows() -> Iterator[tuple[str, bytes | None]]:
+            seen: set[str] = set()
+            for name, blob in self._store.customers(owned.partition):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, blob
+            for name in left:
+                if name not in seen:
+                    yield name, None
+
+        customers = rows()
+        while chunk := list(islice(customers, 1_000)):
+            records = decode([blob for _, blob in chunk], tiles)
+            states = [left.get(name, (-1, 0, 0)) for name, _ in chunk]
+            segment, since, versions = np.array(states, np.int64).T
+            records["segment"], records["since"], records["version"] = segment, since, versions
+            progress = replace(owned.progress, version=owned.progress.version + 1)
+            blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
+            owned = self._commit(
+                owned, Commit(owned.partition, owned.progress, progress, records=blobs)
+            )
+            self._keep_alive()
+        return owned
+
+    # -- d
+    def _replay(
+        self,
+        owned: Owned,
+        published: Published,
+        committed: Committed | None,
+    ) -> tuple[Owned, int | None]:
+        """Fold the inputs up to Kafka's offsets; return the first tile seen as well."""
+        inputs = [TopicPartition(topic, owned.partition) for topic in INPUTS]
+        ends = (
+            dict(zip(inputs, committed.offsets, strict=True))
+            if committed
+            else self._reader.ends(inputs)
+        )
+        ranges = {
+            tp: (offset, ends[tp]) for tp, offset in zip(inputs, owned.progress.offsets, strict=True)
+        }
+        first_tile: int | None = None
+        for polled in self._reader.read(ranges):
+            batch = decode_batch(polled, self._rules.currency)
+            part = batch.slices[0]
+            if first_tile is None and len(batch.purchases.occurred_at):
+                first_tile = self._rules.layout.tile(int(batch.purchases.occurred_at.min()))
+            due = [
+                bad
+                for bad in part.rejected
+                if committed is None
+                and (bad.record.topic, bad.record.offset) not in published.dead_letters
+            ]
+            part = replace(part, rejected=due)
+            reading = self._store.read([want(owned, part, self._rules)])[0]
+            round_ = Round(self._rules, None, batch, [(owned, part, reading)], 0, replay=True)
+            decision = round_.decide()[0]
+            assert decision.commit is not None
+            if not self._store.commit([decision.commit])[0]:
+                raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
+            owned = decision.owned
+            self._keep_alive()
+        offsets = zip(("purchases", "profiles", "erasures"), inputs, strict=True)
+        progress = replace(
+            owned.progress,
+            version=owned.progress.version + 1,
+            **{name: max(getattr(owned.progress, name), ends[tp]) for name, tp in offsets},
+        )
+        return self._commit(owned, Commit(owned.partition, owned.progress, progress)), first_tile
+
+    def _check_reach(
+        self, owned: Owned, first_tile: int | None, start: tuple[int, int, int]
+    ) -> None:
+        """Refuse to go on when the log no longer holds a whole window of purchases."""
+        layout = self._rules.layout
+        window_start = layout.tile(owned.progress.clock_us) - layout.tiles + 1
+        if start[0] == 0 or first_tile is None or first_tile < window_start:
+            return
+        raise RecoveryError(
+            f"partition {owned.partition}: the store is lost, and the purchases topic no longer"
+            f" holds a window of {layout.window_days} days: what was before offset {start[0]} is"
+            " gone. Give the topic a longer retention; to go on with windows that start short, run"
+            " `livesegments run --accept-loss`"
+        )
+
+    def _commit(self, owned: Owned, commit: Commit) -> Owned:
+        if not self._store.commit([commit])[0]:
+            raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
+        return owned.committed(commit.progress, commit.outputs)

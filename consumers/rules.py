@@ -1,0 +1,93 @@
+"""What a round is told: the rules of the deployment, the model as it stands; and what it tallies."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.batch import Slice
+from consumers.owned import Owned, Sweep
+from consumers.scoring import Switching
+from features.erasures import marker_key
+from features.layout import Layout
+from model.generation import Generation
+from model.view import ModelView
+from store.partitions import Commit, Want
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide."""
+
+    layout: Layout
+    switching: Switching
+    event_clock: bool
+    currency: str
+    group_id: str
+    segments: tuple[tuple[str, str], ...]
+    """(id, name) of each segment; a segment's index is its place here."""
+    sweep_chunk: int = 500
+
+    @property
+    def segment_ids(self) -> tuple[str, ...]:
+        """The ids of the segments, in order."""
+        return tuple(segment_id for segment_id, _ in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model as this round sees it: nothing is assigned without one."""
+
+    generation: Generation
+    view: ModelView
+    segment_of_cluster: NDArray[np.int8]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a round counted, for the metrics."""
+
+    purchases: int = 0
+    older_than_window: int = 0
+    erased: int = 0
+    stale_profiles: int = 0
+    held_by_margin: int = 0
+    held_by_dwell: int = 0
+    dead_letters: list[str] = field(default_factory=list)
+    changes: list[tuple[str, str, str]] = field(default_factory=list)
+    """(from segment, to segment, origin), "none" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A commit of one partition, and what its owner knows when it is accepted.
+
+    Without a commit there is nothing to write, and the owner just knows more.
+    """
+
+    commit: Commit | None
+    owned: Owned
+
+
+def start_sweep(owned: Owned, generation: int, layout: Layout) -> Owned:
+    """Begin a sweep when the generation or the clock's tile has moved on since the last one."""
+    tile = layout.tile(owned.progress.clock_us)
+    progress = owned.progress
+    due = generation and (
+        generation > progress.swept_generation or tile > progress.swept_tile or progress.rescore
+    )
+    if owned.sweep is not None or not due:
+        return owned
+    return replace(owned, sweep=Sweep(generation, tile))
+
+
+def want(owned: Owned, part: Slice | None, rules: Rules) -> Want:
+    """Return what a round has to read of a partition."""
+    customers = list(part.customers) if part else []
+    remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
+    return Want(
+        partition=owned.partition,
+        customers=customers,
+        erasures=[marker_key(name, rules.group_id) for name in customers] if remembered else (),
+        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep else None,
+    )

@@ -1,0 +1,135 @@
+"""Which cluster a record is in and which segment is published for it: arrays in, arrays out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.record import Records
+from features.vector import vectors
+from features.window import Window, window
+from model.statistics import quantize
+from model.view import Assignment, ModelView
+
+NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Switching:
+    """When a published segment may change.
+
+    Attributes
+    ----------
+    margin
+        Share by which the new centroid must be nearer than the published segment's, 0..1.
+    min_dwell_us
+        Microseconds that a segment stays at least.
+    """
+
+    margin: float
+    min_dwell_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The score of n records.
+
+    Attributes
+    ----------
+    window
+        What each record adds up to at its clock.
+    vectors, fixed
+        (n, 5) features, as floats and in fixed point.
+    counted
+        (n,) whether the record has a purchase in its window and may be profiled.
+    cluster, segment
+        (n,) nearest cluster and the segment to publish, -1 for none.
+    assignment
+        Distances (n, k) of all records, counted or not.
+    held_by_margin, held_by_dwell
+        (n,) switches that were suppressed, and by what.
+    """
+
+    window: Window
+    vectors: NDArray[np.float64]
+    fixed: NDArray[np.int32]
+    counted: NDArray[np.bool_]
+    cluster: NDArray[np.int8]
+    segment: NDArray[np.int8]
+    assignment: Assignment
+    held_by_margin: NDArray[np.bool_]
+    held_by_dwell: NDArray[np.bool_]
+
+    def of(self, rows: slice) -> "Scores":
+        """Return the scores of some rows."""
+        return Scores(
+            window=Window(self.window.purchases[rows], self.window.cents[rows]),
+            vectors=self.vectors[rows],
+            fixed=self.fixed[rows],
+            counted=self.counted[rows],
+            cluster=self.cluster[rows],
+            segment=self.segment[rows],
+            assignment=take(self.assignment, rows),
+            held_by_margin=self.held_by_margin[rows],
+            held_by_dwell=self.held_by_dwell[rows],
+        )
+
+
+def score(
+    records: Records,
+    clock_tile: NDArray[np.int64],
+    time_us: NDArray[np.int64],
+    barred: NDArray[np.bool_],
+    view: ModelView,
+    segment_of_cluster: NDArray[np.int8],
+    switching: Switching,
+) -> Scores:
+    """Score records by the model as it stands.
+
+    Parameters
+    ----------
+    records
+        (n,) folded records.
+    clock_tile
+        (n,) tile of each record's partition clock.
+    time_us
+        (n,) when a switch would happen, to hold against the dwell.
+    barred
+        (n,) customers who must not be profiled (suppressed), beside those who denied consent.
+    view
+        What assigns.
+    segment_of_cluster
+        (k,) segment index that each cluster carries.
+    switching
+        Margin and dwell of published segments.
+    """
+    at = window(records, clock_tile)
+    features = vectors(records, at)
+    counted = (at.purchases > 0) & (records["profiling"] != 0) & ~barred
+    assignment = view.assign(features)
+    cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
+
+    cluster_of_segment = np.argsort(segment_of_cluster).astype(np.int8)
+    old = records["segment"]
+    published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)
+    switched, held_by_margin = view.switch(published, assignment, switching.margin)
+    dwelling = (old >= 0) & (time_us - records["since"] < switching.min_dwell_us)
+    held_by_dwell = dwelling & (switched != published) & counted
+    switched = np.where(held_by_dwell, published, switched)
+    segment = np.where(counted, segment_of_cluster[switched], NONE).astype(np.int8)
+    return Scores(
+        window=at,
+        vectors=features,
+        fixed=quantize(features),
+        counted=counted,
+        cluster=cluster,
+        segment=segment,
+        assignment=assignment,
+        held_by_margin=held_by_margin & counted,
+        held_by_dwell=held_by_dwell,
+    )
+
+
+def take(assignment: Assignment, rows: slice | NDArray[np.intp]) -> Assignment:
+    """Return the assignment of some rows."""
+    return Assignment(assignment.clusters[rows], assignment.distances[rows])

@@ -1,0 +1,365 @@
+"""The worker: one poll is one round, and one round is one commit and one Kafka transaction.
+
+    1. poll, and take the group's membership right then
+    2. decode, fold, assign                                   consumers/round.py
+    3. commit to the store, if nobody else has                store/commit.lua
+    4. publish the outbox with the offsets, in a transaction  producers/publisher.py
+
+Whatever fails, the answer is the same: forget everything, compare the store with Kafka, and go on
+from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipped.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from redis.exceptions import RedisError
+
+from consumers.batch import decode_batch
+from consumers.definitions import DefinitionsReader
+from consumers.generations import Generations
+from consumers.global_model import GlobalModel
+from consumers.log import LogStalledError
+from consumers.owned import Owned
+from consumers.reconcile import Reconciler, TakeoverRefusedError
+from consumers.recovery import RecoveryInterruptedError
+from consumers.round import Round
+from consumers.rules import Decision, Rules, start_sweep, want
+from contracts.topics import INPUTS
+from monitoring.worker import WorkerMetrics
+from producers.publisher import Publication, Publisher, PublishError
+from store.partitions import Partitions
+
+log = structlog.get_logger()
+
+Polled = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+OUTAGES = (
+    RedisError,
+    KafkaError,
+    PublishError,
+    LogStalledError,
+    TakeoverRefusedError,
+    RecoveryInterruptedError,
+)
+"""What is waited out; anything else is a fault of the deployment or of ours, and ends the worker."""
+
+POLL_MS = 200
+OFFSETS_SECONDS = 1.0
+DEFINITIONS_POLL_SECONDS = 0.5
+IDLE_CHECK_SECONDS = 5.0
+BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+class AssignmentError(RuntimeError):
+    """The group gave this worker a partition of one input without the same of the others."""
+
+
+class Membership(ConsumerRebalanceListener):
+    """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more."""
+
+    def __init__(self) -> None:
+        self.changed = True
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Note it."""
+        self.changed = True
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Note it."""
+        self.changed = True
+
+
+class Segmenter:
+    """One worker of the group.
+
+    Parameters
+    ----------
+    consumer
+        Subscribed to nothing yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
+    publisher, store, definitions, model, generations, reconciler, metrics
+        What it works with.
+    rules
+        How it decides.
+    max_records
+        Most records of a round.
+    alive
+        Called in every round.
+    now_us
+        The wall clock, in microseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        consumer: KafkaConsumer,
+        publisher: Publisher,
+        store: Partitions,
+        definitions: DefinitionsReader,
+        model: GlobalModel,
+        generations: Generations,
+        reconciler: Reconciler,
+        metrics: WorkerMetrics,
+        rules: Rules,
+        max_records: int,
+        alive: Callable[[], None],
+        now_us: Callable[[], int],
+    ) -> None:
+        self._consumer, self._publisher, self._store = consumer, publisher, store
+        self._definitions, self._model, self._generations = definitions, model, generations
+        self._reconciler, self._metrics, self._rules = reconciler, metrics, rules
+        self._max_records, self._alive, self._now_us = max_records, alive, now_us
+        self.owned: dict[int, Owned] = {}
+        self.ready = False
+        self._stopping = False
+        self._rebalance = Membership()
+        self._generation_id = -1
+        self._reconcile_due = True
+        self._failures = 0
+        self._retry_at = 0.0
+        self._offsets_at = self._definitions_at = self._checked_at = 0.0
+
+    def stop(self) -> None:
+        """Ask it to finish its round and leave; safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until asked to stop."""
+        self._consumer.subscribe(list(INPUTS), listener=self._rebalance)
+        while not self._stopping:
+            self.step()
+            self._alive()
+        if self.owned and not self._reconcile_due:
+            try:
+                self._publish(self._consumer.group_metadata(), everything=True)
+            except OUTAGES as error:
+                log.warning("leaving with offsets to commit", error=repr(error))
+
+    def step(self) -> None:
+        """Do one round."""
+        polled = self._poll()
+        membership = self._consumer.group_metadata()
+        if membership.generation_id < 0 or not membership.member_id:
+            # Past max_poll_interval the generation is gone though partitions are still listed,
+            # and a broker takes offsets from such a member.
+            self._reconcile_soon()
+            return
+        if self._rebalance.changed or membership.generation_id != self._generation_id:
+            self._rebalance.changed = False
+            self._generation_id = membership.generation_id
+            self._metrics.rebalanced()
+            self._reconcile_soon()
+        if self._reconcile_due:
+            # What was polled came before the takeover, so it is fetched again after it.
+            self._reconcile()
+            return
+        try:
+            self._work(polled, membership)
+            self._failures = 0
+        except OUTAGES as error:
+            self._out(error)
+
+    # -- poll
+
+    def _poll(self) -> Polled:
+        timeout = 0 if any(owned.sweep for owned in self.owned.values()) else POLL_MS
+        try:
+            with self._metrics.stage("poll"):
+                polled: Polled = self._consumer.poll(timeout, max_records=self._max_records)
+        except NoOffsetForPartitionError:
+            # The group has just given out partitions that nobody has committed offsets for.
+            self._reconcile_soon()
+            return {}
+        except OffsetOutOfRangeError as error:
+            log.warning("offset out of range", error=str(error))
+            self._reconcile_soon()
+            return {}
+        except KafkaError as error:
+            self._out(error)
+            return {}
+        return polled
+
+    def _new_records(self, polled: Polled) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return the records not folded yet, of the partitions taken over."""
+        new: dict[TopicPartition, list[ConsumerRecord]] = {}
+        for tp, records in polled.items():
+            owned = self.owned.get(tp.partition)
+            if owned is None or not records:
+                continue
+            start = owned.progress.offsets[INPUTS.index(tp.topic)]
+            fresh = (
+                list(records)
+                if records[0].offset >= start
+                else [record for record in records if record.offset >= start]
+            )
+            if fresh:
+                new[tp] = fresh
+        return new
+
+    # -- reconcile
+
+    def _reconcile_soon(self) -> None:
+        self._reconcile_due, self.ready = True, False
+        for partition in self.owned:
+            self._metrics.gave_up(partition)
+        self.owned = {}
+
+    def _out(self, error: Exception) -> None:
+        """Wait an outage out: forget everything, and compare anew after a while."""
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        self._retry_at = time.monotonic() + pause
+        self._metrics.failed(error)
+        log.warning(
+            "round failed; will compare the store with Kafka and go on",
+            error=repr(error),
+            failures=self._failures,
+            retry_in_seconds=pause,
+        )
+        self._publisher.abandon()
+        self._reconcile_soon()
+
+    def _reconcile(self) -> None:
+        if time.monotonic() < self._retry_at:
+            time.sleep(min(0.1, max(0.0, self._retry_at - time.monotonic())))
+            return
+        assignment = set(self._consumer.assignment())
+        try:
+            partitions = _partitions_of(assignment)
+            self._publisher.open()
+            self._learn_generation()
+            owned = {p: self._reconciler.take_over(p) for p in partitions}
+            for partition, each in owned.items():
+                for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
+                    self._consumer.seek(TopicPartition(topic, partition), offset)
+        except OUTAGES as error:
+            self._out(error)
+            return
+        except AssertionError as error:
+            # seek() refuses a partition that a rebalance has taken since.
+            self._out(error)
+            return
+        self.owned = owned
+        self._reconcile_due, self._failures = False, 0
+        self.ready = True
+        for partition in owned:
+            self._metrics.took(partition)
+        log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
+
+    def _learn_generation(self) -> None:
+        self._definitions.poll()
+        self._model.adopt(self._definitions.generation)
+
+    # -- work
+
+    def _work(self, polled: Polled, membership: object) -> None:
+        now = time.monotonic()
+        if now - self._definitions_at >= DEFINITIONS_POLL_SECONDS:
+            self._learn_generation()
+            self._definitions_at = now
+        self._model.refresh(self.owned, now)
+        new = self._new_records(polled)
+        self._round(new)
+        self._tend_definitions()
+        self._publish(membership)
+        if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
+            self._checked_at = now
+            self._check_still_owner()
+        self._metrics.observe(self._consumer, self.owned, self._model, self._generations.waiting)
+
+    def _round(self, new: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        model = self._model.model(self.owned)
+        number = model.generation.number if model else 0
+        for partition, owned in self.owned.items():
+            self.owned[partition] = start_sweep(owned, number, self._rules, self._now_us())
+        sweeping = [p for p, owned in self.owned.items() if owned.sweep]
+        busy = sorted({tp.partition for tp in new} | set(sweeping))
+        if not busy:
+            return
+        with self._metrics.stage("decode"):
+            batch = decode_batch(new, self._rules.currency)
+        parts = {part.partition: part for part in batch.slices}
+        wants = [want(self.owned[p], parts.get(p), self._rules) for p in busy]
+        with self._metrics.stage("read"):
+            readings = self._store.read(wants)
+        work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
+        with self._metrics.stage("assign"):
+            round_ = Round(self._rules, model, batch, work, self._now_us())
+            decisions = round_.decide()
+        self._commit(decisions)
+        self._metrics.decided(batch, round_.tally)
+
+    def _commit(self, decisions: Sequence[Decision]) -> None:
+        commits = [decision.commit for decision in decisions if decision.commit is not None]
+        with self._metrics.stage("commit"):
+            accepted = self._store.commit(commits) if commits else []
+        if not all(accepted):
+            refused = [c.partition for c, ok in zip(commits, accepted, strict=True) if not ok]
+            raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
+        for decision in decisions:
+            self.owned[decision.owned.partition] = decision.owned
+
+    def _tend_definitions(self) -> None:
+        if 0 not in self.owned:
+            return
+        decision = (
+            self._generations.propose(self.owned[0], self._now_us())
+            if self._model.generation is None
+            else self._generations.refresh(self.owned, self._model, self._now_us())
+        )
+        if decision is not None:
+            self._commit([decision])
+
+    def _publish(self, membership: object, *, everything: bool = False) -> None:
+        now = time.monotonic()
+        behind = [o for o in self.owned.values() if o.progress.version > o.published]
+        told = [o for o in behind if o.unpublished or o.offsets_pending]
+        if everything or now - self._offsets_at >= OFFSETS_SECONDS:
+            told = behind
+        if not told:
+            return
+        self._offsets_at = now
+        with self._metrics.stage("publish"):
+            self._publisher.publish(
+                [
+                    Publication(o.partition, o.progress, [x for _, out in o.unpublished for x in out])
+                    for o in told
+                ],
+                membership,
+            )
+        for owned in told:
+            self.owned[owned.partition] = owned.confirmed()
+        self._metrics.published(told, self._now_us())
+
+    def _check_still_owner(self) -> None:
+        """Notice, without traffic, a store that lost writes or another owner's commit."""
+        partitions = sorted(self.owned)
+        found = self._store.written_by(partitions)
+        for partition, (version, nonce) in zip(partitions, found, strict=True):
+            progress = self.owned[partition].progress
+            if (version, nonce) != (progress.version, progress.nonce):
+                raise TakeoverRefusedError(f"partition {partition}: the store is not as it was left")
+
+
+def _partitions_of(assignment: set[TopicPartition]) -> list[int]:
+    """Return the partitions assigned, each with all three inputs.
+
+    Raises
+    ------
+    AssignmentError
+        If an input lacks one: topics of unequal partition counts, or another assignor.
+    """
+    partitions = sorted({tp.partition for tp in assignment})
+    for partition in partitions:
+        missing = [t for t in INPUTS if TopicPartition(t, partition) not in assignment]
+        if missing:
+            raise AssignmentError(
+                f"partition {partition} was assigned without {', '.join(missing)}: all input topics"
+                " need the same number of partitions, and every worker of the group the range"
+                " assignor and these topics only"
+            )
+    return partitions

@@ -1,0 +1,110 @@
+"""How to take a partition over: the rules of docs/architecture.md as a pure decision.
+
+The store and Kafka each hold a piece of the truth. The store has the progress of the partition;
+Kafka has the group's committed offsets, with the ``nonce:version`` of the commit they belong to as
+their metadata. Comparing the two tells whether the store is what Kafka's offsets descend from.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from store.progress import Progress
+
+_METADATA = re.compile(r"([0-9a-f]{16}):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The group's offsets of one partition of the inputs, with one metadata for all of them.
+
+    A partition whose offsets are missing, or carry other metadata than ours, has none.
+    """
+
+    offsets: tuple[int, int, int]
+    nonce: str
+    version: int
+
+    @property
+    def metadata(self) -> str:
+        """The metadata as it was committed."""
+        return f"{self.nonce}:{self.version}"
+
+    @classmethod
+    def of(cls, offsets: Sequence[tuple[int, str] | None]) -> "Committed | None":
+        """Return the committed offsets if they are valid.
+
+        They are when every input topic has one and all carry the same metadata of ours.
+        """
+        known = [offset for offset in offsets if offset is not None]
+        if len(known) != 3 or len({metadata for _, metadata in known}) != 1:
+            return None
+        match = _METADATA.fullmatch(known[0][1])
+        if match is None:
+            return None
+        purchases, profiles, erasures = (offset for offset, _ in known)
+        return cls((purchases, profiles, erasures), match[1], int(match[2]))
+
+
+class Verdict(StrEnum):
+    """What a takeover has to do."""
+
+    FRESH = "fresh"
+    """Nobody has worked here yet: start at the log's start."""
+    CURRENT = "current"
+    """The store is right: publish what Kafka does not have, and go on."""
+    RECOVER = "recover"
+    """The store is behind or beside what Kafka has published: rebuild it from Kafka."""
+
+
+def verdict(
+    progress: Progress | None,
+    committed: Committed | None,
+    log_start: tuple[int, int, int],
+    outputs_empty: bool,
+) -> Verdict:
+    """Decide how to take a partition over.
+
+    Parameters
+    ----------
+    progress
+        What the store has; read before ``committed``.
+    committed
+        What Kafka has; None when missing or not ours.
+    log_start
+        First offset that each input topic still holds.
+    outputs_empty
+        Whether nothing was ever published for the partition.
+    """
+    if progress is None:
+        return Verdict.FRESH if committed is None and outputs_empty else Verdict.RECOVER
+    if progress.recovering or committed is None:
+        return Verdict.RECOVER
+    if below(progress.offsets, log_start):
+        return Verdict.RECOVER
+    own_line = committed.nonce == progress.nonce and committed.version <= progress.version
+    if own_line or committed.metadata == progress.seen:
+        return Verdict.CURRENT
+    return Verdict.RECOVER
+
+
+def below(offsets: tuple[int, int, int], log_start: tuple[int, int, int]) -> bool:
+    """Return whether an offset has fallen off its log."""
+    return any(offset < start for offset, start in zip(offsets, log_start, strict=True))
+
+
+def taken_over(
+    progress: Progress | None, committed: Committed | None, log_start: tuple[int, int, int], nonce: str
+) -> Progress:
+    """Return the progress of the takeover commit: a fresh nonce, a version above all published."""
+    if progress is None:
+        purchases, profiles, erasures = log_start
+        progress = Progress(purchases=purchases, profiles=profiles, erasures=erasures)
+    published = committed.version if committed else 0
+    return replace(
+        progress,
+        version=max(progress.version, published) + 1,
+        nonce=nonce,
+        seen=committed.metadata if committed else "",
+    )

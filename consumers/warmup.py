@@ -1,0 +1,63 @@
+"""The first fit: from a sample of all customers, once there are enough of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.layout import Layout
+from features.record import decode
+from features.vector import vectors
+from features.window import window
+from model import lloyd
+from model.generation import Generation
+from model.personas import match
+from store.partitions import Partitions
+
+SAMPLE = 3_000
+STARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Feature vectors (n, 5) of a sample of customers, and about how many customers there are."""
+
+    vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    customers: float
+
+
+def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
+    """Draw customers who have a purchase in their window, from each partition by its size."""
+    numbers = range(partitions)
+    sizes = store.sizes(numbers)
+    total = sum(sizes)
+    wanted = {p: -(-SAMPLE * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
+    parts = []
+    customers = 0.0
+    for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
+        records = decode(blobs, layout.tiles)
+        at = window(records, layout.tile(progress.clock_us))
+        counted = (at.purchases > 0) & (records["profiling"] != 0)
+        parts.append(vectors(records, at)[counted])
+        customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
+    found = np.concatenate(parts) if parts else np.empty((0, 5))
+    return Sample(found, customers)
+
+
+def first_generation(sample: Sample, number: int) -> Generation:
+    """Fit a sample and name its clusters after the personas they are nearest to.
+
+    Raises
+    ------
+    ValueError
+        If the sample has fewer distinct vectors than there are clusters.
+    """
+    fit = lloyd.fit(sample.vectors, 5, seed=number, starts=STARTS)
+    scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
+    return Generation(
+        number=number,
+        centroids=fit.centroids,
+        mean=fit.mean,
+        variance=fit.variance,
+        sizes=fit.sizes,
+        segments=match((fit.centroids - fit.mean) * scale),
+    )

@@ -1,0 +1,1 @@
+"""What travels on the wire: topics, events, their validation, and the headers around them."""

@@ -1,0 +1,108 @@
+"""Records that can never be processed: why, and how they travel on the dead-letter topic.
+
+A dead letter has the key and value of its record, byte for byte, and the record's own headers
+followed by ours. What could succeed on another attempt never becomes one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Reason(StrEnum):
+    """Why a record is permanently refused.
+
+    Each is a function of the record and its broker timestamp, so a replay refuses the same ones.
+    They are checked in this order, and the first that applies is given.
+    """
+
+    TOO_LARGE = "too_large"
+    NULL_VALUE = "null_value"
+    NOT_JSON = "not_json"
+    SCHEMA_INVALID = "schema_invalid"
+    KEY_MISMATCH = "key_mismatch"
+    BAD_CURRENCY = "bad_currency"
+    TOO_OLD = "too_old"
+    FUTURE_DATED = "future_dated"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Record `row` of a batch is refused; `message` names fields and limits, never values."""
+
+    row: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Where a dead letter came from and why, and the headers its record had there."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str
+    message: str
+    original_headers: list[tuple[str, bytes | None]]
+
+
+TOPIC = "livesegments-original-topic"
+PARTITION = "livesegments-original-partition"
+OFFSET = "livesegments-original-offset"
+TIMESTAMP = "livesegments-original-timestamp"
+REASON = "livesegments-reason"
+MESSAGE = "livesegments-message"
+
+
+def headers(
+    original: Headers,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    reason: Reason,
+    message: str,
+) -> list[tuple[str, bytes | None]]:
+    """Headers of the dead letter of one record: those it had, then where it was and why."""
+    return [
+        *original,
+        (TOPIC, topic.encode()),
+        (PARTITION, b"%d" % partition),
+        (OFFSET, b"%d" % offset),
+        (TIMESTAMP, b"%d" % timestamp_ms),
+        (REASON, reason.encode()),
+        (MESSAGE, message.encode()),
+    ]
+
+
+def parse(dead_letter_headers: Headers) -> DeadLetter:
+    """Read back what `headers` wrote, whatever headers of the publisher follow.
+
+    The last block counts: the headers before it are the record's own and may hold an older block,
+    if the record was replayed and refused again.
+
+    Raises
+    ------
+    ValueError
+        The headers are not those of a dead letter.
+    """
+    names = [name for name, _ in dead_letter_headers]
+    try:
+        start = len(names) - 1 - names[::-1].index(TOPIC)
+        ours = {name: (value or b"").decode() for name, value in dead_letter_headers[start:]}
+        return DeadLetter(
+            topic=ours[TOPIC],
+            partition=int(ours[PARTITION]),
+            offset=int(ours[OFFSET]),
+            timestamp_ms=int(ours[TIMESTAMP]),
+            reason=ours[REASON],
+            message=ours[MESSAGE],
+            original_headers=list(dead_letter_headers[:start]),
+        )
+    except (ValueError, KeyError) as error:
+        raise ValueError("not a dead letter: its livesegments headers are missing") from error

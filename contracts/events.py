@@ -1,0 +1,119 @@
+"""The events that come in: one definition each, for validation, typing and the published schema.
+
+`TypedDict` rather than `BaseModel`: the decoder turns documents into columns at once, so building
+an object of each would be lost work. `strict` keeps JSON types apart: ``"5"`` is no number, ``1``
+no boolean. Unknown fields are ignored; null for an optional field means absent.
+"""
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
+
+_STRICT = ConfigDict(strict=True)
+
+_INSTANT_PATTERN = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+# Above zero and at most 1e10; leading zeros, signs and exponents are not decimal strings.
+_DECIMAL_PATTERN = r"^([1-9][0-9]{0,9}(\.[0-9]+)?|10000000000(\.0+)?|0\.0*[1-9][0-9]*)$"
+
+Identifier = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        # Control characters are excluded, so a line feed safely separates joined identifiers.
+        pattern=r"^[^\u0000-\u001f\u007f-\u009f]+$",
+    ),
+]
+# Kept as text: the decoder parses a whole batch of them in NumPy, faster than one datetime each.
+Instant = Annotated[
+    str,
+    Field(
+        pattern=_INSTANT_PATTERN,
+        description="RFC 3339 time with `Z` or an offset; digits past microseconds are cut off",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+Amount = Annotated[
+    Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
+    | Annotated[str, Field(max_length=32, pattern=_DECIMAL_PATTERN)],
+    Field(
+        union_mode="left_to_right",
+        description="JSON number or decimal string, above 0 and at most 1e10; rounded to cents, "
+        "half to even",
+    ),
+]
+CustomerId = Annotated[Identifier, Field(description="Also the key of the record, in UTF-8")]
+
+
+class Purchase(TypedDict):
+    """A purchase, or the refund of one."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+
+    event_id: Identifier
+    customer_id: CustomerId
+    occurred_at: Instant
+    kind: Literal["purchase", "refund"]
+    amount: Amount
+    currency: Annotated[
+        str,
+        Field(pattern="^[A-Za-z]{3}$", description="ISO 4217 code of the deployment's currency"),
+    ]
+    items: NotRequired[Annotated[int, Field(ge=0)] | None]
+    category: NotRequired[Annotated[str, Field(max_length=128)] | None]
+    channel: NotRequired[Annotated[str, Field(max_length=128)] | None]
+
+
+class Consent(TypedDict):
+    """What the customer agreed to; absent or null means not known."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+
+    marketing: NotRequired[bool | None]
+    profiling: NotRequired[bool | None]
+
+
+class CustomerProfile(TypedDict):
+    """All that is known of a customer; replaces what was known before. A null value deletes it."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+
+    customer_id: CustomerId
+    updated_at: Instant
+    age: NotRequired[
+        Annotated[float, Field(ge=0, le=130, description="Years; wins over `birth_year`")] | None
+    ]
+    birth_year: NotRequired[
+        Annotated[
+            int,
+            Field(ge=1850, le=2200, description="Age is the UTC year of `updated_at` less this"),
+        ]
+        | None
+    ]
+    income: NotRequired[
+        Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False, description="Per year")] | None
+    ]
+    location: NotRequired[Literal["urban", "suburban", "rural"] | None]
+    consent: NotRequired[Consent | None]
+
+
+class Erasure(TypedDict):
+    """A request to forget a customer, to ignore them from now on, or to end that."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+
+    request_id: Identifier
+    customer_id: CustomerId
+    requested_at: Instant
+    action: Literal["erase", "suppress", "restore"]
+
+
+PURCHASE: TypeAdapter[Purchase] = TypeAdapter(Purchase)
+CUSTOMER_PROFILE: TypeAdapter[CustomerProfile] = TypeAdapter(CustomerProfile)
+ERASURE: TypeAdapter[Erasure] = TypeAdapter(Erasure)
+CUSTOMER_ID: TypeAdapter[str] = TypeAdapter(CustomerId)

@@ -1,0 +1,114 @@
+"""The topics, how they are to be created, and what must hold among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+PURCHASES = "purchases.v1"
+PROFILES = "customer-profiles.v1"
+ERASURES = "customer-erasures.v1"
+CHANGES = "segment-changes.v1"
+STATES = "customer-segments.v1"
+DEFINITIONS = "segment-definitions.v1"
+DEAD_LETTERS = "livesegments.dead-letters.v1"
+
+INPUTS = (PURCHASES, PROFILES, ERASURES)
+OUTPUTS = (CHANGES, STATES, DEFINITIONS, DEAD_LETTERS)
+
+RETENTION_DAYS = 400
+_DEAD_LETTER_DAYS = 90
+_TOMBSTONE_DAYS = 7
+
+
+class PartitionCountError(ValueError):
+    """The topics do not have one partition count, so a partition number owns no customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic: its name, what it carries, and its broker configuration."""
+
+    name: str
+    description: str
+    config: Mapping[str, str]
+
+
+def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
+    """Every topic as it is to be created.
+
+    Parameters
+    ----------
+    retention_days
+        How long purchases, erasures and changes stay: at least the feature window, for Redis is
+        rebuilt from them. Erasures stay as long as purchases, or a replay would bring back what
+        was erased; they are not compacted, or a later `restore` would hide an `erase`.
+    """
+    # Arrival sets the timestamps: old purchases that are replayed must not be deleted at once, and
+    # a producer's wrong clock must not pass for the broker's.
+    arrivals = _delete(retention_days) | {"message.timestamp.type": "LogAppendTime"}
+    return (
+        _topic(PURCHASES, "Purchases and refunds", arrivals),
+        _topic(PROFILES, "Latest profile of each customer; null deletes it", _compact()),
+        _topic(ERASURES, "Requests to erase, suppress or restore a customer", arrivals),
+        _topic(CHANGES, "Every change of a customer's segment", _delete(retention_days)),
+        _topic(STATES, "Current segment of each customer; null is an erased one", _compact()),
+        _topic(DEFINITIONS, "What each segment means today", _compact()),
+        # Larger than an input record of the default limit, for it adds headers to one.
+        _topic(
+            DEAD_LETTERS,
+            "Records that can never be processed",
+            _delete(_DEAD_LETTER_DAYS) | {"max.message.bytes": str(2 * 1024 * 1024)},
+        ),
+    )
+
+
+def check_partition_counts(counts: Mapping[str, int]) -> int:
+    """Find the one partition count of the topics.
+
+    Parameters
+    ----------
+    counts
+        Partitions by topic; 0 for a topic that does not exist.
+
+    Raises
+    ------
+    PartitionCountError
+        A topic is missing or has another count than the others.
+    """
+    missing = sorted(topic for topic, count in counts.items() if count < 1)
+    if missing or not counts:
+        raise PartitionCountError(
+            f"missing topics: {', '.join(missing) or 'all'}; "
+            "create them with `livesegments topics create`"
+        )
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        raise PartitionCountError(
+            f"topics differ in their number of partitions: {listing}; one partition number must "
+            f"own one customer in all of them, so give each topic {max(counts.values())} "
+            "partitions. Adding partitions moves customers: create the smaller topics anew, or "
+            "copy all to new topics with one count, with the service stopped"
+        )
+    return next(iter(counts.values()))
+
+
+def _topic(name: str, description: str, config: Mapping[str, str]) -> Topic:
+    return Topic(name, description, MappingProxyType(dict(config)))
+
+
+def _delete(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": _milliseconds(days)}
+
+
+def _compact() -> dict[str, str]:
+    # A reader that was away for less than this still sees every deletion, and what an erased
+    # customer had before is gone from the log after about as long again.
+    return {
+        "cleanup.policy": "compact",
+        "delete.retention.ms": _milliseconds(_TOMBSTONE_DAYS),
+        "max.compaction.lag.ms": _milliseconds(_TOMBSTONE_DAYS),
+    }
+
+
+def _milliseconds(days: int) -> str:
+    return str(days * 24 * 60 * 60 * 1000)

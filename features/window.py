@@ -1,0 +1,32 @@
+"""What a record's tiles add up to in the window that ends at a clock."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.record import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Purchases (n,) and spend in cents (n,) of the window."""
+
+    purchases: NDArray[np.int64]
+    cents: NDArray[np.int64]
+
+
+def window(records: Records, clock_tile: NDArray[np.int64] | int) -> Window:
+    """Sum each record over its window: the clock's tile and those before it, as many as slots.
+
+    ``clock_tile`` (one, or (n,)) is at or after each record's head, since the clock of a partition
+    has seen all its events.
+    """
+    tiles = records["counts"].shape[1]
+    ends = records["head"][:, None]
+    tile_in_slot = ends - (ends - np.arange(tiles)) % tiles
+    inside = tile_in_slot > np.reshape(clock_tile, (-1, 1)) - tiles
+    return Window(
+        purchases=np.where(inside, records["counts"], 0).sum(axis=1),
+        cents=np.where(inside, records["cents"], 0).sum(axis=1),
+    )

@@ -1,0 +1,148 @@
+"""Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LIVESEGMENTS_"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it and says why."""
+
+
+class Settings(BaseSettings):
+    """Settings of a deployment. All workers of one group must have the same."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    kafka_bootstrap_servers: Annotated[
+        str, Field(min_length=1, description="Kafka brokers, host:port with commas between")
+    ] = "localhost:9092"
+    redis_url: Annotated[
+        SecretStr, Field(description="Redis: redis://, rediss:// or unix://; may hold a password")
+    ] = SecretStr("redis://localhost:6379/0")
+    group_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,100}$",
+            description="Consumer group, and the first part of every Redis key",
+        ),
+    ] = "livesegments"
+    instance_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{0,100}$",
+            description="Name of this worker, stable over restarts (such as a pod's), so that a"
+            " restart ends at once the transaction that a crash left open; empty: a random one",
+        ),
+    ] = ""
+
+    clock: Annotated[
+        Literal["wall", "event"],
+        Field(description="What windows end at: the wall clock, or for replays the latest event"),
+    ] = "wall"
+    window_days: Annotated[int, Field(ge=1, le=3660, description="Days in the window")] = 90
+    tiles: Annotated[int, Field(ge=2, le=366, description="Tiles the window is cut into")] = 30
+    currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
+    ] = "USD"
+
+    warmup_customers: Annotated[
+        int, Field(ge=5, description="Customers with a purchase before the first fit")
+    ] = 500
+    switch_margin: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),
+    ] = 0.15
+    min_dwell: Annotated[
+        timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or 12:00")
+    ] = timedelta(0)
+
+    http_port: Annotated[
+        int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
+    ] = 9108
+    http_host: Annotated[str, Field(description="Address that port is bound to")] = "0.0.0.0"  # noqa: S104
+    log_format: Annotated[
+        Literal["auto", "console", "json"], Field(description="auto: console on a terminal")
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Least severity logged")
+    ] = "info"
+
+    max_poll_records: Annotated[
+        int, Field(ge=1, le=100_000, description="Most records of a round")
+    ] = 5_000
+    session_timeout_seconds: Annotated[
+        float, Field(ge=1, le=1800, description="A worker silent for so long has its work taken over")
+    ] = 10.0
+    max_poll_interval_seconds: Annotated[
+        float, Field(ge=20, le=86_400, description="Longest time between two polls")
+    ] = 120.0
+    sweep_customers: Annotated[
+        int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
+    ] = 500
+
+    @field_validator("min_dwell")
+    @classmethod
+    def _not_negative(cls, value: timedelta) -> timedelta:
+        if value < timedelta(0):
+            raise ValueError("must not be negative")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _tiles_divide(self) -> Self:
+        if self.window_days * 86_400 % self.tiles:
+            raise ValueError(
+                f"{PREFIX}TILES: {self.tiles} tiles do not divide a window of {self.window_days}"
+                f" days ({PREFIX}WINDOW_DAYS) into whole seconds"
+            )
+        if self.session_timeout_seconds >= self.max_poll_interval_seconds:
+            raise ValueError(
+                f"{PREFIX}SESSION_TIMEOUT_SECONDS must be below {PREFIX}MAX_POLL_INTERVAL_SECONDS"
+            )
+        return self
+
+
+def load(env_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    env_file
+        A file with lines ``LIVESEGMENTS_NAME=value``; the environment wins over it.
+    overrides
+        Settings by their lower-case name, which win over both.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is wrong, or the file cannot be read.
+    """
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError(f"settings file {env_file}: no such file")
+    try:
+        return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    name = str(error["loc"][0])
+    given = "" if name == "redis_url" else f" (it is {error['input']!r})"
+    return f"{PREFIX}{name.upper()}: {message}{given}"

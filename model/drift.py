@@ -1,0 +1,211 @@
+"""How far the clusters have moved and how well they hold: one pure function a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import chdtri
+
+from model.arrays import Clusters, Floats
+from model.personas import PERSONAS, POSITIONS
+from model.statistics import Statistics
+
+
+def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
+    """How far each centroid is from where it was, in standard deviations a feature.
+
+    The z-distance divided by sqrt(d): the root mean square over the features that both have.
+    Between two successive views it is the travel of a centroid.
+
+    Parameters
+    ----------
+    centroids, baseline
+        Shape (k, d), in feature units; NaN is unknown.
+    weights
+        1 / variance of each feature, shape (d,); features of weight 0 do not count.
+
+    Returns
+    -------
+    Shape (k,); NaN where no feature counts.
+
+    """
+    difference = np.where(weights > 0, (centroids - baseline) * np.sqrt(weights), np.nan)
+    return _root_mean_square(difference)
+
+
+def persona_distance(centroids_z: Floats, segments: Sequence[str]) -> Floats:
+    """How far each cluster is from the persona it is named after, in standard deviations a feature.
+
+    Parameters
+    ----------
+    centroids_z
+        Centroids in z-units, shape (k, d); NaN is unknown and does not count.
+    segments
+        Persona id of each cluster.
+
+    Returns
+    -------
+    Root mean square over the known features, shape (k,); NaN where none is known.
+
+    """
+    index = {persona.id: row for row, persona in enumerate(PERSONAS)}
+    return _root_mean_square(centroids_z - POSITIONS[[index[segment] for segment in segments]])
+
+
+def mean_squared_distance(statistics: Statistics, weights: Floats) -> Floats:
+    """Mean squared distance of each cluster's members to its centroid, in squared z-units.
+
+    Exact, from the sums of squares. Shape (k,); NaN for an empty cluster.
+    """
+    members = statistics.members
+    mean = statistics.inertia(weights) / np.maximum(members, 1)
+    return np.where(members > 0, mean, np.nan)
+
+
+def explained_variance_ratio(statistics: Statistics, weights: Floats) -> float:
+    """Share of the customers' spread that the clusters explain, from 0 to 1.
+
+    1 - (within-cluster scatter / total scatter), both weighted: exact, from the sums of squares.
+    NaN when there is no spread.
+    """
+    total = float(statistics.total_scatter() @ weights)
+    within = float(statistics.inertia(weights).sum())
+    return float(np.clip(1.0 - within / total, 0.0, 1.0)) if total > 0 else float("nan")
+
+
+def silhouette(distances: Floats, clusters: Clusters) -> float:
+    """Mean simplified silhouette: distances to centroids instead of to every other member.
+
+    (b - a) / max(a, b), where a is the distance to the own centroid and b that to the nearest other
+    one [1]_; 0 for a row where both are 0.
+
+    Parameters
+    ----------
+    distances
+        Distance of each row to each centroid, shape (n, k), k >= 2.
+    clusters
+        Cluster of each row, shape (n,).
+
+    Returns
+    -------
+    From -1 to 1; NaN without rows.
+
+    References
+    ----------
+    .. [1] Hruschka, E. R., Campello, R. J. G. B. and de Castro, L. N., 2006. Evolving clusters in
+       gene-expression data. Information Sciences, 176(13), pp. 1898-1927.
+
+    """
+    if len(distances) == 0:
+        return float("nan")
+    rows = np.arange(len(distances))
+    own = distances[rows, clusters]
+    others = distances.copy()
+    others[rows, clusters] = np.inf
+    nearest = others.min(axis=1)
+    larger = np.maximum(own, nearest)
+    return float(np.divide(nearest - own, larger, out=np.zeros_like(own), where=larger > 0).mean())
+
+
+def bin_edges(sample: Floats, bins: int = 10) -> Floats:
+    """Inner edges that part a baseline sample of a feature into equally frequent bins.
+
+    Parameters
+    ----------
+    sample
+        Values of the feature, shape (n,); NaN is unknown.
+    bins
+        Most bins; a feature with few distinct values gets fewer.
+
+    Returns
+    -------
+    Rising, at most `bins` - 1 of them.
+
+    """
+    known = sample[~np.isnan(sample)]
+    if len(known) == 0:
+        return np.empty(0)
+    return np.unique(np.quantile(known, np.arange(1, bins) / bins, method="higher"))
+
+
+def bin_counts(sample: Floats, edges: Floats) -> Floats:
+    """Count values below the first edge, from each edge up to the next, and the unknown ones.
+
+    Returns
+    -------
+    Shape (len(edges) + 2,); the last is the number of NaN.
+
+    """
+    # NaN sorts behind everything, so it needs a bin of its own.
+    bins = np.where(np.isnan(sample), len(edges) + 1, np.searchsorted(edges, sample, side="right"))
+    return np.bincount(bins, minlength=len(edges) + 2).astype(np.float64)
+
+
+def psi(expected: Floats, actual: Floats, epsilon: float = 1e-4) -> float:
+    """Population stability index of two distributions over the same bins.
+
+    The sum of (a - e) * ln(a / e) over the shares of the bins, after Siddiqi [1]_.
+
+    Parameters
+    ----------
+    expected, actual
+        Counts, or shares, of each bin, shape (b,).
+    epsilon
+        Least share of a bin, so that an empty one does not make the index infinite.
+
+    Returns
+    -------
+    0 for equal shares; NaN when either side counts nothing.
+
+    References
+    ----------
+    .. [1] Siddiqi, N., 2006. Credit Risk Scorecards: Developing and Implementing Intelligent Credit
+       Scoring. Wiley.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import psi
+
+    >>> round(psi(np.array([50, 50]), np.array([80, 20])), 3)
+    0.416
+
+    """
+    if np.sum(expected) <= 0 or np.sum(actual) <= 0:
+        return float("nan")
+    e = np.maximum(expected / np.sum(expected), epsilon)
+    a = np.maximum(actual / np.sum(actual), epsilon)
+    return float(np.sum((a - e) * np.log(a / e)))
+
+
+def psi_critical_value(bins: int, expected: int, actual: int) -> float:
+    """The index above which a shift is neither small nor chance: max(0.1, 99 % null).
+
+    Between two samples of one distribution the index is about (1 / n + 1 / m) times a chi-squared
+    variable with `bins` - 1 degrees of freedom [1]_; below 0.1 the shift is by convention
+    negligible.
+
+    Parameters
+    ----------
+    bins
+        Number of bins, at least 2.
+    expected, actual
+        Customers in the two samples, n and m; without any the value is infinite.
+
+    References
+    ----------
+    .. [1] Yurdakul, B. and Naranjo, J., 2020. Statistical properties of the population stability
+       index. Journal of Risk Model Validation, 14(4).
+
+    """
+    if expected <= 0 or actual <= 0:
+        return float("inf")
+    return max(0.1, (1 / expected + 1 / actual) * float(chdtri(bins - 1, 0.01)))
+
+
+def _root_mean_square(difference: Floats) -> Floats:
+    known = ~np.isnan(difference)
+    count = known.sum(axis=1)
+    summed = (np.where(known, difference, 0.0) ** 2).sum(axis=1)
+    return np.where(count > 0, np.sqrt(summed / np.maximum(count, 1)), np.nan)

@@ -1,0 +1,141 @@
+"""A generation of the model: the fit that gave the clusters their places and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from model.arrays import Floats, read_only
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """What a fit decided, until the next fit.
+
+    Attributes
+    ----------
+    number
+        Counts generations from 1.
+    centroids
+        Fitted centroids, shape (k, d), in feature units; NaN where no member knew the feature.
+    mean, variance
+        Of each feature at the fit, shape (d,); NaN where nobody knew it.
+    sizes
+        Rows of the fit in each cluster, k integers.
+    segments
+        Segment id of each cluster, k distinct names.
+
+    Raises
+    ------
+    ValueError
+        When the parts do not fit together; the message names the field.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import Generation
+
+    >>> generation = Generation(
+    ...     number=1,
+    ...     centroids=np.array([[1.0, np.nan], [3.0, 4.0]]),
+    ...     mean=np.array([2.0, 4.0]),
+    ...     variance=np.array([1.0, 0.5]),
+    ...     sizes=(10, 20),
+    ...     segments=("students", "retirees"),
+    ... )
+    >>> generation.to_dict()["centroids"]
+    [[1.0, None], [3.0, 4.0]]
+    >>> Generation.from_dict(generation.to_dict()) == generation
+    True
+
+    """
+
+    number: int
+    centroids: Floats
+    mean: Floats
+    variance: Floats
+    sizes: tuple[int, ...]
+    segments: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require(_is_count(self.number) and self.number >= 1, "number", "must be an integer >= 1")
+        for name in ("centroids", "mean", "variance"):
+            try:
+                array = read_only(getattr(self, name))
+            except (TypeError, ValueError):
+                raise ValueError(f"generation {name} must be a regular array of numbers") from None
+            _require(not np.isinf(array).any(), name, "must be finite, or NaN when unknown")
+            object.__setattr__(self, name, array)
+        _require(self.centroids.ndim == 2, "centroids", "must have shape (k, d)")
+        k, d = self.centroids.shape
+        _require(2 <= k <= np.iinfo(np.int8).max, "centroids", "must be from 2 to 127")
+        _require(self.mean.shape == (d,), "mean", f"must have shape ({d},)")
+        _require(self.variance.shape == (d,), "variance", f"must have shape ({d},)")
+        _require(not (self.variance < 0).any(), "variance", "must not be negative")
+        _require(
+            len(self.sizes) == k and all(_is_count(size) for size in self.sizes),
+            "sizes",
+            f"must be {k} integers >= 0",
+        )
+        _require(
+            len(self.segments) == k and all(isinstance(s, str) and s for s in self.segments),
+            "segments",
+            f"must be {k} segment ids",
+        )
+        _require(len(set(self.segments)) == k, "segments", "must be distinct")
+        object.__setattr__(self, "sizes", tuple(self.sizes))
+        object.__setattr__(self, "segments", tuple(self.segments))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Generation):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.segments, self.sizes))
+
+    def to_dict(self) -> Json:
+        """Plain numbers, strings and lists for JSON, with None for NaN."""
+        return {
+            "number": self.number,
+            "centroids": [_nullable(row) for row in self.centroids],
+            "mean": _nullable(self.mean),
+            "variance": _nullable(self.variance),
+            "sizes": list(self.sizes),
+            "segments": list(self.segments),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Generation:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        ValueError
+            When a field is missing or wrong; the message names it. Unknown fields are ignored.
+
+        """
+        missing = [name for name in cls.__slots__ if name not in fields]
+        if missing:
+            raise ValueError(f"generation lacks {', '.join(missing)}")
+        for name in ("centroids", "mean", "variance", "sizes", "segments"):
+            _require(isinstance(fields[name], list | tuple), name, "must be a list")
+        return cls(**{name: fields[name] for name in cls.__slots__})
+
+
+def _require(condition: bool, name: str, rule: str) -> None:
+    if not condition:
+        raise ValueError(f"generation {name} {rule}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _nullable(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]

@@ -1,0 +1,217 @@
+"""Batch k-means for data with unknown values: k-means++ starts, then Lloyd's algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.arrays import Clusters, Floats
+from model.distance import feature_weights, squared_distances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """The outcome of a batch fit.
+
+    Attributes
+    ----------
+    centroids
+        Means of the members' known values, shape (k, d), in feature units; NaN where no member has
+        the feature known. A cluster that stayed empty keeps its last place.
+    clusters
+        Cluster of each row, int8, shape (n,).
+    inertia
+        Sum of squared masked distances to the own centroid, in squared z-units.
+    mean, variance
+        Of the known values of each feature, shape (d,); NaN where nothing is known.
+    weights
+        1 / variance, shape (d,); 0 for a feature that is unknown or constant.
+
+    """
+
+    centroids: Floats
+    clusters: Clusters
+    inertia: float
+    mean: Floats
+    variance: Floats
+    weights: Floats
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Rows in each cluster."""
+        return tuple(np.bincount(self.clusters, minlength=len(self.centroids)).tolist())
+
+
+def fit(
+    X: Floats,
+    k: int,
+    *,
+    seed: int,
+    starts: int = 8,
+    max_iter: int = 100,
+    initial: Floats | None = None,
+) -> Fit:
+    """Cluster rows that may have unknown values, minimizing the k-POD objective.
+
+    Every start is drawn with k-means++ [1]_ and improved with Lloyd's algorithm; the start with the
+    lowest inertia wins. Distances are in z-units of the known values of `X`. A cluster that runs
+    empty gets the row farthest from its own centroid.
+
+    Parameters
+    ----------
+    X
+        Rows, shape (n, d), in feature units; NaN is unknown.
+    k
+        Number of clusters, from 2 to 127.
+    seed
+        The same seed and rows give the same fit.
+    starts
+        Number of k-means++ starts.
+    max_iter
+        Most Lloyd iterations of one start.
+    initial
+        Centroids of one more start, shape (k, d), in feature units; NaN counts as the mean.
+
+    Raises
+    ------
+    ValueError
+        When a row has no known value or an infinite one, when fewer than `k` rows are distinct in
+        the features that are not constant, when `initial` has another shape, or without any start.
+
+    References
+    ----------
+    .. [1] Arthur, D. and Vassilvitskii, S., 2007. k-means++: The Advantages of Careful Seeding.
+       Proceedings of the 18th Annual ACM-SIAM Symposium on Discrete Algorithms, pp. 1027-1035.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import fit
+
+    >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [np.nan, 3.0], [9.0, 30.0], [8.0, np.nan]])
+    >>> found = fit(X, k=2, seed=1)
+    >>> found.sizes
+    (3, 2)
+    >>> found.centroids
+    array([[ 1. ,  3. ],
+           [ 8.5, 30. ]])
+
+    """
+    X = np.asarray(X, dtype=np.float64)
+    if not 2 <= k <= np.iinfo(np.int8).max:
+        raise ValueError(f"k must be from 2 to {np.iinfo(np.int8).max}, not {k}")
+    if initial is not None and np.shape(initial) != (k, X.shape[1]):
+        raise ValueError(
+            f"initial centroids must have shape {(k, X.shape[1])}, not {np.shape(initial)}"
+        )
+    if starts < 1 and initial is None:
+        raise ValueError("a fit needs at least one start or initial centroids")
+    mean, variance = _moments(X)
+    weights = feature_weights(variance)
+    distinct = distinct_rows(X)
+    if distinct < k:
+        raise ValueError(f"{k} clusters need at least {k} distinct rows, not {distinct}")
+
+    center = np.nan_to_num(mean)
+    rng = np.random.default_rng(seed)
+    candidates = [_k_means_plus_plus(X, k, weights, center, rng) for _ in range(starts)]
+    if initial is not None:
+        candidates.append(np.where(np.isnan(initial), center, initial))
+    runs = [_lloyd(X, candidate, weights, center, max_iter) for candidate in candidates]
+    inertia, clusters, centroids = min(runs, key=lambda run: run[0])
+    # A coordinate of a cluster where no member knows the feature is not a finding.
+    known = _masked_sums(~np.isnan(X), clusters, k) > 0
+    found = np.where(known | (np.bincount(clusters, minlength=k) == 0)[:, None], centroids, np.nan)
+    return Fit(found, clusters.astype(np.int8), inertia, mean, variance, weights)
+
+
+def inertia(X: Floats, centroids: Floats, weights: Floats) -> float:
+    """Sum of squared masked distances to the nearest centroid, in squared z-units.
+
+    What a refit compares: the inertia of today's centroids with that of a new `Fit`, over the same
+    rows and with the fit's weights.
+
+    Parameters
+    ----------
+    X
+        Rows, shape (n, d); NaN is unknown.
+    centroids
+        Shape (k, d), without NaN where the weight is positive.
+    weights
+        Shape (d,).
+
+    """
+    return float(squared_distances(X, centroids, weights).min(axis=1).sum())
+
+
+def distinct_rows(X: Floats) -> int:
+    """Count the rows of `X`, shape (n, d), that differ in a feature which is not constant."""
+    varying = X[:, feature_weights(_moments(X)[1]) > 0]
+    if varying.size == 0:
+        return min(len(X), 1)
+    # NaN is not equal to itself; infinity, which is not among the values, takes its place.
+    return len(np.unique(np.where(np.isnan(varying), np.inf, varying), axis=0))
+
+
+def _moments(X: Floats) -> tuple[Floats, Floats]:
+    known = ~np.isnan(X)
+    if not known.any(axis=1).all():
+        raise ValueError("every row needs at least one known value")
+    if np.isinf(X).any():
+        raise ValueError("values must be finite, or NaN when unknown")
+    count = known.sum(axis=0)
+    mean = np.where(known, X, 0.0).sum(axis=0) / np.maximum(count, 1)
+    variance = (np.where(known, X - mean, 0.0) ** 2).sum(axis=0) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan), np.where(count > 0, variance, np.nan)
+
+
+def _k_means_plus_plus(
+    X: Floats, k: int, weights: Floats, center: Floats, rng: np.random.Generator
+) -> Floats:
+    filled = np.where(np.isnan(X), center, X)
+    centroids = filled[[rng.integers(len(X))]]
+    nearest = squared_distances(X, centroids, weights)[:, 0]
+    while len(centroids) < k:
+        cumulated = np.cumsum(nearest)
+        # A row with few known values can be at distance 0 from a centroid it does not equal; when
+        # all are, any row will do.
+        chosen = (
+            int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
+            if cumulated[-1] > 0
+            else int(rng.integers(len(X)))
+        )
+        added = filled[[min(chosen, len(X) - 1)]]
+        centroids = np.concatenate([centroids, added])
+        nearest = np.minimum(nearest, squared_distances(X, added, weights)[:, 0])
+    return centroids
+
+
+def _lloyd(
+    X: Floats, centroids: Floats, weights: Floats, center: Floats, max_iter: int
+) -> tuple[float, Clusters, Floats]:
+    k = len(centroids)
+    known = ~np.isnan(X)
+    values = np.where(known, X, 0.0)
+    previous = None
+    for _ in range(max_iter):
+        distances = squared_distances(X, centroids, weights)
+        clusters = distances.argmin(axis=1)
+        own = distances.min(axis=1)
+        empty = np.flatnonzero(np.bincount(clusters, minlength=k) == 0)
+        farthest = np.argsort(-own, kind="stable")[: len(empty)]
+        clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
+        if previous is not None and np.array_equal(clusters, previous):
+            break
+        previous = clusters
+        count = _masked_sums(known, clusters, k)
+        means = _masked_sums(values, clusters, k) / np.maximum(count, 1)
+        occupied = np.bincount(clusters, minlength=k) > 0
+        centroids = np.where(count > 0, means, np.where(occupied[:, None], center, centroids))
+    distances = squared_distances(X, centroids, weights)
+    clusters = distances.argmin(axis=1)
+    return float(distances.min(axis=1).sum()), clusters, centroids
+
+
+def _masked_sums(values: Floats, clusters: Clusters, k: int) -> Floats:
+    return np.stack([np.bincount(clusters, column, minlength=k) for column in values.T], axis=1)

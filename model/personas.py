@@ -1,0 +1,138 @@
+"""The five personas, and how clusters get and keep their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from model.arrays import Floats
+from model.distance import squared_distances
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """A segment as marketing thinks of it.
+
+    Attributes
+    ----------
+    id
+        Segment id; immutable, never reused.
+    name
+        For people to read.
+    description
+        One sentence.
+    position
+        Where the persona stands, in z-units of the population, one number a feature in the order
+        purchases, spend, age, income, urbanicity.
+
+    """
+
+    id: str
+    name: str
+    description: str
+    position: tuple[float, ...]
+
+
+PERSONAS = (
+    Persona(
+        "young-professionals",
+        "Young Professionals",
+        "High income, urban, buy often, younger than most.",
+        (0.6, 0.5, -0.6, 0.9, 0.8),
+    ),
+    Persona(
+        "families",
+        "Families",
+        "Middle-aged, suburban, with moderate income and purchases.",
+        (0.1, 0.2, 0.2, 0.1, -0.1),
+    ),
+    Persona(
+        "retirees",
+        "Retirees",
+        "Low income, rural, buy seldom, older than most.",
+        (-1.0, -0.8, 1.5, -0.8, -1.2),
+    ),
+    Persona(
+        "students",
+        "Students",
+        "Low income, urban, buy often, the youngest.",
+        (0.4, -0.4, -1.3, -1.2, 0.8),
+    ),
+    Persona(
+        "high-value-customers",
+        "High-Value Customers",
+        "High income, urban, buy very often and spend the most.",
+        (1.4, 1.6, 0.3, 1.1, 0.7),
+    ),
+)
+
+POSITIONS = np.array([persona.position for persona in PERSONAS])
+POSITIONS.setflags(write=False)
+
+
+def match(centroids_z: Floats) -> tuple[str, ...]:
+    """Name each cluster after a persona, so that the summed squared distance is least.
+
+    The Hungarian algorithm [1]_ on masked squared distances: each persona is used once.
+
+    Parameters
+    ----------
+    centroids_z
+        Five centroids in z-units, shape (5, 5); NaN is unknown and does not count.
+
+    Returns
+    -------
+    The persona id of each cluster.
+
+    Raises
+    ------
+    ValueError
+        When the shape is not that of the personas.
+
+    References
+    ----------
+    .. [1] Kuhn, H. W., 1955. The Hungarian method for the assignment problem. Naval Research
+       Logistics Quarterly, 2(1-2), pp. 83-97.
+
+    Examples
+    --------
+    >>> from model import POSITIONS, match
+
+    >>> match(POSITIONS[::-1])[0]
+    'high-value-customers'
+
+    """
+    if centroids_z.shape != POSITIONS.shape:
+        raise ValueError(
+            f"the personas need centroids of shape {POSITIONS.shape}, not {centroids_z.shape}"
+        )
+    cost = squared_distances(centroids_z, POSITIONS, np.ones(POSITIONS.shape[1]))
+    return tuple(PERSONAS[column].id for column in linear_sum_assignment(cost)[1])
+
+
+def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[np.intp]:
+    """Find the old cluster that each new cluster continues.
+
+    The Hungarian algorithm on squared distances, so that names persist where they fit best.
+
+    Parameters
+    ----------
+    new
+        Centroids of the new fit, shape (k, d), in feature units; NaN is unknown.
+    old
+        Centroids that the new ones replace, shape (k, d), without NaN where the weight is positive.
+    weights
+        Weight of each feature, shape (d,).
+
+    Returns
+    -------
+    Old cluster of each new cluster, a permutation of range(k): the new segments are
+    ``tuple(segments[cluster] for cluster in match_generations(...))``.
+
+    """
+    if new.shape != old.shape:
+        raise ValueError(f"cannot match centroids of shape {new.shape} to {old.shape}")
+    return linear_sum_assignment(squared_distances(new, old, weights))[1]

@@ -1,0 +1,254 @@
+"""Exact, retractable cluster statistics in fixed-point integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.arrays import NOWHERE, Clusters, Counts, Floats, Vectors
+
+SCALE = 1 << 20
+"""Fixed-point steps per unit of a feature."""
+
+LIMIT = 2000.0
+"""Values are clipped to plus and minus this many units: the most that int32 steps can hold."""
+
+UNKNOWN = np.iinfo(np.int32).min
+"""The quantized value of a feature that is not known."""
+
+# |v| <= LIMIT * SCALE < 2**31, so a square in fixed point is below 2**42 and this many of them sum
+# to less than 2**53: within one slice the float64 sums of np.bincount are exact integers.
+_EXACT_ROWS = 2048
+
+
+def quantize(X: Floats) -> Vectors:
+    """Round feature values to fixed-point steps.
+
+    Parameters
+    ----------
+    X
+        Feature values, shape (n, d), in feature units; NaN is unknown.
+
+    Returns
+    -------
+    Steps of 1 / `SCALE` unit, int32, the same shape; `UNKNOWN` where X is NaN. Values beyond plus
+    or minus `LIMIT` count as that limit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import dequantize, quantize
+
+    >>> dequantize(quantize(np.array([1.5, np.nan, -1e9]))).tolist()
+    [1.5, nan, -2000.0]
+
+    """
+    known = ~np.isnan(X)
+    steps = np.rint(np.clip(np.where(known, X, 0.0), -LIMIT, LIMIT) * SCALE)
+    return np.where(known, steps, UNKNOWN).astype(np.int32)
+
+
+def dequantize(vectors: Vectors) -> Floats:
+    """Turn fixed-point steps back into feature units, with NaN for `UNKNOWN`."""
+    return np.where(vectors == UNKNOWN, np.nan, vectors / SCALE)
+
+
+@dataclass(slots=True, eq=False)
+class Statistics:
+    """Count, sum and sum of squares per cluster and feature.
+
+    Each customer is counted once, with its latest vector. Because the sums are integers they do
+    not depend on order or batching, and `subtract` undoes `add` to the last bit.
+
+    Attributes
+    ----------
+    members
+        Customers in each cluster, int64, shape (k,).
+    known
+        How many of them have the feature known, int64, shape (k, d).
+    total
+        Sum of the known values v, in steps of 1 / `SCALE` unit, int64, shape (k, d).
+    square
+        Sum of (v * v) >> 20, in steps of 1 / `SCALE` squared unit, int64, shape (k, d). Room for
+        ten million customers whose values have a mean square of 800,000 squared units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import Statistics, quantize
+
+    >>> X = np.array([[1.0, 20.0], [3.0, np.nan], [10.0, 60.0]])
+    >>> statistics = Statistics.zeros(k=2, d=2)
+    >>> statistics.add(quantize(X), np.array([0, 0, 1]))
+    >>> statistics.members
+    array([2, 1])
+    >>> statistics.centroids()
+    array([[ 2., 20.],
+           [10., 60.]])
+
+    >>> statistics.subtract(quantize(X[:2]), np.array([0, 0]))
+    >>> statistics.centroids()
+    array([[nan, nan],
+           [10., 60.]])
+
+    """
+
+    members: Counts
+    known: Counts
+    total: Counts
+    square: Counts
+
+    @classmethod
+    def zeros(cls, k: int, d: int) -> Statistics:
+        """Statistics of no customers, for `k` clusters and `d` features."""
+        known, total, square = np.zeros((3, k, d), dtype=np.int64)
+        return cls(np.zeros(k, dtype=np.int64), known, total, square)
+
+    def add(self, vectors: Vectors, clusters: Clusters | npt.NDArray[np.integer]) -> None:
+        """Count customers in.
+
+        Parameters
+        ----------
+        vectors
+            Quantized vectors, int32, shape (n, d).
+        clusters
+            The cluster of each, shape (n,); rows with -1 are not counted.
+
+        Raises
+        ------
+        ValueError
+            When the shapes do not fit or a cluster is not in -1..k-1; nothing is counted then.
+
+        """
+        self._count(vectors, clusters, 1)
+
+    def subtract(self, vectors: Vectors, clusters: Clusters | npt.NDArray[np.integer]) -> None:
+        """Take customers out: the exact inverse of `add` with the same arguments."""
+        self._count(vectors, clusters, -1)
+
+    def _count(self, vectors: Vectors, clusters: npt.NDArray[np.integer], sign: int) -> None:
+        k, d = self.known.shape
+        if vectors.shape != (len(clusters), d):
+            raise ValueError(
+                f"{len(clusters)} clusters need vectors of shape (n, {d}), not {vectors.shape}"
+            )
+        if len(clusters) and not (clusters.min() >= NOWHERE and clusters.max() < k):
+            raise ValueError(f"clusters must be from {NOWHERE} to {k - 1}")
+        for start in range(0, len(vectors), _EXACT_ROWS):
+            part = vectors[start : start + _EXACT_ROWS]
+            # Rows that are in no cluster fall into one extra row, which is dropped.
+            rows = clusters[start : start + _EXACT_ROWS].astype(np.intp)
+            rows[rows == NOWHERE] = k
+            cells = (rows[:, None] * d + np.arange(d)).ravel()
+            known = part != UNKNOWN
+            value = np.where(known, part, 0).astype(np.int64)
+            self.members += sign * np.bincount(rows, minlength=k + 1)[:k]
+            for sums, addend in (
+                (self.known, known),
+                (self.total, value),
+                (self.square, (value * value) >> 20),
+            ):
+                binned = np.bincount(cells, addend.ravel(), (k + 1) * d)
+                sums += sign * binned[: k * d].astype(np.int64).reshape(k, d)
+
+    def __add__(self, other: Statistics) -> Statistics:
+        if self.known.shape != other.known.shape:
+            raise ValueError(
+                f"statistics of shape {self.known.shape} and {other.known.shape} cannot be added"
+            )
+        return Statistics(
+            self.members + other.members,
+            self.known + other.known,
+            self.total + other.total,
+            self.square + other.square,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return self.known.shape == other.known.shape and self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> Statistics:
+        """Copy that shares no array with this one."""
+        return Statistics(
+            self.members.copy(), self.known.copy(), self.total.copy(), self.square.copy()
+        )
+
+    def to_bytes(self) -> bytes:
+        """Serialize to 8 * k * (1 + 3 * d) bytes: the four arrays as little-endian int64."""
+        arrays = (self.members, self.known, self.total, self.square)
+        return b"".join(array.astype("<i8").tobytes() for array in arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, k: int, d: int) -> Statistics:
+        """Inverse of `to_bytes`.
+
+        Raises
+        ------
+        ValueError
+            When `data` has not the length that `k` clusters of `d` features take.
+
+        """
+        expected = 8 * k * (1 + 3 * d)
+        if len(data) != expected:
+            raise ValueError(
+                f"statistics of {k} clusters and {d} features take {expected} bytes, "
+                f"not {len(data)}"
+            )
+        numbers = np.frombuffer(data, dtype="<i8").astype(np.int64)
+        known, total, square = numbers[k:].reshape(3, k, d)
+        return cls(numbers[:k].copy(), known.copy(), total.copy(), square.copy())
+
+    def centroids(self) -> Floats:
+        """Mean of each cluster's known values, shape (k, d), NaN where nothing is known."""
+        return _mean(self.total, self.known)
+
+    def mean(self) -> Floats:
+        """Mean over all clusters together, shape (d,), NaN where nothing is known."""
+        return _mean(self.total.sum(axis=0), self.known.sum(axis=0))
+
+    def variance(self) -> Floats:
+        """Population variance over all clusters together, shape (d,), NaN where nothing is known.
+
+        A feature with one value throughout may come out as a trifle below 1 / `SCALE` instead of 0.
+        """
+        known = self.known.sum(axis=0)
+        scatter = _scatter(known, self.total.sum(axis=0), self.square.sum(axis=0))
+        return np.where(known > 0, scatter / np.maximum(known, 1), np.nan)
+
+    def within_scatter(self) -> Floats:
+        """Sum of squared deviations from the cluster's centroid, shape (k, d), squared units."""
+        return _scatter(self.known, self.total, self.square)
+
+    def total_scatter(self) -> Floats:
+        """Sum of squared deviations from the mean of all, shape (d,), squared units."""
+        return _scatter(self.known.sum(axis=0), self.total.sum(axis=0), self.square.sum(axis=0))
+
+    def inertia(self, weights: Floats) -> Floats:
+        """Sum of the members' weighted squared distances to their centroid, for each cluster.
+
+        Parameters
+        ----------
+        weights
+            Weight of each feature, shape (d,): with 1 / variance the distances are in z-units.
+
+        Returns
+        -------
+        Shape (k,); their sum is the k-POD objective that `model.fit` minimizes.
+
+        """
+        return np.asarray(self.within_scatter() @ weights, dtype=np.float64)
+
+
+def _mean(total: Counts, known: Counts) -> Floats:
+    return np.where(known > 0, total / (np.maximum(known, 1) * float(SCALE)), np.nan)
+
+
+def _scatter(known: Counts, total: Counts, square: Counts) -> Floats:
+    # Sum of squares minus N * mean**2. The squares were rounded down, so it can fall below zero.
+    mean = total / np.maximum(known, 1) / SCALE
+    return np.maximum(square / SCALE - known * mean * mean, 0.0)

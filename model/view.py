@@ -1,0 +1,185 @@
+"""What assigns customers: the centroids and the scale of one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.arrays import NOWHERE, Clusters, Flags, Floats, read_only
+from model.distance import feature_weights, squared_distances
+from model.generation import Generation
+from model.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """The nearest cluster of each row and the distances to all of them.
+
+    Attributes
+    ----------
+    clusters
+        Nearest cluster, int8, shape (n,); of equally near ones the lowest.
+    distances
+        Euclidean distance to each centroid, shape (n, k), in z-units.
+
+    """
+
+    clusters: Clusters
+    distances: Floats
+
+    def runner_up(self) -> Clusters:
+        """Find the second nearest cluster of each row, int8, shape (n,)."""
+        others = self.distances.copy()
+        others[np.arange(len(others)), self.clusters] = np.inf
+        return np.asarray(others.argmin(axis=1), dtype=np.int8)
+
+    def confidence(self) -> Floats:
+        """Compute 1 - d1 / d2 of nearest and second nearest, shape (n,), from 0 (a tie) to 1."""
+        first, second = np.partition(self.distances, 1, axis=1)[:, :2].T
+        ratio = np.divide(first, second, out=np.ones_like(first), where=second > 0)
+        return np.asarray(np.clip(1.0 - ratio, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelView:
+    """The model as it stands at one moment, complete and never changed.
+
+    Attributes
+    ----------
+    generation
+        The generation that it belongs to.
+    centroids
+        Shape (k, d), in feature units, without NaN.
+    mean, std
+        Of each feature over the population, shape (d,), in feature units; NaN where unknown.
+    weights
+        1 / std**2, shape (d,); 0 for a feature that is unknown or constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import Generation, ModelView
+
+    >>> generation = Generation(
+    ...     number=1,
+    ...     centroids=np.array([[0.0, 10.0], [4.0, 30.0]]),
+    ...     mean=np.array([2.0, 20.0]),
+    ...     variance=np.array([4.0, 100.0]),
+    ...     sizes=(3, 3),
+    ...     segments=("students", "retirees"),
+    ... )
+    >>> view = ModelView.of(generation, None)
+    >>> assignment = view.assign(np.array([[1.0, 10.0], [3.0, np.nan]]))
+    >>> assignment.clusters
+    array([0, 1], dtype=int8)
+    >>> assignment.distances.round(2)
+    array([[0.5, 2.5],
+           [1.5, 0.5]])
+    >>> assignment.confidence().round(2)
+    array([0.8 , 0.67])
+
+    """
+
+    generation: Generation
+    centroids: Floats
+    mean: Floats
+    std: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, generation: Generation, statistics: Statistics | None) -> ModelView:
+        """View of a generation and the customers now counted in it.
+
+        Each number is the best that is known: a centroid coordinate is the mean of the cluster's
+        members, else the fitted one, else the mean of all; a feature's mean and variance are those
+        of all customers, else (unknown, or no spread yet) those of the fit. An empty cluster thus
+        holds its fitted place. A coordinate that nobody knows is 0, with weight 0.
+
+        Parameters
+        ----------
+        generation
+            The current generation.
+        statistics
+            The customers' statistics; None while there are none.
+
+        """
+        mean, variance, centroids = generation.mean, generation.variance, generation.centroids
+        if statistics is not None:
+            if statistics.known.shape != centroids.shape:
+                raise ValueError(
+                    f"statistics have shape {statistics.known.shape}, "
+                    f"the generation {centroids.shape}"
+                )
+            mean = _else(statistics.mean(), mean)
+            spread = statistics.variance()
+            variance = np.where(feature_weights(spread) > 0, spread, variance)
+            centroids = _else(statistics.centroids(), centroids)
+        return cls(
+            generation=generation,
+            centroids=read_only(np.nan_to_num(_else(centroids, mean))),
+            mean=read_only(mean),
+            std=read_only(np.sqrt(variance)),
+            weights=read_only(feature_weights(variance)),
+        )
+
+    def assign(self, X: Floats) -> Assignment:
+        """Find the nearest centroid of each row.
+
+        Parameters
+        ----------
+        X
+            Rows, shape (n, d), in feature units; NaN is unknown and does not count.
+
+        """
+        distances = np.sqrt(squared_distances(X, self.centroids, self.weights))
+        return Assignment(distances.argmin(axis=1).astype(np.int8), distances)
+
+    def zscores(self, X: Floats) -> Floats:
+        """Standardize rows, or centroids, by the population's mean and standard deviation.
+
+        Returns
+        -------
+        The shape of `X`; NaN where the value is unknown or the feature has no spread.
+
+        """
+        scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)
+        return np.asarray((X - self.mean) * scale, dtype=np.float64)
+
+    def switch(
+        self, published: Clusters, assignment: Assignment, margin: float
+    ) -> tuple[Clusters, Flags]:
+        """Decide whose published cluster changes, with hysteresis.
+
+        A published cluster gives way only to a centroid that is nearer by the margin:
+        d_new <= (1 - margin) * d_published. A tie never switches.
+
+        Parameters
+        ----------
+        published
+            Cluster under which each row is published, int8, shape (n,); -1 is none.
+        assignment
+            What `assign` gave for the same rows.
+        margin
+            From 0 (every nearer centroid wins) to less than 1.
+
+        Returns
+        -------
+        The published clusters from now on, int8, shape (n,), and which rows kept theirs although
+        another centroid is nearer, bool, shape (n,).
+
+        """
+        if not 0.0 <= margin < 1.0:
+            raise ValueError(f"margin must be at least 0 and below 1, not {margin}")
+        rows = np.arange(len(published))
+        nearest = assignment.distances[rows, assignment.clusters]
+        # Rows with nothing published look at an arbitrary column, and the result is not used.
+        present = assignment.distances[rows, published]
+        nobody = published == NOWHERE
+        nearer = ~nobody & (nearest < present)
+        switches = nobody | (nearer & (nearest <= (1.0 - margin) * present))
+        return np.where(switches, assignment.clusters, published), nearer & ~switches
+
+
+def _else(values: Floats, fallback: Floats) -> Floats:
+    return np.where(np.isnan(values), fallback, values)

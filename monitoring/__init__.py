@@ -1,0 +1,1 @@
+"""Metrics, health endpoints and the watchdog of a worker."""

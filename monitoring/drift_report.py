@@ -1,0 +1,121 @@
+"""From the state of the clusters to the gauges that show how they drift."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.vector import FEATURES
+from model.drift import centroid_shift
+from monitoring.metrics import Metrics
+from monitoring.series import SEGMENTS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterSnapshot:
+    """The global model at one moment; k clusters, d features, NaN = unknown.
+
+    Parameters
+    ----------
+    generation
+        Number of the model's generation.
+    updated_at
+        When the model last changed, epoch seconds.
+    segments
+        The segment that each row's cluster carries, (k,), in any order.
+    centroids
+        (k, d) feature units.
+    baseline
+        Centroids (k, d) at the start of the generation.
+    stddevs
+        (d,) the unit of position, shift and travel. Take the scaler's at the start of the
+        generation: a scaler that moves then does not look like a centroid that moves.
+    sizes
+        Customers in each cluster, (k,).
+    mean, variance
+        The scaler now, (d,).
+    persona_distances
+        (k,) standard deviations.
+    mean_squared_distances
+        (k,) squared standard deviations.
+    explained_variance_ratio
+        0..1.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong or the segments are not the known ones, each once.
+    """
+
+    generation: int
+    updated_at: float
+    segments: tuple[str, ...]
+    centroids: Floats
+    baseline: Floats
+    stddevs: Floats
+    sizes: NDArray[np.int64]
+    mean: Floats
+    variance: Floats
+    persona_distances: Floats
+    mean_squared_distances: Floats
+    explained_variance_ratio: float
+
+    def __post_init__(self) -> None:
+        if sorted(self.segments) != sorted(SEGMENTS):
+            raise ValueError(f"segments must be {', '.join(SEGMENTS)}, each once")
+        k, d = len(SEGMENTS), len(FEATURES)
+        for name, shape in (
+            *(("centroids", (k, d)), ("baseline", (k, d))),
+            *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
+            *(("sizes", (k,)), ("persona_distances", (k,)), ("mean_squared_distances", (k,))),
+        ):
+            found = np.shape(getattr(self, name))
+            if found != shape:
+                raise ValueError(f"{name} must have the shape {shape}, not {found}")
+
+
+class DriftMetrics:
+    """Sets the gauges of the clusters from snapshots, and adds up how far centroids travel.
+
+    Parameters
+    ----------
+    metrics
+        Where the values go.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._generation: int | None = None
+        self._last = np.empty(0)
+
+    def update(self, snapshot: ClusterSnapshot) -> None:
+        """Report a snapshot.
+
+        The travel is the sum of the root mean square moves between one snapshot and the next of
+        the same generation; a new generation starts at its own first snapshot, as a refit is a
+        decision and no drift.
+        """
+        rows = [snapshot.segments.index(segment) for segment in SEGMENTS]
+        centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
+        unit = np.where(snapshot.stddevs > 0, snapshot.stddevs, np.nan)
+        weights = np.nan_to_num(unit**-2)
+
+        metrics = self._metrics
+        metrics.model(snapshot.generation, snapshot.updated_at)
+        metrics.cluster_customers(snapshot.sizes[rows])
+        metrics.centroid_positions((centroids - snapshot.mean) / unit)
+        metrics.centroid_shifts(centroid_shift(centroids, snapshot.baseline[rows], weights))
+        metrics.centroid_travel(self._travel(snapshot.generation, centroids, weights))
+        metrics.persona_distances(snapshot.persona_distances[rows])
+        metrics.cluster_mean_squared_distances(snapshot.mean_squared_distances[rows])
+        metrics.explained_variance(snapshot.explained_variance_ratio)
+        metrics.scaler(snapshot.mean, np.sqrt(snapshot.variance))
+
+    def _travel(self, generation: int, centroids: Floats, weights: Floats) -> Floats:
+        last = self._last if generation == self._generation else centroids
+        # What is unknown for a while stays where it was, so that its way counts afterwards.
+        self._last = np.where(np.isnan(centroids), last, centroids)
+        self._generation = generation
+        return np.nan_to_num(centroid_shift(self._last, last, weights))

@@ -1,0 +1,182 @@
+"""Knowing that the main loop moves, and ending the process when it does not.
+
+Some calls of kafka-python (`commit_transaction`, `abort_transaction`, `send_offsets`) wait
+without a limit. A worker that hangs in one holds its partitions and looks alive; one that ends
+gives them to others, and the protocol makes its end harmless at any point.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from itertools import islice
+from pathlib import PurePath
+from types import TracebackType
+
+EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_LOG_SECONDS = 2.0
+
+Clock = Callable[[], float]
+
+
+class Heartbeat:
+    """When the main loop last came round.
+
+    Parameters
+    ----------
+    clock
+        Returns seconds that never go back.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._beaten_at = clock()
+
+    def beat(self) -> None:
+        """Note that the main loop is here now."""
+        self._beaten_at = self._clock()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat, or since the start when there was none."""
+        return self._clock() - self._beaten_at
+
+    def within(self, limit: float) -> Callable[[], tuple[bool, str]]:
+        """Return a liveness check: (age is at most `limit` seconds, what was found)."""
+
+        def check() -> tuple[bool, str]:
+            age = self.age
+            return age <= limit, f"last round ended {age:.1f} s ago, limit {limit:g} s"
+
+        return check
+
+
+class Watchdog:
+    """Ends the process when a round of the main loop takes longer than its budget.
+
+    Only time in which the process could run counts: a process that was stopped (SIGSTOP, a
+    frozen machine) does not hang, it has only been away.
+
+    Parameters
+    ----------
+    budget
+        Seconds that a round may take. Kafka's ``max_poll_interval`` must be longer.
+    log
+        Is given the one line that says what hangs and where. It gets two seconds, as the log
+        may be what hangs.
+    tick
+        Seconds between two looks; by default a twentieth of the budget, at most one second.
+    clock
+        Returns seconds that never go back.
+    exit
+        Ends the process with a status without running anything else.
+
+    Examples
+    --------
+    >>> watchdog = Watchdog(30.0, log=print)
+    >>> with watchdog:
+    ...     pass  # one round
+    >>> watchdog.stop()
+    """
+
+    def __init__(
+        self,
+        budget: float,
+        log: Callable[[str], object],
+        *,
+        tick: float | None = None,
+        clock: Clock = time.monotonic,
+        exit: Callable[[int], object] = os._exit,
+    ) -> None:
+        if budget <= 0:
+            raise ValueError("the budget of a round must be above 0 seconds")
+        self.budget = budget
+        self._log = log
+        self._tick = min(1.0, budget / 20) if tick is None else tick
+        self._clock = clock
+        self._exit = exit
+        self._lock = threading.Lock()
+        self._budget_of_round = budget
+        self._left: float | None = None
+        self._looked_at = 0.0
+        self._watched_thread = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def arm(self, budget: float | None = None) -> None:
+        """Start the budget of a round, anew if it runs already.
+
+        Parameters
+        ----------
+        budget
+            Seconds for this round only, for one that is known to take longer.
+        """
+        with self._lock:
+            self._budget_of_round = self.budget if budget is None else budget
+            self._left = self._budget_of_round
+            self._looked_at = self._clock()
+            self._watched_thread = threading.get_ident()
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def disarm(self) -> None:
+        """End the round: nothing happens until the watchdog is armed again."""
+        with self._lock:
+            self._left = None
+
+    def __enter__(self) -> "Watchdog":
+        self.arm()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.disarm()
+
+    def stop(self) -> None:
+        """Disarm for good and end the thread."""
+        self.disarm()
+        self._stopped.set()
+
+    def look(self) -> bool:
+        """Look once; log and exit when the budget is used up. Return whether it was."""
+        with self._lock:
+            if self._left is None:
+                return False
+            now = self._clock()
+            self._left -= min(now - self._looked_at, 2 * self._tick)
+            self._looked_at = now
+            if self._left > 0:
+                return False
+            self._left = None
+            budget, thread = self._budget_of_round, self._watched_thread
+        try:
+            self._say(f"a round exceeded its budget of {budget:g} s; it is in {_where(thread)}")
+        finally:
+            self._exit(EXIT_CODE)
+        return True
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._tick):
+            if self.look():
+                return
+
+    def _say(self, line: str) -> None:
+        speaker = threading.Thread(target=self._log, args=(line,), daemon=True)
+        speaker.start()
+        speaker.join(_LOG_SECONDS)
+
+
+def _where(thread: int) -> str:
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "a thread that has ended"
+    return " < ".join(
+        f"{call.f_code.co_name} ({PurePath(call.f_code.co_filename).name}:{line})"
+        for call, line in islice(traceback.walk_stack(frame), 4)
+    )

@@ -1,0 +1,200 @@
+"""The three pages that operators and orchestrators read: metrics, liveness, readiness."""
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+Liveness = Callable[[], tuple[bool, str]]
+Readiness = Callable[[], Mapping[str, bool]]
+
+_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
+
+
+class HttpPortError(RuntimeError):
+    """The health server cannot listen where it was told to."""
+
+
+class HealthServer:
+    """Serves ``/metrics``, ``/livez`` and ``/readyz`` from threads of its own.
+
+    It listens from construction on and answers from `start` on.
+
+    Parameters
+    ----------
+    port
+        TCP port; 0 takes a free one, see `port`.
+    registry
+        What ``/metrics`` exposes, as OpenMetrics or Prometheus text by the Accept header.
+    liveness
+        Returns (whether the main loop moves, what was found); ``/livez`` is 200 or 503. It
+        must not ask any dependency: a restart does not mend a broker.
+    readiness
+        Returns named checks; ``/readyz`` is 200 when all hold, else 503 and names the missing.
+    host
+        Address to listen on.
+
+    Raises
+    ------
+    HttpPortError
+        If the address cannot be had.
+
+    Notes
+    -----
+    A check that raises counts as failed. Of the error only the type is shown, for its text
+    might hold a secret.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        registry: CollectorRegistry,
+        liveness: Liveness,
+        readiness: Readiness,
+        *,
+        host: str = "0.0.0.0",
+    ) -> None:
+        pages = _Pages(registry, liveness, readiness)
+        try:
+            self._server = _Server(host, port, pages)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise HttpPortError(
+                f"cannot listen on {host}:{port} ({reason}); "
+                "set LIVESEGMENTS_HTTP_PORT to a free port, 0 takes any"
+            ) from error
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port really listened on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> "HealthServer":
+        """Begin to answer; return self."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="http", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening; requests under way do not hold it up."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+
+    def __enter__(self) -> "HealthServer":
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Pages:
+    """The pages' contents: (status, content type, body)."""
+
+    def __init__(
+        self, registry: CollectorRegistry, liveness: Liveness, readiness: Readiness
+    ) -> None:
+        self._registry = registry
+        self._liveness = liveness
+        self._readiness = readiness
+
+    def page(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        if path == "/metrics":
+            return self._metrics(accept)
+        if path == "/livez":
+            return self._live()
+        if path == "/readyz":
+            return self._ready()
+        return HTTPStatus.NOT_FOUND, _TEXT, b"not found; there are /metrics, /livez, /readyz\n"
+
+    def _metrics(self, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        encode, content_type = choose_encoder(accept)
+        try:
+            return HTTPStatus.OK, content_type, encode(self._registry)
+        except Exception as error:
+            body = f"the metrics cannot be shown: {type(error).__name__}\n"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, body.encode()
+
+    def _live(self) -> tuple[HTTPStatus, str, bytes]:
+        try:
+            live, detail = self._liveness()
+        except Exception as error:
+            live, detail = False, f"the check failed: {type(error).__name__}"
+        return _verdict(live, {"live": live, "detail": detail})
+
+    def _ready(self) -> tuple[HTTPStatus, str, bytes]:
+        try:
+            checks = dict(self._readiness())
+        except Exception as error:
+            checks = {f"the checks failed: {type(error).__name__}": False}
+        missing = [name for name, holds in checks.items() if not holds]
+        return _verdict(not missing, {"ready": not missing, "missing": missing, "checks": checks})
+
+
+def _verdict(good: bool, body: Mapping[str, object]) -> tuple[HTTPStatus, str, bytes]:
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return status, _JSON, json.dumps(body).encode() + b"\n"
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: "_Server"
+    server_version = "livesegments"
+    sys_version = ""
+    timeout = 5.0  # seconds: a client that sends nothing must not keep a thread
+
+    def do_GET(self) -> None:
+        body = self._head()
+        self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self._head()
+
+    def _head(self) -> bytes:
+        path = urlsplit(self.path).path
+        status, content_type, body = self.server.pages.page(path, self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        return body
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: a scrape every few seconds is no news."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 32
+
+    def __init__(self, host: str, port: int, pages: _Pages) -> None:
+        self.pages = pages
+        self.address_family = AF_INET6 if ":" in host else AF_INET
+        super().__init__((host, port), _Request)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks the host's name up, which can wait seconds for a resolver.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent when a client goes away in the middle."""

@@ -1,0 +1,192 @@
+"""The records that go out: changes, states, definitions, tombstones and dead letters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.consumer.fetcher import ConsumerRecord
+
+from contracts import cloudevents, dead_letters
+from contracts.dead_letters import Rejection
+from contracts.instants import rfc3339
+from contracts.segments import encode
+from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+from store.outbox import Output
+
+_MARKETING = {-1: None, 0: False, 1: True}
+_TYPES = {
+    CHANGES: cloudevents.SEGMENT_CHANGE,
+    STATES: cloudevents.SEGMENT_STATE,
+    DEFINITIONS: cloudevents.SEGMENT_DEFINITION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the published segment of one customer; segments as indexes, -1 for none.
+
+    ``row`` is the customer's row in the round. ``time_us`` is when it happened and ``since_us``
+    since when the segment holds, in microseconds.
+    """
+
+    customer_id: str
+    row: int
+    previous: int
+    segment: int
+    origin: str
+    time_us: int
+    since_us: int
+    confidence: float | None
+    distance: float | None
+    runner_up: int
+    explanation: list[tuple[str, float]]
+    marketing: int
+
+    @property
+    def kind(self) -> str:
+        """assigned, reassigned or unassigned."""
+        if self.previous < 0:
+            return "assigned"
+        return "reassigned" if self.segment >= 0 else "unassigned"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The event that made a change."""
+
+    event_id: str | None
+    topic: str
+    partition: int
+    offset: int
+    traceparent: bytes | None = None
+
+
+class Messages:
+    """Makes the outputs of one commit: they carry its version and its owner's nonce."""
+
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        partition: int,
+        version: int,
+        nonce: str,
+        generation: int,
+        decided_at_us: int,
+        segments: Sequence[tuple[str, str]],
+    ) -> None:
+        self.group_id, self.partition = group_id, partition
+        self.version, self.nonce, self.generation = version, nonce, generation
+        self.decided_at = rfc3339([decided_at_us])[0]
+        self.decided_at_us = decided_at_us
+        self._refs: list[dict[str, str] | None] = [
+            {"id": segment_id, "name": name} for segment_id, name in segments
+        ]
+        self._refs.append(None)  # index -1
+
+    def changes(self, changes: Sequence[Change], causes: Sequence[Cause | None]) -> list[Output]:
+        """Return the change and the new state of each changed customer."""
+        occurred = rfc3339([change.time_us for change in changes])
+        since = rfc3339([change.since_us for change in changes])
+        outputs: list[Output] = []
+        for i, (change, cause) in enumerate(zip(changes, causes, strict=True)):
+            consent = {"marketing": _MARKETING[change.marketing]}
+            segment = self._refs[change.segment]
+            model = {"generation": self.generation, "version": self.version}
+            value = {
+                "customer_id": change.customer_id,
+                "change": change.kind,
+                "previous_segment": self._refs[change.previous],
+                "segment": segment,
+                "occurred_at": occurred[i],
+                "decided_at": self.decided_at,
+                "version": self.version,
+                "origin": change.origin,
+                "cause": cause
+                and {
+                    "event_id": cause.event_id,
+                    "topic": cause.topic,
+                    "partition": cause.partition,
+                    "offset": cause.offset,
+                },
+                "confidence": change.confidence,
+                "distance": change.distance,
+                "runner_up": self._refs[change.runner_up],
+                "explanation": [
+                    {
+                        "feature": feature,
+                        "direction": "above" if z >= 0 else "below",
+                        "z_score": z,
+                    }
+                    for feature, z in change.explanation
+                ],
+                "model": model,
+                "consent": consent,
+            }
+            trace = [] if cause is None or not cause.traceparent else [
+                ("traceparent", cause.traceparent)
+            ]
+            outputs.append(self._event(CHANGES, change.customer_id, value, trace))
+            state = {
+                "customer_id": change.customer_id,
+                "segment": segment,
+                "since": since[i],
+                "version": self.version,
+                "confidence": change.confidence,
+                "consent": consent,
+                "model": model,
+            }
+            outputs.append(self._event(STATES, change.customer_id, state, trace))
+        return outputs
+
+    def tombstone(self, customer_id: str) -> Output:
+        """Return the null state of a customer of whom nothing is left."""
+        return self._event(STATES, customer_id, None)
+
+    def definitions(self, definitions: Sequence[Mapping[str, Any]]) -> list[Output]:
+        """Return segment definitions; their fields are those of the contract."""
+        return [
+            self._event(
+                DEFINITIONS,
+                definition["id"],
+                {**definition, "version": self.version},
+            )
+            for definition in definitions
+        ]
+
+    def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
+        """Return a refused record with its bytes, and headers that say where it was and why."""
+        headers = dead_letters.headers(
+            record.headers,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            reason=rejection.reason,
+            message=rejection.message,
+        )
+        # kafka-python sends no null header; an empty one is the nearest it can.
+        plain = [(name, value or b"") for name, value in headers]
+        # Nor a record without key and value; the reason null_value tells it from an empty one.
+        value = b"" if record.key is None and record.value is None else record.value
+        return Output(DEAD_LETTERS, record.key, value, plain + cloudevents.provenance(self.nonce, self.version))
+
+    def _event(
+        self,
+        topic: str,
+        key: str,
+        value: Mapping[str, Any] | None,
+        more: Sequence[tuple[str, bytes]] = (),
+    ) -> Output:
+        headers = cloudevents.headers(
+            topic=topic,
+            partition=self.partition,
+            version=self.version,
+            customer_id=key,
+            type=_TYPES[topic],
+            time_us=self.decided_at_us,
+            nonce=self.nonce,
+            group=self.group_id,
+        )
+        body = None if value is None else encode(value)
+        return Output(topic, key.encode(), body, [*headers, *more])

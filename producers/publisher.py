@@ -1,0 +1,160 @@
+"""Publish rounds to Kafka, each in one transaction with the offsets of the inputs it came from.
+
+The steps, in order; the numbers are those of docs/architecture.md:
+
+5. begin a transaction;
+6. send the outbox, flush, and check every future: a record that failed does not fail the
+   transaction by itself, and `flush` does not raise;
+7. add the offsets of all three inputs, with ``nonce:version`` as their metadata;
+8. commit.
+
+After any error the producer is not used again: it could send offsets of the failed transaction
+with the next one, or report success without having ended a transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from contracts.topics import INPUTS
+from store.outbox import Output
+from store.progress import Progress
+
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""A dead letter is as large as what was refused: above the largest record that topics take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long things may take: each below the next, and all below ``max_poll_interval``."""
+
+    request_ms: int = 5_000
+    delivery_ms: int = 8_000
+    transaction_ms: int = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What one partition publishes, and the progress that goes with it."""
+
+    partition: int
+    progress: Progress
+    outputs: Sequence[Output]
+
+
+class PublishError(RuntimeError):
+    """A transaction did not commit, or it is not known whether it did."""
+
+
+class Publisher:
+    """A transactional producer that is rebuilt, under the same id, after every failure."""
+
+    def __init__(
+        self, config: Mapping[str, Any], transactional_id: str, timeouts: Timeouts | None = None
+    ) -> None:
+        self._config = dict(config)
+        self._transactional_id = transactional_id
+        self._timeouts = timeouts or Timeouts()
+        self._producer: KafkaProducer | None = None
+
+    def open(self) -> None:
+        """Fence an earlier producer of this id, and end the transaction it left open."""
+        if self._producer is not None:
+            return
+        producer = KafkaProducer(
+            **self._config,
+            transactional_id=self._transactional_id,
+            transaction_timeout_ms=self._timeouts.transaction_ms,
+            delivery_timeout_ms=self._timeouts.delivery_ms,
+            request_timeout_ms=self._timeouts.request_ms,
+            max_block_ms=self._timeouts.delivery_ms,
+            acks="all",
+            linger_ms=0,
+            max_request_size=MAX_REQUEST_BYTES,
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        try:
+            producer.init_transactions()
+        except KafkaError:
+            producer.close(timeout=0)
+            raise
+        self._producer = producer
+
+    def publish(self, publications: Sequence[Publication], membership: Any) -> None:
+        """Publish what partitions have to say, with their offsets, or nothing at all.
+
+        Parameters
+        ----------
+        publications
+            One a partition.
+        membership
+            The consumer's group metadata as it was when these inputs were polled, so that a
+            broker refuses the offsets of a worker whose partitions have gone to another.
+
+        Raises
+        ------
+        PublishError
+            If it did not commit, or nobody knows; names the first cause. Reconcile before going on.
+        """
+        self.open()
+        producer = self._producer
+        assert producer is not None
+        try:
+            producer.begin_transaction()
+            futures = [
+                producer.send(
+                    output.topic,
+                    key=output.key,
+                    value=output.value,
+                    headers=output.headers,
+                    partition=publication.partition,
+                )
+                for publication in publications
+                for output in publication.outputs
+            ]
+            if futures:
+                producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+            for future in futures:
+                if not future.is_done:
+                    raise PublishError("a record was not acknowledged in time")
+                if future.failed():
+                    raise PublishError(f"a record was refused: {future.exception!r}")
+            producer.send_offsets_to_transaction(_offsets(publications), membership)
+            producer.commit_transaction()
+        except (KafkaError, PublishError, AssertionError) as error:
+            self.abandon()
+            if isinstance(error, PublishError):
+                raise
+            raise PublishError(f"transaction failed: {error!r}") from error
+
+    def abandon(self) -> None:
+        """Abort what is open, as far as that can be done, and drop the producer."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        # `close` sends no abort, and readers would wait out the transaction's timeout.
+        with suppress(KafkaError, AssertionError):
+            producer.abort_transaction()
+        with suppress(KafkaError, AssertionError):
+            producer.close(timeout=1)
+
+    def close(self) -> None:
+        """Close an idle producer."""
+        if self._producer is not None:
+            self._producer.close(timeout=self._timeouts.delivery_ms / 1000)
+            self._producer = None
+
+
+def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.progress.metadata, -1)
+        for each in publications
+        for topic, offset in zip(INPUTS, each.progress.offsets, strict=True)
+    }

@@ -1,0 +1,191 @@
+"""Rows of CSV, JSON Lines and Parquet files, all as text cells, read in chunks.
+
+An empty cell is an absent value. Numbers keep the decimals of the file.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, TextIO
+
+SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+
+_REQUIRED = {"customer_id", "occurred_at", "amount", "updated_at"}
+_NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
+_PARQUET_ROWS = 8_192
+
+# Numbers stay as they are written: no float, so no float noise, and no digit lost.
+_parse_json = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
+
+
+class FileError(ValueError):
+    """A file that cannot be read as a whole; the message names it and says what to do."""
+
+
+class RowError(Exception):
+    """What is wrong with a row, before it is known where it is.
+
+    Parameters
+    ----------
+    field
+        The field at fault, ``row`` when it is the row itself.
+    why
+        What is wrong, without the value.
+    """
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field, why)
+        self.field = field
+        self.why = why
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+    """Rows of a file: where each is (line or Parquet row, from 1) and its cells, or what is wrong.
+
+    Parameters
+    ----------
+    path
+        A file with one of `SUFFIXES`; text is UTF-8.
+    columns
+        (n,) names of the cells wanted, in this order.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, of an unknown kind, damaged, or lacks a required column.
+    """
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise FileError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
+    try:
+        if suffix == ".parquet":
+            yield from _parquet_rows(path, columns)
+        else:
+            with _open_text(path) as lines:
+                read = _csv_rows if suffix.startswith(".csv") else _jsonl_rows
+                yield from read(path, lines, columns)
+    except (OSError, EOFError) as error:
+        raise FileError(f"{path}: cannot be read: {error}") from error
+
+
+def _open_text(path: Path) -> TextIO:
+    # Bytes that are not UTF-8 come through as lone surrogates, so that only their row is broken.
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _csv_rows(
+    path: Path, lines: TextIO, columns: Sequence[str]
+) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+    reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader, [])
+        pick = _picker(path, header, columns)
+        width = len(header)
+        for row in reader:
+            if len(row) == width:
+                row.append("")
+                yield reader.line_num, pick(row)
+            elif row:
+                yield (
+                    reader.line_num,
+                    RowError("row", f"has {len(row)} cells where the header has {width}"),
+                )
+    except csv.Error as error:
+        raise FileError(
+            f"{path}, line {reader.line_num}: {error}; is a quote left open or not doubled?"
+        ) from error
+
+
+def _picker(path: Path, header: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
+    """What takes the wanted cells from a row that has an empty one added at its end."""
+    names = [_NESTED.get(name.strip(), name.strip()) for name in header]
+    missing = [column for column in columns if column in _REQUIRED and column not in names]
+    if missing:
+        raise FileError(
+            f"{path}: no column {', '.join(missing)}; the columns are {', '.join(names) or 'none'}"
+        )
+    return itemgetter(*(names.index(name) if name in names else -1 for name in columns))
+
+
+def _jsonl_rows(
+    _path: Path, lines: TextIO, columns: Sequence[str]
+) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+    for number, line in enumerate(lines, start=1):
+        if line.isspace():
+            continue
+        try:
+            yield number, _object_cells(_parse_json(line), columns)
+        except (json.JSONDecodeError, RecursionError):
+            yield number, RowError("row", "is not JSON")
+        except RowError as error:
+            yield number, error
+
+
+def _object_cells(row: Any, columns: Sequence[str]) -> Sequence[str]:
+    if not isinstance(row, dict):
+        raise RowError("row", "is not a JSON object")
+    consent = row.get("consent")
+    if isinstance(consent, dict):
+        row |= {f"{name}_consent": value for name, value in consent.items()}
+    elif consent is not None:
+        raise RowError("consent", "is not a JSON object")
+    return [_cell(column, row.get(column)) for column in columns]
+
+
+def _cell(column: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    raise RowError(column, "is not a single value")
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise FileError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
+    number = 0
+    try:
+        with closing(pq.ParquetFile(path)) as file:
+            names = file.schema_arrow.names
+            wanted = [name for name in names if name in columns or name == "consent"]
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
+                table = pa.Table.from_batches([batch]).flatten()
+                pick = _picker(path, table.column_names, columns)
+                cells = [_texts(path, name, table[name]) for name in table.column_names]
+                for row in zip(*pick([*cells, [""] * len(table)]), strict=True):
+                    number += 1
+                    yield number, row
+    except pa.ArrowException as error:
+        raise FileError(f"{path}: no sound Parquet file: {error}") from error
+
+
+def _texts(path: Path, name: str, column: Any) -> list[str]:
+    """A column of a Parquet file as text; its numbers as short as they can be told apart."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    elif pa.types.is_floating(kind):
+        if name.endswith("_id"):
+            raise FileError(f"{path}: column {name} holds floating-point numbers; ids are text")
+        column = pc.if_else(pc.is_nan(column), None, column)
+    elif pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
+    try:
+        texts: list[str] = column.cast(pa.string()).fill_null("").to_pylist()
+    except pa.ArrowNotImplementedError:
+        raise FileError(f"{path}: column {name} has type {kind}, not a single value") from None
+    return texts

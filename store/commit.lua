@@ -1,0 +1,48 @@
+-- Commit one partition, if it is still as its owner last saw it.
+-- KEYS: progress, customers, statistics, outbox, erasures
+-- ARGV: expected version, expected nonce, then for each of nine lists its length and its items:
+--   progress pairs, customer pairs, customers gone, statistics pairs, statistics gone,
+--   outbox pairs, outbox gone, erasure pairs, keys to empty first (1-based)
+-- Returns 1 when committed, 0 when another owner has written.
+for _, key in ipairs(KEYS) do
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a hash; nothing was written')
+  end
+end
+
+local now = redis.call('HMGET', KEYS[1], 'version', 'nonce')
+if (now[1] or '0') ~= ARGV[1] or (now[2] or '') ~= ARGV[2] then
+  return 0
+end
+
+local at = 3
+local lists = {}
+for list = 1, 9 do
+  local n = tonumber(ARGV[at])
+  lists[list] = {at + 1, at + n}
+  at = at + 1 + n
+end
+
+for i = lists[9][1], lists[9][2] do
+  redis.call('UNLINK', KEYS[tonumber(ARGV[i])])
+end
+
+-- unpack() is bounded by Lua's stack; an even chunk keeps pairs together.
+local CHUNK = 4000
+local function each(command, key, list)
+  local first, last = lists[list][1], lists[list][2]
+  for i = first, last, CHUNK do
+    redis.call(command, key, unpack(ARGV, i, math.min(i + CHUNK - 1, last)))
+  end
+end
+
+each('HSET', KEYS[2], 2)
+each('HDEL', KEYS[2], 3)
+each('HSET', KEYS[3], 4)
+each('HDEL', KEYS[3], 5)
+each('HSET', KEYS[4], 6)
+each('HDEL', KEYS[4], 7)
+each('HSET', KEYS[5], 8)
+each('HSET', KEYS[1], 1)
+return 1

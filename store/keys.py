@@ -1,0 +1,45 @@
+"""Names of the Redis keys. A partition's keys share a hash tag, so that one slot holds them all."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names of one deployment, told apart from others by its consumer group's id."""
+
+    group_id: str
+
+    @property
+    def deployment(self) -> str:
+        """Hash: what every worker of the deployment must agree on."""
+        return f"{self.group_id}:deployment"
+
+    def progress(self, partition: int) -> str:
+        """Hash: who wrote last, how far the inputs are folded, the clock."""
+        return f"{self.group_id}:{{{partition}}}:progress"
+
+    def customers(self, partition: int) -> str:
+        """Hash: customer id -> record."""
+        return f"{self.group_id}:{{{partition}}}:customers"
+
+    def statistics(self, partition: int) -> str:
+        """Hash: generation -> statistics, and ``swept`` -> the generation all records are in."""
+        return f"{self.group_id}:{{{partition}}}:statistics"
+
+    def outbox(self, partition: int) -> str:
+        """Hash: version -> all that it publishes."""
+        return f"{self.group_id}:{{{partition}}}:outbox"
+
+    def erasures(self, partition: int) -> str:
+        """Hash: keyed hash of a customer id -> what an erasure left to remember."""
+        return f"{self.group_id}:{{{partition}}}:erasures"
+
+    def of_partition(self, partition: int) -> list[str]:
+        """Return all keys of a partition, in the order the commit script takes them."""
+        return [
+            self.progress(partition),
+            self.customers(partition),
+            self.statistics(partition),
+            self.outbox(partition),
+            self.erasures(partition),
+        ]

@@ -1,0 +1,248 @@
+"""Read and commit the state of partitions: one pipeline each a round."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+
+import redis
+from redis.exceptions import NoScriptError
+
+from store.keys import Keys
+from store.outbox import Output, pack, unpack
+from store.progress import Progress
+
+_SCRIPT = files("store").joinpath("commit.lua").read_text()
+SWEPT = b"swept"
+
+
+class StoreMismatchError(RuntimeError):
+    """The store was written by a deployment with other settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What every worker of a deployment must agree on, now and later."""
+
+    partitions: int
+    window_days: int
+    tiles: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A partition as the store has it: no progress when the store knows nothing of it."""
+
+    progress: Progress | None
+    outbox: list[tuple[int, list[Output]]]
+    statistics: dict[int, bytes]
+    erasures: int
+    """How many customers have an erasure to remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a round reads of one partition."""
+
+    partition: int
+    customers: Sequence[str]
+    erasures: Sequence[bytes] = ()
+    scan: tuple[int, int] | None = None
+    """(cursor, about how many) customers to walk over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a round read of one partition, in the order it asked for."""
+
+    records: list[bytes | None]
+    erasures: list[bytes | None]
+    cursor: int | None
+    scanned: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that a round writes to one partition."""
+
+    partition: int
+    expected: Progress | None
+    progress: Progress
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    statistics: Mapping[int, bytes] = field(default_factory=dict)
+    statistics_gone: Sequence[int] = ()
+    outputs: Sequence[Output] = ()
+    published: Sequence[int] = ()
+    """Versions to drop from the outbox: Kafka has them."""
+    erasures: Mapping[bytes, bytes] = field(default_factory=dict)
+    empty_first: bool = False
+    """Forget everything the store has of the partition."""
+
+
+class Partitions:
+    """The partitions of one deployment in Redis."""
+
+    def __init__(self, client: "redis.Redis", group_id: str) -> None:
+        self.redis = client
+        self.keys = Keys(group_id)
+        self._sha = ""
+
+    def agree(self, deployment: Deployment) -> None:
+        """Hold a deployment's fixed settings against the store's, which the first worker wrote.
+
+        Raises
+        ------
+        StoreMismatchError
+            If one differs; says which, and the ways out.
+        """
+        key = self.keys.deployment
+        wanted = {name: str(value) for name, value in asdict(deployment).items()}
+        with self.redis.pipeline(transaction=True) as pipeline:
+            for name, value in wanted.items():
+                pipeline.hsetnx(key, name, value)
+            pipeline.hgetall(key)
+            stored = {k.decode(): v.decode() for k, v in pipeline.execute()[-1].items()}
+        for name, value in wanted.items():
+            if stored[name] != value:
+                raise StoreMismatchError(
+                    f"{name} is {value} here and {stored[name]} in the store of group"
+                    f" {self.keys.group_id!r}: records cannot be carried over. Set it back, or use"
+                    " another LIVESEGMENTS_GROUP_ID, which starts from the beginning of the topics"
+                )
+
+    def deployment(self) -> Deployment | None:
+        """Return what the deployment agreed on, or None when no worker has ever run."""
+        stored = {k.decode(): v.decode() for k, v in self.redis.hgetall(self.keys.deployment).items()}
+        if not stored:
+            return None
+        return Deployment(
+            partitions=int(stored["partitions"]),
+            window_days=int(stored["window_days"]),
+            tiles=int(stored["tiles"]),
+            currency=stored["currency"],
+        )
+
+    def load(self, partition: int) -> Loaded:
+        """Read a partition's progress, outbox and statistics in one atomic step."""
+        with self.redis.pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(self.keys.progress(partition))
+            pipeline.hgetall(self.keys.outbox(partition))
+            pipeline.hgetall(self.keys.statistics(partition))
+            pipeline.hlen(self.keys.erasures(partition))
+            progress, outbox, statistics, erasures = pipeline.execute()
+        return Loaded(
+            progress=Progress.from_fields(progress) if progress else None,
+            outbox=sorted((int(version), unpack(data)) for version, data in outbox.items()),
+            statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
+            erasures=erasures,
+        )
+
+    def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
+        """Return (version, nonce) of the last commit of each partition."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hmget(self.keys.progress(partition), "version", "nonce")
+            return [(int(v or 0), (n or b"").decode()) for v, n in pipeline.execute()]
+
+    def read(self, wants: Sequence[Want]) -> list[Reading]:
+        """Read what a round needs of all its partitions, in one round trip."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for want in wants:
+                if want.customers:
+                    pipeline.hmget(self.keys.customers(want.partition), want.customers)
+                if want.erasures:
+                    pipeline.hmget(self.keys.erasures(want.partition), want.erasures)
+                if want.scan:
+                    cursor, count = want.scan
+                    pipeline.hscan(self.keys.customers(want.partition), cursor, count=count)
+            replies = iter(pipeline.execute())
+        return [_reading(want, replies) for want in wants]
+
+    def commit(self, commits: Sequence[Commit]) -> list[bool]:
+        """Commit each partition if it is as expected; return which were, in one round trip."""
+        calls = [self._arguments(commit) for commit in commits]
+        try:
+            return self._evaluate(calls)
+        except NoScriptError:
+            # A restarted Redis has forgotten the script, so it ran for no partition.
+            self._sha = ""
+            return self._evaluate(calls)
+
+    def _evaluate(self, calls: list[tuple[list[str], list[str | int | bytes]]]) -> list[bool]:
+        self._sha = self._sha or self.redis.script_load(_SCRIPT)
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for keys, arguments in calls:
+                pipeline.evalsha(self._sha, len(keys), *keys, *arguments)
+            return [reply == 1 for reply in pipeline.execute()]
+
+    def _arguments(self, commit: Commit) -> tuple[list[str], list[str | int | bytes]]:
+        expected, version = commit.expected or Progress(), commit.progress.version
+        statistics: list[str | int | bytes] = [SWEPT, commit.progress.swept_generation]
+        statistics += _flat(commit.statistics)
+        lists: list[Sequence[str | int | bytes]] = [
+            commit.progress.to_fields(),
+            _flat(commit.records),
+            commit.gone,
+            statistics,
+            commit.statistics_gone,
+            [version, pack(commit.outputs)] if commit.outputs else [],
+            commit.published,
+            _flat(commit.erasures),
+            [1, 2, 3, 4, 5] if commit.empty_first else [],
+        ]
+        arguments: list[str | int | bytes] = [expected.version, expected.nonce]
+        for items in lists:
+            arguments.append(len(items))
+            arguments += items
+        return self.keys.of_partition(commit.partition), arguments
+
+    def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
+        """Return each partition's statistics of a generation; None where not all records are in it."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hmget(self.keys.statistics(partition), SWEPT, str(generation))
+            replies = pipeline.execute()
+        return [
+            (data or b"") if int(swept or 0) >= generation else None for swept, data in replies
+        ]
+
+    def sizes(self, partitions: Sequence[int]) -> list[int]:
+        """Return how many customers each partition has a record of."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hlen(self.keys.customers(partition))
+            return list(pipeline.execute())
+
+    def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
+        """Return up to ``wanted[partition]`` random records of each partition, with its progress."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition, count in wanted.items():
+                pipeline.hgetall(self.keys.progress(partition))
+                pipeline.hrandfield(self.keys.customers(partition), count, withvalues=True)
+            replies = iter(pipeline.execute())
+        return {
+            partition: (Progress.from_fields(next(replies)), list(next(replies))[1::2])
+            for partition in wanted
+        }
+
+    def customers(self, partition: int, count: int = 1000) -> Iterator[tuple[str, bytes]]:
+        """Walk over all customers of a partition: (id, record), each at least once."""
+        for name, blob in self.redis.hscan_iter(self.keys.customers(partition), count=count):
+            yield name.decode(), blob
+
+
+def _reading(want: Want, replies: Iterator[object]) -> Reading:
+    records: list[bytes | None] = next(replies) if want.customers else []  # type: ignore[assignment]
+    erasures: list[bytes | None] = next(replies) if want.erasures else []  # type: ignore[assignment]
+    cursor, scanned = None, {}
+    if want.scan:
+        cursor, found = next(replies)  # type: ignore[misc]
+        scanned = {name.decode(): blob for name, blob in found.items()}
+    return Reading(records, erasures, cursor, scanned)
+
+
+def _flat(pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes]) -> list[
+    str | int | bytes
+]:
+    return [part for pair in pairs.items() for part in pair]

@@ -1,0 +1,76 @@
+"""Fixtures with real servers, and the ``--no-skips`` option of the full run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """Apache Kafka, one for the whole run; topics are whatever earlier tests left."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_kafka(kafka: KafkaServer) -> KafkaServer:
+    """Apache Kafka, running, with Livesegments' topics (4 partitions each) empty, no groups."""
+    if not kafka.running:
+        kafka.start()
+    kafka.resume()
+    fresh_topics(kafka.bootstrap)
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Redis, one for the whole run; it persists nothing and holds what earlier tests left."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_redis(redis_server: RedisServer) -> RedisServer:
+    """Redis, running and empty."""
+    if not redis_server.running:
+        redis_server.start()
+    redis_server.resume()
+    redis_server.flush()
+    return redis_server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--no-skips``, for runs that have to prove that everything was tested."""
+    parser.addoption(
+        "--no-skips", action="store_true", help="count a skipped or xfailed test as failed"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Turn a skip or an expected failure into a failure under ``--no-skips``."""
+    report = yield
+    _refuse_skip(item.config, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Turn the skip of a whole module into an error under ``--no-skips``."""
+    report = yield
+    _refuse_skip(collector.config, report)
+    return report
+
+
+def _refuse_skip(
+    config: pytest.Config, report: pytest.TestReport | pytest.CollectReport
+) -> None:
+    if report.skipped and config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"not run, under --no-skips: {report.longrepr}"
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts import cloudevents, dead_letters
+from contracts.dead_letters import DeadLetter, Reason
+
+
+def letter(
+    original: list[tuple[str, bytes | None]], *, offset: int = 7, message: str = "amount: missing"
+) -> list[tuple[str, bytes | None]]:
+    return dead_letters.headers(
+        original,
+        topic="purchases.v1",
+        partition=3,
+        offset=offset,
+        timestamp_ms=1_772_000_000_000,
+        reason=Reason.SCHEMA_INVALID,
+        message=message,
+    )
+
+
+def test_headers_are_those_of_the_record_and_then_where_it_was_and_why() -> None:
+    assert letter([("trace", b"abc"), ("empty", None), ("trace", b"def")]) == [
+        ("trace", b"abc"),
+        ("empty", None),
+        ("trace", b"def"),
+        ("livesegments-original-topic", b"purchases.v1"),
+        ("livesegments-original-partition", b"3"),
+        ("livesegments-original-offset", b"7"),
+        ("livesegments-original-timestamp", b"1772000000000"),
+        ("livesegments-reason", b"schema_invalid"),
+        ("livesegments-message", b"amount: missing"),
+    ]
+
+
+names = st.text(max_size=8) | st.sampled_from(
+    [dead_letters.TOPIC, dead_letters.OFFSET, dead_letters.REASON, cloudevents.VERSION]
+)
+
+
+@given(st.lists(st.tuples(names, st.none() | st.binary(max_size=8)), max_size=6), st.text())
+def test_what_was_written_is_read_back_whatever_headers_the_record_had(
+    original: list[tuple[str, bytes | None]], message: str
+) -> None:
+    message = message.encode(errors="replace").decode()
+    published = [*letter(original, message=message), *cloudevents.provenance("0" * 16, 42)]
+    assert dead_letters.parse(published) == DeadLetter(
+        topic="purchases.v1",
+        partition=3,
+        offset=7,
+        timestamp_ms=1_772_000_000_000,
+        reason="schema_invalid",
+        message=message,
+        original_headers=original,
+    )
+    assert cloudevents.read_provenance(published) == ("0" * 16, 42)
+
+
+def test_a_letter_that_came_back_tells_of_its_last_journey() -> None:
+    assert dead_letters.parse(letter(letter([("trace", b"abc")]), offset=99)).offset == 99
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("trace", b"abc")],
+        letter([])[1:],
+        letter([])[:-1],
+        [*letter([]), ("livesegments-original-offset", b"x")],
+        [*letter([]), ("livesegments-reason", b"\xff")],
+    ],
+)
+def test_other_headers_are_no_dead_letter(headers: list[tuple[str, bytes | None]]) -> None:
+    with pytest.raises(ValueError, match="not a dead letter"):
+        dead_letters.parse(headers)

@@ -1,0 +1,43 @@
+"""The model is a pure room: documented, and built on nothing of the other rooms."""
+
+import ast
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import model
+
+MODULES = [f"model.{module.name}" for module in pkgutil.iter_modules(model.__path__)]
+OURS = {"contracts", "features", "store", "consumers", "producers", "monitoring", "livesegments"}
+IMPURE = {"time", "datetime", "random", "os", "socket", "kafka", "redis", "pathlib", "threading"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_right(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_public_classes_have_examples() -> None:
+    finder = doctest.DocTestFinder()
+    for documented in (model.MiniBatchKMeans, model.Statistics, model.ModelView, model.Generation):
+        assert any(test.examples for test in finder.find(documented)), documented
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_model_imports_no_other_room_no_io_and_no_clock(name: str) -> None:
+    source = importlib.import_module(name).__file__
+    assert source is not None
+    imported = set()
+    for node in ast.walk(ast.parse(Path(source).read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.split(".")[0])
+    assert not imported & (OURS | IMPURE)
+
+
+def test_every_exported_name_exists() -> None:
+    assert [name for name in model.__all__ if not hasattr(model, name)] == []

@@ -1,0 +1,88 @@
+"""Clusters get the names of the personas they resemble and keep them."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import PERSONAS, POSITIONS, match, match_generations
+
+IDS = tuple(persona.id for persona in PERSONAS)
+PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)
+
+
+def at(persona: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.asarray(POSITIONS[IDS.index(persona)])
+
+
+def test_the_personas_are_as_marketing_describes_them() -> None:
+    assert IDS == (
+        "young-professionals",
+        "families",
+        "retirees",
+        "students",
+        "high-value-customers",
+    )
+    assert POSITIONS[:, SPEND].argmax() == IDS.index("high-value-customers")
+    assert POSITIONS[:, PURCHASES].argmax() == IDS.index("high-value-customers")
+    assert POSITIONS[:, AGE].argmax() == IDS.index("retirees")
+    assert POSITIONS[:, AGE].argmin() == IDS.index("students")
+    assert POSITIONS[:, URBANICITY].argmin() == IDS.index("retirees")
+    for poor in ("students", "retirees"):
+        assert at(poor)[INCOME] < 0
+    for rich in ("young-professionals", "high-value-customers"):
+        assert min(at(rich)[INCOME], at(rich)[URBANICITY]) > 0
+    assert np.abs(at("families")).max() < 0.5
+
+
+@given(st.permutations(range(5)), st.integers(0, 2**32 - 1))
+def test_clusters_near_the_personas_get_their_names(order: list[int], seed: int) -> None:
+    noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (5, 5))
+    assert match(POSITIONS[order] + noise) == tuple(IDS[i] for i in order)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_other_naming_is_nearer_in_sum(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    centroids = rng.normal(size=(5, 5))
+    centroids[rng.random((5, 5)) < 0.3] = np.nan
+    cost = np.nansum((centroids[:, None] - POSITIONS) ** 2, axis=2)
+    least = min(cost[range(5), order].sum() for order in permutations(range(5)))
+    named = match(centroids)
+    assert sorted(named) == sorted(IDS)
+    assert cost[range(5), [IDS.index(name) for name in named]].sum() == pytest.approx(least)
+
+
+def test_profiles_alone_or_purchases_alone_are_enough_for_a_name() -> None:
+    known = np.where(np.arange(5) >= AGE, POSITIONS, np.nan)
+    assert match(known)[IDS.index("retirees")] == "retirees"
+    known = np.where(np.arange(5) < AGE, POSITIONS, np.nan)
+    assert match(known) == IDS
+
+
+def test_a_cluster_of_which_nothing_is_known_gets_the_name_left_over() -> None:
+    centroids = POSITIONS.copy()
+    centroids[2] = np.nan
+    assert match(centroids) == IDS
+
+
+def test_another_number_of_clusters_is_refused() -> None:
+    with pytest.raises(ValueError, match="personas need centroids of shape"):
+        match(POSITIONS[:4])
+
+
+@given(st.permutations(range(4)), st.integers(0, 2**32 - 1))
+def test_names_persist_over_generations(order: list[int], seed: int) -> None:
+    old = np.array([[0.0, 0.0], [0.0, 50.0], [5.0, 0.0], [5.0, 50.0]])
+    moved = old + np.random.default_rng(seed).uniform(-1, 1, old.shape) * [0.5, 5.0]
+    weights = np.array([1.0, 0.01])
+    assert match_generations(moved[order], old, weights).tolist() == order
+    moved[0, 1] = np.nan
+    assert sorted(match_generations(moved, old, weights)) == [0, 1, 2, 3]
+
+
+def test_generations_of_different_shape_do_not_match() -> None:
+    with pytest.raises(ValueError, match="cannot match"):
+        match_generations(np.zeros((3, 2)), np.zeros((4, 2)), np.ones(2))

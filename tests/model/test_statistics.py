@@ -1,0 +1,180 @@
+"""The statistics are exact: order, batching and retraction leave no trace."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from model import LIMIT, SCALE, UNKNOWN, Statistics, dequantize, quantize
+
+K, D = 3, 4
+Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
+
+
+@st.composite
+def populations(draw: st.DrawFn) -> Population:
+    """Vectors, unknown and extreme values among them, each in a cluster or in none."""
+    n = draw(st.integers(0, 40))
+    steps = st.integers(-int(LIMIT * SCALE), int(LIMIT * SCALE)) | st.just(UNKNOWN)
+    vectors = draw(arrays.arrays(np.int32, (n, D), elements=steps))
+    clusters = draw(arrays.arrays(np.int8, n, elements=st.integers(-1, K - 1)))
+    return vectors, clusters
+
+
+def counted(vectors: npt.NDArray[np.int32], clusters: npt.NDArray[Any]) -> Statistics:
+    statistics = Statistics.zeros(K, D)
+    statistics.add(vectors, clusters)
+    return statistics
+
+
+@given(populations(), st.randoms(use_true_random=False))
+def test_order_does_not_matter(population: Population, random: Any) -> None:
+    vectors, clusters = population
+    order = random.sample(range(len(vectors)), len(vectors))
+    assert counted(vectors[order], clusters[order]) == counted(vectors, clusters)
+
+
+@given(populations(), st.integers(0, 40))
+def test_batching_does_not_matter(population: Population, cut: int) -> None:
+    vectors, clusters = population
+    in_two = counted(vectors[:cut], clusters[:cut])
+    in_two.add(vectors[cut:], clusters[cut:])
+    assert in_two == counted(vectors, clusters)
+
+
+@given(populations(), populations())
+def test_subtract_undoes_add_to_the_last_bit(before: Population, transient: Population) -> None:
+    statistics = counted(*before)
+    statistics.add(*transient)
+    statistics.subtract(*transient)
+    assert statistics.to_bytes() == counted(*before).to_bytes()
+
+
+@given(populations(), populations())
+def test_the_sum_of_the_parts_is_the_whole(one: Population, other: Population) -> None:
+    whole = counted(np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]]))
+    assert counted(*one) + counted(*other) == whole
+
+
+@given(populations())
+def test_bytes_round_trip(population: Population) -> None:
+    statistics = counted(*population)
+    data = statistics.to_bytes()
+    assert len(data) == 8 * K * (1 + 3 * D)
+    restored = Statistics.from_bytes(data, K, D)
+    assert restored == statistics
+    restored.add(*population)  # the arrays are its own and can be written
+
+
+@given(populations())
+def test_sums_equal_those_of_unbounded_integers(population: Population) -> None:
+    vectors, clusters = population
+    statistics = counted(vectors, clusters)
+    for k in range(K):
+        assert statistics.members[k] == (clusters == k).sum()
+        for d in range(D):
+            values = [int(v) for v in vectors[clusters == k, d] if v != UNKNOWN]
+            assert statistics.known[k, d] == len(values)
+            assert statistics.total[k, d] == sum(values)
+            assert statistics.square[k, d] == sum(v * v >> 20 for v in values)
+
+
+def test_sums_of_a_large_batch_of_extreme_values_are_exact() -> None:
+    value = int(LIMIT * SCALE) - 1
+    n = 50_000
+    statistics = counted(np.full((n, D), value, np.int32), np.zeros(n, np.int8))
+    assert statistics.total[0, 0] == n * value
+    assert statistics.square[0, 0] == n * (value * value >> 20)
+
+
+def test_ten_million_ages_do_not_overflow() -> None:
+    age = 120 * SCALE
+    thousand = counted(np.full((1000, D), age, np.int32), np.zeros(1000, np.int8))
+    grown = sum([thousand] * 10_000, start=Statistics.zeros(K, D))
+    assert grown.square[0, 0] == 10_000_000 * (age * age >> 20)
+    assert grown.mean()[0] == 120.0
+    assert grown.variance()[0] < 1 / SCALE
+
+
+@pytest.fixture
+def sample() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    rng = np.random.default_rng(3)
+    X = rng.normal([5.0, -3.0, 40.0, 11.0], [1.0, 0.1, 15.0, 0.5], (500, D))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    return X, rng.integers(-1, K, len(X))
+
+
+def test_centroids_and_moments_equal_brute_force(
+    sample: tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]],
+) -> None:
+    X, clusters = sample
+    statistics = counted(quantize(X), clusters)
+    members = [X[clusters == k] for k in range(K)]
+    everyone = X[clusters >= 0]
+    means = np.array([np.nanmean(rows, axis=0) for rows in members])
+    within = np.array([np.nansum((r - np.nanmean(r, axis=0)) ** 2, axis=0) for r in members])
+    assert statistics.centroids() == pytest.approx(means, abs=1e-6)
+    assert statistics.mean() == pytest.approx(np.nanmean(everyone, axis=0), abs=1e-6)
+    assert statistics.variance() == pytest.approx(np.nanvar(everyone, axis=0), abs=1e-5, rel=1e-5)
+    assert statistics.within_scatter() == pytest.approx(within, abs=1e-3, rel=1e-5)
+    weights = np.array([1.0, 100.0, 0.01, 4.0])
+    assert statistics.inertia(weights) == pytest.approx(within @ weights, rel=1e-3)
+
+
+def test_what_nobody_knows_is_nan() -> None:
+    X = np.array([[1.0, np.nan, 3.0, 4.0]])
+    statistics = counted(quantize(X), np.array([1]))
+    assert np.isnan(statistics.centroids()[0]).all()
+    assert statistics.centroids()[1] == pytest.approx(X[0], nan_ok=True)
+    assert np.isnan(statistics.mean()[1])
+    assert np.isnan(statistics.variance()[1])
+    assert (statistics.inertia(np.ones(D)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "clusters"),
+    [((2, D), [0]), ((1, D + 1), [0]), ((1, D), [K]), ((1, D), [-2])],
+    ids=["too few clusters", "too many features", "cluster too high", "cluster too low"],
+)
+def test_a_wrong_batch_is_refused_and_changes_nothing(
+    rows: tuple[int, int], clusters: list[int]
+) -> None:
+    statistics = Statistics.zeros(K, D)
+    with pytest.raises(ValueError, match="clusters"):
+        statistics.add(np.zeros(rows, np.int32), np.array(clusters))
+    assert statistics == Statistics.zeros(K, D)
+
+
+def test_bytes_of_another_size_are_refused() -> None:
+    data = Statistics.zeros(K, D).to_bytes()
+    with pytest.raises(ValueError, match="take 312 bytes, not 311"):
+        Statistics.from_bytes(data[:-1], K, D)
+
+
+def test_statistics_of_different_shapes_do_not_add() -> None:
+    with pytest.raises(ValueError, match="cannot be added"):
+        Statistics.zeros(K, D) + Statistics.zeros(K, D + 1)
+
+
+def test_a_copy_is_independent() -> None:
+    statistics = Statistics.zeros(K, D)
+    copy = statistics.copy()
+    copy.add(np.zeros((1, D), np.int32), np.array([0]))
+    assert statistics == Statistics.zeros(K, D)
+    assert copy != statistics
+
+
+@given(arrays.arrays(np.float64, (5, D), elements=st.floats(-LIMIT, LIMIT) | st.just(np.nan)))
+def test_quantizing_rounds_by_at_most_half_a_step(X: npt.NDArray[np.float64]) -> None:
+    restored = dequantize(quantize(X))
+    assert restored == pytest.approx(X, abs=0.5 / SCALE, rel=0, nan_ok=True)
+    assert np.array_equal(quantize(restored), quantize(X))
+
+
+def test_values_out_of_range_are_clipped() -> None:
+    X = np.array([[np.inf, -np.inf, 1e300, -2000.5]])
+    assert dequantize(quantize(X)).tolist() == [[LIMIT, -LIMIT, LIMIT, -LIMIT]]

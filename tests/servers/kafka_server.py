@@ -1,0 +1,253 @@
+"""Apache Kafka itself as a child process: one node, KRaft, on free loopback ports.
+
+The broker's jars come from Maven Central (``kafka/pom.xml``) once and are kept in ``.cache`` at the
+top of the repository, so that later runs need no network.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kafka import KafkaAdminClient
+from kafka.errors import InvalidReplicationFactorError, KafkaError
+
+from contracts.topics import topics
+from livesegments.embedded import (
+    LOOPBACK,
+    ServerError,
+    ServerProcess,
+    accepts_connections,
+    free_ports,
+)
+
+KAFKA_VERSION = "4.1.1"
+
+#: Compile quickly rather than well: a broker that lives for seconds starts sooner.
+QUICK_START: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_POM = Path(__file__).parent / "kafka" / "pom.xml"
+_START_TIMEOUT = 60.0
+_UNFENCE_TIMEOUT = 10.0
+_JVM = ("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto")
+_LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
+
+_PROPERTIES: Mapping[str, str] = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    # A single node has nobody to copy to.
+    "default.replication.factor": "1",
+    "min.insync.replicas": "1",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # A few internal partitions instead of fifty each: quicker starts and joins.
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "auto.create.topics.enable": "false",
+    # Faults are to be noticed within a test's patience.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    # After a kill the next start must not wait for the dead broker's session.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "num.recovery.threads.per.data.dir": "2",
+}
+
+
+class KafkaServer:
+    """A single Kafka broker that keeps its data and its port over restarts.
+
+    Parameters
+    ----------
+    directory
+        Where its data, settings and log go; made when missing.
+    overrides
+        Broker settings on top of those above.
+    jvm_options
+        More options for Java; ``QUICK_START`` by default, none is right for measurements.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        overrides: Mapping[str, str] | None = None,
+        jvm_options: Sequence[str] = QUICK_START,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._settings = directory / "server.properties"
+        self._data = directory / "data"
+        self._java = ["java", *_JVM, *_LOGGING, *jvm_options, "-cp", f"{kafka_jars()}/*"]
+        self.port, controller_port = free_ports(2)
+        properties = {
+            **_PROPERTIES,
+            "log.dirs": str(self._data),
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},"
+            f"CONTROLLER://{LOOPBACK}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
+            **(overrides or {}),
+        }
+        self._settings.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
+        self._process = ServerProcess(
+            "Apache Kafka",
+            [*self._java, "kafka.Kafka", str(self._settings)],
+            directory / "kafka.log",
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """Bootstrap server, ``host:port``."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process exists (a paused one does)."""
+        return self._process.running
+
+    def start(self) -> None:
+        """Start the broker and wait until it serves requests."""
+        if not self._data.exists():
+            self._format()
+        self._process.start(self._is_ready, _START_TIMEOUT)
+
+    def stop(self) -> None:
+        """Shut down in order (SIGTERM)."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Crash (SIGKILL); what was acknowledged is on disk or in the page cache and stays."""
+        self._process.kill()
+
+    def restart(self) -> None:
+        """Shut down in order and start again, with the same port and data."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze (SIGSTOP): connections stay open, nothing answers."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause (SIGCONT)."""
+        self._process.resume()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _format(self) -> None:
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [*self._java, "kafka.tools.StorageTool", "format"]
+        command += ["--cluster-id", cluster_id, "--config", str(self._settings)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerError(f"cannot format Kafka's storage: {done.stdout}{done.stderr}")
+
+    def _is_ready(self) -> bool:
+        if not accepts_connections(self.port):
+            return False
+        try:
+            with _admin(self.bootstrap, timeout_ms=2000) as admin:
+                return bool(admin.describe_cluster()["brokers"])
+        except KafkaError:
+            return False
+
+
+def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
+    """Delete every topic and every consumer group, then create Livesegments' topics, empty.
+
+    Clients must be closed before: those of the old topics would go on with stale metadata, and a
+    group with members cannot be deleted.
+
+    Parameters
+    ----------
+    bootstrap
+        Bootstrap server of the broker.
+    partitions
+        Number of partitions of each topic.
+    """
+    wanted = {
+        topic.name: {
+            "num_partitions": partitions,
+            "replication_factor": 1,
+            "configs": dict(topic.config),
+        }
+        for topic in topics()
+    }
+    with _admin(bootstrap) as admin:
+        groups = [group["group_id"] for group in admin.list_groups()]
+        if groups:
+            admin.delete_groups(groups)
+        old = [name for name in admin.list_topics() if not name.startswith("__")]
+        if old:
+            admin.delete_topics(old)
+        deadline = time.monotonic() + _UNFENCE_TIMEOUT
+        while True:
+            try:
+                admin.create_topics(wanted, wait_for_metadata=True)
+            except InvalidReplicationFactorError:
+                # A broker that was paused is fenced until its next heartbeat.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+
+def kafka_jars() -> Path:
+    """Give the folder with Kafka's jars; fill it from Maven Central the first time."""
+    cache = _REPOSITORY / ".cache"
+    jars = cache / f"kafka-libs-{KAFKA_VERSION}"
+    cache.mkdir(exist_ok=True)
+    with (cache / "kafka-libs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jars.exists():
+            _fetch_jars(jars)
+    return jars
+
+
+def _fetch_jars(jars: Path) -> None:
+    if shutil.which("mvn") is None or shutil.which("java") is None:
+        raise ServerError("Apache Kafka needs Java and Maven: run scripts/install-servers")
+    partial = jars.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    command = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
+    command += [f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
+    command += [f"-Dkafka.version={KAFKA_VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ServerError(f"Maven could not fetch Apache Kafka:\n{done.stdout}{done.stderr}")
+    partial.rename(jars)
+
+
+def _admin(bootstrap: str, timeout_ms: int = 30_000) -> KafkaAdminClient:
+    return KafkaAdminClient(
+        bootstrap_servers=bootstrap, bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms
+    )

@@ -1,0 +1,101 @@
+"""Redis itself (Debian's ``redis-server``) as a child process on a free loopback port."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis
+
+from livesegments.embedded import (
+    LOOPBACK,
+    ServerError,
+    ServerProcess,
+    answers_ping,
+    free_ports,
+)
+
+
+class RedisServer:
+    """A Redis server that keeps its port, and what its options persist, over restarts.
+
+    Parameters
+    ----------
+    directory
+        Where its data and log go; made when missing.
+    options
+        Redis settings by name, ``{"appendonly": "yes"}``; without any, nothing is persisted.
+    """
+
+    def __init__(self, directory: Path, options: Mapping[str, str] | None = None) -> None:
+        program = shutil.which("redis-server")
+        if program is None:
+            raise ServerError("no redis-server: run scripts/install-servers")
+        directory.mkdir(parents=True, exist_ok=True)
+        [self.port] = free_ports(1)
+        settings = {
+            "bind": LOOPBACK,
+            "port": str(self.port),
+            "dir": str(directory),
+            "save": "",
+            "appendonly": "no",
+            **(options or {}),
+        }
+        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        self._process = ServerProcess("Redis", [program, *arguments], directory / "redis.log")
+
+    @property
+    def url(self) -> str:
+        """``redis://`` URL of database 0."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process exists (a paused one does)."""
+        return self._process.running
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._process.start(lambda: answers_ping(self.port))
+
+    def stop(self) -> None:
+        """Shut down in order (SIGTERM); saves only what the options persist."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Crash (SIGKILL)."""
+        self._process.kill()
+
+    def restart(self) -> None:
+        """Shut down in order and start again, with the same port and directory."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze (SIGSTOP): connections stay open, nothing answers."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause (SIGCONT)."""
+        self._process.resume()
+
+    def flush(self) -> None:
+        """Delete every key and every cached script."""
+        with Redis.from_url(self.url) as client:
+            client.flushall()
+            client.script_flush()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -74,6 +74,7 @@ class Causes:
             topic=topic,
             partition=record.partition,
             offset=record.offset,
+            arrived_ms=record.timestamp,
             traceparent=_header(record, _TRACE),
         )
 

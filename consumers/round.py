@@ -322,7 +322,9 @@ class Round:
         own["version"][rows] = progress.version
         names = [*self.rules.segment_ids, "none"]
         self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
-        return messages.changes(changes, [causes.cause(change.row) for change in changes])
+        made_by = [causes.cause(change.row) for change in changes]
+        self.tally.arrived_ms += [cause.arrived_ms for cause in made_by if cause is not None]
+        return messages.changes(changes, made_by)
 
     def _causes(self, part: _Part, own: Records) -> Causes:
         assert self.model is not None

@@ -56,6 +56,8 @@ class Tally:
     dead_letters: list[str] = field(default_factory=list)
     changes: list[tuple[str, str, str]] = field(default_factory=list)
     """(from segment, to segment, origin), "none" for none."""
+    arrived_ms: list[int] = field(default_factory=list)
+    """Broker timestamps of the events that made changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,13 @@ class Decision:
     owned: Owned
 
 
-def start_sweep(owned: Owned, generation: int, layout: Layout) -> Owned:
+def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Owned:
     """Begin a sweep when the generation or the clock's tile has moved on since the last one."""
-    tile = layout.tile(owned.progress.clock_us)
     progress = owned.progress
-    due = generation and (
-        generation > progress.swept_generation or tile > progress.swept_tile or progress.rescore
-    )
-    if owned.sweep is not None or not due:
+    clock_us = progress.clock_us if rules.event_clock else max(progress.clock_us, now_us)
+    tile = rules.layout.tile(clock_us)
+    due = generation > progress.swept_generation or tile > progress.swept_tile or progress.rescore
+    if owned.sweep is not None or not generation or not due:
         return owned
     return replace(owned, sweep=Sweep(generation, tile))
 

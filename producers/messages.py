@@ -58,6 +58,7 @@ class Cause:
     topic: str
     partition: int
     offset: int
+    arrived_ms: int
     traceparent: bytes | None = None
 
 
@@ -183,7 +184,7 @@ class Messages:
             partition=self.partition,
             version=self.version,
             customer_id=key,
-            type=_TYPES[topic],
+            event_type=_TYPES[topic],
             time_us=self.decided_at_us,
             nonce=self.nonce,
             group=self.group_id,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import KafkaServer, RedisServer, fresh_topics
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("livesegments", deadline=None)
+settings.load_profile("livesegments")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip or an expected failure into a failure under ``--no-skips``."""
     report = yield
     _refuse_skip(item.config, report)
@@ -59,16 +66,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Turn the skip of a whole module into an error under ``--no-skips``."""
     report = yield
     _refuse_skip(collector.config, report)
     return report
 
 
-def _refuse_skip(
-    config: pytest.Config, report: pytest.TestReport | pytest.CollectReport
-) -> None:
+def _refuse_skip(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and config.getoption("--no-skips"):
         report.outcome = "failed"
         report.longrepr = f"not run, under --no-skips: {report.longrepr}"

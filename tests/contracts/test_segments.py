@@ -54,6 +54,7 @@ DEFINITION: dict[str, Any] = {
         "centroid": [2.25, 5.5, None, None, 0.5],
         "mean": [2.0, 5.0, 40.0, 10.5, 0.5],
         "variance": [1.0, 1.0, 100.0, 0.25, 0.125],
+        "size": 118,
     },
     "version": 40,
 }
@@ -128,7 +129,7 @@ doubles = st.lists(
 def test_a_fitted_model_keeps_every_bit(
     centroid: list[float | None], mean: list[float | None], variance: list[float | None]
 ) -> None:
-    document = {"centroid": centroid, "mean": mean, "variance": variance}
+    document = {"centroid": centroid, "mean": mean, "variance": variance, "size": 1}
     read = FittedModel.model_validate_json(encode(document))
     assert [repr(x) for x in (*read.centroid, *read.mean, *read.variance)] == [
         repr(x) for x in (*centroid, *mean, *variance)

@@ -1,0 +1,67 @@
+"""Connections by the settings: what every Kafka client is given, and the Redis client."""
+
+import logging
+from typing import Any
+
+import redis
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from livesegments.settings import Settings
+
+# kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def kafka_config(settings: Settings) -> dict[str, Any]:
+    """Return what every Kafka client of a deployment is given."""
+    return {
+        "bootstrap_servers": [
+            server.strip() for server in settings.kafka_bootstrap_servers.split(",")
+        ],
+        "client_id": f"livesegments-{settings.instance_id}".rstrip("-"),
+        "bootstrap_timeout_ms": 10_000,
+        # A transaction that begins before the last one's markers are written waits this long.
+        "retry_backoff_ms": 20,
+        "reconnect_backoff_max_ms": 1_000,
+    }
+
+
+def group_consumer(settings: Settings) -> KafkaConsumer:
+    """Return the consumer of a worker.
+
+    It is read_committed, also because only then are stable offsets asked for; it commits nothing
+    itself and never resets an offset; and the range assignor gives a worker the same partition
+    numbers of all inputs.
+    """
+    session_ms = round(settings.session_timeout_seconds * 1000)
+    return KafkaConsumer(
+        **kafka_config(settings),
+        group_id=settings.group_id,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        allow_auto_create_topics=False,
+        max_poll_records=settings.max_poll_records,
+        max_poll_interval_ms=round(settings.max_poll_interval_seconds * 1000),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=max(100, session_ms // 4),
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
+        metrics_enabled=False,
+    )
+
+
+def redis_client(settings: Settings) -> "redis.Redis":
+    """Return the Redis client: bounded waits, and no retries but the worker's own."""
+    return redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        protocol=2,
+        socket_connect_timeout=5.0,
+        socket_timeout=10.0,
+        # A commit that is sent twice would be refused the second time: the worker must see it.
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,133 @@
+"""Put a worker together from the settings, and run it until it is asked to stop."""
+
+import secrets
+import signal
+import time
+from types import FrameType
+
+import structlog
+from kafka import KafkaConsumer
+from prometheus_client import CollectorRegistry
+
+from consumers.definitions import DefinitionsReader
+from consumers.generations import Generations
+from consumers.global_model import GlobalModel
+from consumers.observation import Observation
+from consumers.reconcile import Reconciler
+from consumers.rules import Rules
+from consumers.scoring import Switching
+from consumers.segmenter import Segmenter
+from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
+from features.layout import Layout
+from livesegments import __version__
+from livesegments.clients import group_consumer, kafka_config, redis_client
+from livesegments.settings import Settings
+from model.personas import PERSONAS
+from monitoring.heartbeat import Heartbeat, Watchdog
+from monitoring.http import HealthServer
+from monitoring.metrics import Metrics
+from producers.publisher import Publisher
+from store.partitions import Deployment, Partitions
+
+log = structlog.get_logger()
+
+
+def rules(settings: Settings) -> Rules:
+    """Return how rounds decide."""
+    return Rules(
+        layout=Layout(settings.window_days, settings.tiles),
+        switching=Switching(
+            margin=settings.switch_margin,
+            min_dwell_us=round(settings.min_dwell.total_seconds() * 1_000_000),
+        ),
+        event_clock=settings.clock == "event",
+        currency=settings.currency,
+        group_id=settings.group_id,
+        segments=tuple((persona.id, persona.name) for persona in PERSONAS),
+        sweep_chunk=settings.sweep_customers,
+    )
+
+
+def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
+    """Return the number of partitions of every topic, 0 where it does not exist."""
+    existing = consumer.topics()
+    return {
+        topic: len(consumer.partitions_for_topic(topic) or ()) if topic in existing else 0
+        for topic in (*INPUTS, *OUTPUTS)
+    }
+
+
+def run(settings: Settings, *, accept_loss: bool = False) -> None:
+    """Run a worker until SIGTERM or SIGINT, then finish the round and leave the group."""
+    instance = settings.instance_id or secrets.token_hex(4)
+    heartbeat = Heartbeat()
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, version=__version__)
+    store = Partitions(redis_client(settings), settings.group_id)
+    consumer = group_consumer(settings)
+    try:
+        partitions = check_partition_counts(partition_counts(consumer))
+        store.agree(
+            Deployment(
+                partitions=partitions,
+                window_days=settings.window_days,
+                tiles=settings.tiles,
+                currency=settings.currency,
+            )
+        )
+        how = rules(settings)
+        config = kafka_config(settings)
+        watchdog = Watchdog(
+            settings.max_poll_interval_seconds * 0.9,
+            log=lambda line: log.critical("watchdog ends the worker", reason=line),
+        )
+
+        def alive() -> None:
+            heartbeat.beat()
+            watchdog.arm()
+
+        definitions = DefinitionsReader(config)
+        publisher = Publisher(config, f"{settings.group_id}-{instance}")
+        segmenter = Segmenter(
+            consumer=consumer,
+            publisher=publisher,
+            store=store,
+            definitions=definitions,
+            model=GlobalModel(store, partitions, how.segment_ids),
+            generations=Generations(
+                store, partitions, how, PERSONAS, settings.warmup_customers
+            ),
+            reconciler=Reconciler(store, consumer, config, how, alive, accept_loss),
+            observation=Observation(metrics, settings.warmup_customers),
+            rules=how,
+            max_records=settings.max_poll_records,
+            alive=alive,
+            now_us=lambda: time.time_ns() // 1_000,
+        )
+
+        def leave(signum: int, _: FrameType | None) -> None:
+            log.info("finishing the round, then leaving", signal=signal.Signals(signum).name)
+            segmenter.stop()
+
+        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGINT, leave)
+        readiness = {
+            "joined": lambda: segmenter.ready,
+            "redis": lambda: bool(store.redis.ping()),
+        }
+        with HealthServer(
+            settings.http_port,
+            registry,
+            heartbeat.within(settings.max_poll_interval_seconds),
+            lambda: {name: check() for name, check in readiness.items()},
+            host=settings.http_host,
+        ) as health:
+            log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
+            alive()
+            segmenter.run()
+            watchdog.stop()
+        publisher.close()
+        definitions.close()
+    finally:
+        consumer.close(autocommit=False, timeout_ms=5_000)
+    log.info("worker left the group")

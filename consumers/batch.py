@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
+from contracts.dead_letters import Rejection
 from contracts.decode import (
     Erasures,
     Profiles,
     Purchases,
-    Rejection,
     decode_erasures,
     decode_profiles,
     decode_purchases,
@@ -21,6 +21,7 @@ from contracts.decode import (
 from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 
 Int = NDArray[np.int64]
+Columns: TypeAlias = Purchases | Profiles | Erasures
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,12 @@ class Batch:
 
     def record(self, topic: str, column: int) -> ConsumerRecord:
         """Return the record that an accepted column of a topic came from."""
-        rows = {PURCHASES: self.purchases, PROFILES: self.profiles, ERASURES: self.erasures}
-        return self.records[topic][int(rows[topic].row[column])]
+        accepted: dict[str, Columns] = {
+            PURCHASES: self.purchases,
+            PROFILES: self.profiles,
+            ERASURES: self.erasures,
+        }
+        return self.records[topic][int(accepted[topic].row[column])]
 
     def event_id(self, topic: str, column: int) -> str | None:
         """Return the id of an event; a profile has none."""
@@ -87,9 +92,7 @@ class Batch:
         return self.erasures.request_id[column] if topic == ERASURES else None
 
 
-def decode_batch(
-    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], currency: str
-) -> Batch:
+def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], currency: str) -> Batch:
     """Decode what a poll returned.
 
     Parameters
@@ -100,47 +103,42 @@ def decode_batch(
         The one currency the deployment takes.
     """
     partitions = sorted({tp.partition for tp in polled})
-    of_topic: dict[str, list[ConsumerRecord]] = {
-        topic: list(chain.from_iterable(polled.get(TopicPartition(topic, p), ()) for p in partitions))
+    records: dict[str, list[ConsumerRecord]] = {
+        topic: [r for p in partitions for r in polled.get(TopicPartition(topic, p), ())]
         for topic in INPUTS
     }
-    purchases, bad_purchases = decode_purchases(
-        *_columns(of_topic[PURCHASES]), currency=currency
-    )
-    profiles, bad_profiles = decode_profiles(*_columns(of_topic[PROFILES]))
-    erasures, bad_erasures = decode_erasures(*_columns(of_topic[ERASURES]))
+    purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
+    profiles, bad_profiles = decode_profiles(*_columns(records[PROFILES]))
+    erasures, bad_erasures = decode_erasures(*_columns(records[ERASURES]))
+
     rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
     for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
         for rejection in bad:
-            record = of_topic[topic][rejection.row]
+            record = records[topic][rejection.row]
             rejected[record.partition].append(Rejected(record, rejection))
 
+    accepted: tuple[Columns, Columns, Columns] = (purchases, profiles, erasures)
     ranges = [
-        _ranges(of_topic[topic], columns.row, partitions)
-        for topic, columns in zip(INPUTS, (purchases, profiles, erasures), strict=True)
+        _ranges(records[topic], columns.row, partitions)
+        for topic, columns in zip(INPUTS, accepted, strict=True)
     ]
     rows: tuple[list[int], list[int], list[int]] = ([], [], [])
     slices: list[Slice] = []
-    for i, partition in enumerate(partitions):
+    for partition, *ats in zip(partitions, *ranges, strict=True):
         customers: dict[str, int] = {}
-        for ids, at, out in zip(
-            (purchases.customer_id, profiles.customer_id, erasures.customer_id),
-            (ranges[0][i], ranges[1][i], ranges[2][i]),
-            rows,
-            strict=True,
-        ):
-            out += [customers.setdefault(name, len(customers)) for name in ids[at]]
+        for columns, at, out in zip(accepted, ats, rows, strict=True):
+            out += [customers.setdefault(name, len(customers)) for name in columns.customer_id[at]]
         slices.append(
             Slice(
-                partition=partition,
-                customers=customers,
-                purchases=ranges[0][i],
-                profiles=ranges[1][i],
-                erasures=ranges[2][i],
+                partition,
+                customers,
+                purchases=ats[0],
+                profiles=ats[1],
+                erasures=ats[2],
                 next_offsets={
-                    tp.topic: records[-1].offset + 1
-                    for tp, records in polled.items()
-                    if tp.partition == partition and records
+                    tp.topic: new[-1].offset + 1
+                    for tp, new in polled.items()
+                    if tp.partition == partition and new
                 },
                 rejected=rejected[partition],
             )
@@ -152,9 +150,9 @@ def decode_batch(
         purchases_customer=np.array(rows[0], np.int64),
         profiles_customer=np.array(rows[1], np.int64),
         erasures_customer=np.array(rows[2], np.int64),
-        records=of_topic,
+        records=records,
         slices=slices,
-        consumed={topic: len(records) for topic, records in of_topic.items()},
+        consumed={topic: len(new) for topic, new in records.items()},
     )
 
 
@@ -168,10 +166,9 @@ def _columns(
     )
 
 
-def _ranges(
-    records: Sequence[ConsumerRecord], row: Int, partitions: Sequence[int]
-) -> list[slice]:
+def _ranges(records: Sequence[ConsumerRecord], row: Int, partitions: Sequence[int]) -> list[slice]:
     """Return the range of each partition among accepted rows, which are in partition order."""
-    of_record = np.array([record.partition for record in records], np.int64)
-    starts = np.searchsorted(of_record[row], [*partitions, partitions[-1] + 1] if partitions else [])
-    return [slice(a, b) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    of_record = np.array([record.partition for record in records], np.int64)[row]
+    starts = np.searchsorted(of_record, partitions, side="left").tolist()
+    stops = np.searchsorted(of_record, partitions, side="right").tolist()
+    return [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]

@@ -1,5 +1,6 @@
 """Why each customer of a round was scored: by its last event in the batch, or by a sweep."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ Int = NDArray[np.int64]
 
 _ORIGIN = {PROFILES: "profile", PURCHASES: "live", ERASURES: "erasure"}
 _TRACE = "traceparent"
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""Of W3C Trace Context; anything else under that name is not passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Causes:
             partition=record.partition,
             offset=record.offset,
             arrived_ms=record.timestamp,
-            traceparent=_header(record, _TRACE),
+            traceparent=_traceparent(record),
         )
 
     def _topic(self, row: int) -> str | None:
@@ -83,5 +86,6 @@ class Causes:
         return named[-1] if named else None
 
 
-def _header(record: ConsumerRecord, name: str) -> bytes | None:
-    return next((value for key, value in record.headers if key == name), None)
+def _traceparent(record: ConsumerRecord) -> bytes | None:
+    value = next((value for name, value in record.headers if name == _TRACE), None)
+    return value if value and _TRACEPARENT.fullmatch(value) else None

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
 
 from consumers.log import LogReader
+from consumers.owned import CLUSTERS
 from contracts.segments import SegmentDefinition
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
@@ -60,19 +62,19 @@ class DefinitionsReader:
 
     def _take(self, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
-            if record.value is not None:
-                definition = SegmentDefinition.model_validate_json(record.value)
+            if record.value is None:
+                continue
+            definition = SegmentDefinition.model_validate_json(record.value)
+            known = self._latest.get(definition.id)
+            # A generation is never gone back to, so of an older one nothing is taken either.
+            if known is None or definition.generation >= known.generation:
                 self._latest[definition.id] = definition
-        numbers = sorted({each.generation for each in self._latest.values()})
-        if not numbers:
+        newest = max((each.generation for each in self._latest.values()), default=0)
+        if self.generation is not None and newest <= self.generation.number:
             return
-        complete = [each for each in self._latest.values() if each.generation == numbers[-1]]
-        newer = self.generation is None or numbers[-1] > self.generation.number
-        if newer and len(complete) == len({each.cluster for each in complete}) == _CLUSTERS:
+        complete = [each for each in self._latest.values() if each.generation == newest]
+        if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
             self.generation = to_generation(complete)
-
-
-_CLUSTERS = 5
 
 
 def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
@@ -100,11 +102,10 @@ def to_definitions(
     The centroid is the mean of the segment's customers in natural units, null where none of them
     knows the feature; before anyone is counted, that of the fit.
     """
-    counted = statistics is not None and bool(statistics.members.any())
-    current = statistics.centroids() if statistics is not None and counted else generation.centroids
-    sizes = (
-        statistics.members.tolist() if statistics is not None and counted else generation.sizes
-    )
+    if statistics is not None and statistics.members.any():
+        current, sizes = statistics.centroids(), statistics.members.tolist()
+    else:
+        current, sizes = generation.centroids, generation.sizes
     units = natural(current)
     distances = persona_distance(view.zscores(current), generation.segments)
     by_id = {persona.id: persona for persona in personas}
@@ -134,7 +135,7 @@ def to_definitions(
     return definitions
 
 
-def _nullable(values: Any, digits: int | None = None) -> list[float | None]:
+def _nullable(values: NDArray[np.float64], digits: int | None = None) -> list[float | None]:
     return [
         None if np.isnan(value) else value if digits is None else round(value, digits)
         for value in values.tolist()

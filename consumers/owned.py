@@ -71,9 +71,7 @@ class Owned:
 
     def confirmed(self) -> "Owned":
         """Return it with all that it holds published."""
-        return replace(
-            self, published=self.progress.version, unpublished=(), offsets_pending=False
-        )
+        return replace(self, published=self.progress.version, unpublished=(), offsets_pending=False)
 
 
 def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics:
@@ -85,6 +83,5 @@ def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics
 def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, Statistics]:
     """Return the statistics of each generation from the store's bytes."""
     return {
-        number: Statistics.from_bytes(data, CLUSTERS, DIMENSIONS)
-        for number, data in stored.items()
+        number: Statistics.from_bytes(data, CLUSTERS, DIMENSIONS) for number, data in stored.items()
     }

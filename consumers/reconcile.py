@@ -13,7 +13,7 @@ from consumers.recovery import Recovery
 from consumers.rules import Rules
 from consumers.takeover import Committed, Verdict, taken_over, verdict
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
-from store.partitions import Commit, Loaded, Partitions
+from store.partitions import Commit, Deployment, Loaded, Partitions
 
 log = structlog.get_logger()
 
@@ -33,8 +33,8 @@ class Reconciler:
         The worker's consumer: its group's offsets are compared.
     config
         Client settings for reading the log outside the group.
-    rules, partitions
-        How records are folded, and how many partitions there are.
+    rules, deployment
+        How records are folded, and what the store has to agree on: written anew when it is lost.
     keep_alive
         Called now and then while a recovery runs; raises to end it.
     """
@@ -45,11 +45,13 @@ class Reconciler:
         consumer: KafkaConsumer,
         config: Mapping[str, Any],
         rules: Rules,
+        deployment: Deployment,
         keep_alive: Callable[[], None],
         accept_loss: bool = False,
     ) -> None:
         self._store, self._consumer, self._config = store, consumer, config
-        self._rules, self._keep_alive, self._accept_loss = rules, keep_alive, accept_loss
+        self._rules, self._deployment = rules, deployment
+        self._keep_alive, self._accept_loss = keep_alive, accept_loss
 
     def take_over(self, partition: int) -> Owned:
         """Take one partition over.
@@ -62,6 +64,7 @@ class Reconciler:
         TakeoverRefusedError
             If another owner committed in between.
         """
+        self._store.agree(self._deployment)
         loaded = self._store.load(partition)
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)

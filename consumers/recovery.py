@@ -83,6 +83,8 @@ class Recovery:
         lost = loaded.progress is None or below(loaded.progress.offsets, start)
         owned = self._begin(partition, loaded, committed, start, nonce, lost)
         published = self._read_back(partition, committed)
+        if not lost:
+            owned = self._keep_dead_letters(owned, loaded, published, committed)
         owned = self._adopt(owned, published)
         owned, first_tile = self._replay(owned, published, committed)
         if lost and not self._accept_loss:
@@ -112,20 +114,8 @@ class Recovery:
                 erasures=erasures,
             )
         progress = replace(base, recovering=1, rescore=1, proposed_generation=0)
-        # c. Changes of the outbox were decided on what is lost; its dead letters are still true.
-        kept = [] if lost else [
-            output
-            for _, outputs in loaded.outbox
-            for output in outputs
-            if output.topic == DEAD_LETTERS and self._is_due(output, committed)
-        ]
         commit = Commit(
-            partition=partition,
-            expected=loaded.progress,
-            progress=progress,
-            outputs=kept,
-            published=[] if lost else [version for version, _ in loaded.outbox],
-            empty_first=lost,
+            partition=partition, expected=loaded.progress, progress=progress, empty_first=lost
         )
         owned = Owned(
             partition=partition,
@@ -135,13 +125,6 @@ class Recovery:
             erasures=0 if lost else loaded.erasures,
         )
         return self._commit(owned, commit)
-
-    @staticmethod
-    def _is_due(output: Output, committed: Committed | None) -> bool:
-        if committed is None:
-            return True
-        letter = parse(output.headers)
-        return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
 
     # -- b
     def _read_back(self, partition: int, committed: Committed | None) -> Published:
@@ -215,6 +198,30 @@ class Recovery:
             )
             self._keep_alive()
         return owned
+
+    # -- c
+    def _keep_dead_letters(
+        self, owned: Owned, loaded: Loaded, published: Published, committed: Committed | None
+    ) -> Owned:
+        """Drop the outbox, whose changes were decided on what is lost, but for dead letters."""
+
+        def is_due(output: Output) -> bool:
+            if output.topic != DEAD_LETTERS:
+                return False
+            letter = parse(output.headers)
+            if committed is None:
+                return (letter.topic, letter.offset) not in published.dead_letters
+            return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
+
+        version = max(owned.progress.version, published.version) + 1
+        commit = Commit(
+            partition=owned.partition,
+            expected=owned.progress,
+            progress=replace(owned.progress, version=version),
+            outputs=[out for _, outputs in loaded.outbox for out in outputs if is_due(out)],
+            published=[version for version, _ in loaded.outbox],
+        )
+        return self._commit(owned, commit)
 
     # -- d
     def _replay(

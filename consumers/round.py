@@ -5,7 +5,7 @@ each partition with what its owner knows once the commit is accepted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,40 +13,19 @@ from numpy.typing import NDArray
 from consumers.batch import Batch, Slice
 from consumers.causes import Causes
 from consumers.changes import changed_rows, explain, recount
-from consumers.owned import Owned, Sweep
+from consumers.folding import Part, fold, lay_out
+from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
 from contracts.topics import ERASURES, PROFILES, PURCHASES
-from features.erasures import Action, Marker, marker_key
-from features.fold import ProfileColumns, Skipped, erase, fold_profiles, fold_purchases
-from features.record import NEVER, Records, decode, encode
-from producers.messages import Messages
+from features.erasures import marker_key
+from features.record import NEVER, Records, encode
+from producers.messages import Cause, Change, Messages
 from store.outbox import Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
 
-Int = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class _Part:
-    """A partition's part of the round: rows start..stop of the round's customers."""
-
-    owned: Owned
-    part: Slice | None
-    reading: Reading
-    customers: list[str]
-    blobs: list[bytes | None]
-    polled: int
-    start: int
-    clock_us: int = 0
-    erased: set[int] = field(default_factory=set)
-    """Rows, counted from ``start``, that an erasure of this round is about."""
-
-    @property
-    def rows(self) -> slice:
-        """Its rows among the round's."""
-        return slice(self.start, self.start + len(self.customers))
+Flags = NDArray[np.bool_]
 
 
 class Round:
@@ -57,13 +36,18 @@ class Round:
     rules, model
         How to decide; without a model nothing is assigned.
     batch
-        What was polled.
+        What was polled; all its partitions are in ``work``.
     work
         Each partition with its slice of the batch, if any, and what was read of it.
     now_us
         The wall clock, in microseconds.
     replay
         Only fold: what there was to decide has been decided before.
+
+    Attributes
+    ----------
+    tally
+        What `decide` counted.
     """
 
     def __init__(
@@ -79,174 +63,51 @@ class Round:
         self.rules, self.model, self.batch, self.now_us = rules, model, batch, now_us
         self.replay = replay
         self.tally = Tally()
-        self.parts: list[_Part] = []
-        start = 0
-        for owned, part, reading in work:
-            polled = list(part.customers) if part else []
-            known = part.customers if part else {}
-            swept = [name for name in reading.scanned if name not in known]
-            self.parts.append(
-                _Part(
-                    owned=owned,
-                    part=part,
-                    reading=reading,
-                    customers=polled + swept,
-                    blobs=reading.records + [reading.scanned[name] for name in swept],
-                    polled=len(polled),
-                    start=start,
-                )
-            )
-            start += len(polled) + len(swept)
-        self.size = start
+        self._work = work
 
     def decide(self) -> list[Decision]:
-        """Return what to commit: nothing for a partition where nothing changed."""
-        records = decode([blob for part in self.parts for blob in part.blobs], self.rules.layout.tiles)
-        markers = self._markers()
-        self._fold(records, markers)
-        scores = self._score(records, markers) if self.model else None
-        decisions = [self._decide(part, records, markers, scores) for part in self.parts]
+        """Return what to commit: nothing for a partition where nothing changed.
+
+        The owners' knowledge of before stays as it is, and valid, in case a commit is refused.
+        """
+        parts = lay_out(self._work, self.batch, self.rules, self.now_us)
+        records = fold(parts, self.batch, self.rules, self.tally)
+        scores = self._score(self.model, parts, records) if self.model else None
+        decisions = [
+            self._decide(part, records[part.rows], scores and scores.of(part.rows))
+            for part in parts
+        ]
         return [decision for decision in decisions if decision is not None]
 
-    # -- fold
-
-    def _markers(self) -> list[Marker]:
-        markers: list[Marker] = []
-        for part in self.parts:
-            stored = part.reading.erasures
-            markers += [Marker.from_bytes(data) for data in stored]
-            markers += [Marker()] * (len(part.customers) - len(stored))
-            if part.part is None:
-                continue
-            at = part.part.erasures
-            erasures = self.batch.erasures
-            for row, action, requested_at in zip(
-                self.batch.erasures_customer[at].tolist(),
-                erasures.action[at].tolist(),
-                erasures.requested_at[at].tolist(),
-                strict=True,
-            ):
-                marker = markers[part.start + row]
-                markers[part.start + row] = marker.after(
-                    Action(action), requested_at, self.rules.layout
-                )
-                part.erased.add(row)
-        return markers
-
-    def _fold(self, records: Records, markers: list[Marker]) -> None:
-        batch, layout = self.batch, self.rules.layout
-        cutoff_us = np.fromiter((m.cutoff_us for m in markers), np.int64, self.size)
-        cutoff = layout.tile_of(cutoff_us)
-        erased = np.array(
-            [part.start + row for part in self.parts for row in sorted(part.erased)], np.int64
-        )
-        if erased.size:
-            touched = records[erased]
-            erase(touched, cutoff[erased], cutoff_us[erased])
-            records[erased] = touched
-
-        purchases = batch.purchases
-        skipped: Skipped = fold_purchases(
-            records,
-            self._rows(batch.purchases_customer, "purchases"),
-            layout.tile_of(purchases.occurred_at),
-            purchases.count,
-            purchases.cents,
-            cutoff,
-        )
-        profiles = batch.profiles
-        stale = fold_profiles(
-            records,
-            ProfileColumns(
-                customer=self._rows(batch.profiles_customer, "profiles"),
-                updated_at=profiles.updated_at,
-                age=profiles.age,
-                income=profiles.income,
-                urbanicity=profiles.urbanicity,
-                marketing=profiles.marketing,
-                profiling=profiles.profiling,
-            ),
-            cutoff_us,
-        )
-        self.tally.purchases = len(purchases.row)
-        self.tally.older_than_window = skipped.older_than_window
-        self.tally.erased = skipped.erased
-        self.tally.stale_profiles = stale
-        for part in self.parts:
-            part.clock_us = self._clock(part)
-
-    def _rows(self, customer: Int, topic: str) -> Int:
-        """Return rows among the round's customers for rows among each slice's."""
-        rows = customer.copy()
-        for part in self.parts:
-            if part.part is not None:
-                rows[getattr(part.part, topic)] += part.start
-        return rows
-
-    def _clock(self, part: _Part) -> int:
-        clock = part.owned.progress.clock_us
-        if not self.rules.event_clock:
-            clock = max(clock, self.now_us)
-        if part.part is not None and part.part.purchases.stop > part.part.purchases.start:
-            clock = max(clock, int(self.batch.purchases.occurred_at[part.part.purchases].max()))
-        return clock
-
-    # -- score
-
-    def _score(self, records: Records, markers: list[Marker]) -> Scores:
-        assert self.model is not None
+    def _score(self, model: Model, parts: Sequence[Part], records: Records) -> Scores:
+        customers = [len(part.customers) for part in parts]
+        clock_us = np.repeat(np.array([part.clock_us for part in parts], np.int64), customers)
         return score(
             records,
-            self._per_row([self.rules.layout.tile(part.clock_us) for part in self.parts]),
-            self._per_row([part.clock_us for part in self.parts]),
-            np.fromiter((m.suppressed for m in markers), np.bool_, self.size),
-            self.model.view,
-            self.model.segment_of_cluster,
+            self.rules.layout.tile_of(clock_us),
+            clock_us,
+            model.view,
+            model.segment_of_cluster,
             self.rules.switching,
         )
 
-    def _per_row(self, values: list[int]) -> Int:
-        return np.repeat(
-            np.array(values, np.int64), [len(part.customers) for part in self.parts]
-        )
-
-    # -- decide
-
-    def _decide(
-        self, part: _Part, records: Records, markers: list[Marker], scores: Scores | None
-    ) -> Decision | None:
+    def _decide(self, part: Part, records: Records, scores: Scores | None) -> Decision | None:
         owned = part.owned
-        own = records[part.rows]
         progress = self._progress(part)
+        changes: list[Change] = []
+        causes: list[Cause | None] = []
         statistics = owned.statistics
-        messages = Messages(
-            group_id=self.rules.group_id,
-            partition=owned.partition,
-            version=progress.version,
-            nonce=progress.nonce,
-            generation=progress.generation,
-            decided_at_us=self.now_us,
-            segments=self.rules.segments,
-        )
-        outputs = self._dead_letters(part, messages)
         if scores is not None and self.model is not None:
-            mine = scores.of(part.rows)
-            outputs += self._publish(part, own, mine, messages, progress)
-            statistics = recount(statistics, own, mine, self.model.generation.number)
-        gone = _nothing_left(own)
-        if self.replay:
-            # The null that an erasure publishes is left to the sweep that follows a recovery.
-            gone &= ~own["erased"]
-        outputs += [
-            messages.tombstone(part.customers[row])
-            for row in np.flatnonzero(gone & own["erased"]).tolist()
-        ]
-        sweep = _after(part)
+            changes, causes = self._switch(self.model, part, records, scores, progress)
+            statistics = recount(statistics, records, scores, self.model.generation.number)
+        gone = self._forget(records)
+        forgotten = [part.customers[row] for row in np.flatnonzero(gone & records["erased"])]
+        outputs = self._outputs(part, progress, changes, causes, forgotten)
         commit = Commit(
             partition=owned.partition,
             expected=owned.progress,
             progress=progress,
-            records=_written(part, own, gone),
+            records=_written(part, records, gone),
             gone=[
                 name
                 for name, empty, blob in zip(part.customers, gone.tolist(), part.blobs, strict=True)
@@ -261,30 +122,28 @@ class Round:
             outputs=outputs,
             published=owned.trimmable,
             erasures={
-                marker_key(part.customers[row], self.rules.group_id): markers[
-                    part.start + row
-                ].to_bytes()
-                for row in sorted(part.erased)
+                marker_key(part.customers[row], self.rules.group_id): part.markers[row].to_bytes()
+                for row in part.requested
             },
         )
-        swept = owned.sweep is not None and sweep is None
-        if part.part is None and not (commit.records or commit.gone or outputs or swept):
+        swept = owned.sweep is not None and part.sweep is None
+        if part.polled is None and not (commit.records or commit.gone or outputs or swept):
             # A stretch of a sweep in which nobody's score changed: nothing to write.
-            return Decision(None, replace(owned, sweep=sweep)) if sweep else None
+            return Decision(None, replace(owned, sweep=part.sweep)) if part.sweep else None
         return Decision(
             commit,
             replace(
                 owned.committed(progress, outputs),
                 statistics=statistics,
                 erasures=owned.erasures + len(commit.erasures),
-                sweep=sweep,
+                sweep=part.sweep,
             ),
         )
 
-    def _progress(self, part: _Part) -> Progress:
+    def _progress(self, part: Part) -> Progress:
         progress = part.owned.progress
-        after = part.part.next_offsets if part.part else {}
-        done = part.owned.sweep if _after(part) is None else None
+        after = part.polled.next_offsets if part.polled else {}
+        done = part.owned.sweep if part.sweep is None else None
         return replace(
             progress,
             version=progress.version + 1,
@@ -298,58 +157,79 @@ class Round:
             rescore=0 if done else progress.rescore,
         )
 
-    def _dead_letters(self, part: _Part, messages: Messages) -> list[Output]:
-        rejected = part.part.rejected if part.part else []
-        self.tally.dead_letters += [bad.rejection.reason.value for bad in rejected]
-        return [messages.dead_letter(bad.record, bad.rejection) for bad in rejected]
-
-    def _publish(
-        self, part: _Part, own: Records, scores: Scores, messages: Messages, progress: Progress
-    ) -> list[Output]:
-        """Return the changes of a partition, and bring its records' published fields up to date."""
-        assert self.model is not None
-        rows = changed_rows(own, scores)
+    def _switch(
+        self, model: Model, part: Part, records: Records, scores: Scores, progress: Progress
+    ) -> tuple[list[Change], list[Cause | None]]:
+        """Bring the records' published fields up to date; return the changes and their causes."""
         self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
         self.tally.held_by_dwell += int(np.count_nonzero(scores.held_by_dwell))
+        rows = changed_rows(records, scores)
         if not rows.size:
-            return []
-        causes = self._causes(part, own)
-        changes = explain(
-            rows, part.customers, own, scores, causes, self.model.view, self.model.segment_of_cluster
-        )
-        own["segment"][rows] = scores.segment[rows]
-        own["since"][rows] = [change.since_us for change in changes]
-        own["version"][rows] = progress.version
-        names = [*self.rules.segment_ids, "none"]
-        self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
-        made_by = [causes.cause(change.row) for change in changes]
-        self.tally.arrived_ms += [cause.arrived_ms for cause in made_by if cause is not None]
-        return messages.changes(changes, made_by)
-
-    def _causes(self, part: _Part, own: Records) -> Causes:
-        assert self.model is not None
+            return [], []
         quiet = "recovery" if part.owned.progress.rescore else "expiry"
-        swept = np.where(own["generation"] != self.model.generation.number, "model", quiet)
-        return Causes.of(self.batch, part.part, swept.tolist(), part.clock_us)
+        moved_on = records["generation"] != model.generation.number
+        causes = Causes.of(
+            self.batch, part.polled, np.where(moved_on, "model", quiet).tolist(), part.clock_us
+        )
+        changes = explain(
+            rows,
+            part.customers,
+            records,
+            scores,
+            causes,
+            model.view,
+            model.segment_of_cluster,
+        )
+        records["segment"][rows] = scores.segment[rows]
+        records["since"][rows] = [change.since_us for change in changes]
+        records["version"][rows] = progress.version
+        return changes, [causes.cause(change.row) for change in changes]
+
+    def _forget(self, records: Records) -> Flags:
+        """Return which records go, and mark those of the others whose erasure needs no null."""
+        held: Flags = (
+            records["counts"].any(axis=1)
+            | records["cents"].any(axis=1)
+            | (records["profile_updated"] != NEVER)
+        )
+        gone: Flags = ~held & (records["segment"] == NONE) & (records["cluster"] == NONE)
+        if self.replay:
+            # The null that an erasure publishes is left to the sweep that follows a recovery.
+            return np.asarray(gone & ~records["erased"], np.bool_)
+        # Of a customer of whom something later is left, the state stays.
+        records["erased"] &= ~held
+        return gone
+
+    def _outputs(
+        self,
+        part: Part,
+        progress: Progress,
+        changes: list[Change],
+        causes: list[Cause | None],
+        forgotten: list[str],
+    ) -> list[Output]:
+        messages = Messages(
+            group_id=self.rules.group_id,
+            partition=part.owned.partition,
+            version=progress.version,
+            nonce=progress.nonce,
+            generation=progress.generation,
+            decided_at_us=self.now_us,
+            segments=self.rules.segments,
+        )
+        rejected = part.polled.rejected if part.polled else []
+        names = [*self.rules.segment_ids, "none"]
+        self.tally.dead_letters += [bad.rejection.reason.value for bad in rejected]
+        self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
+        self.tally.arrived_ms += [cause.arrived_ms for cause in causes if cause is not None]
+        return [
+            *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
+            *messages.changes(changes, causes, set(forgotten)),
+            *(messages.tombstone(customer_id) for customer_id in forgotten),
+        ]
 
 
-def _after(part: _Part) -> Sweep | None:
-    """Return the sweep as it stands after this round, None when none is under way."""
-    sweep, cursor = part.owned.sweep, part.reading.cursor
-    return replace(sweep, cursor=cursor) if sweep and cursor else None
-
-
-def _nothing_left(records: Records) -> NDArray[np.bool_]:
-    """Return which records hold neither an event, a profile nor a published segment."""
-    return (
-        ~records["counts"].any(axis=1)
-        & ~records["cents"].any(axis=1)
-        & (records["profile_updated"] == NEVER)
-        & (records["segment"] == NONE)
-    )
-
-
-def _written(part: _Part, records: Records, gone: NDArray[np.bool_]) -> dict[str, bytes]:
+def _written(part: Part, records: Records, gone: Flags) -> dict[str, bytes]:
     """Return the records that differ from what was read."""
     return {
         name: blob

@@ -1,4 +1,4 @@
-"""What a round is told: the rules of the deployment, the model as it stands; and what it tallies."""
+"""What a round is told, the rules and the model as it stands, and what it tallies."""
 
 from dataclasses import dataclass, field, replace
 

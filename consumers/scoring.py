@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.record import Records
+from features.record import Records, may_be_profiled
 from features.vector import vectors
 from features.window import Window, window
 from model.statistics import quantize
@@ -79,7 +79,6 @@ def score(
     records: Records,
     clock_tile: NDArray[np.int64],
     time_us: NDArray[np.int64],
-    barred: NDArray[np.bool_],
     view: ModelView,
     segment_of_cluster: NDArray[np.int8],
     switching: Switching,
@@ -94,8 +93,6 @@ def score(
         (n,) tile of each record's partition clock.
     time_us
         (n,) when a switch would happen, to hold against the dwell.
-    barred
-        (n,) customers who must not be profiled (suppressed), beside those who denied consent.
     view
         What assigns.
     segment_of_cluster
@@ -105,10 +102,11 @@ def score(
     """
     at = window(records, clock_tile)
     features = vectors(records, at)
-    counted = (at.purchases > 0) & (records["profiling"] != 0) & ~barred
+    counted = (at.purchases > 0) & may_be_profiled(records)
     assignment = view.assign(features)
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
+    # Each cluster carries a segment of its own, so sorting inverts the map.
     cluster_of_segment = np.argsort(segment_of_cluster).astype(np.int8)
     old = records["segment"]
     published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from store.progress import Progress
 
-_METADATA = re.compile(r"([0-9a-f]{16}):(\d+)")
+_METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,16 @@ class Committed:
         return f"{self.nonce}:{self.version}"
 
     @classmethod
-    def of(cls, offsets: Sequence[tuple[int, str] | None]) -> "Committed | None":
+    def of(cls, offsets: Sequence[tuple[int, str | None] | None]) -> "Committed | None":
         """Return the committed offsets if they are valid.
 
-        They are when every input topic has one and all carry the same metadata of ours.
+        They are when every input topic has one and all carry the same metadata of ours. A broker
+        that keeps no metadata gives None for it.
         """
         known = [offset for offset in offsets if offset is not None]
         if len(known) != 3 or len({metadata for _, metadata in known}) != 1:
             return None
-        match = _METADATA.fullmatch(known[0][1])
+        match = _METADATA.fullmatch(known[0][1] or "")
         if match is None:
             return None
         purchases, profiles, erasures = (offset for offset, _ in known)
@@ -95,7 +96,10 @@ def below(offsets: tuple[int, int, int], log_start: tuple[int, int, int]) -> boo
 
 
 def taken_over(
-    progress: Progress | None, committed: Committed | None, log_start: tuple[int, int, int], nonce: str
+    progress: Progress | None,
+    committed: Committed | None,
+    log_start: tuple[int, int, int],
+    nonce: str,
 ) -> Progress:
     """Return the progress of the takeover commit: a fresh nonce, a version above all published."""
     if progress is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.layout import Layout
-from features.record import decode
+from features.record import decode, may_be_profiled
 from features.vector import vectors
 from features.window import window
 from model import lloyd
@@ -36,7 +36,7 @@ def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, layout.tiles)
         at = window(records, layout.tile(progress.clock_us))
-        counted = (at.purchases > 0) & (records["profiling"] != 0)
+        counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(vectors(records, at)[counted])
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
     found = np.concatenate(parts) if parts else np.empty((0, 5))

@@ -46,6 +46,9 @@ class Marker:
     def after(self, action: Action, requested_at: int, layout: Layout) -> "Marker":
         """Return the marker with one more request.
 
+        Every request but a ``restore`` moves the cutoff to the end of its tile. A ``restore`` does
+        so only when it ends a suppression: what came while that held stays ignored.
+
         Examples
         --------
         >>> day = 86_400_000_000
@@ -53,13 +56,15 @@ class Marker:
         >>> marker.cutoff_us // day, marker.suppressed
         (12, False)
         """
-        cutoff = layout.end(layout.tile(requested_at))
+        ends_suppression = self.suppressed and requested_at >= self.suppressed_at
+        cuts = action is not Action.RESTORE or ends_suppression
+        cutoff = layout.end(layout.tile(requested_at)) if cuts else 0
+        suppressed_at = requested_at if action is Action.SUPPRESS else 0
+        restored_at = requested_at if action is Action.RESTORE else 0
         return Marker(
             cutoff_us=max(self.cutoff_us, cutoff),
-            suppressed_at=max(
-                self.suppressed_at, requested_at if action is Action.SUPPRESS else 0
-            ),
-            restored_at=max(self.restored_at, requested_at if action is Action.RESTORE else 0),
+            suppressed_at=max(self.suppressed_at, suppressed_at),
+            restored_at=max(self.restored_at, restored_at),
         )
 
     def to_bytes(self) -> bytes:

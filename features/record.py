@@ -30,7 +30,8 @@ def memory_dtype(tiles: int) -> np.dtype[np.void]:
     ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are what the
     statistics of ``generation`` hold of this customer (-1: nothing); ``segment``, ``since``
     (microseconds) and ``version`` are what was published last (-1: nothing). ``erased`` says that
-    the null which an erasure publishes is still due.
+    the null which an erasure publishes is still due; ``suppressed`` that a request forbids to
+    profile the customer.
     """
     return np.dtype(
         [
@@ -42,6 +43,7 @@ def memory_dtype(tiles: int) -> np.dtype[np.void]:
             ("marketing", np.int8),
             ("profiling", np.int8),
             ("erased", np.bool_),
+            ("suppressed", np.bool_),
             ("cluster", np.int8),
             ("segment", np.int8),
             ("generation", np.int64),
@@ -105,6 +107,12 @@ def empty(n: int, tiles: int) -> Records:
     return records
 
 
+def may_be_profiled(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) who neither denied consent to profiling nor is suppressed."""
+    consents = records["profiling"] != 0
+    return np.asarray(consents & ~records["suppressed"], np.bool_)
+
+
 def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
     tiles = records["counts"].shape[1]
@@ -127,9 +135,10 @@ def _encode_as(records: Records, tiles: int, fmt: int) -> list[bytes]:
     location = np.nan_to_num(records["urbanicity"] * 2 + 1, nan=0).astype(np.uint8)
     marketing = (records["marketing"] + 1).astype(np.uint8)
     profiling = (records["profiling"] + 1).astype(np.uint8)
-    stored["format"] = fmt
     erased = records["erased"].astype(np.uint8)
-    stored["flags"] = location | marketing << 2 | profiling << 4 | erased << 6
+    suppressed = records["suppressed"].astype(np.uint8)
+    stored["format"] = fmt
+    stored["flags"] = location | marketing << 2 | profiling << 4 | erased << 6 | suppressed << 7
     size, buffer = stored.dtype.itemsize, stored.tobytes()
     return [buffer[i : i + size] for i in range(0, len(buffer), size)]
 
@@ -181,3 +190,4 @@ def _decode_as(
     records["marketing"][rows] = (flags >> 2 & 3).astype(np.int8) - 1
     records["profiling"][rows] = (flags >> 4 & 3).astype(np.int8) - 1
     records["erased"][rows] = (flags >> 6 & 1).astype(np.bool_)
+    records["suppressed"][rows] = (flags >> 7).astype(np.bool_)

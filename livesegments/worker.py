@@ -67,14 +67,13 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
     consumer = group_consumer(settings)
     try:
         partitions = check_partition_counts(partition_counts(consumer))
-        store.agree(
-            Deployment(
-                partitions=partitions,
-                window_days=settings.window_days,
-                tiles=settings.tiles,
-                currency=settings.currency,
-            )
+        deployment = Deployment(
+            partitions=partitions,
+            window_days=settings.window_days,
+            tiles=settings.tiles,
+            currency=settings.currency,
         )
+        store.agree(deployment)
         how = rules(settings)
         config = kafka_config(settings)
         watchdog = Watchdog(
@@ -97,7 +96,9 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
             generations=Generations(
                 store, partitions, how, PERSONAS, settings.warmup_customers
             ),
-            reconciler=Reconciler(store, consumer, config, how, alive, accept_loss),
+            reconciler=Reconciler(
+                store, consumer, config, how, deployment, alive, accept_loss
+            ),
             observation=Observation(metrics, settings.warmup_customers),
             rules=how,
             max_records=settings.max_poll_records,

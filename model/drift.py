@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import chdtri
 
-from model.arrays import Clusters, Floats
+from model.arrays import Clusters, Counts, Floats
 from model.personas import PERSONAS, POSITIONS
 from model.statistics import Statistics
 
@@ -129,7 +129,7 @@ def bin_edges(sample: Floats, bins: int = 10) -> Floats:
     return np.unique(np.quantile(known, np.arange(1, bins) / bins, method="higher"))
 
 
-def bin_counts(sample: Floats, edges: Floats) -> Floats:
+def bin_counts(sample: Floats, edges: Floats) -> Counts:
     """Count values below the first edge, from each edge up to the next, and the unknown ones.
 
     Returns
@@ -139,10 +139,10 @@ def bin_counts(sample: Floats, edges: Floats) -> Floats:
     """
     # NaN sorts behind everything, so it needs a bin of its own.
     bins = np.where(np.isnan(sample), len(edges) + 1, np.searchsorted(edges, sample, side="right"))
-    return np.bincount(bins, minlength=len(edges) + 2).astype(np.float64)
+    return np.bincount(bins, minlength=len(edges) + 2)
 
 
-def psi(expected: Floats, actual: Floats, epsilon: float = 1e-4) -> float:
+def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-4) -> float:
     """Population stability index of two distributions over the same bins.
 
     The sum of (a - e) * ln(a / e) over the shares of the bins, after Siddiqi [1]_.

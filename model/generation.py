@@ -83,7 +83,7 @@ class Generation:
             f"must be {k} integers >= 0",
         )
         _require(
-            len(self.segments) == k and all(isinstance(s, str) and s for s in self.segments),
+            len(self.segments) == k and all(_is_name(segment) for segment in self.segments),
             "segments",
             f"must be {k} segment ids",
         )
@@ -135,6 +135,10 @@ def _require(condition: bool, name: str, rule: str) -> None:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _nullable(values: Floats) -> list[float | None]:

@@ -1,6 +1,6 @@
 """The records that go out: changes, states, definitions, tombstones and dead letters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,16 @@ class Messages:
         ]
         self._refs.append(None)  # index -1
 
-    def changes(self, changes: Sequence[Change], causes: Sequence[Cause | None]) -> list[Output]:
-        """Return the change and the new state of each changed customer."""
+    def changes(
+        self,
+        changes: Sequence[Change],
+        causes: Sequence[Cause | None],
+        forgotten: Container[str] = (),
+    ) -> list[Output]:
+        """Return the change and the new state of each changed customer.
+
+        Those ``forgotten`` get no state: they get a `tombstone`, of the same ``ce_id``, instead.
+        """
         occurred = rfc3339([change.time_us for change in changes])
         since = rfc3339([change.since_us for change in changes])
         outputs: list[Output] = []
@@ -124,10 +132,10 @@ class Messages:
                 "model": model,
                 "consent": consent,
             }
-            trace = [] if cause is None or not cause.traceparent else [
-                ("traceparent", cause.traceparent)
-            ]
+            trace = [("traceparent", cause.traceparent)] if cause and cause.traceparent else []
             outputs.append(self._event(CHANGES, change.customer_id, value, trace))
+            if change.customer_id in forgotten:
+                continue
             state = {
                 "customer_id": change.customer_id,
                 "segment": segment,
@@ -167,10 +175,11 @@ class Messages:
             message=rejection.message,
         )
         # kafka-python sends no null header; an empty one is the nearest it can.
-        plain = [(name, value or b"") for name, value in headers]
+        plain = [(name, each or b"") for name, each in headers]
         # Nor a record without key and value; the reason null_value tells it from an empty one.
         value = b"" if record.key is None and record.value is None else record.value
-        return Output(DEAD_LETTERS, record.key, value, plain + cloudevents.provenance(self.nonce, self.version))
+        provenance = cloudevents.provenance(self.nonce, self.version)
+        return Output(DEAD_LETTERS, record.key, value, plain + provenance)
 
     def _event(
         self,

@@ -23,7 +23,7 @@ class Keys:
         return f"{self.group_id}:{{{partition}}}:customers"
 
     def statistics(self, partition: int) -> str:
-        """Hash: generation -> statistics, and ``swept`` -> the generation all records are in."""
+        """Hash: generation -> statistics; ``swept`` -> the one of all records, 0 for several."""
         return f"{self.group_id}:{{{partition}}}:statistics"
 
     def outbox(self, partition: int) -> str:

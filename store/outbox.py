@@ -4,8 +4,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_LENGTHS = struct.Struct("<HiiH")
-_HEADER = struct.Struct("<HI")
+_LENGTHS = struct.Struct("<IiiI")
+_HEADER = struct.Struct("<II")
 _NULL = -1
 
 
@@ -23,7 +23,8 @@ def pack(outputs: Sequence[Output]) -> bytes:
     """Return outputs as bytes.
 
     Each is the lengths of topic, key and value (-1 for null) and the number of headers, then those
-    bytes, then each header as two lengths and its bytes; little-endian.
+    bytes, then each header as two lengths and its bytes. All numbers are 32 bits, little-endian: a
+    dead letter brings along whatever headers its record had.
     """
     parts: list[bytes] = []
     for output in outputs:

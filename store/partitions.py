@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError
@@ -58,6 +59,7 @@ class Reading:
     records: list[bytes | None]
     erasures: list[bytes | None]
     cursor: int | None
+    """Where the walk goes on: 0 when it is through, None when there was none."""
     scanned: dict[str, bytes]
 
 
@@ -113,7 +115,8 @@ class Partitions:
 
     def deployment(self) -> Deployment | None:
         """Return what the deployment agreed on, or None when no worker has ever run."""
-        stored = {k.decode(): v.decode() for k, v in self.redis.hgetall(self.keys.deployment).items()}
+        found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]
+        stored = {name.decode(): value.decode() for name, value in found.items()}
         if not stored:
             return None
         return Deployment(
@@ -178,8 +181,7 @@ class Partitions:
 
     def _arguments(self, commit: Commit) -> tuple[list[str], list[str | int | bytes]]:
         expected, version = commit.expected or Progress(), commit.progress.version
-        statistics: list[str | int | bytes] = [SWEPT, commit.progress.swept_generation]
-        statistics += _flat(commit.statistics)
+        statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
         lists: list[Sequence[str | int | bytes]] = [
             commit.progress.to_fields(),
             _flat(commit.records),
@@ -198,14 +200,15 @@ class Partitions:
         return self.keys.of_partition(commit.partition), arguments
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
-        """Return each partition's statistics of a generation; None where not all records are in it."""
+        """Return each partition's statistics of a generation, b"" for those of no customers.
+
+        None where records are in another generation: some of the customers are not the whole.
+        """
         with self.redis.pipeline(transaction=False) as pipeline:
             for partition in partitions:
                 pipeline.hmget(self.keys.statistics(partition), SWEPT, str(generation))
             replies = pipeline.execute()
-        return [
-            (data or b"") if int(swept or 0) >= generation else None for swept, data in replies
-        ]
+        return [(data or b"") if int(swept or 0) == generation else None for swept, data in replies]
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
         """Return how many customers each partition has a record of."""
@@ -215,7 +218,7 @@ class Partitions:
             return list(pipeline.execute())
 
     def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
-        """Return up to ``wanted[partition]`` random records of each partition, with its progress."""
+        """Return up to ``wanted[partition]`` random records of each partition, and its progress."""
         with self.redis.pipeline(transaction=False) as pipeline:
             for partition, count in wanted.items():
                 pipeline.hgetall(self.keys.progress(partition))
@@ -232,17 +235,15 @@ class Partitions:
             yield name.decode(), blob
 
 
-def _reading(want: Want, replies: Iterator[object]) -> Reading:
-    records: list[bytes | None] = next(replies) if want.customers else []  # type: ignore[assignment]
-    erasures: list[bytes | None] = next(replies) if want.erasures else []  # type: ignore[assignment]
-    cursor, scanned = None, {}
-    if want.scan:
-        cursor, found = next(replies)  # type: ignore[misc]
-        scanned = {name.decode(): blob for name, blob in found.items()}
+def _reading(want: Want, replies: Iterator[Any]) -> Reading:
+    records = next(replies) if want.customers else []
+    erasures = next(replies) if want.erasures else []
+    cursor, found = next(replies) if want.scan else (None, {})
+    scanned = {name.decode(): blob for name, blob in found.items()}
     return Reading(records, erasures, cursor, scanned)
 
 
-def _flat(pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes]) -> list[
-    str | int | bytes
-]:
+def _flat(
+    pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes],
+) -> list[str | int | bytes]:
     return [part for pair in pairs.items() for part in pair]

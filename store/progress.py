@@ -47,6 +47,11 @@ class Progress:
     rescore: int = 0
 
     @property
+    def settled_generation(self) -> int:
+        """The generation that all records are in, 0 while they are in several."""
+        return self.swept_generation if self.swept_generation == self.generation else 0
+
+    @property
     def metadata(self) -> str:
         """The metadata that goes with every committed offset."""
         return f"{self.nonce}:{self.version}"

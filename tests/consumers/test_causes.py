@@ -1,0 +1,82 @@
+from collections.abc import Sequence
+
+import pytest
+
+from consumers.batch import decode_batch
+from consumers.causes import Causes
+from contracts.topics import ERASURES, PURCHASES
+from tests.consumers.world import DAY, World, by_partition, erasure, profile, purchase
+
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def causes(world: World, records: Sequence, swept: int = 0) -> Causes:  # type: ignore[type-arg]
+    """Causes of the customers of partition 0, with some swept after them."""
+    batch = decode_batch(by_partition(records), "USD")
+    [part] = batch.slices
+    origins = ["expiry"] * (len(part.customers) + swept)
+    return Causes.of(batch, part, origins, clock_us=50 * DAY)
+
+
+def test_the_last_event_in_the_log_is_the_cause_also_when_it_is_late() -> None:
+    world = World()
+    found = causes(world, [world.record(purchase("a", day)) for day in (3, 7, 5)])
+    cause = found.cause(0)
+    assert cause is not None
+    assert (cause.event_id, cause.offset) == ("a-5-50.0", 2)
+    assert found.time_us.tolist() == [5 * DAY]
+
+
+def test_an_erasure_names_the_cause_before_a_purchase_and_that_before_a_profile() -> None:
+    world = World()
+    found = causes(
+        world,
+        [
+            world.record(purchase("all", 1)),
+            world.record(purchase("two", 2)),
+            world.record(profile("all", 3)),
+            world.record(profile("two", 4)),
+            world.record(profile("one", 5)),
+            world.record(erasure("all", 6)),
+        ],
+    )
+    assert [found.origin(row) for row in range(3)] == ["erasure", "live", "profile"]
+    assert (found.time_us / DAY).tolist() == [6, 2, 5]
+    first, second, third = (found.cause(row) for row in range(3))
+    assert first is not None
+    assert (first.topic, first.event_id) == (ERASURES, "all-6")
+    assert second is not None
+    assert (second.topic, second.event_id) == (PURCHASES, "two-2-50.0")
+    assert third is not None
+    assert third.event_id is None
+
+
+def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
+    world = World()
+    found = causes(world, [world.record(purchase("a", 1))], swept=1)
+    assert (found.origin(1), found.cause(1)) == ("expiry", None)
+    assert found.time_us.tolist() == [DAY, 50 * DAY]
+    alone = Causes.of(decode_batch({}, "USD"), None, ["model"], clock_us=7)
+    assert (alone.origin(0), alone.cause(0), alone.time_us.tolist()) == ("model", None, [7])
+
+
+def test_the_arrival_at_the_broker_goes_along() -> None:
+    world = World()
+    record = world.record(purchase("a", 1), timestamp_ms=99_000_000)
+    cause = causes(world, [record]).cause(0)
+    assert cause is not None
+    assert cause.arrived_ms == 99_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "passed_on"),
+    [(TRACE, TRACE), (None, None), (b"", None), (b"x" * 100_000, None), (TRACE + b"\n", None)],
+)
+def test_a_trace_is_passed_on_only_when_it_is_one(
+    value: bytes | None, passed_on: bytes | None
+) -> None:
+    world = World()
+    record = world.record(purchase("a", 1), headers=[("x", b"y"), ("traceparent", value)])
+    cause = causes(world, [record]).cause(0)
+    assert cause is not None
+    assert cause.traceparent == passed_on

@@ -1,0 +1,125 @@
+"""The sum over partitions, from Redis itself."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from consumers.global_model import GlobalModel
+from consumers.owned import Owned
+from model.statistics import Statistics, quantize
+from model.view import ModelView
+from store.partitions import Commit, Partitions
+from store.progress import Progress
+from tests.consumers.world import MEAN, SEGMENTS, generation
+from tests.servers import RedisServer
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
+    with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
+        yield Partitions(client, "group")
+
+
+def counted(members: int, cluster: int = 0) -> Statistics:
+    """Average customers, all in one cluster."""
+    statistics = Statistics.zeros(5, 5)
+    statistics.add(quantize(np.tile(MEAN, (members, 1))), np.full(members, cluster))
+    return statistics
+
+
+def progress(number: int, swept: int, version: int = 1) -> Progress:
+    return Progress(version=version, nonce="aa", generation=number, swept_generation=swept)
+
+
+def commit(
+    store: Partitions, partition: int, after: Progress, statistics: dict[int, Statistics]
+) -> None:
+    before = store.load(partition).progress
+    blobs = {number: each.to_bytes() for number, each in statistics.items()}
+    assert store.commit([Commit(partition, before, after, statistics=blobs)]) == [True]
+
+
+def test_there_is_no_model_before_a_generation(store: Partitions) -> None:
+    model = GlobalModel(store, 2, SEGMENTS)
+    model.adopt(None)
+    model.refresh({}, 0.0)
+    assert model.model({}) is None
+    assert model.statistics({}) is None
+
+
+def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) -> None:
+    model = GlobalModel(store, 3, SEGMENTS)
+    model.adopt(generation(1, turn=2))
+    own = Owned(0, progress(1, 1), {1: counted(2)})
+    commit(store, 1, progress(1, 1), {1: counted(3, cluster=4)})
+    commit(store, 2, progress(1, 1), {})
+    model.refresh({0: own}, 0.0)
+    total = model.statistics({0: own})
+    assert total == counted(2) + counted(3, cluster=4)
+    now = model.model({0: own})
+    assert now is not None
+    assert (now.view.centroids == ModelView.of(generation(1, turn=2), total).centroids).all()
+    assert [SEGMENTS[i] for i in now.segment_of_cluster] == list(generation(1, turn=2).segments)
+    assert own.statistics[1] == counted(2), "summing leaves the parts alone"
+
+
+@pytest.mark.parametrize("late", [(1, 0), (2, 1), (0, 0)])
+def test_until_all_partitions_are_in_the_generation_the_fit_serves(
+    store: Partitions, late: tuple[int, int]
+) -> None:
+    model = GlobalModel(store, 2, SEGMENTS)
+    model.adopt(generation(1))
+    own = Owned(0, progress(1, 1), {1: counted(2)})
+    commit(store, 1, progress(*late), {1: counted(3)})
+    model.refresh({0: own}, 0.0)
+    assert model.statistics({0: own}) is None
+    now = model.model({0: own})
+    assert now is not None
+    assert (now.view.centroids == ModelView.of(generation(1), None).centroids).all()
+
+
+def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Partitions) -> None:
+    model = GlobalModel(store, 1, SEGMENTS)
+    model.adopt(generation(2))
+    assert model.statistics({0: Owned(0, progress(2, 1), {1: counted(1), 2: counted(1)})}) is None
+    assert model.statistics({0: Owned(0, progress(2, 2), {2: counted(1)})}) == counted(1)
+    assert model.statistics({0: Owned(0, progress(2, 2))}) == Statistics.zeros(5, 5)
+
+
+def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation(
+    store: Partitions,
+) -> None:
+    model = GlobalModel(store, 1, SEGMENTS, refresh_seconds=1.0)
+    model.adopt(generation(1))
+    commit(store, 0, progress(1, 1), {1: counted(1)})
+    model.refresh({}, 10.0)
+    commit(store, 0, progress(1, 1, version=2), {1: counted(5)})
+    model.refresh({}, 10.9)
+    assert model.statistics({}) == counted(1)
+    model.refresh({}, 11.0)
+    assert model.statistics({}) == counted(5)
+    model.adopt(generation(2))
+    assert model.statistics({}) is None
+    commit(store, 0, progress(2, 2, version=3), {2: counted(4)})
+    model.refresh({}, 11.1)
+    assert model.statistics({}) == counted(4)
+
+
+def test_a_partition_that_is_given_up_is_missing_until_it_is_read(store: Partitions) -> None:
+    model = GlobalModel(store, 1, SEGMENTS)
+    model.adopt(generation(1))
+    own = {0: Owned(0, progress(1, 1), {1: counted(2)})}
+    model.refresh(own, 0.0)
+    assert model.statistics(own) == counted(2)
+    assert model.statistics({}) is None
+
+
+def test_an_older_generation_is_never_gone_back_to(store: Partitions) -> None:
+    model = GlobalModel(store, 1, SEGMENTS)
+    for number in (3, 2, 3):
+        model.adopt(generation(number))
+    assert model.generation == generation(3)

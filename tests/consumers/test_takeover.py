@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+
+from consumers.takeover import Committed, Verdict, below, taken_over, verdict
+from store.progress import Progress
+
+OWN, OTHER = "00000000000000aa", "00000000000000bb"
+STORE = Progress(version=7, nonce=OWN, seen=f"{OTHER}:3", purchases=10, profiles=20, erasures=30)
+START = (0, 0, 0)
+
+
+def committed(nonce: str, version: int) -> Committed:
+    return Committed((10, 20, 30), nonce, version)
+
+
+@pytest.mark.parametrize(
+    ("progress", "in_kafka", "outputs_empty", "decided"),
+    [
+        (None, None, True, Verdict.FRESH),
+        (None, None, False, Verdict.RECOVER),  # two losses at once
+        (None, committed(OWN, 7), True, Verdict.RECOVER),  # the store is lost
+        (None, committed(OWN, 7), False, Verdict.RECOVER),
+        (STORE, None, True, Verdict.RECOVER),  # offsets are lost, or not ours
+        (STORE, None, False, Verdict.RECOVER),
+        (STORE, committed(OWN, 7), False, Verdict.CURRENT),
+        (STORE, committed(OWN, 5), False, Verdict.CURRENT),  # the outbox is to be published
+        (STORE, committed(OWN, 8), False, Verdict.RECOVER),  # the store fell back
+        (STORE, committed(OTHER, 3), False, Verdict.CURRENT),  # as at the takeover
+        (STORE, committed(OTHER, 4), False, Verdict.RECOVER),  # the older owner went on
+        (STORE, committed(OTHER, 2), False, Verdict.RECOVER),
+        (replace(STORE, recovering=1), committed(OWN, 7), False, Verdict.RECOVER),
+        (replace(STORE, recovering=1), None, True, Verdict.RECOVER),
+        (replace(STORE, rescore=1), committed(OWN, 7), False, Verdict.CURRENT),
+        (replace(STORE, seen=""), committed(OTHER, 3), False, Verdict.RECOVER),
+    ],
+)
+def test_how_to_take_over(
+    progress: Progress | None, in_kafka: Committed | None, outputs_empty: bool, decided: Verdict
+) -> None:
+    assert verdict(progress, in_kafka, START, outputs_empty) is decided
+
+
+@pytest.mark.parametrize(
+    ("start", "decided"),
+    [
+        ((10, 20, 30), Verdict.CURRENT),
+        ((11, 0, 0), Verdict.RECOVER),
+        ((0, 21, 0), Verdict.RECOVER),
+        ((0, 0, 31), Verdict.RECOVER),
+    ],
+)
+def test_offsets_that_fell_off_a_log_need_a_recovery(
+    start: tuple[int, int, int], decided: Verdict
+) -> None:
+    assert verdict(STORE, committed(OWN, 7), start, outputs_empty=False) is decided
+    assert below(STORE.offsets, start) == (decided is Verdict.RECOVER)
+
+
+METADATA = f"{OWN}:7"
+
+
+def test_offsets_are_ours_when_all_three_carry_the_same_metadata() -> None:
+    assert Committed.of([(1, METADATA), (2, METADATA), (3, METADATA)]) == Committed(
+        (1, 2, 3), OWN, 7
+    )
+    assert Committed((1, 2, 3), OWN, 7).metadata == METADATA
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        [],
+        [None, None, None],
+        [(1, METADATA), (2, METADATA), None],
+        [(1, METADATA), (2, METADATA)],
+        [(1, METADATA), (2, METADATA), (3, f"{OWN}:8")],
+        [(1, None), (2, None), (3, None)],  # a broker that keeps no metadata
+        [(1, ""), (2, ""), (3, "")],
+        [(1, "by hand")] * 3,
+        [(1, f"{OWN}:")] * 3,
+        [(1, f"{OWN}:-1")] * 3,
+        [(1, f" {METADATA}")] * 3,
+        [(1, f"{METADATA}\n")] * 3,
+        [(1, f"{OWN[1:]}:7")] * 3,
+        [(1, f"{OWN.upper()}:7")] * 3,
+        [(1, f"{OWN}:" + "9" * 4096)] * 3,
+        [(1, f"{OWN}:٣")] * 3,
+    ],
+)
+def test_other_offsets_are_as_good_as_none(offsets: list[tuple[int, str | None] | None]) -> None:
+    assert Committed.of(offsets) is None
+
+
+def test_a_new_owner_has_a_nonce_of_its_own_and_a_version_above_all_published() -> None:
+    new = "00000000000000cc"
+    assert taken_over(None, None, (5, 6, 7), new) == Progress(
+        version=1, nonce=new, purchases=5, profiles=6, erasures=7
+    )
+    after = taken_over(STORE, committed(OWN, 7), START, new)
+    assert after == replace(STORE, version=8, nonce=new, seen=f"{OWN}:7")
+    assert taken_over(STORE, committed(OTHER, 90), START, new).version == 91
+    assert taken_over(STORE, None, START, new) == replace(STORE, version=8, nonce=new, seen="")
+    lost = taken_over(None, committed(OTHER, 90), (5, 6, 7), new)
+    assert (lost.version, lost.offsets, lost.seen) == (91, (5, 6, 7), f"{OTHER}:90")
+
+
+def test_what_a_new_owner_writes_is_current_for_the_next_one_before_and_after_it_publishes() -> (
+    None
+):
+    before = committed(OTHER, 3)
+    progress = taken_over(STORE, before, START, "00000000000000cc")
+    assert verdict(progress, before, START, outputs_empty=False) is Verdict.CURRENT
+    published = committed("00000000000000cc", progress.version)
+    assert verdict(progress, published, START, outputs_empty=False) is Verdict.CURRENT

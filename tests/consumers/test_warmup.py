@@ -1,0 +1,93 @@
+"""The first fit, from customers that Redis itself holds."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from consumers.warmup import SAMPLE, Sample, draw, first_generation
+from features.record import Records, empty, encode
+from model.personas import POSITIONS
+from store.partitions import Commit, Partitions
+from store.progress import Progress
+from tests.consumers.world import LAYOUT, MEAN, SEGMENTS, STD
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
+    with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
+        yield Partitions(client, "group")
+
+
+def bought(n: int, tile: int = 100) -> Records:
+    records = empty(n, LAYOUT.tiles)
+    records["head"] = tile
+    records["counts"][:, tile % LAYOUT.tiles] = 1
+    records["age"] = np.linspace(18, 90, n)
+    return records
+
+
+def commit(store: Partitions, partition: int, records: Records, clock_tile: int = 100) -> None:
+    blobs = {f"{partition}-{i}": blob for i, blob in enumerate(encode(records))}
+    progress = Progress(version=1, nonce="aa", clock_us=clock_tile * LAYOUT.tile_us)
+    assert store.commit([Commit(partition, None, progress, records=blobs)]) == [True]
+
+
+@pytest.mark.servers
+def test_of_no_customers_nobody_is_drawn(store: Partitions) -> None:
+    assert draw(store, 4, LAYOUT).customers == 0
+    commit(store, 1, empty(3, LAYOUT.tiles))
+    sample = draw(store, 4, LAYOUT)
+    assert (sample.customers, sample.vectors.shape) == (0, (0, 5))
+
+
+@pytest.mark.servers
+def test_only_who_bought_in_the_window_and_may_be_profiled_is_drawn(store: Partitions) -> None:
+    records = bought(10)
+    records["profiling"][:2] = 0
+    records["suppressed"][2:4] = True
+    records["counts"][4:6] = 0
+    commit(store, 0, records)
+    commit(store, 2, bought(3), clock_tile=100 + LAYOUT.tiles)
+    commit(store, 3, bought(2))
+    sample = draw(store, 4, LAYOUT)
+    assert sample.customers == 4 + 2
+    assert sample.vectors.shape == (6, 5)
+    assert (sample.vectors[:, 0] == np.log1p(1)).all()
+
+
+@pytest.mark.servers
+def test_partitions_are_drawn_from_by_their_size(store: Partitions) -> None:
+    young, old = bought(4_000), bought(2_000)
+    young["age"], old["age"] = 20, 60
+    commit(store, 0, young)
+    commit(store, 1, old)
+    sample = draw(store, 2, LAYOUT)
+    assert sample.customers == 6_000
+    assert len(sample.vectors) == SAMPLE
+    assert (sample.vectors[:, 2] == 20).sum() == 2 * SAMPLE // 3
+
+
+def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
+    rng = np.random.default_rng(1)
+    middles = MEAN + POSITIONS[[3, 1, 4, 2, 0]] * STD
+    x = np.concatenate([middle + 0.05 * STD * rng.normal(size=(60, 5)) for middle in middles])
+    generation = first_generation(Sample(x, 300), number=12)
+    assert generation.number == 12
+    assert sorted(generation.segments) == sorted(SEGMENTS)
+    assert generation.sizes == (60,) * 5
+    for centroid, segment in zip(generation.centroids, generation.segments, strict=True):
+        own = MEAN + POSITIONS[SEGMENTS.index(segment)] * STD
+        assert np.abs((centroid - own) / STD).max() < 0.1
+
+
+def test_a_fit_is_the_same_every_time() -> None:
+    x = np.random.default_rng(2).normal(size=(200, 5))
+    assert first_generation(Sample(x, 200), 3) == first_generation(Sample(x, 200), 3)
+
+
+def test_fewer_distinct_customers_than_clusters_cannot_be_fitted() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        first_generation(Sample(np.ones((100, 5)), 100), 1)

@@ -1,0 +1,57 @@
+"""A service under load, and its input."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.servers import KafkaServer, RedisServer
+from tests.service import Event, Service, erasure, profile, purchase
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def load(n: int, customers: int = 400, seed: int = 0, first: int = 0) -> list[Event]:
+    """Return a mixed load: purchases, refunds, profiles, erasures, and records nobody takes.
+
+    Event time advances ten minutes an event, so that windows move and segments change.
+    """
+    rng = np.random.default_rng(seed)
+    spenders = rng.lognormal(3, 1, customers)
+    events: list[Event] = []
+    for i in range(first, first + n):
+        customer = f"c{int(customers * rng.random() ** 2):04d}"
+        at = (START + timedelta(minutes=10 * i)).isoformat()
+        kind = rng.random()
+        if kind < 0.90:
+            amount = round(float(spenders[int(customer[1:])] * rng.random()) + 0.01, 2)
+            refund = {"kind": "refund"} if rng.random() < 0.05 else {}
+            events.append(purchase(customer, at, amount, event_id=f"e{i}", **refund))
+        elif kind < 0.96:
+            known = {"age": int(rng.integers(18, 90)), "income": int(rng.integers(10, 200)) * 1000}
+            location = str(rng.choice(["urban", "suburban", "rural"]))
+            events.append(profile(customer, at, location=location, **known))
+        elif kind < 0.97:
+            events.append(erasure(customer, at))
+        else:
+            topic, key, value = purchase(customer, at, event_id=f"e{i}")
+            bad = rng.integers(4)
+            value = (value[: len(value) // 2], b"\xff\x00", None, value)[bad]
+            events.append((topic, key if bad < 3 else b"someone else", value))
+    return events
+
+
+@pytest.fixture
+def service(fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path) -> Iterator[Service]:
+    """A service without workers; it ends with the test."""
+    service = Service(fresh_kafka, fresh_redis, tmp_path)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def make_load() -> Callable[..., list[Event]]:
+    """What makes input."""
+    return load

@@ -1,0 +1,88 @@
+"""A store that goes away, comes back older, or comes back empty: Kafka has all it needs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.service import Event, Service
+
+pytestmark = pytest.mark.servers
+
+
+def test_an_emptied_store_is_rebuilt_from_kafka(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.start()
+    service.send(make_load(8_000))
+    service.wait()
+    service.client.flushall()
+    service.send(make_load(4_000, first=8_000))
+    service.wait()
+    service.verified()
+
+
+def test_a_store_emptied_under_load_is_rebuilt(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.start()
+    service.send(make_load(20_000))
+    service.wait_for(lambda: service.folded() > 3_000, "it folds")
+    service.client.flushall()
+    service.wait()
+    service.verified()
+
+
+def test_a_store_that_comes_back_older_catches_up_without_repeating_anything(
+    service: Service, make_load: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    service.start()
+    service.send(make_load(5_000))
+    service.wait()
+    service.client.save()
+    dump = Path(service.client.config_get("dir")["dir"]) / "dump.rdb"
+    older = tmp_path / "older.rdb"
+    shutil.copy(dump, older)
+    service.send(make_load(5_000, first=5_000))
+    service.wait()
+    service.redis_server.kill()
+    shutil.copy(older, dump)
+    service.redis_server.start()
+    service.send(make_load(3_000, first=10_000))
+    service.wait()
+    service.verified()
+
+
+def test_a_store_that_is_away_is_waited_for(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    worker = service.start()
+    service.send(make_load(5_000))
+    service.wait_for(lambda: service.folded() > 500, "it folds")
+    service.client.save()
+    service.redis_server.kill()
+    service.send(make_load(3_000, first=5_000))
+    service.redis_server.start()
+    service.wait()
+    assert worker.poll() is None
+    service.verified()
+
+
+def test_lost_group_offsets_repeat_and_lose_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    service.send(make_load(5_000))
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    worker.wait()
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_groups(["livesegments"])
+    admin.close()
+    service.send(make_load(3_000, first=5_000))
+    service.start()
+    service.wait()
+    service.verified()

@@ -1,0 +1,72 @@
+"""Workers that leave, die, or come back: the promises hold after each."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.service import Event, Service
+
+pytestmark = pytest.mark.servers
+
+
+def test_two_workers_share_and_one_takes_over_when_the_other_leaves(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.start()
+    leaver = service.start()
+    service.send(make_load(10_000))
+    service.wait_for(lambda: service.folded() > 2_000, "two workers fold")
+    leaver.send_signal(signal.SIGTERM)
+    assert leaver.wait(15) == 0
+    service.send(make_load(5_000, first=10_000))
+    service.wait()
+    service.verified()
+
+
+def test_a_killed_worker_is_replaced_within_its_session_timeout(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    victim = service.start()
+    service.start()
+    service.send(make_load(10_000))
+    service.wait_for(lambda: service.folded() > 1_000, "two workers fold")
+    victim.kill()
+    service.send(make_load(5_000, first=10_000))
+    started = time.monotonic()
+    service.wait(30)
+    assert time.monotonic() - started < 25
+    service.verified()
+
+
+def test_a_worker_killed_before_its_first_transaction_loses_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.send(make_load(3_000))
+    first = service.start()
+    progress = "livesegments:{0}:progress"
+    service.wait_for(lambda: service.client.exists(progress), "first takeover", seconds=20)
+    first.kill()
+    first.wait()
+    service.start()
+    service.wait()
+    service.verified()
+
+
+def test_a_paused_worker_that_wakes_up_changes_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    zombie = service.start()
+    service.send(make_load(8_000))
+    service.wait_for(lambda: service.folded() > 500, "it folds")
+    zombie.send_signal(signal.SIGSTOP)
+    service.start()
+    service.send(make_load(4_000, first=8_000))
+    service.wait(60)
+    zombie.send_signal(signal.SIGCONT)
+    time.sleep(3)
+    service.send(make_load(2_000, first=12_000))
+    service.wait(60)
+    assert zombie.poll() is None
+    service.verified()

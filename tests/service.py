@@ -1,0 +1,220 @@
+"""The service as users run it, for tests: real workers in processes of their own, and their input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.verify import Report, verify
+from tests.servers import KafkaServer, RedisServer
+
+PARTITIONS = 4
+WAIT_SECONDS = 60.0
+WORKER = [sys.executable, "-c", "from livesegments.settings import load; from livesegments.worker import run; run(load())"]
+
+Event = tuple[str, bytes | None, bytes | None]
+"""Topic, key and value."""
+
+
+def purchase(
+    customer: str, occurred_at: str, amount: float = 10.0, *, event_id: str = "", **more: Any
+) -> Event:
+    """Return a purchase as it goes on its topic."""
+    value = {
+        "event_id": event_id or f"{customer}-{occurred_at}-{amount}",
+        "customer_id": customer,
+        "occurred_at": occurred_at,
+        "kind": "purchase",
+        "amount": amount,
+        "currency": "USD",
+        **more,
+    }
+    return PURCHASES, customer.encode(), json.dumps(value).encode()
+
+
+def profile(customer: str, updated_at: str, **known: Any) -> Event:
+    """Return a profile as it goes on its topic."""
+    value = {"customer_id": customer, "updated_at": updated_at, **known}
+    return PROFILES, customer.encode(), json.dumps(value).encode()
+
+
+def erasure(customer: str, requested_at: str, action: str = "erase") -> Event:
+    """Return an erasure request as it goes on its topic."""
+    value = {
+        "request_id": f"{customer}-{requested_at}-{action}",
+        "customer_id": customer,
+        "requested_at": requested_at,
+        "action": action,
+    }
+    return ERASURES, customer.encode(), json.dumps(value).encode()
+
+
+class Service:
+    """Workers of one deployment on the tests' Kafka and Redis.
+
+    Parameters
+    ----------
+    kafka, redis_server
+        Running, with empty topics and keys.
+    folder
+        Where workers log.
+    settings
+        Settings beside the tests' defaults, without the prefix.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaServer,
+        redis_server: RedisServer,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kafka, self.redis_server, self.folder = kafka, redis_server, folder
+        self.environment = {
+            "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+            "LIVESEGMENTS_REDIS_URL": redis_server.url,
+            "LIVESEGMENTS_CLOCK": "event",
+            "LIVESEGMENTS_HTTP_PORT": "0",
+            "LIVESEGMENTS_LOG_FORMAT": "json",
+            "LIVESEGMENTS_WARMUP_CUSTOMERS": "50",
+            "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "3",
+            **{f"LIVESEGMENTS_{name}": value for name, value in (settings or {}).items()},
+        }
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.logs: list[Path] = []
+        self.client = redis.Redis.from_url(redis_server.url, protocol=2)
+        self.config = {"bootstrap_servers": kafka.bootstrap}
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start one more worker."""
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        more = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
+        with log.open("wb") as out:
+            worker = subprocess.Popen(
+                [*WORKER, *arguments],
+                env={**os.environ, **self.environment, **more},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.workers.append(worker)
+        self.logs.append(log)
+        return worker
+
+    def send(self, events: Iterable[Event]) -> int:
+        """Put events on their topics, and see them acknowledged; return how many."""
+        producer = KafkaProducer(**self.config, linger_ms=10, batch_size=200_000)
+        futures = [producer.send(t, key=k, value=v) for t, k, v in events]
+        producer.flush(30)
+        for future in futures:
+            future.get(0)
+        producer.close()
+        return len(futures)
+
+    def ends(self) -> dict[TopicPartition, int]:
+        """Return the end of every input partition."""
+        consumer = KafkaConsumer(**self.config)
+        tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
+        ends = dict(consumer.end_offsets(tps))
+        consumer.close()
+        return ends
+
+    def committed(self) -> dict[TopicPartition, int]:
+        """Return the group's committed offsets, 0 where there are none."""
+        consumer = KafkaConsumer(**self.config, group_id="livesegments", enable_auto_commit=False)
+        tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
+        offsets = {tp: consumer.committed(tp) or 0 for tp in tps}
+        consumer.close(autocommit=False)
+        return offsets
+
+    def wait(self, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until all input is folded and all output published, and no sweep is due."""
+        ends = self.ends()
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._settled(ends):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not caught up in {seconds} s:\n{self.tail()}")
+            time.sleep(0.25)
+
+    def _settled(self, ends: Mapping[TopicPartition, int]) -> bool:
+        for partition in range(PARTITIONS):
+            try:
+                progress = self.client.hgetall(f"livesegments:{{{partition}}}:progress")
+            except redis.RedisError:
+                return False
+            number = {k.decode(): int(v) for k, v in progress.items() if k not in (b"nonce", b"seen")}
+            if not number or number["recovering"] or number["rescore"]:
+                return False
+            for topic, name in zip(INPUTS, ("purchases", "profiles", "erasures"), strict=True):
+                if number[name] < ends[TopicPartition(topic, partition)]:
+                    return False
+            if number["swept_generation"] < number["generation"]:
+                return False
+        committed = self.committed()
+        return all(committed[tp] >= end for tp, end in ends.items())
+
+    def wait_for(self, holds: "Any", what: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not within {seconds} s:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def folded(self) -> int:
+        """Return how many input records are folded, by the store."""
+        total = 0
+        for partition in range(PARTITIONS):
+            key = f"livesegments:{{{partition}}}:progress"
+            found = self.client.hmget(key, "purchases", "profiles", "erasures")
+            total += sum(int(each or 0) for each in found)
+        return total
+
+    def verified(self) -> Report:
+        """Hold the whole against its promises; fail on any fault."""
+        deadline = time.monotonic() + 20
+        while True:
+            report = verify(self.client, self.config, "livesegments")
+            if not report.faults or time.monotonic() > deadline:
+                break
+            time.sleep(1)  # what is committed and not yet published is no fault
+        assert not report.faults, "\n".join([*report.lines(), self.tail()])
+        return report
+
+    def tail(self, lines: int = 25) -> str:
+        """Return the end of every worker's log."""
+        return "\n".join(
+            f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-lines:])
+            for log in self.logs
+        )
+
+    def stop(self) -> None:
+        """End all workers, however they are."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+            worker.wait()
+        self.client.close()
+
+
+@contextmanager
+def running(service: Service, workers: int = 1) -> Iterator[Service]:
+    """Run a service with some workers; end it whatever happens."""
+    try:
+        for _ in range(workers):
+            service.start()
+        yield service
+    finally:
+        service.stop()

@@ -1,0 +1,358 @@
+"""The store against Redis itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import redis
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from store.outbox import Output
+from store.partitions import (
+    Commit,
+    Deployment,
+    Loaded,
+    Partitions,
+    Reading,
+    StoreMismatchError,
+    Want,
+)
+from store.progress import Progress
+from tests.servers import RedisServer
+
+pytestmark = pytest.mark.servers
+
+FIRST = Progress(version=1, nonce="00000000000000aa")
+DEPLOYMENT = Deployment(partitions=4, window_days=90, tiles=30, currency="USD")
+OUTPUT = Output("topic", b"key", None, [("name", b"value")])
+
+
+@pytest.fixture
+def client(fresh_redis: RedisServer) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(fresh_redis.url, protocol=2) as connected:
+        yield connected
+
+
+@pytest.fixture
+def store(client: "redis.Redis") -> Partitions:
+    return Partitions(client, "group")
+
+
+@pytest.fixture
+def started(store: Partitions) -> Partitions:
+    """A store in which partition 0 has one customer, statistics, an outbox and an erasure."""
+    commit = Commit(
+        0,
+        None,
+        FIRST,
+        records={"c-1": b"one"},
+        statistics={1: b"counted"},
+        outputs=[OUTPUT],
+        erasures={b"hash": b"marker"},
+    )
+    assert store.commit([commit]) == [True]
+    return store
+
+
+def contents(client: "redis.Redis") -> dict[bytes, bytes]:
+    """Every key, with all that it holds as bytes."""
+    return {bytes(key): client.dump(key) or b"" for key in client.scan_iter()}
+
+
+def after(progress: Progress, **changes: int | str) -> Progress:
+    return replace(progress, version=progress.version + 1, **changes)  # type: ignore[arg-type]
+
+
+def test_a_fresh_partition_has_no_progress(store: Partitions) -> None:
+    assert store.load(0) == Loaded(progress=None, outbox=[], statistics={}, erasures=0)
+
+
+def test_a_commit_writes_all_it_has(started: Partitions) -> None:
+    assert started.load(0) == Loaded(
+        progress=FIRST, outbox=[(1, [OUTPUT])], statistics={1: b"counted"}, erasures=1
+    )
+    assert dict(started.customers(0)) == {"c-1": b"one"}
+    assert started.load(1).progress is None
+
+
+def test_a_commit_removes_what_is_gone(started: Partitions) -> None:
+    commit = Commit(
+        0, FIRST, after(FIRST), gone=["c-1", "never-there"], statistics_gone=[1], published=[1]
+    )
+    assert started.commit([commit]) == [True]
+    assert started.load(0) == Loaded(progress=after(FIRST), outbox=[], statistics={}, erasures=1)
+    assert dict(started.customers(0)) == {}
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        None,
+        replace(FIRST, version=0),
+        replace(FIRST, version=2),
+        replace(FIRST, nonce="00000000000000ab"),
+        replace(FIRST, nonce=""),
+    ],
+)
+@pytest.mark.parametrize("empty_first", [False, True])
+def test_a_commit_on_another_version_or_owner_is_refused_and_writes_nothing(
+    started: Partitions, client: "redis.Redis", expected: Progress | None, empty_first: bool
+) -> None:
+    before = contents(client)
+    commit = Commit(
+        0,
+        expected,
+        Progress(version=9, nonce="00000000000000bb"),
+        records={"c-1": b"other", "c-2": b"two"},
+        gone=["c-1"],
+        statistics={2: b"x"},
+        outputs=[OUTPUT],
+        published=[1],
+        erasures={b"other": b"marker"},
+        empty_first=empty_first,
+    )
+    assert started.commit([commit]) == [False]
+    assert contents(client) == before
+
+
+def test_an_expectation_of_the_past_is_refused_where_nothing_is(store: Partitions) -> None:
+    assert store.commit([Commit(0, FIRST, after(FIRST))]) == [False]
+    assert store.load(0).progress is None
+
+
+def test_partitions_are_accepted_or_refused_each_for_itself(started: Partitions) -> None:
+    commits = [
+        Commit(1, None, FIRST),
+        Commit(0, None, after(FIRST)),
+        Commit(0, FIRST, after(FIRST)),
+        Commit(2, FIRST, after(FIRST)),
+    ]
+    assert started.commit(commits) == [True, False, True, False]
+
+
+def test_twenty_thousand_customers_go_in_one_commit(store: Partitions) -> None:
+    records = {f"c-{i}": b"%d" % i for i in range(20_000)}
+    assert store.commit([Commit(0, None, FIRST, records=records)]) == [True]
+    assert dict(store.customers(0)) == records
+    assert store.sizes([0, 1]) == [20_000, 0]
+    assert store.commit([Commit(0, FIRST, after(FIRST), gone=list(records))]) == [True]
+    assert store.sizes([0]) == [0]
+
+
+def test_a_partition_can_be_emptied_in_the_commit_that_writes_it_anew(started: Partitions) -> None:
+    anew = after(FIRST, recovering=1)
+    commit = Commit(0, FIRST, anew, records={"c-2": b"two"}, empty_first=True)
+    assert started.commit([commit, Commit(1, None, FIRST, records={"c-3": b""})]) == [True] * 2
+    assert started.load(0) == Loaded(progress=anew, outbox=[], statistics={}, erasures=0)
+    assert dict(started.customers(0)) == {"c-2": b"two"}
+    assert dict(started.customers(1)) == {"c-3": b""}
+
+
+def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> None:
+    progress = FIRST
+    for _ in range(11):
+        output = replace(OUTPUT, key=b"%d" % (progress.version + 1))
+        assert started.commit([Commit(0, progress, after(progress), outputs=[output])]) == [True]
+        progress = after(progress)
+    assert [version for version, _ in started.load(0).outbox] == list(range(1, 13))
+    trim = Commit(0, progress, after(progress), published=range(1, 12))
+    assert started.commit([trim]) == [True]
+    assert started.load(0).outbox == [(12, [replace(OUTPUT, key=b"12")])]
+
+
+@pytest.mark.parametrize("name", ["progress", "customers", "statistics", "outbox", "erasures"])
+def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
+    started: Partitions, client: "redis.Redis", name: str
+) -> None:
+    key = getattr(started.keys, name)(0)
+    client.delete(key)
+    client.set(key, "not a hash")
+    before = contents(client)
+    commit = Commit(
+        0,
+        FIRST,
+        after(FIRST),
+        records={"c-2": b"two"},
+        outputs=[OUTPUT],
+        erasures={b"h": b"m"},
+        empty_first=True,
+    )
+    with pytest.raises(ResponseError, match=f"WRONGTYPE .*{name}.*nothing was written"):
+        started.commit([commit])
+    assert contents(client) == before
+
+
+@contextmanager
+def full(client: "redis.Redis") -> Iterator[None]:
+    """Redis without memory to give."""
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", "1")
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", "0")
+
+
+def test_a_full_store_refuses_a_commit_as_a_whole(
+    started: Partitions, client: "redis.Redis"
+) -> None:
+    before = contents(client)
+    commit = Commit(0, FIRST, after(FIRST), records={"c-2": b"two"}, gone=["c-1"], outputs=[OUTPUT])
+    with full(client), pytest.raises(OutOfMemoryError):
+        started.commit([commit])
+    assert contents(client) == before
+
+
+@pytest.mark.parametrize(
+    "commit",
+    [
+        Commit(0, FIRST, after(FIRST), records={"c-2": b"two"}, empty_first=True),
+        Commit(0, FIRST, after(FIRST), gone=["c-1"], outputs=[OUTPUT]),
+    ],
+)
+def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
+    started: Partitions, commit: Commit, client: "redis.Redis"
+) -> None:
+    # Redis lets a script go on that has written already.
+    with full(client):
+        assert started.commit([commit]) == [True]
+    assert dict(started.customers(0)) == commit.records
+    assert started.load(0).progress == commit.progress
+    assert started.load(0).outbox[-1:] == ([(2, [OUTPUT])] if commit.outputs else [])
+
+
+def test_a_store_that_forgot_the_script_is_told_it_again(
+    started: Partitions, client: "redis.Redis"
+) -> None:
+    client.script_flush()
+    assert started.commit([Commit(0, FIRST, after(FIRST)), Commit(1, None, FIRST)]) == [True, True]
+
+
+def test_workers_agree_on_what_the_first_one_wrote(store: Partitions) -> None:
+    assert store.deployment() is None
+    store.agree(DEPLOYMENT)
+    store.agree(DEPLOYMENT)
+    assert store.deployment() == DEPLOYMENT
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "there"),
+    [("partitions", 8, 4), ("window_days", 30, 90), ("tiles", 10, 30), ("currency", "EUR", "USD")],
+)
+def test_a_worker_that_disagrees_is_told_on_what(
+    store: Partitions, name: str, here: int | str, there: int | str
+) -> None:
+    store.agree(DEPLOYMENT)
+    differs = replace(DEPLOYMENT, **{name: here})  # type: ignore[arg-type]
+    with pytest.raises(
+        StoreMismatchError, match=f"{name} is {here} here and {there} in the store of group 'group'"
+    ):
+        store.agree(differs)
+    assert store.deployment() == DEPLOYMENT
+
+
+def test_groups_do_not_see_each_other(started: Partitions, client: "redis.Redis") -> None:
+    other = Partitions(client, "other")
+    assert other.load(0).progress is None
+    assert other.commit([Commit(0, None, FIRST, records={"c-1": b"theirs"})]) == [True]
+    assert dict(started.customers(0)) == {"c-1": b"one"}
+
+
+def test_a_round_reads_in_the_order_it_asks(started: Partitions) -> None:
+    assert started.commit([Commit(1, None, FIRST, records={"d": b"4", "e": b"5"})]) == [True]
+    readings = started.read(
+        [
+            Want(1, ["e", "nobody", "d"], [b"hash"]),
+            Want(0, ["c-1"], [b"nobody", b"hash"], scan=(0, 100)),
+            Want(2, [], scan=(0, 100)),
+            Want(0, []),
+        ]
+    )
+    assert readings == [
+        Reading([b"5", None, b"4"], [None], None, {}),
+        Reading([b"one"], [None, b"marker"], 0, {"c-1": b"one"}),
+        Reading([], [], 0, {}),
+        Reading([], [], None, {}),
+    ]
+
+
+def test_a_walk_comes_by_every_customer(store: Partitions) -> None:
+    records = {f"c-{i}": b"r" * 220 for i in range(3_000)}
+    assert store.commit([Commit(0, None, FIRST, records=records)]) == [True]
+    seen: dict[str, bytes] = {}
+    cursor: int | None = 0
+    steps = 0
+    while steps == 0 or cursor:
+        assert cursor is not None
+        [reading] = store.read([Want(0, [], scan=(cursor, 100))])
+        seen.update(reading.scanned)
+        cursor, steps = reading.cursor, steps + 1
+    assert seen == records
+    assert steps > 10, "a bounded stretch at a time"
+
+
+def test_customers_with_any_name_come_back(store: Partitions) -> None:
+    records = {"ümläut": b"1", "spa ce": b"2", "{9}": b"3", "日本": b"\xff\x00"}
+    assert store.commit([Commit(0, None, FIRST, records=records)]) == [True]
+    assert store.read([Want(0, list(records))])[0].records == list(records.values())
+    assert dict(store.customers(0)) == records
+
+
+def test_statistics_of_a_generation_are_there_once_all_records_are_in_it(
+    store: Partitions,
+) -> None:
+    # 0 is settled in generation 3, 1 still on its way to it, 2 went on to 4, 3 has no customers
+    # in it, and of 4 nothing is known.
+    commits = [
+        Commit(p, None, replace(FIRST, generation=g, swept_generation=s), statistics=statistics)
+        for p, g, s, statistics in (
+            (0, 3, 3, {3: b"three"}),
+            (1, 3, 2, {2: b"two", 3: b"part of three"}),
+            (2, 4, 3, {3: b"rest of three", 4: b"part of four"}),
+            (3, 3, 3, {}),
+        )
+    ]
+    assert store.commit(commits) == [True] * 4
+    assert store.statistics_in(3, [0, 1, 2, 3, 4]) == [b"three", None, None, b"", None]
+    assert store.load(1).statistics == {2: b"two", 3: b"part of three"}
+
+
+def test_the_last_owner_of_each_partition_can_be_asked(started: Partitions) -> None:
+    assert started.written_by([1, 0]) == [(0, ""), (1, FIRST.nonce)]
+
+
+def test_a_sample_has_as_many_different_records_as_wanted_or_all(store: Partitions) -> None:
+    records = {f"c-{i}": b"%d" % i for i in range(100)}
+    assert store.commit([Commit(0, None, FIRST, records=records), Commit(1, None, FIRST)]) == [
+        True,
+        True,
+    ]
+    drawn = store.sample({0: 30, 1: 5})
+    assert drawn[0][0] == FIRST
+    assert len(set(drawn[0][1])) == 30
+    assert set(drawn[0][1]) <= set(records.values())
+    assert drawn[1] == (FIRST, [])
+    assert sorted(store.sample({0: 1_000})[0][1]) == sorted(records.values())
+
+
+def test_a_hundred_thousand_customers_cost_at_most_350_bytes_each(
+    store: Partitions, client: "redis.Redis", capsys: pytest.CaptureFixture[str]
+) -> None:
+    customers = 100_000
+    store.commit([Commit(0, None, FIRST)])
+    before = int(client.info("memory")["used_memory"])
+    progress = FIRST
+    for start in range(0, customers, 10_000):
+        names = [f"c{i:011d}" for i in range(start, start + 10_000)]
+        records = {name: bytes(220) for name in names}
+        assert store.commit([Commit(0, progress, after(progress), records=records)]) == [True]
+        progress = after(progress)
+    grown = (int(client.info("memory")["used_memory"]) - before) / customers
+    usage = (client.memory_usage(store.keys.customers(0), samples=0) or 0) / customers
+    with capsys.disabled():
+        print(  # noqa: T201
+            f"\nbytes a customer: {grown:.0f} by used_memory, {usage:.0f} by MEMORY USAGE"
+        )
+    assert grown <= 350
+    assert usage <= 350

@@ -1,4 +1,4 @@
-"""What the owner of partition 0 publishes of the model: the first generation, then how it stands."""
+"""What partition 0's owner publishes of the model: the first generation, then how it stands."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from producers.messages import Messages
 from store.partitions import Commit, Partitions
 
 WARMUP_SECONDS = 0.5
-DEFINITIONS_SECONDS = 10.0
 
 
 class Generations:
@@ -31,9 +30,11 @@ class Generations:
         rules: Rules,
         personas: tuple[Persona, ...],
         warmup_customers: int,
+        definitions_seconds: float = 10.0,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
         self._personas, self._warmup_customers = personas, warmup_customers
+        self._definitions_seconds = definitions_seconds
         self._next_look = 0.0
         self._described: list[dict[str, Any]] = []
         self.waiting = 0
@@ -61,11 +62,11 @@ class Generations:
     def refresh(
         self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
     ) -> Decision | None:
-        """Return the commit that brings the definitions up to date, if it is time and they moved."""
+        """Return the commit that brings definitions up to date, if it is time and they moved."""
         generation, first = model.generation, owned[0]
         if generation is None or time.monotonic() < self._next_look:
             return None
-        self._next_look = time.monotonic() + DEFINITIONS_SECONDS
+        self._next_look = time.monotonic() + self._definitions_seconds
         statistics = model.statistics(owned)
         if statistics is None:
             return None

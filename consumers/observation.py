@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -89,7 +89,7 @@ class Observation:
         if tally.arrived_ms:
             self._arrived_us.append(np.array(tally.arrived_ms, np.int64) * 1_000)
 
-    def published(self, told: Iterable[Owned], now_us: int) -> None:
+    def published(self, now_us: int) -> None:
         """Report a transaction that Kafka has confirmed."""
         self._metrics.transaction("committed")
         self._metrics.dependency_up("kafka", True)

@@ -35,8 +35,6 @@ class Reconciler:
         Client settings for reading the log outside the group.
     rules, deployment
         How records are folded, and what the store has to agree on: written anew when it is lost.
-    keep_alive
-        Called now and then while a recovery runs; raises to end it.
     """
 
     def __init__(
@@ -46,18 +44,18 @@ class Reconciler:
         config: Mapping[str, Any],
         rules: Rules,
         deployment: Deployment,
-        keep_alive: Callable[[], None],
         accept_loss: bool = False,
     ) -> None:
         self._store, self._consumer, self._config = store, consumer, config
         self._rules, self._deployment = rules, deployment
-        self._keep_alive, self._accept_loss = keep_alive, accept_loss
+        self._accept_loss = accept_loss
 
-    def take_over(self, partition: int) -> Owned:
+    def take_over(self, partition: int, keep_alive: Callable[[], None]) -> Owned:
         """Take one partition over.
 
         The order matters: the store is read first, then Kafka's offsets, then the store is
-        committed to if it is still as it was read.
+        committed to if it is still as it was read. ``keep_alive`` is called now and then while a
+        recovery runs, and raises to end it.
 
         Raises
         ------
@@ -83,9 +81,7 @@ class Reconciler:
                 kafka=committed.metadata if committed else None,
             )
             if decided is Verdict.RECOVER:
-                recovery = Recovery(
-                    self._store, reader, self._rules, self._keep_alive, self._accept_loss
-                )
+                recovery = Recovery(self._store, reader, self._rules, keep_alive, self._accept_loss)
                 return recovery.run(partition, loaded, committed, start, nonce)
         return self._become_owner(partition, loaded, committed, start, nonce)
 

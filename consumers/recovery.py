@@ -238,7 +238,8 @@ class Recovery:
             else self._reader.ends(inputs)
         )
         ranges = {
-            tp: (offset, ends[tp]) for tp, offset in zip(inputs, owned.progress.offsets, strict=True)
+            tp: (offset, ends[tp])
+            for tp, offset in zip(inputs, owned.progress.offsets, strict=True)
         }
         first_tile: int | None = None
         for polled in self._reader.read(ranges):

@@ -11,6 +11,7 @@ from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipp
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -45,12 +46,13 @@ OUTAGES = (
     TakeoverRefusedError,
     RecoveryInterruptedError,
 )
-"""What is waited out; anything else is a fault of the deployment or of ours, and ends the worker."""
+"""What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
 
 POLL_MS = 200
 OFFSETS_SECONDS = 1.0
 DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
+STAY_SECONDS = 1.0
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -58,17 +60,17 @@ class AssignmentError(RuntimeError):
     """The group gave this worker a partition of one input without the same of the others."""
 
 
-class Membership(ConsumerRebalanceListener):
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more."""
 
     def __init__(self) -> None:
         self.changed = True
 
-    def on_partitions_revoked(self, revoked: object) -> None:
+    def on_partitions_revoked(self, _revoked: object) -> None:
         """Note it."""
         self.changed = True
 
-    def on_partitions_assigned(self, assigned: object) -> None:
+    def on_partitions_assigned(self, _assigned: object) -> None:
         """Note it."""
         self.changed = True
 
@@ -120,7 +122,7 @@ class Segmenter:
         self._reconcile_due = True
         self._failures = 0
         self._retry_at = 0.0
-        self._offsets_at = self._definitions_at = self._checked_at = 0.0
+        self._offsets_at = self._definitions_at = self._checked_at = self._stayed_at = 0.0
 
     def stop(self) -> None:
         """Ask it to finish its round and leave; safe in a signal handler."""
@@ -231,7 +233,7 @@ class Segmenter:
             partitions = _partitions_of(assignment)
             self._publisher.open()
             self._learn_generation()
-            owned = {p: self._reconciler.take_over(p) for p in partitions}
+            owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
@@ -252,6 +254,26 @@ class Segmenter:
     def _learn_generation(self) -> None:
         self._definitions.poll()
         self._model.adopt(self._definitions.generation)
+
+    def _stay_in_group(self) -> None:
+        """Poll without taking anything, so that a long recovery does not cost the membership.
+
+        Raises
+        ------
+        RecoveryInterruptedError
+            If the group has rebalanced.
+        """
+        self._alive()
+        now = time.monotonic()
+        if now - self._stayed_at < STAY_SECONDS:
+            return
+        self._stayed_at = now
+        self._consumer.pause(*self._consumer.assignment())
+        with suppress(NoOffsetForPartitionError):
+            self._consumer.poll(0)
+        self._consumer.resume(*self._consumer.paused())
+        if self._rebalance.changed:
+            raise RecoveryInterruptedError("the group has rebalanced")
 
     # -- work
 
@@ -325,14 +347,16 @@ class Segmenter:
         with self._observed.stage("publish"):
             self._publisher.publish(
                 [
-                    Publication(o.partition, o.progress, [x for _, out in o.unpublished for x in out])
+                    Publication(
+                        o.partition, o.progress, [x for _, out in o.unpublished for x in out]
+                    )
                     for o in told
                 ],
                 membership,
             )
         for owned in told:
             self.owned[owned.partition] = owned.confirmed()
-        self._observed.published(told, self._now_us())
+        self._observed.published(self._now_us())
 
     def _check_still_owner(self) -> None:
         """Notice, without traffic, a store that lost writes or another owner's commit."""
@@ -341,7 +365,9 @@ class Segmenter:
         for partition, (version, nonce) in zip(partitions, found, strict=True):
             progress = self.owned[partition].progress
             if (version, nonce) != (progress.version, progress.nonce):
-                raise TakeoverRefusedError(f"partition {partition}: the store is not as it was left")
+                raise TakeoverRefusedError(
+                    f"partition {partition}: the store is not as it was left"
+                )
 
 
 def _partitions_of(assignment: set[TopicPartition]) -> list[int]:

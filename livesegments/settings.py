@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
     ] = 9108
-    http_host: Annotated[str, Field(description="Address that port is bound to")] = "0.0.0.0"  # noqa: S104
+    http_host: Annotated[str, Field(description="Address that port is bound to")] = "0.0.0.0"
     log_format: Annotated[
         Literal["auto", "console", "json"], Field(description="auto: console on a terminal")
     ] = "auto"
@@ -79,11 +79,16 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=100_000, description="Most records of a round")
     ] = 5_000
     session_timeout_seconds: Annotated[
-        float, Field(ge=1, le=1800, description="A worker silent for so long has its work taken over")
+        float,
+        Field(ge=1, le=1800, description="A worker silent for so long has its work taken over"),
     ] = 10.0
     max_poll_interval_seconds: Annotated[
         float, Field(ge=20, le=86_400, description="Longest time between two polls")
     ] = 120.0
+    definitions_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="How often segment definitions are brought up to date"),
+    ] = 10.0
     sweep_customers: Annotated[
         int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
     ] = 500
@@ -134,7 +139,7 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")
     try:
-        return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
 
@@ -146,3 +151,16 @@ def _explain(error: Any) -> str:
     name = str(error["loc"][0])
     given = "" if name == "redis_url" else f" (it is {error['input']!r})"
     return f"{PREFIX}{name.upper()}: {message}{given}"
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """List every setting: name, value and default as text (secrets as stars), and its meaning."""
+    return [
+        {
+            "name": f"{PREFIX}{name.upper()}",
+            "value": str(getattr(settings, name)),
+            "default": str(field.default),
+            "description": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]

@@ -94,11 +94,14 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
             definitions=definitions,
             model=GlobalModel(store, partitions, how.segment_ids),
             generations=Generations(
-                store, partitions, how, PERSONAS, settings.warmup_customers
+                store,
+                partitions,
+                how,
+                PERSONAS,
+                settings.warmup_customers,
+                settings.definitions_seconds,
             ),
-            reconciler=Reconciler(
-                store, consumer, config, how, deployment, alive, accept_loss
-            ),
+            reconciler=Reconciler(store, consumer, config, how, deployment, accept_loss),
             observation=Observation(metrics, settings.warmup_customers),
             rules=how,
             max_records=settings.max_poll_records,
@@ -112,15 +115,15 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
 
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
-        readiness = {
-            "joined": lambda: segmenter.ready,
-            "redis": lambda: bool(store.redis.ping()),
-        }
+
+        def readiness() -> dict[str, bool]:
+            return {"joined": segmenter.ready, "redis": bool(store.redis.ping())}
+
         with HealthServer(
             settings.http_port,
             registry,
             heartbeat.within(settings.max_poll_interval_seconds),
-            lambda: {name: check() for name, check in readiness.items()},
+            readiness,
             host=settings.http_host,
         ) as health:
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)

@@ -20,7 +20,7 @@ from producers.tables import SUFFIXES, FileError, RowError, read_rows
 
 __all__ = [
     "SUFFIXES",
-    "BrokenRow",
+    "BrokenRowError",
     "FileError",
     "Record",
     "read_profiles",
@@ -70,7 +70,7 @@ class Record(NamedTuple):
     """When it happened, microseconds since the epoch."""
 
 
-class BrokenRow(FileError):
+class BrokenRowError(FileError):
     """A row that is no valid event.
 
     Parameters
@@ -98,7 +98,7 @@ def read_purchases(
     *,
     currency: str,
     timezone: tzinfo | None = None,
-    on_broken: Callable[[BrokenRow], None] | None = None,
+    on_broken: Callable[[BrokenRowError], None] | None = None,
 ) -> Iterator[Record]:
     """Purchases of a file, in its order.
 
@@ -120,7 +120,7 @@ def read_purchases(
     ------
     FileError
         When the file is missing, of an unknown kind, damaged, or lacks a required column.
-    BrokenRow
+    BrokenRowError
         When a row breaks the contract of purchases, unless ``on_broken`` takes it.
     """
 
@@ -147,7 +147,7 @@ def read_profiles(
     path: Path,
     *,
     timezone: tzinfo | None = None,
-    on_broken: Callable[[BrokenRow], None] | None = None,
+    on_broken: Callable[[BrokenRowError], None] | None = None,
 ) -> Iterator[Record]:
     """Customer profiles of a file, in its order; `read_purchases` says the rest.
 
@@ -155,7 +155,7 @@ def read_profiles(
     or nested as in the contract where the format can nest.
     """
 
-    def record(cells: Sequence[str], line: int) -> Record:
+    def record(cells: Sequence[str], _line: int) -> Record:
         customer_id, updated_at, age, birth_year, income, location, marketing, profiling = cells
         instant, time = _instant("updated_at", updated_at, timezone)
         text = f'{{"customer_id":{quoted(customer_id)},"updated_at":"{time}"'
@@ -184,14 +184,14 @@ def _records(
     columns: Sequence[str],
     record: Callable[[Sequence[str], int], Record],
     contract: TypeAdapter[Any],
-    on_broken: Callable[[BrokenRow], None] | None,
+    on_broken: Callable[[BrokenRowError], None] | None,
 ) -> Iterator[Record]:
     required = [column for column in columns if column in _REQUIRED]
     for line, cells in read_rows(path, columns):
         try:
             if isinstance(cells, RowError):
                 raise cells
-            for column, cell in zip(required, cells):
+            for column, cell in zip(required, cells, strict=False):
                 if not cell:
                     raise RowError(column, "is missing")
             found = record(cells, line)
@@ -199,7 +199,7 @@ def _records(
             contract.validate_json(found.value)
         except (RowError, UnicodeEncodeError, ValidationError) as error:
             fault = _fault(error, columns, cells)
-            broken = BrokenRow(path, line, fault.field, fault.why)
+            broken = BrokenRowError(path, line, fault.field, fault.why)
             if on_broken is None:
                 raise broken from None
             on_broken(broken)

@@ -25,7 +25,6 @@ from contracts.topics import INPUTS
 from store.outbox import Output
 from store.progress import Progress
 
-
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
 

@@ -1,4 +1,4 @@
-"""The service as users run it, for tests: real workers in processes of their own, and their input."""
+"""The service as users run it, for tests: real workers in their own processes, and input."""
 
 import json
 import os
@@ -20,7 +20,11 @@ from tests.servers import KafkaServer, RedisServer
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
-WORKER = [sys.executable, "-c", "from livesegments.settings import load; from livesegments.worker import run; run(load())"]
+WORKER = [
+    sys.executable,
+    "-c",
+    "from livesegments.settings import load; from livesegments.worker import run; run(load())",
+]
 
 Event = tuple[str, bytes | None, bytes | None]
 """Topic, key and value."""
@@ -153,7 +157,7 @@ class Service:
                 progress = self.client.hgetall(f"livesegments:{{{partition}}}:progress")
             except redis.RedisError:
                 return False
-            number = {k.decode(): int(v) for k, v in progress.items() if k not in (b"nonce", b"seen")}
+            number = numbers(progress)
             if not number or number["recovering"] or number["rescore"]:
                 return False
             for topic, name in zip(INPUTS, ("purchases", "profiles", "erasures"), strict=True):
@@ -218,3 +222,8 @@ def running(service: Service, workers: int = 1) -> Iterator[Service]:
         yield service
     finally:
         service.stop()
+
+
+def numbers(progress: Mapping[Any, Any]) -> dict[str, int]:
+    """Return the numbers of a stored progress."""
+    return {k.decode(): int(v) for k, v in progress.items() if k not in (b"nonce", b"seen")}

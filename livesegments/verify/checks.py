@@ -76,7 +76,7 @@ def verify(
     RuntimeError
         If no worker has ever run there.
     """
-    deployment = {k.decode(): v.decode() for k, v in client.hgetall(f"{group_id}:deployment").items()}
+    deployment = _text(client.hgetall(f"{group_id}:deployment"))
     if not deployment:
         raise RuntimeError(f"group {group_id!r} has nothing in the store: no worker has ever run")
     partitions, tiles = int(deployment["partitions"]), int(deployment["tiles"])
@@ -91,13 +91,24 @@ def verify(
         for partition in range(partitions):
             progress(f"partition {partition + 1} of {partitions}")
             _verify_partition(
-                checks, client, log, offsets, group_id, partition, tiles, tile_us,
+                checks,
+                client,
+                log,
+                offsets,
+                group_id,
+                partition,
+                tiles,
+                tile_us,
                 deployment["currency"],
             )
     finally:
         log.close()
         offsets.close(autocommit=False)
     return report
+
+
+def _text(stored: Mapping[Any, Any]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in stored.items()}
 
 
 def _verify_partition(
@@ -111,11 +122,11 @@ def _verify_partition(
     tile_us: int,
     currency: str,
 ) -> None:
-    for _ in range(5):
-        stored = read_partition(client, group_id, partition, tiles)
+    stored = read_partition(client, group_id, partition, tiles)
+    while True:
         outputs = {topic: log.read(topic, partition) for topic in (CHANGES, STATES, DEAD_LETTERS)}
-        version = client.hget(f"{group_id}:{{{partition}}}:progress", "version")
-        if int(version or 0) == stored.version:
+        before, stored = stored, read_partition(client, group_id, partition, tiles)
+        if before.version == stored.version:
             break
     inputs = recompute(
         log.read(PURCHASES, partition, stored.offsets["purchases"]),
@@ -210,9 +221,7 @@ def _statistics(check: Check, where: str, stored: StoredPartition) -> None:
     )
 
 
-def _chain(
-    check: Check, where: str, records: Sequence[ConsumerRecord]
-) -> dict[str, SegmentChange]:
+def _chain(check: Check, where: str, records: Sequence[ConsumerRecord]) -> dict[str, SegmentChange]:
     last: dict[str, SegmentChange] = {}
     for record in records:
         change = SegmentChange.model_validate_json(record.value)
@@ -301,7 +310,7 @@ def _dead_letters(
     for source in inputs.rejected:
         check.that(
             letters[source] == 1,
-            f"{where}: {source[0]} offset {source[1]} is in the dead letters {letters[source]} times",
+            f"{where}: {source[0]} offset {source[1]} is dead-lettered {letters[source]} times",
         )
 
 

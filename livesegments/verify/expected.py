@@ -36,7 +36,7 @@ class Inputs:
     suppressed: set[str]
 
 
-def recompute(
+def recompute(  # noqa: C901 - plain on purpose
     purchases: Sequence[ConsumerRecord],
     profiles: Sequence[ConsumerRecord],
     erasures: Sequence[ConsumerRecord],
@@ -48,7 +48,11 @@ def recompute(
     rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
 
     def columns(records: Sequence[ConsumerRecord]) -> tuple[list, list, list]:  # type: ignore[type-arg]
-        return ([r.key for r in records], [r.value for r in records], [r.timestamp for r in records])
+        return (
+            [r.key for r in records],
+            [r.value for r in records],
+            [r.timestamp for r in records],
+        )
 
     bought, bad_purchases = decode_purchases(*columns(purchases), currency=currency)
     known, bad_profiles = decode_profiles(*columns(profiles))

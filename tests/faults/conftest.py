@@ -38,13 +38,16 @@ def load(n: int, customers: int = 400, seed: int = 0, first: int = 0) -> list[Ev
         else:
             topic, key, value = purchase(customer, at, event_id=f"e{i}")
             bad = rng.integers(4)
-            value = (value[: len(value) // 2], b"\xff\x00", None, value)[bad]
+            whole = value or b""
+            value = (whole[: len(whole) // 2], b"\xff\x00", None, whole)[bad]
             events.append((topic, key if bad < 3 else b"someone else", value))
     return events
 
 
 @pytest.fixture
-def service(fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path) -> Iterator[Service]:
+def service(
+    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
+) -> Iterator[Service]:
     """A service without workers; it ends with the test."""
     service = Service(fresh_kafka, fresh_redis, tmp_path)
     yield service

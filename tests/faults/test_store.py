@@ -41,7 +41,7 @@ def test_a_store_that_comes_back_older_catches_up_without_repeating_anything(
     service.send(make_load(5_000))
     service.wait()
     service.client.save()
-    dump = Path(service.client.config_get("dir")["dir"]) / "dump.rdb"
+    dump = Path(str(service.client.config_get("dir")["dir"])) / "dump.rdb"
     older = tmp_path / "older.rdb"
     shutil.copy(dump, older)
     service.send(make_load(5_000, first=5_000))

@@ -12,7 +12,7 @@ from livesegments import demo_stage
 from livesegments.datasets import write
 from livesegments.demo import run_demo
 
-EVENTS = 16_000
+EVENTS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_demo_streams_ends_and_finds_its_checks_hold(
     weeks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = run_demo(plain=True, seconds=20, data=weeks)
+    code = run_demo(plain=True, seconds=10, data=weeks)
 
     out, err = capfd.readouterr()
     assert code == 0, out + err

@@ -1,0 +1,1 @@
+"""Measurements: each prints ratios of one run, and none is a test."""

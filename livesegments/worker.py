@@ -87,12 +87,13 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
 
         definitions = DefinitionsReader(config)
         publisher = Publisher(config, f"{settings.group_id}-{instance}")
+        model = GlobalModel(store, partitions, how.segment_ids)
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
             store=store,
             definitions=definitions,
-            model=GlobalModel(store, partitions, how.segment_ids),
+            model=model,
             generations=Generations(
                 store,
                 partitions,
@@ -117,7 +118,11 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
         signal.signal(signal.SIGINT, leave)
 
         def readiness() -> dict[str, bool]:
-            return {"joined": segmenter.ready, "redis": bool(store.redis.ping())}
+            return {
+                "joined": segmenter.ready,
+                "redis": bool(store.redis.ping()),
+                "model": model.generation is not None,
+            }
 
         with HealthServer(
             settings.http_port,

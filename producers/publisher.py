@@ -28,6 +28,8 @@ from store.progress import Progress
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
 
+BATCH_BYTES = 512 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -74,7 +76,9 @@ class Publisher:
             request_timeout_ms=self._timeouts.request_ms,
             max_block_ms=self._timeouts.delivery_ms,
             acks="all",
-            linger_ms=0,
+            # The flush of each round sends at once; until then nothing goes out in small batches.
+            linger_ms=1_000,
+            batch_size=BATCH_BYTES,
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
             metrics_enabled=False,

@@ -6,7 +6,6 @@ import time
 from types import FrameType
 
 import structlog
-from kafka import KafkaConsumer
 from prometheus_client import CollectorRegistry
 
 from consumers.definitions import DefinitionsReader
@@ -17,11 +16,12 @@ from consumers.reconcile import Reconciler
 from consumers.rules import Rules
 from consumers.scoring import Switching
 from consumers.segmenter import Segmenter
-from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
+from contracts.topics import check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
 from livesegments.clients import group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
+from livesegments.topics import partition_counts
 from model.personas import PERSONAS
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
@@ -46,15 +46,6 @@ def rules(settings: Settings) -> Rules:
         segments=tuple((persona.id, persona.name) for persona in PERSONAS),
         sweep_chunk=settings.sweep_customers,
     )
-
-
-def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
-    """Return the number of partitions of every topic, 0 where it does not exist."""
-    existing = consumer.topics()
-    return {
-        topic: len(consumer.partitions_for_topic(topic) or ()) if topic in existing else 0
-        for topic in (*INPUTS, *OUTPUTS)
-    }
 
 
 def run(settings: Settings, *, accept_loss: bool = False) -> None:

@@ -20,11 +20,7 @@ from tests.servers import KafkaServer, RedisServer
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
-WORKER = [
-    sys.executable,
-    "-c",
-    "from livesegments.settings import load; from livesegments.worker import run; run(load())",
-]
+WORKER = [sys.executable, "-m", "livesegments.cli", "run"]
 
 Event = tuple[str, bytes | None, bytes | None]
 """Topic, key and value."""
@@ -99,14 +95,18 @@ class Service:
         self.client = redis.Redis.from_url(redis_server.url, protocol=2)
         self.config = {"bootstrap_servers": kafka.bootstrap}
 
+    def full_environment(self, **settings: str) -> dict[str, str]:
+        """Return the environment of a command of this deployment."""
+        more = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
+        return {**os.environ, **self.environment, **more}
+
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start one more worker."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        more = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
         with log.open("wb") as out:
             worker = subprocess.Popen(
                 [*WORKER, *arguments],
-                env={**os.environ, **self.environment, **more},
+                env=self.full_environment(**settings),
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )

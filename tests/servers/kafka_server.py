@@ -165,7 +165,8 @@ class KafkaServer:
     def _format(self) -> None:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [*self._java, "kafka.tools.StorageTool", "format"]
-        command += ["--cluster-id", cluster_id, "--config", str(self._settings)]
+        # Joined by "=", since an id may begin with "-".
+        command += [f"--cluster-id={cluster_id}", "--config", str(self._settings)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServerError(f"cannot format Kafka's storage: {done.stdout}{done.stderr}")

@@ -1,0 +1,202 @@
+"""A sample subscriber, as a downstream system would write it.
+
+It starts from the compacted topic, which says where everyone is, and goes on with the changes. The
+two are joined without gap or repeat: the end of the changes is noted first, then the states are
+read to their end, then changes are followed from the noted place, and those that a state already
+holds are told by their version.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+
+from consumers.log import LogReader
+from contracts.segments import SegmentChange, SegmentRef, SegmentState
+from contracts.topics import CHANGES, STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """News of one customer: where they are (state), a change, or that they were forgotten."""
+
+    kind: Literal["state", "change", "forgotten"]
+    customer_id: str
+    payload: SegmentState | SegmentChange | None
+
+    @property
+    def segments(self) -> set[str]:
+        """Ids of the segments that it is about."""
+        refs: list[SegmentRef | None] = []
+        if isinstance(self.payload, SegmentChange):
+            refs = [self.payload.previous_segment, self.payload.segment]
+        elif isinstance(self.payload, SegmentState):
+            refs = [self.payload.segment]
+        return {ref.id for ref in refs if ref is not None}
+
+
+@dataclass(slots=True)
+class View:
+    """Where every customer is: (segment id or None, version), kept by states and changes.
+
+    Applying anything twice, or what a newer version has overtaken, changes nothing.
+    """
+
+    customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
+
+    def state(self, customer_id: str, state: SegmentState | None) -> Update:
+        """Take in a record of the compacted topic."""
+        if state is None:
+            self.customers.pop(customer_id, None)
+            return Update("forgotten", customer_id, None)
+        self.customers[customer_id] = (state.segment.id if state.segment else None, state.version)
+        return Update("state", customer_id, state)
+
+    def change(self, change: SegmentChange) -> Update | None:
+        """Take in a change; None when it is no news."""
+        known = self.customers.get(change.customer_id)
+        if known is not None and change.version <= known[1]:
+            return None
+        segment = change.segment.id if change.segment else None
+        self.customers[change.customer_id] = (segment, change.version)
+        return Update("change", change.customer_id, change)
+
+
+def subscribe(
+    config: Mapping[str, Any], *, from_start: bool = False, changes_only: bool = False
+) -> Iterator[Update | None]:
+    """Yield everyone's state, then each change as it comes, and None when a moment was quiet.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    from_start
+        Begin with all changes that the topic still holds, instead of the states.
+    changes_only
+        Read the states, to know what is news, and do not yield them.
+    """
+    view = View()
+    latest: dict[str, Update] = {}
+    with LogReader(config) as log:
+        changes = _partitions(config, CHANGES)
+        begin = log.starts(changes) if from_start else log.ends(changes)
+        if not from_start:
+            states = _partitions(config, STATES)
+            starts, ends = log.starts(states), log.ends(states)
+            for batch in log.read({tp: (starts[tp], ends[tp]) for tp in states}):
+                for record in (record for records in batch.values() for record in records):
+                    name = record.key.decode()
+                    value = record.value
+                    state = SegmentState.model_validate_json(value) if value else None
+                    latest[name] = view.state(name, state)
+    if not changes_only:
+        # Only now, since a later record may have overtaken one, or forgotten the customer.
+        yield from (update for update in latest.values() if update.kind == "state")
+    consumer = KafkaConsumer(
+        **config,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+    )
+    try:
+        consumer.assign(changes)
+        for tp, offset in begin.items():
+            consumer.seek(tp, offset)
+        while True:
+            polled = consumer.poll(200)
+            for record in (record for records in polled.values() for record in records):
+                update = view.change(SegmentChange.model_validate_json(record.value))
+                if update is not None:
+                    yield update
+            if not polled:
+                yield None
+    finally:
+        consumer.close()
+
+
+def follow(
+    config: Mapping[str, Any],
+    *,
+    write: Callable[[str], object],
+    as_json: bool = False,
+    from_start: bool = False,
+    changes_only: bool = False,
+    segment: str | None = None,
+    limit: int | None = None,
+    idle_exit: float | None = None,
+) -> int:
+    """Write updates as lines until a limit is reached or nothing comes; return how many.
+
+    Parameters
+    ----------
+    config, from_start, changes_only
+        As for `subscribe`.
+    write
+        Given each line.
+    as_json
+        One JSON object a line, else words.
+    segment
+        Only updates about this segment.
+    limit, idle_exit
+        End after so many lines, or so many seconds without one; by default never.
+    """
+    lines = 0
+    last = time.monotonic()
+    for update in subscribe(config, from_start=from_start, changes_only=changes_only):
+        if update is None:
+            if idle_exit is not None and time.monotonic() - last >= idle_exit:
+                break
+            continue
+        last = time.monotonic()
+        if segment is not None and segment not in update.segments:
+            continue
+        write(to_json(update) if as_json else to_line(update))
+        lines += 1
+        if lines == limit:
+            break
+    return lines
+
+
+def to_json(update: Update) -> str:
+    """Return an update as one JSON object: its type, and the fields of its record."""
+    fields = {"customer_id": update.customer_id}
+    if update.payload is not None:
+        fields = update.payload.model_dump(mode="json")
+    return json.dumps({"type": update.kind, **fields})
+
+
+def to_line(update: Update) -> str:
+    """Return an update for people to read."""
+    payload = update.payload
+    if payload is None:
+        return f"customer {update.customer_id}  forgotten"
+    if isinstance(payload, SegmentState):
+        since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
+        return f"{since}  customer {update.customer_id}  is in {_name(payload.segment)}"
+    why = [payload.origin]
+    if payload.confidence is not None:
+        why.append(f"confidence {payload.confidence:.2f}")
+    why += [f"{each.feature} {each.z_score:+.1f} sd" for each in payload.explanation[:2]]
+    move = f"{_name(payload.previous_segment)} -> {_name(payload.segment)}"
+    when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
+    return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"
+
+
+def _name(segment: SegmentRef | None) -> str:
+    return segment.name if segment else "no segment"
+
+
+def _partitions(config: Mapping[str, Any], topic: str) -> list[TopicPartition]:
+    consumer = KafkaConsumer(**config, enable_auto_commit=False)
+    try:
+        if topic not in consumer.topics():
+            raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
+        numbers = consumer.partitions_for_topic(topic) or ()
+        return [TopicPartition(topic, number) for number in sorted(numbers)]
+    finally:
+        consumer.close()

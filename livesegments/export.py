@@ -1,0 +1,193 @@
+"""Write where every customer is to a file: one row a customer."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.instants import rfc3339
+from features.erasures import Marker, marker_key
+from features.layout import Layout
+from features.record import decode
+from features.window import window
+from model.personas import PERSONAS
+from store.partitions import Partitions, Want
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+CHUNK = 2_000
+_LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
+_SCHEMA = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("segment", pa.string()),
+        ("since", pa.string()),
+        ("version", pa.int64()),
+        ("cluster", pa.int8()),
+        ("purchases", pa.int64()),
+        ("spend", pa.float64()),
+        ("age", pa.float64()),
+        ("income", pa.float64()),
+        ("location", pa.string()),
+    ]
+)
+
+Row = dict[str, Any]
+
+
+class ExportError(RuntimeError):
+    """There is nothing to export, or no way to write it."""
+
+
+def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
+    """Write one row a customer; return how many.
+
+    Purchases and spend are those of the window that ends at the partition's clock; whatever is not
+    known is empty. A customer who was erased, or must not be profiled until restored, has no row.
+    The file appears under its name only when it is whole.
+
+    Parameters
+    ----------
+    store
+        The deployment.
+    path
+        Ends in one of `SUFFIXES`.
+    progress
+        Given the number of rows after each chunk.
+
+    Raises
+    ------
+    ExportError
+        If no worker has ever run, or the suffix is another.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ExportError(f"{path}: the name must end in {', '.join(SUFFIXES)}")
+    deployment = store.deployment()
+    if deployment is None:
+        raise ExportError(
+            f"group {store.keys.group_id!r} has nothing in the store: start a worker first"
+        )
+    layout = Layout(deployment.window_days, deployment.tiles)
+    rows = 0
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        with _WRITERS[path.suffix](unfinished) as out:
+            for partition in range(deployment.partitions):
+                for chunk in _chunks(store, partition, layout):
+                    out.write(chunk)
+                    rows += len(chunk)
+                    progress(rows)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return rows
+
+
+def _chunks(store: Partitions, partition: int, layout: Layout) -> Iterator[list[Row]]:
+    loaded = store.load(partition)
+    if loaded.progress is None:
+        return
+    clock_tile = layout.tile(loaded.progress.clock_us)
+    # HSCAN may give a customer twice while the hash grows.
+    seen: set[str] = set()
+    customers = store.customers(partition, CHUNK)
+    while chunk := list(islice(customers, CHUNK)):
+        new = {name: blob for name, blob in chunk if name not in seen}
+        seen.update(new)
+        hidden = _hidden(store, partition, list(new)) if loaded.erasures else set()
+        names = [name for name in new if name not in hidden]
+        if names:
+            yield _rows(names, [new[name] for name in names], layout, clock_tile)
+
+
+def _hidden(store: Partitions, partition: int, names: Sequence[str]) -> set[str]:
+    """Return those who are suppressed."""
+    keys = [marker_key(name, store.keys.group_id) for name in names]
+    [reading] = store.read([Want(partition, (), keys)])
+    return {
+        name
+        for name, stored in zip(names, reading.erasures, strict=True)
+        if Marker.from_bytes(stored).suppressed
+    }
+
+
+def _rows(
+    names: Sequence[str], blobs: Sequence[bytes], layout: Layout, clock_tile: int
+) -> list[Row]:
+    records = decode(blobs, layout.tiles)
+    at = window(records, clock_tile)
+    since = rfc3339(records["since"])
+    kept = (
+        (records["segment"] >= 0)
+        | records["counts"].any(axis=1)
+        | records["cents"].any(axis=1)
+        | ~records["erased"]
+    )
+    return [
+        {
+            "customer_id": names[i],
+            "segment": PERSONAS[segment].id if segment >= 0 else None,
+            "since": since[i] if segment >= 0 else None,
+            "version": int(records["version"][i]),
+            "cluster": cluster if cluster >= 0 else None,
+            "purchases": int(at.purchases[i]),
+            "spend": int(at.cents[i]) / 100,
+            "age": _known(records["age"][i]),
+            "income": _known(records["income"][i]),
+            "location": _LOCATIONS.get(float(records["urbanicity"][i])),
+        }
+        for i, (segment, cluster) in enumerate(
+            zip(records["segment"].tolist(), records["cluster"].tolist(), strict=True)
+        )
+        if kept[i]
+    ]
+
+
+def _known(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+class _Text(AbstractContextManager["_Text"]):
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+
+    def __exit__(self, *_: object) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class _Csv(_Text):
+    def __enter__(self) -> Self:
+        self._writer = csv.DictWriter(self._file, _SCHEMA.names)
+        self._writer.writeheader()
+        return self
+
+    def write(self, rows: list[Row]) -> None:
+        self._writer.writerows({**row, "spend": f"{row['spend']:.2f}"} for row in rows)
+
+
+class _Jsonl(_Text):
+    def write(self, rows: list[Row]) -> None:
+        self._file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+class _Parquet(AbstractContextManager["_Parquet"]):
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, _SCHEMA)
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, rows: list[Row]) -> None:
+        self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+
+
+_WRITERS: dict[str, Any] = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}

@@ -1,0 +1,71 @@
+"""Create the topics, and find how many partitions they have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+from kafka.consumer import KafkaConsumer
+
+from contracts.topics import INPUTS, OUTPUTS, check_partition_counts, topics
+
+
+def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
+    """Return the number of partitions of every topic, 0 where it does not exist."""
+    existing = consumer.topics()
+    return {
+        topic: len(consumer.partitions_for_topic(topic) or ()) if topic in existing else 0
+        for topic in (*INPUTS, *OUTPUTS)
+    }
+
+
+def create_topics(
+    config: Mapping[str, Any], *, partitions: int, replication_factor: int, retention_days: int
+) -> list[tuple[str, str]]:
+    """Create the topics that do not exist yet.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    partitions, replication_factor
+        Of every topic that is created.
+    retention_days
+        How long purchases, erasures and changes stay.
+
+    Returns
+    -------
+    (name, "created" or "exists") of every topic.
+
+    Raises
+    ------
+    PartitionCountError
+        If an existing topic has another number of partitions; nothing is created then.
+    """
+    consumer = KafkaConsumer(**config, enable_auto_commit=False, metrics_enabled=False)
+    try:
+        counts = partition_counts(consumer)
+    finally:
+        consumer.close()
+    check_partition_counts({name: count or partitions for name, count in counts.items()})
+    missing = [topic for topic in topics(retention_days) if not counts[topic.name]]
+    existing = {name: count for name, count in counts.items() if count}
+    if existing and missing:
+        check_partition_counts({**existing, missing[0].name: partitions})
+    if missing:
+        admin = KafkaAdminClient(**{k: v for k, v in config.items() if k != "allow_auto_create"})
+        try:
+            admin.create_topics(
+                {
+                    topic.name: {
+                        "num_partitions": partitions,
+                        "replication_factor": replication_factor,
+                        "configs": dict(topic.config),
+                    }
+                    for topic in missing
+                },
+                wait_for_metadata=True,
+            )
+        finally:
+            admin.close()
+    created = {topic.name for topic in missing}
+    return [(name, "created" if name in created else "exists") for name in counts]

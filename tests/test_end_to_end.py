@@ -1,0 +1,180 @@
+"""The service as a whole, on Apache Kafka and Redis: what goes in, and all that comes out."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from contracts.dead_letters import parse
+from contracts.topics import DEAD_LETTERS, PURCHASES
+from features.layout import Layout
+from livesegments.datasets import complete_journey, write
+from livesegments.verify.kafka_log import Log
+from livesegments.verify.stored import read_partition
+from tests.servers import KafkaServer, RedisServer
+from tests.service import PARTITIONS, Event, Service, profile, purchase
+
+pytestmark = pytest.mark.servers
+
+TILES, LAYOUT = 30, Layout(90, 30)
+
+
+@pytest.fixture
+def service(
+    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
+) -> Iterator[Service]:
+    service = Service(fresh_kafka, fresh_redis, tmp_path)
+    yield service
+    service.stop()
+
+
+def livesegments(service: Service, *arguments: str) -> str:
+    """Run a command of the service's deployment; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "livesegments.cli", *arguments],
+        env=service.full_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
+    service: Service, tmp_path: Path
+) -> None:
+    service.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"] = "500"
+    service.start()
+    purchases, profiles = write(tmp_path)
+    livesegments(service, "replay", str(purchases), "--profiles", str(profiles))
+    service.wait(120)
+    service.verified()
+
+    baskets = complete_journey().purchases
+    baskets["cents"] = (baskets["amount"].astype(float) * 100).round().astype("int64")
+    times = pd.to_datetime(baskets["occurred_at"]).dt.tz_convert(None)
+    baskets["tile"] = LAYOUT.tile_of(times.astype("datetime64[us]").astype("int64").to_numpy())
+    households = 0
+    for partition in range(PARTITIONS):
+        stored = read_partition(service.client, "livesegments", partition, TILES)
+        first = stored.clock_us // LAYOUT.tile_us - TILES + 1
+        mine = baskets[baskets["customer_id"].isin(stored.customers) & (baskets["tile"] >= first)]
+        totals = mine.groupby("customer_id")["cents"].agg(["count", "sum"])
+        households += len(stored.customers)
+        for name, customer in stored.customers.items():
+            cells = [cell for tile, cell in customer.tiles.items() if tile >= first]
+            found = (sum(c[0] for c in cells), sum(c[1] for c in cells))
+            wanted = tuple(totals.loc[name]) if name in totals.index else (0, 0)
+            assert found == wanted, name
+    assert households == baskets["customer_id"].nunique()
+
+    exported = tmp_path / "segments.csv"
+    livesegments(service, "export", str(exported))
+    rows = pd.read_csv(exported, dtype={"customer_id": str})
+    assert len(rows) == households
+    assert rows["segment"].notna().sum() > 2_000
+    assert rows["location"].isna().all()
+    assert rows["age"].notna().sum() == 801
+
+
+def hostile(i: int, rng: np.random.Generator) -> Event:
+    """Return the i-th record that no contract takes."""
+    customer = f"c{i % 97}"
+    _, key, value = purchase(customer, "2024-01-01T00:00:00Z", event_id=f"bad{i}")
+    whole = value or b""
+    fields = json.loads(whole)
+    kinds: list[tuple[bytes | None, bytes | None]] = [
+        (key, whole[: 1 + i % (len(whole) - 1)]),
+        (key, rng.bytes(1 + i % 200)),
+        (key, b"[" * 5_000),
+        (key, json.dumps({**fields, "channel": "x" * 70_000}).encode())
+        if i % 500 == 0
+        else (key, b""),
+        (key, json.dumps({**fields, "amount": float("nan")}).encode()),
+        (key, json.dumps({**fields, "amount": "much"}).encode()),
+        (key, json.dumps({**fields, "currency": "XTS"}).encode()),
+        (key, json.dumps({**fields, "occurred_at": "2024-01-01T00:00:00"}).encode()),
+        (b"someone else", whole),
+        (None, whole),
+        (b"c" * 200, json.dumps({**fields, "customer_id": "c" * 200}).encode()),
+        (key, json.dumps({**fields, "occurred_at": "2999-01-01T00:00:00Z"}).encode()),
+        (key, None),
+    ]
+    return (PURCHASES, *kinds[i % len(kinds)])
+
+
+@pytest.mark.timeout(180)
+def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_count(
+    service: Service,
+) -> None:
+    rng = np.random.default_rng(7)
+    good = [
+        purchase(f"c{i % 97}", f"2024-01-{1 + i % 28:02d}T12:00:00Z", 1.25, event_id=f"good{i}")
+        for i in range(10_000)
+    ]
+    bad = [hostile(i, rng) for i in range(10_000)]
+    mixed = [event for pair in zip(good, bad, strict=True) for event in pair]
+    service.start()
+    service.send(mixed)
+    service.wait()
+    service.verified()
+
+    log = Log(service.config)
+    letters = [r for p in range(PARTITIONS) for r in log.read(DEAD_LETTERS, p)]
+    log.close()
+    assert len(letters) == 10_000
+    places = {(parse(r.headers).partition, parse(r.headers).offset) for r in letters}
+    assert len(places) == 10_000
+    wanted = sorted((key or b"", value or b"") for _, key, value in bad)
+    assert sorted((r.key or b"", r.value or b"") for r in letters) == wanted
+    counted = sum(
+        cell[0]
+        for p in range(PARTITIONS)
+        for customer in read_partition(service.client, "livesegments", p, TILES).customers.values()
+        for cell in customer.tiles.values()
+    )
+    assert counted == 10_000
+
+
+def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:
+    rng = np.random.default_rng(1)
+    service.start()
+    people = [f"c{i:03d}" for i in range(200)]
+    events = [
+        profile(p, "2024-01-01T00:00:00Z", age=30 + i % 40, income=40_000 + 500 * i)
+        for i, p in enumerate(people)
+    ]
+    events += [
+        purchase(p, f"2024-01-{day:02d}T10:00:00Z", round(float(rng.gamma(2, 20)) + 1, 2))
+        for day in range(2, 12)
+        for p in people
+    ]
+    service.send(events)
+    service.wait()
+    changed = profile("c000", "2024-02-01T00:00:00Z", age=95, income=900_000, location="rural")
+    service.send([changed])
+    service.wait()
+    found = [
+        read_partition(service.client, "livesegments", p, TILES).customers.get("c000")
+        for p in range(PARTITIONS)
+    ]
+    [customer] = [each for each in found if each]
+    assert (customer.age, customer.income, customer.location) == (95, 900_000, "rural")
+    lines = [
+        json.loads(line)
+        for line in livesegments(
+            service, "subscribe", "--json", "--from-start", "--changes-only", "--idle-exit", "2"
+        ).splitlines()
+    ]
+    moves = [line for line in lines if line["customer_id"] == "c000"]
+    assert moves[-1]["origin"] == "profile"
+    assert moves[-1]["cause"]["topic"] == "customer-profiles.v1"
+    service.verified()

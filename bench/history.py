@@ -9,6 +9,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from consumers.batch import decode_batch
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned
+from consumers.refit import find_better, next_generation
 from consumers.round import Round
 from consumers.rules import Rules, Tally, start_sweep, want
 from consumers.scoring import Switching
@@ -19,6 +20,7 @@ from features.record import Records, decode
 from features.vector import vectors
 from features.window import window
 from model.personas import PERSONAS
+from model.view import ModelView
 from store.partitions import Reading
 from store.progress import Progress
 
@@ -42,7 +44,16 @@ def journey() -> list[tuple[str, bytes, bytes]]:
 class History:
     """One partition, owned for ever, fed in batches."""
 
-    def __init__(self, warmup: int = 500, margin: float = 0.15, min_dwell_us: int = 0) -> None:
+    def __init__(
+        self,
+        warmup: int = 500,
+        margin: float = 0.15,
+        min_dwell_us: int = 0,
+        refit_gain: float | None = 0.02,
+    ) -> None:
+        self.refit_gain = refit_gain
+        self.generations = 1
+        self._checked = (0, 0, 0)
         self.layout = Layout(90, 30)
         self.rules = Rules(
             layout=self.layout,
@@ -93,6 +104,25 @@ class History:
             if sample.customers >= self.warmup:
                 first = first_generation(sample, self.owned.progress.version + 1)
                 self.model.adopt(first)
+
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
+        if self.refit_gain is None or generation is None or statistics is None:
+            return
+        tile = self.layout.tile(self.owned.progress.clock_us)
+        customers = int(statistics.members.sum())
+        if generation.number != self._checked[0]:
+            self._checked = (generation.number, tile, customers)
+        elif tile > self._checked[1] or customers >= 2 * self._checked[2]:
+            self._checked = (generation.number, tile, customers)
+            view = ModelView.of(generation, statistics)
+            candidate = find_better(self.current(), view, tile)
+            if candidate.gain > self.refit_gain:
+                self.generations += 1
+                number = self.owned.progress.version + 1
+                self.model.adopt(next_generation(candidate, view, number))
 
     def all(self) -> Records:
         """Return all records."""

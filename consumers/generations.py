@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from consumers.definitions import to_definitions
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned
+from consumers.refit import Checks, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import draw, first_generation
 from model.generation import Generation
@@ -16,6 +19,8 @@ from model.statistics import Statistics
 from model.view import ModelView
 from producers.messages import Messages
 from store.partitions import Commit, Partitions
+
+log = structlog.get_logger()
 
 WARMUP_SECONDS = 0.5
 
@@ -31,10 +36,12 @@ class Generations:
         personas: tuple[Persona, ...],
         warmup_customers: int,
         definitions_seconds: float = 10.0,
+        refit_gain: float | None = 0.02,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
         self._personas, self._warmup_customers = personas, warmup_customers
-        self._definitions_seconds = definitions_seconds
+        self._definitions_seconds, self._refit_gain = definitions_seconds, refit_gain
+        self._checks = Checks()
         self._next_look = 0.0
         self._described: list[dict[str, Any]] = []
         self.waiting = 0
@@ -58,6 +65,29 @@ class Generations:
         except ValueError:
             return None  # fewer distinct customers than clusters, as yet
         return self._decision(first, generation, None, now_us, proposed=number)
+
+    def reconsider(
+        self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
+    ) -> Decision | None:
+        """Return the commit of a next generation, when a check has found one that is better."""
+        generation, first = model.generation, owned[0]
+        statistics = model.statistics(owned)
+        if self._refit_gain is None or generation is None or statistics is None:
+            return None
+        tile = self._rules.layout.tile(first.progress.clock_us)
+        view = ModelView.of(generation, statistics)
+        candidate = self._checks.finished()
+        if candidate is not None and first.progress.proposed_generation <= generation.number:
+            if candidate.gain <= self._refit_gain:
+                return None
+            number = first.progress.version + 1
+            better = next_generation(candidate, view, number)
+            log.info("next generation", number=number, inertia_saved=round(candidate.gain, 4))
+            return self._decision(first, better, None, now_us, proposed=number)
+        if self._checks.is_due(generation.number, tile, statistics):
+            sample = draw(self._store, self._partitions, self._rules.layout)
+            self._checks.start(sample, view, tile)
+        return None
 
     def refresh(
         self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int

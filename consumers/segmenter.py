@@ -327,11 +327,13 @@ class Segmenter:
     def _tend_definitions(self) -> None:
         if 0 not in self.owned:
             return
-        decision = (
-            self._generations.propose(self.owned[0], self._now_us())
-            if self._model.generation is None
-            else self._generations.refresh(self.owned, self._model, self._now_us())
-        )
+        now_us, generations = self._now_us(), self._generations
+        if self._model.generation is None:
+            decision = generations.propose(self.owned[0], now_us)
+        else:
+            decision = generations.reconsider(
+                self.owned, self._model, now_us
+            ) or generations.refresh(self.owned, self._model, now_us)
         if decision is not None:
             self._commit([decision])
 

@@ -178,7 +178,7 @@ def to_line(update: Update) -> str:
     if isinstance(payload, SegmentState):
         since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
         return f"{since}  customer {update.customer_id}  is in {_name(payload.segment)}"
-    why = [payload.origin]
+    why: list[str] = [payload.origin]
     if payload.confidence is not None:
         why.append(f"confidence {payload.confidence:.2f}")
     why += [f"{each.feature} {each.z_score:+.1f} sd" for each in payload.explanation[:2]]

@@ -26,6 +26,7 @@ from livesegments.demo_view import LiveView
 from livesegments.embedded import ServerError
 
 SCRAPE_SECONDS = 0.5
+READY_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 # The worker counts its clusters anew every two seconds.
 SETTLED_SECONDS = 2.5
@@ -135,6 +136,8 @@ class Demo:
         purchases = profiles = 0
         while waiting:
             self._tick()
+            if time.monotonic() - self._start > READY_SECONDS:
+                raise DemoError(f"not ready after {READY_SECONDS:.0f} s: {', '.join(waiting)}")
             for name in [name for name, is_done in waiting.items() if is_done()]:
                 del waiting[name]
                 if name == DATA:

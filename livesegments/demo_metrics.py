@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -113,18 +114,18 @@ def quantile(buckets: Iterable[Sample], q: float) -> float | None:
 
 
 def scrape(port: int, timeout: float = 1.0) -> WorkerMetrics | None:
-    """Ask the worker on a loopback port; None when it does not answer, or is not ready yet."""
+    """Ask the worker on a loopback port; None when it does not answer, or has no partitions yet."""
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", "/readyz")
-        ready = connection.getresponse()
-        ready.read()
-        if ready.status != 200:
+        # Not ready as a whole until the model is known, which takes the events still to come.
+        checks = json.loads(connection.getresponse().read()).get("checks", {})
+        if not checks.get("joined"):
             return None
         connection.request("GET", "/metrics")
         page = connection.getresponse()
         return WorkerMetrics.parse(page.read().decode()) if page.status == 200 else None
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, ValueError):
         return None
     finally:
         connection.close()

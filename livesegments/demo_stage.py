@@ -10,14 +10,15 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaConsumer
 
-from contracts.topics import topics
+from contracts.topics import RETENTION_DAYS
 from livesegments.clients import kafka_config
 from livesegments.demo_metrics import WorkerMetrics, scrape
 from livesegments.demo_seen import SUBSCRIBED, Seen
 from livesegments.embedded import LOOPBACK, ServerProcess, embedded_servers, free_ports
 from livesegments.settings import PREFIX, load
+from livesegments.topics import create_topics
 
 DATA = "Complete Journey grocery data"
 PURCHASES_FILE = "purchases.csv"
@@ -145,21 +146,12 @@ class Stage:
         self._config = kafka_config(
             load(kafka_bootstrap_servers=endpoints.kafka_bootstrap_servers, instance_id="demo")
         )
-        admin = KafkaAdminClient(**self._config)
-        try:
-            admin.create_topics(
-                {
-                    topic.name: {
-                        "num_partitions": PARTITIONS,
-                        "replication_factor": 1,
-                        "configs": dict(topic.config),
-                    }
-                    for topic in topics()
-                },
-                wait_for_metadata=True,
-            )
-        finally:
-            admin.close()
+        create_topics(
+            self._config,
+            partitions=PARTITIONS,
+            replication_factor=1,
+            retention_days=RETENTION_DAYS,
+        )
 
     def start_worker(self) -> None:
         """Start the worker; it is `ready` a few seconds later."""

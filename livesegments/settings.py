@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     warmup_customers: Annotated[
         int, Field(ge=5, description="Customers with a purchase before the first fit")
     ] = 500
+    refit: Annotated[
+        Literal["auto", "off"],
+        Field(description="auto: check the model once a tile and take a better fit"),
+    ] = "auto"
+    refit_gain: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
+    ] = 0.02
     switch_margin: Annotated[
         float,
         Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),

@@ -92,6 +92,7 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
                 PERSONAS,
                 settings.warmup_customers,
                 settings.definitions_seconds,
+                settings.refit_gain if settings.refit == "auto" else None,
             ),
             reconciler=Reconciler(store, consumer, config, how, deployment, accept_loss),
             observation=Observation(metrics, settings.warmup_customers),

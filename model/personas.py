@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,3 +137,30 @@ def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[
     if new.shape != old.shape:
         raise ValueError(f"cannot match centroids of shape {new.shape} to {old.shape}")
     return linear_sum_assignment(squared_distances(new, old, weights))[1]
+
+
+def match_successors(new_z: Floats, old_z: Floats, segments: Sequence[str]) -> tuple[str, ...]:
+    """Name the clusters of a new fit after those they continue, as far as the names suit them.
+
+    The Hungarian algorithm on the squared distance to the old cluster of a name plus that to its
+    persona: a cluster that stayed keeps its name, and one that is where no old one was takes the
+    name that tells best what it is.
+
+    Parameters
+    ----------
+    new_z, old_z
+        Centroids after and before, shape (5, 5), in the same z-units; NaN is unknown.
+    segments
+        Persona id of each old cluster.
+
+    Returns
+    -------
+    The persona id of each new cluster.
+
+    """
+    ids = [persona.id for persona in PERSONAS]
+    carrier = [list(segments).index(each) for each in ids]
+    ones = np.ones(POSITIONS.shape[1])
+    old = np.nan_to_num(old_z)[carrier]
+    cost = squared_distances(new_z, old, ones) + squared_distances(new_z, POSITIONS, ones)
+    return tuple(ids[column] for column in linear_sum_assignment(cost)[1])

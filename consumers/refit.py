@@ -1,0 +1,105 @@
+"""The model checks itself: a fresh fit of a sample, taken when it is better by enough.
+
+Exact means do not leave a local optimum by themselves, and the first customers are not the later
+ones. So once a tile, and when the customers have doubled since the last fit, partition 0's owner
+fits a sample anew, from today's centroids and from k-means++ starts, in a thread beside the rounds.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumers.warmup import Sample
+from model import lloyd
+from model.generation import Generation
+from model.personas import match_successors
+from model.statistics import Statistics
+from model.view import ModelView
+
+STARTS = 8
+DUTY = 20.0
+"""A check is not repeated before so many times as long as the last one took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A fit of a sample, and the share of today's inertia that it saves."""
+
+    fit: lloyd.Fit
+    gain: float
+
+
+def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
+    """Fit a sample anew, and compare with today's centroids over the same rows.
+
+    Raises
+    ------
+    ValueError
+        If the sample has fewer distinct vectors than there are clusters.
+    """
+    fit = lloyd.fit(
+        sample.vectors,
+        len(view.centroids),
+        seed=seed,
+        starts=STARTS,
+        initial=view.centroids,
+    )
+    today = lloyd.inertia(sample.vectors, view.centroids, fit.weights)
+    return Candidate(fit, 1.0 - fit.inertia / today if today > 0 else 0.0)
+
+
+def next_generation(candidate: Candidate, view: ModelView, number: int) -> Generation:
+    """Return the generation that a candidate makes; names stay with what they are nearest to."""
+    fit = candidate.fit
+    scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
+    segments = match_successors(
+        (fit.centroids - fit.mean) * scale,
+        (view.centroids - fit.mean) * scale,
+        view.generation.segments,
+    )
+    return Generation(
+        number=number,
+        centroids=fit.centroids,
+        mean=fit.mean,
+        variance=fit.variance,
+        sizes=fit.sizes,
+        segments=segments,
+    )
+
+
+class Checks:
+    """Decides when to check, and keeps the check that is under way."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fit")
+        self._running: Future[Candidate] | None = None
+        self._started = self._not_before = 0.0
+        self._generation = 0
+        self._tile = -1
+        self._customers = 0
+
+    def is_due(self, generation: int, tile: int, statistics: Statistics) -> bool:
+        """Return whether to start a check now."""
+        customers = int(statistics.members.sum())
+        if generation != self._generation:
+            self._generation, self._tile, self._customers = generation, tile, customers
+            return False
+        moved_on = tile > self._tile or customers >= 2 * self._customers
+        return moved_on and self._running is None and time.monotonic() >= self._not_before
+
+    def start(self, sample: Sample, view: ModelView, tile: int) -> None:
+        """Begin a check in the thread."""
+        self._tile, self._customers = tile, round(sample.customers)
+        self._started = time.monotonic()
+        self._running = self._thread.submit(find_better, sample, view, tile)
+
+    def finished(self) -> Candidate | None:
+        """Return the outcome of a check that has just ended, if it found a fit at all."""
+        if self._running is None or not self._running.done():
+            return None
+        ended, self._running = self._running, None
+        now = time.monotonic()
+        self._not_before = now + DUTY * (now - self._started)
+        return None if isinstance(ended.exception(), ValueError) else ended.result()

@@ -25,9 +25,9 @@ PURCHASES_FILE = "purchases.csv"
 PROFILES_FILE = "profiles.csv"
 
 PARTITIONS = 4
-# Nine tenths of the households, who are there in March. After the first days of a year everybody
+# Four fifths of the households, who are there in February. After the first days of a year everybody
 # has bought once or twice; clusters fitted to that get names that do not suit what they become.
-WARMUP_CUSTOMERS = 2_200
+WARMUP_CUSTOMERS = 2_000
 YEAR_SECONDS = 365 * 86_400
 
 _COMMAND = [sys.executable, "-m", "livesegments.cli"]

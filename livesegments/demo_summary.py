@@ -109,7 +109,7 @@ def _departures(seen: Seen) -> Iterator[RenderableType]:
     left = seen.left(_VALUED, _LATELY)
     yield Text(
         f"{len(left):,} High-Value Customers moved to another segment in the last"
-        f" {_LATELY.days} days,\nsuch as these: win them back while they still buy."
+        f" {_LATELY.days} days and stayed\naway: win them back while they still buy. The latest:"
     )
     yield changes_table(left[:_SHOWN], 80)
 

@@ -12,7 +12,7 @@ from livesegments import demo_stage
 from livesegments.datasets import write
 from livesegments.demo import run_demo
 
-EVENTS = 30_000
+EVENTS = 16_000
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,10 @@ def run(
 
 @topics_app.command("create")
 def topics_create(
-    partitions: Annotated[int, typer.Option(min=1, help="Of every topic.")] = 4,
+    partitions: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Of every topic; 4, or as many as existing ones have."),
+    ] = None,
     replication_factor: Annotated[int, typer.Option(min=1, help="3 in production.")] = 1,
     retention_days: Annotated[
         int, typer.Option(min=1, help="How long purchases and erasures stay; at least a window.")
@@ -250,7 +253,6 @@ def subscribe(
     settings = _settings()
     with _clear_errors(settings):
         from consumers.subscriber import follow
-
         from livesegments.clients import kafka_config
 
         follow(

@@ -6,7 +6,15 @@ from typing import Any
 from kafka.admin import KafkaAdminClient
 from kafka.consumer import KafkaConsumer
 
-from contracts.topics import INPUTS, OUTPUTS, check_partition_counts, topics
+from contracts.topics import (
+    INPUTS,
+    OUTPUTS,
+    PartitionCountError,
+    check_partition_counts,
+    topics,
+)
+
+DEFAULT_PARTITIONS = 4
 
 
 def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
@@ -19,7 +27,11 @@ def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
 
 
 def create_topics(
-    config: Mapping[str, Any], *, partitions: int, replication_factor: int, retention_days: int
+    config: Mapping[str, Any],
+    *,
+    partitions: int | None,
+    replication_factor: int,
+    retention_days: int,
 ) -> list[tuple[str, str]]:
     """Create the topics that do not exist yet.
 
@@ -28,7 +40,8 @@ def create_topics(
     config
         Settings of the Kafka client.
     partitions, replication_factor
-        Of every topic that is created.
+        Of every topic that is created; without a number as many partitions as existing topics
+        have, or 4.
     retention_days
         How long purchases, erasures and changes stay.
 
@@ -46,13 +59,18 @@ def create_topics(
         counts = partition_counts(consumer)
     finally:
         consumer.close()
-    check_partition_counts({name: count or partitions for name, count in counts.items()})
-    missing = [topic for topic in topics(retention_days) if not counts[topic.name]]
     existing = {name: count for name, count in counts.items() if count}
-    if existing and missing:
-        check_partition_counts({**existing, missing[0].name: partitions})
+    if partitions is None:
+        partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS
+    check_partition_counts({name: count or partitions for name, count in counts.items()})
+    if partitions not in counts.values() and existing:
+        raise PartitionCountError(
+            f"the topics exist with {min(existing.values())} partitions, not {partitions}: which"
+            " partition owns a customer would change. Leave --partitions out, or move to new topics"
+        )
+    missing = [topic for topic in topics(retention_days) if not counts[topic.name]]
     if missing:
-        admin = KafkaAdminClient(**{k: v for k, v in config.items() if k != "allow_auto_create"})
+        admin = KafkaAdminClient(**config)
         try:
             admin.create_topics(
                 {

@@ -1,0 +1,220 @@
+"""Look at everything a deployment needs, and say what is wrong and how to mend it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from consumers.definitions import DefinitionsReader
+from consumers.log import LogReader, LogStalledError
+from contracts.topics import INPUTS, PURCHASES, PartitionCountError, check_partition_counts, topics
+from livesegments.clients import kafka_config, redis_client
+from livesegments.settings import PREFIX, Settings
+from livesegments.topics import partition_counts
+from store.partitions import Partitions
+
+Status = Literal["ok", "warn", "fail"]
+OLDEST_REDIS = (6, 2)
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``fix`` says what to do unless it is ok."""
+
+    name: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at broker, topics, store, workers and model; each look stands for itself."""
+    findings: list[Finding] = []
+    for name, look in (
+        ("kafka", _kafka),
+        ("redis", _redis),
+        ("deployment", _deployment),
+        ("model", _model),
+    ):
+        if look is _model and any(each.status == "fail" for each in findings):
+            break  # without its topics there is no model to look for
+        try:
+            findings += look(settings)
+        except (KafkaError, RedisError, OSError, LogStalledError) as error:
+            findings.append(_unreachable(name, settings, error))
+    return findings
+
+
+def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
+    where = (
+        f"{PREFIX}REDIS_URL"
+        if isinstance(error, RedisError)
+        else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+    )
+    return Finding(
+        name,
+        "fail",
+        f"cannot be reached: {type(error).__name__}: {error}",
+        f"start it, or correct {where}",
+    )
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    consumer = KafkaConsumer(**config, enable_auto_commit=False)
+    try:
+        version = ".".join(map(str, consumer.config["api_version"]))
+        yield Finding("kafka", "ok", f"version {version} at {settings.kafka_bootstrap_servers}")
+        counts = partition_counts(consumer)
+    finally:
+        consumer.close()
+    try:
+        partitions = check_partition_counts(counts)
+    except PartitionCountError as error:
+        yield Finding("topics", "fail", str(error), "livesegments topics create")
+        return
+    yield Finding("topics", "ok", f"all there, {partitions} partitions each")
+    admin = KafkaAdminClient(**config)
+    try:
+        yield from _topic_configs(admin, settings)
+        yield from _workers(admin, settings)
+    finally:
+        admin.close()
+
+
+def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    wanted = {topic.name: topic.config for topic in topics()}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+    found = _values(admin.describe_configs(resources))
+    for name, config in wanted.items():
+        policy = found.get(name, {}).get("cleanup.policy")
+        if policy is not None and policy != config["cleanup.policy"]:
+            yield Finding(
+                f"topic {name}",
+                "fail",
+                f"cleanup.policy is {policy}",
+                f"set it to {config['cleanup.policy']}: state or history is lost otherwise",
+            )
+    kept_ms = int(found.get(PURCHASES, {}).get("retention.ms", -1))
+    if 0 <= kept_ms < settings.window_days * DAY_MS:
+        yield Finding(
+            f"topic {PURCHASES}",
+            "warn",
+            f"keeps {kept_ms / DAY_MS:.0f} days, the window is {settings.window_days}",
+            "raise its retention.ms: a lost store could not be rebuilt",
+        )
+
+
+def _values(described: Any) -> dict[str, dict[str, str]]:
+    """Return topic -> name -> value, from what the admin client gives."""
+    found: dict[str, dict[str, str]] = {}
+    topics_found = described.get("topic", {}) if isinstance(described, dict) else {}
+    for name, config in topics_found.items():
+        found[name] = {
+            key: str(value.get("value") if isinstance(value, dict) else value)
+            for key, value in config.items()
+        }
+    return found
+
+
+def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    try:
+        groups = admin.describe_groups([settings.group_id])
+    except CoordinatorNotAvailableError:  # no group has ever been there
+        groups = {}
+    members = len(groups.get(settings.group_id, {}).get("members", ()))
+    yield (
+        Finding("workers", "ok", f"{members} in group {settings.group_id}")
+        if members
+        else Finding(
+            "workers", "warn", f"none in group {settings.group_id}", "start one: livesegments run"
+        )
+    )
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    client = redis_client(settings)
+    info: dict[str, Any] = dict(client.info())
+    version = str(info["redis_version"])
+    new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
+    yield Finding("redis", "ok" if new_enough else "fail", f"version {version}", "use 6.2 or later")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy != "noeviction":
+        yield Finding(
+            "redis memory",
+            "fail",
+            f"maxmemory-policy is {policy}: customers would be lost one by one",
+            "set maxmemory-policy noeviction",
+        )
+    if not info.get("aof_enabled") and not _saves(client):
+        yield Finding(
+            "redis persistence",
+            "warn",
+            "is off",
+            "turn appendonly on, or expect a rebuild from Kafka after every restart of Redis",
+        )
+
+
+def _saves(client: "Redis") -> bool:
+    return bool(dict(client.config_get("save")).get("save"))
+
+
+def _deployment(settings: Settings) -> Iterator[Finding]:
+    store = Partitions(redis_client(settings), settings.group_id)
+    agreed = store.deployment()
+    if agreed is None:
+        yield Finding(
+            "deployment", "warn", "no worker has ever run in this group", "livesegments run"
+        )
+        return
+    for name in ("window_days", "tiles", "currency"):
+        here, there = getattr(settings, name), getattr(agreed, name)
+        if here != there:
+            yield Finding(
+                "deployment",
+                "fail",
+                f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
+                "set it back, or use another GROUP_ID",
+            )
+    with LogReader({**kafka_config(settings), "bootstrap_timeout_ms": 5_000}) as log:
+        tps = [TopicPartition(t, p) for t in INPUTS for p in range(agreed.partitions)]
+        ends = log.ends(tps)
+    behind = 0
+    for partition in range(agreed.partitions):
+        progress = store.load(partition).progress
+        offsets = progress.offsets if progress else (0, 0, 0)
+        for topic, offset in zip(INPUTS, offsets, strict=True):
+            behind += max(0, ends[TopicPartition(topic, partition)] - offset)
+        if progress and progress.recovering:
+            yield Finding(
+                f"partition {partition}", "warn", "a recovery is under way", "wait for its end"
+            )
+    customers = sum(store.sizes(range(agreed.partitions)))
+    yield Finding("progress", "ok", f"{customers} customers, {behind} input records to go")
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    reader = DefinitionsReader({**kafka_config(settings), "bootstrap_timeout_ms": 5_000})
+    try:
+        generation = reader.generation
+    finally:
+        reader.close()
+    yield (
+        Finding("model", "ok", f"generation {generation.number}")
+        if generation
+        else Finding(
+            "model",
+            "warn",
+            "no generation yet",
+            f"it comes when {settings.warmup_customers} customers have bought"
+            f" ({PREFIX}WARMUP_CUSTOMERS)",
+        )
+    )

@@ -12,6 +12,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 _REQUIRED = {"customer_id", "occurred_at", "amount", "updated_at"}
@@ -149,11 +153,6 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise FileError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
     number = 0
     try:
         with closing(pq.ParquetFile(path)) as file:
@@ -172,9 +171,6 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Seq
 
 def _texts(path: Path, name: str, column: Any) -> list[str]:
     """A column of a Parquet file as text; its numbers as short as they can be told apart."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)

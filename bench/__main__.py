@@ -1,0 +1,27 @@
+"""``python -m bench [quality|memory|throughput ...] [--json]``."""
+
+import argparse
+import json
+
+from bench import memory, throughput
+
+BENCHES = {"memory": memory.run, "throughput": throughput.run}
+
+
+def main() -> None:
+    """Run the named benches, or all, and print what they measured."""
+    parser = argparse.ArgumentParser(prog="bench", description="Ratios of one run each.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    for name in options.names or BENCHES:
+        table = BENCHES[name]()
+        lines = [json.dumps({"bench": name, **table.to_dict()})] if options.json else table.lines()
+        print("\n".join(lines), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

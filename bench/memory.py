@@ -1,0 +1,63 @@
+"""Bytes of Redis a customer, all told."""
+
+import tempfile
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from bench.report import Table
+from features.fold import fold_purchases
+from features.record import empty, encode
+from store.partitions import Commit, Partitions
+from store.progress import Progress
+from tests.servers import RedisServer
+
+CUSTOMERS, CHUNK, GOAL = 100_000, 5_000, 350
+
+
+def run(customers: int = CUSTOMERS) -> Table:
+    """Commit customers through the service's own script, and see what Redis takes more."""
+    table = Table(
+        f"Memory: {customers:,} customers in one partition of Redis", ("ids", "bytes a customer")
+    )
+    worst = 0.0
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
+        client = redis.Redis.from_url(server.url, protocol=2)
+        for kind in ("12 characters", "UUIDs"):
+            client.flushall()
+            store = Partitions(client, "bench")
+            before = int(dict(client.info("memory"))["used_memory"])
+            progress = Progress(nonce="0" * 16)
+            expected: Progress | None = None
+            for start in range(0, customers, CHUNK):
+                n = min(CHUNK, customers - start)
+                ids = [
+                    f"c{start + i:011d}" if kind != "UUIDs" else str(uuid.UUID(int=start + i))
+                    for i in range(n)
+                ]
+                records = empty(n, 30)
+                who = np.repeat(np.arange(n), 12)
+                fold_purchases(
+                    records,
+                    who,
+                    6_000 + rng.integers(0, 30, len(who)),
+                    np.ones(len(who), np.int64),
+                    rng.integers(100, 20_000, len(who)),
+                    np.zeros(n, np.int64),
+                )
+                progress = replace(progress, version=progress.version + 1)
+                blobs = dict(zip(ids, encode(records), strict=True))
+                if not store.commit([Commit(0, expected, progress, records=blobs)])[0]:
+                    raise RuntimeError("a commit was refused")
+                expected = progress
+            used = (int(dict(client.info("memory"))["used_memory"]) - before) / customers
+            worst = max(worst, used)
+            table.add(kind, f"{used:.0f}")
+        client.close()
+    table.note(f"a record itself: {len(encode(empty(1, 30))[0])} bytes")
+    table.goal(f"<= {GOAL} bytes", worst <= GOAL)
+    return table

@@ -1,0 +1,146 @@
+"""One worker, exactly-once on, against kafka-python alone consuming the same topic."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from bench.report import Table
+from contracts.topics import PURCHASES
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+
+EVENTS, CUSTOMERS, PARTITIONS, RUNS = 300_000, 20_000, 4, 3
+GOAL = 0.5
+
+
+def produce(bootstrap: str, events: int) -> None:
+    """Fill the purchases topic: skewed customers, ten seconds of event time between events."""
+    rng = np.random.default_rng(0)
+    customers = (CUSTOMERS * rng.random(events) ** 2).astype(int).tolist()
+    cents = rng.integers(100, 20_000, events).tolist()
+    start = np.datetime64("2024-01-01T00:00:00")
+    times = np.datetime_as_string(start + np.arange(events) * np.timedelta64(10, "s")).tolist()
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=256 * 1024)
+    for i in range(events):
+        value = {
+            "event_id": f"e{i:09d}",
+            "customer_id": f"customer-{customers[i]:06d}",
+            "occurred_at": times[i] + "Z",
+            "kind": "purchase",
+            "amount": cents[i] / 100,
+            "currency": "USD",
+            "items": 3,
+            "category": "groceries",
+        }
+        key = f"customer-{customers[i]:06d}".encode()
+        producer.send(PURCHASES, key=key, value=json.dumps(value).encode())
+    producer.flush()
+    producer.close()
+
+
+def consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None) -> float:
+    """Return the seconds from the first record to the last, of kafka-python alone."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        metrics_enabled=False,
+    )
+    consumer.assign([TopicPartition(PURCHASES, p) for p in range(PARTITIONS)])
+    seen, started = 0, 0.0
+    while seen < events:
+        for records in consumer.poll(500, max_records=5_000).values():
+            started = started or time.perf_counter()
+            seen += len(records)
+            if use is not None:
+                for record in records:
+                    use(record.value)
+    seconds = time.perf_counter() - started
+    consumer.close()
+    return seconds
+
+
+def segment(kafka: KafkaServer, store: RedisServer, group: str, events: int) -> tuple[float, float]:
+    """Return seconds and CPU seconds of a worker, from its first commit to its last offset."""
+    environment = {
+        **os.environ,
+        "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+        "LIVESEGMENTS_REDIS_URL": store.url,
+        "LIVESEGMENTS_GROUP_ID": group,
+        "LIVESEGMENTS_CLOCK": "event",
+        "LIVESEGMENTS_HTTP_PORT": "0",
+        "LIVESEGMENTS_LOG_LEVEL": "warning",
+    }
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "livesegments.cli", "run"], env=environment
+    )
+    client = redis.Redis.from_url(store.url)
+    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group)
+    tps = [TopicPartition(PURCHASES, p) for p in range(PARTITIONS)]
+    ends = sum(consumer.end_offsets(tps).values())
+
+    def folded() -> int:
+        keys = [f"{group}:{{{p}}}:progress" for p in range(PARTITIONS)]
+        return sum(int(client.hget(key, "purchases") or 0) for key in keys)
+
+    while not (first := folded()):
+        time.sleep(0.005)
+    started = time.perf_counter()
+    while folded() < ends:
+        time.sleep(0.02)
+    while sum(consumer.committed(tp) or 0 for tp in tps) < ends:
+        time.sleep(0.02)
+    seconds = time.perf_counter() - started
+    worker.terminate()
+    worker.wait()
+    consumer.close()
+    client.close()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    # What was folded before the clock ran is scaled out.
+    return seconds * events / (events - first), cpu
+
+
+def run(events: int = EVENTS, runs: int = RUNS) -> Table:
+    """Measure, interleaved; medians."""
+    alone, loads, ours, cpu = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        with (
+            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            RedisServer(where / "redis") as store,
+        ):
+            fresh_topics(kafka.bootstrap, PARTITIONS)
+            produce(kafka.bootstrap, events)
+            for i in range(runs):
+                alone.append(consume(kafka.bootstrap, events, None))
+                loads.append(consume(kafka.bootstrap, events, json.loads))
+                seconds, used = segment(kafka, store, f"bench-{i}", events)
+                ours.append(seconds)
+                cpu.append(used)
+    table = Table(
+        f"Throughput: {events:,} events, {CUSTOMERS:,} skewed customers, {PARTITIONS} partitions,"
+        f" Apache Kafka and Redis, medians of {runs}",
+        ("", "events/s", "of kafka-python alone"),
+    )
+    base = median(alone)
+    for name, times in (
+        ("kafka-python alone", alone),
+        ("and json.loads of each", loads),
+        ("Livesegments, exactly once", ours),
+    ):
+        table.add(name, f"{events / median(times):,.0f}", f"{base / median(times):.2f}")
+    table.note(f"CPU of the worker, start included: {median(cpu) / events * 1e6:.1f} s a million")
+    table.goal(">= 0.5 of kafka-python alone", base / median(ours) >= GOAL)
+    return table

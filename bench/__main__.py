@@ -20,7 +20,7 @@ def main() -> None:
     for name in options.names or BENCHES:
         table = BENCHES[name]()
         lines = [json.dumps({"bench": name, **table.to_dict()})] if options.json else table.lines()
-        print("\n".join(lines), flush=True)  # noqa: T201
+        print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

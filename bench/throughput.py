@@ -70,21 +70,19 @@ def consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None) 
     return seconds
 
 
-def segment(kafka: KafkaServer, store: RedisServer, group: str, events: int) -> tuple[float, float]:
+def segment(kafka: KafkaServer, store: RedisServer, events: int) -> tuple[float, float]:
     """Return seconds and CPU seconds of a worker, from its first commit to its last offset."""
+    group = "livesegments"
     environment = {
         **os.environ,
         "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
         "LIVESEGMENTS_REDIS_URL": store.url,
-        "LIVESEGMENTS_GROUP_ID": group,
         "LIVESEGMENTS_CLOCK": "event",
         "LIVESEGMENTS_HTTP_PORT": "0",
         "LIVESEGMENTS_LOG_LEVEL": "warning",
     }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "livesegments.cli", "run"], env=environment
-    )
+    worker = subprocess.Popen([sys.executable, "-m", "livesegments.cli", "run"], env=environment)
     client = redis.Redis.from_url(store.url)
     consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group)
     tps = [TopicPartition(PURCHASES, p) for p in range(PARTITIONS)]
@@ -121,12 +119,13 @@ def run(events: int = EVENTS, runs: int = RUNS) -> Table:
             KafkaServer(where / "kafka", jvm_options=()) as kafka,
             RedisServer(where / "redis") as store,
         ):
-            fresh_topics(kafka.bootstrap, PARTITIONS)
-            produce(kafka.bootstrap, events)
-            for i in range(runs):
+            for _ in range(runs):
+                fresh_topics(kafka.bootstrap, PARTITIONS)
+                produce(kafka.bootstrap, events)
+                store.flush()
                 alone.append(consume(kafka.bootstrap, events, None))
                 loads.append(consume(kafka.bootstrap, events, json.loads))
-                seconds, used = segment(kafka, store, f"bench-{i}", events)
+                seconds, used = segment(kafka, store, events)
                 ours.append(seconds)
                 cpu.append(used)
     table = Table(

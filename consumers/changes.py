@@ -94,7 +94,7 @@ def explain(
     confidence = assignment.confidence().round(4).tolist()
     runner_up = segment_of_cluster[assignment.runner_up()].tolist()
     nearest = assignment.distances[np.arange(len(rows)), assignment.clusters].round(4).tolist()
-    zscores = view.zscores(scores.vectors[rows]).round(2)
+    explanations = _strongest(view.zscores(scores.vectors[rows]).round(2))
     marketing = records["marketing"][rows].tolist()
     since = np.maximum(records["since"][rows], causes.time_us[rows]).tolist()
     changes = []
@@ -119,15 +119,19 @@ def explain(
                 confidence=confidence[i] if assigned else None,
                 distance=nearest[i] if assigned else None,
                 runner_up=runner_up[i] if assigned else NONE,
-                explanation=_strongest(zscores[i]) if assigned else [],
+                explanation=explanations[i] if assigned else [],
                 marketing=marketing[i],
             )
         )
     return changes
 
 
-def _strongest(zscores: NDArray[np.float64]) -> list[tuple[str, float]]:
-    """Return the known features, the farthest from the average customer first."""
-    known = np.flatnonzero(~np.isnan(zscores))
-    order = known[np.argsort(-np.abs(zscores[known]), kind="stable")]
-    return [(FEATURES[i], float(zscores[i])) for i in order]
+def _strongest(zscores: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
+    """Return each row's known features, the farthest from the average customer first."""
+    order = np.argsort(-np.nan_to_num(np.abs(zscores), nan=-1.0), axis=1, kind="stable")
+    ordered = np.take_along_axis(zscores, order, axis=1)
+    known = np.count_nonzero(~np.isnan(zscores), axis=1).tolist()
+    return [
+        [(FEATURES[feature], z) for feature, z in zip(places[:n], values[:n], strict=True)]
+        for places, values, n in zip(order.tolist(), ordered.tolist(), known, strict=True)
+    ]

@@ -83,8 +83,13 @@ class Settings(BaseSettings):
     ] = "info"
 
     max_poll_records: Annotated[
-        int, Field(ge=1, le=100_000, description="Most records of a round")
-    ] = 5_000
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Most records of a round; a round is small when little has come",
+        ),
+    ] = 20_000
     session_timeout_seconds: Annotated[
         float,
         Field(ge=1, le=1800, description="A worker silent for so long has its work taken over"),

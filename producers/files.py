@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from contracts.events import CUSTOMER_PROFILE, PURCHASE
-from producers.tables import SUFFIXES, FileError, RowError, read_rows
+from producers.tables import REQUIRED, SUFFIXES, FileError, RowError, read_rows
 
 __all__ = [
     "SUFFIXES",
@@ -27,28 +27,15 @@ __all__ = [
     "read_purchases",
 ]
 
+# The required ones come first.
 _PURCHASE_COLUMNS = (
-    "customer_id",
-    "occurred_at",
-    "amount",
-    "event_id",
-    "kind",
-    "currency",
-    "items",
-    "category",
-    "channel",
+    *("customer_id", "occurred_at", "amount"),
+    *("event_id", "kind", "currency", "items", "category", "channel"),
 )
 _PROFILE_COLUMNS = (
-    "customer_id",
-    "updated_at",
-    "age",
-    "birth_year",
-    "income",
-    "location",
-    "marketing_consent",
-    "profiling_consent",
+    *("customer_id", "updated_at"),
+    *("age", "birth_year", "income", "location", "marketing_consent", "profiling_consent"),
 )
-_REQUIRED = ("customer_id", "occurred_at", "updated_at", "amount")
 
 _EVENT_IDS = uuid.UUID("5f0c1f0e-3f63-5d0b-9d0c-6b7f5f0f9f6e")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -186,14 +173,13 @@ def _records(
     contract: TypeAdapter[Any],
     on_broken: Callable[[BrokenRowError], None] | None,
 ) -> Iterator[Record]:
-    required = [column for column in columns if column in _REQUIRED]
+    required = len(REQUIRED.intersection(columns))
     for line, cells in read_rows(path, columns):
         try:
             if isinstance(cells, RowError):
                 raise cells
-            for column, cell in zip(required, cells, strict=False):
-                if not cell:
-                    raise RowError(column, "is missing")
+            if "" in cells[:required]:
+                raise RowError(columns[cells.index("")], "is missing")
             found = record(cells, line)
             # The contract judges the very bytes that are sent.
             contract.validate_json(found.value)

@@ -12,6 +12,7 @@ After any error the producer is not used again: it could send offsets of the fai
 with the next one, or report success without having ended a transaction.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
 
 BATCH_BYTES = 512 * 1024
+RECORD_OVERHEAD_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Publisher:
             acks="all",
             # The flush of each round sends at once; until then nothing goes out in small batches.
             linger_ms=1_000,
-            batch_size=BATCH_BYTES,
+            batch_size=BATCH_BYTES + 128 * 1024,
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
             metrics_enabled=False,
@@ -111,19 +113,7 @@ class Publisher:
         assert producer is not None
         try:
             producer.begin_transaction()
-            futures = [
-                producer.send(
-                    output.topic,
-                    key=output.key,
-                    value=output.value,
-                    headers=output.headers,
-                    partition=publication.partition,
-                )
-                for publication in publications
-                for output in publication.outputs
-            ]
-            if futures:
-                producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+            futures = self._send(producer, publications)
             for future in futures:
                 if not future.is_done:
                     raise PublishError("a record was not acknowledged in time")
@@ -136,6 +126,31 @@ class Publisher:
             if isinstance(error, PublishError):
                 raise
             raise PublishError(f"transaction failed: {error!r}") from error
+
+    def _send(self, producer: KafkaProducer, publications: Sequence[Publication]) -> list[Any]:
+        futures: list[Any] = []
+        waiting: dict[tuple[str, int], int] = defaultdict(int)
+        for publication in publications:
+            for output in publication.outputs:
+                futures.append(
+                    producer.send(
+                        output.topic,
+                        key=output.key,
+                        value=output.value,
+                        headers=output.headers,
+                        partition=publication.partition,
+                    )
+                )
+                # While a partition has a second batch waiting, kafka-python wakes its sender for
+                # every record, which costs more than the record: so never let one begin.
+                place = (output.topic, publication.partition)
+                waiting[place] += len(output.value or b"") + RECORD_OVERHEAD_BYTES
+                if waiting[place] > BATCH_BYTES:
+                    producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+                    waiting.clear()
+        if waiting:
+            producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+        return futures
 
     def abandon(self) -> None:
         """Abort what is open, as far as that can be done, and drop the producer."""

@@ -1,171 +1,286 @@
-"""Send purchases and profiles from files to their topics, at a pace or as fast as it goes."""
+"""Replay of history from files: profiles first, then purchases in the order of the file.
 
+Every record's delivery is checked. Records get the time of their arrival as timestamp, not that of
+the event: else the topics' retention would delete old history as soon as it is written.
+"""
+
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import tzinfo
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.producer.future import FutureRecordMetadata
 
 from contracts.topics import PROFILES, PURCHASES
-from producers.files import BrokenRowError, Record, read_profiles, read_purchases
+from producers.files import BrokenRowError, FileError, Record, read_profiles, read_purchases
 
-BATCH = 2_000
-"""Records between two looks at what was acknowledged."""
+_REPORTED_ROWS = 10
+_PROGRESS_STEP = 1_000
+_WAIT_STEP = 0.1
+# kafka-python bounds no memory itself: a fast file before a slow broker would fill it.
+_MOST_IN_FLIGHT = 20_000
+
+_START_TIMEOUT_MS = 5_000
+_DELIVERY_TIMEOUT_MS = 60_000
+_CLOSE_TIMEOUT = 2.0
+_PRODUCER = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "allow_auto_create_topics": False,
+    "bootstrap_timeout_ms": _START_TIMEOUT_MS,
+    "max_block_ms": _START_TIMEOUT_MS,
+    "request_timeout_ms": 10_000,
+    "delivery_timeout_ms": _DELIVERY_TIMEOUT_MS,
+    "batch_size": 128 * 1024,
+    "metrics_enabled": False,
+}
 
 
 class ReplayError(RuntimeError):
-    """A record was not delivered; says how many were."""
+    """Kafka could not be reached, lacks a topic, or did not take every record."""
 
 
-@dataclass(slots=True)
-class Replayed:
-    """What a replay has done so far.
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay did."""
 
-    Attributes
-    ----------
-    profiles, purchases
-        Records acknowledged by Kafka.
-    broken
-        Rows left out.
-    event_time_us
-        Time of the last purchase sent, microseconds since the epoch.
-    seconds
-        How long it took.
-    """
+    profiles: int
+    """Profiles delivered."""
+    purchases: int
+    """Purchases delivered."""
+    skipped: int
+    """Broken rows left out."""
+    broken_rows: tuple[BrokenRowError, ...]
+    """The first of them, at most 10."""
+    seconds: float
+    """How long it took, with connecting."""
+    stopped: bool
+    """Whether it was stopped before the end of the files."""
 
-    profiles: int = 0
-    purchases: int = 0
-    broken: list[BrokenRowError] = field(default_factory=list)
-    event_time_us: int = 0
-    seconds: float = 0.0
+    @property
+    def sent(self) -> int:
+        """Records delivered."""
+        return self.profiles + self.purchases
 
 
 def replay(
-    purchases: Path,
-    config: Mapping[str, Any],
+    purchases_file: Path,
     *,
+    client: Mapping[str, Any],
     currency: str,
-    profiles: Path | None = None,
+    profiles_file: Path | None = None,
     speed: float | None = None,
-    skip_broken: bool = False,
-    timezone: tzinfo | None = None,
-    progress: Callable[[Replayed], None] = lambda _: None,
-) -> Replayed:
-    """Send a file of purchases, and before it one of profiles.
+    on_error: Literal["stop", "skip"] = "stop",
+    timezone: str | None = None,
+    progress: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> ReplayReport:
+    """Send the events of files to Kafka.
 
     Parameters
     ----------
-    purchases, profiles
-        CSV, JSON Lines or Parquet, as `producers.files` reads them.
-    config
-        Settings of the Kafka client.
+    purchases_file, profiles_file
+        CSV, JSON Lines or Parquet; `producers.files` says what is in them.
+    client
+        Settings of kafka-python's producer: bootstrap servers, security. They win over the ones
+        set here.
     currency
-        Of purchases that name none.
+        Of the purchases that name none.
     speed
-        Event time runs so many times as fast as the clock; as fast as it goes when not given.
-    skip_broken
-        Leave broken rows out, and report them; else the first one ends the replay.
+        How many seconds of event time go by in one of wall time; by default as fast as possible.
+    on_error
+        Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
     timezone
-        Of times without an offset.
+        IANA name for the times that have no offset, such as ``UTC``; by default they are errors.
     progress
-        Called after every batch.
+        Called now and then, and at the end, with the number of records sent so far.
+    stop
+        Ends the replay in order when it is set, as from a signal handler.
 
     Raises
     ------
-    BrokenRowError
-        For a row that breaks the contract, unless they are skipped.
     FileError
-        For a file that cannot be read.
+        A file cannot be read, or (`BrokenRowError`) a row of it with ``on_error="stop"``.
     ReplayError
-        If a record was not delivered.
+        Kafka cannot be reached, a topic is missing, or a record was not delivered.
+    ValueError
+        ``speed`` or ``timezone`` makes no sense.
     """
-    done = Replayed()
+    if speed is not None and not 0 < speed < float("inf"):
+        raise ValueError(f"speed must be above 0, not {speed}")
     started = time.monotonic()
-    on_broken = done.broken.append if skip_broken else None
-    # Timestamps are left to the moment of sending: with the events' own, a broker that keeps
-    # purchases for so many days would delete a replayed history at once.
-    try:
-        producer = KafkaProducer(
-            **config,
-            acks="all",
-            linger_ms=20,
-            batch_size=256 * 1024,
-            max_block_ms=15_000,
-            delivery_timeout_ms=30_000,
-            request_timeout_ms=10_000,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
+    zone = _zone(timezone)
+    broken = _BrokenRows()
+    on_broken = broken.add if on_error == "skip" else None
+    # What is wrong with a file as a whole, or with its first row, is found before anything is sent.
+    purchases = _begun(
+        read_purchases(purchases_file, currency=currency, timezone=zone, on_broken=on_broken)
+    )
+    profiles: Iterator[Record] = iter(())
+    if profiles_file is not None:
+        profiles = _begun(read_profiles(profiles_file, timezone=zone, on_broken=on_broken))
+    stop = stop or threading.Event()
+
+    topics = [PURCHASES] if profiles_file is None else [PROFILES, PURCHASES]
+    linger_ms = 50 if speed is None else 5
+    with _connected(client, topics, linger_ms) as producer:
+        deliveries = _Deliveries(producer, progress)
+        try:
+            for record in _until(stop, profiles):
+                deliveries.send(PROFILES, record)
+            # State first: no purchase before all profiles are there.
+            deliveries.finish()
+            sent_profiles = deliveries.sent
+            if speed is not None:
+                purchases = _paced(purchases, speed, stop, deliveries.check)
+            for record in _until(stop, purchases):
+                deliveries.send(PURCHASES, record)
+        except FileError:
+            deliveries.finish()
+            raise
+        deliveries.finish()
+
+    return ReplayReport(
+        profiles=sent_profiles,
+        purchases=deliveries.sent - sent_profiles,
+        skipped=broken.count,
+        broken_rows=tuple(broken.first),
+        seconds=time.monotonic() - started,
+        stopped=stop.is_set(),
+    )
+
+
+class _BrokenRows:
+    """Counts what is skipped and keeps the first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[BrokenRowError] = []
+
+    def add(self, row: BrokenRowError) -> None:
+        self.count += 1
+        if len(self.first) < _REPORTED_ROWS:
+            self.first.append(row)
+
+
+class _Deliveries:
+    """Sends records and sees every one of them delivered, in bounded memory."""
+
+    def __init__(self, producer: KafkaProducer, progress: Callable[[int], None] | None) -> None:
+        self.sent = 0
+        self._producer = producer
+        self._progress = progress
+        self._in_flight: deque[FutureRecordMetadata] = deque()
+
+    def send(self, topic: str, record: Record) -> None:
+        try:
+            self._in_flight.append(self._producer.send(topic, record.value, record.key))
+        except KafkaError as error:
+            raise self._undelivered(error) from error
+        self.sent += 1
+        if len(self._in_flight) > _MOST_IN_FLIGHT:
+            self._await_oldest()
+        if self._progress is not None and self.sent % _PROGRESS_STEP == 0:
+            self._progress(self.sent)
+
+    def check(self) -> None:
+        """Take note of what is done, without waiting."""
+        while self._in_flight and self._in_flight[0].is_done:
+            self._await_oldest()
+
+    def finish(self) -> None:
+        """Wait until all is delivered."""
+        try:
+            self._producer.flush(_DELIVERY_TIMEOUT_MS / 1000)
+        except KafkaError as error:
+            raise self._undelivered(error) from error
+        while self._in_flight:
+            self._await_oldest()
+        if self._progress is not None:
+            self._progress(self.sent)
+
+    def _await_oldest(self) -> None:
+        oldest = self._in_flight[0]
+        if not oldest.succeeded():
+            try:
+                oldest.get(_DELIVERY_TIMEOUT_MS / 1000)
+            except KafkaError as error:
+                raise self._undelivered(error) from error
+        self._in_flight.popleft()
+
+    def _undelivered(self, error: KafkaError) -> ReplayError:
+        lost = sum(not future.succeeded() for future in self._in_flight)
+        return ReplayError(
+            f"{max(lost, 1)} of {self.sent} records sent were not confirmed by Kafka: {error!r}"
         )
+
+
+@contextmanager
+def _connected(
+    client: Mapping[str, Any], topics: Iterable[str], linger_ms: int
+) -> Iterator[KafkaProducer]:
+    servers = client.get("bootstrap_servers", "localhost:9092")
+    where = servers if isinstance(servers, str) else ", ".join(servers)
+    try:
+        producer = KafkaProducer(**{**_PRODUCER, "linger_ms": linger_ms, **client})
     except KafkaError as error:
-        raise ReplayError(
-            f"cannot reach Kafka at {config['bootstrap_servers']}: {error!r}"
-        ) from error
+        raise ReplayError(f"cannot reach Kafka at {where}: {error!r}") from error
     try:
-        if profiles is not None:
-            for batch in _batches(read_profiles(profiles, timezone=timezone, on_broken=on_broken)):
-                done.profiles += _send(producer, PROFILES, batch)
-                done.seconds = time.monotonic() - started
-                progress(done)
-        records: Iterable[Record] = read_purchases(
-            purchases, currency=currency, timezone=timezone, on_broken=on_broken
-        )
-        for batch in _batches(records) if speed is None else _paced(records, speed):
-            done.purchases += _send(producer, PURCHASES, batch)
-            done.event_time_us = batch[-1].instant
-            done.seconds = time.monotonic() - started
-            progress(done)
+        for topic in topics:
+            try:
+                producer.partitions_for(topic)
+            except KafkaError as error:
+                raise ReplayError(
+                    f"no topic {topic} at {where} ({error!r}): run `livesegments topics create`"
+                ) from error
+        yield producer
     finally:
-        producer.close(timeout=5)
-    return done
+        # All is delivered by now, or has failed.
+        producer.close(_CLOSE_TIMEOUT)
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    for record in records:
-        batch.append(record)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _paced(records: Iterable[Record], speed: float, tick: float = 0.05) -> Iterator[list[Record]]:
-    """Yield records when their time has come, in ticks of the clock."""
-    batch: list[Record] = []
+def _paced(
+    records: Iterator[Record], speed: float, stop: threading.Event, check: Callable[[], None]
+) -> Iterator[Record]:
+    """Let each record through when its time has come, counted from the first; late ones at once."""
     started = time.monotonic()
     first: int | None = None
-    due_us = 0.0
     for record in records:
-        if first is None:
-            first = record.instant
-        while (record.instant - first) > due_us or len(batch) >= BATCH:
-            if batch:
-                yield batch
-                batch = []
-            due_us = (time.monotonic() - started) * 1e6 * speed
-            if record.instant - first > due_us:
-                time.sleep(tick)
-                due_us = (time.monotonic() - started) * 1e6 * speed
-        batch.append(record)
-    if batch:
-        yield batch
+        first = record.instant if first is None else first
+        due = started + (record.instant - first) / 1e6 / speed
+        # Short steps, so that a failed delivery is seen during a long wait.
+        while (ahead := due - time.monotonic()) > 0 and not stop.wait(min(ahead, _WAIT_STEP)):
+            check()
+        yield record
 
 
-def _send(producer: KafkaProducer, topic: str, records: list[Record]) -> int:
+def _until(stop: threading.Event, records: Iterator[Record]) -> Iterator[Record]:
+    for record in records:
+        if stop.is_set():
+            return
+        yield record
+
+
+def _begun(records: Iterator[Record]) -> Iterator[Record]:
+    """The same records, with the first one read already."""
+    for first in records:
+        return chain([first], records)
+    return iter(())
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    if name is None or name.upper() == "UTC":
+        return None if name is None else UTC
     try:
-        futures = [producer.send(topic, key=record.key, value=record.value) for record in records]
-        producer.flush(timeout=30)
-    except (KafkaError, AssertionError) as error:
-        raise ReplayError(f"{topic}: sending failed ({error!r}); does the topic exist?") from error
-    failed = [future for future in futures if not future.succeeded()]
-    if failed:
-        raise ReplayError(
-            f"{topic}: {len(failed)} of {len(records)} records were not delivered, the first for"
-            f" {failed[0].exception!r}"
-        )
-    return len(records)
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"no time zone {name}; give an IANA name such as Europe/Berlin") from error

@@ -6,6 +6,7 @@ An empty cell is an absent value. Numbers keep the decimals of the file.
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from operator import itemgetter
@@ -18,7 +19,9 @@ import pyarrow.parquet as pq
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
-_REQUIRED = {"customer_id", "occurred_at", "amount", "updated_at"}
+REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
+"""Columns that a file must have, of those that are wanted from it."""
+
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 _PARQUET_ROWS = 8_192
 
@@ -47,7 +50,10 @@ class RowError(Exception):
         self.why = why
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+Rows = Iterator[tuple[int, Sequence[str] | RowError]]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Rows:
     """Rows of a file: where each is (line or Parquet row, from 1) and its cells, or what is wrong.
 
     Parameters
@@ -72,7 +78,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequenc
             with _open_text(path) as lines:
                 read = _csv_rows if suffix.startswith(".csv") else _jsonl_rows
                 yield from read(path, lines, columns)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"{path}: cannot be read: {error}") from error
 
 
@@ -83,14 +89,13 @@ def _open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _csv_rows(
-    path: Path, lines: TextIO, columns: Sequence[str]
-) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+def _csv_rows(path: Path, lines: TextIO, columns: Sequence[str]) -> Rows:
     reader = csv.reader(lines, strict=True)
     try:
-        header = next(reader, [])
-        pick = _picker(path, header, columns)
-        width = len(header)
+        names = [_NESTED.get(name.strip(), name.strip()) for name in next(reader, [])]
+        _check_columns(path, names, columns)
+        pick = _picker(names, columns)
+        width = len(names)
         for row in reader:
             if len(row) == width:
                 row.append("")
@@ -106,20 +111,23 @@ def _csv_rows(
         ) from error
 
 
-def _picker(path: Path, header: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
-    """What takes the wanted cells from a row that has an empty one added at its end."""
-    names = [_NESTED.get(name.strip(), name.strip()) for name in header]
-    missing = [column for column in columns if column in _REQUIRED and column not in names]
+def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column in REQUIRED and column not in names]
     if missing:
+        found = ", ".join(names) or "none"
+        raise FileError(f"{path}: no column {', '.join(missing)}; the columns are {found}")
+    if "consent" in names and "marketing_consent" in columns:
         raise FileError(
-            f"{path}: no column {', '.join(missing)}; the columns are {', '.join(names) or 'none'}"
+            f"{path}: column consent must be two: marketing_consent and profiling_consent"
         )
+
+
+def _picker(names: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
+    """What takes the wanted cells from a row that has an empty one added at its end."""
     return itemgetter(*(names.index(name) if name in names else -1 for name in columns))
 
 
-def _jsonl_rows(
-    _path: Path, lines: TextIO, columns: Sequence[str]
-) -> Iterator[tuple[int, Sequence[str] | RowError]]:
+def _jsonl_rows(_path: Path, lines: TextIO, columns: Sequence[str]) -> Rows:
     for number, line in enumerate(lines, start=1):
         if line.isspace():
             continue
@@ -152,16 +160,18 @@ def _cell(column: str, value: Any) -> str:
     raise RowError(column, "is not a single value")
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
     number = 0
     try:
         with closing(pq.ParquetFile(path)) as file:
-            names = file.schema_arrow.names
-            wanted = [name for name in names if name in columns or name == "consent"]
+            everything = file.schema_arrow.empty_table().flatten().column_names
+            _check_columns(path, [_NESTED.get(name, name) for name in everything], columns)
+            wanted = [n for n in file.schema_arrow.names if n in columns or n == "consent"]
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
                 table = pa.Table.from_batches([batch]).flatten()
-                pick = _picker(path, table.column_names, columns)
-                cells = [_texts(path, name, table[name]) for name in table.column_names]
+                names = [_NESTED.get(name, name) for name in table.column_names]
+                cells = [_texts(path, *named) for named in zip(names, table.columns, strict=True)]
+                pick = _picker(names, columns)
                 for row in zip(*pick([*cells, [""] * len(table)]), strict=True):
                     number += 1
                     yield number, row

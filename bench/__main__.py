@@ -2,10 +2,12 @@
 
 import argparse
 import json
+from collections.abc import Callable
 
 from bench import memory, throughput
+from bench.report import Table
 
-BENCHES = {"memory": memory.run, "throughput": throughput.run}
+BENCHES: dict[str, Callable[[], Table]] = {"memory": memory.run, "throughput": throughput.run}
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from features.layout import Layout
 from features.record import Records, decode
 from features.vector import vectors
 from features.window import window
+from livesegments.datasets import complete_journey
 from model.personas import PERSONAS
 from model.view import ModelView
 from store.partitions import Reading
@@ -31,11 +32,10 @@ def journey() -> list[tuple[str, bytes, bytes]]:
     from pathlib import Path
 
     from contracts.topics import PROFILES
-    from livesegments.datasets import write
     from producers.files import read_profiles, read_purchases
 
     with tempfile.TemporaryDirectory() as folder:
-        purchases, profiles = write(Path(folder))
+        purchases, profiles = complete_journey().write(Path(folder))
         events = [(PROFILES, r.key, r.value) for r in read_profiles(profiles)]
         events += [(PURCHASES, r.key, r.value) for r in read_purchases(purchases, currency="USD")]
     return events

@@ -52,7 +52,8 @@ class Generations:
         if first.progress.proposed_generation or time.monotonic() < self._next_look:
             return None
         self._next_look = time.monotonic() + WARMUP_SECONDS
-        if sum(self._store.sizes(range(self._partitions))) < self._warmup_customers:
+        self.waiting = sum(self._store.sizes(range(self._partitions)))
+        if self.waiting < self._warmup_customers:
             return None
         sample = draw(self._store, self._partitions, self._rules.layout)
         self.waiting = round(sample.customers)

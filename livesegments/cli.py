@@ -6,15 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import Annotated, NoReturn, Optional
 
 import typer
 
 from livesegments import __version__
 from livesegments.settings import PREFIX, Settings, SettingsError, load
-
-if TYPE_CHECKING:
-    from producers.replay import Replayed
 
 WRONG, FAILED = 2, 1
 
@@ -187,40 +184,29 @@ def replay(
     if speed == 0:
         _fail("--speed must be above 0", WRONG)
     settings = _settings()
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        zone = ZoneInfo(timezone) if timezone else None
-    except (ZoneInfoNotFoundError, ValueError):
-        _fail(f"--timezone {timezone!r} is not known; give a name such as Europe/Berlin", WRONG)
     with _clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.progress import counting
         from producers.replay import replay as send
 
         with counting("sending") as show:
-
-            def progress(done: "Replayed") -> None:
-                show(done.profiles + done.purchases)
-
             done = send(
                 purchases,
-                kafka_config(settings),
+                client=kafka_config(settings),
                 currency=settings.currency,
-                profiles=profiles,
+                profiles_file=profiles,
                 speed=speed,
-                skip_broken=on_error == "skip",
-                timezone=zone,
-                progress=progress,
+                on_error="skip" if on_error == "skip" else "stop",
+                timezone=timezone,
+                progress=show,
             )
-        for row in done.broken[:20]:
+        for row in done.broken_rows:
             typer.echo(f"skipped {row}", err=True)
-        if len(done.broken) > 20:
-            typer.echo(f"skipped {len(done.broken) - 20} more rows", err=True)
-        rate = (done.profiles + done.purchases) / max(done.seconds, 1e-9)
+        if done.skipped > len(done.broken_rows):
+            typer.echo(f"skipped {done.skipped - len(done.broken_rows)} more rows", err=True)
         typer.echo(
-            f"sent {done.purchases} purchases and {done.profiles} profiles"
-            f" in {done.seconds:.1f} s ({rate:,.0f}/s), skipped {len(done.broken)} rows"
+            f"sent {done.purchases} purchases and {done.profiles} profiles in {done.seconds:.1f} s"
+            f" ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped {done.skipped} rows"
         )
 
 

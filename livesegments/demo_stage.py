@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from kafka import KafkaConsumer
 
 from contracts.topics import RETENTION_DAYS
@@ -21,8 +22,8 @@ from livesegments.settings import PREFIX, load
 from livesegments.topics import create_topics
 
 DATA = "Complete Journey grocery data"
-PURCHASES_FILE = "purchases.csv"
-PROFILES_FILE = "profiles.csv"
+PURCHASES_FILE = "purchases.parquet"
+PROFILES_FILE = "profiles.parquet"
 
 PARTITIONS = 4
 # Four fifths of the households, who are there in February. After the first days of a year everybody
@@ -34,8 +35,8 @@ _COMMAND = [sys.executable, "-m", "livesegments.cli"]
 _WRITE = """
 import sys
 from pathlib import Path
-from livesegments.datasets import write
-write(Path(sys.argv[1]))
+from livesegments.datasets import complete_journey
+complete_journey().write(Path(sys.argv[1]))
 """
 _LOG_LINES = 12
 
@@ -242,8 +243,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _rows(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file) - 1  # the header
+    return int(pq.ParquetFile(path).metadata.num_rows)
 
 
 def _tail(path: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, PURCHASES
 from features.layout import Layout
-from livesegments.datasets import complete_journey, write
+from livesegments.datasets import complete_journey
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
 from tests.servers import KafkaServer, RedisServer
@@ -53,14 +53,15 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
 ) -> None:
     service.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"] = "500"
     service.start()
-    purchases, profiles = write(tmp_path)
+    data = complete_journey()
+    purchases, profiles = data.write(tmp_path)
     livesegments(service, "replay", str(purchases), "--profiles", str(profiles))
     service.wait(120)
     service.verified()
 
-    baskets = complete_journey().purchases
-    baskets["cents"] = (baskets["amount"].astype(float) * 100).round().astype("int64")
-    times = pd.to_datetime(baskets["occurred_at"]).dt.tz_convert(None)
+    baskets = data.purchases
+    baskets["cents"] = (baskets["amount"] * 100).round().astype("int64")
+    times = baskets["occurred_at"].dt.tz_convert(None)
     baskets["tile"] = LAYOUT.tile_of(times.to_numpy("datetime64[us]").view(np.int64))
     households = 0
     for partition in range(PARTITIONS):

@@ -1,7 +1,6 @@
 """The demo as users start it, on the first weeks of the year."""
 
 import importlib.util
-import itertools
 import re
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livesegments import demo_stage
-from livesegments.datasets import write
+from livesegments.datasets import Dataset, complete_journey
 from livesegments.demo import run_demo
 
 EVENTS = 16_000
@@ -18,11 +17,8 @@ EVENTS = 16_000
 @pytest.fixture(scope="module")
 def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weeks")
-    write(folder)
-    purchases = folder / demo_stage.PURCHASES_FILE
-    with purchases.open() as file:
-        lines = list(itertools.islice(file, EVENTS + 1))
-    purchases.write_text("".join(lines))
+    data = complete_journey()
+    Dataset(data.purchases.head(EVENTS), data.profiles).write(folder)
     return folder
 
 

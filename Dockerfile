@@ -1,0 +1,26 @@
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY contracts contracts
+COPY features features
+COPY model model
+COPY store store
+COPY consumers consumers
+COPY producers producers
+COPY monitoring monitoring
+COPY livesegments livesegments
+RUN python -m venv /opt/livesegments \
+    # The lock is the constraint: what is installed is what was tested, without demo and tests.
+    && sed -E 's/ +--hash=[^ ]+//; s/ *\\$//; /^ *$/d; /^ *#/d' requirements.lock > /tmp/constraints.txt \
+    && /opt/livesegments/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt .
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 livesegments
+COPY --from=build /opt/livesegments /opt/livesegments
+ENV PATH=/opt/livesegments/bin:$PATH PYTHONUNBUFFERED=1
+USER 10001
+EXPOSE 9108
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
+    ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9108/livez', timeout=2)"]
+ENTRYPOINT ["livesegments"]
+CMD ["run"]

@@ -138,7 +138,7 @@ class Segmenter:
             try:
                 self._publish(self._consumer.group_metadata(), everything=True)
             except OUTAGES as error:
-                log.warning("leaving with offsets to commit", error=repr(error))
+                log.warning("leaving with offsets to commit", error=_describe(error))
 
     def step(self) -> None:
         """Do one round."""
@@ -217,7 +217,7 @@ class Segmenter:
         self._observed.failed(error)
         log.warning(
             "round failed; will compare the store with Kafka and go on",
-            error=repr(error),
+            error=_describe(error),
             failures=self._failures,
             retry_in_seconds=pause,
         )
@@ -370,6 +370,13 @@ class Segmenter:
                 raise TakeoverRefusedError(
                     f"partition {partition}: the store is not as it was left"
                 )
+
+
+def _describe(error: Exception) -> str:
+    # redis-py quotes the whole command of a pipeline, with customers' ids; only the key may be told.
+    command, _, cause = str(error).rpartition(" of pipeline caused error: ")
+    key = command.partition("(")[2].split(" ")[1:2]
+    return f"{type(error).__name__}: {' '.join([*key, cause])}"[:500]
 
 
 def _partitions_of(assignment: set[TopicPartition]) -> list[int]:

@@ -6,9 +6,7 @@ the event: else the topics' retention would delete old history as soon as it is 
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import chain
@@ -16,39 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-from kafka.partitioner import DefaultPartitioner
-from kafka.producer.future import FutureRecordMetadata
-
 from contracts.topics import PROFILES, PURCHASES
+from producers.deliveries import DeliveryError, connected
 from producers.files import BrokenRowError, FileError, Record, read_profiles, read_purchases
 
 _REPORTED_ROWS = 10
-_PROGRESS_STEP = 1_000
 _WAIT_STEP = 0.1
-# kafka-python bounds no memory itself: a fast file before a slow broker would fill it.
-_MOST_IN_FLIGHT = 20_000
-_MOST_CACHED_KEYS = 1_000_000
 
-_START_TIMEOUT_MS = 5_000
-_DELIVERY_TIMEOUT_MS = 60_000
-_CLOSE_TIMEOUT = 2.0
-_PRODUCER = {
-    "acks": "all",
-    "enable_idempotence": True,
-    "allow_auto_create_topics": False,
-    "bootstrap_timeout_ms": _START_TIMEOUT_MS,
-    "max_block_ms": _START_TIMEOUT_MS,
-    "request_timeout_ms": 10_000,
-    "delivery_timeout_ms": _DELIVERY_TIMEOUT_MS,
-    "batch_size": 512 * 1024,
-    "metrics_enabled": False,
-}
-
-
-class ReplayError(RuntimeError):
-    """Kafka could not be reached, lacks a topic, or did not take every record."""
+__all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +39,7 @@ class ReplayReport:
     seconds: float
     """How long it took, with connecting."""
     stopped: bool
-    """Whether it was stopped before the end of the files."""
+    """Whether it was told to stop, so that the files may not have been sent to their end."""
 
     @property
     def sent(self) -> int:
@@ -112,7 +85,7 @@ def replay(
     ------
     FileError
         A file cannot be read, or (`BrokenRowError`) a row of it with ``on_error="stop"``.
-    ReplayError
+    DeliveryError
         Kafka cannot be reached, a topic is missing, or a record was not delivered.
     ValueError
         ``speed`` or ``timezone`` makes no sense.
@@ -134,8 +107,7 @@ def replay(
 
     topics = [PURCHASES] if profiles_file is None else [PROFILES, PURCHASES]
     linger_ms = 50 if speed is None else 5
-    with _connected(client, topics, linger_ms) as producer:
-        deliveries = _Deliveries(producer, progress)
+    with connected(client, topics, linger_ms=linger_ms, progress=progress) as deliveries:
         try:
             for record in _until(stop, profiles):
                 deliveries.send(PROFILES, record)
@@ -172,113 +144,6 @@ class _BrokenRows:
         self.count += 1
         if len(self.first) < _REPORTED_ROWS:
             self.first.append(row)
-
-
-class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The default partitions, remembered: it hashes in Python, an eighth of the time of a send."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, bytes], int] = {}
-
-    def partition(
-        self,
-        topic: str,
-        key: bytes,
-        serialized_key: bytes,
-        value: bytes,
-        serialized_value: bytes,
-        cluster: Any,
-    ) -> int:
-        known = self._known.get((topic, serialized_key))
-        if known is None:
-            known = super().partition(topic, key, serialized_key, value, serialized_value, cluster)
-            if len(self._known) >= _MOST_CACHED_KEYS:
-                self._known.clear()
-            self._known[topic, serialized_key] = known
-        return known
-
-
-class _Deliveries:
-    """Sends records and sees every one of them delivered, in bounded memory."""
-
-    def __init__(self, producer: KafkaProducer, progress: Callable[[int], None] | None) -> None:
-        self.sent = 0
-        self._producer = producer
-        self._progress = progress
-        self._in_flight: deque[FutureRecordMetadata] = deque()
-
-    def send(self, topic: str, record: Record) -> None:
-        try:
-            self._in_flight.append(self._producer.send(topic, record.value, record.key))
-        except KafkaError as error:
-            raise self._undelivered(error) from error
-        self.sent += 1
-        if len(self._in_flight) > _MOST_IN_FLIGHT:
-            self._await_oldest()
-        if self._progress is not None and self.sent % _PROGRESS_STEP == 0:
-            self._progress(self.sent)
-
-    def check(self) -> None:
-        """Take note of what is done, without waiting."""
-        while self._in_flight and self._in_flight[0].is_done:
-            self._await_oldest()
-
-    def finish(self) -> None:
-        """Wait until all is delivered."""
-        try:
-            self._producer.flush(_DELIVERY_TIMEOUT_MS / 1000)
-        except KafkaError as error:
-            raise self._undelivered(error) from error
-        while self._in_flight:
-            self._await_oldest()
-        if self._progress is not None:
-            self._progress(self.sent)
-
-    def _await_oldest(self) -> None:
-        oldest = self._in_flight[0]
-        if not oldest.succeeded():
-            try:
-                oldest.get(_DELIVERY_TIMEOUT_MS / 1000)
-            except KafkaError as error:
-                raise self._undelivered(error) from error
-        self._in_flight.popleft()
-
-    def _undelivered(self, error: KafkaError) -> ReplayError:
-        lost = sum(not future.succeeded() for future in self._in_flight)
-        return ReplayError(
-            f"{max(lost, 1)} of {self.sent} records sent were not confirmed by Kafka: {error!r}"
-        )
-
-
-@contextmanager
-def _connected(
-    client: Mapping[str, Any], topics: Iterable[str], linger_ms: int
-) -> Iterator[KafkaProducer]:
-    servers = client.get("bootstrap_servers", "localhost:9092")
-    where = servers if isinstance(servers, str) else ", ".join(servers)
-    try:
-        producer = KafkaProducer(
-            **{
-                **_PRODUCER,
-                "linger_ms": linger_ms,
-                "partitioner": _CachingPartitioner(),
-                **client,
-            }
-        )
-    except KafkaError as error:
-        raise ReplayError(f"cannot reach Kafka at {where}: {error!r}") from error
-    try:
-        for topic in topics:
-            try:
-                producer.partitions_for(topic)
-            except KafkaError as error:
-                raise ReplayError(
-                    f"no topic {topic} at {where} ({error!r}): run `livesegments topics create`"
-                ) from error
-        yield producer
-    finally:
-        # All is delivered by now, or has failed.
-        producer.close(_CLOSE_TIMEOUT)
 
 
 def _paced(

@@ -86,3 +86,37 @@ def test_lost_group_offsets_repeat_and_lose_nothing(
     service.start()
     service.wait()
     service.verified()
+
+
+def test_a_full_store_is_waited_for(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    worker = service.start()
+    service.send(make_load(4_000))
+    service.wait()
+    service.client.config_set("maxmemory", "1mb")
+    service.send(make_load(3_000, first=4_000))
+    service.wait_for(lambda: "OutOfMemory" in service.tail(100), "it says that Redis is full")
+    assert worker.poll() is None
+    service.client.config_set("maxmemory", "0")
+    service.wait()
+    service.verified()
+
+
+def test_a_key_of_another_type_stops_the_partition_and_nothing_is_written(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.start()
+    service.send(make_load(4_000))
+    service.wait()
+    outbox = "livesegments:{1}:outbox"
+    kept = service.client.dump(outbox)
+    service.client.delete(outbox)
+    service.client.set(outbox, "someone else's")
+    service.send(make_load(3_000, first=4_000))
+    service.wait_for(lambda: "WRONGTYPE" in service.tail(100), "it names the key's type")
+    service.client.delete(outbox)
+    if kept is not None:
+        service.client.restore(outbox, 0, kept)
+    service.wait()
+    service.verified()

@@ -119,6 +119,7 @@ class Segmenter:
         self._stopping = False
         self._rebalance = Membership()
         self._generation_id = -1
+        self._membership: object = None
         self._reconcile_due = True
         self._failures = 0
         self._retry_at = 0.0
@@ -136,14 +137,15 @@ class Segmenter:
             self._alive()
         if self.owned and not self._reconcile_due:
             try:
-                self._publish(self._consumer.group_metadata(), everything=True)
+                # The membership of the last poll: asked for now, it might be another's or none.
+                self._publish(self._membership, everything=True)
             except OUTAGES as error:
                 log.warning("leaving with offsets to commit", error=_describe(error))
 
     def step(self) -> None:
         """Do one round."""
         polled = self._poll()
-        membership = self._consumer.group_metadata()
+        membership = self._membership = self._consumer.group_metadata()
         if membership.generation_id < 0 or not membership.member_id:
             # Past max_poll_interval the generation is gone though partitions are still listed,
             # and a broker takes offsets from such a member.

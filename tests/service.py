@@ -152,6 +152,7 @@ class Service:
             time.sleep(0.25)
 
     def _settled(self, ends: Mapping[TopicPartition, int]) -> bool:
+        proposed, swept = 0, []
         for partition in range(PARTITIONS):
             try:
                 progress = self.client.hgetall(f"livesegments:{{{partition}}}:progress")
@@ -165,8 +166,17 @@ class Service:
                     return False
             if number["swept_generation"] < number["generation"]:
                 return False
+            proposed = max(proposed, number["proposed_generation"])
+            swept.append(number["swept_generation"])
+        if min(swept) < proposed:
+            return False
         committed = self.committed()
         return all(committed[tp] >= end for tp, end in ends.items())
+
+    def has_model(self) -> bool:
+        """Return whether every partition has been scored under a generation."""
+        keys = [f"livesegments:{{{partition}}}:progress" for partition in range(PARTITIONS)]
+        return all(int(self.client.hget(key, "swept_generation") or 0) for key in keys)
 
     def wait_for(self, holds: "Any", what: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until something holds."""

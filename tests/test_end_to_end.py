@@ -147,6 +147,7 @@ def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_coun
 
 def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:
     rng = np.random.default_rng(1)
+    service.environment |= {"LIVESEGMENTS_REFIT": "off", "LIVESEGMENTS_WARMUP_CUSTOMERS": "200"}
     service.start()
     people = [f"c{i:03d}" for i in range(200)]
     old = {"age": 70, "income": 20_000, "location": "rural"}
@@ -161,6 +162,7 @@ def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:
         for p in people
     ]
     service.send(events)
+    service.wait_for(service.has_model, "everyone is scored")
     service.wait()
     changed = profile("c000", "2024-02-01T00:00:00Z", **young)
     service.send([changed])
@@ -181,3 +183,31 @@ def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:
     assert moves[-1]["origin"] == "profile"
     assert moves[-1]["cause"]["topic"] == "customer-profiles.v1"
     service.verified()
+
+
+def test_with_the_wall_clock_only_purchases_of_the_last_window_count(service: Service) -> None:
+    service.environment["LIVESEGMENTS_CLOCK"] = "wall"
+    rng = np.random.default_rng(2)
+    now = np.datetime64("now", "s")
+
+    def bought(customer: str, days_ago: float) -> Event:
+        at = np.datetime_as_string(now - np.timedelta64(int(days_ago * 86_400), "s"))
+        amount = round(float(rng.gamma(2, 20)) + 1, 2)
+        return purchase(customer, f"{at}Z", amount, event_id=f"{customer}-{days_ago}")
+
+    recent = [bought(f"new{i}", 1 + day) for i in range(120) for day in range(1 + i % 20)]
+    past = [bought(f"old{i}", 100 + i) for i in range(20)]
+    service.start()
+    service.send([*past, *recent])
+    service.wait_for(service.has_model, "everyone is scored")
+    service.wait()
+    service.verified()
+    customers = {
+        name: customer
+        for p in range(PARTITIONS)
+        for name, customer in read_partition(
+            service.client, "livesegments", p, TILES
+        ).customers.items()
+    }
+    assert all(customers[f"new{i}"].segment >= 0 for i in range(120))
+    assert all(customers[f"old{i}"].segment < 0 for i in range(20))

@@ -67,7 +67,7 @@ def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) ->
     assert own.statistics[1] == counted(2), "summing leaves the parts alone"
 
 
-@pytest.mark.parametrize("late", [(1, 0), (2, 1), (0, 0)])
+@pytest.mark.parametrize("late", [(1, 0), (2, 1), (2, 2), (0, 0)])
 def test_until_all_partitions_are_in_the_generation_the_fit_serves(
     store: Partitions, late: tuple[int, int]
 ) -> None:

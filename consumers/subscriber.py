@@ -8,7 +8,7 @@ holds are told by their version.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -47,11 +47,14 @@ class View:
 
     customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
 
-    def state(self, customer_id: str, state: SegmentState | None) -> Update:
-        """Take in a record of the compacted topic."""
+    def state(self, customer_id: str, state: SegmentState | None) -> Update | None:
+        """Take in a record of the compacted topic; None when it is no news."""
         if state is None:
             self.customers.pop(customer_id, None)
             return Update("forgotten", customer_id, None)
+        known = self.customers.get(customer_id)
+        if known is not None and state.version <= known[1]:
+            return None
         self.customers[customer_id] = (state.segment.id if state.segment else None, state.version)
         return Update("state", customer_id, state)
 
@@ -80,22 +83,6 @@ def subscribe(
         Read the states, to know what is news, and do not yield them.
     """
     view = View()
-    latest: dict[str, Update] = {}
-    with LogReader(config) as log:
-        changes = _partitions(config, CHANGES)
-        begin = log.starts(changes) if from_start else log.ends(changes)
-        if not from_start:
-            states = _partitions(config, STATES)
-            starts, ends = log.starts(states), log.ends(states)
-            for batch in log.read({tp: (starts[tp], ends[tp]) for tp in states}):
-                for record in (record for records in batch.values() for record in records):
-                    name = record.key.decode()
-                    value = record.value
-                    state = SegmentState.model_validate_json(value) if value else None
-                    latest[name] = view.state(name, state)
-    if not changes_only:
-        # Only now, since a later record may have overtaken one, or forgotten the customer.
-        yield from (update for update in latest.values() if update.kind == "state")
     consumer = KafkaConsumer(
         **config,
         isolation_level="read_committed",
@@ -104,6 +91,13 @@ def subscribe(
         fetch_max_wait_ms=100,
     )
     try:
+        changes = _partitions(consumer, CHANGES)
+        # Of a read_committed consumer these ends lie below any open transaction, whose states may
+        # be written after the ends of the states are noted: its changes are still to come.
+        begin = (consumer.beginning_offsets if from_start else consumer.end_offsets)(changes)
+        if not from_start:
+            states = _states(config, _partitions(consumer, STATES), view)
+            yield from () if changes_only else states
         consumer.assign(changes)
         for tp, offset in begin.items():
             consumer.seek(tp, offset)
@@ -117,6 +111,24 @@ def subscribe(
                 yield None
     finally:
         consumer.close()
+
+
+def _states(
+    config: Mapping[str, Any], partitions: Sequence[TopicPartition], view: View
+) -> list[Update]:
+    """Read everyone's state into a view."""
+    latest: dict[str, Update] = {}
+    with LogReader(config) as log:
+        starts, ends = log.starts(partitions), log.ends(partitions)
+        for batch in log.read({tp: (starts[tp], ends[tp]) for tp in partitions}):
+            for record in (record for records in batch.values() for record in records):
+                value = record.value
+                state = SegmentState.model_validate_json(value) if value else None
+                update = view.state(record.key.decode(), state)
+                if update is not None:
+                    latest[update.customer_id] = update
+    # Only now, since a later record may have overtaken one, or forgotten the customer.
+    return [update for update in latest.values() if update.kind == "state"]
 
 
 def follow(
@@ -191,12 +203,8 @@ def _name(segment: SegmentRef | None) -> str:
     return segment.name if segment else "no segment"
 
 
-def _partitions(config: Mapping[str, Any], topic: str) -> list[TopicPartition]:
-    consumer = KafkaConsumer(**config, enable_auto_commit=False)
-    try:
-        if topic not in consumer.topics():
-            raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
-        numbers = consumer.partitions_for_topic(topic) or ()
-        return [TopicPartition(topic, number) for number in sorted(numbers)]
-    finally:
-        consumer.close()
+def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    if topic not in consumer.topics():
+        raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
+    numbers = consumer.partitions_for_topic(topic) or ()
+    return [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaProducer
@@ -143,8 +143,13 @@ def connected(
                 ) from error
         yield Deliveries(producer, progress)
     finally:
-        # All is delivered by now, or has failed.
-        producer.close(_CLOSE_TIMEOUT)
+        try:
+            producer.close(_CLOSE_TIMEOUT)
+        except KafkaError:
+            # It could not flush, so it closed nothing and goes on sending in the background.
+            producer._sender.force_close()
+            with suppress(KafkaError):
+                producer.close(_CLOSE_TIMEOUT)
 
 
 class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]

@@ -37,9 +37,9 @@ RECORD_OVERHEAD_BYTES = 512
 class Timeouts:
     """How long things may take: each below the next, and all below ``max_poll_interval``."""
 
-    request_ms: int = 5_000
-    delivery_ms: int = 8_000
-    transaction_ms: int = 15_000
+    request_ms: int = 4_000
+    delivery_ms: int = 6_000
+    transaction_ms: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,14 @@ class Service:
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start one more worker."""
+        return self.launch([*WORKER, *arguments], **settings)
+
+    def launch(self, command: Sequence[str], **settings: str) -> subprocess.Popen[bytes]:
+        """Start a process of this deployment."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as out:
             worker = subprocess.Popen(
-                [*WORKER, *arguments],
+                command,
                 env=self.full_environment(**settings),
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -35,8 +35,8 @@ def test_a_killed_worker_is_replaced_within_its_session_timeout(
     victim.kill()
     service.send(make_load(5_000, first=10_000))
     started = time.monotonic()
-    service.wait(30)
-    assert time.monotonic() - started < 25
+    service.wait(60)
+    assert time.monotonic() - started < 30
     service.verified()
 
 

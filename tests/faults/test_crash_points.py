@@ -1,0 +1,33 @@
+"""A worker killed between any two steps of a round, again and again, loses and repeats nothing."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.crashing_worker import POINTS
+from tests.service import Event, Service
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.mark.timeout(300)
+def test_workers_killed_between_any_two_steps_lose_and_repeat_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    # The same instance each time, so that a transaction left open ends with the next start.
+    service.environment |= {
+        "LIVESEGMENTS_INSTANCE_ID": "one",
+        "LIVESEGMENTS_MAX_POLL_RECORDS": "200",
+    }
+    sent = 0
+    for call in (2, 4):
+        for point in POINTS:
+            sent += service.send(make_load(800, first=sent))
+            crashing = [sys.executable, "-m", "tests.faults.crashing_worker", point, str(call)]
+            victim = service.launch(crashing)
+            assert victim.wait(60) == -signal.SIGKILL, f"{point}:\n{service.tail()}"
+    service.start()
+    service.wait(90)
+    service.verified()

@@ -1,0 +1,90 @@
+"""Topics are created once, on Apache Kafka."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+
+from contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES, PartitionCountError, topics
+from livesegments.topics import create_topics
+from tests.servers import KafkaServer
+
+pytestmark = pytest.mark.servers
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def config(fresh_kafka: KafkaServer) -> dict[str, Any]:
+    return {"bootstrap_servers": fresh_kafka.bootstrap}
+
+
+@pytest.fixture
+def admin(config: dict[str, Any]) -> Iterator[KafkaAdminClient]:
+    """A broker without topics."""
+    client = KafkaAdminClient(**config)
+    delete(client, *INPUTS, *OUTPUTS)
+    yield client
+    client.close()
+
+
+def delete(admin: KafkaAdminClient, *names: str) -> None:
+    admin.delete_topics(list(names))
+    deadline = time.monotonic() + 10
+    while set(admin.list_topics()) & set(names):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def create(config: dict[str, Any], partitions: int | None) -> list[tuple[str, str]]:
+    return create_topics(config, partitions=partitions, replication_factor=1, retention_days=100)
+
+
+def counts(admin: KafkaAdminClient) -> dict[str, int]:
+    return {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
+
+
+def test_topics_are_created_as_the_contracts_want_them(
+    config: dict[str, Any], admin: KafkaAdminClient
+) -> None:
+    done = create(config, 3)
+    assert dict(done) == dict.fromkeys((*INPUTS, *OUTPUTS), "created")
+    found = counts(admin)
+    assert {found[topic] for topic in (*INPUTS, *OUTPUTS)} == {3}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, each.name) for each in topics()]
+    described = admin.describe_configs(resources)["topic"]
+    for topic in topics(100):
+        kept = {name: described[topic.name][name]["value"] for name in topic.config}
+        assert kept == dict(topic.config)
+    assert described[PURCHASES]["retention.ms"]["value"] == str(100 * DAY_MS)
+
+
+def test_a_second_time_nothing_is_created(config: dict[str, Any], admin: KafkaAdminClient) -> None:
+    create(config, 3)
+    assert dict(create(config, 3)) == dict.fromkeys((*INPUTS, *OUTPUTS), "exists")
+
+
+def test_without_a_number_new_topics_take_that_of_those_that_exist(
+    config: dict[str, Any], admin: KafkaAdminClient
+) -> None:
+    create(config, 3)
+    delete(admin, CHANGES)
+    done = dict(create(config, None))
+    assert [name for name, what in done.items() if what == "created"] == [CHANGES]
+    assert counts(admin)[CHANGES] == 3
+
+
+@pytest.mark.parametrize("partitions", [2, 5])
+def test_another_partition_count_is_refused_and_changes_nothing(
+    config: dict[str, Any], admin: KafkaAdminClient, partitions: int
+) -> None:
+    create(config, 3)
+    with pytest.raises(PartitionCountError, match=r"3 partitions, not|differ in their number"):
+        create(config, partitions)
+    delete(admin, CHANGES)
+    before = counts(admin)
+    with pytest.raises(PartitionCountError, match="partition"):
+        create(config, partitions)
+    assert counts(admin) == before

@@ -34,6 +34,11 @@ class GlobalModel:
         self._read_at = -np.inf
         self.generation: Generation | None = None
 
+    @property
+    def number(self) -> int:
+        """The generation's number, 0 without one."""
+        return 0 if self.generation is None else self.generation.number
+
     def adopt(self, generation: Generation | None) -> None:
         """Go over to a newer generation; never back to an older one."""
         if generation is None:

@@ -30,7 +30,7 @@ from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
 from consumers.rules import Decision, Rules, start_sweep, want
-from contracts.topics import INPUTS
+from contracts.topics import DEFINITIONS, INPUTS
 from producers.publisher import Publication, Publisher, PublishError
 from store.partitions import Partitions
 
@@ -53,6 +53,7 @@ OFFSETS_SECONDS = 1.0
 DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
 STAY_SECONDS = 1.0
+DEFINITIONS_WAIT_SECONDS = 10.0
 BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -236,6 +237,9 @@ class Segmenter:
             self._publisher.open()
             self._learn_generation()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
+            self._wait_for_generation(
+                max((o.progress.generation for o in owned.values()), default=0)
+            )
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
@@ -276,6 +280,25 @@ class Segmenter:
         self._consumer.resume(*self._consumer.paused())
         if self._rebalance.changed:
             raise RecoveryInterruptedError("the group has rebalanced")
+
+    def _wait_for_generation(self, number: int) -> None:
+        """Read definitions until the model is at least as new as the records are.
+
+        Raises
+        ------
+        LogStalledError
+            If it does not get there: the definitions topic lost what it had.
+        """
+        deadline = time.monotonic() + DEFINITIONS_WAIT_SECONDS
+        while self._model.number < number:
+            if time.monotonic() > deadline:
+                raise LogStalledError(
+                    f"records are of generation {number}, and {DEFINITIONS} only goes to"
+                    f" {self._model.number}"
+                )
+            time.sleep(0.1)
+            self._alive()
+            self._learn_generation()
 
     # -- work
 
@@ -375,7 +398,7 @@ class Segmenter:
 
 
 def _describe(error: Exception) -> str:
-    # redis-py quotes the whole command of a pipeline, with customers' ids; only the key may be told.
+    # redis-py quotes a pipeline's whole command, with customers' ids: only the key may be told.
     command, _, cause = str(error).rpartition(" of pipeline caused error: ")
     key = command.partition("(")[2].split(" ")[1:2]
     return f"{type(error).__name__}: {' '.join([*key, cause])}"[:500]

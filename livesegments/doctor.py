@@ -71,9 +71,9 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     try:
         version = ".".join(map(str, consumer.config["api_version"]))
         yield Finding("kafka", "ok", f"version {version} at {settings.kafka_bootstrap_servers}")
-        counts = partition_counts(consumer)
     finally:
         consumer.close()
+    counts = partition_counts(config)
     try:
         partitions = check_partition_counts(counts)
     except PartitionCountError as error:

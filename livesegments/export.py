@@ -43,7 +43,7 @@ Row = dict[str, Any]
 
 
 class ExportError(RuntimeError):
-    """There is nothing to export, or no way to write it."""
+    """There is nothing to export."""
 
 
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -65,10 +65,12 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     Raises
     ------
     ExportError
-        If no worker has ever run, or the suffix is another.
+        If no worker has ever run.
+    ValueError
+        If the suffix is another.
     """
     if path.suffix not in SUFFIXES:
-        raise ExportError(f"{path}: the name must end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: the name must end in .csv, .jsonl or .parquet")
     deployment = store.deployment()
     if deployment is None:
         raise ExportError(

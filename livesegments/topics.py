@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
-from kafka.consumer import KafkaConsumer
 
 from contracts.topics import (
     INPUTS,
@@ -17,13 +16,15 @@ from contracts.topics import (
 DEFAULT_PARTITIONS = 4
 
 
-def partition_counts(consumer: KafkaConsumer) -> dict[str, int]:
+def partition_counts(config: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of partitions of every topic, 0 where it does not exist."""
-    existing = consumer.topics()
-    return {
-        topic: len(consumer.partitions_for_topic(topic) or ()) if topic in existing else 0
-        for topic in (*INPUTS, *OUTPUTS)
-    }
+    admin = KafkaAdminClient(**config)
+    try:
+        # A consumer's metadata would leave out partitions that have no leader at the moment.
+        found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
+    finally:
+        admin.close()
+    return {topic: found.get(topic, 0) for topic in (*INPUTS, *OUTPUTS)}
 
 
 def create_topics(
@@ -54,11 +55,7 @@ def create_topics(
     PartitionCountError
         If an existing topic has another number of partitions; nothing is created then.
     """
-    consumer = KafkaConsumer(**config, enable_auto_commit=False, metrics_enabled=False)
-    try:
-        counts = partition_counts(consumer)
-    finally:
-        consumer.close()
+    counts = partition_counts(config)
     existing = {name: count for name, count in counts.items() if count}
     if partitions is None:
         partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS

@@ -57,7 +57,7 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
     store = Partitions(redis_client(settings), settings.group_id)
     consumer = group_consumer(settings)
     try:
-        partitions = check_partition_counts(partition_counts(consumer))
+        partitions = check_partition_counts(partition_counts(kafka_config(settings)))
         deployment = Deployment(
             partitions=partitions,
             window_days=settings.window_days,

@@ -191,7 +191,7 @@ TABLE: tuple[Series, ...] = (
     # Segments and clusters
     Series(
         *("segment_customers", "gauge", ("segment", "partition"), "customers"),
-        "Customers of a partition by published segment.",
+        "Customers of a partition in the statistical cluster behind a segment.",
     ),
     Series(
         *("cluster_customers", "gauge", ("segment",), "customers"),

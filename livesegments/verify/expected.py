@@ -72,7 +72,9 @@ def recompute(  # noqa: C901 - plain on purpose
     for name, at, action in zip(
         requests.customer_id, requests.requested_at.tolist(), requests.action.tolist(), strict=True
     ):
-        cutoffs[name] = max(cutoffs[name], (at // tile_us + 1) * tile_us)
+        # A restore that ends no suppression asks for nothing.
+        if action != 2 or (suppressed_at[name] > restored_at[name] and at >= suppressed_at[name]):
+            cutoffs[name] = max(cutoffs[name], (at // tile_us + 1) * tile_us)
         if action == 1:
             suppressed_at[name] = max(suppressed_at[name], at)
         if action == 2:

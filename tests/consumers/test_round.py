@@ -5,40 +5,26 @@ from dataclasses import replace
 import pytest
 
 from consumers.owned import Sweep
-from contracts.dead_letters import parse
-from contracts.segments import SegmentRef
-from contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
-from features.erasures import marker_key
-from features.record import NEVER, encode
+from contracts.topics import PROFILES, PURCHASES
 from model.statistics import dequantize
 from tests.consumers.world import (
     BUCKETS,
     DAY,
     HIGH_VALUE,
     LAYOUT,
+    RETIREE,
     RETIREES,
     RULES,
     SEGMENTS,
+    STUDENT,
     STUDENTS,
     World,
-    erasure,
     model,
     profile,
     purchase,
+    segments,
     switching,
 )
-
-STUDENT = {"age": 20, "income": 20_000, "location": "urban"}
-RETIREE = {"age": 72, "income": 25_000, "location": "rural"}
-
-
-def segments(world: World) -> list[tuple[str | None, str | None, str]]:
-    """(before, after, origin) of every change."""
-    return [(_id(c.previous_segment), _id(c.segment), c.origin) for c in world.changes]
-
-
-def _id(segment: SegmentRef | None) -> str | None:
-    return None if segment is None else segment.id
 
 
 def test_without_a_model_rounds_only_fold() -> None:
@@ -233,9 +219,6 @@ def test_the_first_generation_assigns_in_its_sweep_with_origin_model() -> None:
     world.check()
 
 
-# -- hysteresis
-
-
 def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
     world = World(rules=switching(RULES, margin=0.3))
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
@@ -286,261 +269,6 @@ def test_since_never_goes_back_for_a_late_event() -> None:
     assert state is not None
     assert state.since.timestamp() == 10 * 86_400
     assert world.stored("c")["since"] == 10 * DAY
-
-
-# -- erasure
-
-
-def test_an_erasure_unassigns_and_leaves_nothing_but_a_null() -> None:
-    world = World()
-    world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
-    world.send(erasure("c", 2), model=model())
-    assert segments(world)[1:] == [(STUDENTS, None, "erasure")]
-    cause = world.changes[-1].cause
-    assert cause is not None
-    assert (cause.topic, cause.event_id) == (ERASURES, "c-2")
-    assert world.states == {"c": None}
-    assert world.customers[0] == {}
-    assert world.owned[0].statistics[1].members.sum() == 0
-    assert list(world.erasures[0]) == [marker_key("c", RULES.group_id)]
-    world.check()
-
-
-def test_an_erased_event_that_arrives_later_does_not_count() -> None:
-    world = World()
-    world.send(erasure("c", 2), model=model())
-    assert world.states == {"c": None}
-    tally = world.send(purchase("c", 1), profile("c", 1, **STUDENT), model=model())
-    assert (tally.erased, tally.stale_profiles) == (1, 1)
-    assert world.customers[0] == {}
-    assert world.changes == []
-    world.check()
-
-
-def test_what_a_customer_does_after_an_erasure_stays() -> None:
-    world = World()
-    world.send(
-        purchase("c", 1, 20.0), purchase("c", 9, 30.0), profile("c", 9, **STUDENT), model=model()
-    )
-    world.send(erasure("c", 2), model=model())
-    assert world.stored("c")["cents"].sum() == 3_000
-    assert world.stored("c")["age"] == 20
-    state = world.states["c"]
-    assert state is not None
-    assert state.segment is not None
-    world.check()
-
-
-def test_an_erased_record_does_not_tell_whether_the_erasure_or_the_purchase_came_first() -> None:
-    one, other, together = World(), World(), World()
-    one.send(purchase("c", 9), model=model())
-    one.send(erasure("c", 2), model=model())
-    other.send(erasure("c", 2), model=model())
-    other.send(purchase("c", 9), model=model())
-    together.send(purchase("c", 9), erasure("c", 2), model=model())
-    for world in (one, other, together):
-        assert not world.stored("c")["erased"][0]
-        for name in ("head", "counts", "cents", "profile_updated", "vector", "suppressed"):
-            assert world.stored("c")[name].tolist() == one.stored("c")[name].tolist()
-
-
-def test_an_erasure_of_somebody_unknown_publishes_its_null() -> None:
-    world = World()
-    world.send(erasure("nobody", 2))
-    assert world.states == {"nobody": None}
-    assert world.customers[0] == {}
-    world.check()
-
-
-def test_an_erasure_in_the_batch_of_a_first_purchase_leaves_nothing() -> None:
-    world = World()
-    world.send(purchase("c", 1), profile("c", 1, **STUDENT), erasure("c", 2), model=model())
-    assert world.changes == []
-    assert world.states == {"c": None}
-    assert world.customers[0] == {}
-
-
-def test_a_suppressed_customer_is_not_assigned_by_events_or_sweeps_until_restored() -> None:
-    world = World()
-    world.send(purchase("c", 1), model=model())
-    world.send(erasure("c", 2, "suppress"), model=model())
-    assert segments(world)[1:] == [(segments(world)[0][1], None, "erasure")]
-    world.send(purchase("c", 6), purchase("other", 6), model=model())
-    world.restart()
-    world.sweep(model())
-    world.sweep(model(2, turn=2))
-    assert [c.customer_id for c in world.changes].count("c") == 2
-    assert world.owned[0].statistics[2].members.sum() == 1
-    world.send(erasure("c", 9, "restore"), model=model(2, turn=2))
-    world.send(purchase("c", 11.9), model=model(2, turn=2))
-    assert [c.customer_id for c in world.changes].count("c") == 2, "of the time before the restore"
-    world.send(purchase("c", 12), model=model(2, turn=2))
-    assert world.changes[-1].customer_id == "c"
-    assert world.changes[-1].change == "assigned"
-    world.check()
-
-
-def test_a_restore_of_who_was_not_suppressed_changes_nothing() -> None:
-    world = World()
-    world.send(purchase("c", 1), model=model())
-    before = world.stored("c")
-    world.send(erasure("c", 2, "restore"), model=model())
-    assert encode(world.stored("c")) == encode(before)
-    assert len(world.changes) == 1
-    state = world.states["c"]
-    assert state is not None
-    world.check()
-
-
-def test_a_profile_after_an_erasure_is_kept_though_nothing_was_bought() -> None:
-    world = World()
-    world.send(purchase("c", 1), model=model())
-    world.send(erasure("c", 2), profile("c", 9, **STUDENT), model=model())
-    assert segments(world)[-1][1:] == (None, "erasure")
-    state = world.states["c"]
-    assert state is not None
-    assert state.segment is None
-    assert world.stored("c")["profile_updated"] == 9 * DAY
-    assert not world.stored("c")["erased"][0]
-    world.check()
-
-
-# -- replay
-
-
-def test_a_replay_publishes_nothing_and_leaves_the_null_to_the_sweep_after_it() -> None:
-    world = World()
-    tally = world.send(purchase("c", 1), purchase("d", 1), erasure("c", 2), replay=True)
-    assert world.commits[-1].outputs == []
-    assert tally.changes == []
-    assert world.stored("c")["erased"][0]
-    assert world.stored("c")["profile_updated"] == NEVER
-    world.sweep(model())
-    assert world.states["c"] is None
-    assert list(world.customers[0]) == ["d"]
-    world.check()
-
-
-def test_a_replayed_erasure_takes_back_what_was_published_in_the_sweep_after_it() -> None:
-    world = World()
-    world.send(purchase("c", 1), model=model())
-    world.send(erasure("c", 2), replay=True)
-    assert len(world.changes) == 1
-    owned = world.owned[0]
-    world.owned[0] = replace(owned, progress=replace(owned.progress, rescore=1))
-    world.sweep(model())
-    assert segments(world)[1:] == [(segments(world)[0][1], None, "recovery")]
-    assert world.states["c"] is None
-    assert world.customers[0] == {}
-    assert world.owned[0].progress.rescore == 0
-    world.check()
-
-
-def test_a_replayed_erasure_of_who_came_back_leaves_no_null_due() -> None:
-    world = World()
-    world.send(erasure("c", 2), replay=True)
-    world.send(purchase("c", 9), replay=True)
-    world.sweep(model())
-    assert not world.stored("c")["erased"][0]
-    assert world.changes[-1].change == "assigned"
-    world.check()
-
-
-# -- dead letters, partitions, order
-
-
-def test_a_refused_record_becomes_a_dead_letter_with_its_bytes_and_the_reason() -> None:
-    world = World()
-    original = [("trace", b"1"), ("empty", None)]
-    bad = world.record((PURCHASES, b"c", b"{not json"), headers=original, timestamp_ms=5)
-    tally = world.round([bad, world.record(purchase("c", 1))], model())
-    [output] = world.dead_letters
-    assert (output.topic, output.key, output.value) == (DEAD_LETTERS, b"c", b"{not json")
-    letter = parse(output.headers)
-    assert (letter.topic, letter.partition, letter.offset) == (PURCHASES, 0, 0)
-    assert (letter.timestamp_ms, letter.reason) == (5, "not_json")
-    assert letter.original_headers == [("trace", b"1"), ("empty", b"")]
-    assert tally.dead_letters == ["not_json"]
-    assert len(world.changes) == 1, "the others of its batch go on"
-    assert world.owned[0].progress.purchases == 2
-
-
-def test_a_batch_of_nothing_but_dead_letters_moves_the_offsets() -> None:
-    world = World()
-    world.send((ERASURES, b"c", None), (PURCHASES, None, None), (PURCHASES, None, b"{}"))
-    assert world.owned[0].progress.offsets == (2, 0, 1)
-    assert [(out.key, out.value) for out in world.dead_letters] == [
-        (None, b""),  # Kafka's client sends no record of two nulls
-        (None, b"{}"),
-        (b"c", None),
-    ]
-    assert world.customers[0] == {}
-
-
-def test_partitions_of_one_round_are_decided_each_by_itself() -> None:
-    world = World(partitions=(0, 2, 5))
-    records = [
-        world.record(purchase("b", 50, 30.0), 5),
-        world.record(profile("b", 49, **RETIREE), 5),
-        world.record((PURCHASES, b"x", b"x"), 2),
-        world.record(purchase("a", 1, 70.0), 0),
-        world.record(profile("a", 0, **STUDENT), 0),
-        world.record(purchase("a2", 2, 80.0), 0),
-        world.record(erasure("gone", 3), 5),
-    ]
-    world.round(records, model())
-    assert sorted(world.customers[0]) == ["a", "a2"]
-    assert list(world.customers[5]) == ["b"]
-    assert world.customers[2] == {}
-    assert world.stored("a", 0)["cents"].sum() == 7_000
-    assert world.stored("b", 5)["cents"].sum() == 3_000
-    assert world.stored("b", 5)["age"] == 72
-    clocks = {p: owned.progress.clock_us // DAY for p, owned in world.owned.items()}
-    assert clocks == {0: 2, 2: 0, 5: 50}
-    offsets = {p: owned.progress.offsets for p, owned in world.owned.items()}
-    assert offsets == {0: (2, 1, 0), 2: (1, 0, 0), 5: (1, 1, 1)}
-    assert [owned.progress.version for owned in world.owned.values()] == [1, 1, 1]
-    assert {p for p in world.erasures if world.erasures[p]} == {5}
-    assert world.owned[5].statistics[1].members.sum() == 1
-    assert {c.cause.partition for c in world.changes if c.cause} == {0, 5}
-    world.check()
-
-
-def test_versions_rise_by_one_with_every_commit_and_stamp_what_it_publishes() -> None:
-    world = World()
-    for day in range(1, 4):
-        world.send(purchase(f"c-{day}", day), model=model())
-    assert [change.version for change in world.changes] == [1, 2, 3]
-    assert [commit.progress.version for commit in world.commits] == [1, 2, 3]
-
-
-def test_published_versions_leave_the_outbox_with_the_next_commit() -> None:
-    world = World()
-    world.send(purchase("a", 1), model=model())
-    world.send(purchase("b", 1), model=model())
-    assert world.outbox[0] == {1, 2}
-    assert [version for version, _ in world.owned[0].unpublished] == [1, 2]
-    world.owned[0] = world.owned[0].confirmed()
-    assert world.owned[0].unpublished == ()
-    world.send(purchase("c", 1), model=model())
-    assert world.outbox[0] == {3}
-    assert world.owned[0].published == 2
-    world.check()
-
-
-def test_a_refused_commit_leaves_the_owners_knowledge_as_it_was() -> None:
-    world = World()
-    world.send(*(purchase(f"c-{i}", 1, 9.0 * i) for i in range(1, 9)), model=model())
-    owned = world.owned[0]
-    before = {number: counted.to_bytes() for number, counted in owned.statistics.items()}
-    records = [world.record(purchase(f"c-{i}", 2, 400.0)) for i in range(20)]
-    # The same generation, then another: both move members out of the statistics kept.
-    for scored_under in (model(), model(2, turn=1)):
-        world.decide(records, scored_under).decide()
-    assert world.owned[0] is owned
-    assert {n: counted.to_bytes() for n, counted in owned.statistics.items()} == before
-    first, second = (world.decide(records, model()).decide()[0].commit for _ in range(2))
-    assert first == second, "and it can be decided anew"
 
 
 def test_a_customer_who_spends_more_moves_up() -> None:

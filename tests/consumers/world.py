@@ -17,7 +17,7 @@ from consumers.rules import Model, Rules, Tally, start_sweep, want
 from consumers.scoring import Switching
 from contracts.cloudevents import read_provenance
 from contracts.instants import rfc3339
-from contracts.segments import SegmentChange, SegmentState
+from contracts.segments import SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, STATES
 from features.layout import Layout
 from features.record import Records, decode
@@ -45,6 +45,8 @@ MEAN = np.array([1.5, 4.5, 45.0, 10.8, 0.5])
 STD = np.array([1.0, 1.5, 15.0, 0.6, 0.4])
 NONCE = "00000000000000aa"
 BUCKETS = 4
+STUDENT = {"age": 20, "income": 20_000, "location": "urban"}
+RETIREE = {"age": 72, "income": 25_000, "location": "rural"}
 
 
 def generation(number: int = 1, turn: int = 0) -> Generation:
@@ -352,3 +354,12 @@ def recounted(records: Records) -> dict[int, Statistics]:
 def switching(rules: Rules, **changes: Any) -> Rules:
     """Rules with another margin or dwell."""
     return replace(rules, switching=replace(rules.switching, **changes))
+
+
+def segments(world: World) -> list[tuple[str | None, str | None, str]]:
+    """(before, after, origin) of every change."""
+    return [(_id(c.previous_segment), _id(c.segment), c.origin) for c in world.changes]
+
+
+def _id(segment: SegmentRef | None) -> str | None:
+    return None if segment is None else segment.id

@@ -1,0 +1,171 @@
+"""What rounds do with erasure requests, live and in a replay."""
+
+from dataclasses import replace
+
+from contracts.topics import ERASURES
+from features.erasures import marker_key
+from features.record import NEVER, encode
+from tests.consumers.world import (
+    DAY,
+    RULES,
+    STUDENT,
+    STUDENTS,
+    World,
+    erasure,
+    model,
+    profile,
+    purchase,
+    segments,
+)
+
+
+def test_an_erasure_unassigns_and_leaves_nothing_but_a_null() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
+    world.send(erasure("c", 2), model=model())
+    assert segments(world)[1:] == [(STUDENTS, None, "erasure")]
+    cause = world.changes[-1].cause
+    assert cause is not None
+    assert (cause.topic, cause.event_id) == (ERASURES, "c-2")
+    assert world.states == {"c": None}
+    assert world.customers[0] == {}
+    assert world.owned[0].statistics[1].members.sum() == 0
+    assert list(world.erasures[0]) == [marker_key("c", RULES.group_id)]
+    world.check()
+
+
+def test_an_erased_event_that_arrives_later_does_not_count() -> None:
+    world = World()
+    world.send(erasure("c", 2), model=model())
+    assert world.states == {"c": None}
+    tally = world.send(purchase("c", 1), profile("c", 1, **STUDENT), model=model())
+    assert (tally.erased, tally.stale_profiles) == (1, 1)
+    assert world.customers[0] == {}
+    assert world.changes == []
+    world.check()
+
+
+def test_what_a_customer_does_after_an_erasure_stays() -> None:
+    world = World()
+    world.send(
+        purchase("c", 1, 20.0), purchase("c", 9, 30.0), profile("c", 9, **STUDENT), model=model()
+    )
+    world.send(erasure("c", 2), model=model())
+    assert world.stored("c")["cents"].sum() == 3_000
+    assert world.stored("c")["age"] == 20
+    state = world.states["c"]
+    assert state is not None
+    assert state.segment is not None
+    world.check()
+
+
+def test_an_erased_record_does_not_tell_whether_the_erasure_or_the_purchase_came_first() -> None:
+    one, other, together = World(), World(), World()
+    one.send(purchase("c", 9), model=model())
+    one.send(erasure("c", 2), model=model())
+    other.send(erasure("c", 2), model=model())
+    other.send(purchase("c", 9), model=model())
+    together.send(purchase("c", 9), erasure("c", 2), model=model())
+    for world in (one, other, together):
+        assert not world.stored("c")["erased"][0]
+        for name in ("head", "counts", "cents", "profile_updated", "vector", "suppressed"):
+            assert world.stored("c")[name].tolist() == one.stored("c")[name].tolist()
+
+
+def test_an_erasure_of_somebody_unknown_publishes_its_null() -> None:
+    world = World()
+    world.send(erasure("nobody", 2))
+    assert world.states == {"nobody": None}
+    assert world.customers[0] == {}
+    world.check()
+
+
+def test_an_erasure_in_the_batch_of_a_first_purchase_leaves_nothing() -> None:
+    world = World()
+    world.send(purchase("c", 1), profile("c", 1, **STUDENT), erasure("c", 2), model=model())
+    assert world.changes == []
+    assert world.states == {"c": None}
+    assert world.customers[0] == {}
+
+
+def test_a_suppressed_customer_is_not_assigned_by_events_or_sweeps_until_restored() -> None:
+    world = World()
+    world.send(purchase("c", 1), model=model())
+    world.send(erasure("c", 2, "suppress"), model=model())
+    assert segments(world)[1:] == [(segments(world)[0][1], None, "erasure")]
+    world.send(purchase("c", 6), purchase("other", 6), model=model())
+    world.restart()
+    world.sweep(model())
+    world.sweep(model(2, turn=2))
+    assert [c.customer_id for c in world.changes].count("c") == 2
+    assert world.owned[0].statistics[2].members.sum() == 1
+    world.send(erasure("c", 9, "restore"), model=model(2, turn=2))
+    world.send(purchase("c", 11.9), model=model(2, turn=2))
+    assert [c.customer_id for c in world.changes].count("c") == 2, "of the time before the restore"
+    world.send(purchase("c", 12), model=model(2, turn=2))
+    assert world.changes[-1].customer_id == "c"
+    assert world.changes[-1].change == "assigned"
+    world.check()
+
+
+def test_a_restore_of_who_was_not_suppressed_changes_nothing() -> None:
+    world = World()
+    world.send(purchase("c", 1), model=model())
+    before = world.stored("c")
+    world.send(erasure("c", 2, "restore"), model=model())
+    assert encode(world.stored("c")) == encode(before)
+    assert len(world.changes) == 1
+    state = world.states["c"]
+    assert state is not None
+    world.check()
+
+
+def test_a_profile_after_an_erasure_is_kept_though_nothing_was_bought() -> None:
+    world = World()
+    world.send(purchase("c", 1), model=model())
+    world.send(erasure("c", 2), profile("c", 9, **STUDENT), model=model())
+    assert segments(world)[-1][1:] == (None, "erasure")
+    state = world.states["c"]
+    assert state is not None
+    assert state.segment is None
+    assert world.stored("c")["profile_updated"] == 9 * DAY
+    assert not world.stored("c")["erased"][0]
+    world.check()
+
+
+def test_a_replay_publishes_nothing_and_leaves_the_null_to_the_sweep_after_it() -> None:
+    world = World()
+    tally = world.send(purchase("c", 1), purchase("d", 1), erasure("c", 2), replay=True)
+    assert world.commits[-1].outputs == []
+    assert tally.changes == []
+    assert world.stored("c")["erased"][0]
+    assert world.stored("c")["profile_updated"] == NEVER
+    world.sweep(model())
+    assert world.states["c"] is None
+    assert list(world.customers[0]) == ["d"]
+    world.check()
+
+
+def test_a_replayed_erasure_takes_back_what_was_published_in_the_sweep_after_it() -> None:
+    world = World()
+    world.send(purchase("c", 1), model=model())
+    world.send(erasure("c", 2), replay=True)
+    assert len(world.changes) == 1
+    owned = world.owned[0]
+    world.owned[0] = replace(owned, progress=replace(owned.progress, rescore=1))
+    world.sweep(model())
+    assert segments(world)[1:] == [(segments(world)[0][1], None, "recovery")]
+    assert world.states["c"] is None
+    assert world.customers[0] == {}
+    assert world.owned[0].progress.rescore == 0
+    world.check()
+
+
+def test_a_replayed_erasure_of_who_came_back_leaves_no_null_due() -> None:
+    world = World()
+    world.send(erasure("c", 2), replay=True)
+    world.send(purchase("c", 9), replay=True)
+    world.sweep(model())
+    assert not world.stored("c")["erased"][0]
+    assert world.changes[-1].change == "assigned"
+    world.check()

@@ -4,10 +4,14 @@ import argparse
 import json
 from collections.abc import Callable
 
-from bench import memory, throughput
+from bench import memory, quality, throughput
 from bench.report import Table
 
-BENCHES: dict[str, Callable[[], Table]] = {"memory": memory.run, "throughput": throughput.run}
+BENCHES: dict[str, Callable[[], Table]] = {
+    "quality": quality.run,
+    "memory": memory.run,
+    "throughput": throughput.run,
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Look at everything a deployment needs, and say what is wrong and how to mend it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,11 +8,18 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from consumers.definitions import DefinitionsReader
 from consumers.log import LogReader, LogStalledError
-from contracts.topics import INPUTS, PURCHASES, PartitionCountError, check_partition_counts, topics
+from contracts.topics import (
+    INPUTS,
+    OUTPUTS,
+    PURCHASES,
+    PartitionCountError,
+    check_partition_counts,
+    topics,
+)
 from livesegments.clients import kafka_config, redis_client
 from livesegments.settings import PREFIX, Settings
 from livesegments.topics import partition_counts
@@ -36,17 +43,16 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at broker, topics, store, workers and model; each look stands for itself."""
     findings: list[Finding] = []
-    for name, look in (
-        ("kafka", _kafka),
-        ("redis", _redis),
-        ("deployment", _deployment),
-        ("model", _model),
-    ):
-        if look is _model and any(each.status == "fail" for each in findings):
-            break  # without its topics there is no model to look for
+    for name, look, needs in _LOOKS:
+        if needs & {each.name for each in findings if each.status == "fail"}:
+            continue  # what it rests on is already found to be wrong
         try:
-            findings += look(settings)
-        except (KafkaError, RedisError, OSError, LogStalledError) as error:
+            for finding in look(settings):
+                findings.append(finding)  # noqa: PERF402 - what came before an error stays
+        except (ValueError, LogStalledError) as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
+        except (KafkaError, RedisError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings
 
@@ -82,10 +88,29 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     yield Finding("topics", "ok", f"all there, {partitions} partitions each")
     admin = KafkaAdminClient(**config)
     try:
+        yield from _replication(admin)
         yield from _topic_configs(admin, settings)
         yield from _workers(admin, settings)
     finally:
         admin.close()
+
+
+def _replication(admin: KafkaAdminClient) -> Iterator[Finding]:
+    copies = {
+        topic["name"]: min(len(each["replica_nodes"]) for each in topic["partitions"])
+        for topic in admin.describe_topics([*INPUTS, *OUTPUTS])
+    }
+    single = sorted(name for name, count in copies.items() if count < 2)
+    if not single:
+        yield Finding("replication", "ok", f"{min(copies.values())} copies or more of each topic")
+        return
+    names = "every topic" if len(single) == len(copies) else ", ".join(single)
+    yield Finding(
+        "replication",
+        "warn",
+        f"only 1 copy of {names}: it is lost with its broker's disk",
+        "have 3 in production: raise it with kafka-reassign-partitions.sh",
+    )
 
 
 def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
@@ -164,7 +189,10 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _saves(client: "Redis") -> bool:
-    return bool(dict(client.config_get("save")).get("save"))
+    try:
+        return bool(dict(client.config_get("save")).get("save"))
+    except ResponseError:
+        return True  # hidden, as managed services do: nothing says that it is off
 
 
 def _deployment(settings: Settings) -> Iterator[Finding]:
@@ -184,7 +212,24 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
                 f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
                 "set it back, or use another GROUP_ID",
             )
-    with LogReader({**kafka_config(settings), "bootstrap_timeout_ms": 5_000}) as log:
+
+
+def _progress(settings: Settings) -> Iterator[Finding]:
+    store = Partitions(redis_client(settings), settings.group_id)
+    agreed = store.deployment()
+    if agreed is None:
+        return
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    partitions = partition_counts(config)[PURCHASES]
+    if partitions != agreed.partitions:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"the topics have {partitions} partitions and the store {agreed.partitions}",
+            "go back to topics of that count, or use another GROUP_ID",
+        )
+        return
+    with LogReader(config) as log:
         tps = [TopicPartition(t, p) for t in INPUTS for p in range(agreed.partitions)]
         ends = log.ends(tps)
     behind = 0
@@ -218,3 +263,13 @@ def _model(settings: Settings) -> Iterator[Finding]:
             f" ({PREFIX}WARMUP_CUSTOMERS)",
         )
     )
+
+
+_LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]], ...] = (
+    ("kafka", _kafka, frozenset()),
+    ("redis", _redis, frozenset()),
+    ("deployment", _deployment, frozenset({"redis"})),
+    ("progress", _progress, frozenset({"kafka", "topics", "redis"})),
+    ("model", _model, frozenset({"kafka", "topics"})),
+)
+"""Name, look, and the findings it rests on."""

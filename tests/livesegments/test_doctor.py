@@ -15,6 +15,7 @@ from livesegments.doctor import Finding, examine
 from livesegments.embedded import free_ports
 from livesegments.settings import Settings
 from store.partitions import Deployment, Partitions
+from tests.livesegments.test_topics import delete, settle
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, purchase, running
 
@@ -33,6 +34,7 @@ def settings(fresh_kafka: KafkaServer, fresh_redis: RedisServer) -> Settings:
 @pytest.fixture
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     client = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    settle(client)
     yield client
     client.close()
 
@@ -116,9 +118,7 @@ def test_a_missing_topic_is_named(
     settings: Settings, admin: KafkaAdminClient, client: "redis.Redis", topic: str
 ) -> None:
     agree(client, settings)
-    admin.delete_topics([topic])
-    while topic in admin.list_topics():
-        time.sleep(0.05)
+    delete(admin, topic)
     began = time.monotonic()
     found = named(examine(settings), "topics")
     assert time.monotonic() - began < 20
@@ -129,6 +129,7 @@ def test_a_missing_topic_is_named(
 
 def test_unequal_partition_counts_fail(settings: Settings, admin: KafkaAdminClient) -> None:
     admin.create_partitions({PURCHASES: 5})
+    settle(admin)
     found = named(examine(settings), "topics")
     assert found.status == "fail"
     assert f"{PURCHASES} has 5" in found.detail
@@ -143,6 +144,7 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
             ConfigResource(ConfigResourceType.TOPIC, PURCHASES, {"retention.ms": str(7 * DAY_MS)}),
         ]
     )
+    settle(admin)
     findings = examine(settings)
     assert named(findings, f"topic {STATES}").status == "fail"
     assert "compact" in named(findings, f"topic {STATES}").fix

@@ -247,9 +247,11 @@ def test_another_suffix_is_refused_naming_the_three(
 def test_before_any_worker_ran_there_is_nothing_to_export(
     fresh_redis: RedisServer, tmp_path: Path
 ) -> None:
-    with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
-        with pytest.raises(RuntimeError, match="start a worker first"):
-            export(Partitions(client, "group"), tmp_path / "out.csv")
+    with (
+        redis.Redis.from_url(fresh_redis.url, protocol=2) as client,
+        pytest.raises(RuntimeError, match="start a worker first"),
+    ):
+        export(Partitions(client, "group"), tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -219,7 +219,11 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
                     raise
                 time.sleep(0.1)
             else:
-                return
+                break
+        # Waiting for names is met by the old topics. The broker tells of everything in order: when
+        # a topic made last is known, so are all before it.
+        last = {f"last-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
+        admin.create_topics(last, wait_for_metadata=True)
 
 
 def kafka_jars() -> Path:

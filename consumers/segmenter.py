@@ -14,39 +14,30 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from redis.exceptions import RedisError
 
 from consumers.batch import decode_batch
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
 from consumers.log import LogStalledError
+from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
+from consumers.outages import OUTAGES, Backoff, describe
 from consumers.owned import Owned
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
 from consumers.rules import Decision, Rules, start_sweep, want
 from contracts.topics import DEFINITIONS, INPUTS
-from producers.publisher import Publication, Publisher, PublishError
+from producers.publisher import Publication, Publisher
 from store.partitions import Partitions
 
 log = structlog.get_logger()
 
 Polled = Mapping[TopicPartition, Sequence[ConsumerRecord]]
-
-OUTAGES = (
-    RedisError,
-    KafkaError,
-    PublishError,
-    LogStalledError,
-    TakeoverRefusedError,
-    RecoveryInterruptedError,
-)
-"""What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
 
 POLL_MS = 200
 OFFSETS_SECONDS = 1.0
@@ -54,26 +45,6 @@ DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
 STAY_SECONDS = 1.0
 DEFINITIONS_WAIT_SECONDS = 10.0
-BACKOFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
-
-
-class AssignmentError(RuntimeError):
-    """The group gave this worker a partition of one input without the same of the others."""
-
-
-class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more."""
-
-    def __init__(self) -> None:
-        self.changed = True
-
-    def on_partitions_revoked(self, _revoked: object) -> None:
-        """Note it."""
-        self.changed = True
-
-    def on_partitions_assigned(self, _assigned: object) -> None:
-        """Note it."""
-        self.changed = True
 
 
 class Segmenter:
@@ -122,8 +93,7 @@ class Segmenter:
         self._generation_id = -1
         self._membership: object = None
         self._reconcile_due = True
-        self._failures = 0
-        self._retry_at = 0.0
+        self._backoff = Backoff()
         self._offsets_at = self._definitions_at = self._checked_at = self._stayed_at = 0.0
 
     def stop(self) -> None:
@@ -141,7 +111,7 @@ class Segmenter:
                 # The membership of the last poll: asked for now, it might be another's or none.
                 self._publish(self._membership, everything=True)
             except OUTAGES as error:
-                log.warning("leaving with offsets to commit", error=_describe(error))
+                log.warning("leaving with offsets to commit", error=describe(error))
 
     def step(self) -> None:
         """Do one round."""
@@ -163,7 +133,7 @@ class Segmenter:
             return
         try:
             self._work(polled, membership)
-            self._failures = 0
+            self._backoff.succeeded()
         except OUTAGES as error:
             self._out(error)
 
@@ -214,26 +184,24 @@ class Segmenter:
 
     def _out(self, error: Exception) -> None:
         """Wait an outage out: forget everything, and compare anew after a while."""
-        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
-        self._failures += 1
-        self._retry_at = time.monotonic() + pause
+        pause = self._backoff.failed()
         self._observed.failed(error)
         log.warning(
             "round failed; will compare the store with Kafka and go on",
-            error=_describe(error),
-            failures=self._failures,
+            error=describe(error),
+            failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
         self._publisher.abandon()
         self._reconcile_soon()
 
     def _reconcile(self) -> None:
-        if time.monotonic() < self._retry_at:
-            time.sleep(min(0.1, max(0.0, self._retry_at - time.monotonic())))
+        if self._backoff.left:
+            time.sleep(min(0.1, self._backoff.left))
             return
         assignment = set(self._consumer.assignment())
         try:
-            partitions = _partitions_of(assignment)
+            partitions = partitions_of(assignment)
             self._publisher.open()
             self._learn_generation()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
@@ -243,16 +211,12 @@ class Segmenter:
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
-        except OUTAGES as error:
-            self._out(error)
-            return
-        except AssertionError as error:
-            # seek() refuses a partition that a rebalance has taken since.
+        except (*OUTAGES, AssertionError) as error:
+            # An AssertionError is seek(), on a partition that a rebalance has taken since.
             self._out(error)
             return
         self.owned = owned
-        self._reconcile_due, self._failures = False, 0
-        self.ready = True
+        self._reconcile_due, self.ready = False, True
         for partition in owned:
             self._observed.took(partition)
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
@@ -395,30 +359,3 @@ class Segmenter:
                 raise TakeoverRefusedError(
                     f"partition {partition}: the store is not as it was left"
                 )
-
-
-def _describe(error: Exception) -> str:
-    # redis-py quotes a pipeline's whole command, with customers' ids: only the key may be told.
-    command, _, cause = str(error).rpartition(" of pipeline caused error: ")
-    key = command.partition("(")[2].split(" ")[1:2]
-    return f"{type(error).__name__}: {' '.join([*key, cause])}"[:500]
-
-
-def _partitions_of(assignment: set[TopicPartition]) -> list[int]:
-    """Return the partitions assigned, each with all three inputs.
-
-    Raises
-    ------
-    AssignmentError
-        If an input lacks one: topics of unequal partition counts, or another assignor.
-    """
-    partitions = sorted({tp.partition for tp in assignment})
-    for partition in partitions:
-        missing = [t for t in INPUTS if TopicPartition(t, partition) not in assignment]
-        if missing:
-            raise AssignmentError(
-                f"partition {partition} was assigned without {', '.join(missing)}: all input topics"
-                " need the same number of partitions, and every worker of the group the range"
-                " assignor and these topics only"
-            )
-    return partitions

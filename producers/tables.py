@@ -24,6 +24,8 @@ REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
 
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 _PARQUET_ROWS = 8_192
+# By default a whole row group is fetched at once, and a file may be one.
+_PARQUET_STREAMING = {"pre_buffer": False, "buffer_size": 1024 * 1024}
 
 # Numbers stay as they are written: no float, so no float noise, and no digit lost.
 _parse_json = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
@@ -163,7 +165,7 @@ def _cell(column: str, value: Any) -> str:
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
     number = 0
     try:
-        with closing(pq.ParquetFile(path)) as file:
+        with closing(pq.ParquetFile(path, **_PARQUET_STREAMING)) as file:
             everything = file.schema_arrow.empty_table().flatten().column_names
             _check_columns(path, [_NESTED.get(name, name) for name in everything], columns)
             wanted = [n for n in file.schema_arrow.names if n in columns or n == "consent"]

@@ -1,0 +1,55 @@
+"""What a worker waits out, how long, and how it is told."""
+
+import time
+
+from kafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from consumers.log import LogStalledError
+from consumers.reconcile import TakeoverRefusedError
+from consumers.recovery import RecoveryInterruptedError
+from producers.publisher import PublishError
+
+OUTAGES = (
+    RedisError,
+    KafkaError,
+    PublishError,
+    LogStalledError,
+    TakeoverRefusedError,
+    RecoveryInterruptedError,
+)
+"""What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
+
+PAUSES_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+class Backoff:
+    """Longer pauses with every failure in a row."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._retry_at = 0.0
+
+    def failed(self) -> float:
+        """Count a failure; return the pause before the next try, in seconds."""
+        pause = PAUSES_SECONDS[min(self.failures, len(PAUSES_SECONDS) - 1)]
+        self.failures += 1
+        self._retry_at = time.monotonic() + pause
+        return pause
+
+    def succeeded(self) -> None:
+        """Begin with short pauses again."""
+        self.failures = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the next try."""
+        return max(0.0, self._retry_at - time.monotonic())
+
+
+def describe(error: Exception) -> str:
+    """Return an error in a line, without the data it was about."""
+    # redis-py quotes a pipeline's whole command, with customers' ids: only the key may be told.
+    command, _, cause = str(error).rpartition(" of pipeline caused error: ")
+    key = command.partition("(")[2].split(" ")[1:2]
+    return f"{type(error).__name__}: {' '.join([*key, cause])}"[:500]

@@ -57,7 +57,7 @@ class Frame:
         yield Text()
         yield segment_table(picture.segments, width)
         yield unassigned_line(picture)
-        yield Rule("Drift since the warm-up", style="dim", align="left")
+        yield Rule("Drift since the last fit", style="dim", align="left")
         yield _drift(picture, width)
         if picture.changes or not picture.steps:
             legend = f"Last changes and why ({SIGMA}: from the mean of all)"

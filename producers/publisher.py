@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
@@ -157,9 +158,11 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        # `close` sends no abort, and readers would wait out the transaction's timeout.
-        with suppress(KafkaError, AssertionError):
-            producer.abort_transaction()
+        # `close` sends no abort, and readers would wait out the transaction's timeout; but an abort
+        # waits without limit for a broker that is away.
+        abort = Thread(target=_abort, args=(producer,), daemon=True)
+        abort.start()
+        abort.join(self._timeouts.request_ms / 1000)
         with suppress(KafkaError, AssertionError):
             producer.close(timeout=1)
 
@@ -168,6 +171,11 @@ class Publisher:
         if self._producer is not None:
             self._producer.close(timeout=self._timeouts.delivery_ms / 1000)
             self._producer = None
+
+
+def _abort(producer: KafkaProducer) -> None:
+    with suppress(KafkaError, AssertionError):
+        producer.abort_transaction()
 
 
 def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -1,5 +1,6 @@
 """A broker that dies and comes back: workers wait, lose nothing and repeat nothing."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,8 @@ def test_a_killed_broker_is_waited_for(
     service.send(make_load(6_000))
     service.wait_for(lambda: service.folded() > 500, "it folds")
     service.kafka.kill()
+    time.sleep(12)
+    assert worker.poll() is None
     service.kafka.start()
     service.send(make_load(3_000, first=6_000))
     service.wait(90)

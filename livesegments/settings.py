@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),
     ] = 0.15
     min_dwell: Annotated[
-        timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or 12:00")
+        timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
     ] = timedelta(0)
 
     http_port: Annotated[
@@ -104,6 +104,14 @@ class Settings(BaseSettings):
     sweep_customers: Annotated[
         int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
     ] = 500
+
+    @field_validator("min_dwell", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        try:
+            return float(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
 
     @field_validator("min_dwell")
     @classmethod

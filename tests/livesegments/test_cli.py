@@ -1,0 +1,123 @@
+"""The command line as a person meets it: help, exit codes, and errors in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from livesegments import __version__
+from livesegments.embedded import free_ports
+
+COMMAND = [sys.executable, "-m", "livesegments.cli"]
+
+
+def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with only these settings."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LIVESEGMENTS_")}
+    environment |= {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("run",),
+        ("topics",),
+        ("topics", "create"),
+        ("replay",),
+        ("subscribe",),
+        ("export",),
+        ("doctor",),
+        ("verify",),
+        ("demo",),
+        ("settings",),
+    ],
+)
+def test_every_command_has_help(command: tuple[str, ...]) -> None:
+    done = livesegments(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_the_version_is_shown() -> None:
+    assert livesegments("--version").stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("command", ["run", "doctor", "verify", "settings"])
+def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
+    done = livesegments(command, CLOCK="sundial")
+    assert done.returncode == 2
+    assert "LIVESEGMENTS_CLOCK" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("export", "segments.txt"), ".csv, .jsonl or .parquet"),
+        (("replay", "x.csv", "--on-error", "nope"), "stop or skip"),
+        (("replay", "x.csv", "--speed", "0"), "--speed"),
+        (("topics", "create", "--retention-days", "30"), "window of 90 days"),
+        (("nonsense",), "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_right(
+    arguments: tuple[str, ...], told: str
+) -> None:
+    done = livesegments(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("run",), ("subscribe",), ("topics", "create")])
+def test_a_broker_that_cannot_be_reached_is_told_in_one_line(command: tuple[str, ...]) -> None:
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    done = livesegments(*command, KAFKA_BOOTSTRAP_SERVERS=nowhere)
+    assert done.returncode == 1
+    assert nowhere in done.stderr
+    assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_store_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
+    nowhere = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    done = livesegments("export", str(tmp_path / "out.csv"), REDIS_URL=nowhere)
+    assert done.returncode == 1
+    assert "LIVESEGMENTS_REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    done = livesegments("replay", str(tmp_path / "gone.csv"))
+    assert done.returncode == 1
+    assert "gone.csv" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_are_listed_for_scripts_without_secrets() -> None:
+    done = livesegments("settings", "--json", REDIS_URL="redis://:hunter2@redis/0")
+    listed = {each["name"]: each["value"] for each in json.loads(done.stdout)}
+    assert listed["LIVESEGMENTS_WINDOW_DAYS"] == "90"
+    assert "hunter2" not in done.stdout
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = " ".join(COMMAND) + " settings | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

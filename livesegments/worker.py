@@ -1,5 +1,6 @@
 """Put a worker together from the settings, and run it until it is asked to stop."""
 
+import gc
 import secrets
 import signal
 import time
@@ -123,6 +124,10 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
             readiness,
             host=settings.http_host,
         ) as health:
+            # A round makes hundreds of thousands of short-lived objects without cycles: looking at
+            # them at CPython's usual pace costs an eighth of the time.
+            gc.freeze()
+            gc.set_threshold(300_000, 30, 100)
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
             alive()
             segmenter.run()

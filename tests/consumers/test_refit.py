@@ -1,0 +1,114 @@
+"""A check finds a better fit when there is one, and says so only then."""
+
+import time
+
+import numpy as np
+
+from consumers.refit import Candidate, Checks, find_better, next_generation
+from consumers.warmup import Sample, first_generation
+from model.generation import Generation
+from model.personas import POSITIONS
+from model.statistics import Statistics, quantize
+from model.view import ModelView
+from tests.consumers.world import MEAN, STD, generation
+
+SEGMENTS = generation().segments
+
+
+def sample(rows: int = 400, seed: int = 0) -> Sample:
+    """Customers around the five personas."""
+    rng = np.random.default_rng(seed)
+    places = MEAN + POSITIONS[np.arange(rows) % 5] * STD
+    return Sample(places + rng.normal(size=(rows, 5)) * STD * 0.1, float(rows))
+
+
+def collapsed() -> ModelView:
+    """A model whose clusters all stand where one persona is."""
+    rng = np.random.default_rng(1)
+    fitted = Generation(
+        number=1,
+        centroids=MEAN + POSITIONS[2] * STD + rng.normal(size=(5, 5)) * 0.01,
+        mean=MEAN,
+        variance=STD**2,
+        sizes=(1,) * 5,
+        segments=SEGMENTS,
+    )
+    return ModelView.of(fitted, None)
+
+
+def test_a_collapsed_model_has_a_much_better_fit() -> None:
+    assert find_better(sample(), collapsed(), seed=1).gain > 0.5
+
+
+def test_a_model_at_its_best_has_none() -> None:
+    best = first_generation(sample(), 1)
+    assert abs(find_better(sample(), ModelView.of(best, None), seed=1).gain) < 0.005
+
+
+def test_the_next_generation_names_clusters_after_what_they_are() -> None:
+    view = collapsed()
+    after = next_generation(find_better(sample(), view, seed=1), view, 7)
+    assert after.number == 7
+    for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
+        nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
+        assert after.segments[nearest] == persona
+
+
+def test_clusters_that_stayed_keep_their_names() -> None:
+    before = first_generation(sample(seed=3), 1)
+    view = ModelView.of(before, None)
+    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2)
+    for cluster, segment in enumerate(after.segments):
+        old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
+        assert before.segments[old] == segment
+
+
+class TestChecks:
+    """When a check begins, and what becomes of it."""
+
+    def statistics(self, customers: int) -> Statistics:
+        counted = Statistics.zeros(5, 5)
+        counted.add(quantize(np.tile(MEAN, (customers, 1))), np.zeros(customers, np.int64))
+        return counted
+
+    def finished(self, checks: Checks) -> Candidate | None:
+        for _ in range(200):
+            found = checks.finished()
+            if found is not None:
+                return found
+            time.sleep(0.05)
+        return None
+
+    def test_a_check_is_due_with_a_new_tile(self) -> None:
+        checks = Checks()
+        assert not checks.is_due(1, 10, self.statistics(100))
+        assert not checks.is_due(1, 10, self.statistics(100))
+        assert checks.is_due(1, 11, self.statistics(100))
+
+    def test_a_check_is_due_when_customers_have_doubled(self) -> None:
+        checks = Checks()
+        checks.is_due(1, 10, self.statistics(100))
+        assert not checks.is_due(1, 10, self.statistics(199))
+        assert checks.is_due(1, 10, self.statistics(200))
+
+    def test_a_new_generation_is_left_alone_at_first(self) -> None:
+        checks = Checks()
+        checks.is_due(1, 10, self.statistics(100))
+        assert not checks.is_due(2, 11, self.statistics(300))
+
+    def test_one_check_runs_at_a_time_and_the_next_waits(self) -> None:
+        checks = Checks()
+        checks.is_due(1, 10, self.statistics(100))
+        checks.start(sample(), collapsed(), 11)
+        assert not checks.is_due(1, 12, self.statistics(100))
+        candidate = self.finished(checks)
+        assert candidate is not None
+        assert candidate.gain > 0.5
+        assert checks.finished() is None
+        assert not checks.is_due(1, 13, self.statistics(100))
+
+    def test_a_sample_with_too_few_customers_finds_nothing(self) -> None:
+        checks = Checks()
+        checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
+        time.sleep(0.5)
+        assert checks.finished() is None

@@ -15,7 +15,7 @@ from consumers.global_model import GlobalModel
 from consumers.owned import Owned, counted_in
 from consumers.reconcile import TakeoverRefusedError
 from consumers.rules import Tally
-from contracts.topics import INPUTS
+from contracts.topics import INPUTS, PURCHASES
 from model import drift
 from model.statistics import Statistics
 from model.view import ModelView
@@ -34,6 +34,7 @@ class Observation:
         self._warmup_customers = warmup_customers
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         self._observed_at = 0.0
+        self._folded_ms: dict[int, int] = {}
 
     def stage(self, stage: str) -> AbstractContextManager[object]:
         """Return what times a stage of a round."""
@@ -86,8 +87,15 @@ class Observation:
             metrics.dead_letters(reason, n)
         for (before, after, origin), n in Counter(tally.changes).items():
             metrics.changes(_or_none(before), _or_none(after), origin, n)
+        self._note_folded(batch)
         if tally.arrived_ms:
             self._arrived_us.append(np.array(tally.arrived_ms, np.int64) * 1_000)
+
+    def _note_folded(self, batch: Batch) -> None:
+        for part in batch.slices:
+            if part.purchases.stop > part.purchases.start:
+                last = batch.record(PURCHASES, part.purchases.stop - 1)
+                self._folded_ms[part.partition] = last.timestamp
 
     def published(self, now_us: int) -> None:
         """Report a transaction that Kafka has confirmed."""
@@ -146,10 +154,16 @@ class Observation:
     def _observe_partition(
         self, consumer: KafkaConsumer, partition: int, owned: Owned, model: GlobalModel
     ) -> None:
+        behind = 0
         for topic, offset in zip(INPUTS, owned.progress.offsets, strict=True):
             highwater = consumer.highwater(TopicPartition(topic, partition))
             if highwater is not None:
-                self._metrics.lag(topic, partition, max(0, highwater - offset))
+                records = max(0, highwater - offset)
+                self._metrics.lag(topic, partition, records)
+                behind += records
+        if partition in self._folded_ms:
+            age = time.time() - self._folded_ms[partition] / 1_000
+            self._metrics.lag_seconds(partition, max(0.0, age) if behind else 0.0)
         if model.generation is not None:
             counted: Statistics = counted_in(owned.statistics, model.generation.number)
             self._metrics.segment_customers(

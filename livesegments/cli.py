@@ -6,16 +6,36 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from livesegments import __version__
-from livesegments.settings import PREFIX, Settings, SettingsError, load
 
+if TYPE_CHECKING:
+    from livesegments.settings import Settings
+
+PREFIX = "LIVESEGMENTS_"
 WRONG, FAILED = 2, 1
 
+
+class _Commands(TyperGroup):
+    """The commands; what reads their output may leave when it has seen enough."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            if ctx.invoked_subcommand == "run":
+                raise  # nobody reads a worker's output: it has lost its log
+            # The interpreter must not flush into the pipe again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Keeps every customer in the right marketing segment, seconds after the purchase that"
     " moved them. Settings are environment variables LIVESEGMENTS_*: `livesegments settings`"
     " lists them.",
@@ -32,14 +52,7 @@ _env_file: Path | None = None
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except BrokenPipeError:
-        # What reads our output has seen enough; the interpreter must not flush into it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    app()
 
 
 def _fail(message: str, code: int = FAILED) -> NoReturn:
@@ -47,8 +60,9 @@ def _fail(message: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _settings() -> Settings:
+def _settings() -> "Settings":
     from livesegments import logs
+    from livesegments.settings import SettingsError, load
 
     try:
         settings = load(_env_file)
@@ -59,24 +73,36 @@ def _settings() -> Settings:
 
 
 @contextmanager
-def _clear_errors(settings: Settings) -> Iterator[None]:
-    """Turn what users can mend into one line and exit code 1; the rest stays a traceback."""
+def _clear_errors(settings: "Settings") -> Iterator[None]:
+    """Turn what users can mend into one line and exit code 1; the rest stays a traceback.
+
+    At log level debug all of it does.
+    """
     from kafka.errors import KafkaError
     from redis.exceptions import RedisError
 
     try:
         yield
-    except KafkaError as error:
-        _fail(
+    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
+        raise
+    except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
+        if settings.log_level == "debug":
+            raise
+        _fail(_told(error, settings))
+
+
+def _told(error: Exception, settings: "Settings") -> str:
+    from kafka.errors import KafkaError
+    from redis.exceptions import RedisError
+
+    if isinstance(error, KafkaError):
+        return (
             f"Kafka at {settings.kafka_bootstrap_servers} ({PREFIX}KAFKA_BOOTSTRAP_SERVERS):"
             f" {error}"
         )
-    except RedisError as error:
-        _fail(f"Redis ({PREFIX}REDIS_URL): {type(error).__name__}: {error}")
-    except (RuntimeError, ValueError, TimeoutError, OSError) as error:
-        if settings.log_level == "debug":
-            raise
-        _fail(str(error))
+    if isinstance(error, RedisError):
+        return f"Redis ({PREFIX}REDIS_URL): {type(error).__name__}: {error}"
+    return str(error) or type(error).__name__
 
 
 def _version(wanted: bool) -> None:
@@ -87,16 +113,19 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    ctx: typer.Context,
     env_file: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
         typer.Option(help="A file with lines LIVESEGMENTS_NAME=value; the environment wins."),
     ] = None,
-    version: Annotated[  # noqa: ARG001 - its callback acts
+    show_version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     global _env_file
     _env_file = env_file
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 @app.command()
@@ -237,6 +266,12 @@ def subscribe(
     Example: livesegments subscribe --segment high-value-customers --json
     """
     settings = _settings()
+    if segment is not None:
+        from model.personas import PERSONAS
+
+        known = [persona.id for persona in PERSONAS]
+        if segment not in known:
+            _fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with _clear_errors(settings):
         from consumers.subscriber import follow
         from livesegments.clients import kafka_config
@@ -358,6 +393,12 @@ def settings(
         changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
         typer.echo(f"{each['name']}={each['value']}{changed}")
         typer.echo(f"    {each['description']}")
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(__version__)
 
 
 if __name__ == "__main__":

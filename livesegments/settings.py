@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -125,6 +126,23 @@ class Settings(BaseSettings):
     def _is_redis(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        try:
+            # Of a password with / the start is taken for the port, which the error would show.
+            urlsplit(value.get_secret_value()).port  # noqa: B018 - it is checked when it is read
+        except ValueError:
+            raise ValueError(
+                "host or port cannot be read; in a password write / ? # @ as %2F %3F %23 %40"
+            ) from None
+        return value
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _are_servers(cls, value: str) -> str:
+        for server in map(str.strip, value.split(",")):
+            host, colon, port = server.rpartition(":")
+            no_port = not colon or port.endswith("]")  # [::1] is an address alone
+            if not server or not (no_port or (host and port.isdecimal() and 0 < int(port) < 65536)):
+                raise ValueError("must be host:port, more of them with commas between")
         return value
 
     @model_validator(mode="after")
@@ -162,6 +180,9 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"settings file {env_file}: {why}") from None
 
 
 def _explain(error: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.servers import KafkaServer, RedisServer, fresh_topics
+from tests.service import Service
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("livesegments", deadline=None)
@@ -46,6 +48,16 @@ def fresh_redis(redis_server: RedisServer) -> RedisServer:
     redis_server.resume()
     redis_server.flush()
     return redis_server
+
+
+@pytest.fixture
+def service(
+    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
+) -> Iterator[Service]:
+    """A deployment without workers as yet; those that a test starts end with it."""
+    service = Service(fresh_kafka, fresh_redis, tmp_path)
+    yield service
+    service.stop()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

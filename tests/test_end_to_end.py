@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +15,11 @@ from features.layout import Layout
 from livesegments.datasets import complete_journey
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
-from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 
 pytestmark = pytest.mark.servers
 
 TILES, LAYOUT = 30, Layout(90, 30)
-
-
-@pytest.fixture
-def service(
-    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
-) -> Iterator[Service]:
-    service = Service(fresh_kafka, fresh_redis, tmp_path)
-    yield service
-    service.stop()
 
 
 def livesegments(service: Service, *arguments: str) -> str:

@@ -1,14 +1,12 @@
 """A service under load, and its input."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.servers import KafkaServer, RedisServer
-from tests.service import Event, Service, erasure, profile, purchase
+from tests.service import Event, erasure, profile, purchase
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -42,16 +40,6 @@ def load(n: int, customers: int = 400, seed: int = 0, first: int = 0) -> list[Ev
             value = (whole[: len(whole) // 2], b"\xff\x00", None, whole)[bad]
             events.append((topic, key if bad < 3 else b"someone else", value))
     return events
-
-
-@pytest.fixture
-def service(
-    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
-) -> Iterator[Service]:
-    """A service without workers; it ends with the test."""
-    service = Service(fresh_kafka, fresh_redis, tmp_path)
-    yield service
-    service.stop()
 
 
 @pytest.fixture

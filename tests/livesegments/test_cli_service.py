@@ -1,0 +1,123 @@
+"""Commands against a running deployment: exits that only a broker can bring about."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka.admin import KafkaAdminClient
+
+from contracts.topics import INPUTS, OUTPUTS
+from tests.servers import KafkaServer, RedisServer
+from tests.service import Service, profile, purchase, running
+
+pytestmark = pytest.mark.servers
+
+COMMAND = [sys.executable, "-m", "livesegments.cli"]
+
+
+@pytest.fixture
+def service(
+    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
+) -> Iterator[Service]:
+    service = Service(fresh_kafka, fresh_redis, tmp_path)
+    yield service
+    service.stop()
+
+
+def livesegments(
+    service: Service, *arguments: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=service.full_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_a_worker_without_topics_says_which_command_makes_them(service: Service) -> None:
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.close()
+    done = livesegments(service, "run")
+    assert done.returncode == 1
+    assert "livesegments topics create" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert livesegments(service, "topics", "create").returncode == 0
+
+
+def test_a_worker_whose_port_is_taken_says_which_setting_to_change(service: Service) -> None:
+    done = livesegments(service, "run", HTTP_PORT=str(service.redis_server.port))
+    assert done.returncode == 1
+    assert "LIVESEGMENTS_HTTP_PORT" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_asked_to_leave_exits_with_0(
+    service: Service, sent: signal.Signals
+) -> None:
+    worker = service.start()
+    service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
+    worker.send_signal(sent)
+    assert worker.wait(30) == 0
+
+
+def test_ctrl_c_ends_a_subscriber_quietly_with_130(service: Service) -> None:
+    done = subprocess.Popen(
+        [*COMMAND, "subscribe"], env=service.full_environment(), stderr=subprocess.PIPE
+    )
+    time.sleep(5)
+    assert done.poll() is None
+    done.send_signal(signal.SIGINT)
+    _, err = done.communicate(timeout=30)
+    assert (done.returncode, err) == (130, b"")
+
+
+def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> None:
+    with running(service):
+        service.send(
+            purchase(f"c{i}", f"2024-01-{1 + i % 28:02d}T10:00:00Z", 5.0 + i) for i in range(80)
+        )
+        service.wait_for(service.has_model, "everyone is scored")
+        service.wait()
+        # A worker that leaves in order has published all; a killed one leaves it to the next.
+        service.workers[0].terminate()
+        assert service.workers[0].wait(30) == 0
+    shown = livesegments(service, "subscribe", "--limit", "3")
+    assert len(shown.stdout.splitlines()) == 3
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*COMMAND, "subscribe", "--idle-exit", "20"],
+        env=service.full_environment(),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_faults_found_by_verify_are_its_own_words_and_exit_1(service: Service) -> None:
+    with running(service):
+        service.send([purchase("a", "2024-01-02T10:00:00Z"), profile("a", "2024-01-02T10:00:00Z")])
+        service.wait()
+    assert livesegments(service, "verify").returncode == 0
+    key = next(
+        key for key in service.client.scan_iter(match="*:customers") if service.client.hlen(key)
+    )
+    blob = service.client.hget(key, "a")
+    assert isinstance(blob, bytes)
+    service.client.hset(key, "a", blob[:-1] + bytes([blob[-1] ^ 1]))
+    done = livesegments(service, "verify")
+    assert done.returncode == 1
+    assert "1 faults" in done.stdout
+    assert "livesegments: " not in done.stderr

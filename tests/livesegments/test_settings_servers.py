@@ -1,0 +1,71 @@
+"""Settings that say where servers are: what is refused, and that no password is told."""
+
+from pathlib import Path
+
+import pytest
+
+from livesegments.settings import PREFIX, Settings, SettingsError, load
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, **wrong: str) -> str:
+    """Return what is said of wrong settings."""
+    for name, value in wrong.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost:abc"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost:99999"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1,,b:2"),
+        ("KAFKA_BOOTSTRAP_SERVERS", ":9092"),
+        ("REDIS_URL", "redis://localhost:port"),
+        ("REDIS_URL", "redis://[::1"),
+    ],
+)
+def test_servers_that_cannot_be_meant_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    assert f"{PREFIX}{name}" in refused(monkeypatch, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "servers", ["k:9092", "k", "a:1, b:2", "[::1]:9092", "[::1]", "10.0.0.1:1"]
+)
+def test_brokers_may_be_written_as_kafka_clients_take_them(
+    monkeypatch: pytest.MonkeyPatch, servers: str
+) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS", servers)
+    assert load().kafka_bootstrap_servers == servers
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#"])
+def test_of_a_password_that_breaks_the_url_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    said = refused(monkeypatch, REDIS_URL=f"redis://:hush{mark}hush@localhost:6379")
+    assert "hush" not in said
+    assert "%2F" in said
+
+
+def test_a_password_written_in_percent_codes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "redis://:a%2Fb%40c@localhost:6379/0"
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL", url)
+    assert load().redis_url.get_secret_value() == url
+
+
+def test_a_settings_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_bytes(b"\xff\xfe=1\n")
+    with pytest.raises(SettingsError, match=str(file)):
+        load(file)

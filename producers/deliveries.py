@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaProducer
@@ -11,6 +11,7 @@ from kafka.partitioner import DefaultPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
 from producers.files import Record
+from producers.shutdown import shut_down
 
 # kafka-python bounds no memory itself: a fast file before a slow broker would fill it.
 _MOST_IN_FLIGHT = 20_000
@@ -143,13 +144,7 @@ def connected(
                 ) from error
         yield Deliveries(producer, progress)
     finally:
-        try:
-            producer.close(_CLOSE_TIMEOUT)
-        except KafkaError:
-            # It could not flush, so it closed nothing and goes on sending in the background.
-            producer._sender.force_close()
-            with suppress(KafkaError):
-                producer.close(_CLOSE_TIMEOUT)
+        shut_down(producer, _CLOSE_TIMEOUT)
 
 
 class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]

@@ -24,6 +24,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS
+from producers.shutdown import shut_down
 from store.outbox import Output
 from store.progress import Progress
 
@@ -163,8 +164,7 @@ class Publisher:
         abort = Thread(target=_abort, args=(producer,), daemon=True)
         abort.start()
         abort.join(self._timeouts.request_ms / 1000)
-        with suppress(KafkaError, AssertionError):
-            producer.close(timeout=1)
+        shut_down(producer, 1.0)
 
     def close(self) -> None:
         """Close an idle producer."""

@@ -21,7 +21,7 @@ from producers.files import BrokenRowError, FileError, Record, read_profiles, re
 _REPORTED_ROWS = 10
 _WAIT_STEP = 0.1
 
-__all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "replay"]
+__all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "replay", "zone_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def replay(
     if speed is not None and not 0 < speed < float("inf"):
         raise ValueError(f"speed must be above 0, not {speed}")
     started = time.monotonic()
-    zone = _zone(timezone)
+    zone = zone_named(timezone)
     broken = _BrokenRows()
     on_broken = broken.add if on_error == "skip" else None
     # What is wrong with a file as a whole, or with its first row, is found before anything is sent.
@@ -175,10 +175,18 @@ def _begun(records: Iterator[Record]) -> Iterator[Record]:
     return iter(())
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def zone_named(name: str | None) -> tzinfo | None:
+    """Return the time zone of an IANA name, or nothing for no name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
     if name is None or name.upper() == "UTC":
         return None if name is None else UTC
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    # A folder of zones, such as Europe, is an OSError.
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"no time zone {name}; give an IANA name such as Europe/Berlin") from error

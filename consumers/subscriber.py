@@ -155,16 +155,19 @@ def follow(
     segment
         Only updates about this segment.
     limit, idle_exit
-        End after so many lines, or so many seconds without one; by default never.
+        End after so many lines, or when no update came for so many seconds; by default never.
     """
     lines = 0
-    last = time.monotonic()
+    quiet_since: float | None = None
     for update in subscribe(config, from_start=from_start, changes_only=changes_only):
         if update is None:
-            if idle_exit is not None and time.monotonic() - last >= idle_exit:
+            now = time.monotonic()
+            # Counted from here: to connect and to read the states takes what it takes.
+            quiet_since = now if quiet_since is None else quiet_since
+            if idle_exit is not None and now - quiet_since >= idle_exit:
                 break
             continue
-        last = time.monotonic()
+        quiet_since = None
         if segment is not None and segment not in update.segments:
             continue
         write(to_json(update) if as_json else to_line(update))

@@ -1,16 +1,17 @@
-"""``python -m bench [quality|memory|throughput ...] [--json]``."""
+"""``python -m bench [quality|memory|throughput|profile ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import memory, quality, throughput
+from bench import memory, profile, quality, throughput
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
     "memory": memory.run,
     "throughput": throughput.run,
+    "profile": profile.run,
 }
 
 

@@ -12,6 +12,8 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    more: list["Table"] = field(default_factory=list)
+    """Tables printed below this one."""
 
     def add(self, *cells: str) -> None:
         """Add a row."""
@@ -34,7 +36,8 @@ class Table:
             cells = [row[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  " + "  ".join(cells))
-        return lines + [f"  {note}" for note in self.notes]
+        lines += [f"  {note}" for note in self.notes]
+        return lines + [line for table in self.more for line in table.lines()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -42,4 +45,5 @@ class Table:
             "title": self.title,
             "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
             "notes": self.notes,
+            **({"more": [table.to_dict() for table in self.more]} if self.more else {}),
         }

@@ -8,7 +8,8 @@ holds are told by their version.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ class View:
 
 def subscribe(
     config: Mapping[str, Any], *, from_start: bool = False, changes_only: bool = False
-) -> Iterator[Update | None]:
+) -> Generator[Update | None, None, None]:
     """Yield everyone's state, then each change as it comes, and None when a moment was quiet.
 
     Parameters
@@ -159,21 +160,22 @@ def follow(
     """
     lines = 0
     quiet_since: float | None = None
-    for update in subscribe(config, from_start=from_start, changes_only=changes_only):
-        if update is None:
-            now = time.monotonic()
-            # Counted from here: to connect and to read the states takes what it takes.
-            quiet_since = now if quiet_since is None else quiet_since
-            if idle_exit is not None and now - quiet_since >= idle_exit:
+    with closing(subscribe(config, from_start=from_start, changes_only=changes_only)) as updates:
+        for update in updates:
+            if update is None:
+                now = time.monotonic()
+                # Counted from here: to connect and to read the states takes what it takes.
+                quiet_since = now if quiet_since is None else quiet_since
+                if idle_exit is not None and now - quiet_since >= idle_exit:
+                    break
+                continue
+            quiet_since = None
+            if segment is not None and segment not in update.segments:
+                continue
+            write(to_json(update) if as_json else to_line(update))
+            lines += 1
+            if lines == limit:
                 break
-            continue
-        quiet_since = None
-        if segment is not None and segment not in update.segments:
-            continue
-        write(to_json(update) if as_json else to_line(update))
-        lines += 1
-        if lines == limit:
-            break
     return lines
 
 

@@ -185,6 +185,17 @@ def topics_create(
             typer.echo(f"{what:>8}  {name}")
 
 
+def _timezone(name: str | None) -> str | None:
+    if name is not None:
+        from producers.replay import zone_named
+
+        try:
+            zone_named(name)
+        except ValueError as error:
+            _fail(f"--timezone: {error}", WRONG)
+    return name
+
+
 @app.command()
 def replay(
     purchases: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, also gzipped.")],
@@ -201,7 +212,9 @@ def replay(
     ] = "stop",
     timezone: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Of times without an offset, such as UTC or Europe/Berlin."),
+        typer.Option(
+            callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+        ),
     ] = None,
 ) -> None:
     """Send purchases from a file to their topic, as fast as it goes or at a pace.
@@ -210,8 +223,8 @@ def replay(
     """
     if on_error not in ("stop", "skip"):
         _fail(f"--on-error is {on_error!r}; it can be stop or skip", WRONG)
-    if speed == 0:
-        _fail("--speed must be above 0", WRONG)
+    if speed is not None and not 0 < speed < float("inf"):
+        _fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = _settings()
     with _clear_errors(settings):
         from livesegments.clients import kafka_config

@@ -1,5 +1,6 @@
 """Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -7,8 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import ConnectionPool
+from redis.exceptions import RedisError
 
 PREFIX = "LIVESEGMENTS_"
+_PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
 
 
 class SettingsError(ValueError):
@@ -124,15 +128,24 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        url = value.get_secret_value()
+        if not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         try:
             # Of a password with / the start is taken for the port, which the error would show.
-            urlsplit(value.get_secret_value()).port  # noqa: B018 - it is checked when it is read
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - it is checked when it is read
         except ValueError:
-            raise ValueError(
-                "host or port cannot be read; in a password write / ? # @ as %2F %3F %23 %40"
-            ) from None
+            raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
+        if parts.fragment:  # which the client leaves out
+            raise ValueError(f"must have no #; {_PERCENT_CODES}")
+        # The client takes any other path for database 0.
+        if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
+            raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
+        try:
+            ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
+        except (TypeError, ValueError, RedisError):
+            raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
         return value
 
     @field_validator("kafka_bootstrap_servers")

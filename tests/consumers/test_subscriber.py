@@ -186,7 +186,7 @@ def test_states_come_first_each_customer_once_and_no_one_forgotten(
     put(producer, CHANGES, "b", encode(change("b", 9, 1)))
     producer.commit_transaction()
     assert until_idle(updates) == [Update("change", "b", change("b", 9, 1))]
-    updates.close()  # type: ignore[attr-defined]
+    updates.close()
 
 
 @pytest.mark.servers
@@ -199,7 +199,7 @@ def test_a_transaction_that_is_open_at_the_start_is_not_missed(
     put(producer, STATES, "a", encode(state("a", 1, 2)))
     producer.commit_transaction()
     assert until_idle(updates) == [Update("change", "a", change("a", 1, 2))]
-    updates.close()  # type: ignore[attr-defined]
+    updates.close()
 
 
 @pytest.mark.servers

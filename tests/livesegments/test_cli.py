@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
         ("verify",),
         ("demo",),
         ("settings",),
+        ("version",),
     ],
 )
 def test_every_command_has_help(command: tuple[str, ...]) -> None:
@@ -68,6 +70,10 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
         (("export", "segments.txt"), ".csv, .jsonl or .parquet"),
         (("replay", "x.csv", "--on-error", "nope"), "stop or skip"),
         (("replay", "x.csv", "--speed", "0"), "--speed"),
+        (("replay", "x.csv", "--speed", "inf"), "--speed"),
+        (("replay", "x.csv", "--timezone", "nope"), "--timezone: no time zone nope"),
+        (("replay", "x.csv", "--timezone", "Europe"), "--timezone: no time zone Europe"),
+        (("--env-file", "/nowhere.env", "settings"), "/nowhere.env: no such file"),
         (("topics", "create", "--retention-days", "30"), "window of 90 days"),
         (("nonsense",), "No such command"),
     ],
@@ -84,12 +90,41 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
 @pytest.mark.parametrize("command", [("run",), ("subscribe",), ("topics", "create")])
 def test_a_broker_that_cannot_be_reached_is_told_in_one_line(command: tuple[str, ...]) -> None:
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    began = time.monotonic()
     done = livesegments(*command, KAFKA_BOOTSTRAP_SERVERS=nowhere)
+    assert time.monotonic() - began < 20
     assert done.returncode == 1
     assert nowhere in done.stderr
     assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_replay_without_a_broker_says_where_it_looked(tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("customer_id,occurred_at,amount\na,2026-01-01T00:00:00Z,1\n")
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    done = livesegments("replay", str(file), KAFKA_BOOTSTRAP_SERVERS=nowhere)
+    assert done.returncode == 1
+    assert f"cannot reach Kafka at {nowhere}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_doctor_who_reaches_nothing_lists_both_also_for_scripts() -> None:
+    kafka, redis = (f"127.0.0.1:{port}" for port in free_ports(2))
+    done = livesegments(
+        "doctor", "--json", KAFKA_BOOTSTRAP_SERVERS=kafka, REDIS_URL=f"redis://:hunter2@{redis}/0"
+    )
+    assert done.returncode == 1
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    assert {name: each["status"] for name, each in found.items()} == {
+        "kafka": "fail",
+        "redis": "fail",
+    }
+    assert kafka in found["kafka"]["fix"]
+    assert "LIVESEGMENTS_REDIS_URL" in found["redis"]["fix"]
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_store_that_cannot_be_reached_is_told(tmp_path: Path) -> None:

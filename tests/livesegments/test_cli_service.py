@@ -53,6 +53,16 @@ def test_a_worker_without_topics_says_which_command_makes_them(service: Service)
     assert livesegments(service, "topics", "create").returncode == 0
 
 
+def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None:
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.close()
+    done = livesegments(service, "topics", "create", "--replication-factor", "3")
+    assert done.returncode == 1
+    assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_a_worker_whose_port_is_taken_says_which_setting_to_change(service: Service) -> None:
     done = livesegments(service, "run", HTTP_PORT=str(service.redis_server.port))
     assert done.returncode == 1

@@ -5,7 +5,38 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.settings import SettingsError, describe, load
+from livesegments.settings import Settings, SettingsError, describe, load
+
+WRONG = [
+    ("CLOCK", "sundial", "'wall' or 'event'"),
+    ("WINDOW_DAYS", "ninety", "valid integer"),
+    ("WINDOW_DAYS", "0", "greater than or equal to 1"),
+    ("TILES", "7", "do not divide a window of 90 days"),
+    ("CURRENCY", "dollars", "pattern"),
+    ("SWITCH_MARGIN", "1", "less than 1"),
+    ("SWITCH_MARGIN", "nan", "less than 1"),
+    ("WARMUP_CUSTOMERS", "4", "greater than or equal to 5"),
+    ("REFIT", "sometimes", "'auto' or 'off'"),
+    ("REFIT_GAIN", "0", "greater than 0"),
+    ("MIN_DWELL", "-3", "must not be negative"),
+    ("MIN_DWELL", "-P1D", "must not be negative"),
+    ("MIN_DWELL", "a while", "valid timedelta"),
+    ("MIN_DWELL", "nan", "valid timedelta"),
+    ("MIN_DWELL", "1e300", "valid timedelta"),
+    ("HTTP_PORT", "70000", "less than or equal to 65535"),
+    ("LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
+    ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ("GROUP_ID", "a b", "pattern"),
+    ("INSTANCE_ID", "a/b", "pattern"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "kafka:port", "must be host:port"),
+    ("REDIS_URL", "http://redis", "must start with redis://"),
+    ("MAX_POLL_RECORDS", "0", "greater than or equal to 1"),
+    ("SESSION_TIMEOUT_SECONDS", "500", "below LIVESEGMENTS_MAX_POLL_INTERVAL_SECONDS"),
+    ("MAX_POLL_INTERVAL_SECONDS", "1", "greater than or equal to 20"),
+    ("DEFINITIONS_SECONDS", "0", "greater than 0"),
+    ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
+]
+"""Name, value, and why it is wrong."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,23 +56,7 @@ def test_the_defaults_are_those_of_the_documents() -> None:
     assert settings.min_dwell == timedelta(0)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "why"),
-    [
-        ("CLOCK", "sundial", "'wall' or 'event'"),
-        ("WINDOW_DAYS", "ninety", "valid integer"),
-        ("TILES", "7", "do not divide a window of 90 days"),
-        ("CURRENCY", "dollars", "pattern"),
-        ("SWITCH_MARGIN", "1", "less than 1"),
-        ("WARMUP_CUSTOMERS", "4", "greater than or equal to 5"),
-        ("MIN_DWELL", "-3", "must not be negative"),
-        ("HTTP_PORT", "70000", "less than or equal to 65535"),
-        ("LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
-        ("GROUP_ID", "a b", "pattern"),
-        ("REDIS_URL", "http://redis", "must start with redis://"),
-        ("SESSION_TIMEOUT_SECONDS", "500", "below LIVESEGMENTS_MAX_POLL_INTERVAL_SECONDS"),
-    ],
-)
+@pytest.mark.parametrize(("name", "value", "why"), WRONG)
 def test_a_wrong_setting_is_named_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
 ) -> None:
@@ -50,6 +65,22 @@ def test_a_wrong_setting_is_named_with_the_reason(
         load()
     assert f"LIVESEGMENTS_{name}" in str(error.value)
     assert why in str(error.value)
+
+
+def test_every_setting_that_can_be_wrong_is_tried() -> None:
+    # Whether an address can be bound is known only when a worker starts.
+    assert {name for name, _, _ in WRONG} == {n.upper() for n in Settings.model_fields} - {
+        "HTTP_HOST"
+    }
+
+
+def test_a_wrong_setting_in_a_file_is_named_too(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("# ours\nLIVESEGMENTS_TILES=many\n\nLIVESEGMENTS_CLOCK='event'\n")
+    with pytest.raises(SettingsError, match=r"^LIVESEGMENTS_TILES: .*valid integer.*'many'"):
+        load(file)
+    file.write_text("# ours\n\nLIVESEGMENTS_CLOCK='event'\n")
+    assert load(file).clock == "event"
 
 
 def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,13 @@ def refused(monkeypatch: pytest.MonkeyPatch, **wrong: str) -> str:
         ("KAFKA_BOOTSTRAP_SERVERS", ":9092"),
         ("REDIS_URL", "redis://localhost:port"),
         ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "redis://localhost:6379/customers"),
+        ("REDIS_URL", "redis://localhost:6379/1/2"),
+        ("REDIS_URL", "redis://localhost:6379/-1"),
+        ("REDIS_URL", "redis://localhost:6379/0?colour=red"),
+        ("REDIS_URL", "redis://localhost:6379/0?socket_timeout=soon"),
+        ("REDIS_URL", "rediss://localhost:6379/0?ssl_cert_reqs=perhaps"),
+        ("REDIS_URL", "unix:///tmp/redis.sock?port=6379"),
     ],
 )
 def test_servers_that_cannot_be_meant_are_refused(
@@ -47,6 +54,32 @@ def test_brokers_may_be_written_as_kafka_clients_take_them(
 ) -> None:
     monkeypatch.setenv("LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS", servers)
     assert load().kafka_bootstrap_servers == servers
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://localhost/",
+        "redis://user:word@[::1]:6379/15",
+        "rediss://localhost:6380/0?ssl_cert_reqs=none&health_check_interval=5",
+        "unix:///tmp/redis.sock?db=2",
+    ],
+)
+def test_a_store_may_be_written_as_redis_clients_take_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL", url)
+    assert load().redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("mark", ["1/", "1?", "1#"])
+def test_nor_is_it_when_the_password_begins_like_a_port(
+    monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    said = refused(monkeypatch, REDIS_URL=f"redis://name:{mark}hush=hush@localhost:6379")
+    assert "hush" not in said
+    assert "%2F" in said
 
 
 @pytest.mark.parametrize("mark", ["/", "?", "#"])

@@ -67,6 +67,11 @@ class Generations:
             return None  # fewer distinct customers than clusters, as yet
         return self._decision(first, generation, None, now_us, proposed=number)
 
+    def stand_down(self) -> None:
+        """Drop what was begun: another worker owns partition 0 now."""
+        self._checks.forget()
+        self._described = []
+
     def reconsider(
         self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
     ) -> Decision | None:

@@ -27,7 +27,7 @@ from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, INPUTS, STATES
 from features.record import decode, encode
 from store.outbox import Output
 from store.partitions import Commit, Loaded, Partitions
-from store.progress import Progress
+from store.progress import FROM_NOTHING, FROM_THE_STORE, SETTLED, Progress
 
 
 class RecoveryError(RuntimeError):
@@ -80,7 +80,12 @@ class Recovery:
         nonce: str,
     ) -> Owned:
         """Recover a partition; return it ready to go on, with a sweep due over all customers."""
-        lost = loaded.progress is None or below(loaded.progress.offsets, start)
+        lost = (
+            loaded.progress is None
+            or below(loaded.progress.offsets, start)
+            # One that was interrupted, or refused, has folded a part: it starts from nothing again.
+            or loaded.progress.recovering == FROM_NOTHING
+        )
         owned = self._begin(partition, loaded, committed, start, nonce, lost)
         published = self._read_back(partition, committed)
         if not lost:
@@ -89,7 +94,7 @@ class Recovery:
         owned, first_tile = self._replay(owned, published, committed)
         if lost and not self._accept_loss:
             self._check_reach(owned, first_tile, start)
-        done = replace(owned.progress, version=owned.progress.version + 1, recovering=0)
+        done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
 
     # -- a
@@ -113,7 +118,8 @@ class Recovery:
                 profiles=profiles,
                 erasures=erasures,
             )
-        progress = replace(base, recovering=1, rescore=1, proposed_generation=0)
+        source = FROM_NOTHING if lost else FROM_THE_STORE
+        progress = replace(base, recovering=source, rescore=1, proposed_generation=0)
         commit = Commit(
             partition=partition, expected=loaded.progress, progress=progress, empty_first=lost
         )

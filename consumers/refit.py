@@ -95,6 +95,10 @@ class Checks:
         self._started = time.monotonic()
         self._running = self._thread.submit(find_better, sample, view, tile)
 
+    def forget(self) -> None:
+        """Leave the check that is under way to end for nobody."""
+        self._running = None
+
     def finished(self) -> Candidate | None:
         """Return the outcome of a check that has just ended, if it found a fit at all."""
         if self._running is None or not self._running.done():

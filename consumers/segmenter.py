@@ -315,6 +315,7 @@ class Segmenter:
 
     def _tend_definitions(self) -> None:
         if 0 not in self.owned:
+            self._generations.stand_down()
             return
         now_us, generations = self._now_us(), self._generations
         if self._model.generation is None:
@@ -329,12 +330,12 @@ class Segmenter:
     def _publish(self, membership: object, *, everything: bool = False) -> None:
         now = time.monotonic()
         behind = [o for o in self.owned.values() if o.progress.version > o.published]
-        told = [o for o in behind if o.unpublished or o.offsets_pending]
-        if everything or now - self._offsets_at >= OFFSETS_SECONDS:
-            told = behind
+        due = everything or now - self._offsets_at >= OFFSETS_SECONDS
+        told = [o for o in behind if due or o.unpublished or o.offsets_pending]
+        if due:
+            self._offsets_at = now
         if not told:
             return
-        self._offsets_at = now
         with self._observed.stage("publish"):
             self._publisher.publish(
                 [

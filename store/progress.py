@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, fields
 
 NO_NONCE = ""
 
+SETTLED, FROM_THE_STORE, FROM_NOTHING = 0, 1, 2
+"""What `Progress.recovering` says: whether a recovery is under way, and what it started from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -43,7 +46,7 @@ class Progress:
     swept_generation: int = 0
     swept_tile: int = 0
     proposed_generation: int = 0
-    recovering: int = 0
+    recovering: int = SETTLED
     rescore: int = 0
 
     @property

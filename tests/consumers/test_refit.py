@@ -107,6 +107,13 @@ class TestChecks:
         assert checks.finished() is None
         assert not checks.is_due(1, 13, self.statistics(100))
 
+    def test_a_forgotten_check_finds_nothing(self) -> None:
+        checks = Checks()
+        checks.start(sample(), collapsed(), 1)
+        checks.forget()
+        time.sleep(0.5)
+        assert checks.finished() is None
+
     def test_a_sample_with_too_few_customers_finds_nothing(self) -> None:
         checks = Checks()
         checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)

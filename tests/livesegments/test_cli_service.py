@@ -5,28 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import INPUTS, OUTPUTS
-from tests.servers import KafkaServer, RedisServer
 from tests.service import Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
-
-
-@pytest.fixture
-def service(
-    fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
-) -> Iterator[Service]:
-    service = Service(fresh_kafka, fresh_redis, tmp_path)
-    yield service
-    service.stop()
 
 
 def livesegments(

@@ -2,40 +2,28 @@
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from typer.core import TyperGroup
 
 from livesegments import __version__
+from livesegments.console import (
+    FAILED,
+    PREFIX,
+    WRONG,
+    Commands,
+    clear_errors,
+    fail,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from livesegments.settings import Settings
 
-PREFIX = "LIVESEGMENTS_"
-WRONG, FAILED = 2, 1
-
-
-class _Commands(TyperGroup):
-    """The commands; what reads their output may leave when it has seen enough."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            if ctx.invoked_subcommand == "run":
-                raise  # nobody reads a worker's output: it has lost its log
-            # The interpreter must not flush into the pipe again when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit from None
-
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help="Keeps every customer in the right marketing segment, seconds after the purchase that"
     " moved them. Settings are environment variables LIVESEGMENTS_*: `livesegments settings`"
     " lists them.",
@@ -55,54 +43,8 @@ def main() -> None:
     app()
 
 
-def _fail(message: str, code: int = FAILED) -> NoReturn:
-    typer.echo(f"livesegments: {message}", err=True)
-    raise typer.Exit(code)
-
-
 def _settings() -> "Settings":
-    from livesegments import logs
-    from livesegments.settings import SettingsError, load
-
-    try:
-        settings = load(_env_file)
-    except SettingsError as error:
-        _fail(str(error), WRONG)
-    logs.configure(settings)
-    return settings
-
-
-@contextmanager
-def _clear_errors(settings: "Settings") -> Iterator[None]:
-    """Turn what users can mend into one line and exit code 1; the rest stays a traceback.
-
-    At log level debug all of it does.
-    """
-    from kafka.errors import KafkaError
-    from redis.exceptions import RedisError
-
-    try:
-        yield
-    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
-        raise
-    except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
-        if settings.log_level == "debug":
-            raise
-        _fail(_told(error, settings))
-
-
-def _told(error: Exception, settings: "Settings") -> str:
-    from kafka.errors import KafkaError
-    from redis.exceptions import RedisError
-
-    if isinstance(error, KafkaError):
-        return (
-            f"Kafka at {settings.kafka_bootstrap_servers} ({PREFIX}KAFKA_BOOTSTRAP_SERVERS):"
-            f" {error}"
-        )
-    if isinstance(error, RedisError):
-        return f"Redis ({PREFIX}REDIS_URL): {type(error).__name__}: {error}"
-    return str(error) or type(error).__name__
+    return read_settings(_env_file)
 
 
 def _version(wanted: bool) -> None:
@@ -144,7 +86,7 @@ def run(
     Example: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 livesegments run
     """
     settings = _settings()
-    with _clear_errors(settings):
+    with clear_errors(settings):
         from livesegments import worker
 
         worker.run(settings, accept_loss=accept_loss)
@@ -167,12 +109,12 @@ def topics_create(
     """
     settings = _settings()
     if retention_days < settings.window_days:
-        _fail(
+        fail(
             f"--retention-days {retention_days} is less than the window of {settings.window_days}"
             f" days ({PREFIX}WINDOW_DAYS): a lost store could not be rebuilt",
             WRONG,
         )
-    with _clear_errors(settings):
+    with clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.topics import create_topics
 
@@ -192,7 +134,7 @@ def _timezone(name: str | None) -> str | None:
         try:
             zone_named(name)
         except ValueError as error:
-            _fail(f"--timezone: {error}", WRONG)
+            fail(f"--timezone: {error}", WRONG)
     return name
 
 
@@ -222,11 +164,11 @@ def replay(
     Example: livesegments replay purchases.csv --profiles profiles.csv --speed 3600
     """
     if on_error not in ("stop", "skip"):
-        _fail(f"--on-error is {on_error!r}; it can be stop or skip", WRONG)
+        fail(f"--on-error is {on_error!r}; it can be stop or skip", WRONG)
     if speed is not None and not 0 < speed < float("inf"):
-        _fail(f"--speed must be above 0, not {speed}", WRONG)
+        fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = _settings()
-    with _clear_errors(settings):
+    with clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.progress import counting
         from producers.replay import replay as send
@@ -284,8 +226,8 @@ def subscribe(
 
         known = [persona.id for persona in PERSONAS]
         if segment not in known:
-            _fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
-    with _clear_errors(settings):
+            fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
+    with clear_errors(settings):
         from consumers.subscriber import follow
         from livesegments.clients import kafka_config
 
@@ -311,8 +253,8 @@ def export(
     """
     settings = _settings()
     if file.suffix not in (".csv", ".jsonl", ".parquet"):
-        _fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
-    with _clear_errors(settings):
+        fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
+    with clear_errors(settings):
         from livesegments.clients import redis_client
         from livesegments.export import export as write
         from livesegments.progress import counting
@@ -361,7 +303,7 @@ def verify(
     fault. Example: livesegments verify --json
     """
     settings = _settings()
-    with _clear_errors(settings):
+    with clear_errors(settings):
         from livesegments.clients import kafka_config, redis_client
         from livesegments.verify import verify as check
 

@@ -1,0 +1,84 @@
+"""How commands meet a person: errors in one line, exit codes, and pipes that close."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from livesegments.settings import Settings
+
+PREFIX = "LIVESEGMENTS_"
+WRONG, FAILED = 2, 1
+
+
+class Commands(TyperGroup):
+    """The commands; what reads their output may leave when it has seen enough."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            if ctx.invoked_subcommand == "run":
+                raise  # nobody reads a worker's output: it has lost its log
+            # The interpreter must not flush into the pipe again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """End the command with a line on standard error."""
+    typer.echo(f"livesegments: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def read_settings(env_file: Path | None) -> "Settings":
+    """Read the settings and set logs up by them; a wrong setting ends the command."""
+    from livesegments import logs
+    from livesegments.settings import SettingsError, load
+
+    try:
+        settings = load(env_file)
+    except SettingsError as error:
+        fail(str(error), WRONG)
+    logs.configure(settings)
+    return settings
+
+
+@contextmanager
+def clear_errors(settings: "Settings") -> Iterator[None]:
+    """Turn what users can mend into one line and exit code 1; the rest stays a traceback.
+
+    At log level debug all of it does.
+    """
+    from kafka.errors import KafkaError
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
+        raise
+    except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
+        if settings.log_level == "debug":
+            raise
+        fail(_told(error, settings))
+
+
+def _told(error: Exception, settings: "Settings") -> str:
+    from kafka.errors import KafkaError
+    from redis.exceptions import RedisError
+
+    if isinstance(error, KafkaError):
+        return (
+            f"Kafka at {settings.kafka_bootstrap_servers} ({PREFIX}KAFKA_BOOTSTRAP_SERVERS):"
+            f" {error}"
+        )
+    if isinstance(error, RedisError):
+        return f"Redis ({PREFIX}REDIS_URL): {type(error).__name__}: {error}"
+    return str(error) or type(error).__name__

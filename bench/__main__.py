@@ -1,15 +1,16 @@
-"""``python -m bench [quality|memory|throughput|profile ...] [--json]``."""
+"""``python -m bench [quality|memory|duplicates|throughput|profile ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import memory, profile, quality, throughput
+from bench import duplicates, memory, profile, quality, throughput
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
     "memory": memory.run,
+    "duplicates": duplicates.run,
     "throughput": throughput.run,
     "profile": profile.run,
 }

@@ -9,6 +9,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
+from consumers.seen import Recall, Seen, hashes_of
 from contracts.dead_letters import Rejection
 from contracts.decode import (
     Erasures,
@@ -46,6 +47,8 @@ class Slice:
         Input topic -> offset after the last record of it in the slice.
     rejected
         The slice's dead letters.
+    recall
+        The purchases its partition remembers after it; None where duplicates are not looked for.
     """
 
     partition: int
@@ -55,6 +58,7 @@ class Slice:
     erasures: slice
     next_offsets: dict[str, int]
     rejected: list[Rejected]
+    recall: Recall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Batch:
     slices: list[Slice]
     consumed: dict[str, int]
     """Input topic -> records polled."""
+    duplicates: int = 0
+    """Valid purchases left out, since their partition had seen their ids."""
 
     def record(self, topic: str, column: int) -> ConsumerRecord:
         """Return the record that an accepted column of a topic came from."""
@@ -92,7 +98,11 @@ class Batch:
         return self.erasures.request_id[column] if topic == ERASURES else None
 
 
-def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], currency: str) -> Batch:
+def decode_batch(
+    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
+    currency: str,
+    seen: Mapping[int, Seen | None] | None = None,
+) -> Batch:
     """Decode what a poll returned.
 
     Parameters
@@ -101,6 +111,8 @@ def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], curr
         Records by topic and partition, without those that were folded before.
     currency
         The one currency the deployment takes.
+    seen
+        Partition -> the purchases it remembers; where it has none, duplicates are not looked for.
     """
     partitions = sorted({tp.partition for tp in polled})
     records: dict[str, list[ConsumerRecord]] = {
@@ -110,6 +122,9 @@ def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], curr
     purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
     profiles, bad_profiles = decode_profiles(*_columns(records[PROFILES]))
     erasures, bad_erasures = decode_erasures(*_columns(records[ERASURES]))
+
+    valid = len(purchases.row)
+    purchases, recalls = _without_duplicates(purchases, records[PURCHASES], seen or {})
 
     rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
     for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
@@ -141,6 +156,7 @@ def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], curr
                     if tp.partition == partition and new
                 },
                 rejected=rejected[partition],
+                recall=recalls.get(partition),
             )
         )
     return Batch(
@@ -153,7 +169,27 @@ def decode_batch(polled: Mapping[TopicPartition, Sequence[ConsumerRecord]], curr
         records=records,
         slices=slices,
         consumed={topic: len(new) for topic, new in records.items()},
+        duplicates=valid - len(purchases.row),
     )
+
+
+def _without_duplicates(
+    purchases: Purchases,
+    records: Sequence[ConsumerRecord],
+    seen: Mapping[int, Seen | None],
+) -> tuple[Purchases, dict[int, Recall]]:
+    remembering = {partition: each for partition, each in seen.items() if each is not None}
+    if not remembering or not len(purchases.row):
+        return purchases, {}
+    hashes = hashes_of(purchases.event_id)
+    kept = np.ones(len(hashes), np.bool_)
+    recalls: dict[int, Recall] = {}
+    partitions = sorted(remembering)
+    for partition, at in zip(partitions, _ranges(records, purchases.row, partitions), strict=True):
+        after, repeated = remembering[partition].after(hashes[at])
+        kept[at] = ~repeated
+        recalls[partition] = Recall(after, after.ring_writes(hashes[at]))
+    return purchases if kept.all() else purchases.where(kept), recalls
 
 
 def _columns(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from consumers.batch import Batch, Slice
 from consumers.owned import Owned, Sweep
 from consumers.rules import Rules, Tally
+from consumers.seen import Seen
 from features.erasures import Action, Marker
 from features.fold import ProfileColumns, erase, fold_profiles, fold_purchases
 from features.record import Records, decode
@@ -54,6 +55,12 @@ class Part:
     def rows(self) -> slice:
         """Its rows among the round's."""
         return slice(self.start, self.start + len(self.customers))
+
+    @property
+    def seen(self) -> Seen | None:
+        """The purchases its partition remembers after the round."""
+        recall = self.polled.recall if self.polled else None
+        return recall.seen if recall else self.owned.seen
 
     @property
     def sweep(self) -> Sweep | None:

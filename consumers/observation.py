@@ -77,6 +77,7 @@ class Observation:
             ("older_than_window", tally.older_than_window),
             ("erased", tally.erased),
             ("stale_profile", tally.stale_profiles),
+            ("duplicate", batch.duplicates),
         ):
             if n:
                 metrics.skipped(reason, n)

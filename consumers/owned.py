@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from consumers.seen import Seen
 from model.statistics import Statistics
 from store.outbox import Output
 from store.progress import Progress
@@ -39,6 +40,8 @@ class Owned:
         How many customers have an erasure to remember.
     sweep
         The sweep under way, if any.
+    seen
+        The purchases it remembers to know repeats by; None when duplicates are not looked for.
     offsets_pending
         Whether Kafka's offsets must be committed even if there is nothing to publish.
     """
@@ -51,6 +54,7 @@ class Owned:
     in_outbox: tuple[int, ...] = ()
     erasures: int = 0
     sweep: Sweep | None = None
+    seen: Seen | None = None
     offsets_pending: bool = True
 
     @property
@@ -78,6 +82,11 @@ def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics
     """Return the statistics of a generation, zeros when it has none yet."""
     found = statistics.get(generation)
     return Statistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found
+
+
+def decode_seen(ring: bytes, progress: Progress, size: int) -> Seen | None:
+    """Return the purchases remembered from the store's ring of so many, None for a size of 0."""
+    return Seen.from_ring(size, progress.remembered, ring) if size else None
 
 
 def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, Statistics]:

@@ -8,7 +8,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.log import LogReader
-from consumers.owned import Owned, decode_statistics
+from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.recovery import Recovery
 from consumers.rules import Rules
 from consumers.takeover import Committed, Verdict, taken_over, verdict
@@ -95,6 +95,8 @@ class Reconciler:
     ) -> Owned:
         progress = taken_over(loaded.progress, committed, start, nonce)
         published = committed.version if committed else 0
+        # Read before the commit, which is refused if it is not the ring of this progress.
+        seen = decode_seen(self._store.ring(partition), progress, self._rules.dedup_events)
         commit = Commit(
             partition=partition,
             expected=loaded.progress,
@@ -112,6 +114,7 @@ class Reconciler:
             unpublished=unpublished,
             in_outbox=tuple(version for version, _ in unpublished),
             erasures=loaded.erasures,
+            seen=seen,
         )
 
     def _committed(self, partition: int) -> Committed | None:

@@ -16,7 +16,7 @@ from kafka import TopicPartition
 
 from consumers.batch import decode_batch
 from consumers.log import LogReader
-from consumers.owned import Owned, decode_statistics
+from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.round import Round
 from consumers.rules import Rules, want
 from consumers.takeover import Committed, below, taken_over
@@ -129,6 +129,9 @@ class Recovery:
             statistics={} if lost else decode_statistics(loaded.statistics),
             published=committed.version if committed else 0,
             erasures=0 if lost else loaded.erasures,
+            seen=decode_seen(
+                b"" if lost else self._store.ring(partition), progress, self._rules.dedup_events
+            ),
         )
         return self._commit(owned, commit)
 
@@ -249,7 +252,8 @@ class Recovery:
         }
         first_tile: int | None = None
         for polled in self._reader.read(ranges):
-            batch = decode_batch(polled, self._rules.currency)
+            seen = {owned.partition: owned.seen}
+            batch = decode_batch(polled, self._rules.currency, seen)
             part = batch.slices[0]
             if first_tile is None and len(batch.purchases.occurred_at):
                 first_tile = self._rules.layout.tile(int(batch.purchases.occurred_at.min()))

@@ -125,6 +125,7 @@ class Round:
                 marker_key(part.customers[row], self.rules.group_id): part.markers[row].to_bytes()
                 for row in part.requested
             },
+            ring=part.polled.recall.ring if part.polled and part.polled.recall else (),
         )
         swept = owned.sweep is not None and part.sweep is None
         if part.polled is None and not (commit.records or commit.gone or outputs or swept):
@@ -137,6 +138,7 @@ class Round:
                 statistics=statistics,
                 erasures=owned.erasures + len(commit.erasures),
                 sweep=part.sweep,
+                seen=part.seen,
             ),
         )
 
@@ -150,6 +152,7 @@ class Round:
             purchases=after.get(PURCHASES, progress.purchases),
             profiles=after.get(PROFILES, progress.profiles),
             erasures=after.get(ERASURES, progress.erasures),
+            remembered=part.seen.count if part.seen else progress.remembered,
             clock_us=part.clock_us,
             generation=self.model.generation.number if self.model else progress.generation,
             swept_generation=done.generation if done else progress.swept_generation,

@@ -27,6 +27,8 @@ class Rules:
     segments: tuple[tuple[str, str], ...]
     """(id, name) of each segment; a segment's index is its place here."""
     sweep_chunk: int = 500
+    dedup_events: int = 0
+    """Purchases of a partition whose ids are remembered; 0: duplicates count."""
 
     @property
     def segment_ids(self) -> tuple[str, ...]:

@@ -291,7 +291,8 @@ class Segmenter:
         if not busy:
             return
         with self._observed.stage("decode"):
-            batch = decode_batch(new, self._rules.currency)
+            seen = {partition: owned.seen for partition, owned in self.owned.items()}
+            batch = decode_batch(new, self._rules.currency, seen)
         parts = {part.partition: part for part in batch.slices}
         wants = [want(self.owned[p], parts.get(p), self._rules) for p in busy]
         with self._observed.stage("read"):

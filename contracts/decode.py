@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,17 @@ class Purchases:
     occurred_at: NDArray[np.int64]
     cents: NDArray[np.int64]
     count: NDArray[np.int64]
+
+    def where(self, kept: NDArray[np.bool_]) -> "Purchases":
+        """Return those that are kept, by a flag each."""
+        return Purchases(
+            row=self.row[kept],
+            customer_id=list(compress(self.customer_id, kept)),
+            event_id=list(compress(self.event_id, kept)),
+            occurred_at=self.occurred_at[kept],
+            cents=self.cents[kept],
+            count=self.count[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,14 +203,14 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "deployment", "warn", "no worker has ever run in this group", "livesegments run"
         )
         return
-    for name in ("window_days", "tiles", "currency"):
+    for name in ("window_days", "tiles", "currency", "dedup_events"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
             yield Finding(
                 "deployment",
                 "fail",
                 f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
-                "set it back, or use another GROUP_ID",
+                "set it back, or make the store anew with it: livesegments rebuild",
             )
 
 

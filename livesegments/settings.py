@@ -58,6 +58,16 @@ class Settings(BaseSettings):
         str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
     ] = "USD"
 
+    dedup_events: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000_000,
+            description="Purchases of a partition whose event_id is remembered, so that a repeat"
+            " is skipped (8 bytes each in Redis; 0: repeats count)",
+        ),
+    ] = 1_000_000
+
     warmup_customers: Annotated[
         int, Field(ge=5, description="Customers with a purchase before the first fit")
     ] = 500

@@ -46,6 +46,7 @@ def rules(settings: Settings) -> Rules:
         group_id=settings.group_id,
         segments=tuple((persona.id, persona.name) for persona in PERSONAS),
         sweep_chunk=settings.sweep_customers,
+        dedup_events=settings.dedup_events,
     )
 
 
@@ -64,6 +65,7 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
             window_days=settings.window_days,
             tiles=settings.tiles,
             currency=settings.currency,
+            dedup_events=settings.dedup_events,
         )
         store.agree(deployment)
         how = rules(settings)

@@ -1,13 +1,15 @@
 -- Commit one partition, if it is still as its owner last saw it.
--- KEYS: progress, customers, statistics, outbox, erasures
--- ARGV: expected version, expected nonce, then for each of nine lists its length and its items:
+-- KEYS: progress, customers, statistics, outbox, erasures, seen
+-- ARGV: expected version, expected nonce, then for each of ten lists its length and its items:
 --   progress pairs, customer pairs, customers gone, statistics pairs, statistics gone,
---   outbox pairs, outbox gone, erasure pairs, keys to empty first (1-based)
+--   outbox pairs, outbox gone, erasure pairs, keys to empty first (1-based),
+--   pairs of byte offset and bytes in the ring of seen events
 -- Returns 1 when committed, 0 when another owner has written.
-for _, key in ipairs(KEYS) do
+for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
-  if kind ~= 'hash' and kind ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a hash; nothing was written')
+  local wanted = i < 6 and 'hash' or 'string'
+  if kind ~= wanted and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted .. '; nothing was written')
   end
 end
 
@@ -18,7 +20,7 @@ end
 
 local at = 3
 local lists = {}
-for list = 1, 9 do
+for list = 1, 10 do
   local n = tonumber(ARGV[at])
   lists[list] = {at + 1, at + n}
   at = at + 1 + n
@@ -44,5 +46,8 @@ each('HDEL', KEYS[3], 5)
 each('HSET', KEYS[4], 6)
 each('HDEL', KEYS[4], 7)
 each('HSET', KEYS[5], 8)
+for i = lists[10][1], lists[10][2], 2 do
+  redis.call('SETRANGE', KEYS[6], ARGV[i], ARGV[i + 1])
+end
 each('HSET', KEYS[1], 1)
 return 1

@@ -34,6 +34,10 @@ class Keys:
         """Hash: keyed hash of a customer id -> what an erasure left to remember."""
         return f"{self.group_id}:{{{partition}}}:erasures"
 
+    def seen(self, partition: int) -> str:
+        """String: ring of the 8-byte hashes of the last purchases' ids."""
+        return f"{self.group_id}:{{{partition}}}:seen"
+
     def of_partition(self, partition: int) -> list[str]:
         """Return all keys of a partition, in the order the commit script takes them."""
         return [
@@ -42,4 +46,5 @@ class Keys:
             self.statistics(partition),
             self.outbox(partition),
             self.erasures(partition),
+            self.seen(partition),
         ]

@@ -28,6 +28,7 @@ class Deployment:
     window_days: int
     tiles: int
     currency: str
+    dedup_events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,23 @@ class Commit:
     published: Sequence[int] = ()
     """Versions to drop from the outbox: Kafka has them."""
     erasures: Mapping[bytes, bytes] = field(default_factory=dict)
+    ring: Sequence[tuple[int, bytes]] = ()
+    """(byte offset, bytes) to write to the ring of seen events."""
     empty_first: bool = False
     """Forget everything the store has of the partition."""
+
+
+_REBUILD = (
+    "Set it back, or stop all workers and make the store anew from Kafka: livesegments rebuild"
+)
+_WAY_OUT = {
+    "partitions": "Go back to topics of that count, or use another LIVESEGMENTS_GROUP_ID, which"
+    " starts from the beginning of the topics",
+    "window_days": _REBUILD,
+    "tiles": _REBUILD,
+    "currency": _REBUILD,
+    "dedup_events": _REBUILD,
+}
 
 
 class Partitions:
@@ -109,8 +125,7 @@ class Partitions:
             if stored[name] != value:
                 raise StoreMismatchError(
                     f"{name} is {value} here and {stored[name]} in the store of group"
-                    f" {self.keys.group_id!r}: records cannot be carried over. Set it back, or use"
-                    " another LIVESEGMENTS_GROUP_ID, which starts from the beginning of the topics"
+                    f" {self.keys.group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
                 )
 
     def deployment(self) -> Deployment | None:
@@ -124,6 +139,7 @@ class Partitions:
             window_days=int(stored["window_days"]),
             tiles=int(stored["tiles"]),
             currency=stored["currency"],
+            dedup_events=int(stored.get("dedup_events", 0)),
         )
 
     def load(self, partition: int) -> Loaded:
@@ -140,6 +156,10 @@ class Partitions:
             statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
             erasures=erasures,
         )
+
+    def ring(self, partition: int) -> bytes:
+        """Return the ring of seen events, as long as it has grown."""
+        return self.redis.get(self.keys.seen(partition)) or b""  # type: ignore[return-value]
 
     def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
         """Return (version, nonce) of the last commit of each partition."""
@@ -191,7 +211,8 @@ class Partitions:
             [version, pack(commit.outputs)] if commit.outputs else [],
             commit.published,
             _flat(commit.erasures),
-            [1, 2, 3, 4, 5] if commit.empty_first else [],
+            [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
+            [part for write in commit.ring for part in write],
         ]
         arguments: list[str | int | bytes] = [expected.version, expected.nonce]
         for items in lists:

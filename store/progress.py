@@ -23,6 +23,8 @@ class Progress:
         ``nonce:version`` metadata that Kafka's offsets carried at the takeover ("" none).
     purchases, profiles, erasures
         Next offset of each input topic.
+    remembered
+        Valid purchases whose ids went to the ring, ever.
     clock_us
         The partition's clock in microseconds; never goes back.
     generation
@@ -41,6 +43,7 @@ class Progress:
     purchases: int = 0
     profiles: int = 0
     erasures: int = 0
+    remembered: int = 0
     clock_us: int = 0
     generation: int = 0
     swept_generation: int = 0

@@ -100,6 +100,7 @@ def verify(
                 tiles,
                 tile_us,
                 deployment["currency"],
+                int(deployment.get("dedup_events", 0)),
             )
     finally:
         log.close()
@@ -121,6 +122,7 @@ def _verify_partition(
     tiles: int,
     tile_us: int,
     currency: str,
+    dedup_events: int,
 ) -> None:
     stored = read_partition(client, group_id, partition, tiles)
     while True:
@@ -134,6 +136,7 @@ def _verify_partition(
         log.read(ERASURES, partition, stored.offsets["erasures"]),
         currency=currency,
         tile_us=tile_us,
+        dedup_events=dedup_events,
     )
     where = f"partition {partition}"
     _quiet(checks["quiet"], where, stored, offsets, partition)

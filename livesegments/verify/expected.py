@@ -43,6 +43,7 @@ def recompute(  # noqa: C901 - plain on purpose
     *,
     currency: str,
     tile_us: int,
+    dedup_events: int,
 ) -> Inputs:
     """Add up a partition's inputs, plainly."""
     rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
@@ -82,13 +83,20 @@ def recompute(  # noqa: C901 - plain on purpose
 
     customers: dict[str, Expected] = defaultdict(Expected)
     clock_us = 0
-    for name, at, cents, count in zip(
-        bought.customer_id,
-        bought.occurred_at.tolist(),
-        bought.cents.tolist(),
-        bought.count.tolist(),
-        strict=True,
+    last_seen: dict[str, int] = {}
+    for place, (event_id, name, at, cents, count) in enumerate(
+        zip(
+            bought.event_id,
+            bought.customer_id,
+            bought.occurred_at.tolist(),
+            bought.cents.tolist(),
+            bought.count.tolist(),
+            strict=True,
+        )
     ):
+        before, last_seen[event_id] = last_seen.get(event_id), place
+        if before is not None and place - before <= dedup_events:
+            continue
         clock_us = max(clock_us, at)
         if at >= cutoffs.get(name, 0):
             tile = customers[name].tiles[at // tile_us]

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.batch import decode_batch
-from consumers.owned import CLUSTERS, DIMENSIONS, Owned, decode_statistics
+from consumers.owned import CLUSTERS, DIMENSIONS, Owned, decode_seen, decode_statistics
 from consumers.round import Round
 from consumers.rules import Model, Rules, Tally, start_sweep, want
 from consumers.scoring import Switching
@@ -157,7 +157,10 @@ class World:
 
     def __init__(self, partitions: Sequence[int] = (0,), rules: Rules = RULES) -> None:
         self.rules = rules
-        self.owned = {p: Owned(p, Progress(nonce=NONCE)) for p in partitions}
+        start = Progress(nonce=NONCE)
+        seen = decode_seen(b"", start, rules.dedup_events)
+        self.owned = {p: Owned(p, start, seen=seen) for p in partitions}
+        self.rings: dict[int, bytearray] = {p: bytearray() for p in partitions}
         self.customers: dict[int, dict[str, bytes]] = {p: {} for p in partitions}
         self.erasures: dict[int, dict[bytes, bytes]] = {p: {} for p in partitions}
         self.statistics: dict[int, dict[int, bytes]] = {p: {} for p in partitions}
@@ -214,7 +217,8 @@ class World:
         replay: bool = False,
     ) -> Round:
         """The round that `round` does, not yet decided."""
-        batch = decode_batch(by_partition(records), self.rules.currency)
+        seen = {p: owned.seen for p, owned in self.owned.items()}
+        batch = decode_batch(by_partition(records), self.rules.currency, seen)
         slices = {part.partition: part for part in batch.slices}
         busy = [p for p, owned in self.owned.items() if p in slices or owned.sweep]
         work = [(self.owned[p], slices.get(p), self._read(p, slices.get(p))) for p in busy]
@@ -240,6 +244,7 @@ class World:
                 statistics=decode_statistics(self.statistics[p]),
                 in_outbox=tuple(sorted(self.outbox[p])),
                 erasures=len(self.erasures[p]),
+                seen=decode_seen(bytes(self.rings[p]), owned.progress, self.rules.dedup_events),
             )
 
     def stored(self, customer: str, partition: int = 0) -> Records:
@@ -312,6 +317,9 @@ class World:
         for number in commit.statistics_gone:
             del self.statistics[p][number]
         self.erasures[p].update(commit.erasures)
+        for start, part in commit.ring:
+            assert start <= len(self.rings[p]), "a write to the ring leaves a hole"
+            self.rings[p][start : start + len(part)] = part
         self.outbox[p] -= set(commit.published)
         self.outbox[p] |= {commit.progress.version} if commit.outputs else set()
         self.commits.append(commit)

@@ -51,6 +51,7 @@ def agree(client: "redis.Redis", settings: Settings, **other: Any) -> None:
         "window_days": settings.window_days,
         "tiles": settings.tiles,
         "currency": settings.currency,
+        "dedup_events": settings.dedup_events,
         **other,
     }
     Partitions(client, settings.group_id).agree(Deployment(**agreed))

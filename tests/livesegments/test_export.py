@@ -48,7 +48,9 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
     """A store in which a worker of two partitions has run."""
     with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
         made = Partitions(client, "group")
-        made.agree(Deployment(partitions=2, window_days=90, tiles=TILES, currency="USD"))
+        made.agree(
+            Deployment(partitions=2, window_days=90, tiles=TILES, currency="USD", dedup_events=0)
+        )
         yield made
 
 

@@ -24,7 +24,7 @@ from tests.servers import RedisServer
 pytestmark = pytest.mark.servers
 
 FIRST = Progress(version=1, nonce="00000000000000aa")
-DEPLOYMENT = Deployment(partitions=4, window_days=90, tiles=30, currency="USD")
+DEPLOYMENT = Deployment(partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0)
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
 
 

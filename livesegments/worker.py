@@ -4,6 +4,7 @@ import gc
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -50,8 +51,27 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-def run(settings: Settings, *, accept_loss: bool = False) -> None:
-    """Run a worker until SIGTERM or SIGINT, then finish the round and leave the group."""
+def deployment(settings: Settings, partitions: int) -> Deployment:
+    """Return what every worker of the deployment must agree on."""
+    return Deployment(
+        partitions=partitions,
+        window_days=settings.window_days,
+        tiles=settings.tiles,
+        currency=settings.currency,
+        dedup_events=settings.dedup_events,
+    )
+
+
+def run(
+    settings: Settings,
+    *,
+    accept_loss: bool = False,
+    done: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run a worker until SIGTERM, SIGINT or it is done, then finish the round and leave the group.
+
+    ``done`` is asked in every round.
+    """
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
@@ -60,14 +80,8 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
     consumer = group_consumer(settings)
     try:
         partitions = check_partition_counts(partition_counts(kafka_config(settings)))
-        deployment = Deployment(
-            partitions=partitions,
-            window_days=settings.window_days,
-            tiles=settings.tiles,
-            currency=settings.currency,
-            dedup_events=settings.dedup_events,
-        )
-        store.agree(deployment)
+        agreed = deployment(settings, partitions)
+        store.agree(agreed)
         how = rules(settings)
         config = kafka_config(settings)
         watchdog = Watchdog(
@@ -78,6 +92,8 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
         def alive() -> None:
             heartbeat.beat()
             watchdog.arm()
+            if done():
+                segmenter.stop()
 
         definitions = DefinitionsReader(config)
         publisher = Publisher(config, f"{settings.group_id}-{instance}")
@@ -97,7 +113,7 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
                 settings.definitions_seconds,
                 settings.refit_gain if settings.refit == "auto" else None,
             ),
-            reconciler=Reconciler(store, consumer, config, how, deployment, accept_loss),
+            reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
             observation=Observation(metrics, settings.warmup_customers),
             rules=how,
             max_records=settings.max_poll_records,

@@ -128,6 +128,16 @@ class Partitions:
                     f" {self.keys.group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
                 )
 
+    def forget(self, deployment: Deployment) -> None:
+        """Empty every partition, each in one step, then agree on a deployment anew.
+
+        Owners that are at work find their partitions gone, and rebuild them from Kafka.
+        """
+        for partition in range(deployment.partitions):
+            self.redis.unlink(*self.keys.of_partition(partition))
+        self.redis.unlink(self.keys.deployment)
+        self.agree(deployment)
+
     def deployment(self) -> Deployment | None:
         """Return what the deployment agreed on, or None when no worker has ever run."""
         found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]

@@ -1,0 +1,168 @@
+"""Make the store anew from Kafka alone: records, published segments and the model's generation.
+
+The store is emptied, and whoever owns the partitions recovers them as when Redis lost everything:
+the workers that are running, or else one that runs here until it is done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from consumers.definitions import DefinitionsReader
+from consumers.log import LogReader
+from contracts.decode import decode_purchases
+from contracts.topics import PURCHASES, check_partition_counts
+from features.layout import Layout
+from livesegments import worker
+from livesegments.clients import kafka_config, redis_client
+from livesegments.settings import Settings
+from livesegments.topics import partition_counts
+from store.partitions import Deployment, Partitions
+
+POLL_SECONDS = 0.5
+FIRST_RECORDS = 1_000
+
+
+class RebuildError(RuntimeError):
+    """The store cannot be made anew; nothing was touched. Says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rebuild would do.
+
+    Attributes
+    ----------
+    customers
+        How many the store has now.
+    workers
+        How many are running, and would do it.
+    """
+
+    deployment: Deployment
+    customers: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild did; not ``complete`` when it was asked to stop before."""
+
+    customers: int
+    partitions: int
+    seconds: float
+    complete: bool
+
+
+def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
+    """Look whether the store can be made anew.
+
+    Raises
+    ------
+    RebuildError
+        If other settings are asked for than running workers have, or Kafka no longer holds a whole
+        window of purchases and that loss is not accepted.
+    """
+    config, store = kafka_config(settings), _store(settings)
+    wanted = worker.deployment(settings, check_partition_counts(partition_counts(config)))
+    workers, agreed = _members(settings), store.deployment()
+    if agreed is not None and agreed.partitions != wanted.partitions:
+        store.agree(wanted)  # says what to do
+    if workers and agreed not in (None, wanted):
+        names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
+        raise RebuildError(
+            f"{', '.join(names)}: other than the {workers} running workers have. Stop them first"
+        )
+    if not accept_loss:
+        _check_reach(settings, store, wanted)
+    return Plan(wanted, sum(store.sizes(range(wanted.partitions))), workers)
+
+
+def rebuild(
+    settings: Settings,
+    planned: Plan,
+    *,
+    accept_loss: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Rebuilt:
+    """Empty the store and see it made anew.
+
+    Parameters
+    ----------
+    planned
+        What `plan` found.
+    progress
+        Told how many input records are folded.
+    """
+    store, began = _store(settings), time.monotonic()
+    partitions = range(planned.deployment.partitions)
+    has_model = _has_model(settings)
+    store.forget(planned.deployment)
+    looked = -POLL_SECONDS
+    complete = False
+
+    def done() -> bool:
+        nonlocal looked, complete
+        if not complete and time.monotonic() - looked >= POLL_SECONDS:
+            looked = time.monotonic()
+            found = [store.load(partition).progress for partition in partitions]
+            known = [each for each in found if each is not None]
+            progress(sum(sum(each.offsets) for each in known))
+            complete = len(known) == len(found) and not any(
+                each.recovering or (has_model and each.rescore) for each in known
+            )
+        return complete
+
+    if planned.workers:
+        while not done():
+            time.sleep(POLL_SECONDS)
+    else:
+        here = settings.model_copy(update={"http_port": 0, "http_host": "127.0.0.1"})
+        worker.run(here, accept_loss=accept_loss, done=done)
+    seconds = time.monotonic() - began
+    return Rebuilt(sum(store.sizes(partitions)), len(partitions), seconds, complete)
+
+
+def _store(settings: Settings) -> Partitions:
+    return Partitions(redis_client(settings), settings.group_id)
+
+
+def _members(settings: Settings) -> int:
+    admin = KafkaAdminClient(**kafka_config(settings))
+    try:
+        return len(admin.describe_groups([settings.group_id])[settings.group_id]["members"])
+    finally:
+        admin.close()
+
+
+def _has_model(settings: Settings) -> bool:
+    reader = DefinitionsReader(kafka_config(settings))
+    reader.close()
+    return reader.generation is not None
+
+
+def _check_reach(settings: Settings, store: Partitions, deployment: Deployment) -> None:
+    """Refuse when a partition's log begins inside the window."""
+    layout = Layout(deployment.window_days, deployment.tiles)
+    with LogReader(kafka_config(settings)) as log:
+        for partition in range(deployment.partitions):
+            tp = TopicPartition(PURCHASES, partition)
+            start, end = log.starts([tp])[tp], log.ends([tp])[tp]
+            progress = store.load(partition).progress
+            if start == 0 or start == end or progress is None:
+                continue
+            window_start = layout.tile(progress.clock_us) - layout.tiles + 1
+            first = next(log.read({tp: (start, min(end, start + FIRST_RECORDS))}), {}).get(tp, [])
+            keys, values = [r.key for r in first], [r.value for r in first]
+            times = [r.timestamp for r in first]
+            purchases, _ = decode_purchases(keys, values, times, currency=deployment.currency)
+            occurred_at = purchases.occurred_at
+            if len(occurred_at) and layout.tile(int(occurred_at.min())) >= window_start:
+                raise RebuildError(
+                    f"partition {partition}: {PURCHASES} begins at offset {start}, inside the"
+                    f" window of {layout.window_days} days, so a rebuilt store would count less"
+                    " than this one. To do it all the same: --accept-loss"
+                )

@@ -1,0 +1,88 @@
+"""`livesegments rebuild`: the store made anew from Kafka, by workers that run or by the command."""
+
+import json
+
+import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from contracts.topics import PURCHASES
+from tests.faults.conftest import load
+from tests.livesegments.test_cli_service import livesegments
+from tests.service import Service
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def worked(service: Service) -> Service:
+    """A deployment that has segmented some customers, and whose worker has left."""
+    service.send(load(3_000))
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    assert worker.wait(30) == 0
+    return service
+
+
+def test_without_workers_the_command_makes_the_store_anew_once_told_yes(worked: Service) -> None:
+    before = {name: worked.client.hlen(name) for name in worked.client.keys("*:customers")}
+    asked = livesegments(worked, "rebuild")
+    assert asked.returncode == 2
+    assert "--yes" in asked.stderr
+    assert worked.client.hlen("livesegments:{2}:customers")
+    done = livesegments(worked, "rebuild", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["complete"]
+    assert told["customers"] == sum(before.values())
+    assert {name: worked.client.hlen(name) for name in worked.client.keys("*:customers")} == before
+    worked.verified()
+
+
+def test_running_workers_make_it_anew(service: Service) -> None:
+    service.start()
+    service.send(load(3_000))
+    service.wait()
+    done = livesegments(service, "rebuild", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "1 running workers will make them anew" in done.stderr
+    service.send(load(500, first=3_000))
+    service.wait()
+    service.verified()
+
+
+def test_it_gives_the_store_another_window(worked: Service) -> None:
+    worked.environment["LIVESEGMENTS_WINDOW_DAYS"] = "30"
+    refused = worked.start()
+    assert refused.wait(60) == 1
+    assert "livesegments rebuild" in worked.tail()
+    done = livesegments(worked, "rebuild", "--yes")
+    assert done.returncode == 0, done.stderr
+    worked.start()
+    worked.send(load(500, first=3_000))
+    worked.wait()
+    worked.verified()
+
+
+def test_other_settings_than_running_workers_have_are_refused(service: Service) -> None:
+    service.start()
+    service.send(load(1_000))
+    service.wait()
+    done = livesegments(service, "rebuild", "--yes", TILES="45")
+    assert done.returncode == 1
+    assert "tiles: other than the 1 running workers have" in done.stderr
+    service.verified()
+
+
+def test_a_log_that_is_shorter_than_the_window_is_refused_before_anything_is_touched(
+    worked: Service,
+) -> None:
+    admin = KafkaAdminClient(**worked.config)
+    admin.delete_records({TopicPartition(PURCHASES, 2): 300})
+    admin.close()
+    done = livesegments(worked, "rebuild", "--yes")
+    assert done.returncode == 1
+    assert "--accept-loss" in done.stderr
+    assert worked.client.hlen("livesegments:{2}:customers")
+    assert livesegments(worked, "rebuild", "--yes", "--accept-loss").returncode == 0

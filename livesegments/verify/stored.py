@@ -38,7 +38,9 @@ class StoredPartition:
     clock_us: int
     recovering: bool
     rescore: bool
+    generation: int
     swept_generation: int
+    swept_tile: int
     customers: dict[str, StoredCustomer]
     statistics: dict[int, bytes]
     outbox: list[int]
@@ -105,7 +107,9 @@ def read_partition(
         clock_us=number.get("clock_us", 0),
         recovering=bool(number.get("recovering", 0)),
         rescore=bool(number.get("rescore", 0)),
+        generation=number.get("generation", 0),
         swept_generation=number.get("swept_generation", 0),
+        swept_tile=number.get("swept_tile", 0),
         customers=customers,
         statistics={int(g): data for g, data in statistics.items() if g != b"swept"},
         outbox=sorted(int(version) for version in outbox),

@@ -92,7 +92,7 @@ class History:
         )
         round_ = Round(self.rules, model, batch, [(self.owned, part, reading)], 0)
         for decision in round_.decide():
-            self.owned = decision.owned.confirmed()
+            self.owned = decision.owned.confirmed(decision.owned.progress.version)
             if decision.commit is not None:
                 self.records.update(decision.commit.records)
                 for name in decision.commit.gone:

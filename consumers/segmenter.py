@@ -5,6 +5,9 @@
     3. commit to the store, if nobody else has                store/commit.lua
     4. publish the outbox with the offsets, in a transaction  producers/publisher.py
 
+The fourth goes on in a process of its own while the next round is polled, decided and committed;
+then it must have ended before the next publication begins.
+
 Whatever fails, the answer is the same: forget everything, compare the store with Kafka, and go on
 from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipped.
 """
@@ -32,7 +35,7 @@ from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
 from consumers.rules import Decision, Rules, start_sweep, want
 from contracts.topics import DEFINITIONS, INPUTS
-from producers.publisher import Publication, Publisher
+from producers.publisher import PublishError, Publishing
 from store.partitions import Partitions
 
 log = structlog.get_logger()
@@ -70,7 +73,7 @@ class Segmenter:
         self,
         *,
         consumer: KafkaConsumer,
-        publisher: Publisher,
+        publisher: Publishing,
         store: Partitions,
         definitions: DefinitionsReader,
         model: GlobalModel,
@@ -87,6 +90,7 @@ class Segmenter:
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
         self._max_records, self._alive, self._now_us = max_records, alive, now_us
         self.owned: dict[int, Owned] = {}
+        self._under_way: dict[int, int] = {}
         self.ready = False
         self._stopping = False
         self._rebalance = Membership()
@@ -110,6 +114,7 @@ class Segmenter:
             try:
                 # The membership of the last poll: asked for now, it might be another's or none.
                 self._publish(self._membership, everything=True)
+                self._confirm()
             except OUTAGES as error:
                 log.warning("leaving with offsets to commit", error=describe(error))
 
@@ -192,7 +197,6 @@ class Segmenter:
             failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
-        self._publisher.abandon()
         self._reconcile_soon()
 
     def _reconcile(self) -> None:
@@ -202,6 +206,7 @@ class Segmenter:
         assignment = set(self._consumer.assignment())
         try:
             partitions = partitions_of(assignment)
+            self._end_publication()
             self._publisher.open()
             self._learn_generation()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
@@ -330,26 +335,42 @@ class Segmenter:
 
     def _publish(self, membership: object, *, everything: bool = False) -> None:
         now = time.monotonic()
-        behind = [o for o in self.owned.values() if o.progress.version > o.published]
+        behind = [
+            o
+            for p, o in self.owned.items()
+            if o.progress.version > max(o.published, self._under_way.get(p, 0))
+        ]
         due = everything or now - self._offsets_at >= OFFSETS_SECONDS
         told = [o for o in behind if due or o.unpublished or o.offsets_pending]
         if due:
             self._offsets_at = now
         if not told:
+            self._confirm(wait=False)
             return
         with self._observed.stage("publish"):
-            self._publisher.publish(
-                [
-                    Publication(
-                        o.partition, o.progress, [x for _, out in o.unpublished for x in out]
-                    )
-                    for o in told
-                ],
-                membership,
-            )
-        for owned in told:
-            self.owned[owned.partition] = owned.confirmed()
-        self._observed.published(self._now_us())
+            self._confirm()
+            publications = [self.owned[o.partition].publication() for o in told]
+            self._publisher.begin(publications, membership)
+        self._under_way = {each.partition: each.progress.version for each in publications}
+
+    def _confirm(self, *, wait: bool = True) -> None:
+        """Take in that Kafka has what was begun to be published."""
+        ended_us = self._publisher.finish(wait=wait)
+        if ended_us is None:
+            return
+        for partition, version in self._under_way.items():
+            self.owned[partition] = self.owned[partition].confirmed(version)
+        self._under_way = {}
+        self._observed.published(ended_us)
+
+    def _end_publication(self) -> None:
+        """Wait for what is under way, whatever becomes of it: Kafka's offsets will tell."""
+        self._under_way = {}
+        try:
+            self._publisher.finish()
+        except PublishError as error:
+            self._observed.failed(error)
+            log.warning("a transaction failed", error=describe(error))
 
     def _check_still_owner(self) -> None:
         """Notice, without traffic, a store that lost writes or another owner's commit."""

@@ -28,7 +28,7 @@ from model.personas import PERSONAS
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
-from producers.publisher import Publisher
+from producers.publishing_process import PublishingProcess
 from store.partitions import Deployment, Partitions
 
 log = structlog.get_logger()
@@ -78,6 +78,7 @@ def run(
     metrics = Metrics(registry, version=__version__)
     store = Partitions(redis_client(settings), settings.group_id)
     consumer = group_consumer(settings)
+    publisher = PublishingProcess(kafka_config(settings), f"{settings.group_id}-{instance}")
     try:
         partitions = check_partition_counts(partition_counts(kafka_config(settings)))
         agreed = deployment(settings, partitions)
@@ -96,7 +97,6 @@ def run(
                 segmenter.stop()
 
         definitions = DefinitionsReader(config)
-        publisher = Publisher(config, f"{settings.group_id}-{instance}")
         model = GlobalModel(store, partitions, how.segment_ids)
         segmenter = Segmenter(
             consumer=consumer,
@@ -153,5 +153,6 @@ def run(
         publisher.close()
         definitions.close()
     finally:
+        publisher.kill()
         consumer.close(autocommit=False, timeout_ms=5_000)
     log.info("worker left the group")

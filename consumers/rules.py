@@ -74,12 +74,16 @@ class Decision:
 
 
 def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Owned:
-    """Begin a sweep when the generation or the clock's tile has moved on since the last one."""
+    """Begin a sweep when the generation or the clock's tile has moved on since the last one.
+
+    After a recovery one is due without a model too: it publishes what erasures owe.
+    """
     progress = owned.progress
     clock_us = progress.clock_us if rules.event_clock else max(progress.clock_us, now_us)
     tile = rules.layout.tile(clock_us)
-    due = generation > progress.swept_generation or tile > progress.swept_tile or progress.rescore
-    if owned.sweep is not None or not generation or not due:
+    moved_on = generation > progress.swept_generation or tile > progress.swept_tile
+    due = progress.rescore or (generation and moved_on)
+    if owned.sweep is not None or not due:
         return owned
     return replace(owned, sweep=Sweep(generation, tile))
 

@@ -59,6 +59,20 @@ def erasure(customer: str, requested_at: str, action: str = "erase") -> Event:
     return ERASURES, customer.encode(), json.dumps(value).encode()
 
 
+class RawName(str):
+    """A header name that kafka-python sends as the bytes given."""
+
+    def __new__(cls, raw: bytes) -> "RawName":
+        name = super().__new__(cls, "raw")
+        name.raw = raw
+        return name
+
+    raw: bytes
+
+    def encode(self, *_: object) -> bytes:
+        return self.raw
+
+
 class Service:
     """Workers of one deployment on the tests' Kafka and Redis.
 

@@ -27,8 +27,8 @@ class Expected:
 class Inputs:
     """What the input log of one partition adds up to.
 
-    ``rejected`` is (topic, offset) -> (key, value, reason) of each record that no contract takes, as
-    its dead letter must have them.
+    ``rejected`` is (topic, offset) -> (key, value, reason) of each record that no contract takes,
+    as its dead letter must have them.
     """
 
     customers: dict[str, Expected]

@@ -9,7 +9,7 @@ LOCK_VENV := .cache/lock
 LOCK_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick bench lint lock clean
+.PHONY: help setup servers demo test test-quick soak bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ test: setup servers ## Run all tests, against Apache Kafka and Redis
 
 test-quick: setup ## Run the tests that need no servers
 	$(BIN)/python -m pytest -m "not servers"
+
+soak: setup servers ## Kill, stop and rob workers under load for a quarter of an hour, and verify
+	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
 
 bench: setup servers ## Measure
 	$(BIN)/python -m bench

@@ -24,19 +24,26 @@ from model.statistics import Statistics
 from model.view import ModelView
 
 _PARTITION = TopicPartition(DEFINITIONS, 0)
+POSITION_MS = 100
 
 
 class DefinitionsReader:
-    """Follows the definitions topic and puts generations together."""
+    """Follows the definitions topic and puts generations together.
+
+    Attributes
+    ----------
+    generation
+        The newest that was whole.
+    went_back
+        How often the topic was found shorter than it had been: somebody made it anew.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
         self._latest: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
-        with LogReader(config) as log:
-            start = log.starts([_PARTITION])[_PARTITION]
-            end = log.ends([_PARTITION])[_PARTITION]
-            for batch in log.read({_PARTITION: (start, end)}):
-                self._take(batch[_PARTITION])
+        self.went_back = 0
+        end = self._read_all()
         self._consumer = KafkaConsumer(
             **config,
             group_id=None,
@@ -48,17 +55,38 @@ class DefinitionsReader:
         )
         self._consumer.assign([_PARTITION])
         self._consumer.seek(_PARTITION, end)
+        self._position = end
 
     def poll(self) -> bool:
         """Take in what is new; return whether there is a new generation."""
         before = self.generation
         for records in self._consumer.poll(timeout_ms=0).values():
             self._take(records)
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        if position is not None:
+            self.went_back += position < self._position
+            self._position = position
         return self.generation is not before
+
+    def has_lost(self, number: int) -> bool:
+        """Read the whole topic once more; return whether it has no generation as new as this.
+
+        Whoever has records of a generation has read it here, so then it was here once.
+        """
+        self._read_all()
+        return self.generation is None or self.generation.number < number
 
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def _read_all(self) -> int:
+        with LogReader(self._config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        return end
 
     def _take(self, records: Sequence[ConsumerRecord]) -> None:
         for record in records:

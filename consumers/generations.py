@@ -47,9 +47,13 @@ class Generations:
         self.waiting = 0
         """Customers counted at the last look of the warm-up."""
 
-    def propose(self, first: Owned, now_us: int) -> Decision | None:
-        """Return the commit of the first generation, once there are enough customers for it."""
-        if first.progress.proposed_generation or time.monotonic() < self._next_look:
+    def propose(self, first: Owned, floor: int, now_us: int) -> Decision | None:
+        """Return the commit of a first generation, once there are enough customers for it.
+
+        It is first again when all up to ``floor`` are lost.
+        """
+        under_way = first.progress.proposed_generation > floor
+        if under_way or time.monotonic() < self._next_look:
             return None
         self._next_look = time.monotonic() + WARMUP_SECONDS
         self.waiting = sum(self._store.sizes(range(self._partitions)))
@@ -70,6 +74,10 @@ class Generations:
     def stand_down(self) -> None:
         """Drop what was begun: another worker owns partition 0 now."""
         self._checks.forget()
+        self.describe_again()
+
+    def describe_again(self) -> None:
+        """Publish definitions at the next refresh even if they have not moved."""
         self._described = []
 
     def reconsider(

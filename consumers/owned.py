@@ -59,6 +59,12 @@ class Owned:
     offsets_pending: bool = True
 
     @property
+    def known_generation(self) -> int:
+        """The newest generation that was on its topic, as far as this partition can tell."""
+        proposed = self.progress.proposed_generation
+        return max(self.progress.generation, proposed if proposed <= self.published else 0)
+
+    @property
     def trimmable(self) -> tuple[int, ...]:
         """Versions in the store's outbox that Kafka has."""
         return tuple(version for version in self.in_outbox if version <= self.published)

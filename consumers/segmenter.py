@@ -25,7 +25,6 @@ from consumers.batch import decode_batch
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
-from consumers.log import LogStalledError
 from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
 from consumers.outages import OUTAGES, Backoff, describe
@@ -47,7 +46,7 @@ OFFSETS_SECONDS = 1.0
 DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
 STAY_SECONDS = 1.0
-DEFINITIONS_WAIT_SECONDS = 10.0
+DEFINITIONS_WAIT_SECONDS = 3.0
 
 
 class Segmenter:
@@ -210,9 +209,7 @@ class Segmenter:
             self._publisher.open()
             self._learn_generation()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
-            self._wait_for_generation(
-                max((o.progress.generation for o in owned.values()), default=0)
-            )
+            self._wait_for_generation(max((o.known_generation for o in owned.values()), default=0))
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
@@ -227,7 +224,11 @@ class Segmenter:
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
 
     def _learn_generation(self) -> None:
+        lost = self._definitions.went_back
         self._definitions.poll()
+        if self._definitions.went_back > lost:
+            log.warning("definitions are gone and will be published again", topic=DEFINITIONS)
+            self._generations.describe_again()
         self._model.adopt(self._definitions.generation)
 
     def _stay_in_group(self) -> None:
@@ -253,18 +254,20 @@ class Segmenter:
     def _wait_for_generation(self, number: int) -> None:
         """Read definitions until the model is at least as new as the records are.
 
-        Raises
-        ------
-        LogStalledError
-            If it does not get there: the definitions topic lost what it had.
+        When the topic has lost that generation nobody is assigned until it is published again, by
+        partition 0's owner if that still knows it, or a newer one is fitted.
         """
         deadline = time.monotonic() + DEFINITIONS_WAIT_SECONDS
-        while self._model.number < number:
-            if time.monotonic() > deadline:
-                raise LogStalledError(
-                    f"records are of generation {number}, and {DEFINITIONS} only goes to"
-                    f" {self._model.number}"
+        while self._model.number < number and number > self._model.floor:
+            if time.monotonic() > deadline and self._definitions.has_lost(number):
+                log.error(
+                    "the model's generation is lost; no segment changes until there is a newer one",
+                    topic=DEFINITIONS,
+                    records_are_of=number,
+                    newest_there=self._model.number,
                 )
+                self._model.do_without(number)
+                return
             time.sleep(0.1)
             self._alive()
             self._learn_generation()
@@ -325,7 +328,7 @@ class Segmenter:
             return
         now_us, generations = self._now_us(), self._generations
         if self._model.generation is None:
-            decision = generations.propose(self.owned[0], now_us)
+            decision = generations.propose(self.owned[0], self._model.floor, now_us)
         else:
             decision = generations.reconsider(
                 self.owned, self._model, now_us

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
 
+from consumers import header_names  # noqa: F401 - records with any header name are read
 from consumers.log import LogReader
 from contracts.segments import SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, STATES

@@ -165,8 +165,9 @@ class Messages:
 
     def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
         """Return a refused record with its bytes, and headers that say where it was and why."""
+        key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
         headers = dead_letters.headers(
-            record.headers,
+            original,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -177,9 +178,9 @@ class Messages:
         # kafka-python sends no null header; an empty one is the nearest it can.
         plain = [(name, each or b"") for name, each in headers]
         # Nor a record without key and value; the reason null_value tells it from an empty one.
-        value = b"" if record.key is None and record.value is None else record.value
+        value = b"" if key is None and value is None else value
         provenance = cloudevents.provenance(self.nonce, self.version)
-        return Output(DEAD_LETTERS, record.key, value, plain + provenance)
+        return Output(DEAD_LETTERS, key, value, plain + provenance)
 
     def _event(
         self,

@@ -1,12 +1,13 @@
-"""A worker that kills itself at a named point of a round: ``python -m ... POINT CALL``.
+"""A worker that signals itself at a named point of a round: ``python -m ... POINT CALL SIGNAL``.
 
-Only tests run this; the service knows nothing of it.
+SIGKILL ends it there; SIGSTOP leaves it there until somebody wakes it, and then it goes on. Only
+tests run this; the service knows nothing of it.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
@@ -26,9 +27,17 @@ POINTS = {
     "while taking over": (Partitions, "load", "after"),
 }
 
+MAX_POLL_INTERVAL_SECONDS = 6.0
+"""Below what settings take, so that a test need not wait for long to be past it."""
 
-def kill_at(point: str, call: int) -> None:
-    """Make the call-th time that this point is reached the process's last."""
+
+def crashing(point: str, call: int, how: signal.Signals = signal.SIGKILL) -> Sequence[str]:
+    """Return the command of a worker that signals itself at the call-th time at a point."""
+    return [sys.executable, "-m", "tests.faults.crashing_worker", point, str(call), how.name]
+
+
+def signal_at(point: str, call: int, how: signal.Signals) -> None:
+    """Signal this process the call-th time that a point is reached."""
     owner, name, when = POINTS[point]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
@@ -37,15 +46,16 @@ def kill_at(point: str, call: int) -> None:
         nonlocal calls
         calls += 1
         if calls == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
         result = original(*args, **kwargs)
         if calls == call and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
         return result
 
     setattr(owner, name, deadly)
 
 
 if __name__ == "__main__":
-    kill_at(sys.argv[1], int(sys.argv[2]))
-    worker.run(load())
+    signal_at(sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]])
+    quick = {"max_poll_interval_seconds": MAX_POLL_INTERVAL_SECONDS}
+    worker.run(load().model_copy(update=quick))

@@ -322,9 +322,11 @@ class Segmenter:
         if self._model.generation is None:
             decision = generations.propose(self.owned[0], now_us)
         else:
-            decision = generations.reconsider(
-                self.owned, self._model, now_us
-            ) or generations.refresh(self.owned, self._model, now_us)
+            decision = (
+                generations.accept(self.owned, self._model, now_us)
+                or generations.reconsider(self.owned, self._model, now_us)
+                or generations.refresh(self.owned, self._model, now_us)
+            )
         if decision is not None:
             self._commit([decision])
 

@@ -72,8 +72,11 @@ class Settings(BaseSettings):
         int, Field(ge=5, description="Customers with a purchase before the first fit")
     ] = 500
     refit: Annotated[
-        Literal["auto", "off"],
-        Field(description="auto: check the model once a tile and take a better fit"),
+        Literal["auto", "propose", "off"],
+        Field(
+            description="Check the model once a tile and take a better fit (auto), or say so and"
+            " leave it to `livesegments refit` (propose)"
+        ),
     ] = "auto"
     refit_gain: Annotated[
         float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")

@@ -29,6 +29,7 @@ from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
 from producers.publisher import Publisher
 from store.partitions import Deployment, Partitions
+from store.refits import RefitRequests
 
 log = structlog.get_logger()
 
@@ -93,9 +94,12 @@ def run(settings: Settings, *, accept_loss: bool = False) -> None:
                 partitions,
                 how,
                 PERSONAS,
-                settings.warmup_customers,
-                settings.definitions_seconds,
-                settings.refit_gain if settings.refit == "auto" else None,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=metrics,
+                warmup_customers=settings.warmup_customers,
+                definitions_seconds=settings.definitions_seconds,
+                refit=settings.refit,
+                refit_gain=settings.refit_gain,
             ),
             reconciler=Reconciler(store, consumer, config, how, deployment, accept_loss),
             observation=Observation(metrics, settings.warmup_customers),

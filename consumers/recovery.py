@@ -19,6 +19,7 @@ from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.round import Round
 from consumers.rules import Rules, want
+from consumers.scoring import NONE
 from consumers.takeover import Committed, below, taken_over
 from contracts.cloudevents import read_provenance
 from contracts.dead_letters import parse
@@ -45,7 +46,7 @@ class Published:
     Attributes
     ----------
     states
-        Customer id -> (segment index, since in microseconds, version) of each published segment.
+        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
     version
         The highest version of any output.
     dead_letters
@@ -143,11 +144,12 @@ class Recovery:
         for key, value, record_version in self._outputs(STATES, partition):
             version = max(version, record_version)
             state = SegmentState.model_validate_json(value) if value is not None else None
-            if state is None or state.segment is None or state.segment.id not in index:
+            if state is None:
                 states.pop(key, None)
-            else:
-                since = round(state.since.timestamp() * 1_000_000)
-                states[key] = (index[state.segment.id], since, state.version)
+                continue
+            # Of who is in no segment it is remembered too that there is a state to take back.
+            segment = index.get(state.segment.id, NONE) if state.segment else NONE
+            states[key] = (segment, round(state.since.timestamp() * 1_000_000), state.version)
         if committed is not None:
             return Published(states, version, frozenset())
         for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
@@ -197,7 +199,7 @@ class Recovery:
         customers = rows()
         while chunk := list(islice(customers, 1_000)):
             records = decode([blob for _, blob in chunk], tiles)
-            states = [left.get(name, (-1, 0, 0)) for name, _ in chunk]
+            states = [left.get(name, (NONE, 0, 0)) for name, _ in chunk]
             segment, since, versions = np.array(states, np.int64).T
             records["segment"], records["since"], records["version"] = segment, since, versions
             progress = replace(owned.progress, version=owned.progress.version + 1)

@@ -27,6 +27,11 @@ class Rules:
     segments: tuple[tuple[str, str], ...]
     """(id, name) of each segment; a segment's index is its place here."""
     sweep_chunk: int = 500
+    max_changes_per_second: int = 0
+    """Changes that a worker's sweeps may make; 0: no bound."""
+    retention_tiles: int | None = None
+    """Tiles after a customer's last purchase in which the record goes; None: never. At least as
+    many as the window has."""
     dedup_events: int = 0
     """Purchases of a partition whose ids are remembered; 0: duplicates count."""
 
@@ -84,13 +89,13 @@ def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Own
     return replace(owned, sweep=Sweep(generation, tile))
 
 
-def want(owned: Owned, part: Slice | None, rules: Rules) -> Want:
-    """Return what a round has to read of a partition."""
+def want(owned: Owned, part: Slice | None, rules: Rules, *, walk: bool = True) -> Want:
+    """Return what a round has to read of a partition; its sweep stands still unless it may walk."""
     customers = list(part.customers) if part else []
     remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
     return Want(
         partition=owned.partition,
         customers=customers,
         erasures=[marker_key(name, rules.group_id) for name in customers] if remembered else (),
-        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep else None,
+        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep and walk else None,
     )

@@ -361,6 +361,7 @@ def verify(
             kafka_config(settings),
             settings.group_id,
             lambda what: typer.echo(what, err=True),
+            settings.days_kept,
         )
         lines = [json.dumps(report.to_dict(), indent=2)] if as_json else report.lines()
         typer.echo("\n".join(lines))

@@ -36,8 +36,10 @@ log = structlog.get_logger()
 
 def rules(settings: Settings) -> Rules:
     """Return how rounds decide."""
+    layout = Layout(settings.window_days, settings.tiles)
+    stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
     return Rules(
-        layout=Layout(settings.window_days, settings.tiles),
+        layout=layout,
         switching=Switching(
             margin=settings.switch_margin,
             min_dwell_us=round(settings.min_dwell.total_seconds() * 1_000_000),
@@ -46,7 +48,9 @@ def rules(settings: Settings) -> Rules:
         currency=settings.currency,
         group_id=settings.group_id,
         segments=tuple((persona.id, persona.name) for persona in PERSONAS),
-        sweep_chunk=settings.sweep_customers,
+        sweep_chunk=stretch,
+        max_changes_per_second=settings.change_rate,
+        retention_tiles=layout.tiles_in(settings.days_kept),
         dedup_events=settings.dedup_events,
     )
 

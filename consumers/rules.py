@@ -89,6 +89,19 @@ def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Own
     return replace(owned, sweep=Sweep(generation, tile))
 
 
+def trim(owned: Owned) -> Decision | None:
+    """Return the commit that empties the outbox of what Kafka has, None if nothing of it is left.
+
+    Each commit does so in passing; this one is for quiet times, since what was published names
+    customers, some of whom may be erased by now.
+    """
+    if not owned.trimmable:
+        return None
+    progress = replace(owned.progress, version=owned.progress.version + 1)
+    commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
+    return Decision(commit, owned.committed(progress, ()))
+
+
 def want(owned: Owned, part: Slice | None, rules: Rules, *, walk: bool = True) -> Want:
     """Return what a round has to read of a partition; its sweep stands still unless it may walk."""
     customers = list(part.customers) if part else []

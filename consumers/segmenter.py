@@ -32,7 +32,7 @@ from consumers.pace import SWEPT, SweepPace
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
-from consumers.rules import Decision, Rules, start_sweep, want
+from consumers.rules import Decision, Rules, start_sweep, trim, want
 from contracts.topics import DEFINITIONS, INPUTS
 from producers.publisher import Publication, Publisher
 from store.partitions import Partitions
@@ -284,6 +284,8 @@ class Segmenter:
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
+            trims = [trim(owned) for owned in self.owned.values()]
+            self._commit([decision for decision in trims if decision is not None])
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _round(self, new: dict[TopicPartition, list[ConsumerRecord]]) -> None:

@@ -48,8 +48,7 @@ class Published:
     Attributes
     ----------
     states
-        Customer id -> (segment index, since in microseconds, version) of each state that is not
-        null.
+        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
     version
         The highest version of any output.
     dead_letters
@@ -149,10 +148,10 @@ class Recovery:
             state = SegmentState.model_validate_json(value) if value is not None else None
             if state is None:
                 states.pop(key, None)
-            else:
-                since = round(state.since.timestamp() * 1_000_000)
-                segment = state.segment.id if state.segment else ""
-                states[key] = (index.get(segment, NONE), since, state.version)
+                continue
+            # Of who is in no segment it is remembered too that there is a state to take back.
+            segment = index.get(state.segment.id, NONE) if state.segment else NONE
+            states[key] = (segment, round(state.since.timestamp() * 1_000_000), state.version)
         if committed is not None:
             return Published(states, version, frozenset())
         for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):

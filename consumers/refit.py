@@ -5,12 +5,16 @@ ones. So once a tile, and when the customers have doubled since the last fit, pa
 fits a sample anew, from today's centroids and from k-means++ starts, in a thread beside the rounds.
 """
 
+import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
+from consumers.owned import CLUSTERS, DIMENSIONS
 from consumers.warmup import Sample
 from model import lloyd
 from model.generation import Generation
@@ -29,6 +33,8 @@ class Candidate:
 
     fit: lloyd.Fit
     gain: float
+    seconds: float = 0.0
+    """How long the check took."""
 
 
 def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
@@ -69,6 +75,48 @@ def next_generation(candidate: Candidate, view: ModelView, number: int) -> Gener
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A fit that a person wants taken, in place of the generation it was compared with.
+
+    Once that generation is no longer the newest the request is void: it has been taken, or another
+    came first.
+    """
+
+    replaces: int
+    fit: Generation
+
+    def numbered(self, number: int) -> Generation:
+        """Return the generation that the request makes."""
+        return replace(self.fit, number=number)
+
+    def is_for(self, generation: Generation) -> bool:
+        """Return whether a generation is what became of the request."""
+        return self.numbered(generation.number) == generation
+
+    def to_bytes(self) -> bytes:
+        """Return it as it waits in the store."""
+        return json.dumps({"replaces": self.replaces, "fit": self.fit.to_dict()}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, segments: Sequence[str]) -> Self:
+        """Return the request that waits in the store.
+
+        Raises
+        ------
+        ValueError
+            If it is none, or its clusters are not those of the segments.
+        """
+        try:
+            fields: Any = json.loads(data)
+            replaces, fit = int(fields["replaces"]), Generation.from_dict(fields["fit"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a request to refit: {error!r}") from error
+        if fit.centroids.shape != (CLUSTERS, DIMENSIONS) or set(fit.segments) != set(segments):
+            raise ValueError("a fit of other clusters")
+        return cls(replaces, fit)
+
+
 class Checks:
     """Decides when to check, and keeps the check that is under way."""
 
@@ -106,4 +154,6 @@ class Checks:
         ended, self._running = self._running, None
         now = time.monotonic()
         self._not_before = now + DUTY * (now - self._started)
-        return None if isinstance(ended.exception(), ValueError) else ended.result()
+        if isinstance(ended.exception(), ValueError):
+            return None
+        return replace(ended.result(), seconds=now - self._started)

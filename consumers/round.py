@@ -19,6 +19,7 @@ from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
+from features.fold import expire
 from features.record import NEVER, Records, encode
 from producers.messages import Cause, Change, Messages
 from store.outbox import Output
@@ -100,8 +101,9 @@ class Round:
         if scores is not None and self.model is not None:
             changes, causes = self._switch(self.model, part, records, scores, progress)
             statistics = recount(statistics, records, scores, self.model.generation.number)
-        gone = self._forget(records)
-        forgotten = [part.customers[row] for row in np.flatnonzero(gone & records["erased"])]
+        gone = self._forget(part, records)
+        stated = records["erased"] | (records["version"] > 0)
+        forgotten = [part.customers[row] for row in np.flatnonzero(gone & stated)]
         outputs = self._outputs(part, progress, changes, causes, forgotten)
         commit = Commit(
             partition=owned.partition,
@@ -188,8 +190,12 @@ class Round:
         records["version"][rows] = progress.version
         return changes, [causes.cause(change.row) for change in changes]
 
-    def _forget(self, records: Records) -> Flags:
+    def _forget(self, part: Part, records: Records) -> Flags:
         """Return which records go, and mark those of the others whose erasure needs no null."""
+        layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
+        if kept_tiles is not None:
+            first = layout.tile(part.clock_us) - kept_tiles + 1
+            expire(records, first, layout.end(first - 1))
         held: Flags = (
             records["counts"].any(axis=1)
             | records["cents"].any(axis=1)
@@ -197,8 +203,8 @@ class Round:
         )
         gone: Flags = ~held & (records["segment"] == NONE) & (records["cluster"] == NONE)
         if self.replay:
-            # The null that an erasure publishes is left to the sweep that follows a recovery.
-            return np.asarray(gone & ~records["erased"], np.bool_)
+            # A null that is to be published is left to the sweep that follows a recovery.
+            return np.asarray(gone & ~records["erased"] & (records["version"] == 0), np.bool_)
         # Of a customer of whom something later is left, the state stays.
         records["erased"] &= ~held
         return gone

@@ -27,6 +27,11 @@ class Rules:
     segments: tuple[tuple[str, str], ...]
     """(id, name) of each segment; a segment's index is its place here."""
     sweep_chunk: int = 500
+    max_changes_per_second: int = 0
+    """Changes that a worker's sweeps may make; 0: no bound."""
+    retention_tiles: int | None = None
+    """Tiles after a customer's last purchase in which the record goes; None: never. At least as
+    many as the window has."""
     dedup_events: int = 0
     """Purchases of a partition whose ids are remembered; 0: duplicates count."""
 
@@ -88,13 +93,26 @@ def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Own
     return replace(owned, sweep=Sweep(generation, tile))
 
 
-def want(owned: Owned, part: Slice | None, rules: Rules) -> Want:
-    """Return what a round has to read of a partition."""
+def trim(owned: Owned) -> Decision | None:
+    """Return the commit that empties the outbox of what Kafka has, None if nothing of it is left.
+
+    Each commit does so in passing; this one is for quiet times, since what was published names
+    customers, some of whom may be erased by now.
+    """
+    if not owned.trimmable:
+        return None
+    progress = replace(owned.progress, version=owned.progress.version + 1)
+    commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
+    return Decision(commit, owned.committed(progress, ()))
+
+
+def want(owned: Owned, part: Slice | None, rules: Rules, *, walk: bool = True) -> Want:
+    """Return what a round has to read of a partition; its sweep stands still unless it may walk."""
     customers = list(part.customers) if part else []
     remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
     return Want(
         partition=owned.partition,
         customers=customers,
         erasures=[marker_key(name, rules.group_id) for name in customers] if remembered else (),
-        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep else None,
+        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep and walk else None,
     )

@@ -12,6 +12,7 @@ Whatever fails, the answer is the same: forget everything, compare the store wit
 from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipped.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,10 +30,11 @@ from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
 from consumers.outages import OUTAGES, Backoff, describe
 from consumers.owned import Owned
+from consumers.pace import SWEPT, SweepPace
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
-from consumers.rules import Decision, Rules, start_sweep, want
+from consumers.rules import Decision, Rules, start_sweep, trim, want
 from contracts.topics import DEFINITIONS, INPUTS
 from producers.publisher import PublishError, Publishing
 from store.partitions import Partitions
@@ -97,6 +99,7 @@ class Segmenter:
         self._membership: object = None
         self._reconcile_due = True
         self._backoff = Backoff()
+        self._pace = SweepPace(rules.max_changes_per_second)
         self._offsets_at = self._definitions_at = self._checked_at = self._stayed_at = 0.0
 
     def stop(self) -> None:
@@ -144,7 +147,9 @@ class Segmenter:
     # -- poll
 
     def _poll(self) -> Polled:
-        timeout = 0 if any(owned.sweep for owned in self.owned.values()) else POLL_MS
+        timeout = POLL_MS
+        if any(owned.sweep for owned in self.owned.values()):
+            timeout = min(POLL_MS, math.ceil(self._pace.pause(time.monotonic()) * 1000))
         try:
             with self._observed.stage("poll"):
                 polled: Polled = self._consumer.poll(timeout, max_records=self._max_records)
@@ -287,6 +292,8 @@ class Segmenter:
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
+            trims = [trim(owned) for owned in self.owned.values()]
+            self._commit([decision for decision in trims if decision is not None])
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _round(self, new: dict[TopicPartition, list[ConsumerRecord]]) -> None:
@@ -294,15 +301,16 @@ class Segmenter:
         number = model.generation.number if model else 0
         for partition, owned in self.owned.items():
             self.owned[partition] = start_sweep(owned, number, self._rules, self._now_us())
-        sweeping = [p for p, owned in self.owned.items() if owned.sweep]
-        busy = sorted({tp.partition for tp in new} | set(sweeping))
+        walk = not self._pace.pause(time.monotonic())
+        sweeping = {p for p, owned in self.owned.items() if owned.sweep and walk}
+        busy = sorted({tp.partition for tp in new} | sweeping)
         if not busy:
             return
         with self._observed.stage("decode"):
             seen = {partition: owned.seen for partition, owned in self.owned.items()}
             batch = decode_batch(new, self._rules.currency, seen)
         parts = {part.partition: part for part in batch.slices}
-        wants = [want(self.owned[p], parts.get(p), self._rules) for p in busy]
+        wants = [want(self.owned[p], parts.get(p), self._rules, walk=walk) for p in busy]
         with self._observed.stage("read"):
             readings = self._store.read(wants)
         work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
@@ -310,6 +318,8 @@ class Segmenter:
             round_ = Round(self._rules, model, batch, work, self._now_us())
             decisions = round_.decide()
         self._commit(decisions)
+        swept = sum(origin in SWEPT for _, _, origin in round_.tally.changes)
+        self._pace.made(swept, time.monotonic())
         self._observed.decided(batch, round_.tally)
 
     def _commit(self, decisions: Sequence[Decision]) -> None:
@@ -330,9 +340,11 @@ class Segmenter:
         if self._model.generation is None:
             decision = generations.propose(self.owned[0], self._model.floor, now_us)
         else:
-            decision = generations.reconsider(
-                self.owned, self._model, now_us
-            ) or generations.refresh(self.owned, self._model, now_us)
+            decision = (
+                generations.accept(self.owned, self._model, now_us)
+                or generations.reconsider(self.owned, self._model, now_us)
+                or generations.refresh(self.owned, self._model, now_us)
+            )
         if decision is not None:
             self._commit([decision])
 

@@ -150,15 +150,20 @@ def _values(described: Any) -> dict[str, dict[str, str]]:
     return found
 
 
-def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
+    """Return how many workers are in a group."""
     try:
-        groups = admin.describe_groups([settings.group_id])
+        groups = admin.describe_groups([group_id])
     except CoordinatorNotAvailableError:  # no group has ever been there
-        groups = {}
-    members = len(groups.get(settings.group_id, {}).get("members", ()))
+        return 0
+    return len(groups.get(group_id, {}).get("members", ()))
+
+
+def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    workers = count_workers(admin, settings.group_id)
     yield (
-        Finding("workers", "ok", f"{members} in group {settings.group_id}")
-        if members
+        Finding("workers", "ok", f"{workers} in group {settings.group_id}")
+        if workers
         else Finding(
             "workers", "warn", f"none in group {settings.group_id}", "start one: livesegments run"
         )

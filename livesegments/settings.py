@@ -12,6 +12,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 
 PREFIX = "LIVESEGMENTS_"
+WALL_CHANGES_PER_SECOND = 1_000
 _PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
 
 
@@ -58,6 +59,15 @@ class Settings(BaseSettings):
         str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
     ] = "USD"
 
+    retention_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Days after a customer's last purchase in which what is kept of them goes,"
+            " but for a profile; at least the window (unset: two windows)",
+        ),
+    ] = None
+
     dedup_events: Annotated[
         int,
         Field(
@@ -72,8 +82,11 @@ class Settings(BaseSettings):
         int, Field(ge=5, description="Customers with a purchase before the first fit")
     ] = 500
     refit: Annotated[
-        Literal["auto", "off"],
-        Field(description="auto: check the model once a tile and take a better fit"),
+        Literal["auto", "propose", "off"],
+        Field(
+            description="Check the model once a tile and take a better fit (auto), or say so and"
+            " leave it to `livesegments refit` (propose)"
+        ),
     ] = "auto"
     refit_gain: Annotated[
         float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
@@ -119,6 +132,16 @@ class Settings(BaseSettings):
     sweep_customers: Annotated[
         int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
     ] = 500
+    max_changes_per_second: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Changes a second that a worker makes without an event: of time, a new"
+            " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
+            " clock, where a replay sets the pace)",
+        ),
+    ] = None
 
     @field_validator("min_dwell", mode="before")
     @classmethod
@@ -175,11 +198,28 @@ class Settings(BaseSettings):
                 f"{PREFIX}TILES: {self.tiles} tiles do not divide a window of {self.window_days}"
                 f" days ({PREFIX}WINDOW_DAYS) into whole seconds"
             )
+        if self.retention_days is not None and self.retention_days < self.window_days:
+            raise ValueError(
+                f"{PREFIX}RETENTION_DAYS: {self.retention_days} is less than the window of"
+                f" {self.window_days} days ({PREFIX}WINDOW_DAYS)"
+            )
         if self.session_timeout_seconds >= self.max_poll_interval_seconds:
             raise ValueError(
                 f"{PREFIX}SESSION_TIMEOUT_SECONDS must be below {PREFIX}MAX_POLL_INTERVAL_SECONDS"
             )
         return self
+
+    @property
+    def days_kept(self) -> int:
+        """Days of `retention_days`, or its default."""
+        return 2 * self.window_days if self.retention_days is None else self.retention_days
+
+    @property
+    def change_rate(self) -> int:
+        """Changes a second of `max_changes_per_second`, or its default."""
+        if self.max_changes_per_second is not None:
+            return self.max_changes_per_second
+        return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
@@ -222,9 +262,13 @@ def describe(settings: Settings) -> list[dict[str, str]]:
     return [
         {
             "name": f"{PREFIX}{name.upper()}",
-            "value": str(getattr(settings, name)),
-            "default": str(field.default),
+            "value": _shown(getattr(settings, name)),
+            "default": _shown(field.default),
             "description": field.description or "",
         }
         for name, field in Settings.model_fields.items()
     ]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

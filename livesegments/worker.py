@@ -30,14 +30,17 @@ from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
 from producers.publishing_process import PublishingProcess
 from store.partitions import Deployment, Partitions
+from store.refits import RefitRequests
 
 log = structlog.get_logger()
 
 
 def rules(settings: Settings) -> Rules:
     """Return how rounds decide."""
+    layout = Layout(settings.window_days, settings.tiles)
+    stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
     return Rules(
-        layout=Layout(settings.window_days, settings.tiles),
+        layout=layout,
         switching=Switching(
             margin=settings.switch_margin,
             min_dwell_us=round(settings.min_dwell.total_seconds() * 1_000_000),
@@ -46,7 +49,9 @@ def rules(settings: Settings) -> Rules:
         currency=settings.currency,
         group_id=settings.group_id,
         segments=tuple((persona.id, persona.name) for persona in PERSONAS),
-        sweep_chunk=settings.sweep_customers,
+        sweep_chunk=stretch,
+        max_changes_per_second=settings.change_rate,
+        retention_tiles=layout.tiles_in(settings.days_kept),
         dedup_events=settings.dedup_events,
     )
 
@@ -109,9 +114,12 @@ def run(
                 partitions,
                 how,
                 PERSONAS,
-                settings.warmup_customers,
-                settings.definitions_seconds,
-                settings.refit_gain if settings.refit == "auto" else None,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=metrics,
+                warmup_customers=settings.warmup_customers,
+                definitions_seconds=settings.definitions_seconds,
+                refit=settings.refit,
+                refit_gain=settings.refit_gain,
             ),
             reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
             observation=Observation(metrics, settings.warmup_customers),

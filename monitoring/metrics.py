@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.context_managers import Timer
 
 from monitoring.batch_histogram import BatchHistogram
-from monitoring.series import NO_SEGMENT, SEGMENTS, SERIES, TABLE, Series
+from monitoring.series import NO_SEGMENT, SEGMENTS, SERIES, TABLE, UNKNOWN, Series
 
 # A creation time beside each counter and histogram would double what is scraped.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -244,6 +244,20 @@ class Metrics:
         """Set the mean (d,) and the standard deviation (d,) of the features."""
         self._set_all("scaler_mean", mean)
         self._set_all("scaler_stddev", stddev)
+
+    def generation(self, trigger: str) -> None:
+        """Count a generation that this worker made."""
+        self._counter("generations_total", trigger).inc()
+
+    def refit_checked(self, result: str, gain: float, seconds: float) -> None:
+        """Report a check: what became of it, what it would save, how long it took."""
+        self._counter("refit_checks_total", result).inc()
+        self._gauge("refit_gain_ratio").set(gain)
+        self._gauge("refit_duration_seconds").set(seconds)
+
+    def refit_unknown(self) -> None:
+        """Forget what the last check found: it was of another generation, or another's to tell."""
+        self._gauge("refit_gain_ratio").set(UNKNOWN)
 
     def drift_detected(self, signal: str, detector: str) -> None:
         """Count a detection of a drift detector."""

@@ -33,6 +33,8 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "by": ("redis", "kafka"),
     "signal": ("distance", "reassigned", "inertia"),
     "detector": ("adwin", "page_hinkley"),
+    "result": ("kept", "proposed", "taken"),
+    "trigger": ("warmup", "check", "request"),
     "dependency": ("redis", "kafka"),
 }
 
@@ -274,6 +276,30 @@ TABLE: tuple[Series, ...] = (
         *("model_generation", "gauge", (), "number"),
         "Generation of the model in use; 0 before the first.",
         over_workers="max",
+    ),
+    Series(
+        *("generations_total", "counter", ("trigger",), "generations"),
+        "Generations of the model that this worker made: of the warm-up, of a check of its own, or "
+        "asked for.",
+    ),
+    Series(
+        *("refit_checks_total", "counter", ("result",), "checks"),
+        "Fits of a sample that were held against today's centroids: nothing better by enough "
+        "(kept), better and left to a person (proposed), better and made the next generation "
+        "(taken).",
+    ),
+    Series(
+        *("refit_gain_ratio", "gauge", (), "ratio"),
+        "Share of today's inertia that the fit of the last check would save; unknown before the "
+        "first check of a generation.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("refit_duration_seconds", "gauge", (), "seconds"),
+        "How long the last check took, beside the rounds.",
+        over_workers="max",
+        initial=UNKNOWN,
     ),
     Series(
         *("centroid_travel_stddevs_total", "counter", ("segment",), "standard deviations"),

@@ -14,6 +14,11 @@ class Keys:
         """Hash: what every worker of the deployment must agree on."""
         return f"{self.group_id}:deployment"
 
+    @property
+    def refit(self) -> str:
+        """String: a fit that a person has asked for, until partition 0's owner takes it."""
+        return f"{self.group_id}:refit"
+
     def progress(self, partition: int) -> str:
         """Hash: who wrote last, how far the inputs are folded, the clock."""
         return f"{self.group_id}:{{{partition}}}:progress"

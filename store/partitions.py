@@ -241,6 +241,21 @@ class Partitions:
             replies = pipeline.execute()
         return [(data or b"") if int(swept or 0) == generation else None for swept, data in replies]
 
+    def taken_over(self, generation: int, partitions: Sequence[int]) -> list[tuple[bool, bytes]]:
+        """Return of each partition whether all its records are in a generation, or a newer one.
+
+        And the statistics of those that are in it as yet, b"" for none.
+        """
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hget(self.keys.progress(partition), "swept_generation")
+                pipeline.hget(self.keys.statistics(partition), str(generation))
+            replies = pipeline.execute()
+        return [
+            (int(swept or 0) >= generation, data or b"")
+            for swept, data in zip(replies[::2], replies[1::2], strict=True)
+        ]
+
     def sizes(self, partitions: Sequence[int]) -> list[int]:
         """Return how many customers each partition has a record of."""
         with self.redis.pipeline(transaction=False) as pipeline:

@@ -106,6 +106,7 @@ class Service:
             "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "3",
             **{f"LIVESEGMENTS_{name}": value for name, value in (settings or {}).items()},
         }
+        self.retention_days = 180
         self.workers: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
         self.client = redis.Redis.from_url(redis_server.url, protocol=2)
@@ -219,7 +220,9 @@ class Service:
         """Hold the whole against its promises."""
         deadline = time.monotonic() + 20
         while True:
-            report = verify(self.client, self.config, "livesegments")
+            report = verify(
+                self.client, self.config, "livesegments", retention_days=self.retention_days
+            )
             if not report.faults or time.monotonic() > deadline:
                 return report
             time.sleep(1)  # what is committed and not yet published is no fault

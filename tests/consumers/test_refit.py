@@ -1,10 +1,13 @@
 """A check finds a better fit when there is one, and says so only then."""
 
+import json
 import time
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from consumers.refit import Candidate, Checks, find_better, next_generation
+from consumers.refit import Candidate, Checks, Request, find_better, next_generation
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
 from model.personas import POSITIONS
@@ -61,6 +64,43 @@ def test_clusters_that_stayed_keep_their_names() -> None:
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
         assert before.segments[old] == segment
+
+
+class TestRequest:
+    """A fit as it waits in the store."""
+
+    def test_it_comes_back_as_it_was_put(self) -> None:
+        request = Request(4, first_generation(sample(), 4))
+        again = Request.from_bytes(request.to_bytes(), SEGMENTS)
+        assert again == request
+        assert again.is_for(request.numbered(9))
+        assert not again.is_for(first_generation(sample(seed=5), 9))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"no json",
+            b"[]",
+            b"{}",
+            b'{"replaces": 1, "fit": 2}',
+            b'{"replaces": 1, "fit": {}}',
+            json.dumps({"replaces": "x", "fit": generation().to_dict()}).encode(),
+            Request(1, generation()).to_bytes().replace(b"families", b"somebody"),
+            Request(
+                1,
+                replace(
+                    generation(),
+                    centroids=MEAN[None, :4] + np.eye(5)[:, :4],
+                    mean=MEAN[:4],
+                    variance=STD[:4],
+                ),
+            ).to_bytes(),
+        ],
+    )
+    def test_what_is_none_is_refused(self, data: bytes) -> None:
+        with pytest.raises(ValueError, match=r"request|clusters"):
+            Request.from_bytes(data, SEGMENTS)
 
 
 class TestChecks:

@@ -16,7 +16,7 @@ WRONG = [
     ("SWITCH_MARGIN", "1", "less than 1"),
     ("SWITCH_MARGIN", "nan", "less than 1"),
     ("WARMUP_CUSTOMERS", "4", "greater than or equal to 5"),
-    ("REFIT", "sometimes", "'auto' or 'off'"),
+    ("REFIT", "sometimes", "'auto', 'propose' or 'off'"),
     ("REFIT_GAIN", "0", "greater than 0"),
     ("MIN_DWELL", "-3", "must not be negative"),
     ("MIN_DWELL", "-P1D", "must not be negative"),

@@ -124,7 +124,7 @@ class Consumer:
         for tp in partitions or tuple(self._positions):
             self._positions[tp] = self._cluster.logs[tp].start
 
-    def position(self, partition: TopicPartition) -> int:
+    def position(self, partition: TopicPartition, timeout_ms: int | None = None) -> int:
         position = self._positions[partition]
         assert position is not None
         return position

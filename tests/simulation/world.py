@@ -24,8 +24,10 @@ from livesegments.clients import group_consumer, kafka_config
 from livesegments.settings import Settings
 from livesegments.worker import deployment, rules
 from model.personas import PERSONAS
+from monitoring.metrics import Metrics
 from producers.publisher import Publisher
 from store.partitions import Partitions
+from store.refits import RefitRequests
 from tests.simulation.cluster import PARTITIONS, Cluster
 from tests.simulation.database import Database, Redis
 from tests.simulation.edges import Edge, Fate, Process
@@ -110,7 +112,15 @@ class Worker:
             store=store,
             definitions=definitions,
             model=GlobalModel(store, PARTITIONS, how.segment_ids),
-            generations=Generations(store, PARTITIONS, how, PERSONAS, settings.warmup_customers),
+            generations=Generations(
+                store,
+                PARTITIONS,
+                how,
+                PERSONAS,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=cast(Metrics, Unobserved()),
+                warmup_customers=settings.warmup_customers,
+            ),
             reconciler=Reconciler(store, consumer, config, how, agreed),
             observation=cast(Observation, Unobserved()),
             rules=how,

@@ -14,7 +14,6 @@ from consumers.refit import Checks, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import draw, first_generation
 from model.generation import Generation
-from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
 from producers.messages import Messages
@@ -33,13 +32,12 @@ class Generations:
         store: Partitions,
         partitions: int,
         rules: Rules,
-        personas: tuple[Persona, ...],
         warmup_customers: int,
         definitions_seconds: float = 10.0,
         refit_gain: float | None = 0.02,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
-        self._personas, self._warmup_customers = personas, warmup_customers
+        self._warmup_customers = warmup_customers
         self._definitions_seconds, self._refit_gain = definitions_seconds, refit_gain
         self._checks = Checks()
         self._next_look = 0.0
@@ -62,7 +60,7 @@ class Generations:
         # The number is the version of the commit that makes it: one is never given twice.
         number = first.progress.version + 1
         try:
-            generation = first_generation(sample, number)
+            generation = first_generation(sample, number, self._rules.personas)
         except ValueError:
             return None  # fewer distinct customers than clusters, as yet
         return self._decision(first, generation, None, now_us, proposed=number)
@@ -87,7 +85,7 @@ class Generations:
             if candidate.gain <= self._refit_gain:
                 return None
             number = first.progress.version + 1
-            better = next_generation(candidate, view, number)
+            better = next_generation(candidate, view, number, self._rules.personas)
             log.info("next generation", number=number, inertia_saved=round(candidate.gain, 4))
             return self._decision(first, better, None, now_us, proposed=number)
         if self._checks.is_due(generation.number, tile, statistics):
@@ -117,7 +115,7 @@ class Generations:
         proposed: int | None = None,
     ) -> Decision | None:
         view = ModelView.of(generation, statistics)
-        described = to_definitions(generation, view, statistics, self._personas)
+        described = to_definitions(generation, view, statistics, self._rules.personas)
         if described == self._described:
             return None
         self._described = described

@@ -18,7 +18,7 @@ from consumers.batch import decode_batch
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.round import Round
-from consumers.rules import Rules, want
+from consumers.rules import Rules, UnknownSegmentError, want
 from consumers.takeover import Committed, below, taken_over
 from contracts.cloudevents import read_provenance
 from contracts.dead_letters import parse
@@ -143,8 +143,10 @@ class Recovery:
         for key, value, record_version in self._outputs(STATES, partition):
             version = max(version, record_version)
             state = SegmentState.model_validate_json(value) if value is not None else None
-            if state is None or state.segment is None or state.segment.id not in index:
+            if state is None or state.segment is None:
                 states.pop(key, None)
+            elif state.segment.id not in index:
+                raise UnknownSegmentError(state.segment.id, self._rules.segment_ids)
             else:
                 since = round(state.since.timestamp() * 1_000_000)
                 states[key] = (index[state.segment.id], since, state.version)

@@ -223,9 +223,7 @@ def subscribe(
     """
     settings = _settings()
     if segment is not None:
-        from model.personas import PERSONAS
-
-        known = [persona.id for persona in PERSONAS]
+        known = [persona.id for persona in settings.personas]
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
@@ -396,6 +394,31 @@ def settings(
         changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
         typer.echo(f"{each['name']}={each['value']}{changed}")
         typer.echo(f"    {each['description']}")
+
+
+@app.command()
+def personas(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="As a file to make your own from.")
+    ] = False,
+) -> None:
+    """Show the five segments, and where each expects its customers.
+
+    Yours take their place: livesegments personas --template > mine.toml, edit it, and set
+    LIVESEGMENTS_PERSONAS_FILE=mine.toml for every worker and command.
+    """
+    if as_json and template:
+        fail("--json and --template exclude each other", WRONG)
+    five = _settings().personas
+    from livesegments.personas import to_dict, to_table, to_toml
+
+    if template:
+        typer.echo(to_toml(five), nl=False)
+    elif as_json:
+        typer.echo(json.dumps([to_dict(persona) for persona in five], indent=2))
+    else:
+        typer.echo("\n".join(to_table(five)))
 
 
 @app.command()

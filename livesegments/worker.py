@@ -24,7 +24,6 @@ from livesegments import __version__
 from livesegments.clients import group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
 from livesegments.topics import partition_counts
-from model.personas import PERSONAS
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
@@ -45,7 +44,7 @@ def rules(settings: Settings) -> Rules:
         event_clock=settings.clock == "event",
         currency=settings.currency,
         group_id=settings.group_id,
-        segments=tuple((persona.id, persona.name) for persona in PERSONAS),
+        personas=settings.personas,
         sweep_chunk=settings.sweep_customers,
         dedup_events=settings.dedup_events,
     )
@@ -59,6 +58,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         tiles=settings.tiles,
         currency=settings.currency,
         dedup_events=settings.dedup_events,
+        segments=tuple(persona.id for persona in settings.personas),
     )
 
 
@@ -72,18 +72,22 @@ def run(
 
     ``done`` is asked in every round.
     """
+    how = rules(settings)
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version=__version__)
+    metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(redis_client(settings), settings.group_id)
     consumer = group_consumer(settings)
     try:
-        partitions = check_partition_counts(partition_counts(kafka_config(settings)))
+        config = kafka_config(settings)
+        partitions = check_partition_counts(partition_counts(config))
+        definitions = DefinitionsReader(config)
+        model = GlobalModel(store, partitions, how.segment_ids)
+        # Before a store that knows nothing takes ids over that are not those published.
+        model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
         store.agree(agreed)
-        how = rules(settings)
-        config = kafka_config(settings)
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),
@@ -95,9 +99,7 @@ def run(
             if done():
                 segmenter.stop()
 
-        definitions = DefinitionsReader(config)
         publisher = Publisher(config, f"{settings.group_id}-{instance}")
-        model = GlobalModel(store, partitions, how.segment_ids)
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -108,13 +110,12 @@ def run(
                 store,
                 partitions,
                 how,
-                PERSONAS,
                 settings.warmup_customers,
                 settings.definitions_seconds,
                 settings.refit_gain if settings.refit == "auto" else None,
             ),
             reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
-            observation=Observation(metrics, settings.warmup_customers),
+            observation=Observation(metrics, settings.warmup_customers, how.personas),
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,

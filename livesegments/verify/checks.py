@@ -32,13 +32,6 @@ from livesegments.verify.stored import (
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
-SEGMENTS = (
-    "young-professionals",
-    "families",
-    "retirees",
-    "students",
-    "high-value-customers",
-)
 
 _NAMES = {
     "quiet": "nothing is under way: no recovery, nothing unpublished",
@@ -101,6 +94,7 @@ def verify(
                 tile_us,
                 deployment["currency"],
                 int(deployment.get("dedup_events", 0)),
+                deployment["segments"].split(","),
             )
     finally:
         log.close()
@@ -123,6 +117,7 @@ def _verify_partition(
     tile_us: int,
     currency: str,
     dedup_events: int,
+    segments: Sequence[str],
 ) -> None:
     stored = read_partition(client, group_id, partition, tiles)
     while True:
@@ -143,7 +138,7 @@ def _verify_partition(
     _records(checks["records"], where, stored, inputs, tiles, tile_us)
     _statistics(checks["statistics"], where, stored)
     last = _chain(checks["chain"], where, outputs[CHANGES])
-    _state(checks["state"], where, stored, last, outputs[STATES], inputs)
+    _state(checks["state"], where, stored, last, outputs[STATES], inputs, segments)
     _ids(checks["ids"], where, [*outputs[CHANGES], *outputs[STATES]])
     starts = {topic: log.start(topic, partition) for topic in INPUTS}
     _dead_letters(checks["dead letters"], where, inputs, outputs[DEAD_LETTERS], starts)
@@ -255,6 +250,7 @@ def _state(
     last: Mapping[str, SegmentChange],
     records: Sequence[ConsumerRecord],
     inputs: Inputs,
+    segments: Sequence[str],
 ) -> None:
     states: dict[str, SegmentState | None] = {}
     for record in records:
@@ -267,7 +263,7 @@ def _state(
         at = f"{where}, customer {name}"
         check.that(told == kept, f"{at}: last changed to {told}, but the state is {kept}")
         record = stored.customers.get(name)
-        held = SEGMENTS[record.segment] if record and record.segment >= 0 else None
+        held = segments[record.segment] if record and record.segment >= 0 else None
         check.that(told == held, f"{at}: last changed to {told}, but the store has {held}")
         if change and record and record.segment >= 0:
             check.that(

@@ -159,6 +159,10 @@ def replay(
             callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
         ),
     ] = None,
+    backfill: Annotated[
+        bool,
+        typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
+    ] = False,
 ) -> None:
     """Send purchases from a file to their topic, as fast as it goes or at a pace.
 
@@ -183,6 +187,7 @@ def replay(
                 speed=speed,
                 on_error="skip" if on_error == "skip" else "stop",
                 timezone=timezone,
+                backfill=backfill,
                 progress=show,
             )
         for row in done.broken_rows:

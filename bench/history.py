@@ -61,7 +61,7 @@ class History:
             event_clock=True,
             currency="USD",
             group_id="bench",
-            segments=tuple((persona.id, persona.name) for persona in PERSONAS),
+            personas=PERSONAS,
             sweep_chunk=1_000_000,
         )
         self.warmup = warmup
@@ -102,7 +102,7 @@ class History:
         if self.model.generation is None and len(self.records) >= self.warmup:
             sample = self.current()
             if sample.customers >= self.warmup:
-                first = first_generation(sample, self.owned.progress.version + 1)
+                first = first_generation(sample, self.owned.progress.version + 1, PERSONAS)
                 self.model.adopt(first)
 
         self._reconsider()
@@ -122,7 +122,7 @@ class History:
             if candidate.gain > self.refit_gain:
                 self.generations += 1
                 number = self.owned.progress.version + 1
-                self.model.adopt(next_generation(candidate, view, number))
+                self.model.adopt(next_generation(candidate, view, number, PERSONAS))
 
     def all(self) -> Records:
         """Return all records."""

@@ -5,6 +5,7 @@ store. Partition 0's owner publishes it; every worker reads it.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from consumers.owned import CLUSTERS
 from contracts.segments import SegmentDefinition
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
+from model.distance import feature_weights
 from model.drift import persona_distance
 from model.generation import Generation
 from model.personas import Persona
@@ -135,8 +137,9 @@ def to_definitions(
     else:
         current, sizes = generation.centroids, generation.sizes
     units = natural(current)
-    distances = persona_distance(view.zscores(current), generation.segments)
+    distances = persona_distance(view.zscores(current), generation.segments, personas)
     by_id = {persona.id: persona for persona in personas}
+    known = named_by(generation)
     definitions = []
     for cluster, segment in enumerate(generation.segments):
         persona = by_id[segment]
@@ -145,12 +148,13 @@ def to_definitions(
             {
                 "id": segment,
                 "name": persona.name,
-                "description": persona.description,
+                "description": f"{persona.description} {_basis(known[segment])}".strip(),
                 "centroid": dict(zip(FEATURES, _nullable(units[cluster], 6), strict=True)),
                 "size": int(sizes[cluster]),
                 "generation": generation.number,
                 "cluster": cluster,
                 "persona_distance": None if np.isnan(distance) else round(distance, 4),
+                "named_by": known[segment],
                 "model": {
                     "features": FEATURES,
                     "centroid": _nullable(generation.centroids[cluster]),
@@ -161,6 +165,26 @@ def to_definitions(
             }
         )
     return definitions
+
+
+def named_by(generation: Generation) -> dict[str, tuple[str, ...]]:
+    """Return the features that each segment's name rests on.
+
+    Those that somebody in its cluster had known when it was fitted, and that were not the same for
+    all: a persona's expectations of the others could not be looked at.
+    """
+    telling = (feature_weights(generation.variance) > 0) & ~np.isnan(generation.centroids)
+    return {
+        segment: tuple(compress(FEATURES, row.tolist()))
+        for segment, row in zip(generation.segments, telling, strict=True)
+    }
+
+
+def _basis(known: Sequence[str]) -> str:
+    if len(known) == len(FEATURES):
+        return ""
+    *others, last = known or ("nothing",)
+    return f"Named by {', '.join(others)}{' and ' if others else ''}{last} only."
 
 
 def _nullable(values: NDArray[np.float64], digits: int | None = None) -> list[float | None]:

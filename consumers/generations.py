@@ -14,7 +14,6 @@ from consumers.refit import Checks, Request, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import draw, first_generation
 from model.generation import Generation
-from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
 from monitoring.metrics import Metrics
@@ -56,7 +55,6 @@ class Generations:
         store: Partitions,
         partitions: int,
         rules: Rules,
-        personas: tuple[Persona, ...],
         *,
         requests: RefitRequests,
         metrics: Metrics,
@@ -66,7 +64,7 @@ class Generations:
         refit_gain: float = 0.02,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
-        self._personas, self._requests, self._metrics = personas, requests, metrics
+        self._requests, self._metrics = requests, metrics
         self._warmup_customers, self._definitions_seconds = warmup_customers, definitions_seconds
         self._refit, self._refit_gain = refit, refit_gain
         self._checks = Checks()
@@ -94,7 +92,7 @@ class Generations:
         # The number is the version of the commit that makes it: one is never given twice.
         number = first.progress.version + 1
         try:
-            generation = first_generation(sample, number)
+            generation = first_generation(sample, number, self._rules.personas)
         except ValueError:
             return None  # fewer distinct customers than clusters, as yet
         return self._next(first, generation, now_us, "warmup")
@@ -166,8 +164,9 @@ class Generations:
             if result != "taken":
                 return None
             number = first.progress.version + 1
+            better = next_generation(candidate, view, number, self._rules.personas)
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
-            return self._next(first, next_generation(candidate, view, number), now_us, "check")
+            return self._next(first, better, now_us, "check")
         if self._checks.is_due(generation.number, tile, statistics):
             sample = draw(self._store, self._partitions, self._rules.layout)
             self._checks.start(sample, view, tile)
@@ -204,7 +203,7 @@ class Generations:
         proposed: int | None = None,
     ) -> Decision | None:
         view = ModelView.of(generation, statistics)
-        described = to_definitions(generation, view, statistics, self._personas)
+        described = to_definitions(generation, view, statistics, self._rules.personas)
         if described == self._described:
             return None
         self._described = described

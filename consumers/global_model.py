@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from consumers.owned import CLUSTERS, DIMENSIONS, Owned, counted_in
-from consumers.rules import Model
+from consumers.rules import Model, UnknownSegmentError
 from model.generation import Generation
 from model.statistics import Statistics
 from model.view import ModelView
@@ -42,9 +42,16 @@ class GlobalModel:
         return 0 if self.generation is None else self.generation.number
 
     def adopt(self, generation: Generation | None) -> None:
-        """Go over to a newer generation; never back to an older one."""
+        """Go over to a newer generation; never back to an older one.
+
+        Raises
+        ------
+        UnknownSegmentError
+            If it has a segment that is none of this deployment's.
+        """
         if generation is None or generation.number < self.floor:
             return
+        UnknownSegmentError.check(generation.segments, list(self._index))
         if self.generation is None or generation.number > self.generation.number:
             self.generation = generation
             self._others, self._read_at = {}, -np.inf

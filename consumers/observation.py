@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -17,6 +17,7 @@ from consumers.reconcile import TakeoverRefusedError
 from consumers.rules import Tally
 from contracts.topics import INPUTS, PURCHASES
 from model import drift
+from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
 from monitoring.drift_report import ClusterSnapshot, DriftMetrics
@@ -28,10 +29,12 @@ OBSERVE_SECONDS = 2.0
 class Observation:
     """Reports one worker's rounds, and every few seconds where its partitions and model stand."""
 
-    def __init__(self, metrics: Metrics, warmup_customers: int) -> None:
+    def __init__(
+        self, metrics: Metrics, warmup_customers: int, personas: Sequence[Persona]
+    ) -> None:
         self._metrics = metrics
         self._drift = DriftMetrics(metrics)
-        self._warmup_customers = warmup_customers
+        self._warmup_customers, self._personas = warmup_customers, personas
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         self._observed_at = 0.0
         self._folded_ms: dict[int, int] = {}
@@ -139,7 +142,7 @@ class Observation:
                 mean=view.mean,
                 variance=view.std**2,
                 persona_distances=drift.persona_distance(
-                    view.zscores(view.centroids), generation.segments
+                    view.zscores(view.centroids), generation.segments, self._personas
                 ),
                 mean_squared_distances=drift.mean_squared_distance(statistics, view.weights),
                 explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),

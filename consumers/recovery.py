@@ -19,7 +19,7 @@ from consumers.batch import decode_batch
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.round import Round
-from consumers.rules import Rules, want
+from consumers.rules import Rules, UnknownSegmentError, want
 from consumers.scoring import NONE
 from consumers.takeover import Committed, below, taken_over
 from contracts.cloudevents import read_provenance
@@ -149,9 +149,12 @@ class Recovery:
             if state is None:
                 states.pop(key, None)
                 continue
+            segment = state.segment.id if state.segment else None
+            if segment is not None and segment not in index:
+                raise UnknownSegmentError(segment, self._rules.segment_ids)
             # Of who is in no segment it is remembered too that there is a state to take back.
-            segment = index.get(state.segment.id, NONE) if state.segment else NONE
-            states[key] = (segment, round(state.since.timestamp() * 1_000_000), state.version)
+            place = NONE if segment is None else index[segment]
+            states[key] = (place, round(state.since.timestamp() * 1_000_000), state.version)
         if committed is not None:
             return Published(states, version, frozenset())
         for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):

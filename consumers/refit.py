@@ -18,7 +18,7 @@ from consumers.owned import CLUSTERS, DIMENSIONS
 from consumers.warmup import Sample
 from model import lloyd
 from model.generation import Generation
-from model.personas import match_successors
+from model.personas import Persona, match_successors
 from model.statistics import Statistics
 from model.view import ModelView
 
@@ -56,7 +56,9 @@ def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
     return Candidate(fit, 1.0 - fit.inertia / today if today > 0 else 0.0)
 
 
-def next_generation(candidate: Candidate, view: ModelView, number: int) -> Generation:
+def next_generation(
+    candidate: Candidate, view: ModelView, number: int, personas: Sequence[Persona]
+) -> Generation:
     """Return the generation that a candidate makes; names stay with what they are nearest to."""
     fit = candidate.fit
     scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
@@ -64,6 +66,7 @@ def next_generation(candidate: Candidate, view: ModelView, number: int) -> Gener
         (fit.centroids - fit.mean) * scale,
         (view.centroids - fit.mean) * scale,
         view.generation.segments,
+        personas,
     )
     return Generation(
         number=number,

@@ -1,5 +1,6 @@
 """What a round is told, the rules and the model as it stands, and what it tallies."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,8 +12,29 @@ from consumers.scoring import Switching
 from features.erasures import marker_key
 from features.layout import Layout
 from model.generation import Generation
+from model.personas import Persona
 from model.view import ModelView
 from store.partitions import Commit, Want
+
+
+class UnknownSegmentError(RuntimeError):
+    """What is published has a segment that is none of this deployment's."""
+
+    @classmethod
+    def check(cls, published: Iterable[str], known: Sequence[str]) -> None:
+        """Raise it for the first segment that is not known."""
+        for segment in published:
+            if segment not in known:
+                raise cls(segment, known)
+
+    def __init__(self, segment: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"segment {segment!r} is published already, and the segments here are"
+            f" {', '.join(known)}: ids never change. Set them back (LIVESEGMENTS_PERSONAS_FILE);"
+            " names, descriptions and positions may change. For other segments delete the output"
+            " topics (customer-segments.v1, segment-changes.v1, segment-definitions.v1) and use"
+            " another LIVESEGMENTS_GROUP_ID"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +46,8 @@ class Rules:
     event_clock: bool
     currency: str
     group_id: str
-    segments: tuple[tuple[str, str], ...]
-    """(id, name) of each segment; a segment's index is its place here."""
+    personas: tuple[Persona, ...]
+    """Of each segment; a segment's index is its place here."""
     sweep_chunk: int = 500
     max_changes_per_second: int = 0
     """Changes that a worker's sweeps may make; 0: no bound."""
@@ -38,7 +60,12 @@ class Rules:
     @property
     def segment_ids(self) -> tuple[str, ...]:
         """The ids of the segments, in order."""
-        return tuple(segment_id for segment_id, _ in self.segments)
+        return tuple(persona.id for persona in self.personas)
+
+    @property
+    def segments(self) -> tuple[tuple[str, str], ...]:
+        """(id, name) of each segment, in order."""
+        return tuple((persona.id, persona.name) for persona in self.personas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The first fit: from a sample of all customers, once there are enough of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from features.vector import vectors
 from features.window import window
 from model import lloyd
 from model.generation import Generation
-from model.personas import match
+from model.personas import Persona, match
 from store.partitions import Partitions
 
 SAMPLE = 3_000
@@ -43,7 +44,7 @@ def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
     return Sample(found, customers)
 
 
-def first_generation(sample: Sample, number: int) -> Generation:
+def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:
     """Fit a sample and name its clusters after the personas they are nearest to.
 
     Raises
@@ -59,5 +60,5 @@ def first_generation(sample: Sample, number: int) -> Generation:
         mean=fit.mean,
         variance=fit.variance,
         sizes=fit.sizes,
-        segments=match((fit.centroids - fit.mean) * scale),
+        segments=match((fit.centroids - fit.mean) * scale, personas),
     )

@@ -150,7 +150,20 @@ class SegmentDefinition(_Frozen):
     size: Annotated[int, Field(ge=0, description="Customers")]
     generation: Annotated[int, Field(ge=1)]
     cluster: Annotated[int, Field(ge=0, le=4)]
-    persona_distance: Annotated[float, Field(ge=0)] | None
+    persona_distance: Annotated[
+        Annotated[float, Field(ge=0)] | None,
+        Field(
+            description="From where the persona of this name is expected to be, root mean square"
+            " over the features known, in standard deviations of all customers"
+        ),
+    ]
+    named_by: Annotated[
+        tuple[Feature, ...],
+        Field(
+            description="Features that the name rests on: without age, income and urbanicity it"
+            " tells how its customers buy, and nothing of who they are"
+        ),
+    ] = ()
     model: FittedModel
     version: Annotated[int, Field(ge=0)]
 

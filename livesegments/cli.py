@@ -159,6 +159,10 @@ def replay(
             callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
         ),
     ] = None,
+    backfill: Annotated[
+        bool,
+        typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
+    ] = False,
 ) -> None:
     """Send purchases from a file to their topic, as fast as it goes or at a pace.
 
@@ -183,6 +187,7 @@ def replay(
                 speed=speed,
                 on_error="skip" if on_error == "skip" else "stop",
                 timezone=timezone,
+                backfill=backfill,
                 progress=show,
             )
         for row in done.broken_rows:
@@ -223,9 +228,7 @@ def subscribe(
     """
     settings = _settings()
     if segment is not None:
-        from model.personas import PERSONAS
-
-        known = [persona.id for persona in PERSONAS]
+        known = [persona.id for persona in settings.personas]
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
@@ -446,6 +449,31 @@ def settings(
         changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
         typer.echo(f"{each['name']}={each['value']}{changed}")
         typer.echo(f"    {each['description']}")
+
+
+@app.command()
+def personas(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="As a file to make your own from.")
+    ] = False,
+) -> None:
+    """Show the five segments, and where each expects its customers.
+
+    Yours take their place: livesegments personas --template > mine.toml, edit it, and set
+    LIVESEGMENTS_PERSONAS_FILE=mine.toml for every worker and command.
+    """
+    if as_json and template:
+        fail("--json and --template exclude each other", WRONG)
+    five = _settings().personas
+    from livesegments.personas import to_dict, to_table, to_toml
+
+    if template:
+        typer.echo(to_toml(five), nl=False)
+    elif as_json:
+        typer.echo(json.dumps([to_dict(persona) for persona in five], indent=2))
+    else:
+        typer.echo("\n".join(to_table(five)))
 
 
 @app.command()

@@ -10,16 +10,18 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.definitions import DefinitionsReader
+from consumers.definitions import DefinitionsReader, named_by
 from consumers.log import LogReader, LogStalledError
 from contracts.topics import (
     INPUTS,
     OUTPUTS,
+    PROFILES,
     PURCHASES,
     PartitionCountError,
     check_partition_counts,
     topics,
 )
+from features.vector import FEATURES
 from livesegments.clients import kafka_config, redis_client
 from livesegments.settings import PREFIX, Settings
 from livesegments.topics import partition_counts
@@ -208,6 +210,14 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "deployment", "warn", "no worker has ever run in this group", "livesegments run"
         )
         return
+    ids = tuple(persona.id for persona in settings.personas)
+    if agreed.segments != ids:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
+            f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
+        )
     for name in ("window_days", "tiles", "currency", "dedup_events"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
@@ -257,17 +267,27 @@ def _model(settings: Settings) -> Iterator[Finding]:
         generation = reader.generation
     finally:
         reader.close()
-    yield (
-        Finding("model", "ok", f"generation {generation.number}")
-        if generation
-        else Finding(
+    if generation is None:
+        yield Finding(
             "model",
             "warn",
             "no generation yet",
             f"it comes when {settings.warmup_customers} customers have bought"
             f" ({PREFIX}WARMUP_CUSTOMERS)",
         )
-    )
+        return
+    yield Finding("model", "ok", f"generation {generation.number}")
+    known = {feature for features in named_by(generation).values() for feature in features}
+    unknown = [feature for feature in FEATURES if feature not in known]
+    if unknown:
+        yield Finding(
+            "segment names",
+            "warn",
+            f"rest on {', '.join(sorted(known, key=FEATURES.index))} alone: {', '.join(unknown)}"
+            " of no customer was known at the fit, or the same of all",
+            f"send profiles to {PROFILES}, or take names that say no more than that"
+            f" ({PREFIX}PERSONAS_FILE)",
+        )
 
 
 _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]], ...] = (

@@ -20,7 +20,7 @@ from model import lloyd
 from model.distance import squared_distances
 from model.drift import centroid_shift, persona_distance
 from model.generation import Generation
-from model.personas import PERSONAS
+from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
 from store.partitions import Partitions
@@ -64,7 +64,9 @@ class Proposal:
     shift
         how far each segment's centroid moves (5,), in the same unit;
     continues
-        the segment whose centroid is nearest to the new one now.
+        the segment whose centroid is nearest to the new one now;
+    personas
+        in the order of ``moves``.
     """
 
     fit: Generation
@@ -80,6 +82,7 @@ class Proposal:
     persona_new: Floats
     shift: Floats
     continues: list[str]
+    personas: tuple[Persona, ...]
 
     @property
     def moving(self) -> int:
@@ -88,7 +91,7 @@ class Proposal:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        names = [*(persona.id for persona in PERSONAS), None]
+        names = [*(persona.id for persona in self.personas), None]
         return {
             "replaces": self.fit.number,
             "sample": self.rows,
@@ -118,7 +121,7 @@ class Proposal:
 
     def lines(self) -> list[str]:
         """Return it for people."""
-        names = {persona.id: persona.name for persona in PERSONAS}
+        names = {persona.id: persona.name for persona in self.personas}
         share = self.moving / max(int(self.moves.sum()), 1)
         lines = [
             f"A fit of {self.rows:,} of about {self.customers:,} customers, beside generation"
@@ -135,7 +138,7 @@ class Proposal:
                 f"{self.persona_now[i]:>9.2f}{self.persona_new[i]:>6.2f}{self.shift[i]:>7.2f}"
                 + ("" if was == segment else f"  where {names[was]} is now")
             )
-        headings = [*(persona.name.split()[0] for persona in PERSONAS), "none"]
+        headings = [*(persona.name.split()[0] for persona in self.personas), "none"]
         lines += [
             "(distance to the persona, and how far the centroid moves: standard deviations)",
             "",
@@ -189,11 +192,11 @@ def propose(
     sample = Sample(np.concatenate(parts) if parts else np.empty((0, 5)), customers)
     before = ModelView.of(generation, statistics)
     candidate = find_better(sample, before, seed=generation.number)
-    fit = next_generation(candidate, before, generation.number)
-    moves = np.zeros((len(PERSONAS) + 1,) * 2)
+    fit = next_generation(candidate, before, generation.number, rules.personas)
+    moves = np.zeros((len(rules.personas) + 1,) * 2)
     for stretch in stretches():
         moves += _moves(stretch, fit, rules)
-    return _compare(fit, candidate, sample, before, statistics, moves)
+    return _compare(fit, candidate, sample, before, statistics, moves, rules.personas)
 
 
 def _compare(
@@ -203,6 +206,7 @@ def _compare(
     before: ModelView,
     statistics: Statistics,
     moves: Floats,
+    personas: tuple[Persona, ...],
 ) -> Proposal:
     after = ModelView.of(fit, None)
     was = before.generation.segments
@@ -220,10 +224,11 @@ def _compare(
         moves=moves.round().astype(np.int64),
         sizes_now=statistics.members[old].tolist(),
         sizes_new=[round(size * sample.customers / rows) for size in fit.sizes],
-        persona_now=persona_distance(before.zscores(before.centroids), was)[old],
-        persona_new=persona_distance(after.zscores(after.centroids), fit.segments),
+        persona_now=persona_distance(before.zscores(before.centroids), was, personas)[old],
+        persona_new=persona_distance(after.zscores(after.centroids), fit.segments, personas),
         shift=centroid_shift(after.centroids, before.centroids[old], after.weights),
         continues=[was[cluster] for cluster in nearest.tolist()],
+        personas=personas,
     )
 
 
@@ -238,7 +243,7 @@ def _moves(stretch: Stretch, fit: Generation, rules: Rules) -> Floats:
         np.array([rules.segment_ids.index(segment) for segment in fit.segments], np.int8),
         rules.switching,
     )
-    moves = np.zeros((len(PERSONAS) + 1,) * 2)
+    moves = np.zeros((len(rules.personas) + 1,) * 2)
     # The segment -1, which is none, is the last place.
     np.add.at(moves, (records["segment"], scores.segment), stretch.weight)
     return moves

@@ -3,13 +3,16 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from model.personas import Persona
 
 PREFIX = "LIVESEGMENTS_"
 WALL_CHANGES_PER_SECOND = 1_000
@@ -99,6 +102,11 @@ class Settings(BaseSettings):
         timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
     ] = timedelta(0)
 
+    personas_file: Annotated[
+        Path | None,
+        Field(description="TOML file of your own five segments: livesegments personas --template"),
+    ] = None
+
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
     ] = 9108
@@ -157,6 +165,18 @@ class Settings(BaseSettings):
         if value < timedelta(0):
             raise ValueError("must not be negative")
         return value
+
+    @field_validator("personas_file")
+    @classmethod
+    def _are_personas(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            _read_personas(value)
+        return value
+
+    @property
+    def personas(self) -> "tuple[Persona, ...]":
+        """The five segments: those of the file, or the ones that are built in."""
+        return _read_personas(self.personas_file)
 
     @field_validator("redis_url")
     @classmethod
@@ -220,6 +240,14 @@ class Settings(BaseSettings):
         if self.max_changes_per_second is not None:
             return self.max_changes_per_second
         return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
+
+
+def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
+    # Not above: they load SciPy, which most settings can do without.
+    from livesegments.personas import read
+    from model.personas import PERSONAS
+
+    return PERSONAS if path is None else read(path)
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:

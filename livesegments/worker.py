@@ -24,7 +24,6 @@ from livesegments import __version__
 from livesegments.clients import group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
 from livesegments.topics import partition_counts
-from model.personas import PERSONAS
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
@@ -48,7 +47,7 @@ def rules(settings: Settings) -> Rules:
         event_clock=settings.clock == "event",
         currency=settings.currency,
         group_id=settings.group_id,
-        segments=tuple((persona.id, persona.name) for persona in PERSONAS),
+        personas=settings.personas,
         sweep_chunk=stretch,
         max_changes_per_second=settings.change_rate,
         retention_tiles=layout.tiles_in(settings.days_kept),
@@ -64,6 +63,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         tiles=settings.tiles,
         currency=settings.currency,
         dedup_events=settings.dedup_events,
+        segments=tuple(persona.id for persona in settings.personas),
     )
 
 
@@ -77,19 +77,23 @@ def run(
 
     ``done`` is asked in every round.
     """
+    how = rules(settings)
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version=__version__)
+    metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(redis_client(settings), settings.group_id)
     consumer = group_consumer(settings)
     publisher = PublishingProcess(kafka_config(settings), f"{settings.group_id}-{instance}")
     try:
-        partitions = check_partition_counts(partition_counts(kafka_config(settings)))
+        config = kafka_config(settings)
+        partitions = check_partition_counts(partition_counts(config))
+        definitions = DefinitionsReader(config)
+        model = GlobalModel(store, partitions, how.segment_ids)
+        # Before a store that knows nothing takes ids over that are not those published.
+        model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
         store.agree(agreed)
-        how = rules(settings)
-        config = kafka_config(settings)
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),
@@ -101,8 +105,6 @@ def run(
             if done():
                 segmenter.stop()
 
-        definitions = DefinitionsReader(config)
-        model = GlobalModel(store, partitions, how.segment_ids)
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -113,7 +115,6 @@ def run(
                 store,
                 partitions,
                 how,
-                PERSONAS,
                 requests=RefitRequests(store.redis, settings.group_id),
                 metrics=metrics,
                 warmup_customers=settings.warmup_customers,
@@ -122,7 +123,7 @@ def run(
                 refit_gain=settings.refit_gain,
             ),
             reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
-            observation=Observation(metrics, settings.warmup_customers),
+            observation=Observation(metrics, settings.warmup_customers, how.personas),
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,

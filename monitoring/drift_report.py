@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from features.vector import FEATURES
 from model.drift import centroid_shift
 from monitoring.metrics import Metrics
-from monitoring.series import SEGMENTS
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +45,7 @@ class ClusterSnapshot:
     Raises
     ------
     ValueError
-        If a shape is wrong or the segments are not the known ones, each once.
+        If a shape is wrong or a segment comes twice.
     """
 
     generation: int
@@ -63,9 +62,9 @@ class ClusterSnapshot:
     explained_variance_ratio: float
 
     def __post_init__(self) -> None:
-        if sorted(self.segments) != sorted(SEGMENTS):
-            raise ValueError(f"segments must be {', '.join(SEGMENTS)}, each once")
-        k, d = len(SEGMENTS), len(FEATURES)
+        k, d = len(self.segments), len(FEATURES)
+        if len(set(self.segments)) != len(self.centroids):
+            raise ValueError("segments must be distinct, one for each centroid")
         for name, shape in (
             *(("centroids", (k, d)), ("baseline", (k, d))),
             *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
@@ -96,8 +95,15 @@ class DriftMetrics:
         The travel is the sum of the root mean square moves between one snapshot and the next of
         the same generation; a new generation starts at its own first snapshot, as a refit is a
         decision and no drift.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot's segments are not those of the metrics.
         """
-        rows = [snapshot.segments.index(segment) for segment in SEGMENTS]
+        if sorted(snapshot.segments) != sorted(self._metrics.segments):
+            raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
+        rows = [snapshot.segments.index(segment) for segment in self._metrics.segments]
         centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
         unit = np.where(snapshot.stddevs > 0, snapshot.stddevs, np.nan)
         weights = np.nan_to_num(unit**-2)

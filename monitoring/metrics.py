@@ -29,6 +29,8 @@ class Metrics:
         Where the series are registered; at most one `Metrics` in each.
     version
         Version of the software, for ``build_info``.
+    segments
+        (k,) ids of the deployment's segments.
 
     Raises
     ------
@@ -38,9 +40,9 @@ class Metrics:
 
     Notes
     -----
-    Arrays over segments are in the order of `monitoring.series.SEGMENTS`, arrays over features
-    in the order of `features.vector.FEATURES`. Values of a partition that is not held are
-    dropped: they are the new owner's to report.
+    Arrays over segments are in the order of ``segments``, arrays over features in the order
+    of `features.vector.FEATURES`. Values of a partition that is not held are dropped: they
+    are the new owner's to report.
 
     Examples
     --------
@@ -50,8 +52,15 @@ class Metrics:
     ...     pass
     """
 
-    def __init__(self, registry: CollectorRegistry, *, version: str = "unknown") -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        version: str = "unknown",
+        segments: tuple[str, ...] = SEGMENTS,
+    ) -> None:
         self.registry = registry
+        self.segments = segments
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -78,7 +87,7 @@ class Metrics:
             self._batch_histograms[series.name] = BatchHistogram(name, text, series.buckets)
             self.registry.register(self._batch_histograms[series.name])
         if "partition" not in labels:
-            self._initialise(series, _combinations(series))
+            self._initialise(series, self._combinations(series))
 
     def _initialise(self, series: Series, combinations: Iterable[tuple[str, ...]]) -> None:
         for values in combinations:
@@ -96,14 +105,14 @@ class Metrics:
         self._partitions.add(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                self._initialise(series, _combinations(series, partition))
+                self._initialise(series, self._combinations(series, partition))
 
     def give_up_partition(self, partition: int) -> None:
         """Remove the series of a partition that this worker owns no longer."""
         self._partitions.discard(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                for values in _combinations(series, partition):
+                for values in self._combinations(series, partition):
                     self._gauges[series.name].remove(*values)
 
     # Events
@@ -181,8 +190,8 @@ class Metrics:
     def segment_customers(self, partition: int, customers: Mapping[str, int]) -> None:
         """Set a partition's customers by published segment; a segment left out has none."""
         for segment in customers:
-            _check(SERIES["segment_customers"], "segment", segment)
-        for segment in SEGMENTS:
+            self._check(SERIES["segment_customers"], "segment", segment)
+        for segment in self.segments:
             n = customers.get(segment, 0)
             self._set_of_partition("segment_customers", partition, n, segment)
 
@@ -212,7 +221,8 @@ class Metrics:
 
     def centroid_travel(self, stddevs: ArrayLike) -> None:
         """Add the ways (k,) that the centroids went."""
-        for segment, way in zip(SEGMENTS, _flat(stddevs, (len(SEGMENTS),)), strict=True):
+        ways = _flat(stddevs, (len(self.segments),))
+        for segment, way in zip(self.segments, ways, strict=True):
             self._counter("centroid_travel_stddevs_total", segment).inc(way)
 
     def persona_distances(self, stddevs: ArrayLike) -> None:
@@ -271,42 +281,47 @@ class Metrics:
 
     def _counter(self, name: str, *values: str) -> Counter:
         metric = self._counters[name]
-        return metric.labels(*_checked(name, values)) if values else metric
+        return metric.labels(*self._checked(name, values)) if values else metric
 
     def _gauge(self, name: str, *values: str) -> Gauge:
         metric = self._gauges[name]
-        return metric.labels(*_checked(name, values)) if values else metric
+        return metric.labels(*self._checked(name, values)) if values else metric
 
     def _histogram(self, name: str, *values: str) -> Histogram:
-        return self._histograms[name].labels(*_checked(name, values))
+        return self._histograms[name].labels(*self._checked(name, values))
 
     def _set_of_partition(self, name: str, partition: int, value: float, *labels: str) -> None:
-        values = _checked(name, (*labels, str(partition)))
+        values = self._checked(name, (*labels, str(partition)))
         if partition in self._partitions:
             self._gauges[name].labels(*values).set(value)
 
     def _set_all(self, name: str, array: ArrayLike) -> None:
         series = SERIES[name]
-        shape = tuple(len(series.values_of(label) or ()) for label in series.labels)
-        for values, value in zip(_combinations(series), _flat(array, shape), strict=True):
+        shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)
+        for values, value in zip(self._combinations(series), _flat(array, shape), strict=True):
             self._gauges[name].labels(*values).set(value)
 
+    def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
+        return series.values_of(label, self.segments)
 
-def _combinations(series: Series, partition: int | None = None) -> Iterable[tuple[str, ...]]:
-    return product(*(series.values_of(label) or (str(partition),) for label in series.labels))
+    def _combinations(
+        self, series: Series, partition: int | None = None
+    ) -> Iterable[tuple[str, ...]]:
+        values = (self._values_of(series, label) or (str(partition),) for label in series.labels)
+        return product(*values)
 
+    def _checked(self, name: str, values: Sequence[str]) -> Sequence[str]:
+        series = SERIES[name]
+        for label, value in zip(series.labels, values, strict=True):
+            self._check(series, label, value)
+        return values
 
-def _checked(name: str, values: Sequence[str]) -> Sequence[str]:
-    series = SERIES[name]
-    for label, value in zip(series.labels, values, strict=True):
-        _check(series, label, value)
-    return values
-
-
-def _check(series: Series, label: str, value: str) -> None:
-    allowed = series.values_of(label)
-    if allowed is not None and value not in allowed:
-        raise ValueError(f"{series.name}: {label} is one of {', '.join(allowed)}, not {value!r}")
+    def _check(self, series: Series, label: str, value: str) -> None:
+        allowed = self._values_of(series, label)
+        if allowed is not None and value not in allowed:
+            raise ValueError(
+                f"{series.name}: {label} is one of {', '.join(allowed)}, not {value!r}"
+            )
 
 
 def _flat(array: ArrayLike, shape: tuple[int, ...]) -> list[float]:

@@ -18,13 +18,11 @@ from model.personas import PERSONAS
 PREFIX = "livesegments_"
 
 SEGMENTS = tuple(persona.id for persona in PERSONAS)
+"""Ids, where a deployment has no others."""
 NO_SEGMENT = "none"
 
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "topic": INPUTS,
-    "segment": SEGMENTS,
-    "from": (*SEGMENTS, NO_SEGMENT),
-    "to": (*SEGMENTS, NO_SEGMENT),
     "origin": get_args(Origin),
     "feature": FEATURES,
     "stage": ("poll", "decode", "read", "fold", "assign", "commit", "publish"),
@@ -107,10 +105,14 @@ class Series:
         """The help text: meaning, unit, aggregation."""
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
 
-    def values_of(self, label: str) -> tuple[str, ...] | None:
+    def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
         """Return the values a label can take; None for a partition, which come and go."""
         if label == "reason":
             return REASONS[self.name]
+        if label == "segment":
+            return segments
+        if label in ("from", "to"):
+            return (*segments, NO_SEGMENT)
         return None if label == "partition" else LABEL_VALUES[label]
 
 

@@ -1,7 +1,7 @@
 """Many records to Kafka, fast, in bounded memory, and every one of them seen delivered."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,17 +44,25 @@ class Deliveries:
     Any method raises `DeliveryError` once a record could not be delivered.
     """
 
-    def __init__(self, producer: KafkaProducer, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        producer: KafkaProducer,
+        progress: Callable[[int], None] | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         self.sent = 0
         """Records sent; all of them delivered after `finish`."""
         self._producer = producer
         self._progress = progress
+        self._headers = list(headers)
         self._in_flight: deque[FutureRecordMetadata] = deque()
 
     def send(self, topic: str, record: Record) -> None:
         """Send, waiting only when too many records are on their way."""
         try:
-            self._in_flight.append(self._producer.send(topic, record.value, record.key))
+            self._in_flight.append(
+                self._producer.send(topic, record.value, record.key, headers=self._headers)
+            )
         except KafkaError as error:
             raise self._undelivered(error) from error
         self.sent += 1
@@ -102,6 +110,7 @@ def connected(
     *,
     linger_ms: int,
     progress: Callable[[int], None] | None = None,
+    headers: Sequence[tuple[str, bytes]] = (),
 ) -> Iterator[Deliveries]:
     """Connect for the length of a ``with`` block.
 
@@ -115,6 +124,8 @@ def connected(
         How long a batch waits to be filled.
     progress
         Called with the number of records sent, every now and then.
+    headers
+        Of every record.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def connected(
                 raise DeliveryError(
                     f"no topic {topic} at {where} ({error!r}): run `livesegments topics create`"
                 ) from error
-        yield Deliveries(producer, progress)
+        yield Deliveries(producer, progress, headers)
     finally:
         shut_down(producer, _CLOSE_TIMEOUT)
 

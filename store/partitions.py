@@ -29,6 +29,8 @@ class Deployment:
     tiles: int
     currency: str
     dedup_events: int
+    segments: tuple[str, ...]
+    """Ids, in the order in which records number them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ _WAY_OUT = {
     "tiles": _REBUILD,
     "currency": _REBUILD,
     "dedup_events": _REBUILD,
+    "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
+    " order; names, descriptions and positions may change. For other segments delete the output"
+    " topics and use another LIVESEGMENTS_GROUP_ID",
 }
 
 
@@ -116,6 +121,7 @@ class Partitions:
         """
         key = self.keys.deployment
         wanted = {name: str(value) for name, value in asdict(deployment).items()}
+        wanted["segments"] = ",".join(deployment.segments)
         with self.redis.pipeline(transaction=True) as pipeline:
             for name, value in wanted.items():
                 pipeline.hsetnx(key, name, value)
@@ -150,6 +156,7 @@ class Partitions:
             tiles=int(stored["tiles"]),
             currency=stored["currency"],
             dedup_events=int(stored.get("dedup_events", 0)),
+            segments=tuple(stored["segments"].split(",")),
         )
 
     def load(self, partition: int) -> Loaded:

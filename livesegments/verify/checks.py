@@ -33,13 +33,6 @@ from livesegments.verify.stored import (
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
-SEGMENTS = (
-    "young-professionals",
-    "families",
-    "retirees",
-    "students",
-    "high-value-customers",
-)
 
 _NAMES = {
     "quiet": "nothing is under way: no recovery, nothing unpublished",
@@ -108,6 +101,7 @@ def verify(
                 deployment["currency"],
                 int(deployment.get("dedup_events", 0)),
                 retention_days,
+                deployment["segments"].split(","),
             )
     finally:
         log.close()
@@ -131,6 +125,7 @@ def _verify_partition(
     currency: str,
     dedup_events: int,
     retention_days: int | None,
+    segments: Sequence[str],
 ) -> None:
     stored = read_partition(client, group_id, partition, tiles)
     while True:
@@ -153,7 +148,7 @@ def _verify_partition(
     _statistics(checks["statistics"], where, stored)
     shortened = {topic: log.start(topic, partition) > 0 for topic in outputs}
     last = _chain(checks["chain"], where, outputs[CHANGES], shortened[CHANGES])
-    _state(checks["state"], where, stored, last, outputs[STATES], shortened[CHANGES])
+    _state(checks["state"], where, stored, last, outputs[STATES], segments, shortened[CHANGES])
     _ids(checks["ids"], where, [*outputs[CHANGES], *outputs[STATES]])
     starts = {topic: log.start(topic, partition) for topic in INPUTS}
     letters = outputs[DEAD_LETTERS]
@@ -271,6 +266,7 @@ def _state(
     stored: StoredPartition,
     last: Mapping[str, SegmentChange],
     records: Sequence[ConsumerRecord],
+    segments: Sequence[str],
     shortened: bool,
 ) -> None:
     states: dict[str, SegmentState | None] = {}
@@ -286,7 +282,7 @@ def _state(
         check.that(told == kept, f"{at}: last changed to {told}, but the state is {kept}")
         record = stored.customers.get(name)
         check.that(state is None or record is not None, f"{at}: has a state and no record")
-        held = SEGMENTS[record.segment] if record and record.segment >= 0 else None
+        held = segments[record.segment] if record and record.segment >= 0 else None
         check.that(told == held, f"{at}: last changed to {told}, but the store has {held}")
         if change and record and record.segment >= 0:
             check.that(

@@ -16,7 +16,7 @@ from features.record import Records, empty, encode
 from features.vector import vectors
 from features.window import window
 from model.generation import Generation
-from model.personas import PERSONAS, POSITIONS
+from model.personas import POSITIONS
 from model.statistics import Statistics, quantize
 from monitoring.metrics import Metrics
 from store.partitions import Commit, Partitions
@@ -80,7 +80,6 @@ class Deployment:
             self.store,
             1,
             RULES,
-            PERSONAS,
             requests=RefitRequests(self.store.redis, RULES.group_id),
             metrics=self.metrics,
             warmup_customers=5,

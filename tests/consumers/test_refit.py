@@ -10,7 +10,7 @@ import pytest
 from consumers.refit import Candidate, Checks, Request, find_better, next_generation
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
-from model.personas import POSITIONS
+from model.personas import PERSONAS, POSITIONS
 from model.statistics import Statistics, quantize
 from model.view import ModelView
 from tests.consumers.world import MEAN, STD, generation
@@ -44,13 +44,13 @@ def test_a_collapsed_model_has_a_much_better_fit() -> None:
 
 
 def test_a_model_at_its_best_has_none() -> None:
-    best = first_generation(sample(), 1)
+    best = first_generation(sample(), 1, PERSONAS)
     assert abs(find_better(sample(), ModelView.of(best, None), seed=1).gain) < 0.005
 
 
 def test_the_next_generation_names_clusters_after_what_they_are() -> None:
     view = collapsed()
-    after = next_generation(find_better(sample(), view, seed=1), view, 7)
+    after = next_generation(find_better(sample(), view, seed=1), view, 7, PERSONAS)
     assert after.number == 7
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
@@ -58,9 +58,9 @@ def test_the_next_generation_names_clusters_after_what_they_are() -> None:
 
 
 def test_clusters_that_stayed_keep_their_names() -> None:
-    before = first_generation(sample(seed=3), 1)
+    before = first_generation(sample(seed=3), 1, PERSONAS)
     view = ModelView.of(before, None)
-    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2)
+    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2, PERSONAS)
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
         assert before.segments[old] == segment
@@ -70,11 +70,11 @@ class TestRequest:
     """A fit as it waits in the store."""
 
     def test_it_comes_back_as_it_was_put(self) -> None:
-        request = Request(4, first_generation(sample(), 4))
+        request = Request(4, first_generation(sample(), 4, PERSONAS))
         again = Request.from_bytes(request.to_bytes(), SEGMENTS)
         assert again == request
         assert again.is_for(request.numbered(9))
-        assert not again.is_for(first_generation(sample(seed=5), 9))
+        assert not again.is_for(first_generation(sample(seed=5), 9, PERSONAS))
 
     @pytest.mark.parametrize(
         "data",

@@ -8,7 +8,7 @@ import redis
 
 from consumers.warmup import SAMPLE, Sample, draw, first_generation
 from features.record import Records, empty, encode
-from model.personas import POSITIONS
+from model.personas import PERSONAS, POSITIONS
 from store.partitions import Commit, Partitions
 from store.progress import Progress
 from tests.consumers.world import LAYOUT, MEAN, SEGMENTS, STD
@@ -74,7 +74,7 @@ def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
     rng = np.random.default_rng(1)
     middles = MEAN + POSITIONS[[3, 1, 4, 2, 0]] * STD
     x = np.concatenate([middle + 0.05 * STD * rng.normal(size=(60, 5)) for middle in middles])
-    generation = first_generation(Sample(x, 300), number=12)
+    generation = first_generation(Sample(x, 300), 12, PERSONAS)
     assert generation.number == 12
     assert sorted(generation.segments) == sorted(SEGMENTS)
     assert generation.sizes == (60,) * 5
@@ -85,9 +85,11 @@ def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
 
 def test_a_fit_is_the_same_every_time() -> None:
     x = np.random.default_rng(2).normal(size=(200, 5))
-    assert first_generation(Sample(x, 200), 3) == first_generation(Sample(x, 200), 3)
+    assert first_generation(Sample(x, 200), 3, PERSONAS) == first_generation(
+        Sample(x, 200), 3, PERSONAS
+    )
 
 
 def test_fewer_distinct_customers_than_clusters_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match=r"."):
-        first_generation(Sample(np.ones((100, 5)), 100), 1)
+        first_generation(Sample(np.ones((100, 5)), 100), 1, PERSONAS)

@@ -37,7 +37,7 @@ RULES = Rules(
     event_clock=True,
     currency="USD",
     group_id="group",
-    segments=tuple((persona.id, persona.name) for persona in PERSONAS),
+    personas=PERSONAS,
 )
 SEGMENTS = RULES.segment_ids
 YOUNG, FAMILIES, RETIREES, STUDENTS, HIGH_VALUE = SEGMENTS

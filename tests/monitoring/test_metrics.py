@@ -263,6 +263,17 @@ def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
         assert found == 5 * i + j
 
 
+def test_segments_of_ones_own_have_the_series() -> None:
+    own = ("a", "b", "c", "d", "e")
+    metrics = Metrics(CollectorRegistry(), segments=own)
+    metrics.changes(None, "b", "live")
+    metrics.cluster_customers([1, 2, 3, 4, 5])
+    assert value(metrics, "changes_total", **{"from": "none", "to": "b"}, origin="live") == 1
+    assert value(metrics, "cluster_customers", segment="e") == 5
+    with pytest.raises(ValueError, match="segment is one of a, b"):
+        metrics.segment_customers(0, {"families": 1})
+
+
 def test_the_build_is_told(metrics: Metrics) -> None:
     (labels,) = [dict(ls) for name, ls in exposed(metrics) if name == PREFIX + "build_info"]
     assert labels["version"] == "1.2.3"

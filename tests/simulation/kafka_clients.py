@@ -124,7 +124,7 @@ class Consumer:
         for tp in partitions or tuple(self._positions):
             self._positions[tp] = self._cluster.logs[tp].start
 
-    def position(self, partition: TopicPartition, timeout_ms: int | None = None) -> int:
+    def position(self, partition: TopicPartition, timeout_ms: int | None = None) -> int:  # noqa: ARG002 - never waits
         position = self._positions[partition]
         assert position is not None
         return position

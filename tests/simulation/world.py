@@ -23,7 +23,6 @@ from consumers.segmenter import Segmenter
 from livesegments.clients import group_consumer, kafka_config
 from livesegments.settings import Settings
 from livesegments.worker import deployment, rules
-from model.personas import PERSONAS
 from monitoring.metrics import Metrics
 from producers.publisher import Publisher
 from store.partitions import Partitions
@@ -116,7 +115,6 @@ class Worker:
                 store,
                 PARTITIONS,
                 how,
-                PERSONAS,
                 requests=RefitRequests(store.redis, settings.group_id),
                 metrics=cast(Metrics, Unobserved()),
                 warmup_customers=settings.warmup_customers,

@@ -16,7 +16,7 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 def fork(environment: Mapping[str, str], log: Path) -> ForkServerProcess:
     """Start a worker with these variables set, which logs to a file."""
-    process = _CONTEXT.Process(target=_run, args=(dict(environment), log), daemon=True)
+    process = _CONTEXT.Process(target=_run, args=(dict(environment), log))
     process.start()
     return process
 

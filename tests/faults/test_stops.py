@@ -1,5 +1,6 @@
 """Workers stopped between two steps of a round and woken when all has gone on without them."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def test_workers_woken_past_every_timeout_change_nothing_and_join_again(
     service.wait(90)
     time.sleep(max(0.0, STOPPED_SECONDS - (time.monotonic() - stopped_at)))
     for sleeper in sleepers:
-        sleeper.send_signal(signal.SIGCONT)
+        os.killpg(sleeper.pid, signal.SIGCONT)
     sent += service.send(make_load(1_000, first=sent))
     service.wait_for(
         lambda: all("owns partitions" in log.read_text()[-600:] for log in service.logs),

@@ -156,6 +156,7 @@ def run(
             gc.freeze()
             gc.set_threshold(300_000, 30, 100)
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
+            publisher.finish()
             alive()
             segmenter.run()
             watchdog.stop()

@@ -39,6 +39,7 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     gc.freeze()
     gc.set_threshold(300_000, 30, 100)
     publisher = Publisher(config, transactional_id)
+    connection.send((None, time.time_ns() // 1_000))
     while True:
         try:
             asked = connection.recv()
@@ -106,6 +107,7 @@ class PublishingProcess:
         )
         self._process.start()
         theirs.close()
+        self._asked_at = time.monotonic()  # it says when it is there
 
     def open(self) -> None:
         """Fence an earlier producer of this id, and end the transaction it left open.
@@ -117,6 +119,7 @@ class PublishingProcess:
         """
         if self._process is None:
             self._start()
+        self.finish()
         self._ask(None)
         self.finish()
 

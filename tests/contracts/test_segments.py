@@ -49,6 +49,7 @@ DEFINITION: dict[str, Any] = {
     "generation": 2,
     "cluster": 4,
     "persona_distance": 0.5,
+    "named_by": ["purchases", "spend"],
     "model": {
         "features": ["purchases", "spend", "age", "income", "urbanicity"],
         "centroid": [2.25, 5.5, None, None, 0.5],

@@ -35,6 +35,7 @@ WRONG = [
     ("MAX_POLL_INTERVAL_SECONDS", "1", "greater than or equal to 20"),
     ("DEFINITIONS_SECONDS", "0", "greater than 0"),
     ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
+    ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
     ("PERSONAS_FILE", "/nowhere.toml", "/nowhere.toml: No such file"),
 ]
 """Name, value, and why it is wrong."""

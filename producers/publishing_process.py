@@ -159,7 +159,7 @@ class PublishingProcess:
         left = self._asked_at + HANG_SECONDS - time.monotonic()
         try:
             if not self._pipe.poll(max(0.0, left) if wait else 0):
-                if left > 0:
+                if left > 0 and not wait:
                     return None
                 raise EOFError
             failure, ended_us = self._pipe.recv()

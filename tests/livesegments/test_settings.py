@@ -36,6 +36,8 @@ WRONG = [
     ("DEFINITIONS_SECONDS", "0", "greater than 0"),
     ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
     ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
+    ("RETENTION_DAYS", "-1", "greater than or equal to"),
+    ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
     ("PERSONAS_FILE", "/nowhere.toml", "/nowhere.toml: No such file"),
 ]
 """Name, value, and why it is wrong."""

@@ -127,10 +127,12 @@ def explain(
 
 
 def restate(
-    rows: Rows, customers: Sequence[str], records: Records, scores: Scores
+    rows: Rows, customers: Sequence[str], records: Records, scores: Scores | None
 ) -> list[Standing]:
-    """Describe where some rows are, from records that are up to date."""
-    confidence = take(scores.assignment, rows).confidence().round(4).tolist() if rows.size else []
+    """Describe where some rows are, from records that are up to date; scores may be missing."""
+    confidence: list[float | None] = [None] * len(rows)
+    if scores is not None and rows.size:
+        confidence = take(scores.assignment, rows).confidence().round(4).tolist()
     return [
         Standing(
             customer_id=customers[row],

@@ -104,7 +104,7 @@ class Round:
         gone = self._forget(part, records)
         stated = records["erased"] | (records["version"] > 0)
         forgotten = [part.customers[row] for row in np.flatnonzero(gone & stated)]
-        standings = self._restated(part, records, scores, progress, gone) if scores else []
+        standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
         outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
         commit = Commit(
             partition=owned.partition,
@@ -211,7 +211,7 @@ class Round:
         return gone
 
     def _restated(
-        self, part: Part, records: Records, scores: Scores, progress: Progress, gone: Flags
+        self, part: Part, records: Records, scores: Scores | None, progress: Progress, gone: Flags
     ) -> list[Standing]:
         """Return where those are whose consent has changed, and whose state does not say it yet."""
         rows = reconsented(part, self.batch, records, self.rules)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
 from consumers.causes import Causes
-from consumers.changes import changed_rows, explain, recount
-from consumers.folding import Part, fold, lay_out
+from consumers.changes import changed_rows, explain, recount, restate
+from consumers.folding import Part, fold, lay_out, reconsented
 from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
@@ -21,7 +21,7 @@ from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
 from features.fold import expire
 from features.record import NEVER, Records, encode
-from producers.messages import Cause, Change, Messages
+from producers.messages import Cause, Change, Messages, Standing
 from store.outbox import Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
@@ -104,7 +104,8 @@ class Round:
         gone = self._forget(part, records)
         stated = records["erased"] | (records["version"] > 0)
         forgotten = [part.customers[row] for row in np.flatnonzero(gone & stated)]
-        outputs = self._outputs(part, progress, changes, causes, forgotten)
+        standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
+        outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
         commit = Commit(
             partition=owned.partition,
             expected=owned.progress,
@@ -209,12 +210,22 @@ class Round:
         records["erased"] &= ~held
         return gone
 
+    def _restated(
+        self, part: Part, records: Records, scores: Scores | None, progress: Progress, gone: Flags
+    ) -> list[Standing]:
+        """Return where those are whose consent has changed, and whose state does not say it yet."""
+        rows = reconsented(part, self.batch, records, self.rules)
+        version = records["version"][rows]
+        stated = (version > 0) & (version < progress.version) & ~gone[rows]
+        return restate(rows[stated], part.customers, records, scores)
+
     def _outputs(
         self,
         part: Part,
         progress: Progress,
         changes: list[Change],
         causes: list[Cause | None],
+        standings: list[Standing],
         forgotten: list[str],
     ) -> list[Output]:
         messages = Messages(
@@ -234,6 +245,7 @@ class Round:
         return [
             *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
             *messages.changes(changes, causes, set(forgotten)),
+            *messages.states(standings),
             *(messages.tombstone(customer_id) for customer_id in forgotten),
         ]
 

@@ -51,6 +51,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a customer is, and since which change; the segment as an index, -1 for none."""
+
+    customer_id: str
+    segment: int
+    since_us: int
+    version: int
+    confidence: float | None
+    marketing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The event that made a change."""
 
@@ -147,6 +159,26 @@ class Messages:
             }
             outputs.append(self._event(STATES, change.customer_id, state, trace))
         return outputs
+
+    def states(self, standings: Sequence[Standing]) -> list[Output]:
+        """Return the states of customers whose segment is as it was, but not their consent."""
+        since = rfc3339([standing.since_us for standing in standings])
+        return [
+            self._event(
+                STATES,
+                standing.customer_id,
+                {
+                    "customer_id": standing.customer_id,
+                    "segment": self._refs[standing.segment],
+                    "since": since[i],
+                    "version": standing.version,
+                    "confidence": standing.confidence,
+                    "consent": {"marketing": _MARKETING[standing.marketing]},
+                    "model": {"generation": self.generation, "version": self.version},
+                },
+            )
+            for i, standing in enumerate(standings)
+        ]
 
     def tombstone(self, customer_id: str) -> Output:
         """Return the null state of a customer of whom nothing is left."""

@@ -120,6 +120,10 @@ class Database:
         keys = [encode(key) for key in keys_and_arguments[:n]]
         return self._commit(keys, [encode(each) for each in keys_and_arguments[n:]])
 
+    def _eval(self, _script: str, _n: int, key: str, value: bytes) -> int:
+        """Remove a request to refit, if it is still this one."""
+        return self._unlink(key) if self._get(key) == value else 0
+
     def same_writer(self, now: Hash, expected: Sequence[bytes]) -> bool:
         """The script's compare."""
         return (now.get(b"version", b"0"), now.get(b"nonce", b"")) == tuple(expected)

@@ -15,7 +15,12 @@ TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
 
 def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
     """Return what does not hold. Offsets that somebody has moved may go back again."""
-    report = verify(world.client(), {"client_id": "the judge"}, SETTINGS.group_id)  # type: ignore[arg-type]
+    report = verify(
+        world.client(),  # type: ignore[arg-type]
+        {"client_id": "the judge"},
+        SETTINGS.group_id,
+        retention_days=SETTINGS.days_kept,
+    )
     return [
         *(f"{check.name}: {fault}" for check in report.checks for fault in check.faults),
         *(f"{tp}: offsets went back" for tp in world.cluster.went_back if not offsets_lost),

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tests.consumers.world import erasure, purchase
-from tests.simulation.by_hand import lose_offsets, prefix, reach, settle
+from tests.simulation.by_hand import lose_offsets, prefix, put_out, reach, settle
 from tests.simulation.judge import faults
 from tests.simulation.world import World
 
@@ -25,6 +25,7 @@ def test_the_null_of_an_erasure_survives_a_recovery_that_drops_the_outbox(world:
     settle(world, worker)
     world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
     reach(world, worker, "after redis.evalsha")
+    put_out(world, worker)
     worker.crash()
     lose_offsets(world, 0)
     settle(world, world.start("a"))
@@ -41,6 +42,7 @@ def test_so_it_does_when_the_customer_had_no_segment_left(world: World) -> None:
     settle(world, worker)
     world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
     reach(world, worker, "after redis.evalsha")
+    put_out(world, worker)
     worker.crash()
     lose_offsets(world, 0)
     settle(world, world.start("a"))

@@ -18,7 +18,7 @@ from contracts.topics import PURCHASES
 from features.layout import Layout
 from features.record import Records, decode
 from features.vector import vectors
-from features.window import window
+from features.window import reaches_back, window
 from livesegments.datasets import complete_journey
 from model.personas import PERSONAS
 from model.view import ModelView
@@ -119,7 +119,7 @@ class History:
             self._checked = (generation.number, tile, customers)
             view = ModelView.of(generation, statistics)
             candidate = find_better(self.current(), view, tile)
-            if candidate.gain > self.refit_gain:
+            if candidate.replaces(generation, self.refit_gain):
                 self.generations += 1
                 number = self.owned.progress.version + 1
                 self.model.adopt(next_generation(candidate, view, number, PERSONAS))
@@ -133,4 +133,6 @@ class History:
         records = self.all()
         at = window(records, self.layout.tile(self.owned.progress.clock_us))
         counted = at.purchases > 0
-        return Sample(vectors(records, at)[counted], float(np.count_nonzero(counted)))
+        tile = self.layout.tile(self.owned.progress.clock_us)
+        customers = float(np.count_nonzero(counted))
+        return Sample(vectors(records, at)[counted], customers, reaches_back(records, tile))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.vector import FEATURES
+from features.vector import FEATURES, natural
 from model.drift import centroid_shift
 from monitoring.metrics import Metrics
 
@@ -20,12 +20,16 @@ class ClusterSnapshot:
     ----------
     generation
         Number of the model's generation.
+    provisional
+        Whether it was fitted while windows were still filling.
     updated_at
         When the model last changed, epoch seconds.
     segments
         The segment that each row's cluster carries, (k,), in any order.
     centroids
         (k, d) feature units.
+    means
+        Means (k, d) of the customers now in each cluster; NaN where none of them knows a feature.
     baseline
         Centroids (k, d) at the start of the generation.
     stddevs
@@ -49,9 +53,11 @@ class ClusterSnapshot:
     """
 
     generation: int
+    provisional: bool
     updated_at: float
     segments: tuple[str, ...]
     centroids: Floats
+    means: Floats
     baseline: Floats
     stddevs: Floats
     sizes: NDArray[np.int64]
@@ -66,7 +72,7 @@ class ClusterSnapshot:
         if len(set(self.segments)) != len(self.centroids):
             raise ValueError("segments must be distinct, one for each centroid")
         for name, shape in (
-            *(("centroids", (k, d)), ("baseline", (k, d))),
+            *(("centroids", (k, d)), ("means", (k, d)), ("baseline", (k, d))),
             *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
             *(("sizes", (k,)), ("persona_distances", (k,)), ("mean_squared_distances", (k,))),
         ):
@@ -110,6 +116,8 @@ class DriftMetrics:
 
         metrics = self._metrics
         metrics.model(snapshot.generation, snapshot.updated_at)
+        metrics.provisional(snapshot.provisional)
+        metrics.centroids(natural(snapshot.means[rows]))
         metrics.cluster_customers(snapshot.sizes[rows])
         metrics.centroid_positions((centroids - snapshot.mean) / unit)
         metrics.centroid_shifts(centroid_shift(centroids, snapshot.baseline[rows], weights))

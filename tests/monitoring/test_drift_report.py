@@ -23,9 +23,11 @@ def snapshot(**changes: Any) -> ClusterSnapshot:
     centroids = rng.normal(size=(K, D))
     given = ClusterSnapshot(
         generation=1,
+        provisional=False,
         updated_at=1.7e9,
         segments=SEGMENTS,
         centroids=centroids,
+        means=centroids.copy(),
         baseline=centroids.copy(),
         stddevs=np.array([1.0, 2.0, 10.0, 0.5, 0.4]),
         sizes=np.array([10, 20, 0, 40, 50]),

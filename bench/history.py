@@ -25,8 +25,11 @@ from model.view import ModelView
 from store.partitions import Reading
 from store.progress import Progress
 
+Event = tuple[str, bytes, bytes]
+"""Topic, key, value."""
 
-def journey() -> list[tuple[str, bytes, bytes]]:
+
+def journey() -> list[Event]:
     """Return the year of Complete Journey, profiles first: (topic, key, value)."""
     import tempfile
     from pathlib import Path
@@ -50,11 +53,12 @@ class History:
         margin: float = 0.15,
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.02,
+        layout: Layout | None = None,
     ) -> None:
         self.refit_gain = refit_gain
         self.generations = 1
         self._checked = (0, 0, 0)
-        self.layout = Layout(90, 30)
+        self.layout = layout or Layout(90, 30)
         self.rules = Rules(
             layout=self.layout,
             switching=Switching(margin, min_dwell_us),
@@ -98,6 +102,7 @@ class History:
                 for name in decision.commit.gone:
                     self.records.pop(name, None)
         self.tally.changes += round_.tally.changes
+        self.tally.watched = round_.tally.watched
         self.tally.held_by_margin += round_.tally.held_by_margin
         if self.model.generation is None and len(self.records) >= self.warmup:
             sample = self.current()

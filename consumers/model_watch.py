@@ -107,12 +107,15 @@ class ModelWatch:
             segments=generation.segments,
             centroids=view.centroids,
             means=statistics.centroids(),
+            known=statistics.known,
             baseline=ModelView.of(generation, None).centroids,
             stddevs=np.sqrt(generation.variance),
             sizes=statistics.members,
             mean=view.mean,
             variance=view.std**2,
-            persona_distances=drift.persona_distance(view.zscores(view.centroids), generation.segments),
+            persona_distances=drift.persona_distance(
+                view.zscores(view.centroids), generation.segments, self._personas
+            ),
             mean_squared_distances=drift.mean_squared_distance(statistics, view.weights),
             explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),
         )

@@ -306,9 +306,13 @@ def test_what_is_not_in_the_table_is_refused(
 
 
 def test_a_partition_is_being_rebuilt_until_that_ends_however_it_ends(metrics: Metrics) -> None:
-    with pytest.raises(ConnectionError), metrics.recovering():
-        assert value(metrics, "recoveries_running") == 1
-        raise ConnectionError
+    def fail() -> None:
+        with metrics.recovering():
+            assert value(metrics, "recoveries_running") == 1
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        fail()
     assert value(metrics, "recoveries_running") == 0
 
 

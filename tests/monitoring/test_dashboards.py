@@ -70,7 +70,7 @@ def profiles(customers: int) -> Iterator[Event]:
 
 
 def purchases(customers: int) -> Iterator[Event]:
-    """Return purchases without end, of which some break the contract: first a history of 104 days."""
+    """Return purchases without end, first 104 days of them; some break the contract."""
     rng = np.random.default_rng(3)
     start = datetime(2024, 1, 1, tzinfo=UTC)
     for n in count():

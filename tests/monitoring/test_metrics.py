@@ -1,7 +1,6 @@
 """What a worker exposes: everything from the start, nothing unbounded, numbers that add up."""
 
 import math
-import shutil
 import subprocess
 from collections.abc import Callable
 from itertools import product
@@ -21,15 +20,11 @@ from features.vector import FEATURES
 from monitoring.batch_histogram import BatchHistogram
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS, TABLE
+from tests.monitoring.needs import needs_promtool
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 PARTITION_SERIES = {series.full_name for series in TABLE if "partition" in series.labels}
-
-# Without promtool the check belongs to the tests that need something installed; it never skips.
-needs_promtool: Callable[[Callable[..., None]], Callable[..., None]] = (
-    (lambda test: test) if shutil.which("promtool") else pytest.mark.servers
-)
 
 
 @pytest.fixture

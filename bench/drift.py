@@ -66,6 +66,12 @@ class Watch:
         """Days since the epoch, by the events."""
         return self.history.owned.progress.clock_us / DAY_US
 
+    @property
+    def settled(self) -> bool:
+        """Whether there is a model of full windows."""
+        generation = self.history.model.generation
+        return generation is not None and not generation.provisional
+
     def feed(self, events: Sequence[Event]) -> set[str]:
         """Do a round; return what has been detected in it, and the conditions that hold after."""
         history = self.history
@@ -145,16 +151,17 @@ def amounts_in_cents(events: Sequence[Event], _: Watch) -> list[Event]:
     return [_with_amount(event, 100.0) for event in events]
 
 
-def incomes_a_month(events: Sequence[Event], _: Watch) -> list[Event]:
-    """All profiles come again, with income a month for income a year."""
+def incomes_a_month(events: Sequence[Event], watch: Watch) -> list[Event]:
+    """All incomes come again, a month's for a year's."""
     now = json.loads(events[0][2])["occurred_at"]
-    again = []
-    for topic, key, value in journey():
-        if topic == PROFILES:
-            profile = json.loads(value)
-            profile |= {"updated_at": now, "income": profile["income"] / 12}
-            again.append((PROFILES, key, json.dumps(profile).encode()))
-    return [*again, *events]
+    incomes = zip(watch.history.records, watch.history.all()["income"].tolist(), strict=True)
+    again = [
+        {"customer_id": name, "updated_at": now, "income": income / 12}
+        for name, income in incomes
+        if not np.isnan(income)
+    ]
+    profiles = [(PROFILES, p["customer_id"].encode(), json.dumps(p).encode()) for p in again]
+    return [*profiles, *events]
 
 
 def families_spend_five_times(events: Sequence[Event], watch: Watch) -> list[Event]:
@@ -198,11 +205,13 @@ def run(
     stream = list(journey() if events is None else events)
     quiet, fork, at = Watch(History()), None, 0
     alarms: dict[str, int] = dict.fromkeys(NAMES, 0)
-    first = held = 0.0
+    first = settled = 0.0
     before: set[str] = set()
     for batch in _batches(stream):
         holds = quiet.feed(batch)
-        first, held = first or quiet.day, held + bool(holds & set(CONDITIONS))
+        first = first or quiet.day
+        if not settled and quiet.settled:
+            settled = quiet.day - first
         for name in holds - before:
             alarms[name] += 1
         before = holds
@@ -220,6 +229,10 @@ def run(
     for name, drift in DRIFTS.items():
         found = delays(fork.fork(), drift, stream[at:], limit)
         table.add(name, *(f"{found[n]:,}" if n in found else "-" for n in NAMES))
+    table.note(
+        f"the model is provisional until day {settled:.0f}: windows fill, drift is not judged"
+    )
+    table.note(f"{len(stream) / (quiet.day - first):.0f} events a day")
     table.goal("no false alarm", not any(alarms.values()))
     return table
 

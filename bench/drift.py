@@ -21,8 +21,10 @@ from bench.report import Table
 from consumers.model_watch import ModelWatch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
+from features.vector import FEATURES
+from model.personas import PERSONAS
 from monitoring.metrics import Metrics
-from monitoring.series import LABEL_VALUES, PREFIX
+from monitoring.series import PREFIX, SEGMENTS
 
 ALERTS = Path(__file__).parent.parent / "deploy" / "alerts.yml"
 BATCH, START_DAY, EVENTS = 250, 150.0, 40_000
@@ -34,6 +36,7 @@ CONDITIONS = (
     "ClusterEmpty",
 )
 SIGNALS = (("distance", "adwin"), ("reassigned", "adwin"), ("inertia", "page_hinkley"))
+VALUES = {"segment": SEGMENTS, "feature": FEATURES}
 NAMES = (*CONDITIONS, *(f"{signal} {detector}" for signal, detector in SIGNALS))
 
 
@@ -56,7 +59,7 @@ class Watch:
     """(day, explained variance) so far."""
 
     def __post_init__(self) -> None:
-        self.watch = ModelWatch(Metrics(self.registry), lambda: self.history.current())
+        self.watch = ModelWatch(Metrics(self.registry), PERSONAS, lambda: self.history.current())
         self._shift = threshold("CentroidShift", r"stddevs\) > ([\d.]+)")
         self._drop = threshold("ExplainedVarianceDrop", r"< ([\d.]+) \*")
         self._detections = dict.fromkeys(SIGNALS, 0.0)
@@ -123,7 +126,7 @@ class Watch:
 
     def all(self, name: str, label: str) -> list[float]:
         """Return the samples of all values of a label."""
-        return [self.value(name, **{label: each}) for each in LABEL_VALUES[label]]
+        return [self.value(name, **{label: each}) for each in VALUES[label]]
 
     def fork(self) -> "Watch":
         """Return another that goes on from here by itself."""

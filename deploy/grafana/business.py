@@ -86,12 +86,8 @@ def _migrations() -> list[Panel]:
             about="live: a purchase; expiry: none for long; model: a new generation.",
         ),
         lines(
-            *("High-value customers lost to", "cps"),
-            (
-                'sum by (to) (rate(livesegments_changes_total{from="high-value-customers"}'
-                "[$__rate_interval]))",
-                "{{to}}",
-            ),
+            *("Customers lost to another segment", "cps"),
+            (f"sum by (from) (rate({MOVES}[$__rate_interval]))", "{{from}}"),
             width=12,
         ),
     ]

@@ -13,7 +13,7 @@ from consumers.warmup import Sample, first_generation
 from consumers.watched import Watched
 from features.vector import FEATURES
 from model.generation import Generation
-from model.personas import POSITIONS
+from model.personas import PERSONAS, POSITIONS
 from model.statistics import Statistics, quantize
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS
@@ -39,8 +39,8 @@ class World:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.drawn, self.draws = sample(), 0
-        self.watch = ModelWatch(Metrics(self.registry), self.draw)
-        self.generation = first_generation(sample(), 3)
+        self.watch = ModelWatch(Metrics(self.registry), PERSONAS, self.draw)
+        self.generation = first_generation(sample(), 3, PERSONAS)
 
     def draw(self) -> Sample:
         self.draws += 1

@@ -163,7 +163,7 @@ class TestChecks:
 
 def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> None:
     full, filling = sample(), replace(sample(), full=False)
-    provisional, settled = first_generation(filling, 1), first_generation(full, 1)
+    provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
     assert (provisional.provisional, settled.provisional) == (True, False)
     same = find_better(full, ModelView.of(provisional, None), seed=1)
     assert same.gain < 0.02
@@ -175,7 +175,7 @@ def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> 
 
 def test_the_next_generation_keeps_how_features_are_distributed() -> None:
     drawn, view = sample(), collapsed()
-    after = next_generation(find_better(drawn, view, seed=1), view, 7)
+    after = next_generation(find_better(drawn, view, seed=1), view, 7, PERSONAS)
     assert after.histograms == drawn.histograms()
     assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
         *(0, 0, 0, 0, 0)

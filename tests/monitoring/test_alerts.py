@@ -147,6 +147,9 @@ CASES = {
         {**SETTLED, **psi(0.2, "feature_psi", feature="spend")},
         {**PROVISIONAL, **psi(0.2, "feature_psi", feature="spend")},
     ),
+    "RefitNeeded": Case(
+        20, ours("refit_gain_ratio", "0.05x60"), ours("refit_gain_ratio", "NaNx60")
+    ),
     "DriftDetected": Case(
         30,
         ours("drift_detections_total", "0x10 1x60", signal="distance", detector="adwin"),

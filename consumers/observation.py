@@ -26,6 +26,8 @@ from monitoring.metrics import Metrics
 from producers.publisher import PublishError
 
 OBSERVE_SECONDS = 2.0
+FENCES = (ProducerFencedError, CommitFailedError)
+"""What Kafka refuses the commit of a former owner with."""
 
 
 class Observation:
@@ -79,16 +81,19 @@ class Observation:
     def failed(self, error: Exception) -> None:
         """Note an outage, by what failed."""
         cause = error.__cause__ or error
-        if isinstance(cause, RedisError):
-            self._metrics.dependency_up("redis", False)
-        elif isinstance(cause, KafkaError | PublishError):
-            self._metrics.dependency_up("kafka", False)
         if isinstance(error, PublishError):
             self._metrics.transaction("failed")
-        if isinstance(cause, ProducerFencedError | CommitFailedError):
-            self._metrics.fenced("kafka")
+            # It comes from another process, as text.
+            if any(fence.__name__ in str(error) for fence in FENCES):
+                self._metrics.fenced("kafka")
+            else:
+                self._metrics.dependency_up("kafka", False)
         elif isinstance(error, TakeoverRefusedError | RecoveryInterruptedError):
             self._metrics.fenced("redis")
+        elif isinstance(cause, RedisError):
+            self._metrics.dependency_up("redis", False)
+        elif isinstance(cause, KafkaError):
+            self._metrics.dependency_up("kafka", False)
 
     def decided(self, batch: Batch, tally: Tally, model: Model | None) -> None:
         """Report a round whose commits were accepted."""

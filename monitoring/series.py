@@ -149,7 +149,8 @@ TABLE: tuple[Series, ...] = (
     Series(
         *("batch_duration_seconds", "histogram", ("stage",), "seconds"),
         "Time that one round of the main loop spends in a stage: read and commit are the round's "
-        "two trips to Redis, assign folds as well, publish is the Kafka transaction.",
+        "two trips to Redis, assign folds as well, publish waits for the transaction before and "
+        "hands the next one over.",
         buckets=DURATION_BUCKETS,
     ),
     # Kafka and Redis

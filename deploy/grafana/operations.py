@@ -109,7 +109,7 @@ def _time() -> list[Panel]:
                 f'{STAGES}_bucket{{stage=~"read|commit|publish"}}[$__rate_interval])))',
                 "{{stage}}",
             ),
-            about="read and commit are trips to Redis, publish is the transaction.",
+            about="read and commit are trips to Redis, publish waits for the transaction before.",
         ),
     ]
 

@@ -148,7 +148,7 @@ CASES = {
         {**PROVISIONAL, **psi(0.2, "feature_psi", feature="spend")},
     ),
     "RefitNeeded": Case(
-        20, ours("refit_gain_ratio", "0.05x60"), ours("refit_gain_ratio", "NaNx60")
+        20, ours("refit_gain_ratio", "0.05x60"), ours("refit_gain_ratio", "0.01x60")
     ),
     "DriftDetected": Case(
         30,

@@ -9,7 +9,7 @@ LOCK_VENV := .cache/lock
 LOCK_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick soak bench lint lock clean
+.PHONY: help setup servers demo test test-quick soak bench docs lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,14 +25,14 @@ $(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-servers: setup ## Install what the tests need to run Apache Kafka and Redis
+servers: setup ## Install what the tests need to run Apache Kafka, Redis and Prometheus
 	scripts/install-servers
 	$(BIN)/python -m tests.servers
 
 demo: setup ## Run everything on this machine, on real purchases, without servers or Docker
 	$(BIN)/livesegments demo
 
-test: setup servers ## Run all tests, against Apache Kafka and Redis
+test: setup servers ## Run all tests, against Apache Kafka, Redis and Prometheus
 	$(BIN)/python -m pytest
 
 test-quick: setup ## Run the tests that need no servers
@@ -43,6 +43,10 @@ soak: setup servers ## Kill, stop and rob workers under load for a quarter of an
 
 bench: setup servers ## Measure
 	$(BIN)/python -m bench
+
+docs: setup ## Make docs/metrics.md and the Grafana dashboards anew from their sources
+	$(BIN)/python -m monitoring.document
+	$(BIN)/python -m deploy.grafana
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check

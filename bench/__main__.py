@@ -1,16 +1,17 @@
-"""``python -m bench [quality|memory|duplicates|throughput|profile ...] [--json]``."""
+"""``python -m bench [quality|memory|duplicates|drift|throughput|profile ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import duplicates, memory, profile, quality, throughput
+from bench import drift, duplicates, memory, profile, quality, throughput
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
     "memory": memory.run,
     "duplicates": duplicates.run,
+    "drift": drift.run,
     "throughput": throughput.run,
     "profile": profile.run,
 }

@@ -18,15 +18,18 @@ from contracts.topics import PURCHASES
 from features.layout import Layout
 from features.record import Records, decode
 from features.vector import vectors
-from features.window import window
+from features.window import reaches_back, window
 from livesegments.datasets import complete_journey
 from model.personas import PERSONAS
 from model.view import ModelView
 from store.partitions import Reading
 from store.progress import Progress
 
+Event = tuple[str, bytes, bytes]
+"""Topic, key, value."""
 
-def journey() -> list[tuple[str, bytes, bytes]]:
+
+def journey() -> list[Event]:
     """Return the year of Complete Journey, profiles first: (topic, key, value)."""
     import tempfile
     from pathlib import Path
@@ -50,11 +53,12 @@ class History:
         margin: float = 0.15,
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.02,
+        layout: Layout | None = None,
     ) -> None:
         self.refit_gain = refit_gain
         self.generations = 1
         self._checked = (0, 0, 0)
-        self.layout = Layout(90, 30)
+        self.layout = layout or Layout(90, 30)
         self.rules = Rules(
             layout=self.layout,
             switching=Switching(margin, min_dwell_us),
@@ -98,6 +102,7 @@ class History:
                 for name in decision.commit.gone:
                     self.records.pop(name, None)
         self.tally.changes += round_.tally.changes
+        self.tally.watched = round_.tally.watched
         self.tally.held_by_margin += round_.tally.held_by_margin
         if self.model.generation is None and len(self.records) >= self.warmup:
             sample = self.current()
@@ -119,7 +124,7 @@ class History:
             self._checked = (generation.number, tile, customers)
             view = ModelView.of(generation, statistics)
             candidate = find_better(self.current(), view, tile)
-            if candidate.gain > self.refit_gain:
+            if candidate.replaces(generation, self.refit_gain):
                 self.generations += 1
                 number = self.owned.progress.version + 1
                 self.model.adopt(next_generation(candidate, view, number, PERSONAS))
@@ -133,4 +138,6 @@ class History:
         records = self.all()
         at = window(records, self.layout.tile(self.owned.progress.clock_us))
         counted = at.purchases > 0
-        return Sample(vectors(records, at)[counted], float(np.count_nonzero(counted)))
+        tile = self.layout.tile(self.owned.progress.clock_us)
+        customers = float(np.count_nonzero(counted))
+        return Sample(vectors(records, at)[counted], customers, reaches_back(records, tile))

@@ -21,6 +21,7 @@ from features.vector import FEATURES, natural
 from model.distance import feature_weights
 from model.drift import persona_distance
 from model.generation import Generation
+from model.histogram import Histogram
 from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
@@ -118,6 +119,8 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
         variance=np.array(models[0].variance, dtype=np.float64),
         sizes=tuple(model.size for model in models),
         segments=tuple(each.id for each in ordered),
+        histograms=tuple(Histogram(each.edges, each.counts) for each in models[0].histograms),
+        provisional=models[0].provisional,
     )
 
 
@@ -161,6 +164,11 @@ def to_definitions(
                     "mean": _nullable(generation.mean),
                     "variance": _nullable(generation.variance),
                     "size": generation.sizes[cluster],
+                    "histograms": [
+                        {"edges": each.edges, "counts": each.counts}
+                        for each in generation.histograms
+                    ],
+                    "provisional": generation.provisional,
                 },
             }
         )

@@ -153,8 +153,8 @@ class Generations:
         view = ModelView.of(generation, statistics)
         candidate = self._checks.finished()
         if candidate is not None and first.progress.proposed_generation <= generation.number:
-            gain = candidate.gain
-            result = "kept" if gain <= self._refit_gain else _RESULTS[self._refit]
+            gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
+            result = _RESULTS[self._refit] if better else "kept"
             self._metrics.refit_checked(result, gain, candidate.seconds)
             if result == "proposed":
                 log.warning(
@@ -164,9 +164,9 @@ class Generations:
             if result != "taken":
                 return None
             number = first.progress.version + 1
-            better = next_generation(candidate, view, number, self._rules.personas)
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
-            return self._next(first, better, now_us, "check")
+            successor = next_generation(candidate, view, number, self._rules.personas)
+            return self._next(first, successor, now_us, "check")
         if self._checks.is_due(generation.number, tile, statistics):
             sample = draw(self._store, self._partitions, self._rules.layout)
             self._checks.start(sample, view, tile)

@@ -33,8 +33,17 @@ class Candidate:
 
     fit: lloyd.Fit
     gain: float
+    sample: Sample
     seconds: float = 0.0
     """How long the check took."""
+
+    def replaces(self, generation: Generation, least_gain: float) -> bool:
+        """Return whether it is to be the next generation.
+
+        It is when it is better by enough, or when windows are full now and were not at the fit of
+        today's, which is then no baseline to measure drift from.
+        """
+        return self.gain > least_gain or (generation.provisional and self.sample.full)
 
 
 def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
@@ -53,7 +62,7 @@ def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
         initial=view.centroids,
     )
     today = lloyd.inertia(sample.vectors, view.centroids, fit.weights)
-    return Candidate(fit, 1.0 - fit.inertia / today if today > 0 else 0.0)
+    return Candidate(fit, 1.0 - fit.inertia / today if today > 0 else 0.0, sample)
 
 
 def next_generation(
@@ -75,6 +84,8 @@ def next_generation(
         variance=fit.variance,
         sizes=fit.sizes,
         segments=segments,
+        histograms=candidate.sample.histograms(),
+        provisional=not candidate.sample.full,
     )
 
 

@@ -17,6 +17,7 @@ from consumers.folding import Part, fold, lay_out, reconsented
 from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
+from consumers.watched import watch
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
 from features.fold import expire
@@ -169,6 +170,9 @@ class Round:
         """Bring the records' published fields up to date; return the changes and their causes."""
         self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
         self.tally.held_by_dwell += int(np.count_nonzero(scores.held_by_dwell))
+        if part.polled is not None:
+            polled = records[: len(part.polled.customers)]
+            self.tally.watched.append(watch(polled, scores, model.generation.number))
         rows = changed_rows(records, scores)
         if not rows.size:
             return [], []

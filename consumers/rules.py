@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from consumers.batch import Slice
 from consumers.owned import Owned, Sweep
 from consumers.scoring import Switching
+from consumers.watched import Watched
 from features.erasures import marker_key
 from features.layout import Layout
 from model.generation import Generation
@@ -92,6 +93,8 @@ class Tally:
     """(from segment, to segment, origin), "none" for none."""
     arrived_ms: list[int] = field(default_factory=list)
     """Broker timestamps of the events that made changes."""
+    watched: list[Watched] = field(default_factory=list)
+    """What drift detectors look at, of each partition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,7 @@ class Segmenter:
 
     def _reconcile_soon(self) -> None:
         self._reconcile_due, self.ready = True, False
+        self._observed.ready(False)
         for partition in self.owned:
             self._observed.gave_up(partition)
         self.owned = {}
@@ -224,6 +225,7 @@ class Segmenter:
             return
         self.owned = owned
         self._reconcile_due, self.ready = False, True
+        self._observed.ready(True)
         for partition in owned:
             self._observed.took(partition)
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
@@ -320,7 +322,7 @@ class Segmenter:
         self._commit(decisions)
         swept = sum(origin in SWEPT for _, _, origin in round_.tally.changes)
         self._pace.made(swept, time.monotonic())
-        self._observed.decided(batch, round_.tally)
+        self._observed.decided(batch, round_.tally, model)
 
     def _commit(self, decisions: Sequence[Decision]) -> None:
         commits = [decision.commit for decision in decisions if decision.commit is not None]

@@ -126,6 +126,16 @@ class Centroid(_Frozen):
 Vector = Annotated[tuple[float | None, ...], Field(min_length=5, max_length=5)]
 
 
+class FittedHistogram(_Frozen):
+    """How a feature was distributed at the fit."""
+
+    edges: Annotated[tuple[float, ...], Field(description="Inner edges of the bins, rising")]
+    counts: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="Customers in each bin, and last those of whom it is not known"),
+    ]
+
+
 class FittedModel(_Frozen):
     """A generation as it was fitted, in feature units and the order of `features`.
 
@@ -138,6 +148,12 @@ class FittedModel(_Frozen):
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]
     size: Annotated[int, Field(ge=0, description="Customers of the fit in this cluster")]
+    histograms: Annotated[
+        tuple[FittedHistogram, ...], Field(description="Of each feature; none when not known")
+    ] = ()
+    provisional: Annotated[
+        bool, Field(description="Fitted while windows were filling; replaced once they are full")
+    ] = False
 
 
 class SegmentDefinition(_Frozen):

@@ -15,7 +15,7 @@ from consumers.scoring import score
 from consumers.warmup import SAMPLE, Sample
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
-from features.window import window
+from features.window import reaches_back, window
 from model import lloyd
 from model.distance import squared_distances
 from model.drift import centroid_shift, persona_distance
@@ -183,13 +183,15 @@ def propose(
         else partial(iter, list(_sample(store, partitions, rules)))
     )
     parts: list[Floats] = []
-    customers = 0.0
+    customers, full = 0.0, False
     for stretch in stretches():
-        at = window(stretch.records, rules.layout.tile(stretch.clock_us))
+        tile = rules.layout.tile(stretch.clock_us)
+        at = window(stretch.records, tile)
         counted = (at.purchases > 0) & may_be_profiled(stretch.records)
         parts.append(vectors(stretch.records, at)[counted])
         customers += stretch.weight * np.count_nonzero(counted)
-    sample = Sample(np.concatenate(parts) if parts else np.empty((0, 5)), customers)
+        full = full or reaches_back(stretch.records, tile)
+    sample = Sample(np.concatenate(parts) if parts else np.empty((0, 5)), customers, full)
     before = ModelView.of(generation, statistics)
     candidate = find_better(sample, before, seed=generation.number)
     fit = next_generation(candidate, before, generation.number, rules.personas)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
@@ -18,6 +18,7 @@ from consumers.reconcile import Reconciler
 from consumers.rules import Rules
 from consumers.scoring import Switching
 from consumers.segmenter import Segmenter
+from consumers.warmup import draw
 from contracts.topics import check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
@@ -81,6 +82,7 @@ def run(
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(redis_client(settings), settings.group_id)
     consumer = group_consumer(settings)
@@ -105,6 +107,12 @@ def run(
             if done():
                 segmenter.stop()
 
+        observation = Observation(
+            metrics,
+            settings.warmup_customers,
+            how.personas,
+            lambda: draw(store, partitions, how.layout),
+        )
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -122,8 +130,10 @@ def run(
                 refit=settings.refit,
                 refit_gain=settings.refit_gain,
             ),
-            reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
-            observation=Observation(metrics, settings.warmup_customers, how.personas),
+            reconciler=Reconciler(
+                store, consumer, config, how, agreed, accept_loss, observation.taking_over
+            ),
+            observation=observation,
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,

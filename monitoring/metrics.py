@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import product
 
 import numpy as np
@@ -151,10 +152,6 @@ class Metrics:
         """Return a context manager that observes how long a stage of a round takes."""
         return self._histogram("batch_duration_seconds", stage).time()
 
-    def redis_command(self, command: str) -> Timer:
-        """Return a context manager that observes how long a Redis command takes."""
-        return self._histogram("redis_command_duration_seconds", command).time()
-
     # Kafka and Redis
 
     def lag(self, topic: str, partition: int, records: int) -> None:
@@ -166,7 +163,7 @@ class Metrics:
         self._set_of_partition("consumer_lag_seconds", partition, seconds)
 
     def sync_age(self, partition: int, seconds: float) -> None:
-        """Set the time since a partition's statistics joined the global model."""
+        """Set the time since a partition was last part of the global model."""
         self._set_of_partition("partition_sync_age_seconds", partition, seconds)
 
     def rebalance(self) -> None:
@@ -174,12 +171,24 @@ class Metrics:
         self._counter("rebalances_total").inc()
 
     def transaction(self, outcome: str) -> None:
-        """Count a transaction that was committed or aborted, or that failed."""
+        """Count a transaction that was committed or that failed."""
         self._counter("transactions_total", outcome).inc()
 
     def fenced(self, by: str) -> None:
         """Count a commit that Redis or Kafka refused to a former owner."""
         self._counter("fences_total", by).inc()
+
+    def ready(self, ready: bool) -> None:
+        """Set whether the worker works."""
+        self._gauge("worker_ready").set(ready)
+
+    def took_over(self, verdict: str) -> None:
+        """Count a partition taken over."""
+        self._counter("takeovers_total", verdict).inc()
+
+    def recovering(self) -> AbstractContextManager[object]:
+        """Return a context manager during which a partition counts as being rebuilt."""
+        return self._gauge("recoveries_running").track_inprogress()
 
     def dependency_up(self, dependency: str, up: bool) -> None:
         """Set whether the last call to a dependency succeeded."""
@@ -210,6 +219,14 @@ class Metrics:
         """Set the generation in use and when the model last changed, in epoch seconds."""
         self._gauge("model_generation").set(generation)
         self._gauge("model_last_update_timestamp_seconds").set(updated_at)
+
+    def provisional(self, provisional: bool) -> None:
+        """Set whether the generation was fitted while windows were filling."""
+        self._gauge("model_provisional").set(provisional)
+
+    def centroids(self, natural: ArrayLike) -> None:
+        """Set the centroids (k, d) in natural units."""
+        self._set_all("centroid_natural_units", natural)
 
     def centroid_positions(self, stddevs: ArrayLike) -> None:
         """Set the centroids' positions (k, d)."""
@@ -246,9 +263,10 @@ class Metrics:
         self._gauge("segment_share_psi").set(psi)
         self._gauge("segment_share_psi_critical").set(critical)
 
-    def feature_psi(self, psi: ArrayLike) -> None:
-        """Set the stability indices (d,) of the features."""
+    def feature_psi(self, psi: ArrayLike, critical: ArrayLike) -> None:
+        """Set the stability indices (d,) of the features and what they must exceed to matter."""
         self._set_all("feature_psi", psi)
+        self._set_all("feature_psi_critical", critical)
 
     def scaler(self, mean: ArrayLike, stddev: ArrayLike) -> None:
         """Set the mean (d,) and the standard deviation (d,) of the features."""
@@ -272,10 +290,6 @@ class Metrics:
     def drift_detected(self, signal: str, detector: str) -> None:
         """Count a detection of a drift detector."""
         self._counter("drift_detections_total", signal, detector).inc()
-
-    def reconciliation_error(self, ratio: float) -> None:
-        """Set the relative difference between the statistics and a recount."""
-        self._gauge("stats_reconciliation_error_ratio").set(ratio)
 
     # Access by name
 

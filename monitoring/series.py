@@ -25,9 +25,9 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "topic": INPUTS,
     "origin": get_args(Origin),
     "feature": FEATURES,
-    "stage": ("poll", "decode", "read", "fold", "assign", "commit", "publish"),
-    "command": ("read", "commit"),
-    "outcome": ("committed", "aborted", "failed"),
+    "stage": ("poll", "decode", "read", "assign", "commit", "publish"),
+    "outcome": ("committed", "failed"),
+    "verdict": ("fresh", "current", "recover"),
     "by": ("redis", "kafka"),
     "signal": ("distance", "reassigned", "inertia"),
     "detector": ("adwin", "page_hinkley"),
@@ -41,7 +41,6 @@ REASONS: dict[str, tuple[str, ...]] = {
         "older_than_window",
         "erased",
         "stale_profile",
-        "suppressed",
         "duplicate",
     ),
     "dead_letters_total": tuple(reason.value for reason in Reason),
@@ -149,12 +148,9 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("batch_duration_seconds", "histogram", ("stage",), "seconds"),
-        "Time that one round of the main loop spends in a stage.",
-        buckets=DURATION_BUCKETS,
-    ),
-    Series(
-        *("redis_command_duration_seconds", "histogram", ("command",), "seconds"),
-        "Round trip of a Redis command.",
+        "Time that one round of the main loop spends in a stage: read and commit are the round's "
+        "two trips to Redis, assign folds as well, publish waits for the transaction before and "
+        "hands the next one over.",
         buckets=DURATION_BUCKETS,
     ),
     # Kafka and Redis
@@ -175,20 +171,36 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("transactions_total", "counter", ("outcome",), "transactions"),
-        "Kafka transactions: committed, aborted on purpose, or failed.",
+        "Kafka transactions: committed, or given up after an error.",
     ),
     Series(
         *("fences_total", "counter", ("by",), "refusals"),
         "Commits refused because another worker owns the partition now.",
     ),
     Series(
-        *("dependency_up", "gauge", ("dependency",), "1 or 0"),
-        "Whether the last call to a dependency succeeded.",
+        *("worker_ready", "gauge", (), "1 or 0"),
+        "Whether the worker is in the group, has taken its partitions over and works.",
         over_workers="min",
     ),
     Series(
+        *("takeovers_total", "counter", ("verdict",), "takeovers"),
+        "Partitions taken over, by what was found: nothing yet, a store to go on with, or one to "
+        "rebuild from Kafka.",
+    ),
+    Series(
+        *("recoveries_running", "gauge", (), "partitions"),
+        "Partitions that are being rebuilt from Kafka now.",
+    ),
+    Series(
+        *("dependency_up", "gauge", ("dependency",), "1 or 0"),
+        "Whether the last call to a dependency succeeded.",
+        over_workers="min",
+        initial=UNKNOWN,
+    ),
+    Series(
         *("partition_sync_age_seconds", "gauge", ("partition",), "seconds"),
-        "Time since the statistics of a held partition last joined the global model.",
+        "Time since a held partition was last part of the global model: 0 when it is, rising while "
+        "its customers are scored anew under a new generation.",
         over_workers="max",
         initial=UNKNOWN,
     ),
@@ -223,6 +235,12 @@ TABLE: tuple[Series, ...] = (
                 "Where a centroid lies, from the mean of all customers.",
             ),
             (
+                *("centroid_natural_units", ("segment", "feature"), "the feature's"),
+                "Mean of a cluster's customers: purchases and spend of the window, age in years, "
+                "income a year, urbanicity from 0 (rural) to 1 (urban); geometric for the first "
+                "two and income.",
+            ),
+            (
                 *("centroid_shift_stddevs", ("segment",), "standard deviations"),
                 "Distance of a centroid from where its generation began, root mean square over "
                 "the known features.",
@@ -241,7 +259,8 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("silhouette_score", (), "-1 to 1"),
-                "Simplified silhouette (distances to centroids) of a sample of customers.",
+                "Simplified silhouette (distances to centroids) of a sample of customers; told by "
+                "the worker that owns partition 0.",
             ),
             (
                 *("segment_share_psi", (), "population stability index"),
@@ -253,7 +272,12 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("feature_psi", ("feature",), "population stability index"),
-                "How far a feature's distribution is from the baseline of the generation.",
+                "How far a feature's distribution, in a sample of customers, is from that at the "
+                "fit of the generation; told by the worker that owns partition 0.",
+            ),
+            (
+                *("feature_psi_critical", ("feature",), "population stability index"),
+                "What feature_psi must exceed to be more than sampling noise.",
             ),
             (
                 *("scaler_mean", ("feature",), "the feature's"),
@@ -265,12 +289,7 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("model_last_update_timestamp_seconds", (), "seconds since 1970"),
-                "When the global model last changed.",
-            ),
-            (
-                *("stats_reconciliation_error_ratio", (), "ratio"),
-                "Largest relative difference between the statistics and a recount of the records; "
-                "anything above 0 is a fault.",
+                "When the global model, generation or statistics, last changed.",
             ),
         )
     ),
@@ -304,6 +323,12 @@ TABLE: tuple[Series, ...] = (
         initial=UNKNOWN,
     ),
     Series(
+        *("model_provisional", "gauge", (), "1 or 0"),
+        "Whether the generation was fitted while windows were still filling: the model then moves "
+        "by itself, and drift is no news.",
+        over_workers="max",
+    ),
+    Series(
         *("centroid_travel_stddevs_total", "counter", ("segment",), "standard deviations"),
         "Way that a centroid went, there and back counted twice, without the jumps between "
         "generations; root mean square over the known features.",
@@ -311,7 +336,8 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("drift_detections_total", "counter", ("signal", "detector"), "detections"),
-        "Changes that a drift detector found in a signal.",
+        "Changes that a drift detector of a worker found in its customers: in their distance to "
+        "the nearest centroid, in whose segment changes, in the inertia of batches.",
     ),
     Series(
         *("build_info", "info", ("version", "python"), "always 1"),

@@ -159,3 +159,24 @@ class TestChecks:
         checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
         time.sleep(0.5)
         assert checks.finished() is None
+
+
+def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> None:
+    full, filling = sample(), replace(sample(), full=False)
+    provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
+    assert (provisional.provisional, settled.provisional) == (True, False)
+    same = find_better(full, ModelView.of(provisional, None), seed=1)
+    assert same.gain < 0.02
+    assert same.replaces(provisional, 0.02)
+    assert not same.replaces(settled, 0.02)
+    assert not replace(same, sample=filling).replaces(provisional, 0.02)
+    assert replace(same, gain=0.03).replaces(settled, 0.02)
+
+
+def test_the_next_generation_keeps_how_features_are_distributed() -> None:
+    drawn, view = sample(), collapsed()
+    after = next_generation(find_better(drawn, view, seed=1), view, 7, PERSONAS)
+    assert after.histograms == drawn.histograms()
+    assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
+        *(0, 0, 0, 0, 0)
+    ]

@@ -8,6 +8,7 @@ import redis
 
 from consumers.warmup import SAMPLE, Sample, draw, first_generation
 from features.record import Records, empty, encode
+from features.window import reaches_back
 from model.personas import PERSONAS, POSITIONS
 from store.partitions import Commit, Partitions
 from store.progress import Progress
@@ -93,3 +94,17 @@ def test_a_fit_is_the_same_every_time() -> None:
 def test_fewer_distinct_customers_than_clusters_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match=r"."):
         first_generation(Sample(np.ones((100, 5)), 100), 1, PERSONAS)
+
+
+@pytest.mark.servers
+def test_windows_are_full_once_a_purchase_is_as_old_as_they_are(store: Partitions) -> None:
+    commit(store, 0, bought(10, tile=100), clock_tile=100 + LAYOUT.tiles - 2)
+    assert not draw(store, 2, LAYOUT).full
+    commit(store, 1, bought(1, tile=100), clock_tile=100 + LAYOUT.tiles - 1)
+    assert draw(store, 2, LAYOUT).full
+
+
+@pytest.mark.parametrize("tile", range(97, 105))
+def test_only_a_purchase_in_the_first_tile_of_the_window_reaches_back(tile: int) -> None:
+    clock = 100 + LAYOUT.tiles - 1
+    assert reaches_back(bought(1, tile), clock) == (tile == 100)

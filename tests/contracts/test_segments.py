@@ -56,6 +56,8 @@ DEFINITION: dict[str, Any] = {
         "mean": [2.0, 5.0, 40.0, 10.5, 0.5],
         "variance": [1.0, 1.0, 100.0, 0.25, 0.125],
         "size": 118,
+        "histograms": [{"edges": [1.5, 2.0], "counts": [100, 200, 100, 0]}] * 5,
+        "provisional": True,
     },
     "version": 40,
 }

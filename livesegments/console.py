@@ -41,8 +41,10 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 def read_settings(env_file: Path | None) -> "Settings":
     """Read the settings and set logs up by them; a wrong setting ends the command."""
     from livesegments import logs
-    from livesegments.settings import SettingsError, load
+    from livesegments.settings import SettingsError, load, unread
 
+    for said in unread():
+        typer.echo(f"livesegments: warning: {said}", err=True)
     try:
         settings = load(env_file)
     except SettingsError as error:

@@ -2,8 +2,8 @@
 
 import time
 
-from kafka.errors import KafkaError
-from redis.exceptions import RedisError
+from kafka.errors import AuthorizationError, KafkaError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from consumers.log import LogStalledError
 from consumers.reconcile import TakeoverRefusedError
@@ -19,6 +19,9 @@ OUTAGES = (
     RecoveryInterruptedError,
 )
 """What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
+
+REFUSALS = (AuthorizationError, AuthenticationError, NoPermissionError)
+"""What no waiting mends: a server knows the worker, or not, and does not let it."""
 
 PAUSES_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -45,6 +48,13 @@ class Backoff:
     def left(self) -> float:
         """Seconds until the next try."""
         return max(0.0, self._retry_at - time.monotonic())
+
+
+def refusal(error: BaseException | None) -> BaseException | None:
+    """Return the refusal that an error comes from, None when it comes from none."""
+    while error is not None and not isinstance(error, REFUSALS):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def describe(error: Exception) -> str:

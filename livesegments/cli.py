@@ -233,10 +233,14 @@ def subscribe(
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
         from consumers.subscriber import follow
+        from contracts.topics import CHANGES, STATES
         from livesegments.clients import kafka_config
+        from livesegments.topics import partition_counts
 
+        config = kafka_config(settings)
+        partition_counts(config, (CHANGES, STATES))  # whoever may not see one is told so
         follow(
-            kafka_config(settings),
+            config,
             write=typer.echo,
             as_json=as_json,
             changes_only=changes_only,
@@ -258,7 +262,7 @@ def export(
     settings = _settings()
     if file.suffix not in (".csv", ".jsonl", ".parquet"):
         fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
-    with clear_errors(settings):
+    with clear_errors(settings, kafka=False):
         from livesegments.clients import redis_client
         from livesegments.export import export as write
         from livesegments.progress import counting

@@ -1,9 +1,10 @@
-"""Look at TLS files before a connection does, whose errors name neither a file nor a setting."""
+"""Look at TLS before a connection does, whose errors name neither a file nor a setting."""
 
+import socket
 import ssl
 from pathlib import Path
 
-PLAINTEXT_PROBE_SECONDS = 3.0
+PROBE_SECONDS = 3.0
 
 
 def check_files(settings: str, cafile: str, certfile: str, keyfile: str, password: str) -> None:
@@ -62,3 +63,17 @@ def _check_pair(
         else:
             why = f"CERTFILE: {certfile} cannot be used with {key}: {error}"
         raise ValueError(f"{settings}{why}") from None
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Whether a server answers a TLS greeting; whose certificate it has does not matter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PROBE_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except OSError as error:
+        return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")

@@ -1,9 +1,10 @@
 """Create the topics, and find how many partitions they have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
 
 from contracts.topics import (
     INPUTS,
@@ -16,15 +17,27 @@ from contracts.topics import (
 DEFAULT_PARTITIONS = 4
 
 
-def partition_counts(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of partitions of every topic, 0 where it does not exist."""
+def partition_counts(
+    config: Mapping[str, Any], wanted: Sequence[str] = (*INPUTS, *OUTPUTS)
+) -> dict[str, int]:
+    """Return the number of partitions of every wanted topic, 0 where it does not exist.
+
+    Raises
+    ------
+    TopicAuthorizationFailedError
+        If the user may not describe one.
+    """
     admin = KafkaAdminClient(**config)
     try:
-        # A consumer's metadata would leave out partitions that have no leader at the moment.
-        found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
+        # A consumer's metadata would leave out partitions that have no leader at the moment. And
+        # asked for all topics, a broker leaves out those that the user must not see.
+        found = {each["name"]: each for each in admin.describe_topics(wanted)}
     finally:
         admin.close()
-    return {topic: found.get(topic, 0) for topic in (*INPUTS, *OUTPUTS)}
+    hidden = [t for t in wanted if found[t]["error_code"] == TopicAuthorizationFailedError.errno]
+    if hidden:
+        raise TopicAuthorizationFailedError(hidden)
+    return {topic: len(found[topic]["partitions"]) for topic in wanted}
 
 
 def create_topics(

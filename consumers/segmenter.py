@@ -196,6 +196,10 @@ class Segmenter:
 
         A refusal is none, and is raised.
         """
+        self._publisher.abandon()
+        self._reconcile_soon()
+        if (refused := refusal(error)) is not None:
+            raise refused
         pause = self._backoff.failed()
         self._observed.failed(error)
         log.warning(
@@ -204,9 +208,6 @@ class Segmenter:
             failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
-        self._reconcile_soon()
-        if (refused := refusal(error)) is not None:
-            raise refused
 
     def _reconcile(self) -> None:
         if self._backoff.left:

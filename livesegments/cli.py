@@ -235,10 +235,10 @@ def subscribe(
         from consumers.subscriber import follow
         from contracts.topics import CHANGES, STATES
         from livesegments.clients import kafka_config
-        from livesegments.topics import partition_counts
+        from livesegments.topics import check_allowed
 
         config = kafka_config(settings)
-        partition_counts(config, (CHANGES, STATES))  # whoever may not see one is told so
+        check_allowed(config, read=[CHANGES, STATES])
         follow(
             config,
             write=typer.echo,

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import kafka.errors
 import redis.exceptions
 
+from consumers.outages import describe, refusal, without_data
 from livesegments.settings import PREFIX, Settings
 from livesegments.tls import speaks_tls
 
@@ -57,9 +58,9 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
     if isinstance(error, redis.exceptions.AuthenticationError):
         where = "REDIS_URL" if url.password else "REDIS_PASSWORD"
         return f"refuses user {user!r} ({PREFIX}{where}): {error}"
-    if isinstance(error, redis.exceptions.NoPermissionError):
+    if refusal(error) is not None:
         where = "REDIS_USERNAME" if settings.redis_username else "REDIS_URL"
-        return f"does not allow user {user!r} ({PREFIX}{where}) something: {error}; {_LISTS}"
+        return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
     fault = error.__context__
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
@@ -74,4 +75,4 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
         return f"does not speak TLS there: write redis:// ({PREFIX}REDIS_URL)"
     if url.scheme == "redis" and speaks_tls(url.hostname or "localhost", url.port or _REDIS_PORT):
         return f"wants TLS there: write rediss:// ({PREFIX}REDIS_URL)"
-    return f"({PREFIX}REDIS_URL): {type(error).__name__}: {error}"
+    return f"({PREFIX}REDIS_URL): {describe(error)}"

@@ -67,7 +67,7 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
         if isinstance(error, RedisError)
         else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
     )
-    fix = f"start it, or correct {where} or the setting that is named"
+    fix = f"mend what is named, start the server, or correct {where}"
     return Finding(name, "fail", explain(error, settings), fix)
 
 

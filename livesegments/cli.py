@@ -173,6 +173,9 @@ def replay(
     if speed is not None and not 0 < speed < float("inf"):
         fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = _settings()
+    for file in filter(None, (purchases, profiles)):
+        if not file.is_file():
+            fail(f"{file}: no such file")
     with clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.progress import counting

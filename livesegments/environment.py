@@ -9,12 +9,15 @@ PREFIX = "LIVESEGMENTS_"
 
 def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Say of each name with the prefix that no setting has: that, and which may be meant."""
-    known = [f"{PREFIX}{name.upper()}" for name in known]
+    known = [name.upper() for name in known]
     said = []
     for name in sorted({name.upper() for name in names}):
-        if name.startswith(PREFIX) and name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.8)
-            meant = f"; is {near[0]} meant?" if near else ": `livesegments settings` lists all"
+        own = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and own not in known:
+            near = get_close_matches(own, known, n=1, cutoff=0.7)
+            meant = (
+                f"; is {PREFIX}{near[0]} meant?" if near else ": `livesegments settings` has all"
+            )
             said.append(f"{name} is no setting{meant}")
     return said
 

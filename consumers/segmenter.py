@@ -196,7 +196,6 @@ class Segmenter:
 
         A refusal is none, and is raised.
         """
-        self._publisher.abandon()
         self._reconcile_soon()
         if (refused := refusal(error)) is not None:
             raise refused

@@ -28,7 +28,7 @@ from consumers.generations import Generations
 from consumers.global_model import GlobalModel
 from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
-from consumers.outages import OUTAGES, Backoff, describe
+from consumers.outages import OUTAGES, Backoff, describe, refusal
 from consumers.owned import Owned
 from consumers.pace import SWEPT, SweepPace
 from consumers.reconcile import Reconciler, TakeoverRefusedError
@@ -193,7 +193,13 @@ class Segmenter:
         self.owned = {}
 
     def _out(self, error: Exception) -> None:
-        """Wait an outage out: forget everything, and compare anew after a while."""
+        """Wait an outage out: forget everything, and compare anew after a while.
+
+        A refusal is none, and is raised.
+        """
+        self._reconcile_soon()
+        if (refused := refusal(error)) is not None:
+            raise refused
         pause = self._backoff.failed()
         self._observed.failed(error)
         log.warning(
@@ -202,7 +208,6 @@ class Segmenter:
             failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
-        self._reconcile_soon()
 
     def _reconcile(self) -> None:
         if self._backoff.left:

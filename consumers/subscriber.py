@@ -274,7 +274,7 @@ def _name(segment: SegmentRef | None) -> str:
 
 
 def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    if topic not in consumer.topics():
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
         raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
-    numbers = consumer.partitions_for_topic(topic) or ()
     return [TopicPartition(topic, number) for number in sorted(numbers)]

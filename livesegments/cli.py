@@ -173,6 +173,9 @@ def replay(
     if speed is not None and not 0 < speed < float("inf"):
         fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = _settings()
+    for file in filter(None, (purchases, profiles)):
+        if not file.is_file():
+            fail(f"{file}: no such file")
     with clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.progress import counting
@@ -233,10 +236,14 @@ def subscribe(
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
         from consumers.subscriber import follow
+        from contracts.topics import CHANGES, STATES
         from livesegments.clients import kafka_config
+        from livesegments.topics import check_allowed
 
+        config = kafka_config(settings)
+        check_allowed(config, read=[CHANGES, STATES])
         follow(
-            kafka_config(settings),
+            config,
             write=typer.echo,
             as_json=as_json,
             changes_only=changes_only,
@@ -258,7 +265,7 @@ def export(
     settings = _settings()
     if file.suffix not in (".csv", ".jsonl", ".parquet"):
         fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
-    with clear_errors(settings):
+    with clear_errors(settings, kafka=False):
         from livesegments.clients import redis_client
         from livesegments.export import export as write
         from livesegments.progress import counting

@@ -23,6 +23,8 @@ from contracts.topics import (
 )
 from features.vector import FEATURES
 from livesegments.clients import kafka_config, redis_client
+from livesegments.diagnosis import explain
+from livesegments.reach import ReachError, reach_kafka
 from livesegments.settings import PREFIX, Settings
 from livesegments.topics import partition_counts
 from store.partitions import Partitions
@@ -54,7 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
-        except (KafkaError, RedisError, OSError) as error:
+        except (KafkaError, RedisError, ReachError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings
 
@@ -65,15 +67,12 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
         if isinstance(error, RedisError)
         else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
     )
-    return Finding(
-        name,
-        "fail",
-        f"cannot be reached: {type(error).__name__}: {error}",
-        f"start it, or correct {where}",
-    )
+    fix = f"mend what is named, start the server, or correct {where}"
+    return Finding(name, "fail", explain(error, settings), fix)
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
+    reach_kafka(settings)
     config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
     consumer = KafkaConsumer(**config, enable_auto_commit=False)
     try:

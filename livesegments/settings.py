@@ -1,41 +1,35 @@
 """Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
 
-import re
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.connection import ConnectionPool
-from redis.exceptions import RedisError
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
+
+from livesegments.connections import SECRETS, Connections
+from livesegments.environment import PREFIX, unknown_names
 
 if TYPE_CHECKING:
     from model.personas import Persona
 
-PREFIX = "LIVESEGMENTS_"
+__all__ = ["PREFIX", "Settings", "SettingsError", "describe", "load", "unread"]
+
 WALL_CHANGES_PER_SECOND = 1_000
-_PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the message names it and says why."""
 
 
-class Settings(BaseSettings):
+class Settings(Connections):
     """Settings of a deployment. All workers of one group must have the same."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    kafka_bootstrap_servers: Annotated[
-        str, Field(min_length=1, description="Kafka brokers, host:port with commas between")
-    ] = "localhost:9092"
-    redis_url: Annotated[
-        SecretStr, Field(description="Redis: redis://, rediss:// or unix://; may hold a password")
-    ] = SecretStr("redis://localhost:6379/0")
     group_id: Annotated[
         str,
         Field(
@@ -178,39 +172,6 @@ class Settings(BaseSettings):
         """The five segments: those of the file, or the ones that are built in."""
         return _read_personas(self.personas_file)
 
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis(cls, value: SecretStr) -> SecretStr:
-        url = value.get_secret_value()
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        try:
-            # Of a password with / the start is taken for the port, which the error would show.
-            parts = urlsplit(url)
-            parts.port  # noqa: B018 - it is checked when it is read
-        except ValueError:
-            raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
-        if parts.fragment:  # which the client leaves out
-            raise ValueError(f"must have no #; {_PERCENT_CODES}")
-        # The client takes any other path for database 0.
-        if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
-            raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
-        try:
-            ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
-        except (TypeError, ValueError, RedisError):
-            raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
-        return value
-
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _are_servers(cls, value: str) -> str:
-        for server in map(str.strip, value.split(",")):
-            host, colon, port = server.rpartition(":")
-            no_port = not colon or port.endswith("]")  # [::1] is an address alone
-            if not server or not (no_port or (host and port.isdecimal() and 0 < int(port) < 65536)):
-                raise ValueError("must be host:port, more of them with commas between")
-        return value
-
     @model_validator(mode="after")
     def _tiles_divide(self) -> Self:
         if self.window_days * 86_400 % self.tiles:
@@ -263,11 +224,14 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        If a setting is wrong, or the file cannot be read.
+        If a setting is wrong, or the file cannot be read or has a name that no setting has.
     """
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")
     try:
+        in_file = DotEnvSettingsSource(Settings, env_file=env_file).env_vars if env_file else {}
+        if unknown := unknown_names(in_file, Settings.model_fields):
+            raise SettingsError(f"settings file {env_file}: " + "\n".join(unknown))
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
@@ -276,12 +240,21 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"settings file {env_file}: {why}") from None
 
 
+def unread() -> list[str]:
+    """Say which variables of the environment look like settings and are none.
+
+    That is no error, as it is in a file of settings: others put variables into the environment
+    too, such as Kubernetes for a service that is called livesegments.
+    """
+    return unknown_names(os.environ, Settings.model_fields)
+
+
 def _explain(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return str(message)
     name = str(error["loc"][0])
-    given = "" if name == "redis_url" else f" (it is {error['input']!r})"
+    given = "" if name in SECRETS else f" (it is {error['input']!r})"
     return f"{PREFIX}{name.upper()}: {message}{given}"
 
 

@@ -19,12 +19,12 @@ from consumers.rules import Rules
 from consumers.scoring import Switching
 from consumers.segmenter import Segmenter
 from consumers.warmup import draw
-from contracts.topics import check_partition_counts
+from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
 from livesegments.clients import group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
-from livesegments.topics import partition_counts
+from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
@@ -90,11 +90,13 @@ def run(
     try:
         config = kafka_config(settings)
         partitions = check_partition_counts(partition_counts(config))
+        check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
         definitions = DefinitionsReader(config)
         model = GlobalModel(store, partitions, how.segment_ids)
         # Before a store that knows nothing takes ids over that are not those published.
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
+        store.try_commands()
         store.agree(agreed)
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,

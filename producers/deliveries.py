@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.partitioner import DefaultPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
@@ -41,7 +41,8 @@ class DeliveryError(RuntimeError):
 class Deliveries:
     """Sends records and sees every one of them delivered; `connected` makes one.
 
-    Any method raises `DeliveryError` once a record could not be delivered.
+    Any method raises `DeliveryError` once a record could not be delivered, or an
+    `AuthorizationError` when Kafka does not allow it.
     """
 
     def __init__(
@@ -96,7 +97,9 @@ class Deliveries:
                 raise self._undelivered(error) from error
         self._in_flight.popleft()
 
-    def _undelivered(self, error: KafkaError) -> DeliveryError:
+    def _undelivered(self, error: KafkaError) -> DeliveryError | AuthorizationError:
+        if isinstance(error, AuthorizationError):
+            return error
         lost = sum(not future.succeeded() for future in self._in_flight)
         return DeliveryError(
             f"{max(lost, 1)} of {self.sent} records sent were not confirmed by Kafka: {error!r}"
@@ -131,6 +134,8 @@ def connected(
     ------
     DeliveryError
         No broker answers, or a topic is missing.
+    AuthorizationError
+        The user may not write to a topic.
     """
     servers = client.get("bootstrap_servers", "localhost:9092")
     where = servers if isinstance(servers, str) else ", ".join(servers)
@@ -149,6 +154,8 @@ def connected(
         for topic in topics:
             try:
                 producer.partitions_for(topic)
+            except AuthorizationError:
+                raise
             except KafkaError as error:
                 raise DeliveryError(
                     f"no topic {topic} at {where} ({error!r}): run `livesegments topics create`"

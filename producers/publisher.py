@@ -138,7 +138,8 @@ class Publisher:
                 if not future.is_done:
                     raise PublishError("a record was not acknowledged in time")
                 if future.failed():
-                    raise PublishError(f"a record was refused: {future.exception!r}")
+                    cause = future.exception
+                    raise PublishError(f"a record was refused: {cause!r}") from cause
             producer.send_offsets_to_transaction(_offsets(publications), membership)
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:

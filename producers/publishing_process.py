@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
 from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output
@@ -26,7 +26,10 @@ from store.outbox import Output
 HANG_SECONDS = 60.0
 """Longer than a transaction and a start can take: what is under way after that hangs."""
 
-Answer: TypeAlias = tuple[str | None, int]
+Failure: TypeAlias = tuple[str, AuthorizationError | None]
+"""What went wrong, and the refusal that it comes from."""
+
+Answer: TypeAlias = tuple[Failure | None, int]
 """What went wrong, if anything, and when it ended, in microseconds since the epoch."""
 
 
@@ -49,7 +52,7 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
             return
 
 
-def _do(publisher: Publisher, asked: Any) -> str | None:
+def _do(publisher: Publisher, asked: Any) -> Failure | None:
     try:
         if asked is None:
             publisher.open()
@@ -58,7 +61,10 @@ def _do(publisher: Publisher, asked: Any) -> str | None:
             publisher.publish([_unpacked(*each) for each in publications], membership)
     except (KafkaError, PublishError) as error:
         publisher.abandon()
-        return str(error) if isinstance(error, PublishError) else repr(error)
+        # An exception goes through a pipe without its cause.
+        cause = error.__cause__ if isinstance(error, PublishError) else error
+        refusal = cause if isinstance(cause, AuthorizationError) else None
+        return str(error) if isinstance(error, PublishError) else repr(error), refusal
     return None
 
 
@@ -168,7 +174,8 @@ class PublishingProcess:
             raise PublishError("the publisher's process hung or is gone") from error
         self._asked_at = None
         if failure is not None:
-            raise PublishError(failure)
+            what, refusal = failure
+            raise PublishError(what) from refusal
         return int(ended_us)
 
     def close(self) -> None:

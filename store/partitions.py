@@ -111,6 +111,28 @@ class Partitions:
         self.keys = Keys(group_id)
         self._sha = ""
 
+    def try_commands(self) -> None:
+        """Run every command of the commit script once, on a key of its own.
+
+        A script that is refused in its middle leaves what it wrote before, and Redis takes nothing
+        back: what a user may not do has to come out before the first commit.
+
+        Raises
+        ------
+        NoPermissionError
+            If the user may not run one; names it.
+        """
+        key = self.keys.trial
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.type(key)
+            pipeline.unlink(key)
+            pipeline.hset(key, "field", "value")
+            pipeline.hmget(key, "field")
+            pipeline.hdel(key, "field")
+            pipeline.setrange(key, 0, "value")
+            pipeline.unlink(key)
+            pipeline.execute()
+
     def agree(self, deployment: Deployment) -> None:
         """Hold a deployment's fixed settings against the store's, which the first worker wrote.
 

@@ -142,11 +142,14 @@ class Generation:
             raise ValueError(f"generation lacks {', '.join(missing)}")
         for name in ("centroids", "mean", "variance", "sizes", "segments"):
             _require(isinstance(fields[name], list | tuple), name, "must be a list")
-        histograms = tuple(
-            Histogram(tuple(each["edges"]), tuple(each["counts"]))
-            for each in fields.get("histograms", ())
-        )
         known = {name: fields[name] for name in cls.__slots__ if name in fields}
+        try:
+            histograms = tuple(
+                Histogram(tuple(each["edges"]), tuple(each["counts"]))
+                for each in fields.get("histograms", ())
+            )
+        except (KeyError, TypeError):
+            raise ValueError("generation histograms must each have edges and counts") from None
         return cls(**{**known, "histograms": histograms})
 
 

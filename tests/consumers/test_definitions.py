@@ -13,6 +13,7 @@ from contracts.segments import SegmentDefinition, encode
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES
 from model.generation import Generation
+from model.histogram import Histogram
 from model.personas import PERSONAS
 from model.statistics import Statistics, quantize
 from model.view import ModelView
@@ -36,6 +37,8 @@ def test_a_generation_comes_back_from_its_definitions_to_the_last_bit() -> None:
         variance=np.array([1e-17, 2.5, np.nan, 1 / 7, 0.0]),
         sizes=(1, 0, 3, 4, 5),
         segments=SEGMENTS[::-1],
+        histograms=tuple(Histogram((i / 7, i / 7 + 1e-5), (i, 0, 3, 1)) for i in range(5)),
+        provisional=True,
     )
     read = [SegmentDefinition.model_validate_json(each) for each in published(described(fitted))]
     assert to_generation(read[::-1]) == fitted

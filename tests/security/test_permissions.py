@@ -98,6 +98,11 @@ def test_every_role_does_its_work_with_the_documented_rights(
     examined = command(auditor, "doctor")
     assert examined.returncode == 0, examined.stdout
     assert "80 customers" in examined.stdout
+    worker = service_settings(service)
+    refitted = command(worker, "refit", "--dry-run")
+    assert refitted.returncode == 0, refitted.stderr
+    rebuilt = command(worker, "rebuild", "--yes")
+    assert rebuilt.returncode == 0, rebuilt.stderr
 
 
 def test_a_worker_needs_each_of_its_rights_on_topics(secured: Secured, service: Service) -> None:

@@ -326,5 +326,8 @@ def _tile(record: ConsumerRecord) -> int | None:
     except (TypeError, ValueError):
         return None
     us = at.timestamp() * 1_000_000
-    early = us <= (record.timestamp + 300_000) * 1_000 and record.key.decode() == purchase["customer_id"]
+    early = (
+        us <= (record.timestamp + 300_000) * 1_000
+        and record.key.decode() == purchase["customer_id"]
+    )
     return int(us // TILE_US) if early else None

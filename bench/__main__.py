@@ -1,10 +1,10 @@
-"""``python -m bench [quality|memory|duplicates|drift|throughput|profile ...] [--json]``."""
+"""``python -m bench [quality|memory|duplicates|drift|throughput|sweeps|profile ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import drift, duplicates, memory, profile, quality, throughput
+from bench import drift, duplicates, memory, profile, quality, sweeps, throughput
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
@@ -13,6 +13,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "duplicates": duplicates.run,
     "drift": drift.run,
     "throughput": throughput.run,
+    "sweeps": sweeps.run,
     "profile": profile.run,
 }
 

@@ -21,7 +21,7 @@ from consumers.watched import watch
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
 from features.fold import expire
-from features.record import NEVER, Records, encode
+from features.record import NEVER, Records, encode, is_profiled
 from producers.messages import Cause, Change, Messages, Standing
 from store.outbox import Output
 from store.partitions import Commit, Reading
@@ -102,9 +102,8 @@ class Round:
         if scores is not None and self.model is not None:
             changes, causes = self._switch(self.model, part, records, scores, progress)
             statistics = recount(statistics, records, scores, self.model.generation.number)
-        gone = self._forget(part, records)
-        stated = records["erased"] | (records["version"] > 0)
-        forgotten = [part.customers[row] for row in np.flatnonzero(gone & stated)]
+        gone, nulled = self._forget(part, records)
+        forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
         standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
         outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
         commit = Commit(
@@ -195,24 +194,26 @@ class Round:
         records["version"][rows] = progress.version
         return changes, [causes.cause(change.row) for change in changes]
 
-    def _forget(self, part: Part, records: Records) -> Flags:
-        """Return which records go, and mark those of the others whose erasure needs no null."""
+    def _forget(self, part: Part, records: Records) -> tuple[Flags, Flags]:
+        """Return which records go, and of whom the state is to be null."""
         layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
         if kept_tiles is not None:
             first = layout.tile(part.clock_us) - kept_tiles + 1
             expire(records, first, layout.end(first - 1))
-        held: Flags = (
-            records["counts"].any(axis=1)
-            | records["cents"].any(axis=1)
-            | (records["profile_updated"] != NEVER)
+        known: Flags = (
+            records["counts"].any(axis=1) | records["cents"].any(axis=1) | is_profiled(records)
         )
-        gone: Flags = ~held & (records["segment"] == NONE) & (records["cluster"] == NONE)
+        bare: Flags = ~known & (records["segment"] == NONE) & (records["cluster"] == NONE)
+        # Of a deleted profile the time is kept, so that an older one does not come back.
+        gone: Flags = bare & (records["profile_updated"] == NEVER)
+        nulled: Flags = bare & records["erased"] | gone & (records["version"] > 0)
         if self.replay:
             # A null that is to be published is left to the sweep that follows a recovery.
-            return np.asarray(gone & ~records["erased"] & (records["version"] == 0), np.bool_)
+            return gone & ~nulled, np.zeros_like(nulled)
         # Of a customer of whom something later is left, the state stays.
-        records["erased"] &= ~held
-        return gone
+        records["erased"] &= ~known & ~bare
+        records["since"][nulled], records["version"][nulled] = 0, 0
+        return gone, nulled
 
     def _restated(
         self, part: Part, records: Records, scores: Scores | None, progress: Progress, gone: Flags

@@ -102,7 +102,7 @@ class SegmentChange(_Frozen):
 
 
 class SegmentState(_Frozen):
-    """A customer's segment now; a null value is an erased customer."""
+    """A customer's segment now; of a customer of whom nothing is kept the value is null."""
 
     customer_id: CustomerId
     segment: SegmentRef | None

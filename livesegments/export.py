@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from contracts.instants import rfc3339
 from features.erasures import Marker, marker_key
 from features.layout import Layout
-from features.record import decode
+from features.record import decode, is_profiled
 from features.window import window
 from store.partitions import Partitions, Want
 
@@ -49,7 +49,8 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     """Write one row a customer; return how many.
 
     Purchases and spend are those of the window that ends at the partition's clock; whatever is not
-    known is empty. A customer who was erased, or must not be profiled until restored, has no row.
+    known is empty. A customer who was erased, or must not be profiled until restored, has no row;
+    nor has one of whom nothing is known but that a profile was deleted.
     The file appears under its name only when it is whole.
 
     Parameters
@@ -135,7 +136,7 @@ def _rows(
         (records["segment"] >= 0)
         | records["counts"].any(axis=1)
         | records["cents"].any(axis=1)
-        | ~records["erased"]
+        | is_profiled(records)
     )
     return [
         {

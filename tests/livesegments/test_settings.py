@@ -56,6 +56,7 @@ WRONG = [
     ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
     ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
     ("RETENTION_DAYS", "-1", "greater than or equal to"),
+    ("RETENTION_DAYS", "89", "less than the window of 90 days"),
     ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
     ("PERSONAS_FILE", "/nowhere.toml", "/nowhere.toml: No such file"),
 ]

@@ -34,7 +34,7 @@ def test_workers_woken_past_every_timeout_change_nothing_and_join_again(
     sleepers = []
     for point in points:
         call = 10 if "commit" in point.split() else 3
-        sleeper = service.launch(crashing(point, call, signal.SIGSTOP))
+        sleeper = service.launch(crashing(point, call, "SIGSTOP"))
         deadline = time.monotonic() + 60
         while not is_stopped(sleeper.pid):
             assert time.monotonic() < deadline, f"never at {point!r}:\n{service.tail()}"

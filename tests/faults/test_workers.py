@@ -1,12 +1,13 @@
 """Workers that leave, die, or come back: the promises hold after each."""
 
+import random
 import signal
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.service import Event, Service
+from tests.service import Event, Feed, Service
 
 pytestmark = pytest.mark.servers
 
@@ -69,4 +70,28 @@ def test_a_paused_worker_that_wakes_up_changes_nothing(
     service.send(make_load(2_000, first=12_000))
     service.wait(60)
     assert zombie.poll() is None
+    service.verified()
+
+
+@pytest.mark.timeout(300)
+def test_a_storm_of_workers_that_come_and_go_loses_and_repeats_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    rng = random.Random(7)
+    alive = [service.start(), service.start()]
+    with Feed(service, make_load) as feed:
+        service.wait_for(service.has_model, "the model is known")
+        for _ in range(12):
+            time.sleep(rng.uniform(0.5, 1.5))
+            if len(alive) < 2 or (len(alive) < 4 and rng.random() < 0.5):
+                alive.append(service.start())
+            else:
+                leaver = alive.pop(rng.randrange(len(alive)))
+                leaver.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
+        feed.go_on(500)
+    service.wait(120)
+    assert all(worker.poll() is None for worker in alive)
+    # SIGTERM comes to some before they have begun, who end by it.
+    left = {worker.wait(15) for worker in service.workers if worker not in alive}
+    assert left <= {0, -signal.SIGTERM, -signal.SIGKILL}, service.tail()
     service.verified()

@@ -127,6 +127,8 @@ class Segmenter:
         if membership.generation_id < 0 or not membership.member_id:
             # Past max_poll_interval the generation is gone though partitions are still listed,
             # and a broker takes offsets from such a member.
+            if self.owned:
+                log.warning("no longer in the group; will join it again")
             self._reconcile_soon()
             return
         if self._rebalance.changed or membership.generation_id != self._generation_id:

@@ -1,12 +1,8 @@
 """Connections that hang, and calls that never come back: noticed, told, and got over."""
 
-import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
@@ -20,18 +16,6 @@ pytestmark = pytest.mark.servers
 SOCKET_SECONDS = 2.0
 
 
-def missing(service: Service) -> list[str]:
-    """Return what the first worker's ``/readyz`` says is missing."""
-    found = re.search(r'"port": (\d+)', service.logs[0].read_text())
-    assert found, service.tail()
-    try:
-        with urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=5) as answer:
-            return list(json.load(answer)["missing"])
-    except HTTPError as error:
-        with error:
-            return list(json.load(error)["missing"])
-
-
 def test_a_store_that_hangs_is_noticed_told_and_waited_for(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
@@ -42,13 +26,13 @@ def test_a_store_that_hangs_is_noticed_told_and_waited_for(
         worker = service.start()
         with Feed(service, make_load) as feed:
             service.wait_for(service.has_model, "the model is known")
-            service.wait_for(lambda: not missing(service), "it is ready")
+            service.wait_for(lambda: not service.missing(), "it is ready")
             for harm in (proxy.stall, proxy.cut):
                 harm()
-                service.wait_for(lambda: "redis" in missing(service), "readyz names Redis")
-                service.wait_for(lambda: "joined" in missing(service), "the round has failed")
+                service.wait_for(lambda: "redis" in service.missing(), "readyz names Redis")
+                service.wait_for(lambda: "joined" in service.missing(), "the round has failed")
                 proxy.flow()
-                service.wait_for(lambda: not missing(service), "it is ready again")
+                service.wait_for(lambda: not service.missing(), "it is ready again")
                 feed.go_on(500)
         assert "Timeout reading from" in service.tail(200)
         service.wait()
@@ -73,9 +57,9 @@ def test_a_broker_that_hangs_is_noticed_told_and_waited_for(
                     for harm, seconds in ((proxy.stall, 8.0), (proxy.cut, 2.0)):
                         harm()
                         time.sleep(seconds)
-                        service.wait_for(lambda: "joined" in missing(service), "it has noticed")
+                        service.wait_for(lambda: "joined" in service.missing(), "it has noticed")
                         proxy.flow()
-                        service.wait_for(lambda: not missing(service), "it is ready again")
+                        service.wait_for(lambda: not service.missing(), "it is ready again")
                         feed.go_on(500)
                 assert "round failed" in service.tail(200)
                 service.wait()

@@ -47,6 +47,7 @@ POLL_MS = 200
 OFFSETS_SECONDS = 1.0
 DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
+ANSWER_MS = 3_000
 STAY_SECONDS = 1.0
 DEFINITIONS_WAIT_SECONDS = 3.0
 
@@ -127,6 +128,8 @@ class Segmenter:
         if membership.generation_id < 0 or not membership.member_id:
             # Past max_poll_interval the generation is gone though partitions are still listed,
             # and a broker takes offsets from such a member.
+            if self.owned:
+                log.warning("no longer in the group; will join it again")
             self._reconcile_soon()
             return
         if self._rebalance.changed or membership.generation_id != self._generation_id:
@@ -299,6 +302,7 @@ class Segmenter:
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
+            self._check_kafka_answers()
             trims = [trim(owned) for owned in self.owned.values()]
             self._commit([decision for decision in trims if decision is not None])
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
@@ -404,3 +408,8 @@ class Segmenter:
                 raise TakeoverRefusedError(
                     f"partition {partition}: the store is not as it was left"
                 )
+
+    def _check_kafka_answers(self) -> None:
+        """Notice, without traffic, a broker that is away: `poll` says nothing of it."""
+        for partition in [] if self._under_way else list(self.owned)[:1]:
+            self._consumer.committed(TopicPartition(INPUTS[0], partition), timeout_ms=ANSWER_MS)

@@ -80,7 +80,7 @@ def group_consumer(settings: Settings) -> KafkaConsumer:
     )
 
 
-def redis_client(settings: Settings) -> "redis.Redis":
+def redis_client(settings: Settings, seconds: float = 10.0) -> "redis.Redis":
     """Return the Redis client: bounded waits, and no retries but the worker's own."""
     given = {
         "username": settings.redis_username,
@@ -93,8 +93,16 @@ def redis_client(settings: Settings) -> "redis.Redis":
         settings.redis_url.get_secret_value(),
         **{name: value for name, value in given.items() if value},
         protocol=2,
-        socket_connect_timeout=5.0,
-        socket_timeout=10.0,
+        socket_connect_timeout=min(seconds, 5.0),
+        socket_timeout=seconds,
         # A commit that is sent twice would be refused the second time: the worker must see it.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def answers(client: "redis.Redis") -> bool:
+    """Return whether Redis answers in the client's time."""
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -22,7 +22,7 @@ from consumers.warmup import draw
 from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
-from livesegments.clients import group_consumer, kafka_config, redis_client
+from livesegments.clients import answers, group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
 from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
@@ -33,6 +33,9 @@ from store.partitions import Deployment, Partitions
 from store.refits import RefitRequests
 
 log = structlog.get_logger()
+
+PROBE_SECONDS = 0.5
+"""An orchestrator gives ``/readyz`` a second, as a rule."""
 
 
 def rules(settings: Settings) -> Rules:
@@ -85,6 +88,7 @@ def run(
     ProcessCollector(registry=registry)
     metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(redis_client(settings), settings.group_id)
+    probe = redis_client(settings, PROBE_SECONDS)
     consumer = group_consumer(settings)
     publisher = PublishingProcess(kafka_config(settings), f"{settings.group_id}-{instance}")
     try:
@@ -152,7 +156,7 @@ def run(
         def readiness() -> dict[str, bool]:
             return {
                 "joined": segmenter.ready,
-                "redis": bool(store.redis.ping()),
+                "redis": answers(probe),
                 "model": model.generation is not None,
             }
 

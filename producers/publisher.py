@@ -21,7 +21,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS
@@ -167,11 +167,23 @@ class Publisher:
                 place = (output.topic, publication.partition)
                 waiting[place] += len(output.value or b"") + RECORD_OVERHEAD_BYTES
                 if waiting[place] > BATCH_BYTES:
-                    producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+                    self._flush(producer)
                     waiting.clear()
         if waiting:
-            producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+            self._flush(producer)
         return futures
+
+    def _flush(self, producer: KafkaProducer) -> None:
+        """Wait for all that was sent, also for the halves of a batch that its topic found large."""
+        deadline = time.monotonic() + self._timeouts.delivery_ms / 1000
+        while True:
+            try:
+                producer.flush(timeout=max(0.0, deadline - time.monotonic()))
+            except UnknownError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
         """Publish at once; for where nothing is to go on beside it."""

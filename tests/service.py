@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -233,6 +236,18 @@ class Service:
         report = self.report()
         assert not report.faults, "\n".join([*report.lines(), self.tail()])
         return report
+
+    def missing(self) -> list[str]:
+        """Return what the latest worker's ``/readyz`` says is missing."""
+        found = re.search(r'"port": (\d+)', self.logs[-1].read_text())
+        if found is None:
+            return ["everything"]
+        try:
+            with urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=5) as answer:
+                return list(json.load(answer)["missing"])
+        except HTTPError as error:
+            with error:
+                return list(json.load(error)["missing"])
 
     def tail(self, lines: int = 25) -> str:
         """Return the end of the logs of the latest workers."""

@@ -134,6 +134,11 @@ class KafkaServer:
         """Whether the broker's process exists (a paused one does)."""
         return self._process.running
 
+    @property
+    def pid(self) -> int:
+        """Process id of the broker."""
+        return self._process.pid
+
     def start(self) -> None:
         """Start the broker and wait until it serves requests."""
         if not self._data.exists():

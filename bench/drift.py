@@ -79,7 +79,7 @@ class Watch:
         """Do a round; return what has been detected in it, and the conditions that hold after."""
         history = self.history
         model = history.model.model({0: history.owned})
-        history.feed(events)
+        history.take(events)
         self.watch.look(history.tally.watched, model)
         history.tally.watched.clear()
         if history.model.generation is None:

@@ -18,7 +18,7 @@ from livesegments.backtest.history import History
 from livesegments.backtest.journal import NONE, Journal
 from livesegments.backtest.judge import Quality
 from livesegments.settings import Settings
-from model.personas import match
+from model.personas import suitable
 from model.statistics import Statistics
 
 YEAR_DAYS = 365.25
@@ -71,8 +71,8 @@ class Segment:
     named_by
         Features that its name rests on.
     matched_anew
-        Id that it would get if clusters were matched to personas now: names are given once, and
-        stay while clusters move.
+        Id that it would have if clusters were named now: its own, unless names have stayed while
+        clusters moved, and others would suit far better.
     """
 
     id: str
@@ -290,7 +290,11 @@ def _segments(history: History, sizes: Mapping[str, tuple[int, ...]]) -> tuple[S
     if model is None:
         return ()
     statistics = history.model.statistics({0: history.owned})
-    matched = match(model.view.zscores(_centroids(model, statistics)), history.rules.personas)
+    matched = suitable(
+        model.view.zscores(_centroids(model, statistics)),
+        model.generation.segments,
+        history.rules.personas,
+    )
     definitions = to_definitions(model.generation, model.view, statistics, history.rules.personas)
     found = [
         Segment(

@@ -72,8 +72,8 @@ def _facts(outcome: Outcome) -> str:
         ("Changes a day", number(s.a_day, 1)),
         ("Changes a customer a year", number(s.a_customer_a_year, 1)),
         ("Undone within 30 days", percent(s.returned)),
-        ("Inertia of the best batch fit", f"× {number(middle, 3)}"),
-        ("At its worst", f"× {number(worst, 3)}"),
+        ("Inertia, best batch fit = 1", number(middle, 3)),
+        ("At its worst", number(worst, 3)),
     )
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     return f'<dl class="facts">{items}</dl>'

@@ -13,7 +13,7 @@ UNKNOWN = "-"
 FAR = 1.0
 """Standard deviations from its persona at which a segment's name is doubted."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_TREND = 24
+_TREND, _NAME, _DATES = 24, 20, 5
 
 
 def lines(found: Backtest) -> Iterator[str]:
@@ -114,7 +114,7 @@ def naming(segments: Sequence[Segment]) -> list[str]:
     if others:
         pairs = ", ".join(f"{each.name} as {names[each.matched_anew]}" for each in others)
         notes.append(
-            f"Names that no longer suit: matched to the personas anew, {pairs}. Raise"
+            f"Names that no longer suit: given anew, {pairs}. The next refit does it; or raise"
             " WARMUP_CUSTOMERS, so that the first fit sees customers as they mostly are."
         )
     far = [each.name for each in segments if (each.persona_distance or 0.0) > FAR]
@@ -172,7 +172,7 @@ def _segments(outcome: Outcome) -> Iterator[str]:
         c = segment.centroid
         rows.append(
             (
-                segment.name[:24],
+                segment.name[:_NAME],
                 f"{segment.customers:,}",
                 percent(segment.customers / max(everyone, 1)),
                 number(c["purchases"], 1),
@@ -191,7 +191,7 @@ def _segments(outcome: Outcome) -> Iterator[str]:
     yield "Sizes over time"
     for segment in outcome.segments:
         sizes = outcome.sizes[segment.id]
-        yield f"{segment.name[:24]:<24} {trend(sizes)}  {min(sizes):,} to {max(sizes):,}"
+        yield f"{segment.name[:_NAME]:<{_NAME}} {trend(sizes)}  {min(sizes):,} to {max(sizes):,}"
 
 
 def trend(values: Sequence[float]) -> str:
@@ -204,14 +204,14 @@ def trend(values: Sequence[float]) -> str:
 def _stability(outcome: Outcome) -> Iterator[str]:
     s = outcome.stability
     yield "Stability"
-    yield (
+    yield from wrapped(
         f"{s.a_day:,.1f} changes a day; {s.a_customer_a_year:.1f} a customer a year, of which"
         f" {percent(s.returned)} undo the last one within 30 days"
     )
     origins = ", ".join(f"{origin} {n:,}" for origin, n in s.origins.items())
-    yield f"by origin: {origins or 'none'}"
+    yield from wrapped(f"by origin: {origins or 'none'}")
     yield from wrapped(held(outcome))
-    yield (
+    yield from wrapped(
         f"at the end {percent(s.not_nearest, 1)} of the customers are not in the segment of the"
         " nearest centroid"
     )
@@ -222,19 +222,20 @@ def _quality(outcome: Outcome) -> Iterator[str]:
     if not outcome.quality:
         yield "not judged: too few customers differ"
         return
+    rows = [("", "median", "worst", *(day(point.day)[:-5] for point in outcome.quality[-_DATES:]))]
     for name, what in (("by_centroids", "nearest centroid"), ("as_published", "as published")):
-        middle, worst = outcome.inertia(name)
-        values = " ".join(f"{getattr(point, name):.3f}" for point in outcome.quality[-6:])
-        yield f"{what:<17} median {middle:.3f}, worst {worst:.3f}; last {values}"
+        values = [getattr(point, name) for point in outcome.quality[-_DATES:]]
+        rows.append((what, *(f"{value:.3f}" for value in (*outcome.inertia(name), *values))))
+    yield from table(rows)
 
 
 def _transitions(outcome: Outcome) -> Iterator[str]:
     yield "Changes, from rows to columns"
     ids = [segment.id for segment in outcome.segments] + [NONE]
-    names = {segment.id: segment.name for segment in outcome.segments} | {NONE: "no segment"}
-    rows = [("", *(names[each][:9] for each in ids))]
+    names = {segment.id: segment.name for segment in outcome.segments} | {NONE: "None"}
+    rows = [("", *(names[each][:8] for each in ids))]
     rows += [
-        (names[a][:24], *("." if a == b else f"{outcome.transitions[a][b]:,}" for b in ids))
+        (names[a][:_NAME], *("." if a == b else f"{outcome.transitions[a][b]:,}" for b in ids))
         for a in ids
     ]
     yield from table(rows)

@@ -30,8 +30,6 @@ class Journal:
         scored.
     dead_letters
         Records that broke the contract, by reason.
-    older_than_window
-        Purchases that came too late to count.
     """
 
     def __init__(self, segments: Sequence[str]) -> None:
@@ -40,7 +38,6 @@ class Journal:
         self.returns = 0
         self.held: Counter[str] = Counter()
         self.dead_letters: Counter[str] = Counter()
-        self.older_than_window = 0
         self._now = dict.fromkeys((*segments, NONE), 0)
         self._left: dict[str, tuple[str, int]] = {}
 
@@ -58,4 +55,3 @@ class Journal:
         self.sizes[day] = tuple(self._now[name] for name in self._now if name != NONE)
         self.held += Counter(margin=tally.held_by_margin, dwell=tally.held_by_dwell)
         self.dead_letters += Counter(tally.dead_letters)
-        self.older_than_window += tally.older_than_window

@@ -163,6 +163,8 @@ class Outcome:
         With a purchase in the window at the end.
     unknown
         Feature -> share of them of whom it is not known.
+    late
+        Purchases that were older than the window when they came, so that they never count.
     days, sizes, moves
         Each day since the first fit, the sizes of each segment, and the moves by origin.
     transitions
@@ -175,7 +177,7 @@ class Outcome:
     customers: int
     segments: tuple[Segment, ...]
     unknown: Mapping[str, float]
-    older_than_window: int
+    late: int
     stability: Stability
     generations: tuple[Fit, ...]
     quality: tuple[Point, ...]
@@ -201,6 +203,7 @@ def summarize(
     history: History,
     journal: Journal,
     quality: Sequence[Point],
+    late: int,
 ) -> Outcome:
     """Put together what a history came to."""
     now = history.population()
@@ -217,7 +220,7 @@ def summarize(
         unknown={
             name: round(float(share), 4) for name, share in zip(FEATURES, unknown, strict=True)
         },
-        older_than_window=journal.older_than_window,
+        late=late,
         stability=_stability(history, journal, sizes, len(days)),
         generations=tuple(
             Fit(

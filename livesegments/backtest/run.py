@@ -6,6 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from consumers.batch import Batch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
@@ -138,14 +140,21 @@ class _Run:
         self.history = History(how, settings.warmup_customers, gain)
         self.journal = Journal(how.segment_ids)
         self.quality: list[Point] = []
+        self.late = 0
 
     def take(self, batch: Batch) -> None:
         for step in self.history.feed(batch):
             self.journal.note(step)
+        layout = self.history.rules.layout
+        first_tile = layout.tile(self.history.clock_us) - layout.tiles + 1
+        tiles = layout.tile_of(batch.purchases.occurred_at)
+        self.late += int(np.count_nonzero(tiles < first_tile))
 
     def outcome(self) -> Outcome:
         v = self.variant
-        return summarize(v.label, v.is_given, v.settings, self.history, self.journal, self.quality)
+        return summarize(
+            v.label, v.is_given, v.settings, self.history, self.journal, self.quality, self.late
+        )
 
 
 def _judge(runs: Sequence[_Run]) -> None:

@@ -83,10 +83,10 @@ def faults(data: Data, outcome: Outcome) -> list[str]:
     found = [f"{n:,} rows rejected: {why}" for why, n in data.rejected.most_common()]
     if data.duplicates:
         found.append(f"{data.duplicates:,} purchases left out: their event_id had come before")
-    if outcome.older_than_window:
+    if outcome.late:
         found.append(
-            f"{outcome.older_than_window:,} purchases left out: older than the window when they"
-            " came. Sort the file by occurred_at"
+            f"{outcome.late:,} purchases do not count: older than the window when they came. Sort"
+            " the file by occurred_at"
         )
     return found
 

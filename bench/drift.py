@@ -84,7 +84,7 @@ class Watch:
         history = self.history
         model = history.model.model({0: history.owned})
         start = time.process_time()
-        history.feed(events)
+        history.take(events)
         folded = time.process_time()
         self.watch.look(history.tally.watched, model)
         self.round_s += folded - start

@@ -23,6 +23,8 @@ from model.statistics import Statistics
 from model.view import ModelView
 
 STARTS = 8
+GROWTH = 2.0
+"""A check is due when the customers have grown by this factor since the last one."""
 DUTY = 20.0
 """A check is not repeated before so many times as long as the last one took."""
 
@@ -131,29 +133,44 @@ class Request:
         return cls(replaces, fit)
 
 
+class Schedule:
+    """When a check is due: once a tile, and when the customers have grown by enough."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._tile = -1
+        self._customers = 0
+
+    def is_due(self, generation: int, tile: int, customers: int) -> bool:
+        """Return whether to check now; a new generation is left alone at first."""
+        if generation != self._generation:
+            self._generation = generation
+            self.checked(tile, customers)
+            return False
+        return tile > self._tile or customers >= GROWTH * self._customers
+
+    def checked(self, tile: int, customers: int) -> None:
+        """Take note of a check that is made at a tile, of so many customers."""
+        self._tile, self._customers = tile, customers
+
+
 class Checks:
-    """Decides when to check, and keeps the check that is under way."""
+    """Keeps the check that is under way."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fit")
         self._running: Future[Candidate] | None = None
         self._started = self._not_before = 0.0
-        self._generation = 0
-        self._tile = -1
-        self._customers = 0
+        self._schedule = Schedule()
 
     def is_due(self, generation: int, tile: int, statistics: Statistics) -> bool:
         """Return whether to start a check now."""
-        customers = int(statistics.members.sum())
-        if generation != self._generation:
-            self._generation, self._tile, self._customers = generation, tile, customers
-            return False
-        moved_on = tile > self._tile or customers >= 2 * self._customers
-        return moved_on and self._running is None and time.monotonic() >= self._not_before
+        due = self._schedule.is_due(generation, tile, int(statistics.members.sum()))
+        return due and self._running is None and time.monotonic() >= self._not_before
 
     def start(self, sample: Sample, view: ModelView, tile: int) -> None:
         """Begin a check in the thread."""
-        self._tile, self._customers = tile, round(sample.customers)
+        self._schedule.checked(tile, round(sample.customers))
         self._started = time.monotonic()
         self._running = self._thread.submit(find_better, sample, view, tile)
 

@@ -204,6 +204,64 @@ def replay(
 
 
 @app.command()
+def backtest(
+    history: Annotated[
+        Path, typer.Argument(help="Purchases: CSV, JSON Lines or Parquet, also gzipped.")
+    ],
+    profiles: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Customer profiles."),
+    ] = None,
+    compare: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
+            " dwell, window, tiles, warmup or gain; given again, all combinations."
+        ),
+    ] = None,
+    html: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write a page with plots to this file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    timezone: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+        ),
+    ] = None,
+) -> None:
+    """Try the settings on a history, without servers: sizes, changes, quality, drift of names.
+
+    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
+    """
+    from functools import partial
+
+    from livesegments.settings import load
+
+    settings = _settings()
+    with clear_errors(settings):
+        from livesegments.backtest.command import variants
+        from livesegments.backtest.page import page
+        from livesegments.backtest.run import backtest as run_history
+        from livesegments.backtest.text import lines
+        from livesegments.progress import counting
+
+        try:
+            tried = variants(settings, compare or [], partial(load, _env_file))
+        except ValueError as error:
+            fail(str(error), WRONG)
+        with counting("reading") as show:
+            found = run_history(history, profiles, tried, timezone=timezone, progress=show)
+        typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
+        if html is not None:
+            html.write_text(page(found), "utf-8")
+            typer.echo(f"wrote {html}", err=True)
+        if not found.shown.segments:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def subscribe(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     changes_only: Annotated[

@@ -78,6 +78,9 @@ def positions(personas: Sequence[Persona]) -> Floats:
 
 POSITIONS = positions(PERSONAS)
 
+RENAMED = 1.25
+"""Names are given afresh when the sum of squared distances to the personas is so much too high."""
+
 
 def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
     """Name each cluster after a persona, so that the summed squared distance is least.
@@ -154,7 +157,8 @@ def match_successors(
 
     The Hungarian algorithm on the squared distance to the old cluster of a name plus that to its
     persona: a cluster that stayed keeps its name, and one that is where no old one was takes the
-    name that tells best what it is.
+    name that tells best what it is. Names that persist over many small steps can come to say what
+    is not so: then they are given afresh, see `suitable`.
 
     Parameters
     ----------
@@ -176,4 +180,30 @@ def match_successors(
     ones = np.ones(at.shape[1])
     old = np.nan_to_num(old_z)[carrier]
     cost = squared_distances(new_z, old, ones) + squared_distances(new_z, at, ones)
-    return tuple(ids[column] for column in linear_sum_assignment(cost)[1])
+    kept = tuple(ids[column] for column in linear_sum_assignment(cost)[1].tolist())
+    return suitable(new_z, kept, personas)
+
+
+def suitable(
+    centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
+) -> tuple[str, ...]:
+    """Return the names of clusters as they are, or names given afresh where those suit far better.
+
+    Parameters
+    ----------
+    centroids_z
+        Shape (k, d), in z-units; NaN is unknown and does not count.
+    segments
+        Persona id of each cluster.
+    personas
+        (k,) of those ids, in any order.
+
+    """
+    cost = squared_distances(centroids_z, positions(personas), np.ones(centroids_z.shape[1]))
+    row = {persona.id: i for i, persona in enumerate(personas)}
+    fresh = match(centroids_z, personas)
+    now, best = (
+        sum(float(cost[cluster, row[name]]) for cluster, name in enumerate(names))
+        for names in (segments, fresh)
+    )
+    return fresh if now > RENAMED * best else tuple(segments)

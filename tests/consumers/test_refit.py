@@ -57,6 +57,18 @@ def test_the_next_generation_names_clusters_after_what_they_are() -> None:
         assert after.segments[nearest] == persona
 
 
+def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
+    fitted = first_generation(sample(), 1, PERSONAS)
+    swapped = list(fitted.segments)
+    old, young = swapped.index("retirees"), swapped.index("students")
+    swapped[old], swapped[young] = swapped[young], swapped[old]
+    view = ModelView.of(replace(fitted, segments=tuple(swapped)), None)
+    after = next_generation(find_better(sample(), view, seed=1), view, 2, PERSONAS)
+    for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
+        nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
+        assert after.segments[nearest] == persona
+
+
 def test_clusters_that_stayed_keep_their_names() -> None:
     before = first_generation(sample(seed=3), 1, PERSONAS)
     view = ModelView.of(before, None)

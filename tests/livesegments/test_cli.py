@@ -11,6 +11,7 @@ import pytest
 
 from livesegments import __version__
 from livesegments.embedded import free_ports
+from tests.livesegments.backtest.shop import rows, write
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
@@ -37,6 +38,7 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
         ("topics",),
         ("topics", "create"),
         ("replay",),
+        ("backtest",),
         ("subscribe",),
         ("export",),
         ("doctor",),
@@ -180,3 +182,41 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
+    file = write(tmp_path / "history.csv", rows())
+    page = tmp_path / "report.html"
+    small = {"WINDOW_DAYS": "20", "TILES": "10", "WARMUP_CUSTOMERS": "30"}
+    done = livesegments(
+        *("backtest", str(file), "--json", "--compare", "margin=0,0.15", "--html", str(page)),
+        **small,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(each["label"], each["is_given"]) for each in found["outcomes"]] == [
+        ("margin=0", False),
+        ("margin=0.15", True),
+    ]
+    assert page.read_text().startswith("<!doctype html>")
+    done = livesegments("backtest", str(file), WARMUP_CUSTOMERS="1000")
+    assert done.returncode == 1
+    assert "LIVESEGMENTS_WARMUP_CUSTOMERS" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("gone.csv",), 1, "gone.csv"),
+        (("h.csv", "--compare", "margin=9"), 2, "LIVESEGMENTS_SWITCH_MARGIN"),
+        (("h.csv", "--compare", "speed=9"), 2, "NAME is one of margin"),
+        (("h.csv", "--timezone", "nope"), 2, "no time zone nope"),
+    ],
+)
+def test_a_wrong_backtest_is_told_in_one_line(
+    arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    done = livesegments("backtest", *arguments)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

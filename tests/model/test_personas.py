@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import PERSONAS, POSITIONS, match, match_generations
+from model.personas import suitable
 
 IDS = tuple(persona.id for persona in PERSONAS)
 PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)
@@ -82,6 +83,17 @@ def test_a_cluster_of_which_nothing_is_known_gets_the_name_left_over() -> None:
     centroids = POSITIONS.copy()
     centroids[2] = np.nan
     assert match(centroids, PERSONAS) == IDS
+
+
+def test_names_stay_until_others_suit_far_better() -> None:
+    swapped = list(IDS)
+    swapped[1], swapped[3] = swapped[3], swapped[1]
+    between = POSITIONS.copy()
+    between[[1, 3]] = POSITIONS[[1, 3]].mean(axis=0)
+    between[1] = 0.52 * POSITIONS[1] + 0.48 * POSITIONS[3]
+    assert match(between, PERSONAS) == IDS
+    assert suitable(between, swapped, PERSONAS) == tuple(swapped), "hardly better"
+    assert suitable(POSITIONS, swapped, PERSONAS) == IDS
 
 
 def test_another_number_of_clusters_is_refused() -> None:

@@ -43,24 +43,25 @@ class Database:
         """Run one command; errors are raised."""
         result = getattr(self, f"_{command}")(*arguments, **options)
         if command == "evalsha" and result == 1:
-            self.history = [*self.history[1 - HISTORY :], self._snapshot()]
+            self.history = [*self.history[1 - HISTORY :], self.snapshot()]
         return result
 
     def lose(self, back: int, prefix: bytes = b"") -> None:
-        """Go back by so many commits, or lose all with -1; with a prefix, only keys that have it.
+        """Go back by so many commits, or lose all with -1: keys with a prefix only, if given."""
+        before = ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
+        self.restore(before, prefix)
 
-        The server that goes on from there is another one: it has no scripts.
-        """
-        hashes, strings = (
-            ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
-        )
+    def restore(self, before: Snapshot, prefix: bytes = b"") -> None:
+        """Go on from a snapshot: on another server, which has no scripts."""
+        hashes, strings = before
         self.hashes = _mixed(self.hashes, {k: dict(v) for k, v in hashes.items()}, prefix)
         self.strings = _mixed(self.strings, strings, prefix)
         self.scripts = set()
         self.incarnation += 1
-        self.history = [*self.history[1 - HISTORY :], self._snapshot()]
+        self.history = [*self.history[1 - HISTORY :], self.snapshot()]
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """Return all that is there."""
         return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
 
     # -- commands
@@ -238,6 +239,8 @@ class Pipeline:
                 return [database.execute(name, *args, **opts) for name, args, opts in commands]
 
             return list(client.run("multi", run_all))
+        if commands:
+            client.edge.pause(f"before redis.pipeline of {commands[0][0]}")
         incarnation = database.incarnation
 
         def run_one(name: str, args: tuple[Any, ...], opts: dict[str, Any]) -> Any:

@@ -162,7 +162,13 @@ class Consumer:
         def fetch() -> dict[TopicPartition, list[ConsumerRecord]]:
             return self._fetch(max_records or self._max_records)
 
-        polled = self._call("poll", fetch)
+        before = dict(self._positions)
+        try:
+            polled = self._call("poll", fetch)
+        except KafkaError:
+            # Records are not passed over by a poll that raises.
+            self._positions |= {tp: at for tp, at in before.items() if tp in self._positions}
+            raise
         if not polled:
             self._edge.wait(timeout_ms / 1000)
         return polled

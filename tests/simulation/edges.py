@@ -52,7 +52,7 @@ class Edge:
         fate: Callable[["Edge", str], Fate] = lambda _edge, _call: Fate.FINE,
         later: Callable[[Callable[[], object]], None] = lambda _: None,
         pause: Callable[[str], None] = lambda _: None,
-        wait: Callable[[float], None] = lambda _: None,
+        wait: Callable[[float], object] = lambda _: None,
     ) -> None:
         self.name = name
         self.fate_of, self.later, self.pause, self.wait = fate, later, pause, wait

@@ -23,6 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
+from consumers.membership import Membership
 from tests.simulation.cluster import Cluster, Message
 from tests.simulation.edges import Edge
 
@@ -50,7 +51,7 @@ class Consumer:
     # -- the group
 
     def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
-        self._topics, self._listener = list(topics), listener
+        self._topics, self._listener = list(topics), listener or Membership()
 
     def group_metadata(self) -> ConsumerGroupMetadata:
         return ConsumerGroupMetadata(
@@ -117,7 +118,8 @@ class Consumer:
         self._paused = set()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        assert partition in self._positions, "unassigned partition"
+        if partition not in self._positions:
+            raise ValueError("Unassigned partition")
         self._positions[partition] = offset
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:

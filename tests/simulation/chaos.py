@@ -66,7 +66,6 @@ class Chaos:
         self.rate = RATES[seed % len(RATES)]
         self.injected: dict[str, int] = {}
         self._healing = False
-        self._points = 0
         self.world = World(self.rng, self.rng.choice(("event", "wall")), self._fate)
         self.world.while_waiting = self._while_waiting
         races: list[Callable[[], None]] = [
@@ -91,7 +90,8 @@ class Chaos:
         with ExitStack() as stack:
             stack.enter_context(self.world.in_place())
             found = self._run()
-        return Outcome(self.seed, found, self.world.schedule, self.injected, self._points)
+        points = sum(worker.process.passed for worker in self.world.workers)
+        return Outcome(self.seed, found, self.world.schedule, self.injected, points)
 
     def _run(self) -> list[str]:
         world = self.world
@@ -119,7 +119,6 @@ class Chaos:
             worker = rng.choice(awake)
             points = 60 if self._healing else rng.choice(POINTS)
             worker.step(points)
-            self._points += points
             self._note(f"{worker.name} goes on {points}, to {worker.process.point}")
         elif not any(worker.alive for worker in world.workers):
             world.start(rng.choice(INSTANCES))
@@ -201,7 +200,6 @@ class Chaos:
                 if worker.process.point == where:
                     break
                 worker.step()
-                self._points += 1
         return worker
 
     def _crash(self) -> None:

@@ -93,6 +93,8 @@ class Process:
     def __init__(self, name: str, main: Callable[[], None]) -> None:
         self.name, self._main = name, main
         self.point = "start"
+        self.passed = 0
+        """Points it has come to."""
         self.ended = False
         self.error: BaseException | None = None
         self._points = 0
@@ -120,6 +122,7 @@ class Process:
         if self._killed:
             raise Crashed
         self.point = point
+        self.passed += 1
         self._points -= 1
         if self._points <= 0:
             self._stopped.release()

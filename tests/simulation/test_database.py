@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 import redis
 
+from livesegments.worker import deployment
 from store.outbox import Output
-from store.partitions import Commit, Deployment, Partitions, Want
+from store.partitions import Commit, Partitions, Want
 from store.progress import Progress
 from tests.servers import RedisServer
+from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import Database, Redis
 from tests.simulation.edges import Edge
+from tests.simulation.world import SETTINGS
 
 pytestmark = pytest.mark.servers
 
-DEPLOYMENT = Deployment(partitions=2, window_days=8, tiles=4, currency="USD", dedup_events=4)
+DEPLOYMENT = deployment(SETTINGS, PARTITIONS)
 CUSTOMERS = [f"c{n}" for n in range(6)]
 MARKERS = [b"m0", b"m1", b"\xff"]
 

@@ -224,11 +224,12 @@ class Segmenter:
             self._learn_generation()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
             self._wait_for_generation(max((o.known_generation for o in owned.values()), default=0))
+            if self._rebalance.changed:
+                raise RecoveryInterruptedError("the group has rebalanced")
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
-        except (*OUTAGES, AssertionError) as error:
-            # An AssertionError is seek(), on a partition that a rebalance has taken since.
+        except OUTAGES as error:
             self._out(error)
             return
         self.owned = owned

@@ -1,21 +1,30 @@
 """Worlds led step by step, for schedules that chance would take long to find."""
 
+from collections.abc import Callable
+
 from kafka import TopicPartition
 
 from contracts.topics import INPUTS
+from tests.consumers.world import purchase
 from tests.simulation.judge import unsettled
 from tests.simulation.world import SETTINGS, Worker, World
 
 PATIENCE = 5_000
 
 
-def reach(world: World, worker: Worker, point: str) -> None:
-    """Let a worker go on until it stands at a point, and the cluster do what it does by itself."""
+class RestlessError(AssertionError):
+    """A world does not come to rest."""
+
+
+def reach(
+    worker: Worker, point: str, when: Callable[[], bool] = lambda: True, *, times: int = 1
+) -> None:
+    """Let a worker go on until it stands at a point, or has come to it so many times."""
     for _ in range(PATIENCE):
-        if worker.process.point == point:
-            return
         worker.step()
-        world.cluster.mark_next()
+        times -= worker.process.point == point and when()
+        if not times:
+            return
     raise AssertionError(f"{worker.name} never comes to {point}, but to {worker.process.point}")
 
 
@@ -31,13 +40,21 @@ def settle(world: World, *workers: Worker) -> None:
             pass
         if not unsettled(world):
             return
-    raise AssertionError(f"does not come to rest: {unsettled(world)}")
+    raise RestlessError(f"does not come to rest: {unsettled(world)}")
 
 
-def put_out(world: World, worker: Worker) -> None:
-    """Take a worker out of the group, which it does not know yet."""
+def put_out(world: World, worker: Worker, *, told: bool = False) -> None:
+    """Take a worker out of the group; it knows only if a heartbeat has told it."""
     assert worker.consumer is not None
     world.cluster.group.leave(worker.consumer.member)
+    if told:
+        worker.consumer.put_out()
+
+
+def move(world: World, customer: str, amount: float, partition: int = 0) -> None:
+    """Send a purchase that changes a customer's segment, if it is large enough."""
+    event = purchase(customer, world.inputs.day, amount)
+    world.send(world.inputs.event(event, partition))
 
 
 def lose_offsets(world: World, partition: int) -> None:

@@ -13,6 +13,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS, PURCHASES, STATES
+from contracts.validation import FUTURE_TOLERANCE_US
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.edges import Edge, Fate
 from tests.simulation.judge import TILE_US, faults, unsettled
@@ -23,6 +24,18 @@ HEALING_TURNS = 500
 POINTS = (1, 1, 2, 3, 5, 8, 13, 30, 80)
 RATES = (0.0, 0.5, 1.0, 2.0, 4.0)
 INSTANCES = ("a", "b", "c")
+SORE_POINTS = (
+    "before redis.pipeline of evalsha",
+    "before redis.evalsha",
+    "after redis.evalsha",
+    "before kafka.append",
+    "before kafka.send_offsets",
+    "after kafka.send_offsets",
+    "before kafka.commit_transaction",
+    "after kafka.commit_transaction",
+    "after kafka.committed",
+    "after kafka.poll",
+)
 
 
 @dataclass
@@ -53,9 +66,13 @@ class Chaos:
         self.rate = RATES[seed % len(RATES)]
         self.injected: dict[str, int] = {}
         self._healing = False
-        self._points = 0
         self.world = World(self.rng, self.rng.choice(("event", "wall")), self._fate)
-        self._breaks: list[Callable[[], None]] = [
+        self.world.while_waiting = self._while_waiting
+        races: list[Callable[[], None]] = [
+            *[self._freeze, self._lose_commits] * 3,
+            *[self._crash, self._put_out, self._go_back],
+        ]
+        anything: list[Callable[[], None]] = [
             *[self._crash, self._freeze, self._put_out] * 3,
             *[self._lose_commits, self._go_back, self._retention] * 2,
             self._leave,
@@ -66,13 +83,15 @@ class Chaos:
             self._reset_offsets,
             self._compact,
         ]
+        self._breaks = races if seed % 3 == 2 else anything
 
     def run(self) -> Outcome:
         """Run it, and judge it."""
         with ExitStack() as stack:
             stack.enter_context(self.world.in_place())
             found = self._run()
-        return Outcome(self.seed, found, self.world.schedule, self.injected, self._points)
+        points = sum(worker.process.passed for worker in self.world.workers)
+        return Outcome(self.seed, found, self.world.schedule, self.injected, points)
 
     def _run(self) -> list[str]:
         world = self.world
@@ -100,7 +119,6 @@ class Chaos:
             worker = rng.choice(awake)
             points = 60 if self._healing else rng.choice(POINTS)
             worker.step(points)
-            self._points += points
             self._note(f"{worker.name} goes on {points}, to {worker.process.point}")
         elif not any(worker.alive for worker in world.workers):
             world.start(rng.choice(INSTANCES))
@@ -122,6 +140,10 @@ class Chaos:
         world.cluster.expire()
         if not self._healing and rng.random() < 0.03 * self.rate:
             rng.choice(self._breaks)()
+
+    def _while_waiting(self) -> None:
+        if self.rng.random() < 0.3:
+            self.world.cluster.mark_next()
 
     def _heartbeats(self) -> None:
         """Let members learn that they are out, and the group that members are gone."""
@@ -167,8 +189,18 @@ class Chaos:
     # -- what breaks
 
     def _someone(self) -> Worker | None:
+        """Choose a worker, mostly brought to where it hurts."""
         alive = [worker for worker in self.world.workers if worker.alive]
-        return self.rng.choice(alive) if alive else None
+        if not alive:
+            return None
+        worker = self.rng.choice(alive)
+        if not worker.asleep and self.rng.random() < 0.6:
+            where = self.rng.choice(SORE_POINTS)
+            for _ in range(60):
+                if worker.process.point == where:
+                    break
+                worker.step()
+        return worker
 
     def _crash(self) -> None:
         if worker := self._someone():
@@ -326,8 +358,6 @@ def _tile(record: ConsumerRecord) -> int | None:
     except (TypeError, ValueError):
         return None
     us = at.timestamp() * 1_000_000
-    early = (
-        us <= (record.timestamp + 300_000) * 1_000
-        and record.key.decode() == purchase["customer_id"]
-    )
-    return int(us // TILE_US) if early else None
+    future = us > record.timestamp * 1_000 + FUTURE_TOLERANCE_US
+    theirs = record.key.decode() == purchase["customer_id"]
+    return int(us // TILE_US) if theirs and not future else None

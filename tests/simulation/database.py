@@ -43,24 +43,25 @@ class Database:
         """Run one command; errors are raised."""
         result = getattr(self, f"_{command}")(*arguments, **options)
         if command == "evalsha" and result == 1:
-            self.history = [*self.history[1 - HISTORY :], self._snapshot()]
+            self.history = [*self.history[1 - HISTORY :], self.snapshot()]
         return result
 
     def lose(self, back: int, prefix: bytes = b"") -> None:
-        """Go back by so many commits, or lose all with -1; with a prefix, only keys that have it.
+        """Go back by so many commits, or lose all with -1: keys with a prefix only, if given."""
+        before = ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
+        self.restore(before, prefix)
 
-        The server that goes on from there is another one: it has no scripts.
-        """
-        hashes, strings = (
-            ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
-        )
+    def restore(self, before: Snapshot, prefix: bytes = b"") -> None:
+        """Go on from a snapshot: on another server, which has no scripts."""
+        hashes, strings = before
         self.hashes = _mixed(self.hashes, {k: dict(v) for k, v in hashes.items()}, prefix)
         self.strings = _mixed(self.strings, strings, prefix)
         self.scripts = set()
         self.incarnation += 1
-        self.history = [*self.history[1 - HISTORY :], self._snapshot()]
+        self.history = [*self.history[1 - HISTORY :], self.snapshot()]
 
-    def _snapshot(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """Return all that is there."""
         return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
 
     # -- commands
@@ -231,32 +232,29 @@ class Pipeline:
 
     def execute(self) -> list[Any]:
         commands, self._commands = self._commands, []
-        database, client = self._client.database, self._client
         if self._transaction:
-
-            def run_all() -> list[Any]:
-                return [database.execute(name, *args, **opts) for name, args, opts in commands]
-
-            return list(client.run("multi", run_all))
-        incarnation = database.incarnation
-
-        def run_one(name: str, args: tuple[Any, ...], opts: dict[str, Any]) -> Any:
-            if database.incarnation != incarnation:
-                raise RedisConnectionError("Connection closed by server.")
-            return database.execute(name, *args, **opts)
-
-        replies: list[Any] = []
-        for name, args, opts in commands:
-            writes = name == "evalsha"
-
-            def effect(name: str = name, args: Any = args, opts: Any = opts) -> Any:
-                try:
-                    return run_one(name, args, opts)
-                except NoScriptError as error:
-                    return error  # raised when all have run
-
-            replies.append(client.run(name, effect, writes=writes))
+            return list(self._client.run("multi", lambda: [self._run(*each) for each in commands]))
+        if commands:
+            self._client.edge.pause(f"before redis.pipeline of {commands[0][0]}")
+        incarnation = self._client.database.incarnation
+        replies = [self._reply(incarnation, *command) for command in commands]
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return replies
+
+    def _run(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return self._client.database.execute(name, *arguments, **options)
+
+    def _reply(self, incarnation: int, name: str, *command: Any) -> Any:
+        """Run one command of several; an error of the script waits until all have run."""
+
+        def effect() -> Any:
+            if self._client.database.incarnation != incarnation:
+                raise RedisConnectionError("Connection closed by server.")
+            try:
+                return self._run(name, *command)
+            except NoScriptError as error:
+                return error
+
+        return self._client.run(name, effect, writes=name == "evalsha")

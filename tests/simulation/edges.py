@@ -52,7 +52,7 @@ class Edge:
         fate: Callable[["Edge", str], Fate] = lambda _edge, _call: Fate.FINE,
         later: Callable[[Callable[[], object]], None] = lambda _: None,
         pause: Callable[[str], None] = lambda _: None,
-        wait: Callable[[float], None] = lambda _: None,
+        wait: Callable[[float], object] = lambda _: None,
     ) -> None:
         self.name = name
         self.fate_of, self.later, self.pause, self.wait = fate, later, pause, wait
@@ -93,6 +93,8 @@ class Process:
     def __init__(self, name: str, main: Callable[[], None]) -> None:
         self.name, self._main = name, main
         self.point = "start"
+        self.passed = 0
+        """Points it has come to."""
         self.ended = False
         self.error: BaseException | None = None
         self._points = 0
@@ -120,6 +122,7 @@ class Process:
         if self._killed:
             raise Crashed
         self.point = point
+        self.passed += 1
         self._points -= 1
         if self._points <= 0:
             self._stopped.release()

@@ -23,6 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
+from consumers.membership import Membership
 from tests.simulation.cluster import Cluster, Message
 from tests.simulation.edges import Edge
 
@@ -50,7 +51,7 @@ class Consumer:
     # -- the group
 
     def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
-        self._topics, self._listener = list(topics), listener
+        self._topics, self._listener = list(topics), listener or Membership()
 
     def group_metadata(self) -> ConsumerGroupMetadata:
         return ConsumerGroupMetadata(
@@ -117,7 +118,8 @@ class Consumer:
         self._paused = set()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        assert partition in self._positions, "unassigned partition"
+        if partition not in self._positions:
+            raise ValueError("Unassigned partition")
         self._positions[partition] = offset
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
@@ -162,7 +164,13 @@ class Consumer:
         def fetch() -> dict[TopicPartition, list[ConsumerRecord]]:
             return self._fetch(max_records or self._max_records)
 
-        polled = self._call("poll", fetch)
+        before = dict(self._positions)
+        try:
+            polled = self._call("poll", fetch)
+        except KafkaError:
+            # Records are not passed over by a poll that raises.
+            self._positions |= {tp: at for tp, at in before.items() if tp in self._positions}
+            raise
         if not polled:
             self._edge.wait(timeout_ms / 1000)
         return polled

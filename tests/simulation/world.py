@@ -89,6 +89,7 @@ class Worker:
 
     def _wait(self, seconds: float) -> None:
         self.world.cluster.now += seconds
+        self.world.while_waiting()
         self.process.pause("waiting")
 
     def _main(self) -> None:
@@ -142,6 +143,11 @@ class World:
         What windows end at.
     fate
         Decides what becomes of each call of a worker.
+
+    Attributes
+    ----------
+    while_waiting
+        What happens while a worker waits.
     """
 
     def __init__(
@@ -156,6 +162,7 @@ class World:
         self.late: list[Callable[[], object]] = []
         self.workers: list[Worker] = []
         self.running: Worker | None = None
+        self.while_waiting: Callable[[], object] = self.cluster.mark_next
         self.schedule: list[str] = []
         self._started = 0
         self._edge = Edge("the judge", wait=self._advance)

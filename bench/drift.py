@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from bench.history import Event, History, journey
+from bench.history import History, journey
 from bench.report import Table
 from consumers.model_watch import ModelWatch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
 from features.vector import FEATURES
+from livesegments.backtest.history import Event
 from model.personas import PERSONAS
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS

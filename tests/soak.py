@@ -305,11 +305,8 @@ class Soak:
             for place in self._places:
                 if place.wake_at is not None and now >= place.wake_at:
                     self._wake(place)
-                code = place.worker.poll()
-                if code is not None:
-                    end = place.log.read_text()[-2_000:]
-                    self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
-                    self._replace(place)
+                if place.worker.poll() is not None:
+                    self._ended(place)
             self.tally.seconds = now - self._started
             if self._feed is not None:
                 self.tally.repeats = self._input.repeats
@@ -320,6 +317,14 @@ class Soak:
             if now >= until:
                 return
             time.sleep(min(0.05, until - now))
+
+    def _ended(self, place: Place) -> None:
+        """Replace a worker that ended by itself: it may while it starts, when a server is away."""
+        end = place.log.read_text()[-2_000:]
+        if place.owns or "cannot be reached" not in end:
+            code = place.worker.returncode
+            self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
+        self._replace(place)
 
     def _count(self) -> None:
         self.tally.seconds = time.monotonic() - self._started

@@ -222,9 +222,7 @@ class TestMembership:
                 producer.send_offsets_to_transaction(OFFSETS, stale(member))
             producer.abort_transaction()
 
-    def test_past_the_poll_interval_there_is_no_generation(
-        self, config: Config
-    ) -> None:
+    def test_past_the_poll_interval_there_is_no_generation(self, config: Config) -> None:
         quick = {
             "max_poll_interval_ms": 1_500,
             "session_timeout_ms": 1_000,

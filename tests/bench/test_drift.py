@@ -9,6 +9,8 @@ from bench.drift import CONDITIONS, DRIFTS, NAMES, Watch, delays, threshold
 from bench.history import Event, History, journey
 from features.layout import Layout
 
+pytestmark = pytest.mark.timeout(600)
+
 BATCH, QUIET, REST = drift.BATCH, 3_000, 4_500
 
 

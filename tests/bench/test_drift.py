@@ -10,6 +10,8 @@ from bench.history import History, journey
 from features.layout import Layout
 from livesegments.backtest.history import Event
 
+pytestmark = pytest.mark.timeout(600)
+
 BATCH, QUIET, REST = drift.BATCH, 3_000, 4_500
 
 

@@ -40,6 +40,7 @@ SETTINGS = Settings(
     warmup_customers=5,
     sweep_customers=3,
     dedup_events=7,
+    retention_days=8,
     max_poll_records=4,
 )
 

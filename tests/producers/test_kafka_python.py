@@ -22,10 +22,12 @@ from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from contracts.topics import CHANGES, INPUTS, PURCHASES
 from tests.servers import KafkaServer
+from tests.service import PARTITIONS
 
 pytestmark = pytest.mark.servers
 
 GROUP = "publishers"
+EVERYTHING = 3 * PARTITIONS
 PLACE = TopicPartition(CHANGES, 0)
 OFFSETS = {TopicPartition(PURCHASES, 0): OffsetAndMetadata(1, "m", -1)}
 
@@ -41,16 +43,17 @@ def config(fresh_kafka: KafkaServer) -> Config:
 def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
     """Run a consumer that has joined the group."""
     listener = more.pop("listener", None)
+    # Whom an earlier test left in the group is gone after the session, and then all is assigned.
+    session = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 500}
     consumer = KafkaConsumer(
-        **config,
-        **more,
+        **{**config, **session, **more},
         group_id=GROUP,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="none",
     )
     consumer.subscribe(list(INPUTS), listener=listener)
-    while consumer.group_metadata().generation_id < 0:
+    while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
     yield consumer
@@ -107,7 +110,7 @@ class TestTransactions:
     def test_a_record_that_fails_by_time_fails_neither_flush_nor_transaction(
         self, config: Config, fresh_kafka: KafkaServer
     ) -> None:
-        with transactional(config, delivery_timeout_ms=1_500, request_timeout_ms=700) as producer:
+        with transactional(config, delivery_timeout_ms=2_500, request_timeout_ms=2_000) as producer:
             producer.begin_transaction()
             producer.send(CHANGES, b"x", partition=0).get(5)
             fresh_kafka.pause()
@@ -196,7 +199,8 @@ class TestTransactions:
     def test_a_batch_that_its_topic_finds_too_large_is_split_and_flush_raises(
         self, config: Config
     ) -> None:
-        with transactional(config, batch_size=4_000_000, max_request_size=4_000_000) as producer:
+        large = {"batch_size": 4_000_000, "max_request_size": 4_000_000, "linger_ms": 60_000}
+        with transactional(config, **large) as producer:
             producer.begin_transaction()
             futures = [producer.send(CHANGES, b"x" * 90_000, partition=0) for _ in range(20)]
             with pytest.raises(KafkaError, match="Future not done"):

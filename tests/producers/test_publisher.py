@@ -16,10 +16,12 @@ from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output
 from store.progress import Progress
 from tests.servers import KafkaServer
+from tests.service import PARTITIONS
 
 pytestmark = pytest.mark.servers
 
 GROUP = "publishers"
+EVERYTHING = 3 * PARTITIONS
 PROGRESS = Progress(version=7, nonce="00000000000000aa", purchases=3, profiles=2, erasures=1)
 
 
@@ -41,9 +43,11 @@ def member(config: dict[str, Any]) -> Iterator[KafkaConsumer]:
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="none",
+        session_timeout_ms=3_000,
+        heartbeat_interval_ms=500,
     )
     consumer.subscribe(list(INPUTS))
-    while consumer.group_metadata().generation_id < 0:
+    while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
     yield consumer

@@ -59,6 +59,8 @@ class Watch:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     explained: list[tuple[float, float]] = field(default_factory=list)
     """(day, explained variance) so far."""
+    farthest: float = 0.0
+    """Largest shift of a centroid so far, in standard deviations."""
     round_s: float = 0.0
     detectors_s: float = 0.0
     """Seconds spent in rounds, and in detectors beside them."""
@@ -116,7 +118,9 @@ class Watch:
             yield "ClusterEmpty"
         if self.value("model_provisional"):
             return
-        if max(self.all("centroid_shift_stddevs", "segment")) > self._shift:
+        shift = max(self.all("centroid_shift_stddevs", "segment"))
+        self.farthest = max(self.farthest, shift)
+        if shift > self._shift:
             yield "CentroidShift"
         if self.value("segment_share_psi") > self.value("segment_share_psi_critical"):
             yield "SharesDrift"
@@ -243,6 +247,7 @@ def run(
     table.note(
         f"the model is provisional until day {settled:.0f}: windows fill, drift is not judged"
     )
+    table.note(f"largest shift of a centroid in the quiet year: {quiet.farthest:.2f} stddevs")
     table.note(f"{len(stream) / (quiet.day - first):.0f} events a day")
     table.note(
         f"detectors cost {quiet.detectors_s / quiet.round_s:.2%} of the rounds, {BATCH} events each"

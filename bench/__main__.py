@@ -1,14 +1,26 @@
-"""``python -m bench [quality|memory|duplicates|drift|throughput|sweeps|profile ...] [--json]``."""
+"""``python -m bench [NAME ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import drift, duplicates, memory, profile, quality, sweeps, throughput
+from bench import (
+    drift,
+    duplicates,
+    flap,
+    memory,
+    profile,
+    quality,
+    sweeps,
+    throughput,
+    unseen,
+)
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
+    "streams": unseen.run,
+    "flap": flap.run,
     "memory": memory.run,
     "duplicates": duplicates.run,
     "drift": drift.run,

@@ -133,12 +133,13 @@ def to_definitions(
     """Describe a generation as it stands, in the fields of `SegmentDefinition`.
 
     The centroid is the mean of the segment's customers in natural units, null where none of them
-    knows the feature; before anyone is counted, that of the fit.
+    knows the feature. A segment without customers stands where the fit put it.
     """
+    current, sizes = generation.centroids, generation.sizes
     if statistics is not None and statistics.members.any():
-        current, sizes = statistics.centroids(), statistics.members.tolist()
-    else:
-        current, sizes = generation.centroids, generation.sizes
+        occupied = statistics.members > 0
+        current = np.where(occupied[:, None], statistics.centroids(), current)
+        sizes = tuple(statistics.members.tolist())
     units = natural(current)
     distances = persona_distance(view.zscores(current), generation.segments, personas)
     by_id = {persona.id: persona for persona in personas}

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import structlog
 
+from consumers.checks import Checks
 from consumers.definitions import to_definitions
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned
-from consumers.refit import Checks, Request, next_generation
+from consumers.refit import Request, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import draw, first_generation
 from model.generation import Generation
@@ -61,7 +62,7 @@ class Generations:
         warmup_customers: int,
         definitions_seconds: float = 10.0,
         refit: Refit = "auto",
-        refit_gain: float = 0.02,
+        refit_gain: float = 0.015,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
         self._requests, self._metrics = requests, metrics
@@ -94,7 +95,7 @@ class Generations:
         try:
             generation = first_generation(sample, number, self._rules.personas)
         except ValueError:
-            return None  # fewer distinct customers than clusters, as yet
+            return None  # all customers are the same, as yet
         return self._next(first, generation, now_us, "warmup")
 
     def stand_down(self) -> None:
@@ -149,7 +150,7 @@ class Generations:
         statistics = model.statistics(owned)
         if self._refit == "off" or generation is None or statistics is None:
             return None
-        tile = self._rules.layout.tile(first.progress.clock_us)
+        swept_tile = first.progress.swept_tile
         view = ModelView.of(generation, statistics)
         candidate = self._checks.finished()
         if candidate is not None and first.progress.proposed_generation <= generation.number:
@@ -167,9 +168,9 @@ class Generations:
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
             successor = next_generation(candidate, view, number, self._rules.personas)
             return self._next(first, successor, now_us, "check")
-        if self._checks.is_due(generation.number, tile, statistics):
+        if self._checks.is_due(view, statistics, swept_tile):
             sample = draw(self._store, self._partitions, self._rules.layout)
-            self._checks.start(sample, view, tile)
+            self._checks.start(sample, view, swept_tile)
         return None
 
     def refresh(

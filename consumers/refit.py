@@ -1,32 +1,25 @@
 """The model checks itself: a fresh fit of a sample, taken when it is better by enough.
 
 Exact means do not leave a local optimum by themselves, and the first customers are not the later
-ones. So once a tile, and when the customers have doubled since the last fit, partition 0's owner
-fits a sample anew, from today's centroids and from k-means++ starts, in a thread beside the rounds.
+ones. So partition 0's owner fits a sample anew, from today's centroids and from k-means++ starts.
 """
 
 import json
-import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from consumers.owned import CLUSTERS, DIMENSIONS
-from consumers.warmup import Sample
+from consumers.warmup import STARTS, Sample
 from model import lloyd
 from model.generation import Generation
 from model.personas import Persona, match_successors
-from model.statistics import Statistics
 from model.view import ModelView
 
-STARTS = 8
-GROWTH = 2.0
-"""A check is due when the customers have grown by this factor since the last one."""
-DUTY = 20.0
-"""A check is not repeated before so many times as long as the last one took."""
+NOTHING = 1e-6
+"""Squared standard deviations a value below which a fit is as good as perfect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
     Raises
     ------
     ValueError
-        If the sample has fewer distinct vectors than there are clusters.
+        If all customers of the sample are the same.
     """
     fit = lloyd.fit(
         sample.vectors,
@@ -64,7 +57,9 @@ def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
         initial=view.centroids,
     )
     today = lloyd.inertia(sample.vectors, view.centroids, fit.weights)
-    return Candidate(fit, 1.0 - fit.inertia / today if today > 0 else 0.0, sample)
+    nothing = NOTHING * sample.vectors.size
+    gain = 1.0 - (fit.inertia + nothing) / (today + nothing)
+    return Candidate(fit, gain, sample)
 
 
 def next_generation(
@@ -131,60 +126,3 @@ class Request:
         if fit.centroids.shape != (CLUSTERS, DIMENSIONS) or set(fit.segments) != set(segments):
             raise ValueError("a fit of other clusters")
         return cls(replaces, fit)
-
-
-class Schedule:
-    """When a check is due: once a tile, and when the customers have grown by enough."""
-
-    def __init__(self) -> None:
-        self._generation = 0
-        self._tile = -1
-        self._customers = 0
-
-    def is_due(self, generation: int, tile: int, customers: int) -> bool:
-        """Return whether to check now; a new generation is left alone at first."""
-        if generation != self._generation:
-            self._generation = generation
-            self.checked(tile, customers)
-            return False
-        return tile > self._tile or customers >= GROWTH * self._customers
-
-    def checked(self, tile: int, customers: int) -> None:
-        """Take note of a check that is made at a tile, of so many customers."""
-        self._tile, self._customers = tile, customers
-
-
-class Checks:
-    """Keeps the check that is under way."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fit")
-        self._running: Future[Candidate] | None = None
-        self._started = self._not_before = 0.0
-        self._schedule = Schedule()
-
-    def is_due(self, generation: int, tile: int, statistics: Statistics) -> bool:
-        """Return whether to start a check now."""
-        due = self._schedule.is_due(generation, tile, int(statistics.members.sum()))
-        return due and self._running is None and time.monotonic() >= self._not_before
-
-    def start(self, sample: Sample, view: ModelView, tile: int) -> None:
-        """Begin a check in the thread."""
-        self._schedule.checked(tile, round(sample.customers))
-        self._started = time.monotonic()
-        self._running = self._thread.submit(find_better, sample, view, tile)
-
-    def forget(self) -> None:
-        """Leave the check that is under way to end for nobody."""
-        self._running = None
-
-    def finished(self) -> Candidate | None:
-        """Return the outcome of a check that has just ended, if it found a fit at all."""
-        if self._running is None or not self._running.done():
-            return None
-        ended, self._running = self._running, None
-        now = time.monotonic()
-        self._not_before = now + DUTY * (now - self._started)
-        if isinstance(ended.exception(), ValueError):
-            return None
-        return replace(ended.result(), seconds=now - self._started)

@@ -67,7 +67,7 @@ def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -
     Raises
     ------
     ValueError
-        If the sample has fewer distinct vectors than there are clusters.
+        If all customers of the sample are the same.
     """
     fit = lloyd.fit(sample.vectors, 5, seed=number, starts=STARTS)
     scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)

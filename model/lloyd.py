@@ -9,6 +9,8 @@ import numpy as np
 from model.arrays import Clusters, Floats
 from model.distance import feature_weights, squared_distances
 
+TRIALS = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
@@ -54,9 +56,10 @@ def fit(
 ) -> Fit:
     """Cluster rows that may have unknown values, minimizing the k-POD objective.
 
-    Every start is drawn with k-means++ [1]_ and improved with Lloyd's algorithm; the start with the
-    lowest inertia wins. Distances are in z-units of the known values of `X`. A cluster that runs
-    empty gets the row farthest from its own centroid.
+    Every start is drawn with greedy k-means++ [1]_, which takes the best of three draws for each
+    next centroid, and improved with Lloyd's algorithm; the start with the lowest inertia wins.
+    Distances are in z-units of the known values of `X`. A cluster that runs empty gets the row
+    farthest from its own centroid; with fewer distinct rows than clusters some stay empty.
 
     Parameters
     ----------
@@ -76,8 +79,8 @@ def fit(
     Raises
     ------
     ValueError
-        When a row has no known value or an infinite one, when fewer than `k` rows are distinct in
-        the features that are not constant, when `initial` has another shape, or without any start.
+        When a row has no known value or an infinite one, when all rows are the same, when `initial`
+        has another shape, or without any start.
 
     References
     ----------
@@ -109,9 +112,8 @@ def fit(
         raise ValueError("a fit needs at least one start or initial centroids")
     mean, variance = _moments(X)
     weights = feature_weights(variance)
-    distinct = distinct_rows(X)
-    if distinct < k:
-        raise ValueError(f"{k} clusters need at least {k} distinct rows, not {distinct}")
+    if distinct_rows(X) < 2:
+        raise ValueError(f"clusters need rows that differ, and these {len(X)} do not")
 
     center = np.nan_to_num(mean)
     rng = np.random.default_rng(seed)
@@ -176,14 +178,16 @@ def _k_means_plus_plus(
         cumulated = np.cumsum(nearest)
         # A row with few known values can be at distance 0 from a centroid it does not equal; when
         # all are, any row will do.
-        chosen = (
-            int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
+        drawn = (
+            np.searchsorted(cumulated, rng.random(TRIALS) * cumulated[-1], side="right")
             if cumulated[-1] > 0
-            else int(rng.integers(len(X)))
+            else rng.integers(len(X), size=TRIALS)
         )
-        added = filled[[min(chosen, len(X) - 1)]]
-        centroids = np.concatenate([centroids, added])
-        nearest = np.minimum(nearest, squared_distances(X, added, weights)[:, 0])
+        tried = filled[np.minimum(drawn, len(X) - 1)]
+        after = np.minimum(nearest[:, None], squared_distances(X, tried, weights))
+        best = after.sum(axis=0).argmin()
+        centroids = np.concatenate([centroids, tried[[best]]])
+        nearest = after[:, best]
     return centroids
 
 
@@ -197,9 +201,9 @@ def _lloyd(
     for _ in range(max_iter):
         distances = squared_distances(X, centroids, weights)
         clusters = distances.argmin(axis=1)
-        own = distances.min(axis=1)
         empty = np.flatnonzero(np.bincount(clusters, minlength=k) == 0)
         if empty.size:
+            own = distances.min(axis=1)
             farthest = np.argsort(-own, kind="stable")[: len(empty)]
             clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
         if previous is not None and np.array_equal(clusters, previous):

@@ -14,9 +14,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from consumers.batch import Batch, decode_batch
+from consumers.checks import Schedule
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned, decode_seen
-from consumers.refit import Schedule, find_better, next_generation
+from consumers.refit import find_better, next_generation
 from consumers.round import Round
 from consumers.rules import Rules, Tally, start_sweep, want
 from consumers.warmup import draw, first_generation
@@ -114,6 +115,7 @@ class History:
         self.owned = Owned(0, progress, seen=decode_seen(b"", progress, rules.dedup_events))
         self.generations: list[Fitted] = []
         self._schedule = Schedule()
+        self._checks = 0
 
     @property
     def clock_us(self) -> int:
@@ -152,7 +154,7 @@ class History:
         sample = draw(self.store, 1, self.rules.layout)
         if sample.customers < self.warmup_customers:
             return False
-        with suppress(ValueError):  # fewer distinct customers than clusters, as yet
+        with suppress(ValueError):  # all customers are the same, as yet
             number = self.owned.progress.version + 1
             first = first_generation(sample, number, self.rules.personas)
             self._adopt(first, sample.customers, None)
@@ -163,15 +165,15 @@ class History:
         generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
         if self.refit_gain is None or generation is None or statistics is None:
             return False
-        tile = self.rules.layout.tile(self.clock_us)
-        if not self._schedule.is_due(generation.number, tile, int(statistics.members.sum())):
+        view, tile = ModelView.of(generation, statistics), self.owned.progress.swept_tile
+        if not self._schedule.is_due(view, statistics, tile):
             return False
+        self._schedule.checked(view, tile)
+        self._checks += 1
         sample = draw(self.store, 1, self.rules.layout)
-        self._schedule.checked(tile, round(sample.customers))
-        view = ModelView.of(generation, statistics)
         try:
-            candidate = find_better(sample, view, tile)
-        except ValueError:  # fewer distinct customers than clusters, lately
+            candidate = find_better(sample, view, seed=self._checks)
+        except ValueError:  # all customers are the same, lately
             return False
         if not candidate.replaces(generation, self.refit_gain):
             return False

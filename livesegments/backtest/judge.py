@@ -47,7 +47,7 @@ class Judge:
         self._best: lloyd.Fit | None = None
 
     def __call__(self, history: History) -> Quality | None:
-        """Judge a history as it stands; None without a model or with too few distinct customers."""
+        """Judge a history as it stands; None without a model or when all customers are the same."""
         model, now = history.model.model({0: history.owned}), history.population()
         X, segment = now.vectors, now.segment
         if model is None:
@@ -78,7 +78,7 @@ def reference(X: Floats) -> lloyd.Fit:
     Raises
     ------
     ValueError
-        If there are fewer distinct rows than clusters.
+        If all rows are the same.
     """
     return lloyd.fit(X, CLUSTERS, seed=1, starts=STARTS)
 

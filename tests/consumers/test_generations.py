@@ -90,7 +90,7 @@ class Deployment:
     def look(self) -> Decision | None:
         return self.generations.reconsider(self.owned, self.model, 0)
 
-    def next_tile(self) -> None:
+    def sweep_next_tile(self) -> None:
         owned = self.owned[0]
         progress = Progress(
             version=9,
@@ -98,6 +98,7 @@ class Deployment:
             clock_us=4 * TILE_US,
             generation=NUMBER,
             swept_generation=NUMBER,
+            swept_tile=4,
         )
         self.owned = {0: Owned(0, progress, statistics=owned.statistics)}
 
@@ -121,7 +122,7 @@ class Deployment:
 def test_a_better_fit_is_taken(fresh_redis: RedisServer) -> None:
     deployment = Deployment(fresh_redis, "auto")
     assert math.isnan(deployment.gain())
-    deployment.next_tile()
+    deployment.sweep_next_tile()
     decision = deployment.look_until_checked()
     assert decision is not None
     assert decision.commit is not None
@@ -132,7 +133,7 @@ def test_a_better_fit_is_taken(fresh_redis: RedisServer) -> None:
 
 def test_a_better_fit_is_only_told_of_when_a_person_is_to_decide(fresh_redis: RedisServer) -> None:
     deployment = Deployment(fresh_redis, "propose")
-    deployment.next_tile()
+    deployment.sweep_next_tile()
     assert deployment.look_until_checked() is None
     assert (deployment.checks("proposed"), deployment.checks("taken")) == (1, 0)
     assert deployment.gain() > 0.3
@@ -142,7 +143,7 @@ def test_a_better_fit_is_only_told_of_when_a_person_is_to_decide(fresh_redis: Re
 
 def test_when_refits_are_off_nothing_is_looked_for(fresh_redis: RedisServer) -> None:
     deployment = Deployment(fresh_redis, "off")
-    deployment.next_tile()
+    deployment.sweep_next_tile()
     for _ in range(20):
         assert deployment.look() is None
         time.sleep(0.05)

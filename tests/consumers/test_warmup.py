@@ -91,7 +91,7 @@ def test_a_fit_is_the_same_every_time() -> None:
     )
 
 
-def test_fewer_distinct_customers_than_clusters_cannot_be_fitted() -> None:
+def test_customers_who_are_all_the_same_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match=r"."):
         first_generation(Sample(np.ones((100, 5)), 100), 1, PERSONAS)
 

@@ -1,0 +1,129 @@
+"""When a check begins, and what becomes of it."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from consumers.checks import TRAVEL, Checks, Schedule, travel
+from consumers.refit import Candidate
+from consumers.warmup import Sample
+from model.arrays import Floats
+from model.statistics import Statistics, quantize
+from model.view import ModelView
+from tests.consumers.test_refit import collapsed, sample
+from tests.consumers.world import MEAN, STD, generation
+
+NEAR, FAR = 0.5 * TRAVEL, 2 * TRAVEL
+
+
+def counted(vectors: Floats | None = None) -> Statistics:
+    """Statistics of customers, by default one where each cluster stands, each a cluster."""
+    X = generation().centroids if vectors is None else vectors
+    statistics = Statistics.zeros(5, 5)
+    statistics.add(quantize(X), np.arange(len(X)) % 5)
+    return statistics
+
+
+def moved(by: float, number: int = 1, provisional: bool = True) -> ModelView:
+    """The view of a generation, whose centroids have moved by so many standard deviations."""
+    fitted = replace(generation(number), provisional=provisional)
+    view = ModelView.of(fitted, None)
+    return ModelView(view.generation, view.centroids + by * STD, view.mean, view.std, view.weights)
+
+
+def begun() -> Schedule:
+    """A schedule that has seen generation 1 after the sweep of tile 10."""
+    schedule = Schedule()
+    assert not schedule.is_due(moved(0), counted(), 10)
+    return schedule
+
+
+def test_a_check_is_due_after_each_sweep() -> None:
+    schedule = begun()
+    assert not schedule.is_due(moved(0), counted(), 10)
+    assert schedule.is_due(moved(0), counted(), 11)
+    schedule.checked(moved(0), 11)
+    assert not schedule.is_due(moved(0), counted(), 11)
+
+
+def test_while_windows_fill_a_check_is_due_when_centroids_have_travelled() -> None:
+    schedule = begun()
+    assert not schedule.is_due(moved(NEAR), counted(), 10)
+    assert schedule.is_due(moved(FAR), counted(), 10)
+    schedule.checked(moved(FAR), 10)
+    assert not schedule.is_due(moved(FAR), counted(), 10)
+    assert schedule.is_due(moved(2 * FAR), counted(), 10)
+
+
+def test_once_windows_are_full_only_a_sweep_makes_a_check_due() -> None:
+    schedule = Schedule()
+    schedule.checked(moved(0, provisional=False), 10)
+    assert not schedule.is_due(moved(FAR, provisional=False), counted(), 10)
+    assert schedule.is_due(moved(0, provisional=False), counted(), 11)
+
+
+def test_a_new_generation_is_left_alone_at_first() -> None:
+    schedule = begun()
+    assert not schedule.is_due(moved(FAR, number=2), counted(), 11)
+    assert not schedule.is_due(moved(FAR, number=2), counted(), 11)
+    assert schedule.is_due(moved(FAR, number=2), counted(), 12)
+
+
+def test_travel_is_in_standard_deviations_of_a_known_value() -> None:
+    assert travel(moved(0).centroids, moved(0.3), counted()) == pytest.approx(0.3)
+    half = generation().centroids.copy()
+    half[:, 1:] = np.nan
+    view = moved(0)
+    before = np.array(view.centroids)
+    before[:, 0] -= 0.3 * STD[0]
+    assert travel(before, view, counted(half)) == pytest.approx(0.3)
+    assert travel(before, view, counted()) == pytest.approx(0.3 / np.sqrt(5))
+
+
+def test_travel_weighs_clusters_by_their_customers() -> None:
+    view = moved(0)
+    before = np.array(view.centroids)
+    before[0] -= 0.3 * STD
+    alone = travel(before, view, counted(generation().centroids[:1]))
+    assert alone == pytest.approx(0.3)
+    assert travel(before, view, counted()) == pytest.approx(0.3 / np.sqrt(5))
+    assert travel(before, view, Statistics.zeros(5, 5)) == 0
+
+
+def finished(checks: Checks) -> Candidate | None:
+    """Wait for the outcome of the check that is under way."""
+    for _ in range(200):
+        found = checks.finished()
+        if found is not None:
+            return found
+        time.sleep(0.05)
+    return None
+
+
+def test_one_check_runs_at_a_time_and_the_next_waits() -> None:
+    checks, statistics = Checks(), counted()
+    checks.is_due(collapsed(), statistics, 10)
+    checks.start(sample(), collapsed(), 11)
+    assert not checks.is_due(collapsed(), statistics, 12)
+    candidate = finished(checks)
+    assert candidate is not None
+    assert candidate.gain > 0.5
+    assert checks.finished() is None
+    assert not checks.is_due(collapsed(), statistics, 13)
+
+
+def test_a_forgotten_check_finds_nothing() -> None:
+    checks = Checks()
+    checks.start(sample(), collapsed(), 1)
+    checks.forget()
+    time.sleep(0.5)
+    assert checks.finished() is None
+
+
+def test_a_sample_of_equal_customers_finds_nothing() -> None:
+    checks = Checks()
+    checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
+    time.sleep(0.5)
+    assert checks.finished() is None

@@ -17,6 +17,7 @@ from tests.simulation.judge import TILE_US
 from tests.simulation.world import SETTINGS, Worker, World
 
 INSTANCES = ("a", "b", "c")
+MOST_WORKERS = 5
 SORE_POINTS = (
     "before redis.pipeline of evalsha",
     "before redis.evalsha",
@@ -67,6 +68,10 @@ class Breakage:
             self.compact,
         ]
 
+    def _start(self, instance: str) -> None:
+        if sum(worker.alive for worker in self._world.workers) < MOST_WORKERS:
+            self._world.start(instance)
+
     def _someone(self) -> Worker | None:
         """Choose a worker, mostly brought to where it hurts."""
         alive = [worker for worker in self._world.workers if worker.alive]
@@ -89,7 +94,7 @@ class Breakage:
             if self._rng.random() < 0.5 and worker.consumer:
                 self._world.cluster.group.leave(worker.consumer.member)
             instance = worker.instance if self._rng.random() < 0.6 else self._rng.choice(INSTANCES)
-            self._world.start(instance)
+            self._start(instance)
 
     def freeze(self) -> None:
         """Freeze a worker; mostly the group goes on without it, and maybe another starts."""
@@ -99,7 +104,7 @@ class Breakage:
             if worker.consumer and self._rng.random() < 0.7:
                 self._world.cluster.group.leave(worker.consumer.member)
             if self._rng.random() < 0.5:
-                self._world.start(self._rng.choice((worker.instance, *INSTANCES)))
+                self._start(self._rng.choice((worker.instance, *INSTANCES)))
 
     def put_out(self) -> None:
         """Let the group go on without a worker, which does not know yet."""
@@ -117,9 +122,8 @@ class Breakage:
 
     def join(self) -> None:
         """Start one more."""
-        if sum(worker.alive for worker in self._world.workers) < 4:
-            self._note("join")
-            self._world.start(self._rng.choice(INSTANCES))
+        self._note("join")
+        self._start(self._rng.choice(INSTANCES))
 
     def _prefix(self) -> bytes:
         """Return the keys of one partition, or of all: each may be on a server of its own."""
@@ -161,7 +165,7 @@ class Breakage:
                 worker.asleep = self._rng.choice((5, 15, 40))
             else:
                 worker.crash()
-            self._world.start(worker.instance)
+            self._start(worker.instance)
 
     def lose_offsets(self) -> None:
         """Lose the group's offsets."""

@@ -9,7 +9,7 @@ LOCK_VENV := .cache/lock
 LOCK_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick bench lint lock clean
+.PHONY: help setup servers demo test test-quick bench lint docs lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ lint: setup ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: setup ## Write the published contract from the models: docs/asyncapi.yaml, docs/schemas
+	$(BIN)/python -m contracts.asyncapi
 
 lock: ## Pin all dependencies again, in requirements.lock
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOCK_VENV)

@@ -1,6 +1,6 @@
 """Create the topics, and find how many partitions they have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
@@ -8,6 +8,7 @@ from kafka.admin import KafkaAdminClient
 from contracts.topics import (
     INPUTS,
     OUTPUTS,
+    REPLAYS,
     PartitionCountError,
     check_partition_counts,
     topics,
@@ -16,15 +17,20 @@ from contracts.topics import (
 DEFAULT_PARTITIONS = 4
 
 
-def partition_counts(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of partitions of every topic, 0 where it does not exist."""
+def partition_counts(
+    config: Mapping[str, Any], names: Sequence[str] = (*INPUTS, *OUTPUTS)
+) -> dict[str, int]:
+    """Return the number of partitions of topics, 0 where one does not exist.
+
+    By default of those that workers read and write.
+    """
     admin = KafkaAdminClient(**config)
     try:
         # A consumer's metadata would leave out partitions that have no leader at the moment.
         found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
     finally:
         admin.close()
-    return {topic: found.get(topic, 0) for topic in (*INPUTS, *OUTPUTS)}
+    return {topic: found.get(topic, 0) for topic in names}
 
 
 def create_topics(
@@ -55,7 +61,7 @@ def create_topics(
     PartitionCountError
         If an existing topic has another number of partitions; nothing is created then.
     """
-    counts = partition_counts(config)
+    counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
     existing = {name: count for name, count in counts.items() if count}
     if partitions is None:
         partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS

@@ -46,10 +46,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What one partition publishes, and the progress that goes with it."""
+    """What one partition publishes, and the progress that goes with it; None where none does."""
 
     partition: int
-    progress: Progress
+    progress: Progress | None
     outputs: Sequence[Output]
 
 
@@ -121,7 +121,9 @@ class Publisher:
                     raise PublishError("a record was not acknowledged in time")
                 if future.failed():
                     raise PublishError(f"a record was refused: {future.exception!r}")
-            producer.send_offsets_to_transaction(_offsets(publications), membership)
+            offsets = _offsets(publications)
+            if offsets:
+                producer.send_offsets_to_transaction(offsets, membership)
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:
             self.abandon()
@@ -182,5 +184,6 @@ def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, Offset
     return {
         TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.progress.metadata, -1)
         for each in publications
+        if each.progress is not None
         for topic, offset in zip(INPUTS, each.progress.offsets, strict=True)
     }

@@ -159,17 +159,18 @@ def _operation(topic: Topic) -> dict[str, Any]:
 
 def _message(message: Message, payload: messages.Schema) -> dict[str, Any]:
     recorded = _recorded(message.name)
+    headers = messages.headers(message)
     return {
         "title": message.title,
         "summary": message.summary,
         "contentType": "application/json" if message.model else "application/octet-stream",
-        "headers": messages.headers(message),
+        **({"headers": headers} if headers else {}),
         "payload": payload,
         "bindings": {"kafka": {"key": messages.key(message), "bindingVersion": _KAFKA_BINDING}},
         "examples": [
             {
                 "summary": f"From a run; its key is {recorded['key']}",
-                "headers": recorded["headers"],
+                **({"headers": recorded["headers"]} if headers else {}),
                 "payload": recorded["value"],
             }
         ],

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from contracts import cloudevents, dead_letters, events, segments
+from contracts import cloudevents, dead_letters, events, replays, segments
 from contracts.topics import (
     CHANGES,
     DEAD_LETTERS,
@@ -18,6 +18,7 @@ from contracts.topics import (
     INPUTS,
     PROFILES,
     PURCHASES,
+    REPLAYS,
     STATES,
 )
 
@@ -117,6 +118,13 @@ MESSAGES = (
         "Dead letter",
         "A record of an input topic that can never be processed, byte for byte",
     ),
+    Message(
+        "dead-letter-replay",
+        REPLAYS,
+        "Replay of a dead letter",
+        "A dead letter was sent again to the topic that it came from",
+        TypeAdapter(replays.DeadLetterReplay),
+    ),
 )
 
 
@@ -148,6 +156,8 @@ def payloads(ref_template: str = "#/$defs/{model}") -> tuple[dict[str, Schema], 
 
 def headers(message: Message) -> Schema | None:
     """Return the schema of a message's headers, each as UTF-8 text; None where none are told."""
+    if message.topic == REPLAYS:
+        return None
     if message.topic in INPUTS:
         properties: Schema = {"traceparent": _TRACEPARENT}
         required: list[str] = []
@@ -168,6 +178,9 @@ def key(message: Message) -> Schema:
         return {"type": ["string", "null"], "format": "binary", "description": "As it was"}
     if message.topic == DEFINITIONS:
         return {"type": "string", "description": "The segment's id"}
+    if message.topic == REPLAYS:
+        place = "Partition and offset of the dead letter"
+        return {"type": "string", "pattern": "^[0-9]+/[0-9]+$", "description": place}
     return {**events.CUSTOMER_ID.json_schema(), "description": "The customer's id"}
 
 

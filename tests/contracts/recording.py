@@ -23,8 +23,11 @@ from contracts.topics import (
     OUTPUTS,
     PROFILES,
     PURCHASES,
+    REPLAYS,
     STATES,
 )
+from livesegments.dead_letters import Selection
+from livesegments.dead_letters_replay import replay
 from livesegments.verify.kafka_log import Log
 from tests.faults.conftest import load
 from tests.servers import KafkaServer, RedisServer, fresh_topics
@@ -65,6 +68,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         ]
         service.send([*known, *asked, *gone, bad])
         service.wait()
+        replay(service.config, Selection(reason="bad_currency"), "USD", refused_too=True)
         # So much later, the windows of all others are empty.
         service.send(purchase(f"late{i}", "2024-07-01T10:00:00Z") for i in range(40))
         service.wait()
@@ -75,7 +79,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
     log = Log(service.config)
     read = {
         topic: [each for p in range(PARTITIONS) for each in log.read(topic, p)]
-        for topic in (*INPUTS, *OUTPUTS)
+        for topic in (*INPUTS, *OUTPUTS, REPLAYS)
     }
     log.close()
     return read
@@ -124,6 +128,7 @@ def examples(read: Topics) -> dict[str, ConsumerRecord]:
             for record in reversed(read[DEFINITIONS])
             if record.key.decode() == document["segment"]["id"]
         ),
+        "dead-letter-replay": read[REPLAYS][0],
         "dead-letter": next(r for r in read[DEAD_LETTERS] if b"in-euros" in (r.value or b"")),
     }
 

@@ -38,7 +38,7 @@ def _validator(message: Message, part: str) -> Validator:
     if part == "key":
         schema: Any = messages.key(message)
     elif part == "headers":
-        schema = messages.headers(message)
+        schema = messages.headers(message) or {"maxProperties": 0}
     elif message.model:
         schema = messages.standalone(message)
     else:

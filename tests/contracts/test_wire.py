@@ -9,7 +9,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from contracts.dead_letters import parse
 from contracts.messages import MESSAGES, Message
-from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, STATES
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS, STATES
 from tests.contracts.recording import Topics, examples, headers_of, record
 from tests.contracts.schemas import faults_of_headers, faults_of_key, faults_of_value
 from tests.servers import KafkaServer, RedisServer
@@ -26,7 +26,7 @@ def produced(
 
 def by_message(produced: Topics) -> Iterator[tuple[Message, list[ConsumerRecord]]]:
     for message in MESSAGES:
-        if message.topic in OUTPUTS:
+        if message.topic in (*OUTPUTS, REPLAYS):
             records = produced[message.topic]
             if message.topic != DEAD_LETTERS:
                 records = [each for each in records if (each.value is None) == message.is_null]
@@ -44,6 +44,7 @@ def test_every_record_of_every_output_topic_keeps_its_schema(produced: Topics) -
                 found += faults_of_value(message, json.loads(each.value))
             faults[message.name].update(found)
     assert {name: sorted(found) for name, found in faults.items() if found} == {}
+    assert counts.pop("dead-letter-replay") == 1
     assert min(counts.values()) >= 5, counts
     assert counts["segment-change"] > 500
 

@@ -7,20 +7,24 @@ import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
+from consumers.observation import OBSERVE_SECONDS
 from contracts import dead_letters
 from contracts.dead_letters import Reason
 from contracts.replays import DeadLetterReplay
 from contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
+from livesegments.dead_letters import Selection, letters
+from livesegments.dead_letters_replay import rehearse, replay
 from livesegments.verify.kafka_log import Log
-from tests.service import PARTITIONS, Service, profile, purchase, running
+from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
 
 COMMAND = [sys.executable, "-m", "livesegments.cli", "dead-letters"]
+ALL = Selection()
 CRASHING = [sys.executable, "-m", "tests.livesegments.crashing_replay"]
 
 
@@ -35,10 +39,6 @@ def livesegments(service: Service, *arguments: str) -> str:
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
-
-
-def as_json(service: Service, *arguments: str) -> Any:
-    return json.loads(livesegments(service, *arguments, "--json"))
 
 
 def on(service: Service, topic: str) -> list[ConsumerRecord]:
@@ -81,6 +81,24 @@ def put_letters(service: Service, count: int) -> list[Origin]:
     return origins
 
 
+def catch_up(service: Service) -> None:
+    """Wait, after purchases to every partition: a marker that ends an input is never folded."""
+    today = datetime.now(UTC).date().isoformat()
+    for topic_of in (purchase, profile, erasure):
+        service.send(topic_of(f"other{i}", f"{today}T00:00:00Z") for i in range(40))
+    service.wait()
+
+
+def lag(service: Service) -> float:
+    """Return how many input records a worker tells that it has to go."""
+    started = service.logs[0].read_text().splitlines()[0]
+    with urlopen(f"http://127.0.0.1:{json.loads(started)['port']}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    of_topics = [x for x in lines if x.startswith("livesegments_consumer_lag_records{")]
+    assert of_topics
+    return sum(float(line.rsplit(" ", 1)[1]) for line in of_topics)
+
+
 def arrived(service: Service) -> list[Origin]:
     return [(r.partition, r.key, r.value, tuple(r.headers)) for r in on(service, PURCHASES)]
 
@@ -96,15 +114,15 @@ def test_a_replay_killed_at_any_point_loses_and_repeats_nothing(service: Service
     ):
         victim = service.launch([*CRASHING, point, str(call)])
         assert victim.wait(60) == -signal.SIGKILL, f"{point}:\n{service.tail()}"
-    rest = as_json(service, "replay")
-    assert 0 < rest["sent"]["future_dated"] < 2_300
-    assert rest["sent_before"]["future_dated"] + rest["sent"]["future_dated"] == 2_300
+    rest = replay(service.config, ALL, "USD")
+    assert 0 < rest.sent["future_dated"] < 2_300
+    assert rest.sent_before["future_dated"] + rest.sent["future_dated"] == 2_300
     assert Counter(arrived(service)) == Counter(wanted)
     marks = Counter(
         DeadLetterReplay.model_validate_json(record.value).place for record in on(service, REPLAYS)
     )
     assert marks == Counter((r.partition, r.offset, r.timestamp) for r in on(service, DEAD_LETTERS))
-    assert as_json(service, "replay")["sent"] == {}
+    assert replay(service.config, ALL, "USD").sent.total() == 0
     assert len(arrived(service)) == 2_300
 
 
@@ -118,7 +136,7 @@ def test_two_replays_at_once_send_nothing_twice(service: Service) -> None:
 
 
 @pytest.mark.servers
-def test_of_one_place_only_that_letter_is_sent(service: Service) -> None:
+def test_only_what_was_chosen_is_sent(service: Service) -> None:
     wanted = put_letters(service, 12)
     letter = on(service, DEAD_LETTERS)[4]
     place = ["--partition", str(letter.partition), "--offset", str(letter.offset)]
@@ -128,11 +146,16 @@ def test_of_one_place_only_that_letter_is_sent(service: Service) -> None:
     [sent] = arrived(service)
     assert sent in wanted
     assert sent[2] == letter.value
-    since = ["--since", "30m"]
-    assert as_json(service, "replay", *since, "--reason", "not_json")["sent"] == {}
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    assert as_json(service, "replay", "--since", tomorrow)["sent"] == {}
-    assert as_json(service, "replay", *since)["sent"] == {"future_dated": 11}
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for none in (
+        Selection(reason="not_json"),
+        Selection(topic=PROFILES),
+        Selection(since=tomorrow),
+    ):
+        assert replay(service.config, none, "USD").sent.total() == 0
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    rest = replay(service.config, Selection("future_dated", PURCHASES, yesterday), "USD")
+    assert (rest.sent.total(), rest.sent_before.total()) == (11, 1)
 
 
 @pytest.mark.servers
@@ -151,49 +174,61 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
             ]
         )
         service.wait()
-        listed = as_json(service, "list")
-        assert {name: each["letters"] for name, each in listed["reasons"].items()} == {
-            "future_dated": 3,
-            "not_json": 1,
-            "bad_currency": 1,
-            "schema_invalid": 1,
-            "key_mismatch": 1,
-        }
-        shown = livesegments(service, "list")
-        assert "future_dated" in shown
-        assert "secret" not in shown
-        assert "secret" in livesegments(service, "list", "--values", "--reason", "not_json")
-        assert len(as_json(service, "list", "--limit", "2")["letters"]) == 2
-        assert len(as_json(service, "list", "--topic", PROFILES)["letters"]) == 2
-
-        [bad] = as_json(service, "list", "--reason", "schema_invalid")["letters"]
-        place = str(bad["partition"]), str(bad["offset"])
-        one = as_json(service, "show", *place)
-        assert one["now"].startswith("schema_invalid: age: ")
-        assert "value" not in one
-        assert json.loads(as_json(service, "show", *place, "--values")["value"])["age"] == -1
-
         while datetime.now(UTC) < soon - timedelta(minutes=4, seconds=59):
             time.sleep(0.5)
-        rehearsed = as_json(service, "replay", "--dry-run")
-        done = as_json(service, "replay")
-        assert done == rehearsed | {"dry_run": False}
-        assert done["sent"] == {"future_dated": 3}
-        assert done["refused_again"].keys() == {
-            *("not_json", "bad_currency", "schema_invalid", "key_mismatch")
-        }
-        assert all(why.split(": ")[0] in list(Reason) for why in done["refusals"])
-        service.wait()
-        listed = as_json(service, "list")
-        assert listed["reasons"]["future_dated"] == {"letters": 3, "replayed": 3}
-        assert as_json(service, "replay")["sent"] == {}
+        folded = service.folded()
+        rehearsed = rehearse(service.config, ALL, "USD")
+        done = replay(service.config, ALL, "USD")
+        assert done == rehearsed
+        assert done.sent == {"future_dated": 3}
+        refused = {"not_json", "bad_currency", "schema_invalid", "key_mismatch"}
+        assert done.refused_again == dict.fromkeys(refused, 1)
+        assert {why.split(": ")[0] for why in done.refusals} == refused
 
-        forced = as_json(service, "replay", "--reason", "bad_currency", "--refused-too")
-        assert forced["sent"] == {"bad_currency": 1}
-        service.wait()
-        listed = as_json(service, "list")
-        assert listed["reasons"]["bad_currency"] == {"letters": 2, "replayed": 1}
+        service.wait_for(lambda: service.folded() >= folded + 3, "the records are folded")
+        time.sleep(OBSERVE_SECONDS + 1)  # else it tells what was before
+        service.wait_for(lambda: lag(service) == 0, "the marker of the transaction is no lag")
+        assert replay(service.config, ALL, "USD").sent.total() == 0
+
+        euros = Selection(reason="bad_currency")
+        assert replay(service.config, euros, "USD", refused_too=True).sent.total() == 1
+        catch_up(service)
+        assert [each.replayed_at is None for each in letters(service.config, euros)] == [
+            False,
+            True,
+        ]
         service.verified()
+
+
+@pytest.mark.servers
+def test_dead_letters_are_listed_without_what_customers_own(service: Service) -> None:
+    with running(service):
+        service.send(
+            [
+                (PURCHASES, b"c1", b"{secret"),
+                (PURCHASES, b"c1", b"{secret too"),
+                profile("c2", "2024-01-02T00:00:00Z", age=-1),
+            ]
+        )
+        service.wait()
+    listed = json.loads(livesegments(service, "list", "--json", "--limit", "2"))
+    assert listed["reasons"] == {
+        "not_json": {"letters": 2, "replayed": 0},
+        "schema_invalid": {"letters": 1, "replayed": 0},
+    }
+    assert len(listed["letters"]) == 2
+    shown = livesegments(service, "list")
+    assert shown.splitlines()[1].split() == ["not_json", "2", "0"]
+    assert len(shown.splitlines()) == 4 + 3
+    assert "secret" not in shown
+    assert "c1: {secret too" in livesegments(service, "list", "--values", "--reason", "not_json")
+
+    [bad] = letters(service.config, Selection(topic=PROFILES))
+    place = str(bad.place.partition), str(bad.place.offset)
+    one = json.loads(livesegments(service, "show", *place, "--json"))
+    assert one["now"].startswith("schema_invalid: age: ")
+    assert not {"key", "value", "headers"} & set(one)
+    assert '"age": -1' in livesegments(service, "show", *place, "--values")
 
 
 @pytest.mark.servers

@@ -10,32 +10,24 @@ from kafka.consumer.fetcher import ConsumerRecord
 from contracts.dead_letters import parse
 from contracts.messages import MESSAGES, Message
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS, STATES
-from tests.contracts.recording import Topics, examples, headers_of, record
+from tests.contracts.recording import Topics, examples, headers_of
 from tests.contracts.schemas import faults_of_headers, faults_of_key, faults_of_value
-from tests.servers import KafkaServer, RedisServer
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def produced(
-    kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Topics:
-    return record(kafka, redis_server, tmp_path_factory.mktemp("produced"))
-
-
-def by_message(produced: Topics) -> Iterator[tuple[Message, list[ConsumerRecord]]]:
+def by_message(recorded: Topics) -> Iterator[tuple[Message, list[ConsumerRecord]]]:
     for message in MESSAGES:
         if message.topic in (*OUTPUTS, REPLAYS):
-            records = produced[message.topic]
+            records = recorded[message.topic]
             if message.topic != DEAD_LETTERS:
                 records = [each for each in records if (each.value is None) == message.is_null]
             yield message, records
 
 
-def test_every_record_of_every_output_topic_keeps_its_schema(produced: Topics) -> None:
+def test_every_record_of_every_output_topic_keeps_its_schema(recorded: Topics) -> None:
     counts, faults = {}, defaultdict(set)
-    for message, records in by_message(produced):
+    for message, records in by_message(recorded):
         counts[message.name] = len(records)
         for each in records:
             key = None if each.key is None else each.key.decode()
@@ -49,36 +41,36 @@ def test_every_record_of_every_output_topic_keeps_its_schema(produced: Topics) -
     assert counts["segment-change"] > 500
 
 
-def test_the_run_has_every_kind_of_change(produced: Topics) -> None:
-    changes = [json.loads(each.value) for each in produced[CHANGES]]
+def test_the_run_has_every_kind_of_change(recorded: Topics) -> None:
+    changes = [json.loads(each.value) for each in recorded[CHANGES]]
     assert {each["change"] for each in changes} == {"assigned", "reassigned", "unassigned"}
     assert {each["origin"] for each in changes} >= {"live", "profile", "expiry", "erasure"}
-    assert {True, False} == {"traceparent" in headers_of(each) for each in produced[CHANGES]}
+    assert {True, False} == {"traceparent" in headers_of(each) for each in recorded[CHANGES]}
 
 
-def test_no_field_is_published_that_the_schema_does_not_tell(produced: Topics) -> None:
-    for message, records in by_message(produced):
+def test_no_field_is_published_that_the_schema_does_not_tell(recorded: Topics) -> None:
+    for message, records in by_message(recorded):
         if message.model:
             told = message.model.json_schema()["properties"].keys()
             for each in records:
                 assert json.loads(each.value).keys() == told
 
 
-def test_a_customer_has_one_partition_number_in_all_topics(produced: Topics) -> None:
+def test_a_customer_has_one_partition_number_in_all_topics(recorded: Topics) -> None:
     partitions: dict[bytes, set[int]] = defaultdict(set)
     for topic in (*INPUTS, CHANGES, STATES):
-        for each in produced[topic]:
+        for each in recorded[topic]:
             if each.key != b"someone else":
                 partitions[each.key].add(each.partition)
     assert {len(found) for found in partitions.values()} == {1}
 
 
-def test_a_dead_letter_has_the_bytes_of_the_record_that_its_headers_name(produced: Topics) -> None:
-    for each in produced[DEAD_LETTERS]:
+def test_a_dead_letter_has_the_bytes_of_the_record_that_its_headers_name(recorded: Topics) -> None:
+    for each in recorded[DEAD_LETTERS]:
         letter = parse(each.headers)
         [original] = [
             record
-            for record in produced[letter.topic]
+            for record in recorded[letter.topic]
             if (record.partition, record.offset) == (letter.partition, letter.offset)
         ]
         assert (each.key, each.value) == (original.key, original.value)
@@ -86,5 +78,5 @@ def test_a_dead_letter_has_the_bytes_of_the_record_that_its_headers_name(produce
         assert letter.timestamp_ms == original.timestamp
 
 
-def test_the_published_examples_can_be_recorded_anew(produced: Topics) -> None:
-    assert examples(produced).keys() == {message.name for message in MESSAGES}
+def test_the_published_examples_can_be_recorded_anew(recorded: Topics) -> None:
+    assert examples(recorded).keys() == {message.name for message in MESSAGES}

@@ -9,7 +9,7 @@ LOCK_VENV := .cache/lock
 LOCK_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick bench lint docs lock clean
+.PHONY: help setup servers demo test test-quick soak bench docs lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,29 +25,34 @@ $(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-servers: setup ## Install what the tests need to run Apache Kafka and Redis
+servers: setup ## Install what the tests need to run Apache Kafka, Redis and Prometheus
 	scripts/install-servers
 	$(BIN)/python -m tests.servers
 
 demo: setup ## Run everything on this machine, on real purchases, without servers or Docker
 	$(BIN)/livesegments demo
 
-test: setup servers ## Run all tests, against Apache Kafka and Redis
+test: setup servers ## Run all tests, against Apache Kafka, Redis and Prometheus
 	$(BIN)/python -m pytest
 
 test-quick: setup ## Run the tests that need no servers
 	$(BIN)/python -m pytest -m "not servers"
 
+soak: setup servers ## Kill, stop and rob workers under load for a quarter of an hour, and verify
+	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
+
 bench: setup servers ## Measure
 	$(BIN)/python -m bench
+
+docs: setup ## Make anew from their sources: the contract, docs/metrics.md, Grafana dashboards
+	$(BIN)/python -m contracts.asyncapi
+	$(BIN)/python -m monitoring.document
+	$(BIN)/python -m deploy.grafana
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-
-docs: setup ## Write the published contract from the models: docs/asyncapi.yaml, docs/schemas
-	$(BIN)/python -m contracts.asyncapi
 
 lock: ## Pin all dependencies again, in requirements.lock
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOCK_VENV)

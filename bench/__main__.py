@@ -1,17 +1,19 @@
-"""``python -m bench [quality|memory|duplicates|throughput|profile ...] [--json]``."""
+"""``python -m bench [quality|memory|duplicates|drift|throughput|sweeps|profile ...] [--json]``."""
 
 import argparse
 import json
 from collections.abc import Callable
 
-from bench import duplicates, memory, profile, quality, throughput
+from bench import drift, duplicates, memory, profile, quality, sweeps, throughput
 from bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
     "memory": memory.run,
     "duplicates": duplicates.run,
+    "drift": drift.run,
     "throughput": throughput.run,
+    "sweeps": sweeps.run,
     "profile": profile.run,
 }
 

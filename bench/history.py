@@ -1,39 +1,24 @@
-"""Run the real decisions over a history without servers: Kafka and Redis are a dict."""
+"""The year of real purchases, and the real decisions over it without servers."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-from kafka import TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
-
-from consumers.batch import decode_batch
-from consumers.global_model import GlobalModel
-from consumers.owned import Owned
-from consumers.refit import find_better, next_generation
-from consumers.round import Round
-from consumers.rules import Rules, Tally, start_sweep, want
+from consumers.rules import Rules, Tally
 from consumers.scoring import Switching
-from consumers.warmup import Sample, first_generation
-from contracts.topics import PURCHASES
+from consumers.warmup import Sample
+from contracts.topics import PROFILES, PURCHASES
 from features.layout import Layout
-from features.record import Records, decode
-from features.vector import vectors
-from features.window import window
+from features.window import reaches_back
+from livesegments.backtest import history
+from livesegments.backtest.history import Event, Polls
 from livesegments.datasets import complete_journey
 from model.personas import PERSONAS
-from model.view import ModelView
-from store.partitions import Reading
-from store.progress import Progress
+from producers.files import read_profiles, read_purchases
 
 
-def journey() -> list[tuple[str, bytes, bytes]]:
-    """Return the year of Complete Journey, profiles first: (topic, key, value)."""
-    import tempfile
-    from pathlib import Path
-
-    from contracts.topics import PROFILES
-    from producers.files import read_profiles, read_purchases
-
+def journey() -> list[Event]:
+    """Return the year of Complete Journey, profiles first."""
     with tempfile.TemporaryDirectory() as folder:
         purchases, profiles = complete_journey().write(Path(folder))
         events = [(PROFILES, r.key, r.value) for r in read_profiles(profiles)]
@@ -41,8 +26,8 @@ def journey() -> list[tuple[str, bytes, bytes]]:
     return events
 
 
-class History:
-    """One partition, owned for ever, fed in batches."""
+class History(history.History):
+    """A history under the default settings but for a few; it tallies what it takes."""
 
     def __init__(
         self,
@@ -50,87 +35,35 @@ class History:
         margin: float = 0.15,
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.02,
+        layout: Layout | None = None,
     ) -> None:
-        self.refit_gain = refit_gain
-        self.generations = 1
-        self._checked = (0, 0, 0)
-        self.layout = Layout(90, 30)
-        self.rules = Rules(
-            layout=self.layout,
+        rules = Rules(
+            layout=layout or Layout(90, 30),
             switching=Switching(margin, min_dwell_us),
             event_clock=True,
             currency="USD",
             group_id="bench",
-            segments=tuple((persona.id, persona.name) for persona in PERSONAS),
-            sweep_chunk=1_000_000,
+            personas=PERSONAS,
         )
-        self.warmup = warmup
-        self.records: dict[str, bytes] = {}
-        self.model = GlobalModel(None, 1, self.rules.segment_ids)  # type: ignore[arg-type]
-        self.owned = Owned(0, Progress(nonce="0" * 16))
-        self.offsets: dict[str, int] = {}
+        super().__init__(rules, warmup, refit_gain)
         self.tally = Tally()
+        self._polls = Polls()
 
-    def feed(self, events: Sequence[tuple[str, bytes, bytes]]) -> None:
-        """Do one round with a batch of events, and a sweep when one is due."""
-        polled: dict[TopicPartition, list[ConsumerRecord]] = {}
-        for topic, key, value in events:
-            offset = self.offsets[topic] = self.offsets.get(topic, -1) + 1
-            record = ConsumerRecord(topic, 0, 0, offset, 0, 0, key, value, [], None, 0, 0, 0)
-            polled.setdefault(TopicPartition(topic, 0), []).append(record)
-        batch = decode_batch(polled, self.rules.currency)
-        model = self.model.model({0: self.owned})
-        number = model.generation.number if model else 0
-        self.owned = start_sweep(self.owned, number, self.rules, 0)
-        part = batch.slices[0]
-        wanted = want(self.owned, part, self.rules)
-        reading = Reading(
-            [self.records.get(name) for name in wanted.customers],
-            [None] * len(wanted.erasures),
-            0 if wanted.scan else None,
-            dict(self.records) if wanted.scan else {},
-        )
-        round_ = Round(self.rules, model, batch, [(self.owned, part, reading)], 0)
-        for decision in round_.decide():
-            self.owned = decision.owned.confirmed()
-            if decision.commit is not None:
-                self.records.update(decision.commit.records)
-                for name in decision.commit.gone:
-                    self.records.pop(name, None)
-        self.tally.changes += round_.tally.changes
-        self.tally.held_by_margin += round_.tally.held_by_margin
-        if self.model.generation is None and len(self.records) >= self.warmup:
-            sample = self.current()
-            if sample.customers >= self.warmup:
-                first = first_generation(sample, self.owned.progress.version + 1)
-                self.model.adopt(first)
+    def take(self, events: Sequence[Event]) -> None:
+        """Do a round with a batch of events, and what becomes due by it.
 
-        self._reconsider()
-
-    def _reconsider(self) -> None:
-        generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
-        if self.refit_gain is None or generation is None or statistics is None:
-            return
-        tile = self.layout.tile(self.owned.progress.clock_us)
-        customers = int(statistics.members.sum())
-        if generation.number != self._checked[0]:
-            self._checked = (generation.number, tile, customers)
-        elif tile > self._checked[1] or customers >= 2 * self._checked[2]:
-            self._checked = (generation.number, tile, customers)
-            view = ModelView.of(generation, statistics)
-            candidate = find_better(self.current(), view, tile)
-            if candidate.gain > self.refit_gain:
-                self.generations += 1
-                number = self.owned.progress.version + 1
-                self.model.adopt(next_generation(candidate, view, number))
-
-    def all(self) -> Records:
-        """Return all records."""
-        return decode(list(self.records.values()), self.layout.tiles)
+        ``tally.watched`` is then what the generation of before saw.
+        """
+        generation = self.model.number
+        self.tally.watched = []
+        for step in self.feed(self._polls.batch(events, self)):
+            self.tally.changes += step.tally.changes
+            self.tally.held_by_margin += step.tally.held_by_margin
+            if step.generation == generation:
+                self.tally.watched += step.tally.watched
 
     def current(self) -> Sample:
-        """Return the vectors of customers with a purchase in the window."""
-        records = self.all()
-        at = window(records, self.layout.tile(self.owned.progress.clock_us))
-        counted = at.purchases > 0
-        return Sample(vectors(records, at)[counted], float(np.count_nonzero(counted)))
+        """Return all customers with a purchase in the window."""
+        X = self.population().vectors
+        tile = self.rules.layout.tile(self.clock_us)
+        return Sample(X, float(len(X)), reaches_back(self.all(), tile))

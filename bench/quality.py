@@ -18,12 +18,13 @@ from contracts.topics import PURCHASES
 from features.record import Records, decode
 from features.vector import FEATURES, vectors
 from features.window import window
+from livesegments.backtest.judge import STARTS, labelled_inertia, reference
 from model import lloyd
 
 Events = Sequence[tuple[str, bytes, bytes]]
 Ratios = dict[str, list[float]]
 
-BATCH, DATES, STARTS = 250, 8, 20
+BATCH, DATES = 250, 8
 GOAL = 1.05
 OURS = ("ours, by centroids", "ours, by labels")
 
@@ -41,7 +42,7 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
     generation, refitted = 0, 0
     for end in range(batch, len(stream) + batch, batch):
         part = stream[end - batch : end]
-        history.feed(part)
+        history.take(part)
         rivals.learn(_bought(history, part))
         if history.model.generation and history.model.generation.number != generation:
             generation, refitted = history.model.generation.number, end
@@ -54,7 +55,7 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
         raise ValueError(f"{len(stream)} events are too few for a first fit")
     table = _table(judged)
     every = _changes(stream, batch, warmup)
-    table.note(f"generations: {history.generations}, the last after {refitted:,} events")
+    table.note(f"generations: {len(history.generations)}, the last after {refitted:,} events")
     table.note(
         f"published changes: {len(history.tally.changes):,} with a switch margin of 0.15,"
         f" {every:,} with 0"
@@ -65,23 +66,6 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
     return table
 
 
-def label_means(X: Floats, labels: NDArray[np.int8]) -> Floats:
-    """Return the mean of each label's known values, and last, for label -1, that of all rows."""
-    members = [X[labels == k] for k in range(CLUSTERS)]
-    return np.stack([_mean(rows) for rows in [*members, X]])
-
-
-def labelled_inertia(X: Floats, labels: NDArray[np.int8], weights: Floats) -> float:
-    """Return the inertia of rows about the mean of their label, over known values."""
-    deviations = np.nan_to_num(X - label_means(X, labels)[labels])
-    return float((deviations**2 * weights).sum())
-
-
-def _mean(X: Floats) -> Floats:
-    known = (~np.isnan(X)).sum(axis=0)
-    return np.asarray(np.nansum(X, axis=0) / np.maximum(known, 1))
-
-
 def _bought(history: History, events: Events) -> Floats:
     names = [key.decode() for topic, key, _ in events if topic == PURCHASES]
     blobs = [history.records[name] for name in names if name in history.records]
@@ -89,8 +73,8 @@ def _bought(history: History, events: Events) -> Floats:
 
 
 def _current(history: History, blobs: Sequence[bytes]) -> tuple[Floats, Records]:
-    records = decode(blobs, history.layout.tiles)
-    at = window(records, history.layout.tile(history.owned.progress.clock_us))
+    records = decode(blobs, history.rules.layout.tiles)
+    at = window(records, history.rules.layout.tile(history.owned.progress.clock_us))
     counted = at.purchases > 0
     return vectors(records, at)[counted], records[counted]
 
@@ -99,7 +83,7 @@ def _judge(history: History, rivals: Rivals) -> Ratios:
     model = history.model.model({0: history.owned})
     assert model is not None
     X, records = _current(history, list(history.records.values()))
-    best = lloyd.fit(X, CLUSTERS, seed=1, starts=STARTS)
+    best = reference(X)
     by_centroids, by_labels = OURS
     found = {
         by_centroids: [lloyd.inertia(X, model.view.centroids, best.weights)],
@@ -128,5 +112,5 @@ def _changes(stream: Events, batch: int, warmup: int) -> int:
     """Return how many changes there are when every nearer centroid wins."""
     history = History(warmup, margin=0.0)
     for start in range(0, len(stream), batch):
-        history.feed(stream[start : start + batch])
+        history.take(stream[start : start + batch])
     return len(history.tally.changes)

@@ -41,7 +41,7 @@ class Scaler:
         """Take rows in."""
         for row in X.tolist():
             known = {i: value for i, value in enumerate(row) if value == value}
-            self._river.learn_one(known)  # type: ignore[no-untyped-call]
+            self._river.learn_one(known)
 
     def scale(self, X: Floats) -> Floats:
         """Standardise rows; what is unknown becomes the mean."""
@@ -71,7 +71,7 @@ class River:
 
     def learn(self, Z: Floats) -> None:
         for row in Z.tolist():
-            self.model.learn_one(dict(enumerate(row)))  # type: ignore[no-untyped-call]
+            self.model.learn_one(dict(enumerate(row)))
 
     def centroids(self) -> Floats:
         centers = [self.model.centers[k] for k in range(CLUSTERS)]

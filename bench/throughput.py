@@ -24,13 +24,14 @@ GOAL = 0.5
 GROUP = "livesegments"
 
 
-def produce(bootstrap: str, events: int) -> None:
-    """Fill the purchases topic: skewed customers, ten seconds of event time between events."""
+def produce(bootstrap: str, events: int, step_seconds: float = 10.0) -> None:
+    """Fill the purchases topic: skewed customers, some event time between events."""
     rng = np.random.default_rng(0)
     customers = (CUSTOMERS * rng.random(events) ** 2).astype(int).tolist()
     cents = rng.integers(100, 20_000, events).tolist()
     start = np.datetime64("2024-01-01T00:00:00")
-    times = np.datetime_as_string(start + np.arange(events) * np.timedelta64(10, "s")).tolist()
+    after = (np.arange(events) * round(step_seconds * 1000)).astype("timedelta64[ms]")
+    times = np.datetime_as_string(start + after).tolist()
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=256 * 1024)
     for i in range(events):
         value = {
@@ -116,8 +117,8 @@ def wait_for_worker(kafka: KafkaServer, store: RedisServer, alive: Callable[[], 
     return seconds * ends / (ends - first)
 
 
-def segment(kafka: KafkaServer, store: RedisServer) -> tuple[float, float]:
-    """Return seconds and CPU seconds of a worker as users run it."""
+def segment(kafka: KafkaServer, store: RedisServer, **settings: str) -> tuple[float, float]:
+    """Return seconds and CPU seconds of a worker as users run it, with more settings if need be."""
     environment = {
         **os.environ,
         "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
@@ -126,6 +127,7 @@ def segment(kafka: KafkaServer, store: RedisServer) -> tuple[float, float]:
         "LIVESEGMENTS_CLOCK": "event",
         "LIVESEGMENTS_HTTP_PORT": "0",
         "LIVESEGMENTS_LOG_LEVEL": "warning",
+        **settings,
     }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     worker = subprocess.Popen([sys.executable, "-m", "livesegments.cli", "run"], env=environment)

@@ -9,6 +9,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
+from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from producers.messages import Cause
 
@@ -63,7 +64,11 @@ class Causes:
     def origin(self, row: int) -> str:
         """Return the origin of a change of this customer."""
         topic = self._topic(row)
-        return self.swept[row] if topic is None else _ORIGIN[topic]
+        if topic is None:
+            return self.swept[row]
+        headers = self.batch.record(topic, int(self.last[topic][row])).headers
+        is_history = topic != ERASURES and (ORIGIN_HEADER, BACKFILL) in headers
+        return "backfill" if is_history else _ORIGIN[topic]
 
     def cause(self, row: int) -> Cause | None:
         """Return the event that made a change of this customer, None for a sweep."""

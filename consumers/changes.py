@@ -12,7 +12,7 @@ from features.record import Records
 from features.vector import FEATURES
 from model.statistics import Statistics
 from model.view import ModelView
-from producers.messages import Change
+from producers.messages import Change, Standing
 
 Rows = NDArray[np.intp]
 
@@ -124,6 +124,28 @@ def explain(
             )
         )
     return changes
+
+
+def restate(
+    rows: Rows, customers: Sequence[str], records: Records, scores: Scores | None
+) -> list[Standing]:
+    """Describe where some rows are, from records that are up to date; scores may be missing."""
+    confidence: list[float | None] = [None] * len(rows)
+    if scores is not None and rows.size:
+        confidence = take(scores.assignment, rows).confidence().round(4).tolist()
+    return [
+        Standing(
+            customer_id=customers[row],
+            segment=segment,
+            since_us=int(records["since"][row]),
+            version=int(records["version"][row]),
+            confidence=confidence[i] if segment != NONE else None,
+            marketing=int(records["marketing"][row]),
+        )
+        for i, (row, segment) in enumerate(
+            zip(rows.tolist(), records["segment"][rows].tolist(), strict=True)
+        )
+    ]
 
 
 def _strongest(zscores: NDArray[np.float64]) -> list[list[tuple[str, float]]]:

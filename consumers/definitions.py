@@ -5,6 +5,7 @@ store. Partition 0's owner publishes it; every worker reads it.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,26 +18,35 @@ from consumers.owned import CLUSTERS
 from contracts.segments import SegmentDefinition
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
+from model.distance import feature_weights
 from model.drift import persona_distance
 from model.generation import Generation
+from model.histogram import Histogram
 from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
 
 _PARTITION = TopicPartition(DEFINITIONS, 0)
+POSITION_MS = 100
 
 
 class DefinitionsReader:
-    """Follows the definitions topic and puts generations together."""
+    """Follows the definitions topic and puts generations together.
+
+    Attributes
+    ----------
+    generation
+        The newest that was whole.
+    went_back
+        How often the topic was found shorter than it had been: somebody made it anew.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
         self._latest: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
-        with LogReader(config) as log:
-            start = log.starts([_PARTITION])[_PARTITION]
-            end = log.ends([_PARTITION])[_PARTITION]
-            for batch in log.read({_PARTITION: (start, end)}):
-                self._take(batch[_PARTITION])
+        self.went_back = 0
+        end = self._read_all()
         self._consumer = KafkaConsumer(
             **config,
             group_id=None,
@@ -48,17 +58,38 @@ class DefinitionsReader:
         )
         self._consumer.assign([_PARTITION])
         self._consumer.seek(_PARTITION, end)
+        self._position = end
 
     def poll(self) -> bool:
         """Take in what is new; return whether there is a new generation."""
         before = self.generation
         for records in self._consumer.poll(timeout_ms=0).values():
             self._take(records)
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        if position is not None:
+            self.went_back += position < self._position
+            self._position = position
         return self.generation is not before
+
+    def has_lost(self, number: int) -> bool:
+        """Read the whole topic once more; return whether it has no generation as new as this.
+
+        Whoever has records of a generation has read it here, so then it was here once.
+        """
+        self._read_all()
+        return self.generation is None or self.generation.number < number
 
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def _read_all(self) -> int:
+        with LogReader(self._config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        return end
 
     def _take(self, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
@@ -88,6 +119,8 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
         variance=np.array(models[0].variance, dtype=np.float64),
         sizes=tuple(model.size for model in models),
         segments=tuple(each.id for each in ordered),
+        histograms=tuple(Histogram(each.edges, each.counts) for each in models[0].histograms),
+        provisional=models[0].provisional,
     )
 
 
@@ -107,8 +140,9 @@ def to_definitions(
     else:
         current, sizes = generation.centroids, generation.sizes
     units = natural(current)
-    distances = persona_distance(view.zscores(current), generation.segments)
+    distances = persona_distance(view.zscores(current), generation.segments, personas)
     by_id = {persona.id: persona for persona in personas}
+    known = named_by(generation)
     definitions = []
     for cluster, segment in enumerate(generation.segments):
         persona = by_id[segment]
@@ -117,22 +151,48 @@ def to_definitions(
             {
                 "id": segment,
                 "name": persona.name,
-                "description": persona.description,
+                "description": f"{persona.description} {_basis(known[segment])}".strip(),
                 "centroid": dict(zip(FEATURES, _nullable(units[cluster], 6), strict=True)),
                 "size": int(sizes[cluster]),
                 "generation": generation.number,
                 "cluster": cluster,
                 "persona_distance": None if np.isnan(distance) else round(distance, 4),
+                "named_by": known[segment],
                 "model": {
                     "features": FEATURES,
                     "centroid": _nullable(generation.centroids[cluster]),
                     "mean": _nullable(generation.mean),
                     "variance": _nullable(generation.variance),
                     "size": generation.sizes[cluster],
+                    "histograms": [
+                        {"edges": each.edges, "counts": each.counts}
+                        for each in generation.histograms
+                    ],
+                    "provisional": generation.provisional,
                 },
             }
         )
     return definitions
+
+
+def named_by(generation: Generation) -> dict[str, tuple[str, ...]]:
+    """Return the features that each segment's name rests on.
+
+    Those that somebody in its cluster had known when it was fitted, and that were not the same for
+    all: a persona's expectations of the others could not be looked at.
+    """
+    telling = (feature_weights(generation.variance) > 0) & ~np.isnan(generation.centroids)
+    return {
+        segment: tuple(compress(FEATURES, row.tolist()))
+        for segment, row in zip(generation.segments, telling, strict=True)
+    }
+
+
+def _basis(known: Sequence[str]) -> str:
+    if len(known) == len(FEATURES):
+        return ""
+    *others, last = known or ("nothing",)
+    return f"Named by {', '.join(others)}{' and ' if others else ''}{last} only."
 
 
 def _nullable(values: NDArray[np.float64], digits: int | None = None) -> list[float | None]:

@@ -171,6 +171,17 @@ def fold(parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally) -> Rec
     return records
 
 
+def reconsented(part: Part, batch: Batch, records: Records, rules: Rules) -> Int:
+    """Return the rows of a part's records whose consent to marketing the batch has changed."""
+    if part.polled is None:
+        return np.empty(0, np.int64)
+    profiled = batch.profiles_customer[part.polled.profiles]
+    rows: Int = np.unique(np.append(profiled, np.array(part.requested, np.int64)))
+    before = decode([part.blobs[row] for row in rows.tolist()], rules.layout.tiles)
+    changed = records["marketing"][rows] != before["marketing"]
+    return rows[np.flatnonzero(changed)]
+
+
 def _rows(parts: Sequence[Part], customer: Int, topic: str) -> Int:
     """Return rows among the round's customers for rows among each slice's."""
     rows = customer.copy()

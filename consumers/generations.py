@@ -3,53 +3,83 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from consumers.definitions import to_definitions
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned
-from consumers.refit import Checks, next_generation
+from consumers.refit import Checks, Request, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import draw, first_generation
 from model.generation import Generation
-from model.personas import Persona
 from model.statistics import Statistics
 from model.view import ModelView
+from monitoring.metrics import Metrics
 from producers.messages import Messages
 from store.partitions import Commit, Partitions
+from store.refits import RefitRequests
 
 log = structlog.get_logger()
 
 WARMUP_SECONDS = 0.5
+REQUESTS_SECONDS = 0.5
+
+Refit = Literal["auto", "propose", "off"]
+_RESULTS = {"auto": "taken", "propose": "proposed"}
 
 
 class Generations:
-    """Proposes the first generation, and keeps the published definitions current."""
+    """Makes generations, and keeps the published definitions current.
+
+    Parameters
+    ----------
+    store, partitions, rules, personas
+        What is fitted, and how it is described.
+    requests
+        Where fits wait that a person has asked for.
+    metrics
+        Told of checks and generations.
+    warmup_customers
+        How many customers the first fit needs.
+    definitions_seconds
+        How often definitions are brought up to date.
+    refit, refit_gain
+        What becomes of a fit that saves more than this share of the inertia: taken, only told of,
+        or not looked for.
+    """
 
     def __init__(
         self,
         store: Partitions,
         partitions: int,
         rules: Rules,
-        personas: tuple[Persona, ...],
+        *,
+        requests: RefitRequests,
+        metrics: Metrics,
         warmup_customers: int,
         definitions_seconds: float = 10.0,
-        refit_gain: float | None = 0.02,
+        refit: Refit = "auto",
+        refit_gain: float = 0.02,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
-        self._personas, self._warmup_customers = personas, warmup_customers
-        self._definitions_seconds, self._refit_gain = definitions_seconds, refit_gain
+        self._requests, self._metrics = requests, metrics
+        self._warmup_customers, self._definitions_seconds = warmup_customers, definitions_seconds
+        self._refit, self._refit_gain = refit, refit_gain
         self._checks = Checks()
-        self._next_look = 0.0
+        self._next_look = self._next_request = 0.0
         self._described: list[dict[str, Any]] = []
         self.waiting = 0
         """Customers counted at the last look of the warm-up."""
 
-    def propose(self, first: Owned, now_us: int) -> Decision | None:
-        """Return the commit of the first generation, once there are enough customers for it."""
-        if first.progress.proposed_generation or time.monotonic() < self._next_look:
+    def propose(self, first: Owned, floor: int, now_us: int) -> Decision | None:
+        """Return the commit of a first generation, once there are enough customers for it.
+
+        It is first again when all up to ``floor`` are lost.
+        """
+        under_way = first.progress.proposed_generation > floor
+        if under_way or time.monotonic() < self._next_look:
             return None
         self._next_look = time.monotonic() + WARMUP_SECONDS
         self.waiting = sum(self._store.sizes(range(self._partitions)))
@@ -62,15 +92,54 @@ class Generations:
         # The number is the version of the commit that makes it: one is never given twice.
         number = first.progress.version + 1
         try:
-            generation = first_generation(sample, number)
+            generation = first_generation(sample, number, self._rules.personas)
         except ValueError:
             return None  # fewer distinct customers than clusters, as yet
-        return self._decision(first, generation, None, now_us, proposed=number)
+        return self._next(first, generation, now_us, "warmup")
 
     def stand_down(self) -> None:
         """Drop what was begun: another worker owns partition 0 now."""
         self._checks.forget()
+        self._metrics.refit_unknown()
+        self.describe_again()
+
+    def describe_again(self) -> None:
+        """Publish definitions at the next refresh even if they have not moved."""
         self._described = []
+
+    def accept(
+        self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
+    ) -> Decision | None:
+        """Return the commit of the generation that a person has asked for, if one has.
+
+        The request stays until its generation, or another newer one, is published: whoever owns
+        the partition by then removes it.
+        """
+        generation, first = model.generation, owned[0]
+        now = time.monotonic()
+        if generation is None or now < self._next_request:
+            return None
+        self._next_request = now + REQUESTS_SECONDS
+        data = self._requests.get()
+        if data is None:
+            return None
+        try:
+            request = Request.from_bytes(data, self._rules.segment_ids)
+        except ValueError as error:
+            log.warning("a request to refit cannot be read", error=str(error))
+            self._requests.remove(data)
+            return None
+        if request.replaces != generation.number:
+            taken = request.is_for(generation)
+            log.info("a request to refit is over", taken=taken, generation=generation.number)
+            self._requests.remove(data)
+            return None
+        if first.progress.proposed_generation > generation.number:
+            return None  # on its way
+        self._checks.forget()
+        number = first.progress.version + 1
+        log.info("next generation, as asked for", number=number)
+        return self._next(first, request.numbered(number), now_us, "request")
 
     def reconsider(
         self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
@@ -78,18 +147,26 @@ class Generations:
         """Return the commit of a next generation, when a check has found one that is better."""
         generation, first = model.generation, owned[0]
         statistics = model.statistics(owned)
-        if self._refit_gain is None or generation is None or statistics is None:
+        if self._refit == "off" or generation is None or statistics is None:
             return None
         tile = self._rules.layout.tile(first.progress.clock_us)
         view = ModelView.of(generation, statistics)
         candidate = self._checks.finished()
         if candidate is not None and first.progress.proposed_generation <= generation.number:
-            if candidate.gain <= self._refit_gain:
+            gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
+            result = _RESULTS[self._refit] if better else "kept"
+            self._metrics.refit_checked(result, gain, candidate.seconds)
+            if result == "proposed":
+                log.warning(
+                    "a better fit was found; `livesegments refit` takes it",
+                    inertia_saved=round(gain, 4),
+                )
+            if result != "taken":
                 return None
             number = first.progress.version + 1
-            better = next_generation(candidate, view, number)
-            log.info("next generation", number=number, inertia_saved=round(candidate.gain, 4))
-            return self._decision(first, better, None, now_us, proposed=number)
+            log.info("next generation", number=number, inertia_saved=round(gain, 4))
+            successor = next_generation(candidate, view, number, self._rules.personas)
+            return self._next(first, successor, now_us, "check")
         if self._checks.is_due(generation.number, tile, statistics):
             sample = draw(self._store, self._partitions, self._rules.layout)
             self._checks.start(sample, view, tile)
@@ -102,11 +179,20 @@ class Generations:
         generation, first = model.generation, owned[0]
         if generation is None or time.monotonic() < self._next_look:
             return None
+        if first.progress.proposed_generation > generation.number:
+            return None  # what is newer is on its way, and is not to be overwritten
         self._next_look = time.monotonic() + self._definitions_seconds
         statistics = model.statistics(owned)
         if statistics is None:
             return None
         return self._decision(first, generation, statistics, now_us)
+
+    def _next(
+        self, first: Owned, generation: Generation, now_us: int, trigger: str
+    ) -> Decision | None:
+        self._metrics.generation(trigger)
+        self._metrics.refit_unknown()
+        return self._decision(first, generation, None, now_us, proposed=generation.number)
 
     def _decision(
         self,
@@ -117,7 +203,7 @@ class Generations:
         proposed: int | None = None,
     ) -> Decision | None:
         view = ModelView.of(generation, statistics)
-        described = to_definitions(generation, view, statistics, self._personas)
+        described = to_definitions(generation, view, statistics, self._rules.personas)
         if described == self._described:
             return None
         self._described = described

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from consumers.owned import CLUSTERS, DIMENSIONS, Owned, counted_in
-from consumers.rules import Model
+from consumers.rules import Model, UnknownSegmentError
 from model.generation import Generation
 from model.statistics import Statistics
 from model.view import ModelView
@@ -33,6 +33,8 @@ class GlobalModel:
         self._others: dict[int, Statistics | None] = {}
         self._read_at = -np.inf
         self.generation: Generation | None = None
+        self.floor = 0
+        """No older generation assigns: there are records of this one."""
 
     @property
     def number(self) -> int:
@@ -40,12 +42,25 @@ class GlobalModel:
         return 0 if self.generation is None else self.generation.number
 
     def adopt(self, generation: Generation | None) -> None:
-        """Go over to a newer generation; never back to an older one."""
-        if generation is None:
+        """Go over to a newer generation; never back to an older one.
+
+        Raises
+        ------
+        UnknownSegmentError
+            If it has a segment that is none of this deployment's.
+        """
+        if generation is None or generation.number < self.floor:
             return
+        UnknownSegmentError.check(generation.segments, list(self._index))
         if self.generation is None or generation.number > self.generation.number:
             self.generation = generation
             self._others, self._read_at = {}, -np.inf
+
+    def do_without(self, number: int) -> None:
+        """Assign nobody until there is a generation as new as this one, which is lost."""
+        self.floor = max(self.floor, number)
+        if self.number < self.floor:
+            self.generation = None
 
     def refresh(self, owned: Mapping[int, Owned], now_s: float) -> None:
         """Read the statistics of partitions that others own, if it is time."""

@@ -7,6 +7,8 @@ from typing import Any, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from consumers import header_names  # noqa: F401 - records with any header name are read
+
 
 class LogStalledError(TimeoutError):
     """A stretch of the log could not be read to its end in time."""

@@ -2,51 +2,77 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, ProducerFencedError
+from kafka.errors import CommitFailedError, KafkaError, ProducerFencedError
 from redis.exceptions import RedisError
 
 from consumers.batch import Batch
 from consumers.global_model import GlobalModel
+from consumers.model_watch import ModelWatch
 from consumers.owned import Owned, counted_in
 from consumers.reconcile import TakeoverRefusedError
-from consumers.rules import Tally
+from consumers.recovery import RecoveryInterruptedError
+from consumers.rules import Model, Tally
+from consumers.takeover import Verdict
+from consumers.warmup import Sample
 from contracts.topics import INPUTS, PURCHASES
-from model import drift
+from model.personas import Persona
 from model.statistics import Statistics
-from model.view import ModelView
-from monitoring.drift_report import ClusterSnapshot, DriftMetrics
 from monitoring.metrics import Metrics
+from producers.publisher import PublishError
 
 OBSERVE_SECONDS = 2.0
+FENCES = (ProducerFencedError, CommitFailedError)
+"""What Kafka refuses the commit of a former owner with."""
 
 
 class Observation:
     """Reports one worker's rounds, and every few seconds where its partitions and model stand."""
 
-    def __init__(self, metrics: Metrics, warmup_customers: int) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        warmup_customers: int,
+        personas: Sequence[Persona],
+        draw: Callable[[], Sample],
+    ) -> None:
         self._metrics = metrics
-        self._drift = DriftMetrics(metrics)
+        self._model = ModelWatch(metrics, personas, draw)
         self._warmup_customers = warmup_customers
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         self._observed_at = 0.0
         self._folded_ms: dict[int, int] = {}
+        self._counted_at: dict[int, float] = {}
 
     def stage(self, stage: str) -> AbstractContextManager[object]:
         """Return what times a stage of a round."""
         return self._metrics.stage(stage)
 
+    def ready(self, ready: bool) -> None:
+        """Note whether the worker has its partitions and works on them."""
+        self._metrics.ready(ready)
+        if ready:  # taking over has asked both
+            self._metrics.dependency_up("kafka", True)
+            self._metrics.dependency_up("redis", True)
+
+    def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
+        """Count a takeover; return what goes around it."""
+        self._metrics.took_over(verdict.value)
+        return self._metrics.recovering() if verdict is Verdict.RECOVER else nullcontext()
+
     def took(self, partition: int) -> None:
         """Note a partition taken over."""
         self._metrics.take_partition(partition)
+        self._counted_at[partition] = time.monotonic()
 
     def gave_up(self, partition: int) -> None:
         """Note a partition given up."""
         self._metrics.give_up_partition(partition)
+        self._folded_ms.pop(partition, None)
 
     def rebalanced(self) -> None:
         """Note that the group rebalanced."""
@@ -55,17 +81,21 @@ class Observation:
     def failed(self, error: Exception) -> None:
         """Note an outage, by what failed."""
         cause = error.__cause__ or error
-        if isinstance(cause, RedisError):
+        if isinstance(error, PublishError):
+            self._metrics.transaction("failed")
+            # It comes from another process, as text.
+            if any(fence.__name__ in str(error) for fence in FENCES):
+                self._metrics.fenced("kafka")
+            else:
+                self._metrics.dependency_up("kafka", False)
+        elif isinstance(error, TakeoverRefusedError | RecoveryInterruptedError):
+            self._metrics.fenced("redis")
+        elif isinstance(cause, RedisError):
             self._metrics.dependency_up("redis", False)
         elif isinstance(cause, KafkaError):
             self._metrics.dependency_up("kafka", False)
-            self._metrics.transaction("failed")
-        if isinstance(cause, ProducerFencedError):
-            self._metrics.fenced("kafka")
-        elif isinstance(error, TakeoverRefusedError):
-            self._metrics.fenced("redis")
 
-    def decided(self, batch: Batch, tally: Tally) -> None:
+    def decided(self, batch: Batch, tally: Tally, model: Model | None) -> None:
         """Report a round whose commits were accepted."""
         metrics = self._metrics
         accepted = (len(batch.purchases.row), len(batch.profiles.row), len(batch.erasures.row))
@@ -88,6 +118,7 @@ class Observation:
             metrics.dead_letters(reason, n)
         for (before, after, origin), n in Counter(tally.changes).items():
             metrics.changes(_or_none(before), _or_none(after), origin, n)
+        self._model.look(tally.watched, model)
         self._note_folded(batch)
         if tally.arrived_ms:
             self._arrived_us.append(np.array(tally.arrived_ms, np.int64) * 1_000)
@@ -123,34 +154,7 @@ class Observation:
             self._observe_partition(consumer, partition, each, model)
         self._metrics.warmup(waiting, self._warmup_customers)
         statistics = model.statistics(owned)
-        if model.generation is None or statistics is None or not statistics.members.any():
-            return
-        generation = model.generation
-        view = ModelView.of(generation, statistics)
-        self._drift.update(
-            ClusterSnapshot(
-                generation=generation.number,
-                updated_at=time.time(),
-                segments=generation.segments,
-                centroids=view.centroids,
-                baseline=ModelView.of(generation, None).centroids,
-                stddevs=np.sqrt(generation.variance),
-                sizes=statistics.members,
-                mean=view.mean,
-                variance=view.std**2,
-                persona_distances=drift.persona_distance(
-                    view.zscores(view.centroids), generation.segments
-                ),
-                mean_squared_distances=drift.mean_squared_distance(statistics, view.weights),
-                explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),
-            )
-        )
-        expected = np.array(generation.sizes, np.float64)
-        actual = statistics.members.astype(np.float64)
-        self._metrics.segment_share_psi(
-            drift.psi(expected, actual),
-            drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum())),
-        )
+        self._model.observe(model.generation, statistics, 0 in owned, time.time())
 
     def _observe_partition(
         self, consumer: KafkaConsumer, partition: int, owned: Owned, model: GlobalModel
@@ -167,6 +171,10 @@ class Observation:
         if partition in self._folded_ms:
             age = time.time() - self._folded_ms[partition] / 1_000
             self._metrics.lag_seconds(partition, max(0.0, age) if behind else 0.0)
+        now = time.monotonic()
+        if owned.progress.swept_generation >= model.number:
+            self._counted_at[partition] = now
+        self._metrics.sync_age(partition, now - self._counted_at[partition])
         if model.generation is not None:
             counted: Statistics = counted_in(owned.statistics, model.generation.number)
             self._metrics.segment_customers(

@@ -2,8 +2,8 @@
 
 import time
 
-from kafka.errors import KafkaError
-from redis.exceptions import RedisError
+from kafka.errors import AuthorizationError, KafkaError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from consumers.log import LogStalledError
 from consumers.reconcile import TakeoverRefusedError
@@ -19,6 +19,9 @@ OUTAGES = (
     RecoveryInterruptedError,
 )
 """What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
+
+REFUSALS = (AuthorizationError, AuthenticationError, NoPermissionError)
+"""What no waiting mends: a server knows the worker, or not, and does not let it."""
 
 PAUSES_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -47,9 +50,28 @@ class Backoff:
         return max(0.0, self._retry_at - time.monotonic())
 
 
+def refusal(error: BaseException | None) -> BaseException | None:
+    """Return the refusal that an error comes from, None when it comes from none."""
+    while error is not None and not isinstance(error, REFUSALS) and not _in_script(error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _in_script(error: BaseException) -> bool:
+    """Whether a user lacked a permission inside a script, as Redis before 7.2 says it."""
+    return isinstance(error, ResponseError) and "The user executing the script" in str(error)
+
+
 def describe(error: Exception) -> str:
     """Return an error in a line, without the data it was about."""
-    # redis-py quotes a pipeline's whole command, with customers' ids: only the key may be told.
+    return f"{type(error).__name__}: {without_data(error)}"[:500]
+
+
+def without_data(error: Exception) -> str:
+    """Return an error's message with no more of a Redis command than its key.
+
+    redis-py quotes a pipeline's whole command, and with it customers' ids.
+    """
     command, _, cause = str(error).rpartition(" of pipeline caused error: ")
     key = command.partition("(")[2].split(" ")[1:2]
-    return f"{type(error).__name__}: {' '.join([*key, cause])}"[:500]
+    return " ".join([*key, cause])

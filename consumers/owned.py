@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from consumers.seen import Seen
 from model.statistics import Statistics
+from producers.publisher import Publication
 from store.outbox import Output
 from store.progress import Progress
 
@@ -58,6 +59,12 @@ class Owned:
     offsets_pending: bool = True
 
     @property
+    def known_generation(self) -> int:
+        """The newest generation that was on its topic, as far as this partition can tell."""
+        proposed = self.progress.proposed_generation
+        return max(self.progress.generation, proposed if proposed <= self.published else 0)
+
+    @property
     def trimmable(self) -> tuple[int, ...]:
         """Versions in the store's outbox that Kafka has."""
         return tuple(version for version in self.in_outbox if version <= self.published)
@@ -73,9 +80,15 @@ class Owned:
             + ((version,) if outputs else ()),
         )
 
-    def confirmed(self) -> "Owned":
-        """Return it with all that it holds published."""
-        return replace(self, published=self.progress.version, unpublished=(), offsets_pending=False)
+    def publication(self) -> Publication:
+        """Return all that Kafka lacks of it."""
+        outputs = [output for _, each in self.unpublished for output in each]
+        return Publication(self.partition, self.progress, outputs)
+
+    def confirmed(self, version: int) -> "Owned":
+        """Return it with all published up to a version."""
+        later = tuple(each for each in self.unpublished if each[0] > version)
+        return replace(self, published=version, unpublished=later, offsets_pending=False)
 
 
 def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
@@ -35,6 +36,10 @@ class Reconciler:
         Client settings for reading the log outside the group.
     rules, deployment
         How records are folded, and what the store has to agree on: written anew when it is lost.
+    accept_loss
+        Go on with windows that start short, where purchases no longer reach back.
+    noted
+        Is told each verdict; returns what goes around the takeover.
     """
 
     def __init__(
@@ -45,10 +50,11 @@ class Reconciler:
         rules: Rules,
         deployment: Deployment,
         accept_loss: bool = False,
+        noted: Callable[[Verdict], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> None:
         self._store, self._consumer, self._config = store, consumer, config
         self._rules, self._deployment = rules, deployment
-        self._accept_loss = accept_loss
+        self._accept_loss, self._noted = accept_loss, noted
 
     def take_over(self, partition: int, keep_alive: Callable[[], None]) -> Owned:
         """Take one partition over.
@@ -82,8 +88,10 @@ class Reconciler:
             )
             if decided is Verdict.RECOVER:
                 recovery = Recovery(self._store, reader, self._rules, keep_alive, self._accept_loss)
-                return recovery.run(partition, loaded, committed, start, nonce)
-        return self._become_owner(partition, loaded, committed, start, nonce)
+                with self._noted(decided):
+                    return recovery.run(partition, loaded, committed, start, nonce)
+        with self._noted(decided):
+            return self._become_owner(partition, loaded, committed, start, nonce)
 
     def _become_owner(
         self,

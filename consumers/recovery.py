@@ -7,26 +7,29 @@ docs/architecture.md. The store says that a recovery is under way until it is do
 was interrupted starts again at a.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 from kafka import TopicPartition
+from numpy.typing import NDArray
 
 from consumers.batch import decode_batch
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.round import Round
-from consumers.rules import Rules, want
+from consumers.rules import Rules, UnknownSegmentError, want
+from consumers.scoring import NONE
 from consumers.takeover import Committed, below, taken_over
 from contracts.cloudevents import read_provenance
 from contracts.dead_letters import parse
 from contracts.segments import SegmentState
 from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, INPUTS, STATES
+from features.erasures import marker_key
 from features.record import decode, encode
 from store.outbox import Output
-from store.partitions import Commit, Loaded, Partitions
+from store.partitions import Commit, Loaded, Partitions, Want
 from store.progress import FROM_NOTHING, FROM_THE_STORE, SETTLED, Progress
 
 
@@ -45,7 +48,7 @@ class Published:
     Attributes
     ----------
     states
-        Customer id -> (segment index, since in microseconds, version) of each published segment.
+        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
     version
         The highest version of any output.
     dead_letters
@@ -143,11 +146,15 @@ class Recovery:
         for key, value, record_version in self._outputs(STATES, partition):
             version = max(version, record_version)
             state = SegmentState.model_validate_json(value) if value is not None else None
-            if state is None or state.segment is None or state.segment.id not in index:
+            if state is None:
                 states.pop(key, None)
-            else:
-                since = round(state.since.timestamp() * 1_000_000)
-                states[key] = (index[state.segment.id], since, state.version)
+                continue
+            segment = state.segment.id if state.segment else None
+            if segment is not None and segment not in index:
+                raise UnknownSegmentError(segment, self._rules.segment_ids)
+            # Of who is in no segment it is remembered too that there is a state to take back.
+            place = NONE if segment is None else index[segment]
+            states[key] = (place, round(state.since.timestamp() * 1_000_000), state.version)
         if committed is not None:
             return Published(states, version, frozenset())
         for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
@@ -175,7 +182,11 @@ class Recovery:
             yield batch[tp]
 
     def _adopt(self, owned: Owned, published: Published) -> Owned:
-        """Make every record's published segment what Kafka says, a chunk of customers a commit."""
+        """Make every record's published segment what Kafka says, a chunk of customers a commit.
+
+        A customer with a state and no record gets one, for the sweep to end what there is: with a
+        null if that is an erasure's, whose own was in the outbox.
+        """
         tiles = self._rules.layout.tiles
         left = dict(published.states)
         version = max(owned.progress.version, published.version)
@@ -197,8 +208,9 @@ class Recovery:
         customers = rows()
         while chunk := list(islice(customers, 1_000)):
             records = decode([blob for _, blob in chunk], tiles)
-            states = [left.get(name, (-1, 0, 0)) for name, _ in chunk]
+            states = [left.get(name, (NONE, 0, 0)) for name, _ in chunk]
             segment, since, versions = np.array(states, np.int64).T
+            records["erased"] |= self._erased(owned.partition, chunk)
             records["segment"], records["since"], records["version"] = segment, since, versions
             progress = replace(owned.progress, version=owned.progress.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
@@ -207,6 +219,19 @@ class Recovery:
             )
             self._keep_alive()
         return owned
+
+    def _erased(
+        self, partition: int, chunk: Sequence[tuple[str, bytes | None]]
+    ) -> NDArray[np.bool_]:
+        """Return who has no record and a remembered erasure, (len(chunk),)."""
+        keys = [marker_key(name, self._rules.group_id) for name, _ in chunk]
+        [found] = self._store.read([Want(partition, (), keys)])
+        return np.array(
+            [
+                blob is None and marker is not None
+                for (_, blob), marker in zip(chunk, found.erasures, strict=True)
+            ]
+        )
 
     # -- c
     def _keep_dead_letters(

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
 from consumers.causes import Causes
-from consumers.changes import changed_rows, explain, recount
-from consumers.folding import Part, fold, lay_out
+from consumers.changes import changed_rows, explain, recount, restate
+from consumers.folding import Part, fold, lay_out, reconsented
 from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
+from consumers.watched import watch
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
-from features.record import NEVER, Records, encode
-from producers.messages import Cause, Change, Messages
+from features.fold import expire
+from features.record import NEVER, Records, encode, is_profiled
+from producers.messages import Cause, Change, Messages, Standing
 from store.outbox import Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
@@ -100,9 +102,10 @@ class Round:
         if scores is not None and self.model is not None:
             changes, causes = self._switch(self.model, part, records, scores, progress)
             statistics = recount(statistics, records, scores, self.model.generation.number)
-        gone = self._forget(records)
-        forgotten = [part.customers[row] for row in np.flatnonzero(gone & records["erased"])]
-        outputs = self._outputs(part, progress, changes, causes, forgotten)
+        gone, nulled = self._forget(part, records)
+        forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
+        standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
+        outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
         commit = Commit(
             partition=owned.partition,
             expected=owned.progress,
@@ -166,6 +169,9 @@ class Round:
         """Bring the records' published fields up to date; return the changes and their causes."""
         self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
         self.tally.held_by_dwell += int(np.count_nonzero(scores.held_by_dwell))
+        if part.polled is not None:
+            polled = records[: len(part.polled.customers)]
+            self.tally.watched.append(watch(polled, scores, model.generation.number))
         rows = changed_rows(records, scores)
         if not rows.size:
             return [], []
@@ -188,20 +194,35 @@ class Round:
         records["version"][rows] = progress.version
         return changes, [causes.cause(change.row) for change in changes]
 
-    def _forget(self, records: Records) -> Flags:
-        """Return which records go, and mark those of the others whose erasure needs no null."""
-        held: Flags = (
-            records["counts"].any(axis=1)
-            | records["cents"].any(axis=1)
-            | (records["profile_updated"] != NEVER)
+    def _forget(self, part: Part, records: Records) -> tuple[Flags, Flags]:
+        """Return which records go, and of whom the state is to be null."""
+        layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
+        if kept_tiles is not None:
+            first = layout.tile(part.clock_us) - kept_tiles + 1
+            expire(records, first, layout.end(first - 1))
+        known: Flags = (
+            records["counts"].any(axis=1) | records["cents"].any(axis=1) | is_profiled(records)
         )
-        gone: Flags = ~held & (records["segment"] == NONE) & (records["cluster"] == NONE)
+        bare: Flags = ~known & (records["segment"] == NONE) & (records["cluster"] == NONE)
+        # Of a deleted profile the time is kept, so that an older one does not come back.
+        gone: Flags = bare & (records["profile_updated"] == NEVER)
+        nulled: Flags = bare & records["erased"] | gone & (records["version"] > 0)
         if self.replay:
-            # The null that an erasure publishes is left to the sweep that follows a recovery.
-            return np.asarray(gone & ~records["erased"], np.bool_)
+            # A null that is to be published is left to the sweep that follows a recovery.
+            return gone & ~nulled, np.zeros_like(nulled)
         # Of a customer of whom something later is left, the state stays.
-        records["erased"] &= ~held
-        return gone
+        records["erased"] &= ~known & ~bare
+        records["since"][nulled], records["version"][nulled] = 0, 0
+        return gone, nulled
+
+    def _restated(
+        self, part: Part, records: Records, scores: Scores | None, progress: Progress, gone: Flags
+    ) -> list[Standing]:
+        """Return where those are whose consent has changed, and whose state does not say it yet."""
+        rows = reconsented(part, self.batch, records, self.rules)
+        version = records["version"][rows]
+        stated = (version > 0) & (version < progress.version) & ~gone[rows]
+        return restate(rows[stated], part.customers, records, scores)
 
     def _outputs(
         self,
@@ -209,6 +230,7 @@ class Round:
         progress: Progress,
         changes: list[Change],
         causes: list[Cause | None],
+        standings: list[Standing],
         forgotten: list[str],
     ) -> list[Output]:
         messages = Messages(
@@ -228,6 +250,7 @@ class Round:
         return [
             *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
             *messages.changes(changes, causes, set(forgotten)),
+            *messages.states(standings),
             *(messages.tombstone(customer_id) for customer_id in forgotten),
         ]
 

@@ -1,5 +1,6 @@
 """What a round is told, the rules and the model as it stands, and what it tallies."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,11 +9,33 @@ from numpy.typing import NDArray
 from consumers.batch import Slice
 from consumers.owned import Owned, Sweep
 from consumers.scoring import Switching
+from consumers.watched import Watched
 from features.erasures import marker_key
 from features.layout import Layout
 from model.generation import Generation
+from model.personas import Persona
 from model.view import ModelView
 from store.partitions import Commit, Want
+
+
+class UnknownSegmentError(RuntimeError):
+    """What is published has a segment that is none of this deployment's."""
+
+    @classmethod
+    def check(cls, published: Iterable[str], known: Sequence[str]) -> None:
+        """Raise it for the first segment that is not known."""
+        for segment in published:
+            if segment not in known:
+                raise cls(segment, known)
+
+    def __init__(self, segment: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"segment {segment!r} is published already, and the segments here are"
+            f" {', '.join(known)}: ids never change. Set them back (LIVESEGMENTS_PERSONAS_FILE);"
+            " names, descriptions and positions may change. For other segments delete the output"
+            " topics (customer-segments.v1, segment-changes.v1, segment-definitions.v1) and use"
+            " another LIVESEGMENTS_GROUP_ID"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +47,26 @@ class Rules:
     event_clock: bool
     currency: str
     group_id: str
-    segments: tuple[tuple[str, str], ...]
-    """(id, name) of each segment; a segment's index is its place here."""
+    personas: tuple[Persona, ...]
+    """Of each segment; a segment's index is its place here."""
     sweep_chunk: int = 500
+    max_changes_per_second: int = 0
+    """Changes that a worker's sweeps may make; 0: no bound."""
+    retention_tiles: int | None = None
+    """Tiles after a customer's last purchase in which the record goes; None: never. At least as
+    many as the window has."""
     dedup_events: int = 0
     """Purchases of a partition whose ids are remembered; 0: duplicates count."""
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
         """The ids of the segments, in order."""
-        return tuple(segment_id for segment_id, _ in self.segments)
+        return tuple(persona.id for persona in self.personas)
+
+    @property
+    def segments(self) -> tuple[tuple[str, str], ...]:
+        """(id, name) of each segment, in order."""
+        return tuple((persona.id, persona.name) for persona in self.personas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +93,8 @@ class Tally:
     """(from segment, to segment, origin), "none" for none."""
     arrived_ms: list[int] = field(default_factory=list)
     """Broker timestamps of the events that made changes."""
+    watched: list[Watched] = field(default_factory=list)
+    """What drift detectors look at, of each partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +109,40 @@ class Decision:
 
 
 def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Owned:
-    """Begin a sweep when the generation or the clock's tile has moved on since the last one."""
+    """Begin a sweep when the generation or the clock's tile has moved on since the last one.
+
+    After a recovery one is due without a model too: it publishes what erasures owe.
+    """
     progress = owned.progress
     clock_us = progress.clock_us if rules.event_clock else max(progress.clock_us, now_us)
     tile = rules.layout.tile(clock_us)
-    due = generation > progress.swept_generation or tile > progress.swept_tile or progress.rescore
-    if owned.sweep is not None or not generation or not due:
+    moved_on = generation > progress.swept_generation or tile > progress.swept_tile
+    due = progress.rescore or (generation and moved_on)
+    if owned.sweep is not None or not due:
         return owned
     return replace(owned, sweep=Sweep(generation, tile))
 
 
-def want(owned: Owned, part: Slice | None, rules: Rules) -> Want:
-    """Return what a round has to read of a partition."""
+def trim(owned: Owned) -> Decision | None:
+    """Return the commit that empties the outbox of what Kafka has, None if nothing of it is left.
+
+    Each commit does so in passing; this one is for quiet times, since what was published names
+    customers, some of whom may be erased by now.
+    """
+    if not owned.trimmable:
+        return None
+    progress = replace(owned.progress, version=owned.progress.version + 1)
+    commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
+    return Decision(commit, owned.committed(progress, ()))
+
+
+def want(owned: Owned, part: Slice | None, rules: Rules, *, walk: bool = True) -> Want:
+    """Return what a round has to read of a partition; its sweep stands still unless it may walk."""
     customers = list(part.customers) if part else []
     remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
     return Want(
         partition=owned.partition,
         customers=customers,
         erasures=[marker_key(name, rules.group_id) for name in customers] if remembered else (),
-        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep else None,
+        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep and walk else None,
     )

@@ -89,10 +89,12 @@ class Seen:
     @classmethod
     def from_ring(cls, size: int, count: int, ring: bytes) -> Self:
         """Return what a stored ring remembers."""
-        hashes = np.frombuffer(ring, "<u8")
-        newest = count - 1 - (count - 1 - np.arange(len(hashes))) % size
-        order = np.lexsort((newest, hashes))
-        return cls(size, count, (Run(hashes[order], newest[order]),) if len(hashes) else ())
+        # A ring that is not full has wrapped nothing, and begins with the oldest.
+        oldest = count % size if count > size else 0
+        hashes = np.roll(np.frombuffer(ring, "<u8"), -oldest)
+        order = hashes.argsort(kind="stable")
+        run = Run(hashes[order], count - len(hashes) + order)
+        return cls(size, count, (run,) if len(hashes) else ())
 
     def after(self, hashes: Hashes) -> tuple["Seen", Flags]:
         """Return what is remembered after some more purchases, and which were duplicates, (n,)."""

@@ -3,7 +3,8 @@
 It starts from the compacted topic, which says where everyone is, and goes on with the changes. The
 two are joined without gap or repeat: the end of the changes is noted first, then the states are
 read to their end, then changes are followed from the noted place, and those that a state already
-holds are told by their version.
+holds are told by their version. The states are followed too, for what no change says: that a
+customer is forgotten, or consents no longer.
 """
 
 import json
@@ -14,8 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
+from consumers import header_names  # noqa: F401 - records with any header name are read
 from consumers.log import LogReader
+from contracts.cloudevents import read_provenance
 from contracts.segments import SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, STATES
 
@@ -44,29 +48,78 @@ class View:
     """Where every customer is: (segment id or None, version), kept by states and changes.
 
     Applying anything twice, or what a newer version has overtaken, changes nothing.
+
+    Attributes
+    ----------
+    customers
+        Customer id -> (segment id or None, version).
+    marketing
+        Customer id -> whether marketing may use it, None for not known.
+    forgotten
+        Customer id -> the version that made the view forget them, while older changes may come.
+    ahead
+        Customer id -> a state that was read before the change it belongs to.
     """
 
     customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
+    marketing: dict[str, bool | None] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
+    ahead: dict[str, SegmentState] = field(default_factory=dict)
 
-    def state(self, customer_id: str, state: SegmentState | None) -> Update | None:
-        """Take in a record of the compacted topic; None when it is no news."""
-        if state is None:
-            self.customers.pop(customer_id, None)
-            return Update("forgotten", customer_id, None)
-        known = self.customers.get(customer_id)
-        if known is not None and state.version <= known[1]:
+    def state(
+        self, customer_id: str, state: SegmentState | None, version: int | None
+    ) -> Update | None:
+        """Take in a record of the compacted topic, and its version; None when it is no news."""
+        if version is None:  # of somebody else's making
+            version = state.version if state else self._version(customer_id)
+        if self._overtaken(customer_id, version):
             return None
-        self.customers[customer_id] = (state.segment.id if state.segment else None, state.version)
+        if state is None:
+            for kept in (self.customers, self.marketing, self.ahead):
+                kept.pop(customer_id, None)
+            self.forgotten[customer_id] = version
+            return Update("forgotten", customer_id, None)
+        consents = self.marketing.get(customer_id) == state.consent.marketing
+        if self._version(customer_id) == state.version and consents:
+            return None
+        self._keep(customer_id, state)
         return Update("state", customer_id, state)
+
+    def followed_state(
+        self, customer_id: str, state: SegmentState | None, version: int | None
+    ) -> Update | None:
+        """Take in a state while changes are followed, which are to tell of all that moves."""
+        if state is None or state.version <= self._version(customer_id):
+            return self.state(customer_id, state, version)
+        self.ahead[customer_id] = state
+        return None
 
     def change(self, change: SegmentChange) -> Update | None:
         """Take in a change; None when it is no news."""
-        known = self.customers.get(change.customer_id)
-        if known is not None and change.version <= known[1]:
+        name = change.customer_id
+        known = name in self.customers and change.version == self._version(name)
+        if known or self._overtaken(name, change.version):
             return None
-        segment = change.segment.id if change.segment else None
-        self.customers[change.customer_id] = (segment, change.version)
-        return Update("change", change.customer_id, change)
+        ahead = self.ahead.get(name)
+        if ahead is not None and ahead.version <= change.version:
+            del self.ahead[name]
+            if ahead.version == change.version:
+                change = change.model_copy(update={"consent": ahead.consent})
+        self._keep(name, change)
+        return Update("change", name, change)
+
+    def _version(self, customer_id: str) -> int:
+        return self.customers.get(customer_id, (None, -1))[1]
+
+    def _overtaken(self, customer_id: str, version: int) -> bool:
+        return version < self._version(customer_id) or version <= self.forgotten.get(
+            customer_id, -1
+        )
+
+    def _keep(self, customer_id: str, told: SegmentState | SegmentChange) -> None:
+        self.forgotten.pop(customer_id, None)
+        self.customers[customer_id] = (told.segment.id if told.segment else None, told.version)
+        self.marketing[customer_id] = told.consent.marketing
 
 
 def subscribe(
@@ -92,20 +145,27 @@ def subscribe(
         fetch_max_wait_ms=100,
     )
     try:
-        changes = _partitions(consumer, CHANGES)
+        changes, states = _partitions(consumer, CHANGES), _partitions(consumer, STATES)
         # Of a read_committed consumer these ends lie below any open transaction, whose states may
         # be written after the ends of the states are noted: its changes are still to come.
         begin = (consumer.beginning_offsets if from_start else consumer.end_offsets)(changes)
-        if not from_start:
-            states = _states(config, _partitions(consumer, STATES), view)
-            yield from () if changes_only else states
-        consumer.assign(changes)
+        if from_start:
+            begin |= consumer.end_offsets(states)
+        else:
+            known, ends = _states(config, states, view)
+            begin |= ends
+            yield from () if changes_only else known
+        consumer.assign(list(begin))
         for tp, offset in begin.items():
             consumer.seek(tp, offset)
         while True:
             polled = consumer.poll(200)
             for record in (record for records in polled.values() for record in records):
-                update = view.change(SegmentChange.model_validate_json(record.value))
+                update = (
+                    view.change(SegmentChange.model_validate_json(record.value))
+                    if record.topic == CHANGES
+                    else view.followed_state(*_state(record))
+                )
                 if update is not None:
                     yield update
             if not polled:
@@ -116,20 +176,25 @@ def subscribe(
 
 def _states(
     config: Mapping[str, Any], partitions: Sequence[TopicPartition], view: View
-) -> list[Update]:
-    """Read everyone's state into a view."""
+) -> tuple[list[Update], dict[TopicPartition, int]]:
+    """Read everyone's state into a view; return what it said, and where it ended."""
     latest: dict[str, Update] = {}
     with LogReader(config) as log:
         starts, ends = log.starts(partitions), log.ends(partitions)
         for batch in log.read({tp: (starts[tp], ends[tp]) for tp in partitions}):
             for record in (record for records in batch.values() for record in records):
-                value = record.value
-                state = SegmentState.model_validate_json(value) if value else None
-                update = view.state(record.key.decode(), state)
+                update = view.state(*_state(record))
                 if update is not None:
                     latest[update.customer_id] = update
     # Only now, since a later record may have overtaken one, or forgotten the customer.
-    return [update for update in latest.values() if update.kind == "state"]
+    return [update for update in latest.values() if update.kind == "state"], ends
+
+
+def _state(record: ConsumerRecord) -> tuple[str, SegmentState | None, int | None]:
+    """Return customer, state and version of a record of the compacted topic."""
+    state = SegmentState.model_validate_json(record.value) if record.value else None
+    provenance = read_provenance(record.headers)
+    return record.key.decode(), state, provenance[1] if provenance else None
 
 
 def follow(
@@ -209,7 +274,7 @@ def _name(segment: SegmentRef | None) -> str:
 
 
 def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    if topic not in consumer.topics():
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
         raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
-    numbers = consumer.partitions_for_topic(topic) or ()
     return [TopicPartition(topic, number) for number in sorted(numbers)]

@@ -1,5 +1,6 @@
 """The first fit: from a sample of all customers, once there are enough of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,11 @@ import numpy as np
 from features.layout import Layout
 from features.record import decode, may_be_profiled
 from features.vector import vectors
-from features.window import window
+from features.window import reaches_back, window
 from model import lloyd
 from model.generation import Generation
-from model.personas import match
+from model.histogram import Histogram
+from model.personas import Persona, match
 from store.partitions import Partitions
 
 SAMPLE = 3_000
@@ -19,10 +21,25 @@ STARTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Feature vectors (n, 5) of a sample of customers, and about how many customers there are."""
+    """Customers drawn from those with a purchase in their window.
+
+    Attributes
+    ----------
+    vectors
+        Their feature vectors, (n, 5).
+    customers
+        About how many there are to draw from.
+    full
+        Whether purchases go back as far as a window does: until then windows only fill.
+    """
 
     vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]]
     customers: float
+    full: bool = True
+
+    def histograms(self) -> tuple[Histogram, ...]:
+        """Return how each feature is distributed."""
+        return tuple(Histogram.of(column) for column in self.vectors.T)
 
 
 def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
@@ -32,18 +49,19 @@ def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
     total = sum(sizes)
     wanted = {p: -(-SAMPLE * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
-    customers = 0.0
+    customers, full = 0.0, False
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, layout.tiles)
         at = window(records, layout.tile(progress.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(vectors(records, at)[counted])
+        full = full or reaches_back(records, layout.tile(progress.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
     found = np.concatenate(parts) if parts else np.empty((0, 5))
-    return Sample(found, customers)
+    return Sample(found, customers, full)
 
 
-def first_generation(sample: Sample, number: int) -> Generation:
+def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:
     """Fit a sample and name its clusters after the personas they are nearest to.
 
     Raises
@@ -59,5 +77,7 @@ def first_generation(sample: Sample, number: int) -> Generation:
         mean=fit.mean,
         variance=fit.variance,
         sizes=fit.sizes,
-        segments=match((fit.centroids - fit.mean) * scale),
+        segments=match((fit.centroids - fit.mean) * scale, personas),
+        histograms=sample.histograms(),
+        provisional=not sample.full,
     )

@@ -1,7 +1,8 @@
 """Records that can never be processed: why, and how they travel on the dead-letter topic.
 
 A dead letter has the key and value of its record, byte for byte, and the record's own headers
-followed by ours. What could succeed on another attempt never becomes one.
+followed by ours. What could succeed on another attempt never becomes one. A record that is too
+large to travel at all (compressed, it came in small) is cut to what still fits.
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,12 @@ class DeadLetter:
     original_headers: list[tuple[str, bytes | None]]
 
 
+MAX_RECORD_BYTES = 1_048_576
+"""Key, value and headers of the largest record whose dead letter has all of them."""
+
+CUT_BYTES = 65_536
+"""What is kept of the key and the value of a larger one, whose headers are left out."""
+
 TOPIC = "livesegments-original-topic"
 PARTITION = "livesegments-original-partition"
 OFFSET = "livesegments-original-offset"
@@ -78,6 +85,17 @@ def headers(
         (REASON, reason.encode()),
         (MESSAGE, message.encode()),
     ]
+
+
+def fitting(
+    key: bytes | None, value: bytes | None, original: Headers
+) -> tuple[bytes | None, bytes | None, Headers]:
+    """Return key, value and headers of a record as its dead letter has them: whole, if they fit."""
+    size = len(key or b"") + len(value or b"")
+    size += sum(len(name.encode()) + len(each or b"") for name, each in original)
+    if size <= MAX_RECORD_BYTES:
+        return key, value, original
+    return key and key[:CUT_BYTES], value and value[:CUT_BYTES], ()
 
 
 def parse(dead_letter_headers: Headers) -> DeadLetter:

@@ -10,6 +10,9 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
+ORIGIN_HEADER, BACKFILL = "livesegments-origin", b"backfill"
+"""Header of purchases and profiles that are history sent late, so that changes say it too."""
+
 _STRICT = ConfigDict(strict=True)
 
 _INSTANT_PATTERN = (

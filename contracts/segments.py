@@ -102,7 +102,7 @@ class SegmentChange(_Frozen):
 
 
 class SegmentState(_Frozen):
-    """A customer's segment now; a null value is an erased customer."""
+    """A customer's segment now; of a customer of whom nothing is kept the value is null."""
 
     customer_id: CustomerId
     segment: SegmentRef | None
@@ -126,6 +126,16 @@ class Centroid(_Frozen):
 Vector = Annotated[tuple[float | None, ...], Field(min_length=5, max_length=5)]
 
 
+class FittedHistogram(_Frozen):
+    """How a feature was distributed at the fit."""
+
+    edges: Annotated[tuple[float, ...], Field(description="Inner edges of the bins, rising")]
+    counts: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="Customers in each bin, and last those of whom it is not known"),
+    ]
+
+
 class FittedModel(_Frozen):
     """A generation as it was fitted, in feature units and the order of `features`.
 
@@ -138,6 +148,12 @@ class FittedModel(_Frozen):
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]
     size: Annotated[int, Field(ge=0, description="Customers of the fit in this cluster")]
+    histograms: Annotated[
+        tuple[FittedHistogram, ...], Field(description="Of each feature; none when not known")
+    ] = ()
+    provisional: Annotated[
+        bool, Field(description="Fitted while windows were filling; replaced once they are full")
+    ] = False
 
 
 class SegmentDefinition(_Frozen):
@@ -150,7 +166,20 @@ class SegmentDefinition(_Frozen):
     size: Annotated[int, Field(ge=0, description="Customers")]
     generation: Annotated[int, Field(ge=1)]
     cluster: Annotated[int, Field(ge=0, le=4)]
-    persona_distance: Annotated[float, Field(ge=0)] | None
+    persona_distance: Annotated[
+        Annotated[float, Field(ge=0)] | None,
+        Field(
+            description="From where the persona of this name is expected to be, root mean square"
+            " over the features known, in standard deviations of all customers"
+        ),
+    ]
+    named_by: Annotated[
+        tuple[Feature, ...],
+        Field(
+            description="Features that the name rests on: without age, income and urbanicity it"
+            " tells how its customers buy, and nothing of who they are"
+        ),
+    ] = ()
     model: FittedModel
     version: Annotated[int, Field(ge=0)]
 

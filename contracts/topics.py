@@ -54,7 +54,11 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
         _topic(PROFILES, "Latest profile of each customer; null deletes it", _compact()),
         _topic(ERASURES, "Requests to erase, suppress or restore a customer", arrivals),
         _topic(CHANGES, "Every change of a customer's segment", _delete(retention_days)),
-        _topic(STATES, "Current segment of each customer; null is an erased one", _compact()),
+        _topic(
+            STATES,
+            "Current segment of each customer; null is one of whom nothing is kept",
+            _compact(),
+        ),
         _topic(DEFINITIONS, "What each segment means today", _compact()),
         # Larger than an input record of the default limit, for it adds headers to one.
         _topic(

@@ -26,6 +26,9 @@ public class SegmentSubscriber {
     /** The highest version handled of each customer. */
     final Map<String, Long> latest = new HashMap<>();
 
+    /** Who said no to marketing, and in which version. */
+    final Map<String, Long> refused = new HashMap<>();
+
     /** Put your campaign here. */
     void act(String key, String customer, String left, String entered) {
         System.out.printf("%s %s %s -> %s%n", key, customer, left, entered);
@@ -39,28 +42,29 @@ public class SegmentSubscriber {
     void handle(ConsumerRecord<String, String> record) throws Exception {
         String customer = record.key();
         long version = Long.parseLong(header(record, "livesegments-version"));
-        long known = latest.getOrDefault(customer, -1L); // versions compare across both topics
+        long known = latest.getOrDefault(customer, -1L);
+        JsonNode event = record.value() == null ? null : JSON.readTree(record.value());
         if (record.topic().equals(STATES)) {
-            if (record.value() == null) {
+            if (event == null) { // changes from before it may be still to come
                 latest.put(customer, Math.max(version, known));
                 forget(customer);
+            } else if (saidNo(event)) {
+                refused.put(customer, version);
             }
-            return; // of other states the changes tell
+        } else if (version > known) { // else seen before
+            latest.put(customer, version);
+            JsonNode left = event.get("previous_segment");
+            JsonNode entered = event.get("segment");
+            boolean may = !saidNo(event) && refused.getOrDefault(customer, -1L) < version;
+            if (!left.isNull() && !entered.isNull() && may) {
+                String key = header(record, "ce_id");
+                act(key, customer, left.get("id").asText(), entered.get("id").asText());
+            }
         }
-        if (version <= known) {
-            return; // seen before, or older than an erasure
-        }
-        latest.put(customer, version);
-        JsonNode change = JSON.readTree(record.value()); // unknown fields are ignored
-        JsonNode marketing = change.path("consent").path("marketing");
-        if (marketing.isBoolean() && !marketing.asBoolean()) {
-            return;
-        }
-        JsonNode left = change.get("previous_segment");
-        JsonNode entered = change.get("segment");
-        if (!left.isNull() && !entered.isNull()) {
-            act(header(record, "ce_id"), customer, left.get("id").asText(), entered.get("id").asText());
-        }
+    }
+
+    static boolean saidNo(JsonNode event) {
+        return !event.get("consent").get("marketing").asBoolean(true); // null is not known
     }
 
     static String header(ConsumerRecord<?, ?> record, String name) {

@@ -30,27 +30,34 @@ def forget(customer: str) -> None:
     print(json.dumps({"forget": customer}), flush=True)
 
 
-def handle(message: Any, latest: dict[str, int]) -> None:
-    """Handle one record; `latest` is the highest version handled of each customer."""
-    if message.error():
-        raise KafkaException(message.error())
-    headers = {name: value.decode() for name, value in message.headers()}
-    customer, version = message.key().decode(), int(headers["livesegments-version"])
-    known = latest.get(customer, -1)  # versions compare across both topics
-    if message.topic() == STATES:
-        if message.value() is None:
-            latest[customer] = max(version, known)
-            forget(customer)
-        return  # of other states the changes tell
-    if version <= known:
-        return  # seen before, or older than an erasure
-    latest[customer] = version
-    change = json.loads(message.value())  # unknown fields are ignored
-    if change["consent"]["marketing"] is False:
-        return
-    left, entered = change["previous_segment"], change["segment"]
-    if left and entered:
-        act(headers["ce_id"], customer, left["id"], entered["id"])
+class Campaign:
+    """Handles records, each once, however the two topics run into each other."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, int] = {}  # the highest version handled of each customer
+        self.refused: dict[str, int] = {}  # who said no to marketing, and in which version
+
+    def handle(self, message: Any) -> None:
+        """Handle one record."""
+        if message.error():
+            raise KafkaException(message.error())
+        headers = {name: value.decode() for name, value in message.headers()}
+        customer, version = message.key().decode(), int(headers["livesegments-version"])
+        # Fields that are not known are ignored.
+        event: Any = json.loads(message.value()) if message.value() else None
+        known = self.latest.get(customer, -1)
+        if message.topic() == STATES:
+            if event is None:  # changes from before it may be still to come
+                self.latest[customer] = max(version, known)
+                forget(customer)
+            elif event["consent"]["marketing"] is False:
+                self.refused[customer] = version
+        elif version > known:  # else seen before
+            self.latest[customer] = version
+            left, entered = event["previous_segment"], event["segment"]
+            said_no = event["consent"]["marketing"] is False
+            if left and entered and not said_no and self.refused.get(customer, -1) < version:
+                act(headers["ce_id"], customer, left["id"], entered["id"])
 
 
 def main() -> None:
@@ -65,12 +72,12 @@ def main() -> None:
         }
     )
     consumer.subscribe([CHANGES, STATES])
-    latest: dict[str, int] = {}
+    campaign = Campaign()
     try:
         while True:
             messages = consumer.consume(num_messages=500, timeout=1.0)
             for message in messages:
-                handle(message, latest)
+                campaign.handle(message)
             if messages:
                 consumer.commit(asynchronous=False)
     finally:

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
 TOPIC = "customer-segments.v1"
 
@@ -26,17 +27,19 @@ class Row:
     marketing: bool | None
 
 
-def apply(table: dict[str, Row], customer: str, value: bytes | None) -> str | None:
+def apply(table: dict[str, Row], record: ConsumerRecord) -> str | None:
     """Take in a record; return what is new, None if nothing is."""
+    customer = record.key.decode()
+    version = int(dict(record.headers)["livesegments-version"])
     known = table.get(customer)
-    if value is None:  # erased: nothing may be kept
+    if known and version <= known.version:
+        return None  # seen before
+    if record.value is None:  # erased: nothing may be kept
         table.pop(customer, None)
         return f"{customer} forgotten" if known else None
-    state = json.loads(value)  # fields that are not used here are ignored, also later ones
-    if known and state["version"] <= known.version:
-        return None  # seen before
+    state = json.loads(record.value)  # unknown fields are ignored
     segment = state["segment"] and state["segment"]["id"]
-    table[customer] = Row(segment, state["version"], state["consent"]["marketing"])
+    table[customer] = Row(segment, version, state["consent"]["marketing"])
     if known and known.segment == segment:
         return None
     return f"{customer} {known.segment if known else None} -> {segment}"
@@ -67,7 +70,7 @@ def main() -> None:
     while True:
         for records in consumer.poll(500).values():
             for record in records:
-                news = apply(table, record.key.decode(), record.value)
+                news = apply(table, record)
                 if complete and news:
                     print(news, flush=True)
         if not complete and all(consumer.position(tp) >= ends[tp] for tp in partitions):

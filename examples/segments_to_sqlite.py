@@ -46,7 +46,7 @@ def write(database: sqlite3.Connection, record: ConsumerRecord) -> None:
         "customer_id": customer,
         "segment": state["segment"] and state["segment"]["id"],
         "since": state["since"],
-        "version": state["version"],
+        "version": int(dict(record.headers)["livesegments-version"]),
         "marketing": state["consent"]["marketing"],
     }
     database.execute(UPSERT, row)

@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from kafka import KafkaConsumer
+from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 TOPIC = "customer-segments.v1"
@@ -26,20 +27,19 @@ ATTEMPTS, FIRST_PAUSE = 8, 0.2
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
 
-def body(customer: str, value: bytes | None) -> dict[str, Any]:
+def body(record: ConsumerRecord) -> dict[str, Any]:
     """Return what the hook is told."""
-    if value is None:
-        return {"type": "customer.erased", "customer_id": customer}
-    state = json.loads(value)  # unknown fields are ignored
-    if state["consent"]["marketing"] is False:  # it must not hold a segment of who said no
-        return {"type": "customer.opted-out", "customer_id": customer, "version": state["version"]}
-    return {
-        "type": "customer.segment",
-        "customer_id": customer,
-        "segment": state["segment"] and state["segment"]["id"],
-        "since": state["since"],
-        "version": state["version"],
+    about = {
+        "customer_id": record.key.decode(),
+        "version": int(dict(record.headers)["livesegments-version"]),  # rises: the highest is now
     }
+    if record.value is None:
+        return {"type": "customer.erased", **about}
+    state = json.loads(record.value)  # unknown fields are ignored
+    if state["consent"]["marketing"] is False:  # it must not hold a segment of who said no
+        return {"type": "customer.opted-out", **about}
+    segment = state["segment"] and state["segment"]["id"]
+    return {"type": "customer.segment", **about, "segment": segment, "since": state["since"]}
 
 
 def call(url: str, key: str, document: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def main() -> None:
         for tp, records in consumer.poll(500).items():
             for record in records:
                 key = dict(record.headers)["ce_id"].decode()
-                call(url, key, body(record.key.decode(), record.value))
+                call(url, key, body(record))
             consumer.commit({tp: OffsetAndMetadata(records[-1].offset + 1, "", -1)})
 
 

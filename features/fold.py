@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.record import NEVER, Records
+from features.record import NEVER, Records, is_profiled
 
 Int = NDArray[np.int64]
 
@@ -107,6 +107,20 @@ def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) ->
     for name in ("age", "income", "urbanicity", "marketing", "profiling"):
         records[name][customer] = getattr(profiles, name)[last]
     return n - len(last)
+
+
+def expire(records: Records, before: int, before_us: int) -> None:
+    """Empty what is only of before a tile, in place: the retention of those who stay away.
+
+    Purchases go when the newest tile of the customer is before ``before``, and the time of a
+    deleted profile when it is before ``before_us``. A profile that says anything stays: its topic
+    says how long.
+    """
+    away = records["head"] < before
+    deleted = (records["profile_updated"] < before_us) & ~is_profiled(records)
+    for name in ("counts", "cents", "head"):
+        records[name][away] = 0
+    records["profile_updated"][deleted] = NEVER
 
 
 def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:

@@ -54,6 +54,10 @@ class Layout:
         """Return the tiles of many times, in microseconds since the epoch."""
         return times_us // self.tile_us
 
+    def tiles_in(self, days: int) -> int:
+        """Return how many tiles cover so many days."""
+        return -(-days * DAY_US // self.tile_us)
+
     def end(self, tile: int) -> int:
         """Return the first microsecond after a tile."""
         return (tile + 1) * self.tile_us

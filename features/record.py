@@ -113,6 +113,14 @@ def may_be_profiled(records: Records) -> NDArray[np.bool_]:
     return np.asarray(consents & ~records["suppressed"], np.bool_)
 
 
+def is_profiled(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) of whom a profile says anything; a deleted one leaves only its time."""
+    known = ~np.isnan(records["age"]) | ~np.isnan(records["income"])
+    known |= ~np.isnan(records["urbanicity"])
+    known |= (records["marketing"] >= 0) | (records["profiling"] >= 0)
+    return np.asarray(known, np.bool_)
+
+
 def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
     tiles = records["counts"].shape[1]

@@ -16,6 +16,15 @@ class Window:
     cents: NDArray[np.int64]
 
 
+def reaches_back(records: Records, clock_tile: int) -> bool:
+    """Return whether a record has a purchase in the first tile of its window."""
+    tiles = records["counts"].shape[1]
+    first = clock_tile - tiles + 1
+    counts = records["counts"][np.arange(len(records)), first % tiles]
+    # A slot holds the first tile only if the record's own window still reaches it.
+    return bool(np.any((counts > 0) & (records["head"] >= first)))
+
+
 def window(records: Records, clock_tile: NDArray[np.int64] | int) -> Window:
     """Sum each record over its window: the clock's tile and those before it, as many as slots.
 

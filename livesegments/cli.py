@@ -161,6 +161,10 @@ def replay(
             callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
         ),
     ] = None,
+    backfill: Annotated[
+        bool,
+        typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
+    ] = False,
 ) -> None:
     """Send purchases from a file to their topic, as fast as it goes or at a pace.
 
@@ -171,6 +175,9 @@ def replay(
     if speed is not None and not 0 < speed < float("inf"):
         fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = _settings()
+    for file in filter(None, (purchases, profiles)):
+        if not file.is_file():
+            fail(f"{file}: no such file")
     with clear_errors(settings):
         from livesegments.clients import kafka_config
         from livesegments.progress import counting
@@ -185,6 +192,7 @@ def replay(
                 speed=speed,
                 on_error="skip" if on_error == "skip" else "stop",
                 timezone=timezone,
+                backfill=backfill,
                 progress=show,
             )
         for row in done.broken_rows:
@@ -195,6 +203,64 @@ def replay(
             f"sent {done.purchases} purchases and {done.profiles} profiles in {done.seconds:.1f} s"
             f" ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped {done.skipped} rows"
         )
+
+
+@app.command()
+def backtest(
+    history: Annotated[
+        Path, typer.Argument(help="Purchases: CSV, JSON Lines or Parquet, also gzipped.")
+    ],
+    profiles: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Customer profiles."),
+    ] = None,
+    compare: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
+            " dwell, window, tiles, warmup or gain; given again, all combinations."
+        ),
+    ] = None,
+    html: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write a page with plots to this file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    timezone: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            callback=_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+        ),
+    ] = None,
+) -> None:
+    """Try the settings on a history, without servers: sizes, changes, quality, drift of names.
+
+    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
+    """
+    from functools import partial
+
+    from livesegments.settings import load
+
+    settings = _settings()
+    with clear_errors(settings):
+        from livesegments.backtest.command import variants
+        from livesegments.backtest.page import page
+        from livesegments.backtest.run import backtest as run_history
+        from livesegments.backtest.text import lines
+        from livesegments.progress import counting
+
+        try:
+            tried = variants(settings, compare or [], partial(load, _env_file))
+        except ValueError as error:
+            fail(str(error), WRONG)
+        with counting("reading") as show:
+            found = run_history(history, profiles, tried, timezone=timezone, progress=show)
+        typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
+        if html is not None:
+            html.write_text(page(found), "utf-8")
+            typer.echo(f"wrote {html}", err=True)
+        if not found.shown.segments:
+            raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -225,17 +291,19 @@ def subscribe(
     """
     settings = _settings()
     if segment is not None:
-        from model.personas import PERSONAS
-
-        known = [persona.id for persona in PERSONAS]
+        known = [persona.id for persona in settings.personas]
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
         from consumers.subscriber import follow
+        from contracts.topics import CHANGES, STATES
         from livesegments.clients import kafka_config
+        from livesegments.topics import check_allowed
 
+        config = kafka_config(settings)
+        check_allowed(config, read=[CHANGES, STATES])
         follow(
-            kafka_config(settings),
+            config,
             write=typer.echo,
             as_json=as_json,
             changes_only=changes_only,
@@ -257,7 +325,7 @@ def export(
     settings = _settings()
     if file.suffix not in (".csv", ".jsonl", ".parquet"):
         fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
-    with clear_errors(settings):
+    with clear_errors(settings, kafka=False):
         from livesegments.clients import redis_client
         from livesegments.export import export as write
         from livesegments.progress import counting
@@ -266,6 +334,55 @@ def export(
         with counting("exporting") as show:
             rows = write(Partitions(redis_client(settings), settings.group_id), file, show)
         typer.echo(f"wrote {rows} customers to {file}")
+
+
+@app.command()
+def refit(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    everyone: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Fit all customers, not a sample of 3,000: exact, and slow with millions."
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Leave the request and do not see it through.")
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds for a worker to take the fit, or for anything to move."),
+    ] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Fit the model anew and show who would move; the running service then takes the fit over.
+
+    Exit 1 if there is no model yet, or no worker takes the fit. Example: livesegments refit
+    --dry-run
+    """
+    settings = _settings()
+    with clear_errors(settings):
+        from livesegments.progress import counting
+        from livesegments.refit import Refit
+
+        work = Refit(settings, lambda line: typer.echo(line, err=True))
+        proposal = work.propose(everyone=everyone)
+        told = proposal.to_dict()
+        if not as_json:
+            typer.echo("\n".join(proposal.lines()))
+        if not dry_run and proposal.gain <= 0:
+            typer.echo("nothing better was found: the model stays as it is", err=True)
+        elif not dry_run:
+            request = work.request(proposal, timeout)
+            typer.echo("asked the owner of partition 0 to take it", err=True)
+            if not no_wait:
+                told["generation"] = number = work.wait_for_generation(request, timeout).number
+                typer.echo(f"generation {number} is published", err=True)
+                with counting("customers taken over") as show:
+                    work.wait_for_takeover(number, timeout, show)
+        if as_json:
+            typer.echo(json.dumps(told, indent=2))
 
 
 @app.command()
@@ -315,6 +432,7 @@ def verify(
             kafka_config(settings),
             settings.group_id,
             lambda what: typer.echo(what, err=True),
+            settings.days_kept,
         )
         lines = [json.dumps(report.to_dict(), indent=2)] if as_json else report.lines()
         typer.echo("\n".join(lines))
@@ -398,6 +516,31 @@ def settings(
         changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
         typer.echo(f"{each['name']}={each['value']}{changed}")
         typer.echo(f"    {each['description']}")
+
+
+@app.command()
+def personas(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="As a file to make your own from.")
+    ] = False,
+) -> None:
+    """Show the five segments, and where each expects its customers.
+
+    Yours take their place: livesegments personas --template > mine.toml, edit it, and set
+    LIVESEGMENTS_PERSONAS_FILE=mine.toml for every worker and command.
+    """
+    if as_json and template:
+        fail("--json and --template exclude each other", WRONG)
+    five = _settings().personas
+    from livesegments.personas import to_dict, to_table, to_toml
+
+    if template:
+        typer.echo(to_toml(five), nl=False)
+    elif as_json:
+        typer.echo(json.dumps([to_dict(persona) for persona in five], indent=2))
+    else:
+        typer.echo("\n".join(to_table(five)))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from consumers import header_names  # noqa: F401 - records with any header name are read
 from livesegments.settings import Settings
 
 # kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.
@@ -26,6 +27,30 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         # A transaction that begins before the last one's markers are written waits this long.
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,
+        "security_protocol": settings.kafka_security_protocol,
+        **_sasl(settings),
+        **_tls(settings),
+    }
+
+
+def _sasl(settings: Settings) -> dict[str, Any]:
+    if settings.kafka_sasl_mechanism is None:
+        return {}
+    return {
+        "sasl_mechanism": settings.kafka_sasl_mechanism,
+        "sasl_plain_username": settings.kafka_sasl_username,
+        "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
+    }
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    # As files, not read once: so each connection takes certificates that were renewed meanwhile.
+    return {
+        "ssl_check_hostname": settings.kafka_ssl_check_hostname,
+        "ssl_cafile": settings.kafka_ssl_cafile or None,
+        "ssl_certfile": settings.kafka_ssl_certfile or None,
+        "ssl_keyfile": settings.kafka_ssl_keyfile or None,
+        "ssl_password": settings.kafka_ssl_key_password.get_secret_value() or None,
     }
 
 
@@ -55,13 +80,29 @@ def group_consumer(settings: Settings) -> KafkaConsumer:
     )
 
 
-def redis_client(settings: Settings) -> "redis.Redis":
+def redis_client(settings: Settings, seconds: float = 10.0) -> "redis.Redis":
     """Return the Redis client: bounded waits, and no retries but the worker's own."""
+    given = {
+        "username": settings.redis_username,
+        "password": settings.redis_password.get_secret_value(),
+        "ssl_ca_certs": settings.redis_ssl_cafile,
+        "ssl_certfile": settings.redis_ssl_certfile,
+        "ssl_keyfile": settings.redis_ssl_keyfile,
+    }
     return redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
+        **{name: value for name, value in given.items() if value},
         protocol=2,
-        socket_connect_timeout=5.0,
-        socket_timeout=10.0,
+        socket_connect_timeout=min(seconds, 5.0),
+        socket_timeout=seconds,
         # A commit that is sent twice would be refused the second time: the worker must see it.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def answers(client: "redis.Redis") -> bool:
+    """Return whether Redis answers in the client's time."""
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -41,8 +41,10 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 def read_settings(env_file: Path | None) -> "Settings":
     """Read the settings and set logs up by them; a wrong setting ends the command."""
     from livesegments import logs
-    from livesegments.settings import SettingsError, load
+    from livesegments.settings import SettingsError, load, unread
 
+    for said in unread():
+        typer.echo(f"livesegments: warning: {said}", err=True)
     try:
         settings = load(env_file)
     except SettingsError as error:
@@ -52,33 +54,25 @@ def read_settings(env_file: Path | None) -> "Settings":
 
 
 @contextmanager
-def clear_errors(settings: "Settings") -> Iterator[None]:
+def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
     """Turn what users can mend into one line and exit code 1; the rest stays a traceback.
 
-    At log level debug all of it does.
+    At log level debug all of it does. Where ``kafka`` is needed it is connected to first, since
+    its clients try for long what cannot get better.
     """
     from kafka.errors import KafkaError
     from redis.exceptions import RedisError
 
+    from livesegments.diagnosis import explain
+    from livesegments.reach import reach_kafka
+
     try:
+        if kafka:
+            reach_kafka(settings)
         yield
     except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
         raise
     except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
         if settings.log_level == "debug":
             raise
-        fail(_told(error, settings))
-
-
-def _told(error: Exception, settings: "Settings") -> str:
-    from kafka.errors import KafkaError
-    from redis.exceptions import RedisError
-
-    if isinstance(error, KafkaError):
-        return (
-            f"Kafka at {settings.kafka_bootstrap_servers} ({PREFIX}KAFKA_BOOTSTRAP_SERVERS):"
-            f" {error}"
-        )
-    if isinstance(error, RedisError):
-        return f"Redis ({PREFIX}REDIS_URL): {type(error).__name__}: {error}"
-    return str(error) or type(error).__name__
+        fail(explain(error, settings))

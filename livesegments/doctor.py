@@ -10,17 +10,21 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.definitions import DefinitionsReader
+from consumers.definitions import DefinitionsReader, named_by
 from consumers.log import LogReader, LogStalledError
 from contracts.topics import (
     INPUTS,
     OUTPUTS,
+    PROFILES,
     PURCHASES,
     PartitionCountError,
     check_partition_counts,
     topics,
 )
+from features.vector import FEATURES
 from livesegments.clients import kafka_config, redis_client
+from livesegments.diagnosis import explain
+from livesegments.reach import ReachError, reach_kafka
 from livesegments.settings import PREFIX, Settings
 from livesegments.topics import partition_counts
 from store.partitions import Partitions
@@ -52,7 +56,7 @@ def examine(settings: Settings) -> list[Finding]:
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
-        except (KafkaError, RedisError, OSError) as error:
+        except (KafkaError, RedisError, ReachError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings
 
@@ -63,15 +67,12 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
         if isinstance(error, RedisError)
         else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
     )
-    return Finding(
-        name,
-        "fail",
-        f"cannot be reached: {type(error).__name__}: {error}",
-        f"start it, or correct {where}",
-    )
+    fix = f"mend what is named, start the server, or correct {where}"
+    return Finding(name, "fail", explain(error, settings), fix)
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
+    reach_kafka(settings)
     config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
     consumer = KafkaConsumer(**config, enable_auto_commit=False)
     try:
@@ -150,15 +151,20 @@ def _values(described: Any) -> dict[str, dict[str, str]]:
     return found
 
 
-def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
+    """Return how many workers are in a group."""
     try:
-        groups = admin.describe_groups([settings.group_id])
+        groups = admin.describe_groups([group_id])
     except CoordinatorNotAvailableError:  # no group has ever been there
-        groups = {}
-    members = len(groups.get(settings.group_id, {}).get("members", ()))
+        return 0
+    return len(groups.get(group_id, {}).get("members", ()))
+
+
+def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    workers = count_workers(admin, settings.group_id)
     yield (
-        Finding("workers", "ok", f"{members} in group {settings.group_id}")
-        if members
+        Finding("workers", "ok", f"{workers} in group {settings.group_id}")
+        if workers
         else Finding(
             "workers", "warn", f"none in group {settings.group_id}", "start one: livesegments run"
         )
@@ -203,6 +209,14 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "deployment", "warn", "no worker has ever run in this group", "livesegments run"
         )
         return
+    ids = tuple(persona.id for persona in settings.personas)
+    if agreed.segments != ids:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
+            f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
+        )
     for name in ("window_days", "tiles", "currency", "dedup_events"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
@@ -252,17 +266,27 @@ def _model(settings: Settings) -> Iterator[Finding]:
         generation = reader.generation
     finally:
         reader.close()
-    yield (
-        Finding("model", "ok", f"generation {generation.number}")
-        if generation
-        else Finding(
+    if generation is None:
+        yield Finding(
             "model",
             "warn",
             "no generation yet",
             f"it comes when {settings.warmup_customers} customers have bought"
             f" ({PREFIX}WARMUP_CUSTOMERS)",
         )
-    )
+        return
+    yield Finding("model", "ok", f"generation {generation.number}")
+    known = {feature for features in named_by(generation).values() for feature in features}
+    unknown = [feature for feature in FEATURES if feature not in known]
+    if unknown:
+        yield Finding(
+            "segment names",
+            "warn",
+            f"rest on {', '.join(sorted(known, key=FEATURES.index))} alone: {', '.join(unknown)}"
+            " of no customer was known at the fit, or the same of all",
+            f"send profiles to {PROFILES}, or take names that say no more than that"
+            f" ({PREFIX}PERSONAS_FILE)",
+        )
 
 
 _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]], ...] = (

@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from contracts.instants import rfc3339
 from features.erasures import Marker, marker_key
 from features.layout import Layout
-from features.record import decode
+from features.record import decode, is_profiled
 from features.window import window
-from model.personas import PERSONAS
 from store.partitions import Partitions, Want
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -50,7 +49,8 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     """Write one row a customer; return how many.
 
     Purchases and spend are those of the window that ends at the partition's clock; whatever is not
-    known is empty. A customer who was erased, or must not be profiled until restored, has no row.
+    known is empty. A customer who was erased, or must not be profiled until restored, has no row;
+    nor has one of whom nothing is known but that a profile was deleted.
     The file appears under its name only when it is whole.
 
     Parameters
@@ -82,7 +82,7 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     try:
         with _WRITERS[path.suffix](unfinished) as out:
             for partition in range(deployment.partitions):
-                for chunk in _chunks(store, partition, layout):
+                for chunk in _chunks(store, partition, layout, deployment.segments):
                     out.write(chunk)
                     rows += len(chunk)
                     progress(rows)
@@ -92,7 +92,9 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     return rows
 
 
-def _chunks(store: Partitions, partition: int, layout: Layout) -> Iterator[list[Row]]:
+def _chunks(
+    store: Partitions, partition: int, layout: Layout, segments: Sequence[str]
+) -> Iterator[list[Row]]:
     loaded = store.load(partition)
     if loaded.progress is None:
         return
@@ -106,7 +108,7 @@ def _chunks(store: Partitions, partition: int, layout: Layout) -> Iterator[list[
         hidden = _hidden(store, partition, list(new)) if loaded.erasures else set()
         names = [name for name in new if name not in hidden]
         if names:
-            yield _rows(names, [new[name] for name in names], layout, clock_tile)
+            yield _rows(names, [new[name] for name in names], layout, clock_tile, segments)
 
 
 def _hidden(store: Partitions, partition: int, names: Sequence[str]) -> set[str]:
@@ -121,7 +123,11 @@ def _hidden(store: Partitions, partition: int, names: Sequence[str]) -> set[str]
 
 
 def _rows(
-    names: Sequence[str], blobs: Sequence[bytes], layout: Layout, clock_tile: int
+    names: Sequence[str],
+    blobs: Sequence[bytes],
+    layout: Layout,
+    clock_tile: int,
+    segments: Sequence[str],
 ) -> list[Row]:
     records = decode(blobs, layout.tiles)
     at = window(records, clock_tile)
@@ -130,12 +136,12 @@ def _rows(
         (records["segment"] >= 0)
         | records["counts"].any(axis=1)
         | records["cents"].any(axis=1)
-        | ~records["erased"]
+        | is_profiled(records)
     )
     return [
         {
             "customer_id": names[i],
-            "segment": PERSONAS[segment].id if segment >= 0 else None,
+            "segment": segments[segment] if segment >= 0 else None,
             "since": since[i] if segment >= 0 else None,
             "version": int(records["version"][i]),
             "cluster": cluster if cluster >= 0 else None,

@@ -13,6 +13,7 @@ from kafka.admin import KafkaAdminClient
 
 from consumers.definitions import DefinitionsReader
 from consumers.log import LogReader
+from consumers.rules import UnknownSegmentError
 from contracts.decode import decode_purchases
 from contracts.topics import PURCHASES, check_partition_counts
 from features.layout import Layout
@@ -20,6 +21,7 @@ from livesegments import worker
 from livesegments.clients import kafka_config, redis_client
 from livesegments.settings import Settings
 from livesegments.topics import partition_counts
+from model.generation import Generation
 from store.partitions import Deployment, Partitions
 
 POLL_SECONDS = 0.5
@@ -65,9 +67,13 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     RebuildError
         If other settings are asked for than running workers have, or Kafka no longer holds a whole
         window of purchases and that loss is not accepted.
+    UnknownSegmentError
+        If segments of other ids are published.
     """
     config, store = kafka_config(settings), _store(settings)
     wanted = worker.deployment(settings, check_partition_counts(partition_counts(config)))
+    generation = _generation(settings)
+    UnknownSegmentError.check(generation.segments if generation else (), wanted.segments)
     workers, agreed = _members(settings), store.deployment()
     if agreed is not None and agreed.partitions != wanted.partitions:
         store.agree(wanted)  # says what to do
@@ -99,7 +105,7 @@ def rebuild(
     """
     store, began = _store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)
-    has_model = _has_model(settings)
+    has_model = _generation(settings) is not None
     store.forget(planned.deployment)
     looked = -POLL_SECONDS
     complete = False
@@ -138,10 +144,10 @@ def _members(settings: Settings) -> int:
         admin.close()
 
 
-def _has_model(settings: Settings) -> bool:
+def _generation(settings: Settings) -> Generation | None:
     reader = DefinitionsReader(kafka_config(settings))
     reader.close()
-    return reader.generation is not None
+    return reader.generation
 
 
 def _check_reach(settings: Settings, store: Partitions, deployment: Deployment) -> None:

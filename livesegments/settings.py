@@ -1,37 +1,35 @@
 """Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
 
-import re
+import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.connection import ConnectionPool
-from redis.exceptions import RedisError
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
-PREFIX = "LIVESEGMENTS_"
-_PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
+from livesegments.connections import SECRETS, Connections
+from livesegments.environment import PREFIX, unknown_names
+
+if TYPE_CHECKING:
+    from model.personas import Persona
+
+__all__ = ["PREFIX", "Settings", "SettingsError", "describe", "load", "unread"]
+
+WALL_CHANGES_PER_SECOND = 1_000
 
 
 class SettingsError(ValueError):
     """A setting is wrong; the message names it and says why."""
 
 
-class Settings(BaseSettings):
+class Settings(Connections):
     """Settings of a deployment. All workers of one group must have the same."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    kafka_bootstrap_servers: Annotated[
-        str, Field(min_length=1, description="Kafka brokers, host:port with commas between")
-    ] = "localhost:9092"
-    redis_url: Annotated[
-        SecretStr, Field(description="Redis: redis://, rediss:// or unix://; may hold a password")
-    ] = SecretStr("redis://localhost:6379/0")
     group_id: Annotated[
         str,
         Field(
@@ -58,6 +56,15 @@ class Settings(BaseSettings):
         str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
     ] = "USD"
 
+    retention_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Days after a customer's last purchase in which what is kept of them goes,"
+            " but for a profile; at least the window (unset: two windows)",
+        ),
+    ] = None
+
     dedup_events: Annotated[
         int,
         Field(
@@ -72,8 +79,11 @@ class Settings(BaseSettings):
         int, Field(ge=5, description="Customers with a purchase before the first fit")
     ] = 500
     refit: Annotated[
-        Literal["auto", "off"],
-        Field(description="auto: check the model once a tile and take a better fit"),
+        Literal["auto", "propose", "off"],
+        Field(
+            description="Check the model once a tile and take a better fit (auto), or say so and"
+            " leave it to `livesegments refit` (propose)"
+        ),
     ] = "auto"
     refit_gain: Annotated[
         float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
@@ -85,6 +95,11 @@ class Settings(BaseSettings):
     min_dwell: Annotated[
         timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
     ] = timedelta(0)
+
+    personas_file: Annotated[
+        Path | None,
+        Field(description="TOML file of your own five segments: livesegments personas --template"),
+    ] = None
 
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
@@ -119,6 +134,16 @@ class Settings(BaseSettings):
     sweep_customers: Annotated[
         int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
     ] = 500
+    max_changes_per_second: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Changes a second that a worker makes without an event: of time, a new"
+            " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
+            " clock, where a replay sets the pace)",
+        ),
+    ] = None
 
     @field_validator("min_dwell", mode="before")
     @classmethod
@@ -135,38 +160,17 @@ class Settings(BaseSettings):
             raise ValueError("must not be negative")
         return value
 
-    @field_validator("redis_url")
+    @field_validator("personas_file")
     @classmethod
-    def _is_redis(cls, value: SecretStr) -> SecretStr:
-        url = value.get_secret_value()
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        try:
-            # Of a password with / the start is taken for the port, which the error would show.
-            parts = urlsplit(url)
-            parts.port  # noqa: B018 - it is checked when it is read
-        except ValueError:
-            raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
-        if parts.fragment:  # which the client leaves out
-            raise ValueError(f"must have no #; {_PERCENT_CODES}")
-        # The client takes any other path for database 0.
-        if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
-            raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
-        try:
-            ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
-        except (TypeError, ValueError, RedisError):
-            raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
+    def _are_personas(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            _read_personas(value)
         return value
 
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _are_servers(cls, value: str) -> str:
-        for server in map(str.strip, value.split(",")):
-            host, colon, port = server.rpartition(":")
-            no_port = not colon or port.endswith("]")  # [::1] is an address alone
-            if not server or not (no_port or (host and port.isdecimal() and 0 < int(port) < 65536)):
-                raise ValueError("must be host:port, more of them with commas between")
-        return value
+    @property
+    def personas(self) -> "tuple[Persona, ...]":
+        """The five segments: those of the file, or the ones that are built in."""
+        return _read_personas(self.personas_file)
 
     @model_validator(mode="after")
     def _tiles_divide(self) -> Self:
@@ -175,11 +179,36 @@ class Settings(BaseSettings):
                 f"{PREFIX}TILES: {self.tiles} tiles do not divide a window of {self.window_days}"
                 f" days ({PREFIX}WINDOW_DAYS) into whole seconds"
             )
+        if self.retention_days is not None and self.retention_days < self.window_days:
+            raise ValueError(
+                f"{PREFIX}RETENTION_DAYS: {self.retention_days} is less than the window of"
+                f" {self.window_days} days ({PREFIX}WINDOW_DAYS)"
+            )
         if self.session_timeout_seconds >= self.max_poll_interval_seconds:
             raise ValueError(
                 f"{PREFIX}SESSION_TIMEOUT_SECONDS must be below {PREFIX}MAX_POLL_INTERVAL_SECONDS"
             )
         return self
+
+    @property
+    def days_kept(self) -> int:
+        """Days of `retention_days`, or its default."""
+        return 2 * self.window_days if self.retention_days is None else self.retention_days
+
+    @property
+    def change_rate(self) -> int:
+        """Changes a second of `max_changes_per_second`, or its default."""
+        if self.max_changes_per_second is not None:
+            return self.max_changes_per_second
+        return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
+
+
+def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
+    # Not above: they load SciPy, which most settings can do without.
+    from livesegments.personas import read
+    from model.personas import PERSONAS
+
+    return PERSONAS if path is None else read(path)
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
@@ -195,11 +224,14 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        If a setting is wrong, or the file cannot be read.
+        If a setting is wrong, or the file cannot be read or has a name that no setting has.
     """
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")
     try:
+        in_file = DotEnvSettingsSource(Settings, env_file=env_file).env_vars if env_file else {}
+        if unknown := unknown_names(in_file, Settings.model_fields):
+            raise SettingsError(f"settings file {env_file}: " + "\n".join(unknown))
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
@@ -208,12 +240,21 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"settings file {env_file}: {why}") from None
 
 
+def unread() -> list[str]:
+    """Say which variables of the environment look like settings and are none.
+
+    That is no error, as it is in a file of settings: others put variables into the environment
+    too, such as Kubernetes for a service that is called livesegments.
+    """
+    return unknown_names(os.environ, Settings.model_fields)
+
+
 def _explain(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return str(message)
     name = str(error["loc"][0])
-    given = "" if name == "redis_url" else f" (it is {error['input']!r})"
+    given = "" if name in SECRETS else f" (it is {error['input']!r})"
     return f"{PREFIX}{name.upper()}: {message}{given}"
 
 
@@ -222,9 +263,13 @@ def describe(settings: Settings) -> list[dict[str, str]]:
     return [
         {
             "name": f"{PREFIX}{name.upper()}",
-            "value": str(getattr(settings, name)),
-            "default": str(field.default),
+            "value": _shown(getattr(settings, name)),
+            "default": _shown(field.default),
             "description": field.description or "",
         }
         for name, field in Settings.model_fields.items()
     ]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

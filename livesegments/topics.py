@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
 
 from contracts.topics import (
     INPUTS,
@@ -15,22 +16,62 @@ from contracts.topics import (
 )
 
 DEFAULT_PARTITIONS = 4
+ALL = (*INPUTS, *OUTPUTS)
 
 
-def partition_counts(
-    config: Mapping[str, Any], names: Sequence[str] = (*INPUTS, *OUTPUTS)
-) -> dict[str, int]:
+def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> dict[str, int]:
     """Return the number of partitions of topics, 0 where one does not exist.
 
     By default of those that workers read and write.
+
+    Raises
+    ------
+    TopicAuthorizationFailedError
+        If the user may not see one.
     """
+    return {name: len(each["partitions"]) for name, each in _described(config, names).items()}
+
+
+def check_allowed(
+    config: Mapping[str, Any], *, read: Sequence[str], write: Sequence[str] = ()
+) -> None:
+    """Check that topics may be read or written, before it is found out in the middle of work.
+
+    A broker before 2.3 does not say, nor does one that is not Apache Kafka.
+
+    Raises
+    ------
+    TopicAuthorizationFailedError
+        If something is not allowed; names the topics, and for each what the user lacks.
+    """
+    denied = []
+    for name, each in _described(config, (*read, *write)).items():
+        allowed = each["authorized_operations"] or ()
+        needed = {"READ": name in read, "WRITE": name in write}
+        # Who sees a topic may describe it: without that, nothing was said.
+        lacks = [what for what, is_needed in needed.items() if is_needed and what not in allowed]
+        if lacks and "DESCRIBE" in allowed:
+            denied.append(f"{name} ({' and '.join(lacks)})")
+    if denied:
+        raise TopicAuthorizationFailedError(denied)
+
+
+def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
     admin = KafkaAdminClient(**config)
     try:
-        # A consumer's metadata would leave out partitions that have no leader at the moment.
-        found = {each["name"]: len(each["partitions"]) for each in admin.describe_topics()}
+        # A consumer's metadata would leave out partitions that have no leader at the moment. And
+        # asked for all topics, a broker leaves out those that the user must not see.
+        found = {each["name"]: each for each in admin.describe_topics(list(dict.fromkeys(wanted)))}
     finally:
         admin.close()
-    return {topic: found.get(topic, 0) for topic in names}
+    hidden = [
+        name
+        for name, each in found.items()
+        if each["error_code"] == TopicAuthorizationFailedError.errno
+    ]
+    if hidden:
+        raise TopicAuthorizationFailedError(hidden)
+    return found
 
 
 def create_topics(

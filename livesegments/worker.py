@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
@@ -18,26 +18,32 @@ from consumers.reconcile import Reconciler
 from consumers.rules import Rules
 from consumers.scoring import Switching
 from consumers.segmenter import Segmenter
-from contracts.topics import check_partition_counts
+from consumers.warmup import draw
+from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
-from livesegments.clients import group_consumer, kafka_config, redis_client
+from livesegments.clients import answers, group_consumer, kafka_config, redis_client
 from livesegments.settings import Settings
-from livesegments.topics import partition_counts
-from model.personas import PERSONAS
+from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
-from producers.publisher import Publisher
+from producers.publishing_process import PublishingProcess
 from store.partitions import Deployment, Partitions
+from store.refits import RefitRequests
 
 log = structlog.get_logger()
+
+PROBE_SECONDS = 0.5
+"""An orchestrator gives ``/readyz`` a second, as a rule."""
 
 
 def rules(settings: Settings) -> Rules:
     """Return how rounds decide."""
+    layout = Layout(settings.window_days, settings.tiles)
+    stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
     return Rules(
-        layout=Layout(settings.window_days, settings.tiles),
+        layout=layout,
         switching=Switching(
             margin=settings.switch_margin,
             min_dwell_us=round(settings.min_dwell.total_seconds() * 1_000_000),
@@ -45,8 +51,10 @@ def rules(settings: Settings) -> Rules:
         event_clock=settings.clock == "event",
         currency=settings.currency,
         group_id=settings.group_id,
-        segments=tuple((persona.id, persona.name) for persona in PERSONAS),
-        sweep_chunk=settings.sweep_customers,
+        personas=settings.personas,
+        sweep_chunk=stretch,
+        max_changes_per_second=settings.change_rate,
+        retention_tiles=layout.tiles_in(settings.days_kept),
         dedup_events=settings.dedup_events,
     )
 
@@ -59,6 +67,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         tiles=settings.tiles,
         currency=settings.currency,
         dedup_events=settings.dedup_events,
+        segments=tuple(persona.id for persona in settings.personas),
     )
 
 
@@ -72,18 +81,27 @@ def run(
 
     ``done`` is asked in every round.
     """
+    how = rules(settings)
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
-    metrics = Metrics(registry, version=__version__)
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(redis_client(settings), settings.group_id)
+    probe = redis_client(settings, PROBE_SECONDS)
     consumer = group_consumer(settings)
+    publisher = PublishingProcess(kafka_config(settings), f"{settings.group_id}-{instance}")
     try:
-        partitions = check_partition_counts(partition_counts(kafka_config(settings)))
-        agreed = deployment(settings, partitions)
-        store.agree(agreed)
-        how = rules(settings)
         config = kafka_config(settings)
+        partitions = check_partition_counts(partition_counts(config))
+        check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
+        definitions = DefinitionsReader(config)
+        model = GlobalModel(store, partitions, how.segment_ids)
+        # Before a store that knows nothing takes ids over that are not those published.
+        model.adopt(definitions.generation)
+        agreed = deployment(settings, partitions)
+        store.try_commands()
+        store.agree(agreed)
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),
@@ -95,9 +113,12 @@ def run(
             if done():
                 segmenter.stop()
 
-        definitions = DefinitionsReader(config)
-        publisher = Publisher(config, f"{settings.group_id}-{instance}")
-        model = GlobalModel(store, partitions, how.segment_ids)
+        observation = Observation(
+            metrics,
+            settings.warmup_customers,
+            how.personas,
+            lambda: draw(store, partitions, how.layout),
+        )
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -108,13 +129,17 @@ def run(
                 store,
                 partitions,
                 how,
-                PERSONAS,
-                settings.warmup_customers,
-                settings.definitions_seconds,
-                settings.refit_gain if settings.refit == "auto" else None,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=metrics,
+                warmup_customers=settings.warmup_customers,
+                definitions_seconds=settings.definitions_seconds,
+                refit=settings.refit,
+                refit_gain=settings.refit_gain,
             ),
-            reconciler=Reconciler(store, consumer, config, how, agreed, accept_loss),
-            observation=Observation(metrics, settings.warmup_customers),
+            reconciler=Reconciler(
+                store, consumer, config, how, agreed, accept_loss, observation.taking_over
+            ),
+            observation=observation,
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,
@@ -131,7 +156,7 @@ def run(
         def readiness() -> dict[str, bool]:
             return {
                 "joined": segmenter.ready,
-                "redis": bool(store.redis.ping()),
+                "redis": answers(probe),
                 "model": model.generation is not None,
             }
 
@@ -147,11 +172,13 @@ def run(
             gc.freeze()
             gc.set_threshold(300_000, 30, 100)
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
+            publisher.finish()
             alive()
             segmenter.run()
             watchdog.stop()
         publisher.close()
         definitions.close()
     finally:
+        publisher.kill()
         consumer.close(autocommit=False, timeout_ms=5_000)
     log.info("worker left the group")

@@ -10,6 +10,7 @@ from model.arrays import NOWHERE, read_only
 from model.distance import feature_weights, squared_distances
 from model.drift import psi
 from model.generation import Generation
+from model.histogram import Histogram
 from model.kmeans import MiniBatchKMeans
 from model.lloyd import Fit, fit, inertia
 from model.personas import PERSONAS, POSITIONS, Persona, match, match_generations
@@ -26,6 +27,7 @@ __all__ = [
     "Assignment",
     "Fit",
     "Generation",
+    "Histogram",
     "MiniBatchKMeans",
     "ModelView",
     "Persona",

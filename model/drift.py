@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import chdtri
 
 from model.arrays import Clusters, Counts, Floats
-from model.personas import PERSONAS, POSITIONS
+from model.personas import Persona, positions
 from model.statistics import Statistics
 
 
@@ -34,7 +34,9 @@ def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floa
     return _root_mean_square(difference)
 
 
-def persona_distance(centroids_z: Floats, segments: Sequence[str]) -> Floats:
+def persona_distance(
+    centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
+) -> Floats:
     """How far each cluster is from the persona it is named after, in standard deviations a feature.
 
     Parameters
@@ -43,14 +45,16 @@ def persona_distance(centroids_z: Floats, segments: Sequence[str]) -> Floats:
         Centroids in z-units, shape (k, d); NaN is unknown and does not count.
     segments
         Persona id of each cluster.
+    personas
+        All personas, in any order.
 
     Returns
     -------
     Root mean square over the known features, shape (k,); NaN where none is known.
 
     """
-    index = {persona.id: row for row, persona in enumerate(PERSONAS)}
-    return _root_mean_square(centroids_z - POSITIONS[[index[segment] for segment in segments]])
+    by_id = {persona.id: persona for persona in personas}
+    return _root_mean_square(centroids_z - positions([by_id[segment] for segment in segments]))
 
 
 def mean_squared_distance(statistics: Statistics, weights: Floats) -> Floats:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from model.arrays import Floats, read_only
+from model.histogram import Histogram
 
 Json: TypeAlias = dict[str, Any]
 
@@ -29,6 +30,12 @@ class Generation:
         Rows of the fit in each cluster, k integers.
     segments
         Segment id of each cluster, k distinct names.
+    histograms
+        How each feature was distributed at the fit, d of them, to see later whether it still is;
+        none when that is not known.
+    provisional
+        Fitted before the windows were full, so that the model moves by itself while they fill:
+        no baseline to measure drift from.
 
     Raises
     ------
@@ -61,6 +68,8 @@ class Generation:
     variance: Floats
     sizes: tuple[int, ...]
     segments: tuple[str, ...]
+    histograms: tuple[Histogram, ...] = ()
+    provisional: bool = False
 
     def __post_init__(self) -> None:
         _require(_is_count(self.number) and self.number >= 1, "number", "must be an integer >= 1")
@@ -88,6 +97,8 @@ class Generation:
             f"must be {k} segment ids",
         )
         _require(len(set(self.segments)) == k, "segments", "must be distinct")
+        _require(len(self.histograms) in (0, d), "histograms", f"must be {d}, or none")
+        _require(isinstance(self.provisional, bool), "provisional", "must be true or false")
         object.__setattr__(self, "sizes", tuple(self.sizes))
         object.__setattr__(self, "segments", tuple(self.segments))
 
@@ -108,6 +119,10 @@ class Generation:
             "variance": _nullable(self.variance),
             "sizes": list(self.sizes),
             "segments": list(self.segments),
+            "histograms": [
+                {"edges": list(each.edges), "counts": list(each.counts)} for each in self.histograms
+            ],
+            "provisional": self.provisional,
         }
 
     @classmethod
@@ -117,15 +132,25 @@ class Generation:
         Raises
         ------
         ValueError
-            When a field is missing or wrong; the message names it. Unknown fields are ignored.
+            When a field is missing or wrong; the message names it. Unknown fields are ignored;
+            histograms and provisional may be missing.
 
         """
-        missing = [name for name in cls.__slots__ if name not in fields]
+        optional = ("histograms", "provisional")
+        missing = [n for n in cls.__slots__ if n not in fields and n not in optional]
         if missing:
             raise ValueError(f"generation lacks {', '.join(missing)}")
         for name in ("centroids", "mean", "variance", "sizes", "segments"):
             _require(isinstance(fields[name], list | tuple), name, "must be a list")
-        return cls(**{name: fields[name] for name in cls.__slots__})
+        known = {name: fields[name] for name in cls.__slots__ if name in fields}
+        try:
+            histograms = tuple(
+                Histogram(tuple(each["edges"]), tuple(each["counts"]))
+                for each in fields.get("histograms", ())
+            )
+        except (KeyError, TypeError):
+            raise ValueError("generation histograms must each have edges and counts") from None
+        return cls(**{**known, "histograms": histograms})
 
 
 def _require(condition: bool, name: str, rule: str) -> None:

@@ -199,8 +199,9 @@ def _lloyd(
         clusters = distances.argmin(axis=1)
         own = distances.min(axis=1)
         empty = np.flatnonzero(np.bincount(clusters, minlength=k) == 0)
-        farthest = np.argsort(-own, kind="stable")[: len(empty)]
-        clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
+        if empty.size:
+            farthest = np.argsort(-own, kind="stable")[: len(empty)]
+            clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
         if previous is not None and np.array_equal(clusters, previous):
             break
         previous = clusters

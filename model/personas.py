@@ -1,4 +1,4 @@
-"""The five personas, and how clusters get and keep their names."""
+"""The five personas of the house, and how clusters get and keep their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from model.arrays import Floats
+from model.arrays import Floats, read_only
 from model.distance import squared_distances
 
 
@@ -70,11 +70,19 @@ PERSONAS = (
     ),
 )
 
-POSITIONS = np.array([persona.position for persona in PERSONAS])
-POSITIONS.setflags(write=False)
+
+def positions(personas: Sequence[Persona]) -> Floats:
+    """Return where personas stand, in z-units of the population, shape (k, d)."""
+    return read_only([persona.position for persona in personas])
 
 
-def match(centroids_z: Floats) -> tuple[str, ...]:
+POSITIONS = positions(PERSONAS)
+
+RENAMED = 1.25
+"""Names are given afresh when the sum of squared distances to the personas is so much too high."""
+
+
+def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
     """Name each cluster after a persona, so that the summed squared distance is least.
 
     The Hungarian algorithm [1]_ on masked squared distances: each persona is used once.
@@ -82,7 +90,9 @@ def match(centroids_z: Floats) -> tuple[str, ...]:
     Parameters
     ----------
     centroids_z
-        Five centroids in z-units, shape (5, 5); NaN is unknown and does not count.
+        As many centroids in z-units, shape (k, d); NaN is unknown and does not count.
+    personas
+        (k,) each with a position of d features.
 
     Returns
     -------
@@ -100,18 +110,19 @@ def match(centroids_z: Floats) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from model import POSITIONS, match
+    >>> from model import PERSONAS, POSITIONS, match
 
-    >>> match(POSITIONS[::-1])[0]
+    >>> match(POSITIONS[::-1], PERSONAS)[0]
     'high-value-customers'
 
     """
-    if centroids_z.shape != POSITIONS.shape:
+    at = positions(personas)
+    if centroids_z.shape != at.shape:
         raise ValueError(
-            f"the personas need centroids of shape {POSITIONS.shape}, not {centroids_z.shape}"
+            f"the personas need centroids of shape {at.shape}, not {centroids_z.shape}"
         )
-    cost = squared_distances(centroids_z, POSITIONS, np.ones(POSITIONS.shape[1]))
-    return tuple(PERSONAS[column].id for column in linear_sum_assignment(cost)[1])
+    cost = squared_distances(centroids_z, at, np.ones(at.shape[1]))
+    return tuple(personas[column].id for column in linear_sum_assignment(cost)[1].tolist())
 
 
 def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[np.intp]:
@@ -139,28 +150,60 @@ def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[
     return linear_sum_assignment(squared_distances(new, old, weights))[1]
 
 
-def match_successors(new_z: Floats, old_z: Floats, segments: Sequence[str]) -> tuple[str, ...]:
+def match_successors(
+    new_z: Floats, old_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
+) -> tuple[str, ...]:
     """Name the clusters of a new fit after those they continue, as far as the names suit them.
 
     The Hungarian algorithm on the squared distance to the old cluster of a name plus that to its
     persona: a cluster that stayed keeps its name, and one that is where no old one was takes the
-    name that tells best what it is.
+    name that tells best what it is. Names that persist over many small steps can come to say what
+    is not so: then they are given afresh, see `suitable`.
 
     Parameters
     ----------
     new_z, old_z
-        Centroids after and before, shape (5, 5), in the same z-units; NaN is unknown.
+        Centroids after and before, shape (k, d), in the same z-units; NaN is unknown.
     segments
         Persona id of each old cluster.
+    personas
+        (k,) of those ids, in any order.
 
     Returns
     -------
     The persona id of each new cluster.
 
     """
-    ids = [persona.id for persona in PERSONAS]
+    ids = [persona.id for persona in personas]
     carrier = [list(segments).index(each) for each in ids]
-    ones = np.ones(POSITIONS.shape[1])
+    at = positions(personas)
+    ones = np.ones(at.shape[1])
     old = np.nan_to_num(old_z)[carrier]
-    cost = squared_distances(new_z, old, ones) + squared_distances(new_z, POSITIONS, ones)
-    return tuple(ids[column] for column in linear_sum_assignment(cost)[1])
+    cost = squared_distances(new_z, old, ones) + squared_distances(new_z, at, ones)
+    kept = tuple(ids[column] for column in linear_sum_assignment(cost)[1].tolist())
+    return suitable(new_z, kept, personas)
+
+
+def suitable(
+    centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
+) -> tuple[str, ...]:
+    """Return the names of clusters as they are, or names given afresh where those suit far better.
+
+    Parameters
+    ----------
+    centroids_z
+        Shape (k, d), in z-units; NaN is unknown and does not count.
+    segments
+        Persona id of each cluster.
+    personas
+        (k,) of those ids, in any order.
+
+    """
+    cost = squared_distances(centroids_z, positions(personas), np.ones(centroids_z.shape[1]))
+    row = {persona.id: i for i, persona in enumerate(personas)}
+    fresh = match(centroids_z, personas)
+    now, best = (
+        sum(float(cost[cluster, row[name]]) for cluster, name in enumerate(names))
+        for names in (segments, fresh)
+    )
+    return fresh if now > RENAMED * best else tuple(segments)

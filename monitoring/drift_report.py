@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.vector import FEATURES
+from features.vector import FEATURES, natural
 from model.drift import centroid_shift
 from monitoring.metrics import Metrics
-from monitoring.series import SEGMENTS
 
 Floats = NDArray[np.float64]
+
+LEAST_KNOWN = 30
+"""Customers whose feature must be known for its mean to count as a place; of ten, one newcomer
+moves it by a standard deviation, and that is no drift."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,12 +24,18 @@ class ClusterSnapshot:
     ----------
     generation
         Number of the model's generation.
+    provisional
+        Whether it was fitted while windows were still filling.
     updated_at
         When the model last changed, epoch seconds.
     segments
         The segment that each row's cluster carries, (k,), in any order.
     centroids
         (k, d) feature units.
+    means
+        Means (k, d) of the customers now in each cluster; NaN where none of them knows a feature.
+    known
+        Customers (k, d) of each cluster whose feature is known.
     baseline
         Centroids (k, d) at the start of the generation.
     stddevs
@@ -46,13 +55,16 @@ class ClusterSnapshot:
     Raises
     ------
     ValueError
-        If a shape is wrong or the segments are not the known ones, each once.
+        If a shape is wrong or a segment comes twice.
     """
 
     generation: int
+    provisional: bool
     updated_at: float
     segments: tuple[str, ...]
     centroids: Floats
+    means: Floats
+    known: NDArray[np.int64]
     baseline: Floats
     stddevs: Floats
     sizes: NDArray[np.int64]
@@ -63,13 +75,14 @@ class ClusterSnapshot:
     explained_variance_ratio: float
 
     def __post_init__(self) -> None:
-        if sorted(self.segments) != sorted(SEGMENTS):
-            raise ValueError(f"segments must be {', '.join(SEGMENTS)}, each once")
-        k, d = len(SEGMENTS), len(FEATURES)
+        k, d = len(self.segments), len(FEATURES)
+        if len(set(self.segments)) != len(self.centroids):
+            raise ValueError("segments must be distinct, one for each centroid")
         for name, shape in (
-            *(("centroids", (k, d)), ("baseline", (k, d))),
+            *(("centroids", (k, d)), ("means", (k, d)), ("baseline", (k, d))),
             *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
-            *(("sizes", (k,)), ("persona_distances", (k,)), ("mean_squared_distances", (k,))),
+            *(("known", (k, d)), ("sizes", (k,)), ("persona_distances", (k,))),
+            *(("mean_squared_distances", (k,)),),
         ):
             found = np.shape(getattr(self, name))
             if found != shape:
@@ -95,19 +108,31 @@ class DriftMetrics:
 
         The travel is the sum of the root mean square moves between one snapshot and the next of
         the same generation; a new generation starts at its own first snapshot, as a refit is a
-        decision and no drift.
+        decision and no drift. Shift and travel leave out what too few customers know.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot's segments are not those of the metrics.
         """
-        rows = [snapshot.segments.index(segment) for segment in SEGMENTS]
+        if sorted(snapshot.segments) != sorted(self._metrics.segments):
+            raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
+        rows = [snapshot.segments.index(segment) for segment in self._metrics.segments]
         centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
         unit = np.where(snapshot.stddevs > 0, snapshot.stddevs, np.nan)
         weights = np.nan_to_num(unit**-2)
 
+        enough = snapshot.known[rows] >= LEAST_KNOWN
+        settled = np.where(enough, centroids, np.nan)
+
         metrics = self._metrics
         metrics.model(snapshot.generation, snapshot.updated_at)
+        metrics.provisional(snapshot.provisional)
+        metrics.centroids(natural(snapshot.means[rows]))
         metrics.cluster_customers(snapshot.sizes[rows])
         metrics.centroid_positions((centroids - snapshot.mean) / unit)
-        metrics.centroid_shifts(centroid_shift(centroids, snapshot.baseline[rows], weights))
-        metrics.centroid_travel(self._travel(snapshot.generation, centroids, weights))
+        metrics.centroid_shifts(centroid_shift(settled, snapshot.baseline[rows], weights))
+        metrics.centroid_travel(self._travel(snapshot.generation, settled, weights))
         metrics.persona_distances(snapshot.persona_distances[rows])
         metrics.cluster_mean_squared_distances(snapshot.mean_squared_distances[rows])
         metrics.explained_variance(snapshot.explained_variance_ratio)

@@ -3,12 +3,12 @@
 import json
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
 from types import TracebackType
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -40,6 +40,7 @@ class HealthServer:
         must not ask any dependency: a restart does not mend a broker.
     readiness
         Returns named checks; ``/readyz`` is 200 when all hold, else 503 and names the missing.
+        ``/readyz?exclude=model`` leaves that check out of the verdict.
     host
         Address to listen on.
 
@@ -117,13 +118,14 @@ class _Pages:
         self._liveness = liveness
         self._readiness = readiness
 
-    def page(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+    def page(self, target: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        path, query = urlsplit(target).path, urlsplit(target).query
         if path == "/metrics":
             return self._metrics(accept)
         if path == "/livez":
             return self._live()
         if path == "/readyz":
-            return self._ready()
+            return self._ready(parse_qs(query).get("exclude", []))
         return HTTPStatus.NOT_FOUND, _TEXT, b"not found; there are /metrics, /livez, /readyz\n"
 
     def _metrics(self, accept: str) -> tuple[HTTPStatus, str, bytes]:
@@ -141,12 +143,12 @@ class _Pages:
             live, detail = False, f"the check failed: {type(error).__name__}"
         return _verdict(live, {"live": live, "detail": detail})
 
-    def _ready(self) -> tuple[HTTPStatus, str, bytes]:
+    def _ready(self, excluded: Sequence[str]) -> tuple[HTTPStatus, str, bytes]:
         try:
             checks = dict(self._readiness())
         except Exception as error:  # noqa: BLE001 - a page answers whatever fails
             checks = {f"the checks failed: {type(error).__name__}": False}
-        missing = [name for name, holds in checks.items() if not holds]
+        missing = [name for name, holds in checks.items() if not holds and name not in excluded]
         return _verdict(not missing, {"ready": not missing, "missing": missing, "checks": checks})
 
 
@@ -169,8 +171,8 @@ class _Request(BaseHTTPRequestHandler):
         self._head()
 
     def _head(self) -> bytes:
-        path = urlsplit(self.path).path
-        status, content_type, body = self.server.pages.page(path, self.headers.get("Accept", ""))
+        accept = self.headers.get("Accept", "")
+        status, content_type, body = self.server.pages.page(self.path, accept)
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

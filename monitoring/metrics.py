@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import product
 
 import numpy as np
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.context_managers import Timer
 
 from monitoring.batch_histogram import BatchHistogram
-from monitoring.series import NO_SEGMENT, SEGMENTS, SERIES, TABLE, Series
+from monitoring.series import NO_SEGMENT, SEGMENTS, SERIES, TABLE, UNKNOWN, Series
 
 # A creation time beside each counter and histogram would double what is scraped.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -29,6 +30,8 @@ class Metrics:
         Where the series are registered; at most one `Metrics` in each.
     version
         Version of the software, for ``build_info``.
+    segments
+        (k,) ids of the deployment's segments.
 
     Raises
     ------
@@ -38,9 +41,9 @@ class Metrics:
 
     Notes
     -----
-    Arrays over segments are in the order of `monitoring.series.SEGMENTS`, arrays over features
-    in the order of `features.vector.FEATURES`. Values of a partition that is not held are
-    dropped: they are the new owner's to report.
+    Arrays over segments are in the order of ``segments``, arrays over features in the order
+    of `features.vector.FEATURES`. Values of a partition that is not held are dropped: they
+    are the new owner's to report.
 
     Examples
     --------
@@ -50,8 +53,15 @@ class Metrics:
     ...     pass
     """
 
-    def __init__(self, registry: CollectorRegistry, *, version: str = "unknown") -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        version: str = "unknown",
+        segments: tuple[str, ...] = SEGMENTS,
+    ) -> None:
         self.registry = registry
+        self.segments = segments
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -78,7 +88,7 @@ class Metrics:
             self._batch_histograms[series.name] = BatchHistogram(name, text, series.buckets)
             self.registry.register(self._batch_histograms[series.name])
         if "partition" not in labels:
-            self._initialise(series, _combinations(series))
+            self._initialise(series, self._combinations(series))
 
     def _initialise(self, series: Series, combinations: Iterable[tuple[str, ...]]) -> None:
         for values in combinations:
@@ -96,14 +106,14 @@ class Metrics:
         self._partitions.add(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                self._initialise(series, _combinations(series, partition))
+                self._initialise(series, self._combinations(series, partition))
 
     def give_up_partition(self, partition: int) -> None:
         """Remove the series of a partition that this worker owns no longer."""
         self._partitions.discard(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                for values in _combinations(series, partition):
+                for values in self._combinations(series, partition):
                     self._gauges[series.name].remove(*values)
 
     # Events
@@ -142,10 +152,6 @@ class Metrics:
         """Return a context manager that observes how long a stage of a round takes."""
         return self._histogram("batch_duration_seconds", stage).time()
 
-    def redis_command(self, command: str) -> Timer:
-        """Return a context manager that observes how long a Redis command takes."""
-        return self._histogram("redis_command_duration_seconds", command).time()
-
     # Kafka and Redis
 
     def lag(self, topic: str, partition: int, records: int) -> None:
@@ -157,7 +163,7 @@ class Metrics:
         self._set_of_partition("consumer_lag_seconds", partition, seconds)
 
     def sync_age(self, partition: int, seconds: float) -> None:
-        """Set the time since a partition's statistics joined the global model."""
+        """Set the time since a partition was last part of the global model."""
         self._set_of_partition("partition_sync_age_seconds", partition, seconds)
 
     def rebalance(self) -> None:
@@ -165,12 +171,24 @@ class Metrics:
         self._counter("rebalances_total").inc()
 
     def transaction(self, outcome: str) -> None:
-        """Count a transaction that was committed or aborted, or that failed."""
+        """Count a transaction that was committed or that failed."""
         self._counter("transactions_total", outcome).inc()
 
     def fenced(self, by: str) -> None:
         """Count a commit that Redis or Kafka refused to a former owner."""
         self._counter("fences_total", by).inc()
+
+    def ready(self, ready: bool) -> None:
+        """Set whether the worker works."""
+        self._gauge("worker_ready").set(ready)
+
+    def took_over(self, verdict: str) -> None:
+        """Count a partition taken over."""
+        self._counter("takeovers_total", verdict).inc()
+
+    def recovering(self) -> AbstractContextManager[object]:
+        """Return a context manager during which a partition counts as being rebuilt."""
+        return self._gauge("recoveries_running").track_inprogress()
 
     def dependency_up(self, dependency: str, up: bool) -> None:
         """Set whether the last call to a dependency succeeded."""
@@ -181,8 +199,8 @@ class Metrics:
     def segment_customers(self, partition: int, customers: Mapping[str, int]) -> None:
         """Set a partition's customers by published segment; a segment left out has none."""
         for segment in customers:
-            _check(SERIES["segment_customers"], "segment", segment)
-        for segment in SEGMENTS:
+            self._check(SERIES["segment_customers"], "segment", segment)
+        for segment in self.segments:
             n = customers.get(segment, 0)
             self._set_of_partition("segment_customers", partition, n, segment)
 
@@ -202,6 +220,14 @@ class Metrics:
         self._gauge("model_generation").set(generation)
         self._gauge("model_last_update_timestamp_seconds").set(updated_at)
 
+    def provisional(self, provisional: bool) -> None:
+        """Set whether the generation was fitted while windows were filling."""
+        self._gauge("model_provisional").set(provisional)
+
+    def centroids(self, natural: ArrayLike) -> None:
+        """Set the centroids (k, d) in natural units."""
+        self._set_all("centroid_natural_units", natural)
+
     def centroid_positions(self, stddevs: ArrayLike) -> None:
         """Set the centroids' positions (k, d)."""
         self._set_all("centroid_position_stddevs", stddevs)
@@ -212,7 +238,8 @@ class Metrics:
 
     def centroid_travel(self, stddevs: ArrayLike) -> None:
         """Add the ways (k,) that the centroids went."""
-        for segment, way in zip(SEGMENTS, _flat(stddevs, (len(SEGMENTS),)), strict=True):
+        ways = _flat(stddevs, (len(self.segments),))
+        for segment, way in zip(self.segments, ways, strict=True):
             self._counter("centroid_travel_stddevs_total", segment).inc(way)
 
     def persona_distances(self, stddevs: ArrayLike) -> None:
@@ -236,63 +263,79 @@ class Metrics:
         self._gauge("segment_share_psi").set(psi)
         self._gauge("segment_share_psi_critical").set(critical)
 
-    def feature_psi(self, psi: ArrayLike) -> None:
-        """Set the stability indices (d,) of the features."""
+    def feature_psi(self, psi: ArrayLike, critical: ArrayLike) -> None:
+        """Set the stability indices (d,) of the features and what they must exceed to matter."""
         self._set_all("feature_psi", psi)
+        self._set_all("feature_psi_critical", critical)
 
     def scaler(self, mean: ArrayLike, stddev: ArrayLike) -> None:
         """Set the mean (d,) and the standard deviation (d,) of the features."""
         self._set_all("scaler_mean", mean)
         self._set_all("scaler_stddev", stddev)
 
+    def generation(self, trigger: str) -> None:
+        """Count a generation that this worker made."""
+        self._counter("generations_total", trigger).inc()
+
+    def refit_checked(self, result: str, gain: float, seconds: float) -> None:
+        """Report a check: what became of it, what it would save, how long it took."""
+        self._counter("refit_checks_total", result).inc()
+        self._gauge("refit_gain_ratio").set(gain)
+        self._gauge("refit_duration_seconds").set(seconds)
+
+    def refit_unknown(self) -> None:
+        """Forget what the last check found: it was of another generation, or another's to tell."""
+        self._gauge("refit_gain_ratio").set(UNKNOWN)
+
     def drift_detected(self, signal: str, detector: str) -> None:
         """Count a detection of a drift detector."""
         self._counter("drift_detections_total", signal, detector).inc()
-
-    def reconciliation_error(self, ratio: float) -> None:
-        """Set the relative difference between the statistics and a recount."""
-        self._gauge("stats_reconciliation_error_ratio").set(ratio)
 
     # Access by name
 
     def _counter(self, name: str, *values: str) -> Counter:
         metric = self._counters[name]
-        return metric.labels(*_checked(name, values)) if values else metric
+        return metric.labels(*self._checked(name, values)) if values else metric
 
     def _gauge(self, name: str, *values: str) -> Gauge:
         metric = self._gauges[name]
-        return metric.labels(*_checked(name, values)) if values else metric
+        return metric.labels(*self._checked(name, values)) if values else metric
 
     def _histogram(self, name: str, *values: str) -> Histogram:
-        return self._histograms[name].labels(*_checked(name, values))
+        return self._histograms[name].labels(*self._checked(name, values))
 
     def _set_of_partition(self, name: str, partition: int, value: float, *labels: str) -> None:
-        values = _checked(name, (*labels, str(partition)))
+        values = self._checked(name, (*labels, str(partition)))
         if partition in self._partitions:
             self._gauges[name].labels(*values).set(value)
 
     def _set_all(self, name: str, array: ArrayLike) -> None:
         series = SERIES[name]
-        shape = tuple(len(series.values_of(label) or ()) for label in series.labels)
-        for values, value in zip(_combinations(series), _flat(array, shape), strict=True):
+        shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)
+        for values, value in zip(self._combinations(series), _flat(array, shape), strict=True):
             self._gauges[name].labels(*values).set(value)
 
+    def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
+        return series.values_of(label, self.segments)
 
-def _combinations(series: Series, partition: int | None = None) -> Iterable[tuple[str, ...]]:
-    return product(*(series.values_of(label) or (str(partition),) for label in series.labels))
+    def _combinations(
+        self, series: Series, partition: int | None = None
+    ) -> Iterable[tuple[str, ...]]:
+        values = (self._values_of(series, label) or (str(partition),) for label in series.labels)
+        return product(*values)
 
+    def _checked(self, name: str, values: Sequence[str]) -> Sequence[str]:
+        series = SERIES[name]
+        for label, value in zip(series.labels, values, strict=True):
+            self._check(series, label, value)
+        return values
 
-def _checked(name: str, values: Sequence[str]) -> Sequence[str]:
-    series = SERIES[name]
-    for label, value in zip(series.labels, values, strict=True):
-        _check(series, label, value)
-    return values
-
-
-def _check(series: Series, label: str, value: str) -> None:
-    allowed = series.values_of(label)
-    if allowed is not None and value not in allowed:
-        raise ValueError(f"{series.name}: {label} is one of {', '.join(allowed)}, not {value!r}")
+    def _check(self, series: Series, label: str, value: str) -> None:
+        allowed = self._values_of(series, label)
+        if allowed is not None and value not in allowed:
+            raise ValueError(
+                f"{series.name}: {label} is one of {', '.join(allowed)}, not {value!r}"
+            )
 
 
 def _flat(array: ArrayLike, shape: tuple[int, ...]) -> list[float]:

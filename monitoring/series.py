@@ -18,21 +18,21 @@ from model.personas import PERSONAS
 PREFIX = "livesegments_"
 
 SEGMENTS = tuple(persona.id for persona in PERSONAS)
+"""Ids, where a deployment has no others."""
 NO_SEGMENT = "none"
 
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "topic": INPUTS,
-    "segment": SEGMENTS,
-    "from": (*SEGMENTS, NO_SEGMENT),
-    "to": (*SEGMENTS, NO_SEGMENT),
     "origin": get_args(Origin),
     "feature": FEATURES,
-    "stage": ("poll", "decode", "read", "fold", "assign", "commit", "publish"),
-    "command": ("read", "commit"),
-    "outcome": ("committed", "aborted", "failed"),
+    "stage": ("poll", "decode", "read", "assign", "commit", "publish"),
+    "outcome": ("committed", "failed"),
+    "verdict": ("fresh", "current", "recover"),
     "by": ("redis", "kafka"),
     "signal": ("distance", "reassigned", "inertia"),
     "detector": ("adwin", "page_hinkley"),
+    "result": ("kept", "proposed", "taken"),
+    "trigger": ("warmup", "check", "request"),
     "dependency": ("redis", "kafka"),
 }
 
@@ -41,7 +41,6 @@ REASONS: dict[str, tuple[str, ...]] = {
         "older_than_window",
         "erased",
         "stale_profile",
-        "suppressed",
         "duplicate",
     ),
     "dead_letters_total": tuple(reason.value for reason in Reason),
@@ -105,10 +104,14 @@ class Series:
         """The help text: meaning, unit, aggregation."""
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
 
-    def values_of(self, label: str) -> tuple[str, ...] | None:
+    def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
         """Return the values a label can take; None for a partition, which come and go."""
         if label == "reason":
             return REASONS[self.name]
+        if label == "segment":
+            return segments
+        if label in ("from", "to"):
+            return (*segments, NO_SEGMENT)
         return None if label == "partition" else LABEL_VALUES[label]
 
 
@@ -145,12 +148,9 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("batch_duration_seconds", "histogram", ("stage",), "seconds"),
-        "Time that one round of the main loop spends in a stage.",
-        buckets=DURATION_BUCKETS,
-    ),
-    Series(
-        *("redis_command_duration_seconds", "histogram", ("command",), "seconds"),
-        "Round trip of a Redis command.",
+        "Time that one round of the main loop spends in a stage: read and commit are the round's "
+        "two trips to Redis, assign folds as well, publish waits for the transaction before and "
+        "hands the next one over.",
         buckets=DURATION_BUCKETS,
     ),
     # Kafka and Redis
@@ -171,20 +171,36 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("transactions_total", "counter", ("outcome",), "transactions"),
-        "Kafka transactions: committed, aborted on purpose, or failed.",
+        "Kafka transactions: committed, or given up after an error.",
     ),
     Series(
         *("fences_total", "counter", ("by",), "refusals"),
         "Commits refused because another worker owns the partition now.",
     ),
     Series(
-        *("dependency_up", "gauge", ("dependency",), "1 or 0"),
-        "Whether the last call to a dependency succeeded.",
+        *("worker_ready", "gauge", (), "1 or 0"),
+        "Whether the worker is in the group, has taken its partitions over and works.",
         over_workers="min",
     ),
     Series(
+        *("takeovers_total", "counter", ("verdict",), "takeovers"),
+        "Partitions taken over, by what was found: nothing yet, a store to go on with, or one to "
+        "rebuild from Kafka.",
+    ),
+    Series(
+        *("recoveries_running", "gauge", (), "partitions"),
+        "Partitions that are being rebuilt from Kafka now.",
+    ),
+    Series(
+        *("dependency_up", "gauge", ("dependency",), "1 or 0"),
+        "Whether the last call to a dependency succeeded.",
+        over_workers="min",
+        initial=UNKNOWN,
+    ),
+    Series(
         *("partition_sync_age_seconds", "gauge", ("partition",), "seconds"),
-        "Time since the statistics of a held partition last joined the global model.",
+        "Time since a held partition was last part of the global model: 0 when it is, rising while "
+        "its customers are scored anew under a new generation.",
         over_workers="max",
         initial=UNKNOWN,
     ),
@@ -219,6 +235,12 @@ TABLE: tuple[Series, ...] = (
                 "Where a centroid lies, from the mean of all customers.",
             ),
             (
+                *("centroid_natural_units", ("segment", "feature"), "the feature's"),
+                "Mean of a cluster's customers: purchases and spend of the window, age in years, "
+                "income a year, urbanicity from 0 (rural) to 1 (urban); geometric for the first "
+                "two and income.",
+            ),
+            (
                 *("centroid_shift_stddevs", ("segment",), "standard deviations"),
                 "Distance of a centroid from where its generation began, root mean square over "
                 "the known features.",
@@ -237,7 +259,8 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("silhouette_score", (), "-1 to 1"),
-                "Simplified silhouette (distances to centroids) of a sample of customers.",
+                "Simplified silhouette (distances to centroids) of a sample of customers; told by "
+                "the worker that owns partition 0.",
             ),
             (
                 *("segment_share_psi", (), "population stability index"),
@@ -249,7 +272,12 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("feature_psi", ("feature",), "population stability index"),
-                "How far a feature's distribution is from the baseline of the generation.",
+                "How far a feature's distribution, in a sample of customers, is from that at the "
+                "fit of the generation; told by the worker that owns partition 0.",
+            ),
+            (
+                *("feature_psi_critical", ("feature",), "population stability index"),
+                "What feature_psi must exceed to be more than sampling noise.",
             ),
             (
                 *("scaler_mean", ("feature",), "the feature's"),
@@ -261,18 +289,43 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("model_last_update_timestamp_seconds", (), "seconds since 1970"),
-                "When the global model last changed.",
-            ),
-            (
-                *("stats_reconciliation_error_ratio", (), "ratio"),
-                "Largest relative difference between the statistics and a recount of the records; "
-                "anything above 0 is a fault.",
+                "When the global model, generation or statistics, last changed.",
             ),
         )
     ),
     Series(
         *("model_generation", "gauge", (), "number"),
         "Generation of the model in use; 0 before the first.",
+        over_workers="max",
+    ),
+    Series(
+        *("generations_total", "counter", ("trigger",), "generations"),
+        "Generations of the model that this worker made: of the warm-up, of a check of its own, or "
+        "asked for.",
+    ),
+    Series(
+        *("refit_checks_total", "counter", ("result",), "checks"),
+        "Fits of a sample that were held against today's centroids: nothing better by enough "
+        "(kept), better and left to a person (proposed), better and made the next generation "
+        "(taken).",
+    ),
+    Series(
+        *("refit_gain_ratio", "gauge", (), "ratio"),
+        "Share of today's inertia that the fit of the last check would save; unknown before the "
+        "first check of a generation.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("refit_duration_seconds", "gauge", (), "seconds"),
+        "How long the last check took, beside the rounds.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("model_provisional", "gauge", (), "1 or 0"),
+        "Whether the generation was fitted while windows were still filling: the model then moves "
+        "by itself, and drift is no news.",
         over_workers="max",
     ),
     Series(
@@ -283,7 +336,8 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("drift_detections_total", "counter", ("signal", "detector"), "detections"),
-        "Changes that a drift detector found in a signal.",
+        "Changes that a drift detector of a worker found in its customers: in their distance to "
+        "the nearest centroid, in whose segment changes, in the inertia of batches.",
     ),
     Series(
         *("build_info", "info", ("version", "python"), "always 1"),

@@ -1,12 +1,12 @@
 """Many records to Kafka, fast, in bounded memory, and every one of them seen delivered."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.partitioner import DefaultPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
@@ -41,20 +41,29 @@ class DeliveryError(RuntimeError):
 class Deliveries:
     """Sends records and sees every one of them delivered; `connected` makes one.
 
-    Any method raises `DeliveryError` once a record could not be delivered.
+    Any method raises `DeliveryError` once a record could not be delivered, or an
+    `AuthorizationError` when Kafka does not allow it.
     """
 
-    def __init__(self, producer: KafkaProducer, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        producer: KafkaProducer,
+        progress: Callable[[int], None] | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         self.sent = 0
         """Records sent; all of them delivered after `finish`."""
         self._producer = producer
         self._progress = progress
+        self._headers = list(headers)
         self._in_flight: deque[FutureRecordMetadata] = deque()
 
     def send(self, topic: str, record: Record) -> None:
         """Send, waiting only when too many records are on their way."""
         try:
-            self._in_flight.append(self._producer.send(topic, record.value, record.key))
+            self._in_flight.append(
+                self._producer.send(topic, record.value, record.key, headers=self._headers)
+            )
         except KafkaError as error:
             raise self._undelivered(error) from error
         self.sent += 1
@@ -88,7 +97,9 @@ class Deliveries:
                 raise self._undelivered(error) from error
         self._in_flight.popleft()
 
-    def _undelivered(self, error: KafkaError) -> DeliveryError:
+    def _undelivered(self, error: KafkaError) -> DeliveryError | AuthorizationError:
+        if isinstance(error, AuthorizationError):
+            return error
         lost = sum(not future.succeeded() for future in self._in_flight)
         return DeliveryError(
             f"{max(lost, 1)} of {self.sent} records sent were not confirmed by Kafka: {error!r}"
@@ -102,6 +113,7 @@ def connected(
     *,
     linger_ms: int,
     progress: Callable[[int], None] | None = None,
+    headers: Sequence[tuple[str, bytes]] = (),
 ) -> Iterator[Deliveries]:
     """Connect for the length of a ``with`` block.
 
@@ -115,11 +127,15 @@ def connected(
         How long a batch waits to be filled.
     progress
         Called with the number of records sent, every now and then.
+    headers
+        Of every record.
 
     Raises
     ------
     DeliveryError
         No broker answers, or a topic is missing.
+    AuthorizationError
+        The user may not write to a topic.
     """
     servers = client.get("bootstrap_servers", "localhost:9092")
     where = servers if isinstance(servers, str) else ", ".join(servers)
@@ -138,11 +154,13 @@ def connected(
         for topic in topics:
             try:
                 producer.partitions_for(topic)
+            except AuthorizationError:
+                raise
             except KafkaError as error:
                 raise DeliveryError(
                     f"no topic {topic} at {where} ({error!r}): run `livesegments topics create`"
                 ) from error
-        yield Deliveries(producer, progress)
+        yield Deliveries(producer, progress, headers)
     finally:
         shut_down(producer, _CLOSE_TIMEOUT)
 

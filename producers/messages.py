@@ -51,6 +51,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a customer is, and since which change; the segment as an index, -1 for none."""
+
+    customer_id: str
+    segment: int
+    since_us: int
+    version: int
+    confidence: float | None
+    marketing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The event that made a change."""
 
@@ -148,6 +160,26 @@ class Messages:
             outputs.append(self._event(STATES, change.customer_id, state, trace))
         return outputs
 
+    def states(self, standings: Sequence[Standing]) -> list[Output]:
+        """Return the states of customers whose segment is as it was, but not their consent."""
+        since = rfc3339([standing.since_us for standing in standings])
+        return [
+            self._event(
+                STATES,
+                standing.customer_id,
+                {
+                    "customer_id": standing.customer_id,
+                    "segment": self._refs[standing.segment],
+                    "since": since[i],
+                    "version": standing.version,
+                    "confidence": standing.confidence,
+                    "consent": {"marketing": _MARKETING[standing.marketing]},
+                    "model": {"generation": self.generation, "version": self.version},
+                },
+            )
+            for i, standing in enumerate(standings)
+        ]
+
     def tombstone(self, customer_id: str) -> Output:
         """Return the null state of a customer of whom nothing is left."""
         return self._event(STATES, customer_id, None)
@@ -165,8 +197,9 @@ class Messages:
 
     def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
         """Return a refused record with its bytes, and headers that say where it was and why."""
+        key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
         headers = dead_letters.headers(
-            record.headers,
+            original,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -177,9 +210,9 @@ class Messages:
         # kafka-python sends no null header; an empty one is the nearest it can.
         plain = [(name, each or b"") for name, each in headers]
         # Nor a record without key and value; the reason null_value tells it from an empty one.
-        value = b"" if record.key is None and record.value is None else record.value
+        value = b"" if key is None and value is None else value
         provenance = cloudevents.provenance(self.nonce, self.version)
-        return Output(DEAD_LETTERS, record.key, value, plain + provenance)
+        return Output(DEAD_LETTERS, key, value, plain + provenance)
 
     def _event(
         self,

@@ -12,15 +12,16 @@ After any error the producer is not used again: it could send offsets of the fai
 with the next one, or report success without having ended a transaction.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
-from typing import Any
+from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS
@@ -57,6 +58,22 @@ class PublishError(RuntimeError):
     """A transaction did not commit, or it is not known whether it did."""
 
 
+class Publishing(Protocol):
+    """Publishes rounds, one transaction at a time, here or elsewhere."""
+
+    def open(self) -> None:
+        """Fence an earlier producer of the same id, and end the transaction it left open."""
+
+    def begin(self, publications: Sequence[Publication], membership: Any) -> None:
+        """Begin a transaction; raises `PublishError`."""
+
+    def finish(self, *, wait: bool = True) -> int | None:
+        """Return when it was committed; None when nothing was begun, or it is under way.
+
+        Raises `PublishError` when it did not commit, or nobody knows.
+        """
+
+
 class Publisher:
     """A transactional producer that is rebuilt, under the same id, after every failure."""
 
@@ -67,6 +84,7 @@ class Publisher:
         self._transactional_id = transactional_id
         self._timeouts = timeouts or Timeouts()
         self._producer: KafkaProducer | None = None
+        self._ended_us: int | None = None
 
     def open(self) -> None:
         """Fence an earlier producer of this id, and end the transaction it left open."""
@@ -120,7 +138,8 @@ class Publisher:
                 if not future.is_done:
                     raise PublishError("a record was not acknowledged in time")
                 if future.failed():
-                    raise PublishError(f"a record was refused: {future.exception!r}")
+                    cause = future.exception
+                    raise PublishError(f"a record was refused: {cause!r}") from cause
             offsets = _offsets(publications)
             if offsets:
                 producer.send_offsets_to_transaction(offsets, membership)
@@ -150,11 +169,33 @@ class Publisher:
                 place = (output.topic, publication.partition)
                 waiting[place] += len(output.value or b"") + RECORD_OVERHEAD_BYTES
                 if waiting[place] > BATCH_BYTES:
-                    producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+                    self._flush(producer)
                     waiting.clear()
         if waiting:
-            producer.flush(timeout=self._timeouts.delivery_ms / 1000)
+            self._flush(producer)
         return futures
+
+    def _flush(self, producer: KafkaProducer) -> None:
+        """Wait for all that was sent, also for the halves of a batch that its topic found large."""
+        deadline = time.monotonic() + self._timeouts.delivery_ms / 1000
+        while True:
+            try:
+                producer.flush(timeout=max(0.0, deadline - time.monotonic()))
+            except UnknownError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    def begin(self, publications: Sequence[Publication], membership: Any) -> None:
+        """Publish at once; for where nothing is to go on beside it."""
+        self.publish(publications, membership)
+        self._ended_us = time.time_ns() // 1_000
+
+    def finish(self, *, wait: bool = True) -> int | None:  # noqa: ARG002 - nothing to wait for
+        """Return when what was begun was committed, in microseconds; None when nothing was."""
+        ended_us, self._ended_us = self._ended_us, None
+        return ended_us
 
     def abandon(self) -> None:
         """Abort what is open, as far as that can be done, and drop the producer."""

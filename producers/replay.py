@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import PROFILES, PURCHASES
 from producers.deliveries import DeliveryError, connected
 from producers.files import BrokenRowError, FileError, Record, read_profiles, read_purchases
@@ -56,6 +57,7 @@ def replay(
     speed: float | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     timezone: str | None = None,
+    backfill: bool = False,
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ReplayReport:
@@ -76,6 +78,8 @@ def replay(
         Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
     timezone
         IANA name for the times that have no offset, such as ``UTC``; by default they are errors.
+    backfill
+        Whether the changes that these events bring about are to say ``origin: backfill``.
     progress
         Called now and then, and at the end, with the number of records sent so far.
     stop
@@ -107,7 +111,10 @@ def replay(
 
     topics = [PURCHASES] if profiles_file is None else [PROFILES, PURCHASES]
     linger_ms = 50 if speed is None else 5
-    with connected(client, topics, linger_ms=linger_ms, progress=progress) as deliveries:
+    headers = [(ORIGIN_HEADER, BACKFILL)] if backfill else []
+    with connected(
+        client, topics, linger_ms=linger_ms, progress=progress, headers=headers
+    ) as deliveries:
         try:
             for record in _until(stop, profiles):
                 deliveries.send(PROFILES, record)

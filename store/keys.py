@@ -14,6 +14,16 @@ class Keys:
         """Hash: what every worker of the deployment must agree on."""
         return f"{self.group_id}:deployment"
 
+    @property
+    def refit(self) -> str:
+        """String: a fit that a person has asked for, until partition 0's owner takes it."""
+        return f"{self.group_id}:refit"
+
+    @property
+    def trial(self) -> str:
+        """Nothing for longer than a moment: what a user may do is tried on it."""
+        return f"{self.group_id}:trial"
+
     def progress(self, partition: int) -> str:
         """Hash: who wrote last, how far the inputs are folded, the clock."""
         return f"{self.group_id}:{{{partition}}}:progress"

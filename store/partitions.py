@@ -29,6 +29,8 @@ class Deployment:
     tiles: int
     currency: str
     dedup_events: int
+    segments: tuple[str, ...]
+    """Ids, in the order in which records number them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ _WAY_OUT = {
     "tiles": _REBUILD,
     "currency": _REBUILD,
     "dedup_events": _REBUILD,
+    "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
+    " order; names, descriptions and positions may change. For other segments delete the output"
+    " topics and use another LIVESEGMENTS_GROUP_ID",
 }
 
 
@@ -106,6 +111,28 @@ class Partitions:
         self.keys = Keys(group_id)
         self._sha = ""
 
+    def try_commands(self) -> None:
+        """Run every command of the commit script once, on a key of its own.
+
+        A script that is refused in its middle leaves what it wrote before, and Redis takes nothing
+        back: what a user may not do has to come out before the first commit.
+
+        Raises
+        ------
+        NoPermissionError
+            If the user may not run one; names it.
+        """
+        key = self.keys.trial
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.type(key)
+            pipeline.unlink(key)
+            pipeline.hset(key, "field", "value")
+            pipeline.hmget(key, "field")
+            pipeline.hdel(key, "field")
+            pipeline.setrange(key, 0, "value")
+            pipeline.unlink(key)
+            pipeline.execute()
+
     def agree(self, deployment: Deployment) -> None:
         """Hold a deployment's fixed settings against the store's, which the first worker wrote.
 
@@ -116,6 +143,7 @@ class Partitions:
         """
         key = self.keys.deployment
         wanted = {name: str(value) for name, value in asdict(deployment).items()}
+        wanted["segments"] = ",".join(deployment.segments)
         with self.redis.pipeline(transaction=True) as pipeline:
             for name, value in wanted.items():
                 pipeline.hsetnx(key, name, value)
@@ -150,6 +178,7 @@ class Partitions:
             tiles=int(stored["tiles"]),
             currency=stored["currency"],
             dedup_events=int(stored.get("dedup_events", 0)),
+            segments=tuple(stored["segments"].split(",")),
         )
 
     def load(self, partition: int) -> Loaded:
@@ -240,6 +269,21 @@ class Partitions:
                 pipeline.hmget(self.keys.statistics(partition), SWEPT, str(generation))
             replies = pipeline.execute()
         return [(data or b"") if int(swept or 0) == generation else None for swept, data in replies]
+
+    def taken_over(self, generation: int, partitions: Sequence[int]) -> list[tuple[bool, bytes]]:
+        """Return of each partition whether all its records are in a generation, or a newer one.
+
+        And the statistics of those that are in it as yet, b"" for none.
+        """
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hget(self.keys.progress(partition), "swept_generation")
+                pipeline.hget(self.keys.statistics(partition), str(generation))
+            replies = pipeline.execute()
+        return [
+            (int(swept or 0) >= generation, data or b"")
+            for swept, data in zip(replies[::2], replies[1::2], strict=True)
+        ]
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
         """Return how many customers each partition has a record of."""

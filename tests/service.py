@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from threading import Event as Flag
+from threading import Thread
+from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -59,6 +64,20 @@ def erasure(customer: str, requested_at: str, action: str = "erase") -> Event:
     return ERASURES, customer.encode(), json.dumps(value).encode()
 
 
+class RawName(str):
+    """A header name that kafka-python sends as the bytes given."""
+
+    def __new__(cls, raw: bytes) -> "RawName":
+        name = super().__new__(cls, "raw")
+        name.raw = raw
+        return name
+
+    raw: bytes
+
+    def encode(self, *_: object) -> bytes:
+        return self.raw
+
+
 class Service:
     """Workers of one deployment on the tests' Kafka and Redis.
 
@@ -90,6 +109,7 @@ class Service:
             "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "3",
             **{f"LIVESEGMENTS_{name}": value for name, value in (settings or {}).items()},
         }
+        self.retention_days = 180
         self.workers: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
         self.client = redis.Redis.from_url(redis_server.url, protocol=2)
@@ -113,6 +133,7 @@ class Service:
                 env=self.full_environment(**settings),
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, with the publisher's process
             )
         self.workers.append(worker)
         self.logs.append(log)
@@ -199,32 +220,115 @@ class Service:
             total += sum(int(each or 0) for each in found)
         return total
 
-    def verified(self) -> Report:
-        """Hold the whole against its promises; fail on any fault."""
+    def report(self) -> Report:
+        """Hold the whole against its promises."""
         deadline = time.monotonic() + 20
         while True:
-            report = verify(self.client, self.config, "livesegments")
+            report = verify(
+                self.client, self.config, "livesegments", retention_days=self.retention_days
+            )
             if not report.faults or time.monotonic() > deadline:
-                break
+                return report
             time.sleep(1)  # what is committed and not yet published is no fault
+
+    def verified(self) -> Report:
+        """Hold the whole against its promises; fail on any fault."""
+        report = self.report()
         assert not report.faults, "\n".join([*report.lines(), self.tail()])
         return report
 
+    def missing(self) -> list[str]:
+        """Return what the latest worker's ``/readyz`` says is missing."""
+        found = re.search(r'"port": (\d+)', self.logs[-1].read_text())
+        if found is None:
+            return ["everything"]
+        try:
+            with urlopen(f"http://127.0.0.1:{found[1]}/readyz", timeout=5) as answer:
+                return list(json.load(answer)["missing"])
+        except HTTPError as error:
+            with error:
+                return list(json.load(error)["missing"])
+
     def tail(self, lines: int = 25) -> str:
-        """Return the end of every worker's log."""
+        """Return the end of the logs of the latest workers."""
         return "\n".join(
             f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-lines:])
-            for log in self.logs
+            for log in self.logs[-6:]
         )
 
     def stop(self) -> None:
         """End all workers, however they are."""
         for worker in self.workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGCONT)
-                worker.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
         self.client.close()
+
+
+class Feed:
+    """Input that keeps coming, from a thread of its own, for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    service
+        Where it goes.
+    make
+        ``make(n, first=i)`` returns events i to i + n.
+    every
+        Seconds between two portions.
+    portion
+        Events of each.
+    first
+        Number of the first event.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        make: Callable[..., Iterable[Event]],
+        *,
+        every: float = 0.2,
+        portion: int = 100,
+        first: int = 0,
+    ) -> None:
+        self._service, self._make = service, make
+        self._every, self._portion = every, portion
+        self.sent = first
+        self._stopped = Flag()
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def go_on(self, events: int) -> None:
+        """Wait until so many more events have been sent."""
+        enough = self.sent + events
+        self._service.wait_for(lambda: self.sent >= enough or self._error, "input goes on")
+
+    def _run(self) -> None:
+        producer = KafkaProducer(
+            **self._service.config, linger_ms=10, delivery_timeout_ms=120_000, max_block_ms=120_000
+        )
+        try:
+            while not self._stopped.wait(self._every):
+                events = list(self._make(self._portion, first=self.sent))
+                futures = [producer.send(t, key=k, value=v) for t, k, v in events]
+                producer.flush(120)
+                for future in futures:
+                    future.get(0)
+                self.sent += len(events)
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits for it
+            self._error = error
+        finally:
+            producer.close(5)
 
 
 @contextmanager

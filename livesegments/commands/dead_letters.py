@@ -146,11 +146,15 @@ def replay(
         fail("--offset needs --partition", WRONG)
     selection = _selection(reason, topic, since, partition, offset)
     with clear_errors(settings):
+        from contracts.topics import DEAD_LETTERS, INPUTS, REPLAYS
         from livesegments import dead_letters_replay
         from livesegments.clients import kafka_config
         from livesegments.progress import counting
+        from livesegments.topics import check_allowed
 
         config, currency = kafka_config(settings), settings.currency
+        readable = [DEAD_LETTERS, REPLAYS]
+        check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
             outcome = dead_letters_replay.rehearse(
                 config, selection, currency, refused_too=refused_too

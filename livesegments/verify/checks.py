@@ -33,13 +33,6 @@ from livesegments.verify.stored import (
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
-SEGMENTS = (
-    "young-professionals",
-    "families",
-    "retirees",
-    "students",
-    "high-value-customers",
-)
 
 _NAMES = {
     "quiet": "nothing is under way: no recovery, nothing unpublished",
@@ -51,6 +44,7 @@ _NAMES = {
     "ids": "no event id is published twice",
     "dead letters": "every rejected record is in the dead letters once, with its bytes",
     "erasures": "nothing of an erased customer is left",
+    "retention": "nobody is kept who has stayed away for longer than the retention",
 }
 
 
@@ -59,6 +53,7 @@ def verify(
     config: Mapping[str, Any],
     group_id: str,
     progress: Callable[[str], None] = lambda _: None,
+    retention_days: int | None = None,
 ) -> Report:
     """Check every promise for every partition.
 
@@ -72,6 +67,8 @@ def verify(
         The deployment.
     progress
         Told what is looked at.
+    retention_days
+        The deployment's; without it the retention is not looked at.
 
     Raises
     ------
@@ -103,6 +100,8 @@ def verify(
                 tile_us,
                 deployment["currency"],
                 int(deployment.get("dedup_events", 0)),
+                retention_days,
+                deployment["segments"].split(","),
             )
     finally:
         log.close()
@@ -125,6 +124,8 @@ def _verify_partition(
     tile_us: int,
     currency: str,
     dedup_events: int,
+    retention_days: int | None,
+    segments: Sequence[str],
 ) -> None:
     stored = read_partition(client, group_id, partition, tiles)
     while True:
@@ -147,12 +148,14 @@ def _verify_partition(
     _statistics(checks["statistics"], where, stored)
     shortened = {topic: log.start(topic, partition) > 0 for topic in outputs}
     last = _chain(checks["chain"], where, outputs[CHANGES], shortened[CHANGES])
-    _state(checks["state"], where, stored, last, outputs[STATES], shortened[CHANGES])
+    _state(checks["state"], where, stored, last, outputs[STATES], segments, shortened[CHANGES])
     _ids(checks["ids"], where, [*outputs[CHANGES], *outputs[STATES]])
     starts = {topic: log.start(topic, partition) for topic in INPUTS}
     letters = outputs[DEAD_LETTERS]
     _dead_letters(checks["dead letters"], where, inputs, letters, starts, shortened[DEAD_LETTERS])
     _erasures(checks["erasures"], where, group_id, stored, inputs, outputs[STATES])
+    if retention_days is not None:
+        _retention(checks["retention"], where, stored, tile_us, retention_days)
 
 
 def _quiet(
@@ -263,6 +266,7 @@ def _state(
     stored: StoredPartition,
     last: Mapping[str, SegmentChange],
     records: Sequence[ConsumerRecord],
+    segments: Sequence[str],
     shortened: bool,
 ) -> None:
     states: dict[str, SegmentState | None] = {}
@@ -277,7 +281,8 @@ def _state(
         at = f"{where}, customer {name}"
         check.that(told == kept, f"{at}: last changed to {told}, but the state is {kept}")
         record = stored.customers.get(name)
-        held = SEGMENTS[record.segment] if record and record.segment >= 0 else None
+        check.that(state is None or record is not None, f"{at}: has a state and no record")
+        held = segments[record.segment] if record and record.segment >= 0 else None
         check.that(told == held, f"{at}: last changed to {told}, but the store has {held}")
         if change and record and record.segment >= 0:
             check.that(
@@ -346,3 +351,18 @@ def _erasures(
         if name not in inputs.customers:
             check.that(name not in stored.customers, f"{at}: was erased and has a record")
             check.that(latest.get(name) is None, f"{at}: was erased and has a state")
+
+
+def _retention(
+    check: Check, where: str, stored: StoredPartition, tile_us: int, retention_days: int
+) -> None:
+    tile = stored.clock_us // tile_us
+    if stored.swept_tile < tile:
+        check.note = "a sweep is under way: not everyone was looked at"
+        return
+    first = tile - -(-retention_days * DAY_US // tile_us) + 1
+    for name, customer in stored.customers.items():
+        check.that(
+            customer.profiled or customer.head >= first or customer.profile_us >= first * tile_us,
+            f"{where}, customer {name}: stayed away since tile {customer.head}, and is kept",
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kafka.consumer.fetcher import ConsumerRecord
 
+from contracts.dead_letters import fitting
 from contracts.decode import decode_erasures, decode_profiles, decode_purchases
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 
@@ -26,7 +27,8 @@ class Expected:
 class Inputs:
     """What the input log of one partition adds up to.
 
-    ``rejected`` is (topic, offset) -> (key, value, reason) of each record that no contract takes.
+    ``rejected`` is (topic, offset) -> (key, value, reason) of each record that no contract takes,
+    as its dead letter must have them.
     """
 
     customers: dict[str, Expected]
@@ -65,7 +67,8 @@ def recompute(  # noqa: C901 - plain on purpose
     ):
         for rejection in bad:
             record = records[rejection.row]
-            rejected[topic, record.offset] = (record.key, record.value, rejection.reason.value)
+            key, value, _ = fitting(record.key, record.value, record.headers)
+            rejected[topic, record.offset] = (key, value, rejection.reason.value)
 
     cutoffs: dict[str, int] = defaultdict(int)
     suppressed_at: dict[str, int] = defaultdict(int)

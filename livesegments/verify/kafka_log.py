@@ -7,6 +7,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from consumers import header_names  # noqa: F401 - records with any header name are read
+
 
 class Log:
     """Reads whole partitions, read_committed."""

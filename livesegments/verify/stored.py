@@ -15,7 +15,10 @@ _MARKER = struct.Struct("<qqq")
 
 @dataclass(frozen=True, slots=True)
 class StoredCustomer:
-    """One record; ``tiles`` maps each tile of the ring to (purchases, cents)."""
+    """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
+
+    ``head`` is the newest tile of a purchase, ``profiled`` whether a profile says anything.
+    """
 
     cluster: int
     segment: int
@@ -26,6 +29,9 @@ class StoredCustomer:
     income: float | None
     location: str | None
     vector: tuple[int, ...]
+    head: int
+    profile_us: int
+    profiled: bool
     tiles: dict[int, tuple[int, int]]
 
 
@@ -49,9 +55,8 @@ class StoredPartition:
 
 def read_customer(data: bytes, tiles: int) -> StoredCustomer:
     """Read a record's bytes: a head, then the counts of all slots, then their cents."""
-    fmt, flags, cluster, segment, head, _, age, income, generation, since, version, *vector = (
-        _HEAD.unpack_from(data)
-    )
+    fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
+    generation, since, version, *vector = rest
     slot = {1: (f"<{tiles}B", f"<{tiles}i"), 2: (f"<{tiles}q", f"<{tiles}q")}[fmt]
     counts = struct.unpack_from(slot[0], data, _HEAD.size)
     cents = struct.unpack_from(slot[1], data, _HEAD.size + struct.calcsize(slot[0]))
@@ -65,6 +70,9 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
         income=None if income != income else income,
         location=_LOCATIONS[flags & 3],
         vector=tuple(vector),
+        head=head,
+        profile_us=updated,
+        profiled=age == age or income == income or bool(flags & 0b111111),
         tiles={
             tile: (counts[tile % tiles], cents[tile % tiles])
             for tile in range(head - tiles + 1, head + 1)

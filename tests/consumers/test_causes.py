@@ -1,9 +1,11 @@
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from consumers.batch import decode_batch
 from consumers.causes import Causes
+from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import ERASURES, PURCHASES
 from tests.consumers.world import DAY, World, by_partition, erasure, profile, purchase
 
@@ -58,6 +60,32 @@ def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     assert found.time_us.tolist() == [DAY, 50 * DAY]
     alone = Causes.of(decode_batch({}, "USD"), None, ["model"], clock_us=7)
     assert (alone.origin(0), alone.cause(0), alone.time_us.tolist()) == ("model", None, [7])
+
+
+@pytest.mark.parametrize(
+    ("event", "value", "origin"),
+    [
+        (purchase("a", 1), BACKFILL, "backfill"),
+        (profile("a", 1), BACKFILL, "backfill"),
+        (erasure("a", 1), BACKFILL, "erasure"),
+        (purchase("a", 1), b"live", "live"),
+        (purchase("a", 1), None, "live"),
+    ],
+)
+def test_history_that_is_sent_late_is_told_from_what_is_live(
+    event: dict[str, Any], value: bytes | None, origin: str
+) -> None:
+    world = World()
+    record = world.record(event, headers=[("x", b"y"), (ORIGIN_HEADER, value)])
+    assert causes(world, [record]).origin(0) == origin
+
+
+def test_a_live_event_after_history_is_live_again() -> None:
+    world = World()
+    late = world.record(purchase("a", 1), headers=[(ORIGIN_HEADER, BACKFILL)])
+    live = world.record(purchase("a", 2))
+    assert causes(world, [late, live]).origin(0) == "live"
+    assert causes(world, [live, late]).origin(0) == "backfill"
 
 
 def test_the_arrival_at_the_broker_goes_along() -> None:

@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from contracts.segments import SegmentDefinition, encode
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES
 from model.generation import Generation
+from model.histogram import Histogram
 from model.personas import PERSONAS
 from model.statistics import Statistics, quantize
 from model.view import ModelView
@@ -35,6 +37,8 @@ def test_a_generation_comes_back_from_its_definitions_to_the_last_bit() -> None:
         variance=np.array([1e-17, 2.5, np.nan, 1 / 7, 0.0]),
         sizes=(1, 0, 3, 4, 5),
         segments=SEGMENTS[::-1],
+        histograms=tuple(Histogram((i / 7, i / 7 + 1e-5), (i, 0, 3, 1)) for i in range(5)),
+        provisional=True,
     )
     read = [SegmentDefinition.model_validate_json(each) for each in published(described(fitted))]
     assert to_generation(read[::-1]) == fitted
@@ -78,6 +82,23 @@ def test_a_definition_follows_the_customers_counted_and_is_null_where_none_knows
     assert empty["persona_distance"] is None
     for value in published([empty, counted]):
         SegmentDefinition.model_validate_json(value)
+
+
+def test_a_definition_says_what_its_name_rests_on() -> None:
+    for definition in described(generation()):
+        assert definition["named_by"] == FEATURES
+        assert "Named by" not in definition["description"]
+    fitted = generation()
+    nobody_knows = np.isin(FEATURES, ("age", "income"))
+    centroids = np.where(nobody_knows, np.nan, fitted.centroids)
+    centroids[1, 4] = np.nan  # of the families nobody's place is known
+    variance = np.where(nobody_knows, np.nan, fitted.variance)
+    variance[1] = 0.0  # all spend the same
+    found = described(replace(fitted, centroids=centroids, variance=variance))
+    assert found[0]["named_by"] == ("purchases", "urbanicity")
+    assert found[0]["description"].endswith("Named by purchases and urbanicity only.")
+    assert found[1]["named_by"] == ("purchases",)
+    assert found[1]["description"].endswith("Named by purchases only.")
 
 
 @pytest.mark.servers

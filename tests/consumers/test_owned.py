@@ -16,7 +16,10 @@ def test_what_a_commit_publishes_waits_until_kafka_has_it() -> None:
     owned = commit(commit(commit(Owned(0, Progress()), OUTPUT)), OUTPUT)
     assert owned.unpublished == ((1, (OUTPUT,)), (3, (OUTPUT,)))
     assert (owned.in_outbox, owned.trimmable) == ((1, 3), ())
-    told = owned.confirmed()
+    part = owned.confirmed(2)
+    assert (part.unpublished, part.published) == (((3, (OUTPUT,)),), 2)
+    assert part.trimmable == (1,)
+    told = owned.confirmed(3)
     assert (told.unpublished, told.published, told.offsets_pending) == ((), 3, False)
     assert told.trimmable == (1, 3), "the store has them until the next commit"
     after = commit(told, OUTPUT)

@@ -1,13 +1,16 @@
 """A check finds a better fit when there is one, and says so only then."""
 
+import json
 import time
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from consumers.refit import Candidate, Checks, find_better, next_generation
+from consumers.refit import Candidate, Checks, Request, find_better, next_generation
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
-from model.personas import POSITIONS
+from model.personas import PERSONAS, POSITIONS
 from model.statistics import Statistics, quantize
 from model.view import ModelView
 from tests.consumers.world import MEAN, STD, generation
@@ -41,26 +44,75 @@ def test_a_collapsed_model_has_a_much_better_fit() -> None:
 
 
 def test_a_model_at_its_best_has_none() -> None:
-    best = first_generation(sample(), 1)
+    best = first_generation(sample(), 1, PERSONAS)
     assert abs(find_better(sample(), ModelView.of(best, None), seed=1).gain) < 0.005
 
 
 def test_the_next_generation_names_clusters_after_what_they_are() -> None:
     view = collapsed()
-    after = next_generation(find_better(sample(), view, seed=1), view, 7)
+    after = next_generation(find_better(sample(), view, seed=1), view, 7, PERSONAS)
     assert after.number == 7
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
         assert after.segments[nearest] == persona
 
 
+def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
+    fitted = first_generation(sample(), 1, PERSONAS)
+    swapped = list(fitted.segments)
+    old, young = swapped.index("retirees"), swapped.index("students")
+    swapped[old], swapped[young] = swapped[young], swapped[old]
+    view = ModelView.of(replace(fitted, segments=tuple(swapped)), None)
+    after = next_generation(find_better(sample(), view, seed=1), view, 2, PERSONAS)
+    for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
+        nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
+        assert after.segments[nearest] == persona
+
+
 def test_clusters_that_stayed_keep_their_names() -> None:
-    before = first_generation(sample(seed=3), 1)
+    before = first_generation(sample(seed=3), 1, PERSONAS)
     view = ModelView.of(before, None)
-    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2)
+    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2, PERSONAS)
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
         assert before.segments[old] == segment
+
+
+class TestRequest:
+    """A fit as it waits in the store."""
+
+    def test_it_comes_back_as_it_was_put(self) -> None:
+        request = Request(4, first_generation(sample(), 4, PERSONAS))
+        again = Request.from_bytes(request.to_bytes(), SEGMENTS)
+        assert again == request
+        assert again.is_for(request.numbered(9))
+        assert not again.is_for(first_generation(sample(seed=5), 9, PERSONAS))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"no json",
+            b"[]",
+            b"{}",
+            b'{"replaces": 1, "fit": 2}',
+            b'{"replaces": 1, "fit": {}}',
+            json.dumps({"replaces": "x", "fit": generation().to_dict()}).encode(),
+            Request(1, generation()).to_bytes().replace(b"families", b"somebody"),
+            Request(
+                1,
+                replace(
+                    generation(),
+                    centroids=MEAN[None, :4] + np.eye(5)[:, :4],
+                    mean=MEAN[:4],
+                    variance=STD[:4],
+                ),
+            ).to_bytes(),
+        ],
+    )
+    def test_what_is_none_is_refused(self, data: bytes) -> None:
+        with pytest.raises(ValueError, match=r"request|clusters"):
+            Request.from_bytes(data, SEGMENTS)
 
 
 class TestChecks:
@@ -119,3 +171,24 @@ class TestChecks:
         checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
         time.sleep(0.5)
         assert checks.finished() is None
+
+
+def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> None:
+    full, filling = sample(), replace(sample(), full=False)
+    provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
+    assert (provisional.provisional, settled.provisional) == (True, False)
+    same = find_better(full, ModelView.of(provisional, None), seed=1)
+    assert same.gain < 0.02
+    assert same.replaces(provisional, 0.02)
+    assert not same.replaces(settled, 0.02)
+    assert not replace(same, sample=filling).replaces(provisional, 0.02)
+    assert replace(same, gain=0.03).replaces(settled, 0.02)
+
+
+def test_the_next_generation_keeps_how_features_are_distributed() -> None:
+    drawn, view = sample(), collapsed()
+    after = next_generation(find_better(drawn, view, seed=1), view, 7, PERSONAS)
+    assert after.histograms == drawn.histograms()
+    assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
+        *(0, 0, 0, 0, 0)
+    ]

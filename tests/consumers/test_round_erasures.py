@@ -133,6 +133,28 @@ def test_a_profile_after_an_erasure_is_kept_though_nothing_was_bought() -> None:
     world.check()
 
 
+def test_of_who_is_erased_and_whose_profile_was_deleted_later_the_state_is_null() -> None:
+    for erased_first in (True, False):
+        world = World()
+        world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
+        deletion, request = profile("c", 9), erasure("c", 2)
+        first, second = (request, deletion) if erased_first else (deletion, request)
+        world.send(first, model=model())
+        world.send(second, model=model())
+        assert world.states["c"] is None
+        assert world.changes[-1].change == "unassigned"
+        told = len(world.changes)
+        assert world.stored("c")["profile_updated"] == 9 * DAY, "so that no older one comes back"
+        assert not world.stored("c")["version"].any()
+        assert not world.stored("c")["erased"].any()
+        world.sweep(model(2, turn=1))
+        assert len(world.changes) == told
+        world.check()
+        world.send(profile("c", 10, **STUDENT), purchase("c", 11), model=model(2, turn=1))
+        assert segments(world)[-1] == (None, STUDENTS, "live")
+        world.check()
+
+
 def test_a_replay_publishes_nothing_and_leaves_the_null_to_the_sweep_after_it() -> None:
     world = World()
     tally = world.send(purchase("c", 1), purchase("d", 1), erasure("c", 2), replay=True)

@@ -86,7 +86,9 @@ def test_statistics_chain_and_states_hold_after_every_round(
             world.sweep(scored_under)
             world.check()
         if data.draw(st.booleans()):
-            world.owned = {p: owned.confirmed() for p, owned in world.owned.items()}
+            world.owned = {
+                p: owned.confirmed(owned.progress.version) for p, owned in world.owned.items()
+            }
         if data.draw(st.integers(0, 3)) == 0:
             world.restart()
 

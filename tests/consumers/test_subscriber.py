@@ -87,7 +87,7 @@ def test_any_order_and_repetition_of_states_and_changes_gives_the_newest(
     for kind, version in data.draw(st.permutations(events * 2)):
         customer, segment = history[version]
         update = (
-            view.state(customer, state(customer, version, segment))
+            view.state(customer, state(customer, version, segment), version)
             if kind == "state"
             else view.change(change(customer, version, segment))
         )
@@ -105,7 +105,7 @@ def test_states_and_then_changes_from_before_them_leave_no_gap_and_repeat_nothin
     read = data.draw(st.integers(noted, len(history)), "end of the states")
     view = View()
     for customer, (_, version) in where(history[:read]).items():
-        view.state(customer, state(customer, version, history[version][1]))
+        view.state(customer, state(customer, version, history[version][1]), version)
     updates = [view.change(change(*history[v][:1], v, history[v][1])) for v in range(len(history))]
     followed = [update.payload for update in updates[noted:] if update and update.payload]
     assert [each.version for each in followed] == list(range(read, len(history)))
@@ -114,8 +114,8 @@ def test_states_and_then_changes_from_before_them_leave_no_gap_and_repeat_nothin
 
 def test_a_null_state_forgets_the_customer_who_may_come_back() -> None:
     view = View()
-    view.state("a", state("a", 3))
-    forgotten = view.state("a", None)
+    view.state("a", state("a", 3), 3)
+    forgotten = view.state("a", None, 4)
     assert forgotten == Update("forgotten", "a", None)
     assert view.customers == {}
     assert view.change(change("a", 5)) is not None

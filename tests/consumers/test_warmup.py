@@ -8,7 +8,8 @@ import redis
 
 from consumers.warmup import SAMPLE, Sample, draw, first_generation
 from features.record import Records, empty, encode
-from model.personas import POSITIONS
+from features.window import reaches_back
+from model.personas import PERSONAS, POSITIONS
 from store.partitions import Commit, Partitions
 from store.progress import Progress
 from tests.consumers.world import LAYOUT, MEAN, SEGMENTS, STD
@@ -74,7 +75,7 @@ def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
     rng = np.random.default_rng(1)
     middles = MEAN + POSITIONS[[3, 1, 4, 2, 0]] * STD
     x = np.concatenate([middle + 0.05 * STD * rng.normal(size=(60, 5)) for middle in middles])
-    generation = first_generation(Sample(x, 300), number=12)
+    generation = first_generation(Sample(x, 300), 12, PERSONAS)
     assert generation.number == 12
     assert sorted(generation.segments) == sorted(SEGMENTS)
     assert generation.sizes == (60,) * 5
@@ -85,9 +86,25 @@ def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
 
 def test_a_fit_is_the_same_every_time() -> None:
     x = np.random.default_rng(2).normal(size=(200, 5))
-    assert first_generation(Sample(x, 200), 3) == first_generation(Sample(x, 200), 3)
+    assert first_generation(Sample(x, 200), 3, PERSONAS) == first_generation(
+        Sample(x, 200), 3, PERSONAS
+    )
 
 
 def test_fewer_distinct_customers_than_clusters_cannot_be_fitted() -> None:
     with pytest.raises(ValueError, match=r"."):
-        first_generation(Sample(np.ones((100, 5)), 100), 1)
+        first_generation(Sample(np.ones((100, 5)), 100), 1, PERSONAS)
+
+
+@pytest.mark.servers
+def test_windows_are_full_once_a_purchase_is_as_old_as_they_are(store: Partitions) -> None:
+    commit(store, 0, bought(10, tile=100), clock_tile=100 + LAYOUT.tiles - 2)
+    assert not draw(store, 2, LAYOUT).full
+    commit(store, 1, bought(1, tile=100), clock_tile=100 + LAYOUT.tiles - 1)
+    assert draw(store, 2, LAYOUT).full
+
+
+@pytest.mark.parametrize("tile", range(97, 105))
+def test_only_a_purchase_in_the_first_tile_of_the_window_reaches_back(tile: int) -> None:
+    clock = 100 + LAYOUT.tiles - 1
+    assert reaches_back(bought(1, tile), clock) == (tile == 100)

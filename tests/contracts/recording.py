@@ -29,7 +29,7 @@ from contracts.topics import (
 from livesegments.dead_letters import Selection
 from livesegments.dead_letters_replay import replay
 from livesegments.verify.kafka_log import Log
-from tests.faults.conftest import load
+from tests.load import load
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
 
@@ -66,7 +66,11 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
             profile(f"c{i:04d}", day, age=30 + i, income=60_000, location="urban")
             for i in range(2, 40, 4)
         ]
-        service.send([*known, *asked, *gone, bad])
+        no = [
+            profile(f"c{i:04d}", day, age=30, location="urban", consent={"marketing": False})
+            for i in range(3, 80, 4)
+        ]
+        service.send([*known, *asked, *gone, *no, bad])
         service.wait()
         replay(service.config, Selection(reason="bad_currency"), "USD", refused_too=True)
         # So much later, the windows of all others are empty.
@@ -88,6 +92,11 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
 def headers_of(record: ConsumerRecord) -> dict[str, str]:
     """Return a record's headers as text."""
     return {name: value.decode() for name, value in record.headers}
+
+
+def version_of(record: ConsumerRecord) -> int:
+    """Return the version that published a record."""
+    return int(headers_of(record)["livesegments-version"])
 
 
 def examples(read: Topics) -> dict[str, ConsumerRecord]:
@@ -113,7 +122,7 @@ def examples(read: Topics) -> dict[str, ConsumerRecord]:
         "customer-segment": next(
             record
             for record in read[STATES]
-            if record.key == change.key and _version(record) == document["version"]
+            if record.key == change.key and version_of(record) == document["version"]
         ),
         "customer-profile": next(
             record for record in read[PROFILES] if record.key == change.key and record.value
@@ -159,10 +168,6 @@ def _send_traced(service: Service, events: list[tuple[str, bytes | None, bytes |
     for future in futures:
         future.get(0)
     producer.close()
-
-
-def _version(record: ConsumerRecord) -> int:
-    return int(headers_of(record)["livesegments-version"])
 
 
 def _has_expired(service: Service) -> bool:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import cloudevents, dead_letters
-from contracts.dead_letters import DeadLetter, Reason
+from contracts.dead_letters import CUT_BYTES, MAX_RECORD_BYTES, DeadLetter, Reason, fitting
 
 
 def letter(
@@ -75,3 +75,11 @@ def test_a_letter_that_came_back_tells_of_its_last_journey() -> None:
 def test_other_headers_are_no_dead_letter(headers: list[tuple[str, bytes | None]]) -> None:
     with pytest.raises(ValueError, match="not a dead letter"):
         dead_letters.parse(headers)
+
+
+def test_a_record_that_fits_keeps_all_and_a_larger_one_is_cut() -> None:
+    named: list[tuple[str, bytes | None]] = [("name", b"x" * 1_000)]
+    value = b"v" * (MAX_RECORD_BYTES - 1_005)
+    assert fitting(b"k", value, named) == (b"k", value, named)
+    assert fitting(b"kk", value, named) == (b"kk", value[:CUT_BYTES], ())
+    assert fitting(None, None, [("n", b"x" * MAX_RECORD_BYTES)]) == (None, None, ())

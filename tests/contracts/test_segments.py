@@ -49,12 +49,15 @@ DEFINITION: dict[str, Any] = {
     "generation": 2,
     "cluster": 4,
     "persona_distance": 0.5,
+    "named_by": ["purchases", "spend"],
     "model": {
         "features": ["purchases", "spend", "age", "income", "urbanicity"],
         "centroid": [2.25, 5.5, None, None, 0.5],
         "mean": [2.0, 5.0, 40.0, 10.5, 0.5],
         "variance": [1.0, 1.0, 100.0, 0.25, 0.125],
         "size": 118,
+        "histograms": [{"edges": [1.5, 2.0], "counts": [100, 200, 100, 0]}] * 5,
+        "provisional": True,
     },
     "version": 40,
 }

@@ -1,18 +1,26 @@
-"""A worker that kills itself at a named point of a round: ``python -m ... POINT CALL``.
+"""A worker that comes to harm at a named point of a round: ``python -m ... POINT CALL HOW [FILE]``.
 
-Only tests run this; the service knows nothing of it.
+SIGKILL ends it there; SIGSTOP leaves it there until somebody wakes it, and then it goes on. Both
+meet the publisher's process as well, as when a machine goes. With ``hang`` the process that gets
+there never comes back from the call, though it lives. Only tests run this; the service knows
+nothing of it.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 
-from livesegments import worker
+from livesegments import logs, worker
 from livesegments.settings import load
+from producers.publishing_process import PublishingProcess, serve
 from store.partitions import Partitions
 
 POINTS = {
@@ -26,26 +34,73 @@ POINTS = {
     "while taking over": (Partitions, "load", "after"),
 }
 
+MAX_POLL_INTERVAL_SECONDS = 9.0
+"""Below what settings take, so that a test need not wait for long to be past it."""
 
-def kill_at(point: str, call: int) -> None:
-    """Make the call-th time that this point is reached the process's last."""
-    owner, name, when = POINTS[point]
+
+class Harm(NamedTuple):
+    """What happens, where, at which call; with a file, calls count only once it is there."""
+
+    point: str
+    call: int
+    how: str = "SIGKILL"
+    file: str = __file__
+
+
+def crashing(
+    point: str, call: int, how: str = "SIGKILL", file: str | Path = __file__
+) -> Sequence[str]:
+    """Return the command of a worker that comes to harm the call-th time at a point."""
+    return [sys.executable, "-m", "tests.faults.crashing_worker", point, str(call), how, str(file)]
+
+
+def strike(how: str) -> None:
+    """Kill, stop or hang."""
+    if how == "hang":
+        time.sleep(3_600)
+    else:
+        os.killpg(0, signal.Signals[how])
+
+
+def await_harm(harm: Harm) -> None:
+    """Come to harm the call-th time that this process reaches the point."""
+    owner, name, when = POINTS[harm.point]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        calls += 1
-        if calls == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+        calls += Path(harm.file).exists()
+        struck = calls == harm.call
+        if struck and when == "before":
+            strike(harm.how)
         result = original(*args, **kwargs)
-        if calls == call and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if struck and when == "after":
+            strike(harm.how)
         return result
 
     setattr(owner, name, deadly)
 
 
+def publish_until(
+    harm: Harm, pipe: Connection, config: Mapping[str, Any], transactional_id: str
+) -> None:
+    """Serve as the publisher's process does, with a point among its steps."""
+    await_harm(harm)
+    serve(pipe, config, transactional_id)
+
+
 if __name__ == "__main__":
-    kill_at(sys.argv[1], int(sys.argv[2]))
-    worker.run(load())
+    harm = Harm(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
+    if POINTS[harm.point][0] is KafkaProducer:
+        worker.PublishingProcess = partial(  # type: ignore[assignment, attr-defined]
+            PublishingProcess, target=partial(publish_until, harm)
+        )
+    else:
+        await_harm(harm)
+    settings = load()
+    if harm.how != "SIGKILL":
+        quick = {"max_poll_interval_seconds": MAX_POLL_INTERVAL_SECONDS}
+        settings = settings.model_copy(update=quick)
+    logs.configure(settings)
+    worker.run(settings)

@@ -24,3 +24,18 @@ def test_a_killed_broker_is_waited_for(
     service.wait(90)
     assert worker.poll() is None
     service.verified()
+
+
+def test_a_broker_that_dies_in_silence_is_missed(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.start()
+    service.send(make_load(1_000))
+    service.wait()
+    service.kafka.kill()
+    try:
+        service.wait_for(lambda: "joined" in service.missing(), "readyz says so")
+        assert "round failed" in service.tail()
+    finally:
+        service.kafka.start()
+    service.wait_for(lambda: not service.missing(), "it is ready again")

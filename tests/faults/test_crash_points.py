@@ -1,12 +1,11 @@
 """A worker killed between any two steps of a round, again and again, loses and repeats nothing."""
 
 import signal
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.faults.crashing_worker import POINTS
+from tests.faults.crashing_worker import POINTS, crashing
 from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
@@ -25,8 +24,7 @@ def test_workers_killed_between_any_two_steps_lose_and_repeat_nothing(
     for call in (2, 4):
         for point in POINTS:
             sent += service.send(make_load(800, first=sent))
-            crashing = [sys.executable, "-m", "tests.faults.crashing_worker", point, str(call)]
-            victim = service.launch(crashing)
+            victim = service.launch(crashing(point, call))
             assert victim.wait(60) == -signal.SIGKILL, f"{point}:\n{service.tail()}"
     service.start()
     service.wait(90)

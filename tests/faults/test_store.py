@@ -1,6 +1,5 @@
 """A store that goes away, comes back older, or comes back empty: Kafka has all it needs."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,15 +39,10 @@ def test_a_store_that_comes_back_older_catches_up_without_repeating_anything(
     service.start()
     service.send(make_load(5_000))
     service.wait()
-    service.client.save()
-    dump = Path(str(service.client.config_get("dir")["dir"])) / "dump.rdb"
-    older = tmp_path / "older.rdb"
-    shutil.copy(dump, older)
+    service.redis_server.save(tmp_path / "older.rdb")
     service.send(make_load(5_000, first=5_000))
     service.wait()
-    service.redis_server.kill()
-    shutil.copy(older, dump)
-    service.redis_server.start()
+    service.redis_server.roll_back(tmp_path / "older.rdb")
     service.send(make_load(3_000, first=10_000))
     service.wait()
     service.verified()

@@ -1,14 +1,30 @@
 """Workers that leave, die, or come back: the promises hold after each."""
 
+import random
+import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
 
-from tests.service import Event, Service
+from contracts.topics import PURCHASES
+from tests.faults.crashing_worker import crashing
+from tests.service import PARTITIONS, Event, Feed, Service
 
 pytestmark = pytest.mark.servers
+
+SESSION_SECONDS = 3.0
+TRANSACTION_SECONDS = 10.0
+TAKEOVER_SECONDS = 5.0
+
+
+def owns(log: Path) -> list[int]:
+    """Return the partitions that a worker's log says it owns."""
+    found = re.findall(r'"partitions": \[([\d, ]*)\], "generation"', log.read_text())
+    return [int(each) for each in found[-1].split(",")] if found and found[-1] else []
 
 
 def test_two_workers_share_and_one_takes_over_when_the_other_leaves(
@@ -25,18 +41,39 @@ def test_two_workers_share_and_one_takes_over_when_the_other_leaves(
     service.verified()
 
 
-def test_a_killed_worker_is_replaced_within_its_session_timeout(
-    service: Service, make_load: Callable[..., list[Event]]
+@pytest.mark.parametrize(
+    ("point", "seconds"),
+    [("transaction committed", SESSION_SECONDS), ("offsets sent", TRANSACTION_SECONDS)],
+    ids=["between transactions", "in a transaction"],
+)
+def test_a_killed_workers_partitions_are_served_again_soon_after_what_it_held_has_timed_out(
+    service: Service,
+    make_load: Callable[..., list[Event]],
+    tmp_path: Path,
+    point: str,
+    seconds: float,
 ) -> None:
-    victim = service.start()
+    now = tmp_path / "now"
+    victim = service.launch(crashing(point, 1, once=now))
     service.start()
-    service.send(make_load(10_000))
-    service.wait_for(lambda: service.folded() > 1_000, "two workers fold")
-    victim.kill()
-    service.send(make_load(5_000, first=10_000))
-    started = time.monotonic()
-    service.wait(60)
-    assert time.monotonic() - started < 30
+    with Feed(service, make_load) as feed:
+        service.wait_for(lambda: all(map(owns, service.logs)), "both own partitions")
+        feed.go_on(500)
+        orphans = [TopicPartition(PURCHASES, p) for p in owns(service.logs[0])]
+        assert 0 < len(orphans) < PARTITIONS
+        now.touch()
+        victim.wait(30)
+        killed = time.monotonic()
+        ends = service.ends()  # so what is committed beyond was published by the other
+
+        def served() -> bool:
+            committed = service.committed()
+            return all(committed[tp] > ends[tp] for tp in orphans)
+
+        service.wait_for(served, "they are served again")
+        took = time.monotonic() - killed
+    assert took < seconds + TAKEOVER_SECONDS
+    service.wait()
     service.verified()
 
 
@@ -69,4 +106,28 @@ def test_a_paused_worker_that_wakes_up_changes_nothing(
     service.send(make_load(2_000, first=12_000))
     service.wait(60)
     assert zombie.poll() is None
+    service.verified()
+
+
+@pytest.mark.timeout(300)
+def test_a_storm_of_workers_that_come_and_go_loses_and_repeats_nothing(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    rng = random.Random(7)
+    alive = [service.start(), service.start()]
+    with Feed(service, make_load) as feed:
+        service.wait_for(service.has_model, "the model is known")
+        for _ in range(12):
+            time.sleep(rng.uniform(0.5, 1.5))
+            if len(alive) < 2 or (len(alive) < 4 and rng.random() < 0.5):
+                alive.append(service.start())
+            else:
+                leaver = alive.pop(rng.randrange(len(alive)))
+                leaver.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
+        feed.go_on(500)
+    service.wait(120)
+    assert all(worker.poll() is None for worker in alive)
+    # SIGTERM comes to some before they have begun, who end by it.
+    left = {worker.wait(15) for worker in service.workers if worker not in alive}
+    assert left <= {0, -signal.SIGTERM, -signal.SIGKILL}, service.tail()
     service.verified()

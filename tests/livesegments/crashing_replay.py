@@ -3,8 +3,8 @@
 import sys
 
 from livesegments.cli import app
-from tests.faults.crashing_worker import kill_at
+from tests.faults.crashing_worker import Harm, await_harm
 
 if __name__ == "__main__":
-    kill_at(sys.argv[1], int(sys.argv[2]))
+    await_harm(Harm(sys.argv[1], int(sys.argv[2])))
     app(["dead-letters", "replay"])

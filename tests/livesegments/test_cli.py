@@ -11,6 +11,7 @@ import pytest
 
 from livesegments import __version__
 from livesegments.embedded import free_ports
+from tests.livesegments.backtest.shop import rows, write
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
@@ -37,12 +38,14 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
         ("topics",),
         ("topics", "create"),
         ("replay",),
+        ("backtest",),
         ("subscribe",),
         ("export",),
         ("doctor",),
         ("verify",),
         ("demo",),
         ("settings",),
+        ("personas",),
         ("version",),
     ],
 )
@@ -75,6 +78,7 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
         (("replay", "x.csv", "--timezone", "Europe"), "--timezone: no time zone Europe"),
         (("--env-file", "/nowhere.env", "settings"), "/nowhere.env: no such file"),
         (("topics", "create", "--retention-days", "30"), "window of 90 days"),
+        (("personas", "--json", "--template"), "exclude each other"),
         (("nonsense",), "No such command"),
     ],
 )
@@ -106,7 +110,7 @@ def test_a_replay_without_a_broker_says_where_it_looked(tmp_path: Path) -> None:
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
     done = livesegments("replay", str(file), KAFKA_BOOTSTRAP_SERVERS=nowhere)
     assert done.returncode == 1
-    assert f"cannot reach Kafka at {nowhere}" in done.stderr
+    assert f"Kafka at {nowhere} cannot be reached" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -149,6 +153,28 @@ def test_settings_are_listed_for_scripts_without_secrets() -> None:
     assert "hunter2" not in done.stdout
 
 
+def test_personas_are_shown_and_read_back_from_their_template(tmp_path: Path) -> None:
+    template = livesegments("personas", "--template").stdout
+    file = tmp_path / "mine.toml"
+    file.write_text(template.replace("families", "households"))
+    shown = livesegments("personas", "--json", PERSONAS_FILE=str(file))
+    assert [each["id"] for each in json.loads(shown.stdout)][1] == "households"
+    assert "households" in livesegments("personas", PERSONAS_FILE=str(file)).stdout
+    told = livesegments("subscribe", "--segment", "families", PERSONAS_FILE=str(file))
+    assert told.returncode == 2
+    assert "households" in told.stderr
+
+
+def test_a_wrong_personas_file_ends_with_2_and_names_setting_file_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(livesegments("personas", "--template").stdout.replace("age = 0.2", "age = nan"))
+    done = livesegments("run", PERSONAS_FILE=str(file))
+    assert done.returncode == 2
+    assert "LIVESEGMENTS_PERSONAS_FILE" in done.stderr
+    assert str(file) in done.stderr
+    assert "[[persona]] 2, position.age" in done.stderr
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     command = " ".join(COMMAND) + " settings | head -1"
     done = subprocess.run(
@@ -156,3 +182,41 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
+    file = write(tmp_path / "history.csv", rows())
+    page = tmp_path / "report.html"
+    small = {"WINDOW_DAYS": "20", "TILES": "10", "WARMUP_CUSTOMERS": "30"}
+    done = livesegments(
+        *("backtest", str(file), "--json", "--compare", "margin=0,0.15", "--html", str(page)),
+        **small,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [(each["label"], each["is_given"]) for each in found["outcomes"]] == [
+        ("margin=0", False),
+        ("margin=0.15", True),
+    ]
+    assert page.read_text().startswith("<!doctype html>")
+    done = livesegments("backtest", str(file), WARMUP_CUSTOMERS="1000")
+    assert done.returncode == 1
+    assert "LIVESEGMENTS_WARMUP_CUSTOMERS" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("gone.csv",), 1, "gone.csv"),
+        (("h.csv", "--compare", "margin=9"), 2, "LIVESEGMENTS_SWITCH_MARGIN"),
+        (("h.csv", "--compare", "speed=9"), 2, "NAME is one of margin"),
+        (("h.csv", "--timezone", "nope"), 2, "no time zone nope"),
+    ],
+)
+def test_a_wrong_backtest_is_told_in_one_line(
+    arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    done = livesegments("backtest", *arguments)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

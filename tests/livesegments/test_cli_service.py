@@ -1,15 +1,17 @@
 """Commands against a running deployment: exits that only a broker can bring about."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import INPUTS, OUTPUTS
+from contracts.topics import INPUTS, OUTPUTS, REPLAYS
 from tests.service import Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -32,7 +34,7 @@ def livesegments(
 
 def test_a_worker_without_topics_says_which_command_makes_them(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
     done = livesegments(service, "run")
     assert done.returncode == 1
@@ -43,7 +45,7 @@ def test_a_worker_without_topics_says_which_command_makes_them(service: Service)
 
 def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
     done = livesegments(service, "topics", "create", "--replication-factor", "3")
     assert done.returncode == 1
@@ -102,6 +104,33 @@ def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> N
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_changes_that_a_backfill_makes_say_so(service: Service, tmp_path: Path) -> None:
+    history = tmp_path / "history.csv"
+    history.write_text(
+        "customer_id,occurred_at,amount\n"
+        + "".join(f"late,2024-01-{day:02d}T09:00:00Z,300\n" for day in range(1, 29))
+    )
+    with running(service):
+        service.send(
+            purchase(f"c{i}", f"2024-01-{1 + i % 28:02d}T10:00:00Z", 5.0 + i) for i in range(80)
+        )
+        service.wait_for(service.has_model, "everyone is scored")
+        service.wait()
+        assert livesegments(service, "replay", str(history), "--backfill").returncode == 0
+        service.wait()
+        service.send([purchase("new", "2024-01-28T11:00:00Z")])
+        service.wait()
+        service.verified()
+    shown = livesegments(
+        service, "subscribe", "--changes-only", "--from-start", "--json", "--idle-exit", "3"
+    )
+    changes = [json.loads(line) for line in shown.stdout.splitlines()]
+    origins = {change["customer_id"]: change["origin"] for change in changes}
+    assert origins["late"] == "backfill"
+    assert origins["new"] == "live"
+    assert "backfill" not in {of for name, of in origins.items() if name != "late"}
 
 
 def test_faults_found_by_verify_are_its_own_words_and_exit_1(service: Service) -> None:

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.observation import OBSERVE_SECONDS
@@ -18,7 +19,7 @@ from contracts import dead_letters
 from contracts.dead_letters import Reason
 from contracts.replays import DeadLetterReplay
 from contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
-from livesegments.dead_letters import Selection, letters
+from livesegments.dead_letters import DeadLettersError, Selection, letters
 from livesegments.dead_letters_replay import rehearse, replay
 from livesegments.verify.kafka_log import Log
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
@@ -229,6 +230,18 @@ def test_dead_letters_are_listed_without_what_customers_own(service: Service) ->
     assert one["now"].startswith("schema_invalid: age: ")
     assert not {"key", "value", "headers"} & set(one)
     assert '"age": -1' in livesegments(service, "show", *place, "--values")
+
+
+@pytest.mark.servers
+def test_where_the_topic_of_the_marks_is_missing_nothing_is_sent(service: Service) -> None:
+    put_letters(service, 4)
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_topics([REPLAYS])
+    admin.close()
+    assert len(list(letters(service.config, ALL))) == 4
+    with pytest.raises(DeadLettersError, match=r"no topic .*replays.*: livesegments topics create"):
+        replay(service.config, ALL, "USD")
+    assert arrived(service) == []
 
 
 @pytest.mark.servers

@@ -52,6 +52,7 @@ def agree(client: "redis.Redis", settings: Settings, **other: Any) -> None:
         "tiles": settings.tiles,
         "currency": settings.currency,
         "dedup_events": settings.dedup_events,
+        "segments": tuple(persona.id for persona in settings.personas),
         **other,
     }
     Partitions(client, settings.group_id).agree(Deployment(**agreed))

@@ -26,6 +26,7 @@ from tests.service import PARTITIONS, Service, erasure, profile, purchase, runni
 pytestmark = pytest.mark.servers
 
 TILES = 30
+SEGMENTS = tuple(persona.id for persona in PERSONAS)
 LAYOUT = Layout(90, TILES)
 CLOCK_US = 20_000 * DAY_US
 HEAD = LAYOUT.tile(CLOCK_US)
@@ -49,7 +50,14 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
     with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
         made = Partitions(client, "group")
         made.agree(
-            Deployment(partitions=2, window_days=90, tiles=TILES, currency="USD", dedup_events=0)
+            Deployment(
+                partitions=2,
+                window_days=90,
+                tiles=TILES,
+                currency="USD",
+                dedup_events=0,
+                segments=SEGMENTS,
+            )
         )
         yield made
 

@@ -7,8 +7,8 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import PURCHASES
-from tests.faults.conftest import load
 from tests.livesegments.test_cli_service import livesegments
+from tests.load import load
 from tests.service import Service
 
 pytestmark = pytest.mark.servers

@@ -15,7 +15,7 @@ from contracts.cloudevents import provenance
 from contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from livesegments.verify import Report, verify
 from livesegments.verify.kafka_log import Log
-from tests.faults.conftest import load
+from tests.load import load
 from tests.service import Service, erasure
 
 pytestmark = pytest.mark.servers

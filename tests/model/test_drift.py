@@ -40,11 +40,11 @@ def test_centroid_shift_leaves_out_features_without_weight() -> None:
 def test_persona_distance_is_to_the_persona_of_the_name() -> None:
     ids = [persona.id for persona in PERSONAS]
     centroids = POSITIONS[::-1].copy()
-    assert drift.persona_distance(centroids, ids[::-1]).tolist() == [0.0] * 5
+    assert drift.persona_distance(centroids, ids[::-1], PERSONAS).tolist() == [0.0] * 5
     centroids[0] = centroids[0] + 2.0
     centroids[1, 1:] = NAN
     centroids[2] = NAN
-    distances = drift.persona_distance(centroids, ids[::-1])
+    distances = drift.persona_distance(centroids, ids[::-1], PERSONAS)
     assert distances == pytest.approx([2.0, 0.0, NAN, 0.0, 0.0], nan_ok=True)
 
 

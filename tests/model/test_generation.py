@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import Generation
+from model import Generation, Histogram
 
 
 @pytest.fixture
@@ -19,7 +19,15 @@ def generation() -> Generation:
         variance=np.array([0.5, np.nan]),
         sizes=(4, 0),
         segments=("students", "retirees"),
+        histograms=(Histogram((0.1 + 0.2, 1.0), (3, 0, 1, 0)), Histogram((), (0, 4))),
+        provisional=True,
     )
+
+
+def test_what_older_versions_did_not_write_may_be_missing(generation: Generation) -> None:
+    fields = generation.to_dict()
+    del fields["histograms"], fields["provisional"]
+    assert Generation.from_dict(fields) == replace(generation, histograms=(), provisional=False)
 
 
 def test_json_round_trip_keeps_every_bit(generation: Generation) -> None:
@@ -53,6 +61,10 @@ def test_arrays_are_its_own_and_read_only() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("histograms", [{"edges": [], "counts": [1, 2]}]),
+        ("histograms", [{"edges": []}] * 2),
+        ("histograms", 7),
+        ("provisional", 1),
         ("number", 0),
         ("number", 1.0),
         ("number", True),

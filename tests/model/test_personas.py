@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import PERSONAS, POSITIONS, match, match_generations
+from model.personas import suitable
 
 IDS = tuple(persona.id for persona in PERSONAS)
 PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)
@@ -40,7 +41,7 @@ def test_the_personas_are_as_marketing_describes_them() -> None:
 @given(st.permutations(range(5)), st.integers(0, 2**32 - 1))
 def test_clusters_near_the_personas_get_their_names(order: list[int], seed: int) -> None:
     noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (5, 5))
-    assert match(POSITIONS[order] + noise) == tuple(IDS[i] for i in order)
+    assert match(POSITIONS[order] + noise, PERSONAS) == tuple(IDS[i] for i in order)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -50,27 +51,54 @@ def test_no_other_naming_is_nearer_in_sum(seed: int) -> None:
     centroids[rng.random((5, 5)) < 0.3] = np.nan
     cost = np.nansum((centroids[:, None] - POSITIONS) ** 2, axis=2)
     least = min(cost[range(5), order].sum() for order in permutations(range(5)))
-    named = match(centroids)
+    named = match(centroids, PERSONAS)
     assert sorted(named) == sorted(IDS)
     assert cost[range(5), [IDS.index(name) for name in named]].sum() == pytest.approx(least)
 
 
 def test_profiles_alone_or_purchases_alone_are_enough_for_a_name() -> None:
     known = np.where(np.arange(5) >= AGE, POSITIONS, np.nan)
-    assert match(known)[IDS.index("retirees")] == "retirees"
+    assert match(known, PERSONAS)[IDS.index("retirees")] == "retirees"
     known = np.where(np.arange(5) < AGE, POSITIONS, np.nan)
-    assert match(known) == IDS
+    assert match(known, PERSONAS) == IDS
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_by_behaviour_alone_the_most_active_are_high_value_and_the_least_are_retirees(
+    seed: int,
+) -> None:
+    # Clusters along one line, as purchases and spend make them: whoever buys more spends more.
+    rng = np.random.default_rng(seed)
+    activity = np.array([-1.6, -0.7, 0.0, 0.7, 1.4]) + rng.uniform(-0.3, 0.3, 5)
+    order = rng.permutation(5)
+    centroids = np.full((5, 5), np.nan)
+    centroids[:, PURCHASES] = activity[order]
+    centroids[:, SPEND] = activity[order] + rng.uniform(-0.1, 0.1, 5)
+    named = match(centroids, PERSONAS)
+    assert named[int(centroids[:, PURCHASES].argmax())] == "high-value-customers"
+    assert named[int(centroids[:, PURCHASES].argmin())] == "retirees"
 
 
 def test_a_cluster_of_which_nothing_is_known_gets_the_name_left_over() -> None:
     centroids = POSITIONS.copy()
     centroids[2] = np.nan
-    assert match(centroids) == IDS
+    assert match(centroids, PERSONAS) == IDS
+
+
+def test_names_stay_until_others_suit_far_better() -> None:
+    swapped = list(IDS)
+    swapped[1], swapped[3] = swapped[3], swapped[1]
+    between = POSITIONS.copy()
+    between[[1, 3]] = POSITIONS[[1, 3]].mean(axis=0)
+    between[1] = 0.52 * POSITIONS[1] + 0.48 * POSITIONS[3]
+    assert match(between, PERSONAS) == IDS
+    assert suitable(between, swapped, PERSONAS) == tuple(swapped), "hardly better"
+    assert suitable(POSITIONS, swapped, PERSONAS) == IDS
 
 
 def test_another_number_of_clusters_is_refused() -> None:
     with pytest.raises(ValueError, match="personas need centroids of shape"):
-        match(POSITIONS[:4])
+        match(POSITIONS[:4], PERSONAS)
 
 
 @given(st.permutations(range(4)), st.integers(0, 2**32 - 1))

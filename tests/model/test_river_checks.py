@@ -74,7 +74,7 @@ class Stream:
 
 STREAMS = [
     pytest.param(Stream(datasets.Phishing(), 600), id="Phishing"),
-    pytest.param(Stream(datasets.TrumpApproval(), 600), id="TrumpApproval"),  # type: ignore[no-untyped-call]
+    pytest.param(Stream(datasets.TrumpApproval(), 600), id="TrumpApproval"),
 ]
 
 

@@ -23,9 +23,12 @@ def snapshot(**changes: Any) -> ClusterSnapshot:
     centroids = rng.normal(size=(K, D))
     given = ClusterSnapshot(
         generation=1,
+        provisional=False,
         updated_at=1.7e9,
         segments=SEGMENTS,
         centroids=centroids,
+        means=centroids.copy(),
+        known=np.full((K, D), 30),
         baseline=centroids.copy(),
         stddevs=np.array([1.0, 2.0, 10.0, 0.5, 0.4]),
         sizes=np.array([10, 20, 0, 40, 50]),
@@ -158,7 +161,15 @@ def test_a_feature_without_variance_gives_no_infinite_distance(report: Report) -
 @given(st.permutations(range(K)))
 def test_the_order_of_the_clusters_does_not_matter(order: list[int]) -> None:
     def permuted(given: ClusterSnapshot) -> ClusterSnapshot:
-        rows = ("centroids", "baseline", "sizes", "persona_distances", "mean_squared_distances")
+        rows = (
+            "centroids",
+            "means",
+            "known",
+            "baseline",
+            "sizes",
+            "persona_distances",
+            "mean_squared_distances",
+        )
         return replace(
             given,
             segments=tuple(given.segments[i] for i in order),
@@ -174,6 +185,28 @@ def test_the_order_of_the_clusters_does_not_matter(order: list[int]) -> None:
         *("persona_distance_stddevs", "cluster_mean_squared_distance"),
     ):
         assert shuffled.by_segment(name) == pytest.approx(straight.by_segment(name), nan_ok=True)
+
+
+def test_what_too_few_customers_know_neither_shifts_nor_travels(report: Report) -> None:
+    known = snapshot().known.copy()
+    known[0, 0] = 29
+    report.drift.update(snapshot(known=known))
+    report.drift.update(snapshot(known=known, centroids=moved(50.0)))
+    assert report.value("centroid_shift_stddevs", segment=SEGMENTS[0]) == 0
+    assert report.value("centroid_travel_stddevs_total", segment=SEGMENTS[0]) == 0
+
+
+def test_centroids_are_told_in_natural_units(report: Report) -> None:
+    means = np.log([[10.0, 100.0, 1.0, 40_000.0, 1.0]] * K)
+    means[:, 2] = 35.0
+    means[1, 2] = math.nan
+    report.drift.update(snapshot(means=means))
+    found = [
+        report.value("centroid_natural_units", segment=SEGMENTS[0], feature=feature)
+        for feature in FEATURES
+    ]
+    assert found == pytest.approx([9.0, 99.0, 35.0, 40_000.0, 0.0])
+    assert math.isnan(report.value("centroid_natural_units", segment=SEGMENTS[1], feature="age"))
 
 
 @pytest.mark.parametrize(

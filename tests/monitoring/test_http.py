@@ -146,6 +146,19 @@ def test_readyz_names_what_is_missing(server: HealthServer, worker: Worker) -> N
     }
 
 
+def test_readyz_leaves_out_of_the_verdict_what_is_excluded(
+    server: HealthServer, worker: Worker
+) -> None:
+    worker.ready = {"joined": True, "redis": True, "model": False}
+    assert ask(server, "/readyz").status == 503
+    answer = ask(server, "/readyz?exclude=model")
+    assert answer.status == 200
+    assert json.loads(answer.body)["checks"]["model"] is False
+    worker.ready["redis"] = False
+    assert json.loads(ask(server, "/readyz?exclude=model").body)["missing"] == ["redis"]
+    assert ask(server, "/readyz?exclude=model&exclude=redis").status == 200
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_a_check_that_raises_has_failed_and_tells_no_secret(
     server: HealthServer, worker: Worker, path: str

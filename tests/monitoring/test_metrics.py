@@ -1,7 +1,6 @@
 """What a worker exposes: everything from the start, nothing unbounded, numbers that add up."""
 
 import math
-import shutil
 import subprocess
 from collections.abc import Callable
 from itertools import product
@@ -21,15 +20,11 @@ from features.vector import FEATURES
 from monitoring.batch_histogram import BatchHistogram
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS, TABLE
+from tests.monitoring.needs import needs_promtool
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 PARTITION_SERIES = {series.full_name for series in TABLE if "partition" in series.labels}
-
-# Without promtool the check belongs to the tests that need something installed; it never skips.
-needs_promtool: Callable[[Callable[..., None]], Callable[..., None]] = (
-    (lambda test: test) if shutil.which("promtool") else pytest.mark.servers
-)
 
 
 @pytest.fixture
@@ -239,12 +234,13 @@ def test_gauges_take_the_last_value(metrics: Metrics) -> None:
     metrics.model(2, 1.7e9)
     metrics.silhouette(0.3)
     metrics.segment_share_psi(0.2, 0.1)
-    metrics.feature_psi(np.arange(5.0))
-    metrics.reconciliation_error(0.0)
+    metrics.feature_psi(np.arange(5.0), np.full(5, 0.1))
+    metrics.ready(True)
+    metrics.provisional(True)
     assert value(metrics, "consumer_lag_seconds", partition="1") == 2.5
     assert value(metrics, "partition_sync_age_seconds", partition="1") == 7
     assert value(metrics, "dependency_up", dependency="redis") == 1
-    assert value(metrics, "dependency_up", dependency="kafka") == 0
+    assert math.isnan(value(metrics, "dependency_up", dependency="kafka"))
     assert value(metrics, "warmup_customers") == 120
     assert value(metrics, "warmup_customers_required") == 1000
     assert value(metrics, "model_generation") == 2
@@ -253,7 +249,9 @@ def test_gauges_take_the_last_value(metrics: Metrics) -> None:
     assert value(metrics, "segment_share_psi") == 0.2
     assert value(metrics, "segment_share_psi_critical") == 0.1
     assert value(metrics, "feature_psi", feature=FEATURES[4]) == 4
-    assert value(metrics, "stats_reconciliation_error_ratio") == 0
+    assert value(metrics, "feature_psi_critical", feature=FEATURES[4]) == 0.1
+    assert value(metrics, "worker_ready") == 1
+    assert value(metrics, "model_provisional") == 1
 
 
 def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
@@ -261,6 +259,17 @@ def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
     for (i, segment), (j, feature) in product(enumerate(SEGMENTS), enumerate(FEATURES)):
         found = value(metrics, "centroid_position_stddevs", segment=segment, feature=feature)
         assert found == 5 * i + j
+
+
+def test_segments_of_ones_own_have_the_series() -> None:
+    own = ("a", "b", "c", "d", "e")
+    metrics = Metrics(CollectorRegistry(), segments=own)
+    metrics.changes(None, "b", "live")
+    metrics.cluster_customers([1, 2, 3, 4, 5])
+    assert value(metrics, "changes_total", **{"from": "none", "to": "b"}, origin="live") == 1
+    assert value(metrics, "cluster_customers", segment="e") == 5
+    with pytest.raises(ValueError, match="segment is one of a, b"):
+        metrics.segment_customers(0, {"families": 1})
 
 
 def test_the_build_is_told(metrics: Metrics) -> None:
@@ -277,7 +286,7 @@ def test_the_build_is_told(metrics: Metrics) -> None:
         lambda metrics: metrics.stage("think"),
         lambda metrics: metrics.segment_customers(0, {"pensioners": 1}),
         lambda metrics: metrics.lag("orders", 0, 1),
-        lambda metrics: metrics.feature_psi([1.0, 2.0]),
+        lambda metrics: metrics.feature_psi([1.0, 2.0], [0.1, 0.1]),
         lambda metrics: metrics.centroid_positions(np.zeros((5, 4))),
         lambda metrics: metrics.processed("purchases.v1", -1),
     ],
@@ -291,14 +300,25 @@ def test_what_is_not_in_the_table_is_refused(
     assert exposed(metrics).keys() == before
 
 
-def test_a_stage_and_a_command_are_timed_even_when_they_fail(metrics: Metrics) -> None:
+def test_a_partition_is_being_rebuilt_until_that_ends_however_it_ends(metrics: Metrics) -> None:
+    def fail() -> None:
+        with metrics.recovering():
+            assert value(metrics, "recoveries_running") == 1
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        fail()
+    assert value(metrics, "recoveries_running") == 0
+
+
+def test_a_stage_is_timed_even_when_it_fails(metrics: Metrics) -> None:
     with metrics.stage("decode"):
         pass
-    with pytest.raises(ConnectionError), metrics.redis_command("commit"):
+    with pytest.raises(ConnectionError), metrics.stage("commit"):
         raise ConnectionError
     assert value(metrics, "batch_duration_seconds_count", stage="decode") == 1
-    assert value(metrics, "batch_duration_seconds_count", stage="fold") == 0
-    assert value(metrics, "redis_command_duration_seconds_count", command="commit") == 1
+    assert value(metrics, "batch_duration_seconds_count", stage="assign") == 0
+    assert value(metrics, "batch_duration_seconds_count", stage="commit") == 1
 
 
 def test_two_workers_in_one_process_do_not_share_numbers(metrics: Metrics) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import (
     CommitFailedError,
     KafkaError,
@@ -85,6 +86,20 @@ def test_more_than_a_batch_arrives_in_order(config: dict[str, Any], member: Kafk
     )
     publisher.close()
     assert [value.decode() for value in published(config)] == texts
+
+
+def test_more_than_a_topic_takes_at_once_arrives_in_parts_and_in_order(
+    config: dict[str, Any], member: KafkaConsumer
+) -> None:
+    with KafkaAdminClient(**config) as admin:
+        admin.alter_configs([ConfigResource("topic", CHANGES, {"max.message.bytes": "5000"})])
+    texts = [f"{i:06d}" + "x" * 1_000 for i in range(50)]
+    publisher = Publisher(config, "one")
+    publication = Publication(1, PROGRESS, [output(text) for text in texts])
+    for _ in range(2):
+        publisher.publish([publication], member.group_metadata())
+    publisher.close()
+    assert [value.decode() for value in published(config)] == texts * 2
 
 
 def test_a_fenced_publisher_publishes_nothing_and_works_again_when_reopened(

@@ -95,6 +95,25 @@ def test_every_row_arrives_once_in_file_order_per_customer(
 
 
 @pytest.mark.servers
+def test_only_a_backfill_carries_the_header_that_says_so(
+    fresh_kafka: KafkaServer, tmp_path: Path
+) -> None:
+    files = purchases_csv(tmp_path / "p.csv", 3), profiles_csv(tmp_path / "c.csv", 2)
+    for backfill in (False, True):
+        replay(
+            files[0],
+            profiles_file=files[1],
+            client=client(fresh_kafka),
+            currency="USD",
+            backfill=backfill,
+        )
+    for topic, sent in ((PURCHASES, 3), (PROFILES, 2)):
+        headers = [record.headers for record in records_of(fresh_kafka, topic)]
+        assert headers.count([]) == sent
+        assert headers.count([("livesegments-origin", b"backfill")]) == sent
+
+
+@pytest.mark.servers
 def test_a_customer_goes_to_the_partition_that_any_kafka_client_gives_it(
     fresh_kafka: KafkaServer, tmp_path: Path
 ) -> None:

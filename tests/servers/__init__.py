@@ -1,6 +1,8 @@
-"""Real servers for tests and benchmarks: Apache Kafka and Redis as child processes."""
+"""Real servers for tests and benchmarks: Apache Kafka, Redis and Prometheus as child processes."""
 
 from tests.servers.kafka_server import KafkaServer, fresh_topics, kafka_jars
+from tests.servers.prometheus_server import PrometheusServer
+from tests.servers.proxy import Proxy
 from tests.servers.redis_server import RedisServer
 
-__all__ = ["KafkaServer", "RedisServer", "fresh_topics", "kafka_jars"]
+__all__ = ["KafkaServer", "PrometheusServer", "Proxy", "RedisServer", "fresh_topics", "kafka_jars"]

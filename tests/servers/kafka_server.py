@@ -46,7 +46,6 @@ _PROPERTIES: Mapping[str, str] = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # A single node has nobody to copy to.
     "default.replication.factor": "1",
     "min.insync.replicas": "1",
@@ -84,6 +83,10 @@ class KafkaServer:
         Broker settings on top of those above.
     jvm_options
         More options for Java; ``QUICK_START`` by default, none is right for measurements.
+    listeners
+        More ways in, by security protocol, such as ``SASL_SSL``; the first is always PLAINTEXT.
+    format_options
+        More options for the program that formats the storage.
     """
 
     def __init__(
@@ -91,18 +94,26 @@ class KafkaServer:
         directory: Path,
         overrides: Mapping[str, str] | None = None,
         jvm_options: Sequence[str] = QUICK_START,
+        *,
+        listeners: Sequence[str] = (),
+        format_options: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._settings = directory / "server.properties"
         self._data = directory / "data"
         self._java = ["java", *_JVM, *_LOGGING, *jvm_options, "-cp", f"{kafka_jars()}/*"]
-        self.port, controller_port = free_ports(2)
+        self._format_options = format_options
+        self.port, controller_port, *more_ports = free_ports(2 + len(listeners))
+        self.ports = {"PLAINTEXT": self.port, **dict(zip(listeners, more_ports, strict=True))}
+        """Port of each way in."""
+        advertised = ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in self.ports.items())
+        protocols = ",".join(f"{name}:{name}" for name in self.ports)
         properties = {
             **_PROPERTIES,
             "log.dirs": str(self._data),
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},"
-            f"CONTROLLER://{LOOPBACK}:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
+            "listeners": f"{advertised},CONTROLLER://{LOOPBACK}:{controller_port}",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": f"{protocols},CONTROLLER:PLAINTEXT",
             "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
             **(overrides or {}),
         }
@@ -122,6 +133,11 @@ class KafkaServer:
     def running(self) -> bool:
         """Whether the broker's process exists (a paused one does)."""
         return self._process.running
+
+    @property
+    def pid(self) -> int:
+        """Process id of the broker."""
+        return self._process.pid
 
     def start(self) -> None:
         """Start the broker and wait until it serves requests."""
@@ -167,6 +183,7 @@ class KafkaServer:
         command = [*self._java, "kafka.tools.StorageTool", "format"]
         # Joined by "=", since an id may begin with "-".
         command += [f"--cluster-id={cluster_id}", "--config", str(self._settings)]
+        command += self._format_options
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServerError(f"cannot format Kafka's storage: {done.stdout}{done.stderr}")

@@ -45,6 +45,7 @@ class RedisServer:
             **(options or {}),
         }
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        self._dump = directory / "dump.rdb"
         self._process = ServerProcess("Redis", [program, *arguments], directory / "redis.log")
 
     @property
@@ -87,6 +88,18 @@ class RedisServer:
         with Redis.from_url(self.url) as client:
             client.flushall()
             client.script_flush()
+
+    def save(self, copy: Path) -> None:
+        """Write what it holds now to a file."""
+        with Redis.from_url(self.url) as client:
+            client.save()
+        shutil.copy(self._dump, copy)
+
+    def roll_back(self, copy: Path) -> None:
+        """Crash, and come back with what `save` wrote to a file."""
+        self.kill()
+        shutil.copy(copy, self._dump)
+        self.start()
 
     def __enter__(self) -> Self:
         self.start()

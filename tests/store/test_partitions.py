@@ -24,7 +24,9 @@ from tests.servers import RedisServer
 pytestmark = pytest.mark.servers
 
 FIRST = Progress(version=1, nonce="00000000000000aa")
-DEPLOYMENT = Deployment(partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0)
+DEPLOYMENT = Deployment(
+    partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0, segments=("a", "b")
+)
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
 
 
@@ -250,6 +252,12 @@ def test_a_worker_that_disagrees_is_told_on_what(
     ):
         store.agree(differs)
     assert store.deployment() == DEPLOYMENT
+
+
+def test_segments_are_agreed_on_in_their_order(store: Partitions) -> None:
+    store.agree(DEPLOYMENT)
+    with pytest.raises(StoreMismatchError, match=r"segments is b,a here and a,b.*PERSONAS_FILE"):
+        store.agree(replace(DEPLOYMENT, segments=("b", "a")))
 
 
 def test_groups_do_not_see_each_other(started: Partitions, client: "redis.Redis") -> None:

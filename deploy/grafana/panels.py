@@ -1,0 +1,127 @@
+"""What the dashboards are made of: a few kinds of panels, all on one Prometheus."""
+
+from typing import TypeAlias
+
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+Panel: TypeAlias = stat.Panel | table.Panel | timeseries.Panel
+Rows: TypeAlias = list[tuple[str, list[Panel]]]
+"""Titles of rows, and their panels from left to right."""
+
+SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+HEIGHT, WIDTH = 8, 24
+
+
+def dashboard(uid: str, title: str, description: str, rows: Rows) -> models.Dashboard:
+    """Return a dashboard of rows of panels."""
+    built = (
+        builders.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["livesegments"])
+        .refresh("10s")
+        .time("now-1h", "now")
+        .timezone("browser")
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .with_variable(builders.DatasourceVariable("datasource").type("prometheus"))
+        .link(
+            builders.DashboardLink("Livesegments")
+            .type(models.DashboardLinkType.DASHBOARDS)
+            .tags(["livesegments"])
+            .keep_time(True)
+        )
+    )
+    for name, panels in rows:
+        built = built.with_row(builders.Row(name))
+        for panel in panels:
+            built = built.with_panel(panel.datasource(SOURCE).height(HEIGHT))
+    return built.build()
+
+
+def lines(
+    title: str,
+    unit: str,
+    *queries: tuple[str, str],
+    width: int = 8,
+    about: str = "",
+    stacked: bool = False,
+) -> timeseries.Panel:
+    """Return a panel of lines over time: queries are (expression, legend)."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(about)
+        .unit(unit)
+        .span(width)
+        .line_width(1)
+        .fill_opacity(60 if stacked else 0)
+        .show_points(common.VisibilityMode.NEVER)
+        .legend(
+            common_builders.VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(
+            common_builders.VizTooltipOptions()
+            .mode(common.TooltipDisplayMode.MULTI)
+            .sort(common.SortOrder.DESCENDING)
+        )
+    )
+    if stacked:
+        panel = panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
+    for letter, (expression, legend) in zip("ABCDEFGH", queries, strict=False):
+        panel = panel.with_target(_query(letter, expression).range().legend_format(legend))
+    return panel
+
+
+def number(
+    title: str, unit: str, expression: str, *, width: int = 4, about: str = ""
+) -> stat.Panel:
+    """Return a panel of one number: the latest."""
+    return (
+        stat.Panel()
+        .title(title)
+        .description(about)
+        .unit(unit)
+        .span(width)
+        .color_mode(common.BigValueColorMode.NONE)
+        .graph_mode(common.BigValueGraphMode.AREA)
+        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
+        .with_target(_query("A", expression).range())
+    )
+
+
+def matrix(
+    title: str, unit: str, expression: str, *, row: str, column: str, width: int, about: str = ""
+) -> table.Panel:
+    """Return a table of an instant vector: a label down, another across."""
+    return (
+        table.Panel()
+        .title(title)
+        .description(about)
+        .unit(unit)
+        .decimals(0)
+        .span(width)
+        .with_target(_query("A", expression).instant().format(PromQueryFormat.TABLE))
+        .with_transformation(
+            models.DataTransformerConfig(
+                id_val="groupingToMatrix",
+                options={
+                    "rowField": row,
+                    "columnField": column,
+                    "valueField": "Value",
+                    "emptyValue": "zero",
+                },
+            )
+        )
+    )
+
+
+def _query(letter: str, expression: str) -> prometheus.Dataquery:
+    return prometheus.Dataquery().ref_id(letter).expr(expression).datasource(SOURCE)

@@ -1,0 +1,60 @@
+"""The state of one partition in memory, in the place of Redis."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from store.partitions import Commit, Partitions, Reading, Want
+from store.progress import Progress
+
+
+class MemoryPartitions(Partitions):
+    """What rounds and samples need of a store; nothing outlives it."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.progress = Progress(nonce="0" * 16)
+        self._walk: list[str] = []
+
+    def read(self, wants: Sequence[Want]) -> list[Reading]:
+        """Read what a round needs; nobody is ever erased here."""
+        return [self._read(want) for want in wants]
+
+    def _read(self, want: Want) -> Reading:
+        records = [self.records.get(name) for name in want.customers]
+        if want.scan is None:
+            return Reading(records, [], None, {})
+        start, count = want.scan
+        if start == 0:
+            self._walk = list(self.records)
+        end = start + count
+        scanned = {n: self.records[n] for n in self._walk[start:end] if n in self.records}
+        return Reading(records, [], end if end < len(self._walk) else 0, scanned)
+
+    def commit(self, commits: Sequence[Commit]) -> list[bool]:
+        """Take commits as they come: there is no other owner."""
+        for commit in commits:
+            self.progress = commit.progress
+            self.records.update(commit.records)
+            for name in commit.gone:
+                self.records.pop(name, None)
+        return [True] * len(commits)
+
+    def sizes(self, partitions: Sequence[int]) -> list[int]:
+        """Return how many customers there are."""
+        return [len(self.records) for _ in partitions]
+
+    def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
+        """Return random records, the same ones whenever the history is the same."""
+        blobs = list(self.records.values())
+        return {
+            partition: (self.progress, _choose(blobs, count, seed=self.progress.version))
+            for partition, count in wanted.items()
+        }
+
+
+def _choose(blobs: list[bytes], count: int, seed: int) -> list[bytes]:
+    if count >= len(blobs):
+        return blobs
+    rows = np.random.default_rng(seed).choice(len(blobs), count, replace=False)
+    return [blobs[row] for row in rows.tolist()]

@@ -1,0 +1,79 @@
+"""Look at TLS before a connection does, whose errors name neither a file nor a setting."""
+
+import socket
+import ssl
+from pathlib import Path
+
+PROBE_SECONDS = 3.0
+
+
+def check_files(settings: str, cafile: str, certfile: str, keyfile: str, password: str) -> None:
+    """Load certificates and key as a connection would.
+
+    Parameters
+    ----------
+    settings
+        What the names of the settings begin with, such as ``LIVESEGMENTS_KAFKA_SSL_``.
+    cafile, certfile, keyfile
+        PEM files; empty for none. The key may lie in the certificate's file.
+    password
+        Of the key.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be used; names the setting and the file.
+    """
+    for name, file in (("CAFILE", cafile), ("CERTFILE", certfile), ("KEYFILE", keyfile)):
+        try:
+            Path(file or "/dev/null").read_bytes()
+        except OSError as error:
+            raise ValueError(f"{settings}{name}: {file}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if cafile:
+        try:
+            context.load_verify_locations(cafile)
+        except ssl.SSLError:
+            raise ValueError(f"{settings}CAFILE: {cafile} holds no certificate (PEM)") from None
+    if certfile:
+        _check_pair(context, settings, certfile, keyfile, password)
+
+
+def _check_pair(
+    context: ssl.SSLContext, settings: str, certfile: str, keyfile: str, password: str
+) -> None:
+    key, key_setting = (keyfile, "KEYFILE") if keyfile else (certfile, "CERTFILE")
+    try:
+        # Without a password of ours OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(certfile, keyfile or None, lambda: password)
+    except ssl.SSLError as error:
+        text = Path(key).read_text(errors="replace")
+        if error.reason == "KEY_VALUES_MISMATCH":
+            why = f"{key_setting}: {key} is not the key of {certfile}"
+        elif "CERTIFICATE" not in Path(certfile).read_text(errors="replace"):
+            why = f"CERTFILE: {certfile} holds no certificate (PEM)"
+        elif "PRIVATE KEY" not in text:
+            why = f"{key_setting}: {key} holds no private key (PEM)"
+        elif "ENCRYPTED" in text:
+            why = (
+                f"KEY_PASSWORD: does not open {key}"
+                if password
+                else (f"{key_setting}: {key} is encrypted, and no password is given for it")
+            )
+        else:
+            why = f"CERTFILE: {certfile} cannot be used with {key}: {error}"
+        raise ValueError(f"{settings}{why}") from None
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Whether a server answers a TLS greeting; whose certificate it has does not matter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PROBE_SECONDS) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except OSError as error:
+        return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")

@@ -1,0 +1,67 @@
+"""How one feature was distributed at a fit, and how far it is from that now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.arrays import Floats
+from model.drift import bin_counts, bin_edges, psi, psi_critical_value
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Customers of a sample in bins that were equally frequent in it.
+
+    Attributes
+    ----------
+    edges
+        Inner edges of the bins, rising; in feature units.
+    counts
+        Customers below the first edge, from each edge up to the next, and last those of whom the
+        feature is not known: two more than there are edges.
+
+    Raises
+    ------
+    ValueError
+        When the parts do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from model import Histogram
+
+    >>> ages = np.array([20.0, 30.0, 40.0, 50.0, np.nan])
+    >>> histogram = Histogram.of(ages, bins=2)
+    >>> histogram
+    Histogram(edges=(40.0,), counts=(2, 2, 1))
+    >>> round(histogram.psi(ages), 3), histogram.psi(ages + 15) > 0.1
+    (0.0, True)
+
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.edges) + 2 or any(count < 0 for count in self.counts):
+            raise ValueError("a histogram has two counts, from 0 up, more than edges")
+        if not np.all(np.diff(self.edges) > 0) or not np.isfinite(self.edges).all():
+            raise ValueError("the edges of a histogram must rise")
+
+    @classmethod
+    def of(cls, sample: Floats, bins: int = 10) -> Histogram:
+        """Make bins from a sample of the feature, shape (n,), NaN unknown, and count it."""
+        edges = np.unique(bin_edges(sample, bins).round(_DIGITS))
+        return cls(tuple(edges.tolist()), tuple(bin_counts(sample, edges).tolist()))
+
+    def psi(self, sample: Floats) -> float:
+        """Population stability index of a later sample, shape (n,), NaN unknown."""
+        return psi(np.array(self.counts), bin_counts(sample, np.array(self.edges)))
+
+    def psi_critical_value(self, rows: int) -> float:
+        """What the index of a later sample of so many rows must exceed to matter."""
+        return psi_critical_value(len(self.counts), sum(self.counts), rows)

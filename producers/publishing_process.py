@@ -1,0 +1,198 @@
+"""The publisher in a process of its own, so that a round is published while the next is folded.
+
+kafka-python takes about as long to send what a round publishes as the round took to decide it, and
+would hold the interpreter meanwhile. Nothing of the protocol changes: the store may be ahead of
+Kafka by a version or by many, and one transaction is under way at a time.
+
+The process lives as long as its worker: it ends when the other end of its pipe is gone. A worker
+that is killed leaves at most the one transaction that it had asked for, as a worker killed just
+after its publication does.
+"""
+
+import gc
+import logging
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, TypeAlias
+
+from kafka.errors import AuthorizationError, KafkaError
+
+from producers.publisher import Publication, Publisher, PublishError
+from store.outbox import Output
+
+HANG_SECONDS = 60.0
+"""Longer than a transaction and a start can take: what is under way after that hangs."""
+
+Failure: TypeAlias = tuple[str, AuthorizationError | None]
+"""What went wrong, and the refusal that it comes from."""
+
+Answer: TypeAlias = tuple[Failure | None, int]
+"""What went wrong, if anything, and when it ended, in microseconds since the epoch."""
+
+
+def serve(connection: Connection, config: Mapping[str, Any], transactional_id: str) -> None:
+    """Do what comes through a pipe, one thing after another, until its other end is closed."""
+    # The worker decides when to leave; a terminal sends Ctrl-C to both.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    gc.freeze()
+    gc.set_threshold(300_000, 30, 100)
+    publisher = Publisher(config, transactional_id)
+    connection.send((None, time.time_ns() // 1_000))
+    while True:
+        try:
+            asked = connection.recv()
+            connection.send((_do(publisher, asked), time.time_ns() // 1_000))
+        except (EOFError, OSError):
+            publisher.close()
+            return
+
+
+def _do(publisher: Publisher, asked: Any) -> Failure | None:
+    try:
+        if asked is None:
+            publisher.open()
+        else:
+            publications, membership = asked
+            publisher.publish([_unpacked(*each) for each in publications], membership)
+    except (KafkaError, PublishError) as error:
+        publisher.abandon()
+        # An exception goes through a pipe without its cause.
+        cause = error.__cause__ if isinstance(error, PublishError) else error
+        refusal = cause if isinstance(cause, AuthorizationError) else None
+        return str(error) if isinstance(error, PublishError) else repr(error), refusal
+    return None
+
+
+def _packed(each: Publication) -> tuple[Any, ...]:
+    # Plain tuples pickle in a third of the time.
+    outputs = [(o.topic, o.key, o.value, o.headers) for o in each.outputs]
+    return each.partition, each.progress, outputs
+
+
+def _unpacked(partition: int, progress: Any, outputs: Sequence[tuple[Any, ...]]) -> Publication:
+    return Publication(partition, progress, [Output(*each) for each in outputs])
+
+
+class PublishingProcess:
+    """A `Publisher` elsewhere, asked to begin and then asked how it went.
+
+    Parameters
+    ----------
+    config, transactional_id
+        As for `Publisher`.
+    target
+        What the process runs.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        transactional_id: str,
+        target: Callable[[Connection, Mapping[str, Any], str], None] = serve,
+    ) -> None:
+        self._config, self._transactional_id, self._target = config, transactional_id, target
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._asked_at: float | None = None
+        self._start()
+
+    def _start(self) -> None:
+        # A fork would copy the locks of threads that are not there.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=self._target,
+            args=(theirs, dict(self._config), self._transactional_id),
+            name="publisher",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+        self._asked_at = time.monotonic()  # it says when it is there
+
+    def open(self) -> None:
+        """Fence an earlier producer of this id, and end the transaction it left open.
+
+        Raises
+        ------
+        PublishError
+            If that fails.
+        """
+        if self._process is None:
+            self._start()
+        self.finish()
+        self._ask(None)
+        self.finish()
+
+    def begin(self, publications: Sequence[Publication], membership: Any) -> None:
+        """Begin to publish, as `Publisher.publish` does; one at a time.
+
+        Raises
+        ------
+        PublishError
+            If the process is gone.
+        """
+        self._ask(([_packed(each) for each in publications], membership))
+
+    def _ask(self, what: Any) -> None:
+        assert self._pipe is not None
+        assert self._asked_at is None, "one transaction at a time"
+        self._asked_at = time.monotonic()
+        try:
+            self._pipe.send(what)
+        except OSError as error:
+            self.kill()
+            raise PublishError("the publisher's process is gone") from error
+
+    def finish(self, *, wait: bool = True) -> int | None:
+        """Return when what was begun was committed, in microseconds since the epoch.
+
+        None when nothing was begun, or, without waiting for it, when it is still under way.
+
+        Raises
+        ------
+        PublishError
+            If it did not commit, or nobody knows.
+        """
+        if self._asked_at is None:
+            return None
+        assert self._pipe is not None
+        left = self._asked_at + HANG_SECONDS - time.monotonic()
+        try:
+            if not self._pipe.poll(max(0.0, left) if wait else 0):
+                if left > 0 and not wait:
+                    return None
+                raise EOFError
+            failure, ended_us = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self.kill()
+            raise PublishError("the publisher's process hung or is gone") from error
+        self._asked_at = None
+        if failure is not None:
+            what, refusal = failure
+            raise PublishError(what) from refusal
+        return int(ended_us)
+
+    def close(self) -> None:
+        """End the process when it is idle."""
+        process = self._process
+        if self._pipe is not None:
+            self._pipe.close()
+        if process is not None:
+            process.join(HANG_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        process, self._process = self._process, None
+        if self._pipe is not None:
+            self._pipe.close()
+        self._pipe, self._asked_at = None, None
+        if process is not None:
+            process.kill()
+            process.join()

@@ -1,0 +1,156 @@
+"""What a worker tells of the model, and when it tells nothing."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from consumers.model_watch import SAMPLE_SECONDS, ModelWatch
+from consumers.rules import Model
+from consumers.warmup import Sample, first_generation
+from consumers.watched import Watched
+from features.vector import FEATURES
+from model.generation import Generation
+from model.personas import PERSONAS, POSITIONS
+from model.statistics import Statistics, quantize
+from monitoring.metrics import Metrics
+from monitoring.series import PREFIX, SEGMENTS
+from tests.consumers.world import MEAN, STD, model
+
+
+def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
+    rng = np.random.default_rng(seed)
+    places = MEAN + POSITIONS[np.arange(n) % 5] * STD
+    return Sample(places + rng.normal(size=(n, 5)) * STD * 0.2, float(n), full)
+
+
+def counted(of: Sample, generation: Generation) -> Statistics:
+    statistics = Statistics.zeros(5, 5)
+    difference = (of.vectors[:, None] - generation.centroids) / STD
+    statistics.add(quantize(of.vectors), (difference**2).sum(axis=2).argmin(axis=1))
+    return statistics
+
+
+class World:
+    """A watch of a model, and what it has told."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.drawn, self.draws = sample(), 0
+        self.watch = ModelWatch(Metrics(self.registry), PERSONAS, self.draw)
+        self.generation = first_generation(sample(), 3, PERSONAS)
+
+    def draw(self) -> Sample:
+        self.draws += 1
+        return self.drawn
+
+    def observe(self, of: Sample, now_s: float = 1.7e9, first: bool = True) -> None:
+        self.watch.observe(self.generation, counted(of, self.generation), first, now_s)
+
+    def value(self, name: str, **labels: str) -> float:
+        found = self.registry.get_sample_value(PREFIX + name, labels)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_model_as_it_was_fitted_has_not_drifted(world: World) -> None:
+    world.observe(world.drawn)
+    assert world.value("model_generation") == 3
+    assert world.value("model_provisional") == 0
+    assert world.value("segment_share_psi") == pytest.approx(0)
+    assert world.value("silhouette_score") > 0.5
+    for feature in FEATURES:
+        assert world.value("feature_psi", feature=feature) == 0
+        assert world.value("feature_psi_critical", feature=feature) == pytest.approx(0.1)
+    for segment in SEGMENTS:
+        assert world.value("cluster_customers", segment=segment) == 200
+        assert world.value("centroid_shift_stddevs", segment=segment) < 0.01
+
+
+def test_spend_in_another_unit_shows_in_that_feature(world: World) -> None:
+    world.drawn.vectors[:, 1] += np.log(100)
+    world.observe(world.drawn)
+    found = {feature: world.value("feature_psi", feature=feature) for feature in FEATURES}
+    assert found["spend"] > 1
+    assert max(found.values()) == found["spend"]
+    assert found["age"] == 0
+    assert min(world.value("centroid_shift_stddevs", segment=s) for s in SEGMENTS) > 0.3
+
+
+def test_the_model_has_changed_when_its_statistics_have(world: World) -> None:
+    def updated() -> float:
+        return world.value("model_last_update_timestamp_seconds")
+
+    world.observe(sample(500), 100.0)
+    world.observe(sample(500), 200.0)
+    assert updated() == 100.0
+    world.observe(sample(501), 300.0)
+    assert updated() == 300.0
+
+
+def test_a_sample_is_drawn_now_and_then_by_who_owns_partition_0(world: World) -> None:
+    world.observe(world.drawn, 100.0, first=False)
+    assert world.draws == 0
+    assert math.isnan(world.value("silhouette_score"))
+    for now_s in (100.0, 101.0, 100.0 + SAMPLE_SECONDS):
+        world.observe(world.drawn, now_s)
+    assert world.draws == 2
+
+
+def test_who_has_lost_partition_0_tells_no_sample_any_more(world: World) -> None:
+    world.observe(world.drawn)
+    world.observe(world.drawn, first=False)
+    assert math.isnan(world.value("silhouette_score"))
+    assert math.isnan(world.value("feature_psi", feature="age"))
+    assert math.isnan(world.value("feature_psi_critical", feature="age"))
+
+
+def test_a_generation_of_before_histograms_tells_no_drift_of_features(world: World) -> None:
+    world.generation = replace(world.generation, histograms=())
+    world.observe(world.drawn)
+    assert math.isnan(world.value("feature_psi", feature="age"))
+    assert world.value("silhouette_score") > 0.5
+
+
+def test_without_a_model_nothing_is_told(world: World) -> None:
+    world.watch.observe(None, None, True, 1.0)
+    world.watch.observe(world.generation, None, True, 1.0)
+    world.watch.observe(world.generation, Statistics.zeros(5, 5), True, 1.0)
+    world.watch.look([Watched(np.ones(5), np.ones(5, bool))], None)
+    assert world.draws == 0
+    assert world.value("model_generation") == 0
+
+
+def detections(world: World) -> float:
+    return world.value("drift_detections_total", signal="reassigned", detector="adwin")
+
+
+def rounds(reassigned: bool) -> list[Watched]:
+    return [Watched(np.ones(20), np.full(20, reassigned)) for _ in range(200)]
+
+
+def of(number: int, provisional: bool) -> Model:
+    given = model(number)
+    return replace(given, generation=replace(given.generation, provisional=provisional))
+
+
+def test_a_change_in_who_is_reassigned_is_counted(world: World) -> None:
+    world.watch.look(rounds(False), of(1, provisional=False))
+    assert detections(world) == 0
+    world.watch.look(rounds(True), of(1, provisional=False))
+    assert detections(world) >= 1
+
+
+def test_while_windows_fill_and_across_generations_nothing_is_detected(world: World) -> None:
+    world.watch.look(rounds(False), of(1, provisional=True))
+    world.watch.look(rounds(True), of(1, provisional=True))
+    world.watch.look(rounds(False), of(2, provisional=False))
+    world.watch.look(rounds(True), of(3, provisional=False))
+    assert detections(world) == 0

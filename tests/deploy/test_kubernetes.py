@@ -1,0 +1,289 @@
+"""The Kubernetes example is well formed, and all that it names exists and agrees."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from livesegments.settings import PREFIX, Settings
+from monitoring.http import HealthServer
+from monitoring.metrics import Metrics
+from tests.deploy.documents import KUBERNETES, check_settings, dockerfile, parse_command, read_yaml
+from tests.monitoring.test_http import ask
+
+FILES = sorted(KUBERNETES.glob("*.yaml"))
+MANIFESTS: dict[tuple[str, str], Any] = {
+    (each["kind"], each["metadata"]["name"]): each
+    for file in FILES
+    if file.name != "kustomization.yaml"
+    for each in read_yaml(file)
+}
+WORKER = MANIFESTS["StatefulSet", "livesegments-worker"]
+TOPICS = MANIFESTS["Job", "livesegments-topics"]
+
+ANY: Any = ...
+LABELS = {"app.kubernetes.io/name": "", "app.kubernetes.io/component": ""}
+_PROBE = {
+    "httpGet": {"path": "", "port": ""},
+    **dict.fromkeys(("periodSeconds", "failureThreshold", "timeoutSeconds"), 0),
+}
+_CONTAINER = {
+    "name": "",
+    "image": "",
+    "args": [""],
+    "envFrom": [{"configMapRef": {"name": ""}}],
+    "env": [{"name": "", "value": "", "valueFrom": {"fieldRef": {"fieldPath": ""}}}],
+    "ports": [{"name": "", "containerPort": 0}],
+    **dict.fromkeys(("startupProbe", "livenessProbe", "readinessProbe"), _PROBE),
+    "resources": {"requests": {"cpu": "", "memory": ""}, "limits": {"memory": ""}},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": False,
+        "capabilities": {"drop": [""]},
+    },
+    "volumeMounts": [{"name": "", "mountPath": "", "readOnly": False}],
+}
+_POD = {
+    "metadata": {"labels": LABELS, "annotations": ANY},
+    "spec": {
+        "restartPolicy": "",
+        **dict.fromkeys(("automountServiceAccountToken", "enableServiceLinks"), False),
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {
+            "runAsNonRoot": False,
+            **dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 0),
+            "seccompProfile": {"type": ""},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 0,
+                **dict.fromkeys(("topologyKey", "whenUnsatisfiable"), ""),
+                "labelSelector": {"matchLabels": LABELS},
+            }
+        ],
+        "containers": [_CONTAINER],
+        "volumes": [{"name": "", "secret": {"secretName": "", "defaultMode": 0}}],
+    },
+}
+SHAPES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "Namespace": ("v1", {}),
+    "ConfigMap": ("v1", {"data": ANY}),
+    "Secret": ("v1", {"stringData": ANY}),
+    "Job": (
+        "batch/v1",
+        {"spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": 0, "template": _POD}},
+    ),
+    "StatefulSet": (
+        "apps/v1",
+        {
+            "spec": {
+                **dict.fromkeys(("serviceName", "podManagementPolicy"), ""),
+                "replicas": 0,
+                "selector": {"matchLabels": LABELS},
+                "template": _POD,
+            }
+        },
+    ),
+    "Service": (
+        "v1",
+        {
+            "spec": {
+                "clusterIP": "",
+                "publishNotReadyAddresses": False,
+                "selector": LABELS,
+                "ports": [{"name": "", "port": 0, "targetPort": ""}],
+            }
+        },
+    ),
+    "PodDisruptionBudget": (
+        "policy/v1",
+        {
+            "spec": {
+                "maxUnavailable": 0,
+                "unhealthyPodEvictionPolicy": "",
+                "selector": {"matchLabels": LABELS},
+            }
+        },
+    ),
+    "HorizontalPodAutoscaler": (
+        "autoscaling/v2",
+        {
+            "spec": {
+                "scaleTargetRef": dict.fromkeys(("apiVersion", "kind", "name"), ""),
+                **dict.fromkeys(("minReplicas", "maxReplicas"), 0),
+                "metrics": [
+                    {
+                        "type": "",
+                        "external": {
+                            "metric": {"name": ""},
+                            "target": {"type": "", "averageValue": ""},
+                        },
+                    }
+                ],
+                "behavior": {
+                    "scaleUp": {"stabilizationWindowSeconds": 0},
+                    "scaleDown": {
+                        "stabilizationWindowSeconds": 0,
+                        "policies": [{"type": "", "value": 0, "periodSeconds": 0}],
+                    },
+                },
+            }
+        },
+    ),
+}
+"""Kind -> version, and the fields of the Kubernetes API that are used, by an example of each type.
+
+What is used and not here is taken for misspelt; the server would refuse it too.
+"""
+
+
+def misfits(value: Any, shape: Any, path: str = "") -> Iterator[str]:
+    """Yield the places where a manifest does not have a shape's names or types."""
+    if shape is ANY:
+        return
+    if isinstance(shape, Mapping) and isinstance(value, Mapping):
+        for name, each in value.items():
+            if name in shape:
+                yield from misfits(each, shape[name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+    elif isinstance(shape, list) and isinstance(value, list):
+        for i, each in enumerate(value):
+            yield from misfits(each, shape[0], f"{path}[{i}]")
+    elif type(value) is not type(shape):
+        yield path
+
+
+@pytest.mark.parametrize("which", MANIFESTS, ids=str)
+def test_manifests_have_the_fields_and_types_of_the_api(which: tuple[str, str]) -> None:
+    manifest = MANIFESTS[which]
+    version, shape = SHAPES[manifest["kind"]]
+    assert manifest["apiVersion"] == version
+    metadata = {"name": "", "namespace": "", "labels": ANY}
+    whole = {"apiVersion": "", "kind": "", "metadata": metadata, **shape}
+    assert list(misfits(manifest, whole)) == []
+
+
+def test_a_misspelt_field_and_a_wrong_type_are_seen() -> None:
+    pod = {"template": {"spec": {"containers": [{"imagePullPolice": "Always"}]}}}
+    assert list(misfits({"spec": pod}, SHAPES["Job"][1])) == [
+        ".spec.template.spec.containers[0].imagePullPolice"
+    ]
+    assert list(misfits({"spec": {"backoffLimit": "5"}}, SHAPES["Job"][1])) == [
+        ".spec.backoffLimit"
+    ]
+
+
+def test_kustomization_lists_files_that_are_there_and_no_secret() -> None:
+    [document] = read_yaml(KUBERNETES / "kustomization.yaml")
+    listed = {KUBERNETES / name for name in document["resources"]}
+    assert listed <= set(FILES)
+    assert KUBERNETES / "secrets.yaml" not in listed
+    assert [each["name"] for each in document["images"]] == [container(WORKER)["image"]]
+
+
+def container(workload: Any) -> Any:
+    [found] = workload["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(workload: Any) -> dict[str, str]:
+    """Return what a container's environment holds."""
+    found: dict[str, str] = {}
+    for source in container(workload)["envFrom"]:
+        found |= MANIFESTS["ConfigMap", source["configMapRef"]["name"]]["data"]
+    return found | {each["name"]: each.get("value", "pod-0") for each in container(workload)["env"]}
+
+
+@pytest.mark.parametrize("workload", [WORKER, TOPICS], ids=["worker", "topics"])
+def test_settings_are_ours_and_fit_together(workload: Any, tmp_path: Path) -> None:
+    spec = workload["spec"]["template"]["spec"]
+    [volume], [mount] = spec["volumes"], container(workload)["volumeMounts"]
+    secret = MANIFESTS["Secret", volume["secret"]["secretName"]]["stringData"]
+    given = environment(workload)
+    for name, path in given.items():
+        if not name.endswith("FILE"):
+            continue
+        folder, _, key = path.rpartition("/")
+        assert folder == mount["mountPath"]
+        assert key in secret, f"{name}: the secret has no {key}"
+        # A certificate is only looked at where there is one.
+        (tmp_path / key).write_text(secret[key] or "hush")
+        given[name] = "" if key.endswith(".pem") else str(tmp_path / key)
+    settings = check_settings(given)
+    assert settings.kafka_sasl_password.get_secret_value() == "hush"
+    assert settings.kafka_security_protocol == "SASL_SSL"
+    parse_command(container(workload)["args"])
+
+
+def test_no_secret_is_filled_in() -> None:
+    for (kind, _), manifest in MANIFESTS.items():
+        if kind == "Secret":
+            values = manifest["stringData"].values()
+            assert all(not value or value.startswith("rediss://worker@") for value in values)
+
+
+def test_each_worker_is_named_by_its_pod() -> None:
+    [name] = [e for e in container(WORKER)["env"] if e["name"] == f"{PREFIX}INSTANCE_ID"]
+    assert name["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert WORKER["spec"]["serviceName"] in {n for kind, n in MANIFESTS if kind == "Service"}
+
+
+def test_selectors_find_the_workers() -> None:
+    labels = WORKER["spec"]["template"]["metadata"]["labels"]
+    assert WORKER["spec"]["selector"]["matchLabels"] == labels
+    assert MANIFESTS["Service", "livesegments-worker"]["spec"]["selector"] == labels
+    budget = MANIFESTS["PodDisruptionBudget", "livesegments-worker"]["spec"]
+    assert budget["selector"]["matchLabels"] == labels
+
+
+def test_probes_ask_pages_that_are_there_and_a_warm_up_counts_as_ready() -> None:
+    [port] = container(WORKER)["ports"]
+    assert port["containerPort"] == Settings.model_fields["http_port"].default
+    registry = Metrics(CollectorRegistry()).registry
+    checks = {"joined": True, "redis": True, "model": False}
+    with HealthServer(0, registry, lambda: (True, ""), lambda: checks, host="127.0.0.1") as server:
+        for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+            probe = container(WORKER)[kind]["httpGet"]
+            assert probe["port"] == port["name"]
+            assert ask(server, probe["path"]).status == 200
+        checks["joined"] = False
+        assert ask(server, container(WORKER)["readinessProbe"]["httpGet"]["path"]).status == 503
+        assert ask(server, container(WORKER)["livenessProbe"]["httpGet"]["path"]).status == 200
+
+
+@pytest.mark.parametrize("workload", [WORKER, TOPICS], ids=["worker", "topics"])
+def test_pods_meet_the_restricted_standard_of_their_namespace(workload: Any) -> None:
+    labels = MANIFESTS["Namespace", "livesegments"]["metadata"]["labels"]
+    assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert ("USER", str(pod["securityContext"]["runAsUser"])) in dockerfile()
+    assert container(workload)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["enableServiceLinks"] is False
+
+
+def test_there_are_never_more_workers_than_partitions() -> None:
+    arguments = container(TOPICS)["args"]
+    partitions = int(arguments[arguments.index("--partitions") + 1])
+    scaler = MANIFESTS["HorizontalPodAutoscaler", "livesegments-worker"]["spec"]
+    assert scaler["scaleTargetRef"]["name"] == WORKER["metadata"]["name"]
+    assert WORKER["spec"]["replicas"] <= scaler["maxReplicas"] == partitions
+    [metric] = [each["external"]["metric"]["name"] for each in scaler["metrics"]]
+    registry = Metrics(CollectorRegistry()).registry
+    assert metric in {family.name for family in registry.collect()}
+
+
+def test_memory_and_processors_are_asked_for() -> None:
+    for workload in (WORKER, TOPICS):
+        resources = container(workload)["resources"]
+        for amount in (*resources["requests"].values(), *resources["limits"].values()):
+            assert re.fullmatch(r"[0-9]+(m|Mi|Gi)", amount)

@@ -1,0 +1,72 @@
+"""A definitions topic that somebody made anew, empty, while records are of a generation."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from kafka.admin import KafkaAdminClient
+
+from contracts.segments import SegmentDefinition
+from contracts.topics import DEFINITIONS, topics
+from livesegments.verify.kafka_log import Log
+from model.personas import PERSONAS
+from tests.service import PARTITIONS, Event, Service
+
+pytestmark = pytest.mark.servers
+
+
+def make_definitions_anew(service: Service) -> None:
+    config = next(dict(topic.config) for topic in topics() if topic.name == DEFINITIONS)
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_topics([DEFINITIONS])
+        service.wait_for(lambda: DEFINITIONS not in admin.list_topics(), "the topic is gone")
+        wanted = {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": config}
+        admin.create_topics({DEFINITIONS: wanted}, wait_for_metadata=True)
+
+
+def generation(service: Service) -> int:
+    """Return the oldest generation that a partition has been scored under."""
+    keys = [f"livesegments:{{{partition}}}:progress" for partition in range(PARTITIONS)]
+    return min(int(service.client.hget(key, "swept_generation") or 0) for key in keys)
+
+
+def test_a_generation_that_nobody_knows_any_more_is_followed_by_a_new_one(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.send(make_load(4_000))
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    assert worker.wait(15) == 0
+    lost = generation(service)
+    make_definitions_anew(service)
+    service.send(make_load(2_000, first=4_000))
+    workers = [service.start(), service.start()]
+    service.wait_for(lambda: generation(service) > lost, "there is a newer generation")
+    service.wait()
+    assert "the model's generation is lost" in service.tail()
+    assert [each.poll() for each in workers] == [None, None]
+    service.verified()
+
+
+def test_a_generation_that_a_worker_still_knows_is_published_again_without_traffic(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.environment["LIVESEGMENTS_DEFINITIONS_SECONDS"] = "1"
+    service.send(make_load(4_000))
+    workers = [service.start(), service.start()]
+    service.wait()
+    known = generation(service)
+    time.sleep(4)  # the last definitions before the silence are out
+    make_definitions_anew(service)
+    log = Log(service.config)
+    service.wait_for(lambda: len(log.read(DEFINITIONS, 0)) >= len(PERSONAS), "they are back")
+    published = [SegmentDefinition.model_validate_json(r.value) for r in log.read(DEFINITIONS, 0)]
+    log.close()
+    assert {each.id for each in published} == {persona.id for persona in PERSONAS}
+    assert {each.generation for each in published} == {known}
+    workers.append(service.start())
+    service.send(make_load(2_000, first=4_000))
+    service.wait(90)
+    assert [worker.poll() for worker in workers] == [None] * 3
+    service.verified()

@@ -1,0 +1,68 @@
+"""Records made to break a reader: each is a dead letter, and the good ones around it count."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaProducer
+
+from contracts.dead_letters import parse
+from contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
+from livesegments.verify.kafka_log import Log
+from tests.service import RawName, Service, purchase
+
+pytestmark = pytest.mark.servers
+
+DEEP = 200_000
+Poison = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+def good(n: int, headers: list[tuple[str, bytes]] | None = None) -> Poison:
+    topic, key, value = purchase(f"c{n % 60}", "2024-01-01T00:00:00Z", event_id=f"good-{n}")
+    return topic, key, value, headers or []
+
+
+def poison() -> Iterator[tuple[str, Poison]]:
+    """Yield records that no contract takes, with the reason of each."""
+    _, key, value, _ = good(0)
+    assert value is not None
+    yield "null_value", (PURCHASES, b"c1", None, [])
+    yield "null_value", (ERASURES, b"c1", None, [(RawName(b"\xff"), b"name is no UTF-8")])
+    yield "key_mismatch", (PURCHASES, None, value, [])
+    yield "key_mismatch", (PURCHASES, b"\xff\xfe", value, [(RawName(b"\x80\xff"), b"")])
+    yield "not_json", (PURCHASES, key, b"", [])
+    yield "not_json", (PURCHASES, key, b"\xff" * 1_000, [("traceparent", b"\xff")])
+    yield "too_large", (PURCHASES, key, b"[" * DEEP + b"]" * DEEP, [])
+    yield "not_json", (PROFILES, key, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, [])
+    yield "too_large", (PURCHASES, key, b"9" * 900_000, [])
+    yield "too_large", (PURCHASES, b"k" * 900_000, value, [])
+    yield "not_json", (PURCHASES, key, b"{", [("h" * 1_000, b"v" * 1_000)] * 400)
+    yield "not_json", (PURCHASES, key, b"{", [(RawName(b"\xf0\x28"), b"")] * 20_000)
+    # Compressed to a few kilobytes; too large for any topic once it is not.
+    yield "too_large", (PURCHASES, key, b" " * 12_000_000, [])
+    yield "not_json", (PURCHASES, key, b"", [("big", b"\0" * 12_000_000)])
+
+
+def test_each_poison_record_is_a_dead_letter_and_the_good_ones_around_it_count(
+    service: Service,
+) -> None:
+    service.start()
+    producer = KafkaProducer(
+        **service.config, compression_type="gzip", max_request_size=64_000_000, linger_ms=0
+    )
+    reasons: Counter[str] = Counter()
+    for n, (reason, (topic, key, value, headers)) in enumerate(poison()):
+        reasons[reason] += 1
+        around = [good(10 * n + i, [(RawName(b"\xc3\x28"), b"")] * (i % 2)) for i in range(10)]
+        for record in (*around[:5], (topic, key, value, headers), *around[5:]):
+            producer.send(record[0], key=record[1], value=record[2], headers=record[3], partition=0)
+        producer.flush(30)
+    producer.close()
+    service.wait()
+    log = Log(service.config)
+    letters = [parse(letter.headers) for letter in log.read(DEAD_LETTERS, 0)]
+    log.close()
+    assert Counter(letter.reason for letter in letters) == reasons
+    report = service.verified()
+    [records] = [check for check in report.checks if check.name == "records"]
+    assert records.cases == 2 * 60  # tiles and profile of each customer of the good ones

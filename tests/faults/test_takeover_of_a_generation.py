@@ -1,0 +1,99 @@
+"""Workers killed while they take a generation over: it is taken once, and everyone is counted."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kafka.consumer.fetcher import ConsumerRecord
+
+from consumers.definitions import DefinitionsReader
+from consumers.refit import Request
+from contracts.segments import SegmentDefinition
+from contracts.topics import DEFINITIONS
+from livesegments.verify.kafka_log import Log
+from livesegments.verify.stored import read_partition
+from store.refits import RefitRequests
+from tests.faults.forked_worker import fork
+from tests.service import PARTITIONS, Event, Service
+
+pytestmark = pytest.mark.servers
+
+KILLS = 20
+
+
+def owns(log: Path) -> bool:
+    """Return whether a worker has taken its partitions over, by its log."""
+    return log.exists() and b"owns partitions" in log.read_bytes()
+
+
+def definitions(service: Service) -> list[SegmentDefinition]:
+    log = Log(service.config)
+    records: list[ConsumerRecord] = log.read(DEFINITIONS, 0)
+    log.close()
+    return [SegmentDefinition.model_validate_json(record.value) for record in records]
+
+
+def turned(service: Service) -> Request:
+    """A fit that gives every cluster another's name, so that everyone moves."""
+    reader = DefinitionsReader(service.config)
+    reader.close()
+    assert reader.generation is not None
+    segments = tuple(np.roll(reader.generation.segments, 1).tolist())
+    return Request(reader.generation.number, replace(reader.generation, segments=segments))
+
+
+@pytest.mark.timeout(300)
+def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
+    service: Service, make_load: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    service.environment |= {
+        "LIVESEGMENTS_REFIT": "off",
+        "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "1",
+        "LIVESEGMENTS_INSTANCE_ID": "one",
+    }
+    first = service.start()
+    sent = service.send(make_load(6_000, customers=1_500))
+    service.wait()
+    first.terminate()
+    assert first.wait(30) == 0
+    request = turned(service)
+    assert RefitRequests(service.client, "livesegments").put(request.to_bytes(), 300)
+
+    service.environment |= {
+        "LIVESEGMENTS_SWEEP_CUSTOMERS": "2",
+        "LIVESEGMENTS_MAX_CHANGES_PER_SECOND": "20",
+    }
+    rng = np.random.default_rng(0)
+    unfinished = 0
+    for kill in range(KILLS):
+        log = tmp_path / f"forked-{kill}.log"
+        worker = fork(service.environment, log)
+        if kill % 4:
+            service.wait_for(partial(owns, log), "it takes over")
+        time.sleep(rng.uniform(0, 0.8))
+        if kill == KILLS // 2:
+            sent += service.send(make_load(300, customers=1_500, first=sent))
+        over = [
+            read_partition(service.client, "livesegments", p, 30).swept_generation
+            for p in range(PARTITIONS)
+        ]
+        unfinished += min(over) <= request.replaces
+        worker.kill()
+        worker.join()
+    assert unfinished > KILLS // 2
+
+    service.start(SWEEP_CUSTOMERS="500", MAX_CHANGES_PER_SECOND="0")
+    service.wait(90)
+    service.verified()
+    assert not service.client.exists("livesegments:refit")
+    told = definitions(service)
+    assert len({each.generation for each in told}) == 2
+    newest = max(each.generation for each in told)
+    partitions = [read_partition(service.client, "livesegments", p, 30) for p in range(PARTITIONS)]
+    counted = [c for p in partitions for c in p.customers.values() if c.cluster >= 0]
+    assert {customer.generation for customer in counted} == {newest}
+    assert len(counted) > 1_000

@@ -1,0 +1,99 @@
+"""A deployment with five segments of its own, on Kafka and Redis."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts.segments import SegmentDefinition
+from contracts.topics import DEFINITIONS
+from livesegments.personas import to_toml
+from livesegments.verify.kafka_log import Log
+from model.personas import PERSONAS, Persona
+from tests.service import Service, purchase, running
+
+pytestmark = pytest.mark.servers
+
+OWN = tuple(
+    Persona(f"club-{i}", f"Club {i}", "", (level, level, 0.0, 0.0, 0.0))
+    for i, level in enumerate((1.5, 0.8, 0.0, -0.8, -1.5))
+)
+
+
+def livesegments(
+    service: Service, *arguments: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "livesegments.cli", *arguments],
+        env=service.full_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_segments_of_ones_own_are_published_exported_and_verified_and_never_change_their_ids(
+    service: Service, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(to_toml(OWN))
+    service.environment["LIVESEGMENTS_PERSONAS_FILE"] = str(file)
+    with running(service):
+        service.send(
+            purchase(f"c{i}", f"2024-01-{1 + j:02d}T10:00:00Z", 5.0 + i)
+            for i in range(80)
+            for j in range(1 + i // 8)
+        )
+        service.wait_for(service.has_model, "everyone is scored")
+        service.wait()
+        service.verified()
+        export = livesegments(service, "export", str(tmp_path / "out.jsonl"))
+        assert export.returncode == 0
+        doctor = livesegments(service, "doctor", "--json")
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    by_segment = {row["segment"]: row["purchases"] for row in rows}
+    assert by_segment.keys() == {persona.id for persona in OWN}
+    # The best club buys most and the last least, though only behaviour is known.
+    assert max(by_segment, key=lambda club: by_segment[club]) == "club-0"
+    assert min(by_segment, key=lambda club: by_segment[club]) == "club-4"
+
+    log = Log(service.config)
+    published = {
+        definition.id: definition
+        for record in log.read(DEFINITIONS, 0)
+        for definition in [SegmentDefinition.model_validate_json(record.value)]
+    }
+    log.close()
+    assert published["club-0"].named_by == ("purchases", "spend")
+    assert published["club-0"].description == "Named by purchases and spend only."
+    found = {each["name"]: each for each in json.loads(doctor.stdout)}
+    assert "rest on purchases, spend alone" in found["segment names"]["detail"]
+
+    # Another name is no other segment.
+    file.write_text(to_toml(OWN).replace("Club 0", "Gold"))
+    with running(service):
+        service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
+    for changed in (PERSONAS, OWN[::-1]):
+        file.write_text(to_toml(changed))
+        done = livesegments(service, "run")
+        assert done.returncode == 1
+        assert "LIVESEGMENTS_PERSONAS_FILE" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    file.write_text(to_toml(PERSONAS))
+    done = livesegments(service, "rebuild", "--yes")
+    assert done.returncode == 1
+    assert "is published already" in done.stderr.splitlines()[-1]
+    # A lost store knows no ids; what is published does.
+    service.redis_server.flush()
+    file.write_text(to_toml(PERSONAS))
+    done = livesegments(service, "run")
+    assert done.returncode == 1
+    assert "is published already" in done.stderr.splitlines()[-1]
+    file.write_text(to_toml(OWN))
+    with running(service):
+        service.wait_for(service.has_model, "everyone is scored anew")
+        service.wait()
+        service.verified()

@@ -1,0 +1,94 @@
+"""Kafka and Redis that let in only who they know: SASL, TLS, and access control lists.
+
+Each also has a way in without any of it, over which a test sets things up and looks at them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from livesegments.embedded import LOOPBACK, free_ports
+from tests.servers.certificates import Authority
+from tests.servers.kafka_server import KafkaServer
+from tests.servers.redis_server import RedisServer
+
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+class SecureKafka(KafkaServer):
+    """Apache Kafka that asks for a password (SASL_SSL) or for a certificate (SSL).
+
+    Who comes over the PLAINTEXT listener may do anything; everybody else what lists allow.
+
+    Parameters
+    ----------
+    directory
+        Where its data, settings and log go.
+    authority
+        Of its certificate and its clients'.
+    passwords
+        Of the users, for PLAIN and for both kinds of SCRAM. Of a certificate ``CN=name`` the user
+        is ``name``.
+    """
+
+    def __init__(self, directory: Path, authority: Authority, passwords: Mapping[str, str]) -> None:
+        users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
+        security = "org.apache.kafka.common.security"
+        plain, scram = (f"{security}.plain.PlainLoginModule", f"{security}.scram.ScramLoginModule")
+        sasl = "listener.name.sasl_ssl"
+        super().__init__(
+            directory,
+            {
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": "User:ANONYMOUS",
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(authority.issue("kafka", address=LOOPBACK).both),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(authority.cafile),
+                "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/",
+                "listener.name.ssl.ssl.client.auth": "required",
+                "sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM)),
+                f"{sasl}.plain.sasl.jaas.config": f"{plain} required {users};",
+                **{
+                    f"{sasl}.{kind.lower()}.sasl.jaas.config": f"{scram} required;"
+                    for kind in SCRAM
+                },
+            },
+            listeners=("SASL_SSL", "SSL"),
+            format_options=[
+                option
+                for kind in SCRAM
+                for name, password in passwords.items()
+                for option in ("--add-scram", f"{kind}=[name={name},password={password}]")
+            ],
+        )
+
+
+class SecureRedis(RedisServer):
+    """Redis with a TLS port that asks for a certificate, and users by an ACL file.
+
+    Parameters
+    ----------
+    directory
+        Where its data and log go.
+    authority
+        Of its certificate and its clients'.
+    users
+        Lines of the ACL file.
+    """
+
+    def __init__(self, directory: Path, authority: Authority, users: Sequence[str]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        [self.tls_port] = free_ports(1)
+        acl = directory / "users.acl"
+        acl.write_text("".join(f"{line}\n" for line in users))
+        certificate = authority.issue("redis", address=LOOPBACK)
+        super().__init__(
+            directory,
+            {
+                "tls-port": str(self.tls_port),
+                "tls-cert-file": str(certificate.certfile),
+                "tls-key-file": str(certificate.keyfile),
+                "tls-ca-cert-file": str(authority.cafile),
+                "aclfile": str(acl),
+            },
+        )

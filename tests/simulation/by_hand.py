@@ -1,0 +1,68 @@
+"""Worlds led step by step, for schedules that chance would take long to find."""
+
+from collections.abc import Callable
+
+from kafka import TopicPartition
+
+from contracts.topics import INPUTS
+from tests.consumers.world import purchase
+from tests.simulation.judge import unsettled
+from tests.simulation.world import SETTINGS, Worker, World
+
+PATIENCE = 5_000
+
+
+class RestlessError(AssertionError):
+    """A world does not come to rest."""
+
+
+def reach(
+    worker: Worker, point: str, when: Callable[[], bool] = lambda: True, *, times: int = 1
+) -> None:
+    """Let a worker go on until it stands at a point, or has come to it so many times."""
+    for _ in range(PATIENCE):
+        worker.step()
+        times -= worker.process.point == point and when()
+        if not times:
+            return
+    raise AssertionError(f"{worker.name} never comes to {point}, but to {worker.process.point}")
+
+
+def settle(world: World, *workers: Worker) -> None:
+    """Let workers go on, by turns, until nothing is left to do."""
+    for _ in range(PATIENCE // 20):
+        for worker in workers:
+            worker.step(20)
+            assert worker.process.error is None, worker.process.error
+        world.cluster.now += 0.3
+        world.cluster.expire()
+        while world.cluster.mark_next():
+            pass
+        if not unsettled(world):
+            return
+    raise RestlessError(f"does not come to rest: {unsettled(world)}")
+
+
+def put_out(world: World, worker: Worker, *, told: bool = False) -> None:
+    """Take a worker out of the group; it knows only if a heartbeat has told it."""
+    assert worker.consumer is not None
+    world.cluster.group.leave(worker.consumer.member)
+    if told:
+        worker.consumer.put_out()
+
+
+def move(world: World, customer: str, amount: float, partition: int = 0) -> None:
+    """Send a purchase that changes a customer's segment, if it is large enough."""
+    event = purchase(customer, world.inputs.day, amount)
+    world.send(world.inputs.event(event, partition))
+
+
+def lose_offsets(world: World, partition: int) -> None:
+    """Lose the group's offsets of one partition."""
+    for topic in INPUTS:
+        world.cluster.group.offsets.pop(TopicPartition(topic, partition), None)
+
+
+def prefix(partition: int) -> bytes:
+    """Return what the keys of a partition start with."""
+    return f"{SETTINGS.group_id}:{{{partition}}}:".encode()

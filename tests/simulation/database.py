@@ -1,0 +1,260 @@
+"""Redis in memory, as far as the service uses it, with the commit script in Python.
+
+`test_database.py` holds it against Redis itself: same calls, same results.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any, TypeVar
+from zlib import crc32
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+
+from tests.simulation.edges import Edge
+
+T = TypeVar("T")
+
+BUCKETS = 4
+HISTORY = 12
+
+Hash = dict[bytes, bytes]
+Snapshot = tuple[dict[bytes, Hash], dict[bytes, bytes]]
+
+
+def encode(value: object) -> bytes:
+    """Return a key, field or value as redis-py sends it."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+class Database:
+    """What a Redis server holds, and what it held after each of the last commits."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self.hashes: dict[bytes, Hash] = {}
+        self.strings: dict[bytes, bytes] = {}
+        self.scripts: set[str] = set()
+        self.incarnation = 0
+        """Rises when connections break: the server is another, or was started anew."""
+        self.history: list[Snapshot] = [({}, {})]
+
+    def execute(self, command: str, *arguments: Any, **options: Any) -> Any:
+        """Run one command; errors are raised."""
+        result = getattr(self, f"_{command}")(*arguments, **options)
+        if command == "evalsha" and result == 1:
+            self.history = [*self.history[1 - HISTORY :], self.snapshot()]
+        return result
+
+    def lose(self, back: int, prefix: bytes = b"") -> None:
+        """Go back by so many commits, or lose all with -1: keys with a prefix only, if given."""
+        before = ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
+        self.restore(before, prefix)
+
+    def restore(self, before: Snapshot, prefix: bytes = b"") -> None:
+        """Go on from a snapshot: on another server, which has no scripts."""
+        hashes, strings = before
+        self.hashes = _mixed(self.hashes, {k: dict(v) for k, v in hashes.items()}, prefix)
+        self.strings = _mixed(self.strings, strings, prefix)
+        self.scripts = set()
+        self.incarnation += 1
+        self.history = [*self.history[1 - HISTORY :], self.snapshot()]
+
+    def snapshot(self) -> Snapshot:
+        """Return all that is there."""
+        return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
+
+    # -- commands
+
+    def _get(self, key: object) -> bytes | None:
+        return self.strings.get(encode(key))
+
+    def _unlink(self, *keys: object) -> int:
+        names = [encode(key) for key in keys]
+        return sum(
+            (self.hashes.pop(n, None) or self.strings.pop(n, None)) is not None for n in names
+        )
+
+    def _hash(self, key: object) -> Hash:
+        return self.hashes.get(encode(key), {})
+
+    def _hgetall(self, key: object) -> Hash:
+        return dict(self._hash(key))
+
+    def _hget(self, key: object, name: object) -> bytes | None:
+        return self._hash(key).get(encode(name))
+
+    def _hmget(self, key: object, *names: Any) -> list[bytes | None]:
+        listed = names[0] if len(names) == 1 and not isinstance(names[0], str | bytes) else names
+        found = self._hash(key)
+        return [found.get(encode(name)) for name in listed]
+
+    def _hlen(self, key: object) -> int:
+        return len(self._hash(key))
+
+    def _hsetnx(self, key: object, name: object, value: object) -> int:
+        found = self.hashes.setdefault(encode(key), {})
+        if encode(name) in found:
+            return 0
+        found[encode(name)] = encode(value)
+        return 1
+
+    def _hscan(self, key: object, cursor: int, **_: int) -> tuple[int, Hash]:
+        """Return a bucket: who is there throughout a walk is met once at least."""
+        at = {n: v for n, v in self._hash(key).items() if crc32(n) % BUCKETS == int(cursor)}
+        return (int(cursor) + 1) % BUCKETS, at
+
+    def _hrandfield(self, key: object, count: int, **_: bool) -> list[bytes]:
+        found = self._hash(key)
+        names = list(found)
+        if count < len(names):
+            names = self._rng.sample(names, count)
+        return [part for name in names for part in (name, found[name])]
+
+    def _script_load(self, _script: str) -> str:
+        self.scripts.add("commit")
+        return "commit"
+
+    def _evalsha(self, sha: str, n: int, *keys_and_arguments: Any) -> int:
+        if sha not in self.scripts:
+            raise NoScriptError("No matching script. Please use EVAL.")
+        keys = [encode(key) for key in keys_and_arguments[:n]]
+        return self._commit(keys, [encode(each) for each in keys_and_arguments[n:]])
+
+    def _eval(self, _script: str, _n: int, key: str, value: bytes) -> int:
+        """Remove a request to refit, if it is still this one."""
+        return self._unlink(key) if self._get(key) == value else 0
+
+    def same_writer(self, now: Hash, expected: Sequence[bytes]) -> bool:
+        """The script's compare."""
+        return (now.get(b"version", b"0"), now.get(b"nonce", b"")) == tuple(expected)
+
+    def _commit(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> int:
+        """commit.lua, line by line."""
+        if not self.same_writer(self._hash(keys[0]), arguments[:2]):
+            return 0
+        lists: list[Sequence[bytes]] = []
+        at = 2
+        while at < len(arguments):
+            n = int(arguments[at])
+            lists.append(arguments[at + 1 : at + 1 + n])
+            at += n + 1
+        progress, customers, gone, counted, counted_gone, outbox, told, erased, emptied, ring = (
+            lists
+        )
+        self._unlink(*(keys[int(number) - 1] for number in emptied))
+        self._hset(keys[1], customers)
+        self._hdel(keys[1], gone)
+        self._hset(keys[2], counted)
+        self._hdel(keys[2], counted_gone)
+        self._hset(keys[3], outbox)
+        self._hdel(keys[3], told)
+        self._hset(keys[4], erased)
+        for place, part in zip(ring[::2], ring[1::2], strict=True):
+            self._setrange(keys[5], int(place), part)
+        self._hset(keys[0], progress)
+        return 1
+
+    def _hset(self, key: bytes, pairs: Sequence[bytes]) -> None:
+        if pairs:
+            self.hashes.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
+
+    def _setrange(self, key: bytes, at: int, part: bytes) -> None:
+        before = self.strings.get(key, b"").ljust(at, b"\0")
+        self.strings[key] = before[:at] + part + before[at + len(part) :]
+
+    def _hdel(self, key: bytes, names: Sequence[bytes]) -> None:
+        found = self.hashes.get(key, {})
+        for name in names:
+            found.pop(name, None)
+        if not found:
+            self.hashes.pop(key, None)
+
+
+def _mixed(now: dict[bytes, T], before: dict[bytes, T], prefix: bytes) -> dict[bytes, T]:
+    """Return what is there now, but what has the prefix as it was before."""
+    kept = {key: each for key, each in now.items() if not key.startswith(prefix)}
+    return kept | {key: each for key, each in before.items() if key.startswith(prefix)}
+
+
+class Redis:
+    """A client of the database."""
+
+    def __init__(self, database: Database, edge: Edge) -> None:
+        self.database, self.edge = database, edge
+
+    def pipeline(self, transaction: bool) -> "Pipeline":
+        return Pipeline(self, transaction)
+
+    def run(self, name: str, effect: Callable[[], Any], *, writes: bool = False) -> Any:
+        """Make one call."""
+        return self.edge.call(
+            f"redis.{name}", effect, lambda: RedisConnectionError(name), writes=writes
+        )
+
+    def hscan_iter(self, key: str, count: int = 10) -> Iterator[tuple[bytes, bytes]]:
+        cursor = 0
+        while True:
+            cursor, found = self.hscan(key, cursor, count=count)
+            yield from found.items()
+            if cursor == 0:
+                return
+
+    def __getattr__(self, command: str) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            return self.run(command, lambda: self.database.execute(command, *arguments, **options))
+
+        return run
+
+
+class Pipeline:
+    """Commands that go out together: as one when it is a transaction, else one after another.
+
+    When the connection breaks between them, the first have run and the others have not.
+    """
+
+    def __init__(self, client: Redis, transaction: bool) -> None:
+        self._client, self._transaction = client, transaction
+        self._commands: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._commands = []
+
+    def __getattr__(self, command: str) -> Callable[..., "Pipeline"]:
+        def queue(*arguments: Any, **options: Any) -> "Pipeline":
+            self._commands.append((command, arguments, options))
+            return self
+
+        return queue
+
+    def execute(self) -> list[Any]:
+        commands, self._commands = self._commands, []
+        if self._transaction:
+            return list(self._client.run("multi", lambda: [self._run(*each) for each in commands]))
+        if commands:
+            self._client.edge.pause(f"before redis.pipeline of {commands[0][0]}")
+        incarnation = self._client.database.incarnation
+        replies = [self._reply(incarnation, *command) for command in commands]
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _run(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        return self._client.database.execute(name, *arguments, **options)
+
+    def _reply(self, incarnation: int, name: str, *command: Any) -> Any:
+        """Run one command of several; an error of the script waits until all have run."""
+
+        def effect() -> Any:
+            if self._client.database.incarnation != incarnation:
+                raise RedisConnectionError("Connection closed by server.")
+            try:
+                return self._run(name, *command)
+            except NoScriptError as error:
+                return error
+
+        return self._client.run(name, effect, writes=name == "evalsha")

@@ -1,0 +1,143 @@
+"""Where the service touches the world: each call may be cut short, fail, or not be heard of again.
+
+A worker runs in a thread of its own, but only one thread ever runs: a worker goes on when it is
+given so many *points*, and stops when they are used up. There is one before and one after every
+call to Kafka or Redis, so a worker can be left for dead, or for later, between any two of them.
+"""
+
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Crashed(BaseException):
+    """Ends a worker's thread, past everything that waits outages out."""
+
+
+class Fate(StrEnum):
+    """What becomes of a call."""
+
+    FINE = "fine"
+    LOST = "lost"
+    """It fails, and has had no effect."""
+    UNKNOWN = "unknown"
+    """It fails, and has had its effect."""
+    LATE = "late"
+    """It fails, and has its effect some time later, if it still can."""
+
+
+class Edge:
+    """One process's connections.
+
+    Parameters
+    ----------
+    name
+        Of the process, for the schedule.
+    fate
+        Asked about each call, by name.
+    later
+        Given the effects of calls that are late.
+    pause
+        Called at every point.
+    wait
+        Called with seconds to wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fate: Callable[["Edge", str], Fate] = lambda _edge, _call: Fate.FINE,
+        later: Callable[[Callable[[], object]], None] = lambda _: None,
+        pause: Callable[[str], None] = lambda _: None,
+        wait: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self.fate_of, self.later, self.pause, self.wait = fate, later, pause, wait
+
+    def call(
+        self,
+        name: str,
+        effect: Callable[[], T],
+        error: Callable[[], Exception],
+        *,
+        writes: bool = False,
+    ) -> T:
+        """Make a call: a point, its effect if its fate allows it, another point."""
+        self.pause(f"before {name}")
+        fate = self.fate_of(self, name)
+        if fate is Fate.LATE and writes:
+            self.later(effect)
+        if fate is Fate.LOST or fate is Fate.LATE:
+            raise error()
+        result = effect()
+        if fate is Fate.UNKNOWN:
+            raise error()
+        self.pause(f"after {name}")
+        return result
+
+
+class Process:
+    """A thread that runs only when it is let, and only so far.
+
+    Parameters
+    ----------
+    name
+        For the schedule.
+    main
+        What it runs; the argument is what it has to call at every point.
+    """
+
+    def __init__(self, name: str, main: Callable[[], None]) -> None:
+        self.name, self._main = name, main
+        self.point = "start"
+        self.passed = 0
+        """Points it has come to."""
+        self.ended = False
+        self.error: BaseException | None = None
+        self._points = 0
+        self._killed = False
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def resume(self, points: int = 1) -> None:
+        """Let it run past so many points; returns when it has stopped."""
+        if self.ended:
+            return
+        self._points = points
+        self._go.release()
+        self._stopped.acquire()
+
+    def kill(self) -> None:
+        """End it where it is, without another effect."""
+        self._killed = True
+        while not self.ended:
+            self.resume()
+
+    def pause(self, point: str) -> None:
+        """Stop here, if it has come as far as it was let."""
+        if self._killed:
+            raise Crashed
+        self.point = point
+        self.passed += 1
+        self._points -= 1
+        if self._points <= 0:
+            self._stopped.release()
+            self._go.acquire()
+            if self._killed:
+                raise Crashed
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            if not self._killed:
+                self._main()
+        except Crashed:
+            pass
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the judge is told
+            self.error = error
+        self.ended = True
+        self._stopped.release()

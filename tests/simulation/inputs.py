@@ -1,0 +1,111 @@
+"""What goes in: purchases, refunds, profiles, erasures, repeats, and what no contract takes."""
+
+import json
+from random import Random
+
+from contracts.topics import PURCHASES
+from tests.consumers.world import DAY, erasure, profile, purchase, topic_of
+from tests.simulation.cluster import PARTITIONS
+
+CUSTOMERS = 5
+FIRST_DAY = 20_000.0
+
+Event = tuple[str, int, bytes | None, bytes | None]
+"""Topic, partition, key and value."""
+
+
+class Inputs:
+    """Makes events of a few customers, each of whom keeps to a partition and to a taste.
+
+    Attributes
+    ----------
+    day
+        Now, in days since the epoch.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self.day = FIRST_DAY
+        self._made = 0
+        self._last: list[Event] = []
+
+    def first(self) -> list[Event]:
+        """Return enough for a model: a purchase and a profile of most customers."""
+        events: list[Event] = []
+        for partition in range(PARTITIONS):
+            for number in range(CUSTOMERS):
+                customer = f"c{partition}{number}"
+                events.append(self.event(self._purchase(customer, number), partition))
+                if number % 2:
+                    events.append(self.event(self._profile(customer, number), partition))
+        return events
+
+    def next(self) -> Event:
+        """Return one more event; time goes on a little."""
+        rng = self._rng
+        self.day += rng.choice((0, 0, 0.02, 0.1)) if rng.random() < 0.97 else rng.choice((1, 2, 5))
+        partition, number = rng.randrange(PARTITIONS), rng.randrange(CUSTOMERS)
+        customer = f"c{partition}{number}"
+        kind = rng.random()
+        if kind < 0.10 and self._last:
+            return rng.choice(self._last)
+        if kind < 0.22:
+            return self._bad(customer, partition)
+        if kind < 0.34:
+            event = self._profile(customer, rng.randrange(CUSTOMERS))
+        elif kind < 0.39:
+            action = rng.choice(("erase", "erase", "erase", "suppress", "restore", "restore"))
+            event = erasure(customer, self.day - rng.choice((0, 1, 3)), action)
+        else:
+            taste = number if rng.random() < 0.6 else rng.randrange(CUSTOMERS)
+            event = self._purchase(customer, taste)
+        made = self.event(event, partition)
+        if made[0] == PURCHASES:
+            self._last = [*self._last[-4:], made]
+        return made
+
+    def event(self, event: dict[str, object], partition: int) -> Event:
+        """Return an event as it is sent."""
+        key = str(event["customer_id"]).encode()
+        return topic_of(event), partition, key, json.dumps(event).encode()
+
+    def _purchase(self, customer: str, taste: int) -> dict[str, object]:
+        self._made += 1
+        rng = self._rng
+        amount = round((5, 40, 90, 300, 2_000)[taste] * (0.7 + rng.random()), 2)
+        if rng.random() < 0.1:
+            amount = -amount
+        day = self.day - rng.choice((0, 0, 0, 0.5, 2, 5))
+        return purchase(customer, day, amount, event_id=f"e{self._made}")
+
+    def _profile(self, customer: str, taste: int) -> dict[str, object]:
+        age, income, place = (
+            (20, 15_000, "urban"),
+            (33, 60_000, "urban"),
+            (45, 90_000, "suburban"),
+            (70, 30_000, "rural"),
+            (50, 250_000, "suburban"),
+        )[taste]
+        # The log keeps the last of a key, so of profiles it is the last that must count.
+        return profile(customer, self.day, age=age, income=income, location=place)
+
+    def _bad(self, customer: str, partition: int) -> Event:
+        topic, _, key, value = self.event(self._purchase(customer, 0), partition)
+        assert value is not None
+        future = json.dumps(purchase(customer, self.day + 1)).encode()
+        return self._rng.choice(
+            (
+                (topic, partition, key, value[: len(value) // 2]),
+                (topic, partition, key, None),
+                (topic, partition, None, None),
+                (topic, partition, b"someone else", value),
+                (topic, partition, key, future),
+                (topic_of(erasure(customer, 0)), partition, key, b"\xff"),
+                (topic_of(profile(customer, 0)), partition, key, b"{}"),
+            )
+        )
+
+    @property
+    def wall_us(self) -> int:
+        """The wall clock of this world, in microseconds."""
+        return round(self.day * DAY)

@@ -1,0 +1,81 @@
+"""What must hold once a world has come to rest; `livesegments.verify` has the most of it."""
+
+import json
+from collections.abc import Iterator
+
+from kafka import TopicPartition
+
+from contracts.topics import DEFINITIONS, INPUTS
+from livesegments.verify import verify
+from tests.simulation.cluster import PARTITIONS
+from tests.simulation.world import SETTINGS, World
+
+TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
+
+
+def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
+    """Return what does not hold. Offsets that somebody has moved may go back again."""
+    report = verify(
+        world.client(),  # type: ignore[arg-type]
+        {"client_id": "the judge"},
+        SETTINGS.group_id,
+        retention_days=SETTINGS.days_kept,
+    )
+    return [
+        *(f"{check.name}: {fault}" for check in report.checks for fault in check.faults),
+        *(f"{tp}: offsets went back" for tp in world.cluster.went_back if not offsets_lost),
+    ]
+
+
+def unsettled(world: World) -> str:
+    """Return what is still to be done, "" when nothing is."""
+    return next(_to_do(world), "")
+
+
+def _to_do(world: World) -> Iterator[str]:
+    if world.late or any(world.cluster.transactions()):
+        yield "calls and transactions are under way"
+    newest = newest_generation(world)
+    for partition in range(PARTITIONS):
+        key = f"{SETTINGS.group_id}:{{{partition}}}:progress".encode()
+        stored = {k.decode(): v.decode() for k, v in world.database.hashes.get(key, {}).items()}
+        if not stored:
+            yield f"partition {partition} has no progress"
+            return
+        number = {name: int(v) for name, v in stored.items() if name not in ("nonce", "seen")}
+        yield from _inputs_to_do(world, partition, number, f"{stored['nonce']}:{stored['version']}")
+        yield from _sweeps_to_do(world, partition, number, newest)
+
+
+def _inputs_to_do(
+    world: World, partition: int, number: dict[str, int], metadata: str
+) -> Iterator[str]:
+    for topic, name in zip(INPUTS, ("purchases", "profiles", "erasures"), strict=True):
+        tp = TopicPartition(topic, partition)
+        if world.cluster.logs[tp].read(number[name], 1)[0]:
+            yield f"{topic}-{partition} has records to fold"
+        committed = world.cluster.group.offsets.get(tp)
+        if committed is None or (committed.offset, committed.metadata) != (number[name], metadata):
+            yield f"{topic}-{partition} has offsets to commit"
+
+
+def _sweeps_to_do(
+    world: World, partition: int, number: dict[str, int], newest: int
+) -> Iterator[str]:
+    if number["recovering"] or number["rescore"]:
+        yield f"partition {partition} recovers"
+    if number["proposed_generation"] > newest:
+        yield f"generation {number['proposed_generation']} is to come"
+    clock_us = number["clock_us"]
+    if world.clock == "wall":
+        clock_us = max(clock_us, world.inputs.wall_us)
+    behind = number["swept_tile"] < clock_us // TILE_US
+    if newest and (behind or number["swept_generation"] != newest):
+        yield f"partition {partition} is to be swept"
+
+
+def newest_generation(world: World) -> int:
+    """Return the number of the newest generation published, 0 for none."""
+    log = world.cluster.logs[TopicPartition(DEFINITIONS, 0)]
+    records, _ = log.read(log.start, 1_000_000)
+    return max((json.loads(record.value)["generation"] for record in records), default=0)

@@ -1,0 +1,141 @@
+"""Partitions of topics, as the brokers keep them: records, markers, and who may read how far."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import OffsetAndMetadata
+
+from tests.consumers.world import record
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+@dataclass(eq=False)
+class Transaction:
+    """A transaction, from its first record or offset to its last marker."""
+
+    epoch: int
+    began_at: float
+    state: str = "ongoing"
+    unmarked: list["Log | None"] = field(default_factory=list)
+    """Logs to get a marker yet; None for the group's offsets."""
+    offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is decided and every reader knows."""
+        return self.state != "ongoing" and not self.unmarked
+
+    def add(self, log: "Log | None") -> None:
+        """Note that a log, or the group's offsets, take part."""
+        if log not in self.unmarked:
+            self.unmarked.append(log)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an offset holds: a record, or a marker (None)."""
+
+    offset: int
+    record: ConsumerRecord | None
+    transaction: Transaction | None
+
+
+class Log:
+    """One partition of a topic."""
+
+    def __init__(self, tp: TopicPartition) -> None:
+        self.tp = tp
+        self.entries: list[Entry] = []
+        self.start = self.end = 0
+        self._undecided: dict[Transaction, int] = {}
+
+    def append(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int,
+        transaction: Transaction | None = None,
+    ) -> int:
+        """Append a record; return its offset."""
+        appended = record(
+            self.tp.topic,
+            self.end,
+            key,
+            value,
+            partition=self.tp.partition,
+            timestamp_ms=timestamp_ms,
+            headers=headers,
+        )
+        if transaction is not None:
+            self._undecided.setdefault(transaction, self.end)
+            transaction.add(self)
+        return self._append(Entry(self.end, appended, transaction))
+
+    def mark(self, transaction: Transaction | None = None) -> None:
+        """Append the marker that ends a transaction here, or one of somebody else's."""
+        if transaction is not None:
+            self._undecided.pop(transaction, None)
+        self._append(Entry(self.end, None, transaction))
+
+    def _append(self, entry: Entry) -> int:
+        self.entries.append(entry)
+        self.end += 1
+        return entry.offset
+
+    @property
+    def stable_end(self) -> int:
+        """The last stable offset: where the first undecided transaction begins."""
+        return min(self._undecided.values(), default=self.end)
+
+    def read(
+        self, position: int, limit: int, *, committed: bool = True
+    ) -> tuple[list[ConsumerRecord], int]:
+        """Return up to ``limit`` records from a position, and the position after them.
+
+        Aborted records and markers are passed over, so the position may move without records.
+        """
+        end = self.stable_end if committed else self.end
+        found: list[ConsumerRecord] = []
+        for entry in self.entries[self._index(position) :]:
+            if entry.offset >= end or len(found) == limit:
+                return found, max(position, min(entry.offset, end))
+            aborted = entry.transaction is not None and entry.transaction.state == "abort"
+            if entry.record is not None and not (committed and aborted):
+                found.append(entry.record)
+        return found, max(position, end)
+
+    def delete_before(self, offset: int) -> None:
+        """Retention: what was before an offset is gone."""
+        self.start = max(self.start, min(offset, self.end))
+        del self.entries[: self._index(self.start)]
+
+    def compact(self, upto: int, *, tombstones: bool) -> None:
+        """Keep the last record of each key below ``upto``; drop old tombstones as well."""
+        settled = [e for e in self.entries if e.offset < min(upto, self.stable_end)]
+        last: dict[bytes, int] = {}
+        for entry in settled:
+            if self._counts(entry):
+                assert entry.record is not None
+                last[entry.record.key] = entry.offset
+        kept = [
+            entry
+            for entry in settled
+            if self._counts(entry)
+            and entry.record is not None
+            and last[entry.record.key] == entry.offset
+            and not (tombstones and entry.record.value is None)
+        ]
+        self.entries = kept + self.entries[len(settled) :]
+
+    @staticmethod
+    def _counts(entry: Entry) -> bool:
+        decided = entry.transaction is None or entry.transaction.state == "commit"
+        return entry.record is not None and decided
+
+    def _index(self, offset: int) -> int:
+        return bisect_left(self.entries, offset, key=lambda entry: entry.offset)

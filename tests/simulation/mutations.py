@@ -1,0 +1,116 @@
+"""The protections of the protocol, each with the change that takes it out of the code."""
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from consumers import reconcile
+from consumers.log import LogReader
+from consumers.recovery import Recovery
+from consumers.segmenter import Segmenter
+from livesegments import clients
+from producers.publisher import Publisher
+from store.partitions import Partitions
+from tests.simulation import world
+from tests.simulation.database import Database
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A function, by where it is looked up, with one piece of its text put for another."""
+
+    owner: Any
+    name: str
+    old: str
+    new: str
+    defined_in: Any = None
+    """Its module, if it is imported where it is looked up."""
+
+    def mutated(self) -> Callable[..., Any]:
+        """Return the function as edited."""
+        function = getattr(self.owner, self.name)
+        source = textwrap.dedent(inspect.getsource(function))
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.name} does not say {self.old!r} once: adapt the mutation")
+        names = vars(sys.modules[function.__module__])
+        made: dict[str, Any] = {}
+        exec(source.replace(self.old, self.new), names, made)  # noqa: S102 - our own source
+        return made[self.name]  # type: ignore[no-any-return]
+
+
+MUTATIONS: dict[str, Sequence[Edit]] = {
+    "nonce": [
+        # commit.lua in Python, held against Redis by test_database.py.
+        Edit(
+            Database,
+            "same_writer",
+            '(now.get(b"version", b"0"), now.get(b"nonce", b"")) == tuple(expected)',
+            'now.get(b"version", b"0") == expected[0]',
+        )
+    ],
+    "seen": [
+        Edit(
+            reconcile,
+            "verdict",
+            "own_line or committed.metadata == progress.seen",
+            "committed.version <= progress.version",
+        )
+    ],
+    "futures": [Edit(Publisher, "publish", "for future in futures:", "for future in futures[:0]:")],
+    "membership at poll": [
+        Edit(
+            Segmenter,
+            "_work",
+            "self._publish(membership)",
+            "self._publish(self._consumer.group_metadata())",
+        )
+    ],
+    "generation at poll": [
+        Edit(
+            Segmenter,
+            "step",
+            "if membership.generation_id < 0 or not membership.member_id:",
+            "if False:",
+        )
+    ],
+    "stable offsets": [
+        Edit(clients, "group_consumer", '"read_committed"', '"read_uncommitted"'),
+        Edit(world, "group_consumer", '"read_committed"', '"read_uncommitted"'),
+    ],
+    "dead letters in the outbox": [
+        Edit(
+            Partitions,
+            "_arguments",
+            "pack(commit.outputs)] if",
+            'pack([o for o in commit.outputs if "dead-letters" not in o.topic])] if',
+        )
+    ],
+    "uncommitted end": [
+        Edit(LogReader, "ends", "self._uncommitted.end_offsets", "self._committed.end_offsets")
+    ],
+    "adoption": [
+        Edit(
+            Recovery,
+            "_adopt",
+            'records["segment"], records["since"], records["version"] = segment, since, versions',
+            "del segment, since, versions",
+        )
+    ],
+    "bound of the replay": [
+        Edit(Recovery, "_replay", "if committed\n", "if False\n"),
+    ],
+}
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """Take a protection out."""
+    with ExitStack() as stack:
+        for edit in MUTATIONS[name]:
+            stack.enter_context(patch.object(edit.owner, edit.name, edit.mutated()))
+        yield

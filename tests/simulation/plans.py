@@ -1,0 +1,156 @@
+"""Schedules that need one protection of the protocol each."""
+
+from collections.abc import Callable
+from functools import partial
+
+from contracts.topics import CHANGES
+from tests.simulation.by_hand import move, prefix, put_out, reach, settle
+from tests.simulation.cluster import PARTITIONS
+from tests.simulation.database import Snapshot
+from tests.simulation.world import Worker, World
+
+COMMITTED = "after redis.evalsha"
+COMMITTING = "before redis.pipeline of evalsha"
+
+
+def begun(world: World) -> Worker:
+    """Return a worker that has a model, everybody in a segment, and nothing to do."""
+    for event in world.inputs.first():
+        world.send(event)
+    worker = world.start("a")
+    settle(world, worker)
+    return worker
+
+
+def version(stored: Snapshot, partition: int = 0) -> int:
+    """Return the version of a partition's last commit."""
+    return int(stored[0][prefix(partition) + b"progress"][b"version"])
+
+
+def same_number_again(world: World) -> None:
+    """A store that lost a commit comes to the same version under another owner."""
+    zombie = begun(world)
+    # A commit that publishes nothing yet, and the next: within a second of the last offsets.
+    seg = zombie.segmenter
+    assert seg is not None
+    reach(zombie, "before kafka.poll", lambda: world.cluster.now - seg._offsets_at < 0.5)
+    move(world, "c00", 0.01)
+    reach(zombie, COMMITTED)
+    assert not world.database.hashes.get(prefix(0) + b"outbox")
+    move(world, "c01", 0.01)
+    reach(zombie, COMMITTING)
+    put_out(world, zombie)
+    was = version(world.database.snapshot())
+    world.database.lose(1, prefix(0))
+    owner = world.start("b")
+    reach(owner, COMMITTED, lambda: version(world.database.snapshot()) == was)
+    zombie.step(200)
+    settle(world, owner, zombie)
+
+
+def another_line(world: World) -> None:
+    """A store comes back that is ahead of Kafka by its number, and not where Kafka comes from."""
+    worker = begun(world)
+    before = world.database.snapshot()
+    move(world, "c00", 9_000)
+    reach(worker, COMMITTED)
+    worker.crash()
+    put_out(world, worker)
+    for _ in range(20):  # takeovers that come to nothing raise the version
+        worker = world.start("a")
+        was = version(world.database.snapshot())
+        raised = partial(_is_above, world, was)
+        reach(worker, COMMITTED, raised)
+        worker.crash()
+        put_out(world, worker)
+    ahead = world.database.snapshot()
+    world.database.restore(before)
+    worker = world.start("a")
+    settle(world, worker)
+    world.inputs.day += 1
+    move(world, "c01", 90_000)
+    move(world, "c02", 0.01)
+    settle(world, worker)
+    worker.crash()
+    put_out(world, worker)
+    assert version(ahead) > version(world.database.snapshot())
+    world.database.restore(ahead)
+    settle(world, world.start("a"))
+
+
+def _is_above(world: World, was: int) -> bool:
+    return version(world.database.snapshot()) > was
+
+
+def publishes_after_the_group_went_on(world: World) -> None:
+    """A worker learns that it is out between its commit and its transaction."""
+    zombie = begun(world)
+    move(world, "c00", 9_000)
+    reach(zombie, COMMITTED)
+    put_out(world, zombie)
+    owner = world.start("b")
+    settle(world, owner)
+    put_out(world, zombie, told=True)
+    zombie.step(200)
+    settle(world, owner, zombie)
+
+
+def takes_over_when_it_is_out(world: World) -> None:
+    """A worker learns that it is out when its poll has just returned, and is asked to stop."""
+    first = begun(world)
+    move(world, "c00", 9_000)
+    reach(first, COMMITTED)
+    first.crash()
+    put_out(world, first)
+    zombie = world.start("a")
+    reach(
+        zombie, "after kafka.poll", lambda: bool(zombie.consumer and zombie.consumer.assignment())
+    )
+    put_out(world, zombie, told=True)
+    reach(zombie, "between rounds")
+    owner = world.start("b")
+    settle(world, owner)
+    assert zombie.segmenter is not None
+    zombie.segmenter.stop()
+    zombie.step(200)
+    settle(world, owner)
+
+
+def offsets_on_their_way(world: World) -> None:
+    """A partition is taken over while its last owner's transaction is about to be committed."""
+    zombie = begun(world)
+    move(world, "c00", 9_000)
+    reach(zombie, "before kafka.commit_transaction")
+    put_out(world, zombie)
+    owner = world.start("b")
+    for _ in range(300):
+        owner.step()
+    settle(world, zombie, owner)
+
+
+def markers_on_their_way(world: World) -> None:
+    """The store is lost when the offsets of a transaction are there, and its records not yet."""
+    worker = begun(world)
+    move(world, "c00", 9_000)
+    world.while_waiting = lambda: None
+    reach(worker, "after kafka.commit_transaction")
+    [transaction] = world.cluster.transactions()
+    assert any(log and log.tp.topic == CHANGES for log in transaction.unmarked)
+    world.cluster.mark(transaction, None)
+    worker.crash()
+    put_out(world, worker)
+    for partition in range(PARTITIONS):
+        world.database.lose(-1, prefix(partition))
+    owner = world.start("b")
+    owner.step(300)
+    settle(world, owner)
+
+
+PLANS: dict[str, Callable[[World], None]] = {
+    "nonce": same_number_again,
+    "seen": another_line,
+    "membership at poll": publishes_after_the_group_went_on,
+    "generation at poll": takes_over_when_it_is_out,
+    "stable offsets": offsets_on_their_way,
+    "uncommitted end": markers_on_their_way,
+}

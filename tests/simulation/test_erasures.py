@@ -1,0 +1,60 @@
+"""What erasures owe outlives a recovery: faults that the simulation found."""
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from tests.consumers.world import erasure, purchase
+from tests.simulation.by_hand import lose_offsets, prefix, put_out, reach, settle
+from tests.simulation.judge import faults
+from tests.simulation.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A world with a model, in which all is at rest."""
+    with World(Random(1)).in_place() as world:
+        for event in world.inputs.first():
+            world.send(event)
+        yield world
+
+
+def test_the_null_of_an_erasure_survives_a_recovery_that_drops_the_outbox(world: World) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+    reach(worker, "after redis.evalsha")
+    put_out(world, worker)
+    worker.crash()
+    lose_offsets(world, 0)
+    settle(world, world.start("a"))
+    assert faults(world) == []
+
+
+def test_so_it_does_when_the_customer_had_no_segment_left(world: World) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    world.inputs.day += 10  # everybody's window ends
+    for customer in ("c01", "c11"):
+        at = world.inputs.day
+        world.send(world.inputs.event(purchase(customer, at), partition=int(customer[1])))
+    settle(world, worker)
+    world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+    reach(worker, "after redis.evalsha")
+    put_out(world, worker)
+    worker.crash()
+    lose_offsets(world, 0)
+    settle(world, world.start("a"))
+    assert faults(world) == []
+
+
+def test_an_erased_customer_leaves_nothing_in_a_rebuilt_store_without_a_model() -> None:
+    with World(Random(1)).in_place() as world:
+        world.send(world.inputs.event(purchase("c00", world.inputs.day), partition=0))
+        world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+        worker = world.start("a")
+        settle(world, worker)
+        world.database.lose(-1, prefix(0))
+        settle(world, worker)
+        assert faults(world) == []

@@ -1,0 +1,78 @@
+"""Each protection of the protocol is needed: without it, a run or a plan ends in a fault.
+
+| protection | what finds its loss |
+|---|---|
+| nonce in the compare | plan: the same version again after lost commits |
+| offsets' metadata seen at the takeover | plan: a store of another line that is ahead |
+| futures checked | random runs |
+| membership as of the poll | plan: out between commit and transaction |
+| generation checked after the poll | plan: out when the poll returns, then stopped |
+| stable offsets | plan: a takeover beside a transaction |
+| dead letters in the outbox | random runs |
+| reading back to the uncommitted end | plan: offsets' marker first |
+| published state adopted in a recovery | random runs |
+| replay ends at Kafka's offsets | random runs |
+
+The plans are those that chance would take thousands of runs to find.
+"""
+
+from random import Random
+
+import pytest
+
+from tests.simulation.by_hand import RestlessError
+from tests.simulation.chaos import Chaos
+from tests.simulation.judge import faults
+from tests.simulation.mutations import MUTATIONS, mutated
+from tests.simulation.plans import PLANS
+from tests.simulation.world import World
+
+SEEDS = range(60)
+SHOWN = {
+    "nonce": "records",
+    "seen": "chain",
+    "futures": "chain",
+    "membership at poll": "ids",
+    "generation at poll": "ids",
+    "stable offsets": "ids",
+    "dead letters in the outbox": "dead letters",
+    "uncommitted end": "chain",
+    "adoption": "chain",
+    "bound of the replay": "dead letters",
+}
+"""The promise that is broken, of those that `verify` checks."""
+
+
+def follow(plan: str) -> list[str]:
+    """Return the faults that a plan ends in."""
+    with World(Random(1)).in_place() as world:
+        try:
+            PLANS[plan](world)
+        except RestlessError as restless:
+            return [str(restless), *faults(world)]
+        return faults(world)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_ends_well(plan: str) -> None:
+    assert follow(plan) == []
+
+
+@pytest.mark.parametrize("protection", PLANS)
+def test_a_plan_ends_in_a_fault_without_the_protection_it_needs(protection: str) -> None:
+    with mutated(protection):
+        found = follow(protection)
+    assert _broken(found, protection), found
+
+
+@pytest.mark.parametrize("protection", [name for name in MUTATIONS if name not in PLANS])
+def test_chance_finds_that_a_protection_is_gone(protection: str) -> None:
+    with mutated(protection):
+        found = next(
+            found for seed in SEEDS if _broken(found := Chaos(seed).run().faults, protection)
+        )
+    assert found
+
+
+def _broken(found: list[str], protection: str) -> bool:
+    return any(fault.startswith(SHOWN[protection]) for fault in found)

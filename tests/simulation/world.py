@@ -1,0 +1,275 @@
+"""Workers of one deployment on one cluster and one store, each let on by hand."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from random import Random
+from typing import Any, cast
+from unittest.mock import patch
+
+import structlog
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from consumers.definitions import DefinitionsReader
+from consumers.generations import Generations
+from consumers.global_model import GlobalModel
+from consumers.observation import Observation
+from consumers.reconcile import Reconciler
+from consumers.segmenter import Segmenter
+from livesegments.clients import group_consumer, kafka_config
+from livesegments.settings import Settings
+from livesegments.worker import deployment, rules
+from monitoring.metrics import Metrics
+from producers.publisher import Publisher
+from store.partitions import Partitions
+from store.refits import RefitRequests
+from tests.simulation.cluster import PARTITIONS, Cluster
+from tests.simulation.database import Database, Redis
+from tests.simulation.edges import Edge, Fate, Process
+from tests.simulation.inputs import Event, Inputs
+from tests.simulation.kafka_clients import Consumer, Producer
+
+SETTINGS = Settings(
+    group_id="group",
+    window_days=4,
+    tiles=4,
+    warmup_customers=5,
+    sweep_customers=3,
+    dedup_events=7,
+    max_poll_records=4,
+)
+
+
+class Worker:
+    """One process of the service.
+
+    Parameters
+    ----------
+    world
+        What it lives in.
+    name
+        Its own.
+    instance
+        Of its transactional id, which it may share with one that went before, or is still there.
+    """
+
+    def __init__(self, world: "World", name: str, instance: str) -> None:
+        self.world, self.name, self.instance = world, name, instance
+        self.segmenter: Segmenter | None = None
+        self.consumer: Consumer | None = None
+        self.edge = Edge(name, world.fate, world.late.append, self._pause, self._wait)
+        self.process = Process(name, self._main)
+        self.asleep = 0
+        """Turns of the schedule for which it is frozen."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs, or could."""
+        return not self.process.ended
+
+    def step(self, points: int = 1) -> None:
+        """Let it on past so many points."""
+        self.world.running = self
+        try:
+            self.process.resume(points)
+        finally:
+            self.world.running = None
+
+    def crash(self) -> None:
+        """End it where it is. The group finds out by itself."""
+        self.process.kill()
+
+    def _pause(self, point: str) -> None:
+        self.world.cluster.now += 0.001
+        self.process.pause(point)
+
+    def _wait(self, seconds: float) -> None:
+        self.world.cluster.now += seconds
+        self.world.while_waiting()
+        self.process.pause("waiting")
+
+    def _main(self) -> None:
+        # As livesegments/worker.py does it, but for signals and the health server.
+        world = self.world
+        settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
+        config = kafka_config(settings)
+        how, agreed = rules(settings), deployment(settings, PARTITIONS)
+        store: Any = Partitions(Redis(world.database, self.edge), settings.group_id)  # type: ignore[arg-type]
+        consumer = self.consumer = group_consumer(settings)
+        try:
+            store.agree(agreed)
+            definitions = DefinitionsReader(config)
+        except (KafkaError, RedisError):
+            return  # it ends, and is started again
+        publisher = Publisher(config, f"{settings.group_id}-{self.instance}")
+        self.segmenter = Segmenter(
+            consumer=consumer,
+            publisher=publisher,
+            store=store,
+            definitions=definitions,
+            model=GlobalModel(store, PARTITIONS, how.segment_ids),
+            generations=Generations(
+                store,
+                PARTITIONS,
+                how,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=cast(Metrics, Unobserved()),
+                warmup_customers=settings.warmup_customers,
+            ),
+            reconciler=Reconciler(store, consumer, config, how, agreed),
+            observation=cast(Observation, Unobserved()),
+            rules=how,
+            max_records=settings.max_poll_records,
+            alive=lambda: self._pause("between rounds"),
+            now_us=lambda: world.inputs.wall_us,
+        )
+        self.segmenter.run()
+        publisher.close()
+        consumer.close(autocommit=False)
+
+
+class World:
+    """Everything outside the workers, and the workers.
+
+    Parameters
+    ----------
+    rng
+        What all chance comes from.
+    clock
+        What windows end at.
+    fate
+        Decides what becomes of each call of a worker.
+
+    Attributes
+    ----------
+    while_waiting
+        What happens while a worker waits.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        clock: str = "event",
+        fate: Callable[[Edge, str], Fate] = lambda _edge, _call: Fate.FINE,
+    ) -> None:
+        self.rng, self.clock, self.fate = rng, clock, fate
+        self.cluster, self.database = Cluster(rng), Database(rng)
+        self.inputs = Inputs(rng)
+        self.late: list[Callable[[], object]] = []
+        self.workers: list[Worker] = []
+        self.running: Worker | None = None
+        self.while_waiting: Callable[[], object] = self.cluster.mark_next
+        self.schedule: list[str] = []
+        self._started = 0
+        self._edge = Edge("the judge", wait=self._advance)
+
+    def start(self, instance: str) -> Worker:
+        """Start a worker; it does nothing until it is let."""
+        self._started += 1
+        worker = Worker(self, f"{instance}-{self._started}", instance)
+        self.workers.append(worker)
+        return worker
+
+    def send(self, event: Event) -> None:
+        """Put an event on its topic."""
+        topic, partition, key, value = event
+        self.cluster.wall_ms = self.inputs.wall_us // 1_000
+        log = self.cluster.logs[TopicPartition(topic, partition)]
+        log.append(key, value, [], self.cluster.wall_ms)
+
+    def arrive(self) -> None:
+        """Let one late call have its effect, if it still can."""
+        if self.late:
+            effect = self.late.pop(self.rng.randrange(len(self.late)))
+            with contextlib.suppress(KafkaError, RedisError):
+                effect()
+
+    def end(self) -> None:
+        """End what still runs."""
+        for worker in self.workers:
+            worker.crash()
+
+    def client(self) -> Redis:
+        """Return a client of the store that nothing happens to."""
+        return Redis(self.database, self._edge)
+
+    # -- what the service constructs and is not given
+
+    def _advance(self, seconds: float) -> None:
+        self.cluster.now += seconds
+
+    def _edge_of(self, config: dict[str, Any]) -> Edge:
+        name = config["client_id"].removeprefix("livesegments-")
+        return next((w.edge for w in self.workers if w.name == name), self._edge)
+
+    def _consumer(self, **config: Any) -> Consumer:
+        return Consumer(self.cluster, self._edge_of(config), self.rng, **config)
+
+    def _producer(self, **config: Any) -> Producer:
+        return Producer(self.cluster, self._edge_of(config), **config)
+
+    def _sleep(self, seconds: float) -> None:
+        (self.running.edge if self.running else self._edge).wait(seconds)
+
+    @contextmanager
+    def in_place(self) -> Iterator["World"]:
+        """Put this world where the service takes Kafka's clients, threads and time from."""
+        logging = structlog.get_config()
+        with ExitStack() as stack:
+            for name in (
+                "consumers.log.KafkaConsumer",
+                "consumers.definitions.KafkaConsumer",
+                "livesegments.clients.KafkaConsumer",
+                "livesegments.verify.checks.KafkaConsumer",
+                "livesegments.verify.kafka_log.KafkaConsumer",
+            ):
+                stack.enter_context(patch(name, self._consumer))
+            stack.enter_context(patch("producers.publisher.KafkaProducer", self._producer))
+            stack.enter_context(patch("producers.publisher.Thread", AtOnce))
+            stack.enter_context(patch("consumers.refit.ThreadPoolExecutor", AtOnce))
+            stack.enter_context(patch.object(time, "monotonic", lambda: self.cluster.now))
+            stack.enter_context(patch.object(time, "sleep", self._sleep))
+            stack.callback(structlog.configure, **logging)
+            structlog.configure(processors=[self._log])
+            stack.callback(self.end)
+            yield self
+
+    def _log(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        told = " ".join(f"{name}={value}" for name, value in event.items() if name != "event")
+        self.schedule.append(f"    {event['event']} {told}")
+        raise structlog.DropEvent
+
+
+class AtOnce:
+    """A thread, or an executor of them, that is through with its work before anybody looks."""
+
+    def __init__(self, *_: Any, **work: Any) -> None:
+        self._work = work
+
+    def start(self) -> None:
+        self._work["target"](*self._work["args"])
+
+    def join(self, _timeout: float) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments))
+        except ValueError as error:
+            done.set_exception(error)
+        return done
+
+
+class Unobserved:
+    """Takes the place of the metrics, which decide nothing and take a quarter of the time."""
+
+    def stage(self, _stage: str) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None

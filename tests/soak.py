@@ -1,0 +1,357 @@
+"""Two workers under load that are killed, stopped and robbed of their servers, for a long time.
+
+``python -m tests.soak`` runs Apache Kafka and Redis of its own, breaks things in an order drawn
+from a seed, holds everything against its promises every so often and at the end, and exits 1 when
+one is broken.
+"""
+
+import argparse
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES
+from livesegments.verify import Report
+from livesegments.verify.kafka_log import Log
+from tests.load import load
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+from tests.service import PARTITIONS, Event, Feed, Service
+
+SESSION_SECONDS = 2.0
+SETTINGS = {
+    "SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
+    "MAX_POLL_INTERVAL_SECONDS": "20",
+    "WINDOW_DAYS": "30",
+}
+OWNING_SECONDS = 15.0
+SETTLE_SECONDS = 180.0
+REPEATED = 0.02
+PORTIONS_A_SECOND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often each thing is to happen, and after how many of them everything is verified."""
+
+    kills: int = 200
+    stops: int = 20
+    rollbacks: int = 5
+    emptyings: int = 5
+    broker_kills: int = 3
+    verify_every: int = 40
+
+    def drawn(self, rng: random.Random) -> list[str]:
+        """Return everything in an order drawn at random."""
+        counts = {name: n for name, n in asdict(self).items() if name != "verify_every"}
+        return rng.sample(list(counts), counts=list(counts.values()), k=sum(counts.values()))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened, and what came of it."""
+
+    seed: int
+    seconds: float = 0.0
+    kills: int = 0
+    kills_of_owners: int = 0
+    """Of workers that had taken partitions over; the others died before they had."""
+    stops: int = 0
+    stops_past_session: int = 0
+    rollbacks: int = 0
+    emptyings: int = 0
+    broker_kills: int = 0
+    takeovers: int = 0
+    recoveries: int = 0
+    events: int = 0
+    repeats: int = 0
+    changes: int = 0
+    dead_letters: int = 0
+    verifications: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Return where it stands."""
+        return (
+            f"{self.seconds:5.0f} s: {self.kills} kills, {self.stops} stops, {self.rollbacks}"
+            f" rollbacks, {self.emptyings} emptyings, {self.broker_kills} broker kills;"
+            f" {self.events:,} events, {self.verifications} verifications,"
+            f" {len(self.faults)} faults"
+        )
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        verdict = (
+            f"{len(self.faults)} FAULTS"
+            if self.faults
+            else "0 lost, 0 doubled, every chain unbroken, statistics equal a recount"
+        )
+        return [
+            f"{self.kills} kills of workers ({self.kills_of_owners} in the middle of their work),"
+            f" {self.stops} stops ({self.stops_past_session} past the session),",
+            f"{self.rollbacks} times the store fell seconds back and {self.emptyings} times it was"
+            f" emptied, {self.broker_kills} kills of the broker,",
+            f"{self.takeovers:,} takeovers, {self.recoveries:,} of them recoveries, in"
+            f" {self.seconds / 60:.0f} minutes (seed {self.seed}):",
+            f"{self.events:,} events ({self.repeats:,} sent twice) -> {self.changes:,} changes,"
+            f" {self.dead_letters:,} dead letters; {self.verifications} verifications: {verdict}",
+            *(f"  - {fault}" for fault in self.faults[:20]),
+        ]
+
+
+class Input:
+    """The load, with some purchases sent again later."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng, self._seed = random.Random(seed), seed
+        self._recent: deque[Event] = deque(maxlen=2_000)
+        self.repeats = 0
+
+    def __call__(self, n: int, first: int) -> list[Event]:
+        """Return n events from a number on, and the repeats among them."""
+        fresh = load(n, seed=self._seed + first, first=first, minutes=1)
+        again = [self._rng.choice(self._recent) for _ in range(n) if self._recent]
+        again = [event for event in again if self._rng.random() < REPEATED]
+        self.repeats += len(again)
+        self._recent += [event for event in fresh if event[0] == PURCHASES]
+        return fresh + again
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a worker runs: one ends, the next begins."""
+
+    name: str
+    worker: subprocess.Popen[bytes]
+    log: Path
+    wake_at: float | None = None
+
+    @property
+    def owns(self) -> bool:
+        """Whether the worker has taken partitions over."""
+        return b"owns partitions" in self.log.read_bytes()
+
+
+class Soak:
+    """One run on a deployment without workers as yet.
+
+    Parameters
+    ----------
+    service
+        The deployment, with `SETTINGS`.
+    folder
+        Where copies of the store are kept.
+    seed
+        Of everything drawn.
+    rate
+        Events a second.
+    tell
+        Given a line now and then.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        folder: Path,
+        seed: int,
+        rate: int = 200,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._service, self._copy, self._rate, self._tell = service, folder / "copy.rdb", rate, tell
+        self._rng = random.Random(seed)
+        self._input = Input(seed)
+        self._started = self._told = time.monotonic()
+        self._feed: Feed | None = None
+        self.tally = Tally(seed)
+        self._places = [self._place(name) for name in ("one", "two")]
+
+    def run(self, plan: Plan, minutes: float = 0.0) -> Tally:
+        """Carry a plan out, again and again until the minutes are over, or a fault is found."""
+        while not self.tally.faults:
+            drawn = plan.drawn(self._rng)
+            for at in range(0, len(drawn), plan.verify_every):
+                self._break(drawn[at : at + plan.verify_every])
+                if not self.tally.faults:
+                    self._verify()
+                if self.tally.faults:
+                    break
+            if time.monotonic() - self._started >= minutes * 60:
+                break
+        self._count()
+        return self.tally
+
+    def _break(self, faults: list[str]) -> None:
+        make, portion = self._input, self._rate // PORTIONS_A_SECOND
+        with Feed(
+            self._service,
+            make,
+            every=1 / PORTIONS_A_SECOND,
+            portion=portion,
+            first=self.tally.events - self.tally.repeats,
+        ) as self._feed:
+            for fault in faults:
+                getattr(self, f"_{fault}")()
+                setattr(self.tally, fault, getattr(self.tally, fault) + 1)
+        self._pass(0)
+
+    def _verify(self) -> None:
+        for place in self._places:
+            self._wake(place)
+        try:
+            self._service.wait(SETTLE_SECONDS)
+        except AssertionError as error:
+            self.tally.faults.append(str(error))
+            return
+        report: Report = self._service.report()
+        self.tally.verifications += 1
+        self.tally.faults += [
+            f"{check.name}: {fault}" for check in report.checks for fault in check.faults
+        ]
+        self._tell(self.tally.line())
+
+    # -- what happens
+
+    def _kills(self) -> None:
+        place = self._victim()
+        self.tally.kills_of_owners += place.owns
+        place.worker.kill()
+        place.worker.wait()
+        self._replace(place)
+
+    def _stops(self) -> None:
+        place = self._victim()
+        rng = self._rng
+        # A blink, past the session, or past the transaction's timeout as well.
+        low, high = rng.choice([(0.1, 1.0), (SESSION_SECONDS + 1, 8.0), (10.5, 13.0)])
+        seconds = rng.uniform(low, high)
+        self.tally.stops_past_session += seconds > SESSION_SECONDS
+        place.worker.send_signal(signal.SIGSTOP)
+        place.wake_at = time.monotonic() + seconds
+
+    def _rollbacks(self) -> None:
+        self._service.redis_server.save(self._copy)
+        self._pass(self._rng.uniform(1, 4))
+        self._service.redis_server.roll_back(self._copy)
+
+    def _emptyings(self) -> None:
+        self._pass(self._rng.uniform(0, 2))
+        self._service.client.flushall()
+
+    def _broker_kills(self) -> None:
+        self._service.kafka.kill()
+        self._pass(self._rng.uniform(0.5, 5))
+        self._service.kafka.start()
+
+    def _victim(self) -> Place:
+        """Return a worker that is awake, most often in the middle of its work."""
+        patient = self._rng.random() < 0.85
+        give_up = time.monotonic() + OWNING_SECONDS
+        while True:
+            awake = [place for place in self._places if place.wake_at is None]
+            owning = [place for place in awake if place.owns]
+            if owning or (awake and (not patient or time.monotonic() > give_up)):
+                break
+            self._pass(0.05)
+        place = self._rng.choice(owning if patient and owning else awake)
+        self._pass(self._rng.uniform(0, 2))
+        return place
+
+    # -- workers
+
+    def _place(self, name: str) -> Place:
+        worker = self._service.start(INSTANCE_ID=name)
+        return Place(name, worker, self._service.logs[-1])
+
+    def _replace(self, place: Place) -> None:
+        # A pod keeps its name; a worker without one leaves open transactions to their timeout.
+        name = place.name if self._rng.random() < 0.7 else ""
+        place.worker, place.wake_at = self._service.start(INSTANCE_ID=name), None
+        place.log = self._service.logs[-1]
+
+    def _wake(self, place: Place) -> None:
+        place.worker.send_signal(signal.SIGCONT)
+        place.wake_at = None
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, wake who is to be woken, and see that nobody has ended by itself."""
+        until = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            for place in self._places:
+                if place.wake_at is not None and now >= place.wake_at:
+                    self._wake(place)
+                code = place.worker.poll()
+                if code is not None:
+                    end = place.log.read_text()[-2_000:]
+                    self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
+                    self._replace(place)
+            self.tally.seconds = now - self._started
+            if self._feed is not None:
+                self.tally.repeats = self._input.repeats
+                self.tally.events = self._feed.sent + self.tally.repeats
+            if now - self._told > 10:
+                self._told = now
+                self._tell(self.tally.line())
+            if now >= until:
+                return
+            time.sleep(min(0.05, until - now))
+
+    def _count(self) -> None:
+        self.tally.seconds = time.monotonic() - self._started
+        verdicts = Counter(
+            verdict
+            for log in self._service.logs
+            for verdict in re.findall(r'"verdict": "(\w+)"', log.read_text())
+        )
+        self.tally.takeovers, self.tally.recoveries = verdicts.total(), verdicts["recover"]
+        log = Log(self._service.config)
+        for topic, name in ((CHANGES, "changes"), (DEAD_LETTERS, "dead_letters")):
+            setattr(self.tally, name, sum(len(log.read(topic, p)) for p in range(PARTITIONS)))
+        log.close()
+
+
+def main() -> None:
+    """Run it as told on the command line."""
+    plan = Plan()
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    for name, n in asdict(plan).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=n, metavar="N")
+    parser.add_argument("--minutes", type=float, default=0.0, help="at least this long")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=200, help="events a second")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    options = parser.parse_args()
+    plan = Plan(**{name: getattr(options, name) for name in asdict(plan)})
+    folder = Path(tempfile.mkdtemp(prefix="livesegments-soak-"))
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    with KafkaServer(folder / "kafka") as kafka, RedisServer(folder / "redis") as store:
+        fresh_topics(kafka.bootstrap)
+        service = Service(kafka, store, folder, SETTINGS)
+        try:
+            tally = Soak(service, folder, options.seed, options.rate, tell).run(
+                plan, options.minutes
+            )
+        finally:
+            service.stop()
+    said = json.dumps(asdict(tally)) if options.json else "\n".join(tally.lines())
+    sys.stdout.write(f"{said}\n")
+    if tally.faults:
+        tell(f"the workers' logs are in {folder}")
+        sys.exit(1)
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

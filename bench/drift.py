@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from bench.history import Event, History, journey
+from bench.history import History, journey
 from bench.report import Table
 from consumers.model_watch import ModelWatch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
 from features.vector import FEATURES
+from livesegments.backtest.history import Event
 from model.personas import PERSONAS
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS
@@ -58,6 +59,8 @@ class Watch:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     explained: list[tuple[float, float]] = field(default_factory=list)
     """(day, explained variance) so far."""
+    farthest: float = 0.0
+    """Largest shift of a centroid so far, in standard deviations."""
     round_s: float = 0.0
     detectors_s: float = 0.0
     """Seconds spent in rounds, and in detectors beside them."""
@@ -115,7 +118,9 @@ class Watch:
             yield "ClusterEmpty"
         if self.value("model_provisional"):
             return
-        if max(self.all("centroid_shift_stddevs", "segment")) > self._shift:
+        shift = max(self.all("centroid_shift_stddevs", "segment"))
+        self.farthest = max(self.farthest, shift)
+        if shift > self._shift:
             yield "CentroidShift"
         if self.value("segment_share_psi") > self.value("segment_share_psi_critical"):
             yield "SharesDrift"
@@ -242,6 +247,7 @@ def run(
     table.note(
         f"the model is provisional until day {settled:.0f}: windows fill, drift is not judged"
     )
+    table.note(f"largest shift of a centroid in the quiet year: {quiet.farthest:.2f} stddevs")
     table.note(f"{len(stream) / (quiet.day - first):.0f} events a day")
     table.note(
         f"detectors cost {quiet.detectors_s / quiet.round_s:.2%} of the rounds, {BATCH} events each"

@@ -9,11 +9,10 @@ weights and over known values only.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.history import History, journey
 from bench.report import Table
-from bench.rivals import CLUSTERS, SEEDS, Floats, Rivals, Scaler, imputed_fit
+from bench.rivals import SEEDS, Floats, Rivals, Scaler, imputed_fit
 from contracts.topics import PURCHASES
 from features.record import Records, decode
 from features.vector import FEATURES, vectors

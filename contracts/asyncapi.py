@@ -104,15 +104,26 @@ def _shown(found: re.Match[str]) -> str:
 
 
 def _line_by_line(value: Any) -> str:
+    """Return JSON with a line for each field, and for each part of one that would be too long."""
     if not isinstance(value, dict):
         return str(value)
-    fields = []
-    for name, each in value.items():
-        text = json.dumps(each)
-        if isinstance(each, list) and isinstance(each[0], dict):
-            text = "[\n    " + ",\n    ".join(map(json.dumps, each)) + "\n  ]"
-        fields.append(f"  {json.dumps(name)}: {text}")
-    return "{\n" + ",\n".join(fields) + "\n}"
+    return _lines(value, "  ")
+
+
+def _lines(value: Any, indent: str) -> str:
+    text = json.dumps(value)
+    listed = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    if isinstance(value, dict) and (len(indent) == 2 or len(text) > 100):
+        parts = [
+            f"{json.dumps(name)}: {_lines(each, indent + '  ')}" for name, each in value.items()
+        ]
+        opened, closed = "{}"
+    elif listed and len(text) > 100:
+        parts, (opened, closed) = [json.dumps(each) for each in value], "[]"
+    else:
+        return text
+    joined = f",\n{indent}".join(parts)
+    return f"{opened}\n{indent}{joined}\n{indent[2:]}{closed}"
 
 
 def _recorded(name: str) -> dict[str, Any]:

@@ -160,6 +160,11 @@ def headers(message: Message) -> Schema | None:
         return None
     if message.topic in INPUTS:
         properties: Schema = {"traceparent": _TRACEPARENT}
+        if message.topic != ERASURES:
+            properties[events.ORIGIN_HEADER] = {
+                "type": "string",
+                "description": f"`{events.BACKFILL.decode()}` for history: changes then say so",
+            }
         required: list[str] = []
     elif message.topic == DEAD_LETTERS:
         properties = {**_dead_letter_headers(), **_provenance()}

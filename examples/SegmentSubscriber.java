@@ -56,6 +56,7 @@ public class SegmentSubscriber {
             JsonNode left = event.get("previous_segment");
             JsonNode entered = event.get("segment");
             boolean may = !saidNo(event) && refused.getOrDefault(customer, -1L) < version;
+            may &= !event.get("origin").asText().equals("backfill");
             if (!left.isNull() && !entered.isNull() && may) {
                 String key = header(record, "ce_id");
                 act(key, customer, left.get("id").asText(), entered.get("id").asText());

@@ -56,7 +56,8 @@ class Campaign:
             self.latest[customer] = version
             left, entered = event["previous_segment"], event["segment"]
             said_no = event["consent"]["marketing"] is False
-            if left and entered and not said_no and self.refused.get(customer, -1) < version:
+            allowed = not said_no and self.refused.get(customer, -1) < version
+            if left and entered and allowed and event["origin"] != "backfill":
                 act(headers["ce_id"], customer, left["id"], entered["id"])
 
 

@@ -242,7 +242,7 @@ def backtest(
     from livesegments.settings import load
 
     settings = _settings()
-    with clear_errors(settings):
+    with clear_errors(settings, kafka=False):
         from livesegments.backtest.command import variants
         from livesegments.backtest.page import page
         from livesegments.backtest.run import backtest as run_history

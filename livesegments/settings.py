@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
+from contracts.topics import RETENTION_DAYS
 from livesegments.connections import SECRETS, Connections
 from livesegments.environment import PREFIX, unknown_names
 
@@ -61,7 +62,7 @@ class Settings(Connections):
         Field(
             ge=1,
             description="Days after a customer's last purchase in which what is kept of them goes,"
-            " but for a profile; at least the window (unset: two windows)",
+            " but for a profile; at least the window (unset: 400, or a longer window)",
         ),
     ] = None
 
@@ -193,7 +194,9 @@ class Settings(Connections):
     @property
     def days_kept(self) -> int:
         """Days of `retention_days`, or its default."""
-        return 2 * self.window_days if self.retention_days is None else self.retention_days
+        if self.retention_days is not None:
+            return self.retention_days
+        return max(RETENTION_DAYS, self.window_days)
 
     @property
     def change_rate(self) -> int:

@@ -28,11 +28,14 @@ from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
-from producers.publishing_process import PublishingProcess
+from producers.publishing_process import HANG_SECONDS, PublishingProcess
 from store.partitions import Deployment, Partitions
 from store.refits import RefitRequests
 
 log = structlog.get_logger()
+
+HANG_SHARE = 0.6
+"""Of the poll interval: below what the watchdog ends the worker after."""
 
 PROBE_SECONDS = 0.5
 """An orchestrator gives ``/readyz`` a second, as a rule."""
@@ -90,7 +93,11 @@ def run(
     store = Partitions(redis_client(settings), settings.group_id)
     probe = redis_client(settings, PROBE_SECONDS)
     consumer = group_consumer(settings)
-    publisher = PublishingProcess(kafka_config(settings), f"{settings.group_id}-{instance}")
+    publisher = PublishingProcess(
+        kafka_config(settings),
+        f"{settings.group_id}-{instance}",
+        hang_seconds=min(HANG_SECONDS, settings.max_poll_interval_seconds * HANG_SHARE),
+    )
     try:
         config = kafka_config(settings)
         partitions = check_partition_counts(partition_counts(config))

@@ -24,7 +24,10 @@ from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output
 
 HANG_SECONDS = 60.0
-"""Longer than a transaction and a start can take: what is under way after that hangs."""
+"""Longer than a transaction and a start can take: what is under way after that hangs.
+
+Less where the worker may not wait so long between two polls.
+"""
 
 Failure: TypeAlias = tuple[str, AuthorizationError | None]
 """What went wrong, and the refusal that it comes from."""
@@ -42,14 +45,13 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     gc.freeze()
     gc.set_threshold(300_000, 30, 100)
     publisher = Publisher(config, transactional_id)
-    connection.send((None, time.time_ns() // 1_000))
-    while True:
-        try:
+    try:
+        connection.send((None, time.time_ns() // 1_000))
+        while True:
             asked = connection.recv()
             connection.send((_do(publisher, asked), time.time_ns() // 1_000))
-        except (EOFError, OSError):
-            publisher.close()
-            return
+    except (EOFError, OSError):
+        publisher.close()
 
 
 def _do(publisher: Publisher, asked: Any) -> Failure | None:
@@ -87,6 +89,8 @@ class PublishingProcess:
         As for `Publisher`.
     target
         What the process runs.
+    hang_seconds
+        After how long what is under way is given up, and the process with it.
     """
 
     def __init__(
@@ -94,11 +98,13 @@ class PublishingProcess:
         config: Mapping[str, Any],
         transactional_id: str,
         target: Callable[[Connection, Mapping[str, Any], str], None] = serve,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
+        self._hang_seconds = hang_seconds
         self._config, self._transactional_id, self._target = config, transactional_id, target
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._asked_at: float | None = None
+        self._give_up_at: float | None = None
         self._start()
 
     def _start(self) -> None:
@@ -113,7 +119,7 @@ class PublishingProcess:
         )
         self._process.start()
         theirs.close()
-        self._asked_at = time.monotonic()  # it says when it is there
+        self._give_up_at = time.monotonic() + HANG_SECONDS  # it says when it is there
 
     def open(self) -> None:
         """Fence an earlier producer of this id, and end the transaction it left open.
@@ -141,8 +147,8 @@ class PublishingProcess:
 
     def _ask(self, what: Any) -> None:
         assert self._pipe is not None
-        assert self._asked_at is None, "one transaction at a time"
-        self._asked_at = time.monotonic()
+        assert self._give_up_at is None, "one transaction at a time"
+        self._give_up_at = time.monotonic() + self._hang_seconds
         try:
             self._pipe.send(what)
         except OSError as error:
@@ -159,10 +165,10 @@ class PublishingProcess:
         PublishError
             If it did not commit, or nobody knows.
         """
-        if self._asked_at is None:
+        if self._give_up_at is None:
             return None
         assert self._pipe is not None
-        left = self._asked_at + HANG_SECONDS - time.monotonic()
+        left = self._give_up_at - time.monotonic()
         try:
             if not self._pipe.poll(max(0.0, left) if wait else 0):
                 if left > 0 and not wait:
@@ -172,7 +178,7 @@ class PublishingProcess:
         except (EOFError, OSError) as error:
             self.kill()
             raise PublishError("the publisher's process hung or is gone") from error
-        self._asked_at = None
+        self._give_up_at = None
         if failure is not None:
             what, refusal = failure
             raise PublishError(what) from refusal
@@ -184,7 +190,7 @@ class PublishingProcess:
         if self._pipe is not None:
             self._pipe.close()
         if process is not None:
-            process.join(HANG_SECONDS)
+            process.join(self._hang_seconds)
         self.kill()
 
     def kill(self) -> None:
@@ -192,7 +198,7 @@ class PublishingProcess:
         process, self._process = self._process, None
         if self._pipe is not None:
             self._pipe.close()
-        self._pipe, self._asked_at = None, None
+        self._pipe, self._give_up_at = None, None
         if process is not None:
             process.kill()
             process.join()

@@ -109,11 +109,16 @@ class Service:
             "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "3",
             **{f"LIVESEGMENTS_{name}": value for name, value in (settings or {}).items()},
         }
-        self.retention_days = 180
+        self.retention_days = 400
         self.workers: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
         self.client = redis.Redis.from_url(redis_server.url, protocol=2)
         self.config = {"bootstrap_servers": kafka.bootstrap}
+
+    def keep_for(self, days: int) -> None:
+        """Keep customers for so many days after their last purchase."""
+        self.retention_days = days
+        self.environment["LIVESEGMENTS_RETENTION_DAYS"] = str(days)
 
     def full_environment(self, **settings: str) -> dict[str, str]:
         """Return the environment of a command of this deployment."""

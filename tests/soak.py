@@ -7,6 +7,7 @@ one is broken.
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class Plan:
     """How often each thing is to happen, and after how many of them everything is verified."""
 
     kills: int = 200
+    publisher_kills: int = 10
     stops: int = 20
     rollbacks: int = 5
     emptyings: int = 5
@@ -65,6 +68,8 @@ class Tally:
     kills: int = 0
     kills_of_owners: int = 0
     """Of workers that had taken partitions over; the others died before they had."""
+    publisher_kills: int = 0
+    """Of the process that publishes for a worker, alone."""
     stops: int = 0
     stops_past_session: int = 0
     rollbacks: int = 0
@@ -97,7 +102,8 @@ class Tally:
         )
         return [
             f"{self.kills} kills of workers ({self.kills_of_owners} in the middle of their work),"
-            f" {self.stops} stops ({self.stops_past_session} past the session),",
+            f" {self.publisher_kills} of their publishers alone,",
+            f"{self.stops} stops ({self.stops_past_session} past the session),",
             f"{self.rollbacks} times the store fell seconds back and {self.emptyings} times it was"
             f" emptied, {self.broker_kills} kills of the broker,",
             f"{self.takeovers:,} takeovers, {self.recoveries:,} of them recoveries, in"
@@ -223,9 +229,17 @@ class Soak:
     def _kills(self) -> None:
         place = self._victim()
         self.tally.kills_of_owners += place.owns
-        place.worker.kill()
+        if self._rng.random() < 0.7:
+            send(signal.SIGKILL, -place.worker.pid)
+        else:  # the publisher's process ends by itself, after what it has been asked for
+            place.worker.kill()
         place.worker.wait()
         self._replace(place)
+
+    def _publisher_kills(self) -> None:
+        place = self._victim()
+        for publisher in publishers(place.worker.pid):
+            send(signal.SIGKILL, publisher)
 
     def _stops(self) -> None:
         place = self._victim()
@@ -234,7 +248,9 @@ class Soak:
         low, high = rng.choice([(0.1, 1.0), (SESSION_SECONDS + 1, 8.0), (10.5, 13.0)])
         seconds = rng.uniform(low, high)
         self.tally.stops_past_session += seconds > SESSION_SECONDS
-        place.worker.send_signal(signal.SIGSTOP)
+        whole, alone = [-place.worker.pid], publishers(place.worker.pid)
+        for pid in rng.choice([whole, whole, [place.worker.pid], alone]):
+            send(signal.SIGSTOP, pid)
         place.wake_at = time.monotonic() + seconds
 
     def _rollbacks(self) -> None:
@@ -278,7 +294,7 @@ class Soak:
         place.log = self._service.logs[-1]
 
     def _wake(self, place: Place) -> None:
-        place.worker.send_signal(signal.SIGCONT)
+        send(signal.SIGCONT, -place.worker.pid)
         place.wake_at = None
 
     def _pass(self, seconds: float) -> None:
@@ -289,11 +305,8 @@ class Soak:
             for place in self._places:
                 if place.wake_at is not None and now >= place.wake_at:
                     self._wake(place)
-                code = place.worker.poll()
-                if code is not None:
-                    end = place.log.read_text()[-2_000:]
-                    self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
-                    self._replace(place)
+                if place.worker.poll() is not None:
+                    self._ended(place)
             self.tally.seconds = now - self._started
             if self._feed is not None:
                 self.tally.repeats = self._input.repeats
@@ -304,6 +317,14 @@ class Soak:
             if now >= until:
                 return
             time.sleep(min(0.05, until - now))
+
+    def _ended(self, place: Place) -> None:
+        """Replace a worker that ended by itself: it may while it starts, when a server is away."""
+        end = place.log.read_text()[-2_000:]
+        if place.owns or "cannot be reached" not in end:
+            code = place.worker.returncode
+            self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
+        self._replace(place)
 
     def _count(self) -> None:
         self.tally.seconds = time.monotonic() - self._started
@@ -317,6 +338,21 @@ class Soak:
         for topic, name in ((CHANGES, "changes"), (DEAD_LETTERS, "dead_letters")):
             setattr(self.tally, name, sum(len(log.read(topic, p)) for p in range(PARTITIONS)))
         log.close()
+
+
+def send(signum: signal.Signals, pid: int) -> None:
+    """Signal a process if it is there; with a negative number, the whole group of one."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signum)
+
+
+def publishers(worker: int) -> list[int]:
+    """Return the process that publishes for a worker, if it is there."""
+    with suppress(OSError):
+        children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+        return [pid for pid, command in commands.items() if b"spawn_main" in command]
+    return []
 
 
 def main() -> None:

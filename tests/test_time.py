@@ -68,6 +68,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     service: Service, tmp_path: Path
 ) -> None:
     service.environment |= {"LIVESEGMENTS_CLOCK": "wall", "LIVESEGMENTS_REFIT": "off"}
+    service.keep_for(180)
     ahead = tmp_path / "days"
     ahead.write_text("0")
     start = [sys.executable, "-m", "tests.shifted_worker", str(ahead)]
@@ -108,6 +109,7 @@ def test_with_the_event_clock_a_partition_where_nobody_buys_stays_as_it_is(
     service: Service,
 ) -> None:
     service.environment |= {"LIVESEGMENTS_REFIT": "off"}
+    service.keep_for(180)
     service.start()
     people = [f"c{i:03d}" for i in range(PEOPLE)]
     service.send(bought(people, 200))

@@ -14,6 +14,7 @@ from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
 from contracts.asyncapi import DOCS
+from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import (
     CHANGES,
     DEAD_LETTERS,
@@ -57,7 +58,8 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         )
         service.send(load(2_000))
         service.wait_for(service.has_model, "everyone is scored")
-        _send_traced(service, load(1_000, first=2_000))
+        _send_with(service, load(700, first=2_000), TRACE)
+        _send_with(service, load(300, first=2_700), TRACE, (ORIGIN_HEADER, BACKFILL))
         day = "2024-01-23T12:00:00Z"
         asked = [erasure(f"c{i:04d}", day) for i in range(0, 40, 4)]
         gone = [(PROFILES, f"c{i:04d}".encode(), None) for i in range(1, 40, 4)]
@@ -161,9 +163,13 @@ def main() -> None:
         file.write_text(json.dumps(example, indent=2) + "\n", encoding="utf-8")
 
 
-def _send_traced(service: Service, events: list[tuple[str, bytes | None, bytes | None]]) -> None:
+def _send_with(
+    service: Service,
+    events: list[tuple[str, bytes | None, bytes | None]],
+    *headers: tuple[str, bytes],
+) -> None:
     producer = KafkaProducer(**service.config, linger_ms=10)
-    futures = [producer.send(t, key=k, value=v, headers=[TRACE]) for t, k, v in events]
+    futures = [producer.send(t, key=k, value=v, headers=list(headers)) for t, k, v in events]
     producer.flush(30)
     for future in futures:
         future.get(0)

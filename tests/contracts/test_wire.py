@@ -44,7 +44,13 @@ def test_every_record_of_every_output_topic_keeps_its_schema(recorded: Topics) -
 def test_the_run_has_every_kind_of_change(recorded: Topics) -> None:
     changes = [json.loads(each.value) for each in recorded[CHANGES]]
     assert {each["change"] for each in changes} == {"assigned", "reassigned", "unassigned"}
-    assert {each["origin"] for each in changes} >= {"live", "profile", "expiry", "erasure"}
+    assert {each["origin"] for each in changes} >= {
+        "live",
+        "profile",
+        "expiry",
+        "erasure",
+        "backfill",
+    }
     assert {True, False} == {"traceparent" in headers_of(each) for each in recorded[CHANGES]}
 
 

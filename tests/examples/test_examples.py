@@ -158,7 +158,8 @@ def moves(published: Topics) -> dict[str, str]:
     for record in published[CHANGES]:
         change = json.loads(record.value)
         left, entered = change["previous_segment"], change["segment"]
-        if left and entered and change["consent"]["marketing"] is not False:
+        may = change["consent"]["marketing"] is not False and change["origin"] != "backfill"
+        if left and entered and may:
             move = f"{change['customer_id']} {left['id']} -> {entered['id']}"
             found[headers_of(record)["ce_id"]] = move
     return found

@@ -39,7 +39,10 @@ MAX_POLL_INTERVAL_SECONDS = 9.0
 
 
 class Harm(NamedTuple):
-    """What happens, where, at which call; with a file, calls count only once it is there."""
+    """What happens, where, at which call.
+
+    With a file, calls count while it is there, and it goes when the harm is done.
+    """
 
     point: str
     call: int
@@ -72,6 +75,8 @@ def await_harm(harm: Harm) -> None:
         nonlocal calls
         calls += Path(harm.file).exists()
         struck = calls == harm.call
+        if struck and harm.file != __file__:
+            Path(harm.file).unlink(missing_ok=True)
         if struck and when == "before":
             strike(harm.how)
         result = original(*args, **kwargs)

@@ -73,10 +73,25 @@ def test_a_call_that_never_comes_back_ends_the_worker_and_another_goes_on(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     service.send(make_load(4_000))
-    hanging = service.launch(crashing("offsets sent", 2, "hang"))
+    hanging = service.launch(crashing("before the commit", 2, "hang"))
     assert hanging.wait(60) == EXIT_CODE
     assert "a round exceeded its budget" in service.tail()
-    assert "publish (publisher.py" in service.tail()  # it says where
+    assert "deadly (crashing_worker.py" in service.tail(), "it says where"
     service.start()
     service.wait()
+    service.verified()
+
+
+def test_a_transaction_that_never_ends_ends_its_process_and_the_worker_goes_on(
+    service: Service, make_load: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    now = tmp_path / "now"
+    worker = service.launch(crashing("offsets sent", 1, "hang", file=now))
+    with Feed(service, make_load) as feed:
+        service.wait_for(service.has_model, "the model is known")
+        now.touch()
+        service.wait_for(lambda: "process hung or is gone" in service.tail(100), "it is told")
+        feed.go_on(500)
+    service.wait()
+    assert worker.poll() is None
     service.verified()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.servers
 @pytest.mark.timeout(300)
 def test_a_short_soak_finds_no_fault(service: Service) -> None:
     service.environment |= {f"LIVESEGMENTS_{name}": value for name, value in SETTINGS.items()}
-    plan = Plan(kills=3, stops=1, rollbacks=1, emptyings=1, broker_kills=0)
+    plan = Plan(kills=3, publisher_kills=1, stops=1, rollbacks=1, emptyings=1, broker_kills=0)
     tally = Soak(service, service.folder, seed=3).run(plan)
     assert not tally.faults
     assert (tally.kills, tally.stops, tally.rollbacks) == (3, 1, 1)
@@ -28,7 +28,7 @@ def test_a_fault_is_told_and_ends_the_run(service: Service) -> None:
     service.environment |= {f"LIVESEGMENTS_{name}": value for name, value in SETTINGS.items()}
     soak = Soak(service, service.folder, seed=3)
     service.workers[0].terminate()  # a worker that ends by itself is a fault
-    tally = soak.run(Plan(kills=1, stops=0, rollbacks=0, emptyings=0, broker_kills=0))
+    tally = soak.run(Plan(1, 0, 0, 0, 0, 0))
     assert "a worker ended by itself, exit code" in tally.faults[0]
     assert "1 FAULTS" in tally.lines()[-2]
 

@@ -54,7 +54,7 @@ def test_a_killed_workers_partitions_are_served_again_soon_after_what_it_held_ha
     seconds: float,
 ) -> None:
     now = tmp_path / "now"
-    victim = service.launch(crashing(point, 1, once=now))
+    victim = service.launch(crashing(point, 1, file=now))
     service.start()
     with Feed(service, make_load) as feed:
         service.wait_for(lambda: all(map(owns, service.logs)), "both own partitions")

@@ -29,6 +29,7 @@ def customers(day: int) -> Iterator[Event]:
             yield erasure(name, at)
 
 
+@pytest.mark.timeout(300)
 def test_no_line_tells_who_a_customer_is(service: Service) -> None:
     service.start(LOG_LEVEL="debug")
     service.send(customers(1))

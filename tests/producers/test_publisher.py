@@ -1,21 +1,14 @@
-"""The publisher on Apache Kafka, and the behaviour of kafka-python that it rests on."""
+"""The publisher on Apache Kafka."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, KafkaAdminClient
-from kafka.errors import (
-    CommitFailedError,
-    KafkaError,
-    KafkaTimeoutError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-    ProducerFencedError,
-)
-from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+from kafka.errors import NoOffsetForPartitionError
+from kafka.structs import ConsumerGroupMetadata
 
 from contracts.topics import CHANGES, INPUTS, PURCHASES
 from livesegments.verify.kafka_log import Log
@@ -23,10 +16,12 @@ from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output
 from store.progress import Progress
 from tests.servers import KafkaServer
+from tests.service import PARTITIONS
 
 pytestmark = pytest.mark.servers
 
 GROUP = "publishers"
+EVERYTHING = 3 * PARTITIONS
 PROGRESS = Progress(version=7, nonce="00000000000000aa", purchases=3, profiles=2, erasures=1)
 
 
@@ -48,9 +43,11 @@ def member(config: dict[str, Any]) -> Iterator[KafkaConsumer]:
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="none",
+        session_timeout_ms=3_000,
+        heartbeat_interval_ms=500,
     )
     consumer.subscribe(list(INPUTS))
-    while consumer.group_metadata().generation_id < 0:
+    while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
     yield consumer
@@ -141,90 +138,3 @@ def test_a_record_that_the_broker_refuses_publishes_nothing(
         publisher.publish([Publication(0, PROGRESS, [output("ok"), huge])], member.group_metadata())
     publisher.close()
     assert published(config) == []
-
-
-class TestKafkaPython:
-    """What kafka-python does that the worker rests on: an upgrade that changes it shows here."""
-
-    def transactional(self, config: dict[str, Any]) -> KafkaProducer:
-        producer = KafkaProducer(**config, transactional_id="trap", transaction_timeout_ms=10_000)
-        producer.init_transactions()
-        return producer
-
-    def offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        return {TopicPartition(PURCHASES, 0): OffsetAndMetadata(1, "m", -1)}
-
-    def test_a_membership_without_generation_is_accepted(self, config: dict[str, Any]) -> None:
-        producer = self.transactional(config)
-        producer.begin_transaction()
-        producer.send_offsets_to_transaction(self.offsets(), ConsumerGroupMetadata(GROUP))
-        producer.commit_transaction()
-        producer.close()
-
-    def test_a_stale_generation_is_refused(
-        self, config: dict[str, Any], member: KafkaConsumer
-    ) -> None:
-        now = member.group_metadata()
-        producer = self.transactional(config)
-        producer.begin_transaction()
-        stale = ConsumerGroupMetadata(GROUP, now.generation_id - 1, now.member_id)
-        with pytest.raises(CommitFailedError):
-            producer.send_offsets_to_transaction(self.offsets(), stale)
-        producer.abort_transaction()
-        producer.close()
-
-    def test_the_first_send_of_a_fenced_producer_names_the_cause(
-        self, config: dict[str, Any]
-    ) -> None:
-        first = self.transactional(config)
-        second = self.transactional(config)
-        first.begin_transaction()
-        future = first.send(CHANGES, b"x", partition=0)
-        first.flush(5)
-        assert isinstance(future.exception, ProducerFencedError)
-        with pytest.raises(KafkaError):
-            first.commit_transaction()
-        for producer in (first, second):
-            producer.close(timeout=1)
-
-    def test_only_a_read_committed_consumer_waits_for_a_pending_transactions_offsets(
-        self, config: dict[str, Any], member: KafkaConsumer
-    ) -> None:
-        producer = self.transactional(config)
-        producer.begin_transaction()
-        producer.send_offsets_to_transaction(self.offsets(), member.group_metadata())
-        with pytest.raises(KafkaTimeoutError):
-            member.committed(TopicPartition(PURCHASES, 0), timeout_ms=1_000)
-        hasty = KafkaConsumer(**config, group_id=GROUP, enable_auto_commit=False)
-        assert hasty.committed(TopicPartition(PURCHASES, 0), timeout_ms=1_000) is None
-        hasty.close(autocommit=False)
-        producer.commit_transaction()
-        assert member.committed(TopicPartition(PURCHASES, 0)) == 1
-        producer.close()
-
-    def test_without_a_reset_policy_a_lost_position_is_an_error(
-        self, config: dict[str, Any]
-    ) -> None:
-        consumer = KafkaConsumer(**config, auto_offset_reset="none", enable_auto_commit=False)
-        tp = TopicPartition(PURCHASES, 0)
-        consumer.assign([tp])
-        consumer.seek(tp, 99)
-        with pytest.raises(OffsetOutOfRangeError):
-            consumer.poll(5_000)
-        consumer.close()
-
-    def test_end_offsets_of_a_read_committed_consumer_stop_at_an_open_transaction(
-        self, config: dict[str, Any]
-    ) -> None:
-        producer = self.transactional(config)
-        producer.begin_transaction()
-        producer.send(CHANGES, b"x", partition=0).get(5)
-        tp = TopicPartition(CHANGES, 0)
-        ends = []
-        for level in ("read_committed", "read_uncommitted"):
-            consumer = KafkaConsumer(**config, isolation_level=level, enable_auto_commit=False)
-            ends.append(consumer.end_offsets([tp])[tp])
-            consumer.close()
-        assert ends == [0, 1]
-        producer.abort_transaction()
-        producer.close()

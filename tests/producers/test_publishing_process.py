@@ -12,7 +12,6 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
-from producers import publishing_process
 from producers.publisher import Publication, PublishError
 from producers.publishing_process import PublishingProcess
 from tests.producers.test_publisher import PROGRESS, config, member, output, published
@@ -88,7 +87,7 @@ def test_a_process_that_is_gone_is_told_and_another_takes_its_place(
 def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = PublishingProcess({}, "hanging", target=hang)
     hanging.finish()
-    monkeypatch.setattr(publishing_process, "HANG_SECONDS", 0.5)
+    monkeypatch.setattr(hanging, "_hang_seconds", 0.5)
     pid = child(hanging)
     with pytest.raises(PublishError, match="hung"):
         hanging.open()

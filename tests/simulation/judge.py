@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from math import log1p
 
 from kafka import TopicPartition
 
 from contracts.topics import DEFINITIONS, INPUTS
 from livesegments.verify import verify
+from livesegments.verify.stored import marker_of, read_partition
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.world import SETTINGS, World
 
 TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
+
+STEPS = 1 << 20
+"""Of a unit in a stored vector."""
 
 
 def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
@@ -23,8 +28,35 @@ def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
     )
     return [
         *(f"{check.name}: {fault}" for check in report.checks for fault in check.faults),
+        *_wrong_scores(world),
         *(f"{tp}: offsets went back" for tp in world.cluster.went_back if not offsets_lost),
     ]
+
+
+def _wrong_scores(world: World) -> Iterator[str]:
+    """Say who is not scored by what the record holds: `verify` leaves open how new a score is."""
+    newest = newest_generation(world)
+    for partition in range(PARTITIONS) if newest else ():
+        stored = read_partition(world.client(), SETTINGS.group_id, partition, SETTINGS.tiles)  # type: ignore[arg-type]
+        first = _clock_us(world, stored.clock_us) // TILE_US - SETTINGS.tiles + 1
+        for name, customer in stored.customers.items():
+            bought = sum(count for tile, (count, _) in customer.tiles.items() if tile >= first)
+            _, suppressed_at, restored_at = stored.markers.get(
+                marker_of(name, SETTINGS.group_id), (0, 0, 0)
+            )
+            counted = bought > 0 and suppressed_at <= restored_at
+            if counted != (customer.cluster >= 0):
+                yield f"scores: {name} is in cluster {customer.cluster} with {bought} purchases"
+            elif counted and abs(customer.vector[0] / STEPS - log1p(bought)) > 2 / STEPS:
+                yield f"scores: {name} is scored with other than {bought} purchases"
+            if counted and customer.segment < 0:
+                yield f"scores: {name} is in a cluster and has no segment"
+            if counted and customer.generation != newest:
+                yield f"scores: {name} is of generation {customer.generation}, not {newest}"
+
+
+def _clock_us(world: World, clock_us: int) -> int:
+    return max(clock_us, world.inputs.wall_us) if world.clock == "wall" else clock_us
 
 
 def unsettled(world: World) -> str:
@@ -66,10 +98,7 @@ def _sweeps_to_do(
         yield f"partition {partition} recovers"
     if number["proposed_generation"] > newest:
         yield f"generation {number['proposed_generation']} is to come"
-    clock_us = number["clock_us"]
-    if world.clock == "wall":
-        clock_us = max(clock_us, world.inputs.wall_us)
-    behind = number["swept_tile"] < clock_us // TILE_US
+    behind = number["swept_tile"] < _clock_us(world, number["clock_us"]) // TILE_US
     if newest and (behind or number["swept_generation"] != newest):
         yield f"partition {partition} is to be swept"
 

@@ -28,8 +28,6 @@ class Edit:
     name: str
     old: str
     new: str
-    defined_in: Any = None
-    """Its module, if it is imported where it is looked up."""
 
     def mutated(self) -> Callable[..., Any]:
         """Return the function as edited."""
@@ -103,6 +101,45 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "bound of the replay": [
         Edit(Recovery, "_replay", "if committed\n", "if False\n"),
+    ],
+    "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=1", "rescore=0")],
+    "version above all published": [
+        Edit(
+            Recovery,
+            "_adopt",
+            "max(owned.progress.version, published.version)",
+            "owned.progress.version",
+        ),
+    ],
+    "recovery under way": [Edit(Recovery, "_begin", "recovering=source", "recovering=0")],
+    "dead letters kept": [Edit(Recovery, "_keep_dead_letters", "if is_due(out)", "if False")],
+    "only what is not published": [
+        Edit(
+            reconcile.Reconciler,
+            "_become_owner",
+            "for v, out in loaded.outbox if v > published",
+            "for v, out in loaded.outbox",
+        )
+    ],
+    "refusals": [Edit(Segmenter, "_commit", "if not all(accepted):", "if False:")],
+    "look at the store when idle": [
+        Edit(Segmenter, "_work", "self._check_still_owner()", "pass"),
+    ],
+    "new producer after an error": [
+        Edit(
+            Publisher,
+            "abandon",
+            "producer, self._producer = self._producer, None",
+            "producer = None",
+        )
+    ],
+    "seen events": [
+        Edit(
+            Partitions,
+            "_arguments",
+            "[part for write in commit.ring for part in write]",
+            "[]",
+        )
     ],
 }
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from contracts.topics import CHANGES
-from tests.simulation.by_hand import move, prefix, put_out, reach, settle
+from tests.consumers.world import erasure
+from tests.simulation.by_hand import lose_offsets, move, prefix, put_out, reach, settle
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import Snapshot
 from tests.simulation.world import Worker, World
@@ -146,6 +147,46 @@ def markers_on_their_way(world: World) -> None:
     settle(world, owner)
 
 
+def a_decision_in_the_outbox(world: World) -> None:
+    """The first segment of a customer is dropped with the outbox."""
+    worker = begun(world)
+    move(world, "c09", 9_000)
+    reach(worker, COMMITTED)
+    worker.crash()
+    put_out(world, worker)
+    lose_offsets(world, 0)
+    settle(world, world.start("a"))
+
+
+def only_the_topics_are_left(world: World) -> None:
+    """Store and offsets are lost at once, and a customer goes who came at a high version."""
+    worker = begun(world)
+    for customer in ("c01", "c02", "c03", "c04") * 4:
+        move(world, customer, 0.01)
+        settle(world, worker)
+    move(world, "c09", 9_000)
+    settle(world, worker)
+    put_out(world, worker)
+    worker.crash()
+    world.database.lose(-1)
+    for partition in range(PARTITIONS):
+        lose_offsets(world, partition)
+    worker = world.start("a")
+    settle(world, worker)
+    world.send(world.inputs.event(erasure("c09", world.inputs.day), partition=0))
+    settle(world, worker)
+
+
+def lost_without_traffic(world: World) -> None:
+    """The store loses commits when nothing more comes in."""
+    worker = begun(world)
+    kept = world.database.snapshot()
+    move(world, "c10", 0.01, partition=1)
+    settle(world, worker)
+    world.database.restore(kept, prefix(1))
+    settle(world, worker)
+
+
 PLANS: dict[str, Callable[[World], None]] = {
     "nonce": same_number_again,
     "seen": another_line,
@@ -153,4 +194,7 @@ PLANS: dict[str, Callable[[World], None]] = {
     "generation at poll": takes_over_when_it_is_out,
     "stable offsets": offsets_on_their_way,
     "uncommitted end": markers_on_their_way,
+    "scoring after a recovery": a_decision_in_the_outbox,
+    "version above all published": only_the_topics_are_left,
+    "look at the store when idle": lost_without_traffic,
 }

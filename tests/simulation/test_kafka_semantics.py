@@ -24,7 +24,8 @@ from contracts.topics import CHANGES, INPUTS
 from tests.servers import KafkaServer
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
-from tests.simulation.kafka_clients import Consumer, Producer
+from tests.simulation.kafka_consumer import Consumer
+from tests.simulation.kafka_producer import Producer
 
 
 class Brokers:

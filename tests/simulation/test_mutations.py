@@ -12,6 +12,15 @@
 | reading back to the uncommitted end | plan: offsets' marker first |
 | published state adopted in a recovery | random runs |
 | replay ends at Kafka's offsets | random runs |
+| scoring after a recovery | plan: a first segment in the outbox that is dropped |
+| a version above all published | plan: only the topics are left |
+| a recovery under way is known | random runs |
+| dead letters kept in a recovery | random runs |
+| only what is not published is published | random runs |
+| a refused commit ends ownership | random runs |
+| an idle owner looks at the store | plan: a loss without traffic |
+| a new producer after an error | random runs |
+| ring of seen events in the commit | random runs |
 
 The plans are those that chance would take thousands of runs to find.
 """
@@ -39,8 +48,17 @@ SHOWN = {
     "uncommitted end": "chain",
     "adoption": "chain",
     "bound of the replay": "dead letters",
+    "scoring after a recovery": "scores",
+    "version above all published": "chain",
+    "recovery under way": "dead letters",
+    "dead letters kept": "dead letters",
+    "only what is not published": "chain",
+    "refusals": "chain",
+    "look at the store when idle": "does not come to rest",
+    "new producer after an error": "does not come to rest",
+    "seen events": "records",
 }
-"""The promise that is broken, of those that `verify` checks."""
+"""The promise that is broken then."""
 
 
 def follow(plan: str) -> list[str]:

@@ -31,7 +31,8 @@ from tests.simulation.cluster import PARTITIONS, Cluster
 from tests.simulation.database import Database, Redis
 from tests.simulation.edges import Edge, Fate, Process
 from tests.simulation.inputs import Event, Inputs
-from tests.simulation.kafka_clients import Consumer, Producer
+from tests.simulation.kafka_consumer import Consumer
+from tests.simulation.kafka_producer import Producer
 
 SETTINGS = Settings(
     group_id="group",
@@ -40,6 +41,7 @@ SETTINGS = Settings(
     warmup_customers=5,
     sweep_customers=3,
     dedup_events=7,
+    retention_days=8,
     max_poll_records=4,
 )
 

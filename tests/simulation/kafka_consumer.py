@@ -1,13 +1,10 @@
-"""KafkaConsumer and KafkaProducer on the cluster in memory, as far as the service uses them.
+"""KafkaConsumer on the cluster in memory, as far as the service uses it.
 
-What they do is what kafka-python 3.0.12 does on Apache Kafka (`test_kafka_semantics.py` holds them
-against both), down to its traps: a failed record does not fail the transaction, only a
-read_committed consumer asks for stable offsets, a member that was put out has no generation and
-may publish all the same.
+Only a read_committed consumer asks for stable offsets; a member that was put out has no generation
+once a heartbeat has told it, and still lists its partitions until it polls.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -19,12 +16,11 @@ from kafka.errors import (
     KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
-    ProducerFencedError,
 )
-from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
+from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from consumers.membership import Membership
-from tests.simulation.cluster import Cluster, Message
+from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
 
 T = TypeVar("T")
@@ -216,153 +212,3 @@ class Consumer:
 
     def _call(self, name: str, effect: Callable[[], T]) -> T:
         return self._edge.call(f"kafka.{name}", effect, lambda: KafkaConnectionError(name))
-
-
-class Future:
-    """What `send` returns."""
-
-    def __init__(self) -> None:
-        self.is_done = False
-        self.exception: Exception | None = None
-
-    def failed(self) -> bool:
-        return self.is_done and self.exception is not None
-
-    def succeeded(self) -> bool:
-        return self.is_done and self.exception is None
-
-
-class Producer:
-    """A KafkaProducer with a transactional id."""
-
-    def __init__(self, cluster: Cluster, edge: Edge, **config: Any) -> None:
-        self._cluster, self._edge = cluster, edge
-        self._id: str = config["transactional_id"]
-        self._max_block_seconds = config.get("max_block_ms", 60_000) / 1000
-        self._epoch = -1
-        self._state = "uninitialized"
-        self._waiting: dict[TopicPartition, list[tuple[Message, Future]]] = defaultdict(list)
-        self._sender = self
-
-    def init_transactions(self) -> None:
-        def init() -> int | None:
-            return self._cluster.open_producer(self._id)
-
-        epoch = self._until_known(lambda: self._call("init_transactions", init, writes=True))
-        self._epoch, self._state = epoch, "ready"
-
-    def begin_transaction(self) -> None:
-        self._to("in transaction", "ready")
-
-    def send(
-        self,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        headers: list[tuple[str, bytes]] | None = None,
-        partition: int = 0,
-    ) -> Future:
-        if self._state != "in transaction":
-            raise KafkaError(f"cannot send in state {self._state}")
-        if key is None and value is None:
-            raise ValueError("Need at least one: key or value")
-        assert all(isinstance(each, bytes) for _, each in headers or ())
-        future = Future()
-        message = (key, value, headers or [])
-        self._waiting[TopicPartition(topic, partition)].append((message, future))
-        return future
-
-    def flush(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        waiting, self._waiting = self._waiting, defaultdict(list)
-        for tp, batch in waiting.items():
-            self._deliver(tp, batch)
-
-    def _deliver(self, tp: TopicPartition, batch: list[tuple[Message, Future]]) -> None:
-        def append() -> None:
-            self._cluster.append(self._id, self._epoch, tp, [message for message, _ in batch])
-
-        error: Exception | None = None
-        try:
-            self._take_part()
-            self._call("append", append, writes=True)
-        except ProducerFencedError as fenced:
-            error, self._state = fenced, "fatal"
-        except KafkaError as failure:
-            # The record is what failed: the transaction itself could still be committed.
-            error = failure
-        for _, future in batch:
-            future.is_done, future.exception = True, error
-
-    def send_offsets_to_transaction(
-        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], group_metadata: Any
-    ) -> None:
-        def add() -> None:
-            self._cluster.add_offsets(self._id, self._epoch, offsets, group_metadata)
-
-        self._to("in transaction", "in transaction")
-
-        def request() -> None:
-            self._take_part()
-            self._call("send_offsets", add, writes=True)
-
-        self._transact(request, "abortable")
-
-    def commit_transaction(self) -> None:
-        self._to("committing", "in transaction")
-        self.flush()
-        self._transact(lambda: self._end("commit"), "fatal")
-        self._state = "ready"
-
-    def abort_transaction(self) -> None:
-        self._to("aborting", "in transaction", "abortable")
-        self._waiting.clear()
-        self._transact(lambda: self._end("abort"), "fatal")
-        self._state = "ready"
-
-    def close(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._state = "closed"
-
-    def force_close(self) -> None:
-        self._state = "closed"
-
-    def _end(self, decision: str) -> None:
-        def end() -> None:
-            self._cluster.end(self._id, self._epoch, decision)
-
-        self._call(f"{decision}_transaction", end, writes=True)
-
-    def _take_part(self) -> None:
-        def take_part() -> object:
-            return self._cluster.take_part(self._id, self._epoch)
-
-        self._until_known(take_part)
-
-    def _until_known(self, ask: Callable[[], Any]) -> Any:
-        """Ask again while the coordinator says that an earlier transaction still ends."""
-        waited = 0.0
-        while (answer := ask()) is None:
-            if waited > self._max_block_seconds:
-                raise KafkaTimeoutError("an earlier transaction does not end")
-            self._edge.wait(RETRY_SECONDS)
-            waited += RETRY_SECONDS
-        return answer
-
-    def _transact(self, request: Callable[[], object], after_error: str) -> None:
-        try:
-            request()
-        except ProducerFencedError:
-            self._state = "fatal"
-            raise
-        except KafkaError:
-            self._state = after_error
-            raise
-
-    def _to(self, state: str, *sources: str) -> None:
-        if self._state not in sources:
-            raise KafkaError(f"invalid transition from {self._state} to {state}")
-        self._state = state
-
-    def _call(self, name: str, effect: Callable[[], Any], *, writes: bool = False) -> Any:
-        return self._edge.call(
-            f"kafka.{name}", effect, lambda: KafkaConnectionError(name), writes=writes
-        )

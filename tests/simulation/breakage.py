@@ -1,0 +1,226 @@
+"""What breaks in a world, each thing at a place that chance chooses."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from itertools import takewhile
+from random import Random
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import OffsetAndMetadata
+
+from contracts.topics import INPUTS, PURCHASES, STATES
+from contracts.validation import FUTURE_TOLERANCE_US
+from tests.simulation.cluster import PARTITIONS
+from tests.simulation.judge import TILE_US
+from tests.simulation.world import SETTINGS, Worker, World
+
+INSTANCES = ("a", "b", "c")
+SORE_POINTS = (
+    "before redis.pipeline of evalsha",
+    "before redis.evalsha",
+    "after redis.evalsha",
+    "before kafka.append",
+    "before kafka.send_offsets",
+    "after kafka.send_offsets",
+    "before kafka.commit_transaction",
+    "after kafka.commit_transaction",
+    "after kafka.committed",
+    "after kafka.poll",
+)
+
+
+class Breakage:
+    """Breaks things.
+
+    Parameters
+    ----------
+    world, rng
+        What to break, and what chooses.
+    note
+        Told what was broken, and where.
+    """
+
+    def __init__(self, world: World, rng: Random, note: Callable[..., None]) -> None:
+        self._world, self._rng, self._note = world, rng, note
+
+    def races(self) -> list[Callable[[], None]]:
+        """Return what it takes for two owners and lost commits to meet."""
+        return [
+            *[self.freeze, self.lose_commits] * 3,
+            *[self.crash, self.put_out, self.go_back],
+        ]
+
+    def anything(self) -> list[Callable[[], None]]:
+        """Return all that can break, what is likelier more than once."""
+        return [
+            *[self.crash, self.freeze, self.put_out] * 3,
+            *[self.lose_commits, self.go_back, self.retention] * 2,
+            self.leave,
+            self.join,
+            self.empty_store,
+            self.time_out_transactions,
+            self.lose_offsets,
+            self.lose_both,
+            self.reset_offsets,
+            self.compact,
+        ]
+
+    def _someone(self) -> Worker | None:
+        """Choose a worker, mostly brought to where it hurts."""
+        alive = [worker for worker in self._world.workers if worker.alive]
+        if not alive:
+            return None
+        worker = self._rng.choice(alive)
+        if not worker.asleep and self._rng.random() < 0.6:
+            where = self._rng.choice(SORE_POINTS)
+            for _ in range(60):
+                if worker.process.point == where:
+                    break
+                worker.step()
+        return worker
+
+    def crash(self) -> None:
+        """End a worker where it is; the group may notice at once; another is started."""
+        if worker := self._someone():
+            self._note("crash", f"{worker.name} at {worker.process.point}")
+            worker.crash()
+            if self._rng.random() < 0.5 and worker.consumer:
+                self._world.cluster.group.leave(worker.consumer.member)
+            instance = worker.instance if self._rng.random() < 0.6 else self._rng.choice(INSTANCES)
+            self._world.start(instance)
+
+    def freeze(self) -> None:
+        """Freeze a worker; mostly the group goes on without it, and maybe another starts."""
+        if worker := self._someone():
+            worker.asleep = self._rng.choice((5, 15, 40, 80))
+            self._note("freeze", f"{worker.name} at {worker.process.point}")
+            if worker.consumer and self._rng.random() < 0.7:
+                self._world.cluster.group.leave(worker.consumer.member)
+            if self._rng.random() < 0.5:
+                self._world.start(self._rng.choice((worker.instance, *INSTANCES)))
+
+    def put_out(self) -> None:
+        """Let the group go on without a worker, which does not know yet."""
+        worker = self._someone()
+        if worker and worker.consumer:
+            self._note("put out of the group", worker.name)
+            self._world.cluster.group.leave(worker.consumer.member)
+
+    def leave(self) -> None:
+        """Ask a worker to stop."""
+        worker = self._someone()
+        if worker and worker.segmenter:
+            self._note("leave", worker.name)
+            worker.segmenter.stop()
+
+    def join(self) -> None:
+        """Start one more."""
+        if sum(worker.alive for worker in self._world.workers) < 4:
+            self._note("join")
+            self._world.start(self._rng.choice(INSTANCES))
+
+    def _prefix(self) -> bytes:
+        """Return the keys of one partition, or of all: each may be on a server of its own."""
+        group = SETTINGS.group_id.encode()
+        return self._rng.choice((b"", b"%s:{0}:" % group, b"%s:{1}:" % group))
+
+    def lose_commits(self) -> None:
+        """Lose the store's last commits."""
+        prefix = self._prefix()
+        self._note("lost commits", prefix.decode())
+        self._world.database.lose(self._rng.choice((1, 1, 2, 3)), prefix)
+
+    def go_back(self) -> None:
+        """Go on with a much older store."""
+        prefix = self._prefix()
+        self._note("older store", prefix.decode())
+        self._world.database.lose(self._rng.randrange(1, 12), prefix)
+
+    def empty_store(self) -> None:
+        """Lose all of the store."""
+        prefix = self._prefix()
+        self._note("empty store", prefix.decode())
+        self._world.database.lose(-1, prefix)
+
+    def time_out_transactions(self) -> None:
+        """Abort what is open, and fence who opened it."""
+        self._note("transactions time out")
+        self._world.cluster.expire(everything=True)
+
+    def _end_group(self) -> None:
+        """Offsets can be lost or reset only while nobody is in the group; zombies may come back."""
+        cluster = self._world.cluster
+        for worker in list(self._world.workers):
+            if not worker.alive:
+                continue
+            if worker.consumer:
+                cluster.group.leave(worker.consumer.member)
+            if self._rng.random() < 0.4:
+                worker.asleep = self._rng.choice((5, 15, 40))
+            else:
+                worker.crash()
+            self._world.start(worker.instance)
+
+    def lose_offsets(self) -> None:
+        """Lose the group's offsets."""
+        self._note("offsets lost")
+        self._end_group()
+        gone = self._rng.choice(([0], [1], [0, 1]))
+        offsets = self._world.cluster.group.offsets
+        for tp in [tp for tp in offsets if tp.partition in gone]:
+            del offsets[tp]
+
+    def lose_both(self) -> None:
+        """Lose the store and the group's offsets at once: only the topics are left."""
+        self.lose_offsets()
+        self.empty_store()
+
+    def reset_offsets(self) -> None:
+        """Set offsets to others, as an operator can."""
+        self._note("offsets reset")
+        self._end_group()
+        partition = self._rng.randrange(PARTITIONS)
+        for topic in self._rng.sample(INPUTS, self._rng.randint(1, 3)):
+            tp = TopicPartition(topic, partition)
+            log = self._world.cluster.logs[tp]
+            offset = self._rng.randint(log.start, log.end)
+            self._world.cluster.group.offsets[tp] = OffsetAndMetadata(offset, "", -1)
+
+    def retention(self) -> None:
+        """Delete purchases that are told and older than the window, but for one that is older."""
+        partition = self._rng.randrange(PARTITIONS)
+        tp = TopicPartition(PURCHASES, partition)
+        committed = self._world.cluster.group.offsets.get(tp)
+        records, _ = self._world.cluster.logs[tp].read(0, 1_000_000)
+        told = [
+            r for r in records if committed and committed.metadata and r.offset < committed.offset
+        ]
+        tiles = [(record.offset, _tile(record)) for record in told]
+        first = max((t for _, t in tiles if t is not None), default=0) - SETTINGS.tiles + 1
+        past = takewhile(lambda each: each[1] is None or each[1] < first, tiles)
+        old = [offset for offset, tile in past if tile is not None]
+        if len(old) > 1:
+            self._note("retention")
+            self._world.cluster.logs[tp].delete_before(old[-1])
+
+    def compact(self) -> None:
+        """Compact the states."""
+        partition = self._rng.randrange(PARTITIONS)
+        log = self._world.cluster.logs[TopicPartition(STATES, partition)]
+        self._note("compaction")
+        log.compact(self._rng.randint(log.start, log.end), tombstones=self._rng.random() < 0.5)
+
+
+def _tile(record: ConsumerRecord) -> int | None:
+    """Return the tile of a purchase, None of what is none."""
+    try:
+        purchase = json.loads(record.value)
+        at = datetime.fromisoformat(purchase["occurred_at"])
+    except (TypeError, ValueError):
+        return None
+    us = at.timestamp() * 1_000_000
+    future = us > record.timestamp * 1_000 + FUTURE_TOLERANCE_US
+    theirs = record.key.decode() == purchase["customer_id"]
+    return int(us // TILE_US) if theirs and not future else None

@@ -1,33 +1,20 @@
-"""Two workers under load that are killed, stopped and robbed of their servers, for a long time.
+"""Break things, one after another, and verify."""
 
-``python -m tests.soak`` runs Apache Kafka and Redis of its own, breaks things in an order drawn
-from a seed, holds everything against its promises every so often and at the end, and exits 1 when
-one is broken.
-"""
-
-import argparse
-import json
-import os
 import random
 import re
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES
+from contracts.topics import CHANGES, DEAD_LETTERS
 from livesegments.verify import Report
 from livesegments.verify.kafka_log import Log
-from tests.load import load
-from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import PARTITIONS, Event, Feed, Service
+from tests.service import PARTITIONS, Feed, Service
+from tests.soak.input import Input
+from tests.soak.tally import Plan, Tally
+from tests.soak.workers import Place, publishers, send
 
 SESSION_SECONDS = 2.0
 SETTINGS = {
@@ -37,114 +24,7 @@ SETTINGS = {
 }
 OWNING_SECONDS = 15.0
 SETTLE_SECONDS = 180.0
-REPEATED = 0.02
 PORTIONS_A_SECOND = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How often each thing is to happen, and after how many of them everything is verified."""
-
-    kills: int = 200
-    publisher_kills: int = 10
-    stops: int = 20
-    rollbacks: int = 5
-    emptyings: int = 5
-    broker_kills: int = 3
-    verify_every: int = 40
-
-    def drawn(self, rng: random.Random) -> list[str]:
-        """Return everything in an order drawn at random."""
-        counts = {name: n for name, n in asdict(self).items() if name != "verify_every"}
-        return rng.sample(list(counts), counts=list(counts.values()), k=sum(counts.values()))
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened, and what came of it."""
-
-    seed: int
-    seconds: float = 0.0
-    kills: int = 0
-    kills_of_owners: int = 0
-    """Of workers that had taken partitions over; the others died before they had."""
-    publisher_kills: int = 0
-    """Of the process that publishes for a worker, alone."""
-    stops: int = 0
-    stops_past_session: int = 0
-    rollbacks: int = 0
-    emptyings: int = 0
-    broker_kills: int = 0
-    takeovers: int = 0
-    recoveries: int = 0
-    events: int = 0
-    repeats: int = 0
-    changes: int = 0
-    dead_letters: int = 0
-    verifications: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def line(self) -> str:
-        """Return where it stands."""
-        return (
-            f"{self.seconds:5.0f} s: {self.kills} kills, {self.stops} stops, {self.rollbacks}"
-            f" rollbacks, {self.emptyings} emptyings, {self.broker_kills} broker kills;"
-            f" {self.events:,} events, {self.verifications} verifications,"
-            f" {len(self.faults)} faults"
-        )
-
-    def lines(self) -> list[str]:
-        """Return it for people."""
-        verdict = (
-            f"{len(self.faults)} FAULTS"
-            if self.faults
-            else "0 lost, 0 doubled, every chain unbroken, statistics equal a recount"
-        )
-        return [
-            f"{self.kills} kills of workers ({self.kills_of_owners} in the middle of their work),"
-            f" {self.publisher_kills} of their publishers alone,",
-            f"{self.stops} stops ({self.stops_past_session} past the session),",
-            f"{self.rollbacks} times the store fell seconds back and {self.emptyings} times it was"
-            f" emptied, {self.broker_kills} kills of the broker,",
-            f"{self.takeovers:,} takeovers, {self.recoveries:,} of them recoveries, in"
-            f" {self.seconds / 60:.0f} minutes (seed {self.seed}):",
-            f"{self.events:,} events ({self.repeats:,} sent twice) -> {self.changes:,} changes,"
-            f" {self.dead_letters:,} dead letters; {self.verifications} verifications: {verdict}",
-            *(f"  - {fault}" for fault in self.faults[:20]),
-        ]
-
-
-class Input:
-    """The load, with some purchases sent again later."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng, self._seed = random.Random(seed), seed
-        self._recent: deque[Event] = deque(maxlen=2_000)
-        self.repeats = 0
-
-    def __call__(self, n: int, first: int) -> list[Event]:
-        """Return n events from a number on, and the repeats among them."""
-        fresh = load(n, seed=self._seed + first, first=first, minutes=1)
-        again = [self._rng.choice(self._recent) for _ in range(n) if self._recent]
-        again = [event for event in again if self._rng.random() < REPEATED]
-        self.repeats += len(again)
-        self._recent += [event for event in fresh if event[0] == PURCHASES]
-        return fresh + again
-
-
-@dataclass(slots=True)
-class Place:
-    """Where a worker runs: one ends, the next begins."""
-
-    name: str
-    worker: subprocess.Popen[bytes]
-    log: Path
-    wake_at: float | None = None
-
-    @property
-    def owns(self) -> bool:
-        """Whether the worker has taken partitions over."""
-        return b"owns partitions" in self.log.read_bytes()
 
 
 class Soak:
@@ -338,56 +218,3 @@ class Soak:
         for topic, name in ((CHANGES, "changes"), (DEAD_LETTERS, "dead_letters")):
             setattr(self.tally, name, sum(len(log.read(topic, p)) for p in range(PARTITIONS)))
         log.close()
-
-
-def send(signum: signal.Signals, pid: int) -> None:
-    """Signal a process if it is there; with a negative number, the whole group of one."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signum)
-
-
-def publishers(worker: int) -> list[int]:
-    """Return the process that publishes for a worker, if it is there."""
-    with suppress(OSError):
-        children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
-        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-        return [pid for pid, command in commands.items() if b"spawn_main" in command]
-    return []
-
-
-def main() -> None:
-    """Run it as told on the command line."""
-    plan = Plan()
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    for name, n in asdict(plan).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=n, metavar="N")
-    parser.add_argument("--minutes", type=float, default=0.0, help="at least this long")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=int, default=200, help="events a second")
-    parser.add_argument("--json", action="store_true", help="for scripts")
-    options = parser.parse_args()
-    plan = Plan(**{name: getattr(options, name) for name in asdict(plan)})
-    folder = Path(tempfile.mkdtemp(prefix="livesegments-soak-"))
-
-    def tell(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-
-    with KafkaServer(folder / "kafka") as kafka, RedisServer(folder / "redis") as store:
-        fresh_topics(kafka.bootstrap)
-        service = Service(kafka, store, folder, SETTINGS)
-        try:
-            tally = Soak(service, folder, options.seed, options.rate, tell).run(
-                plan, options.minutes
-            )
-        finally:
-            service.stop()
-    said = json.dumps(asdict(tally)) if options.json else "\n".join(tally.lines())
-    sys.stdout.write(f"{said}\n")
-    if tally.faults:
-        tell(f"the workers' logs are in {folder}")
-        sys.exit(1)
-    shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    main()

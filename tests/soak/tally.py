@@ -1,0 +1,78 @@
+"""What is to happen in a soak, and what did."""
+
+import random
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often each thing is to happen, and after how many of them everything is verified."""
+
+    kills: int = 200
+    publisher_kills: int = 10
+    stops: int = 20
+    rollbacks: int = 5
+    emptyings: int = 5
+    broker_kills: int = 3
+    verify_every: int = 40
+
+    def drawn(self, rng: random.Random) -> list[str]:
+        """Return everything in an order drawn at random."""
+        counts = {name: n for name, n in asdict(self).items() if name != "verify_every"}
+        return rng.sample(list(counts), counts=list(counts.values()), k=sum(counts.values()))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened, and what came of it."""
+
+    seed: int
+    seconds: float = 0.0
+    kills: int = 0
+    kills_of_owners: int = 0
+    """Of workers that had taken partitions over; the others died before they had."""
+    publisher_kills: int = 0
+    """Of the process that publishes for a worker, alone."""
+    stops: int = 0
+    stops_past_session: int = 0
+    rollbacks: int = 0
+    emptyings: int = 0
+    broker_kills: int = 0
+    takeovers: int = 0
+    recoveries: int = 0
+    events: int = 0
+    repeats: int = 0
+    changes: int = 0
+    dead_letters: int = 0
+    verifications: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """Return where it stands."""
+        return (
+            f"{self.seconds:5.0f} s: {self.kills} kills, {self.publisher_kills} of publishers,"
+            f" {self.stops} stops, {self.rollbacks}"
+            f" rollbacks, {self.emptyings} emptyings, {self.broker_kills} broker kills;"
+            f" {self.events:,} events, {self.verifications} verifications,"
+            f" {len(self.faults)} faults"
+        )
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        verdict = (
+            f"{len(self.faults)} FAULTS"
+            if self.faults
+            else "0 lost, 0 doubled, every chain unbroken, statistics equal a recount"
+        )
+        return [
+            f"{self.kills} kills of workers ({self.kills_of_owners} in the middle of their work),"
+            f" {self.publisher_kills} of their publishers alone,",
+            f"{self.stops} stops ({self.stops_past_session} past the session),",
+            f"{self.rollbacks} times the store fell seconds back and {self.emptyings} times it was"
+            f" emptied, {self.broker_kills} kills of the broker,",
+            f"{self.takeovers:,} takeovers, {self.recoveries:,} of them recoveries, in"
+            f" {self.seconds / 60:.0f} minutes (seed {self.seed}):",
+            f"{self.events:,} events ({self.repeats:,} sent twice) -> {self.changes:,} changes,"
+            f" {self.dead_letters:,} dead letters; {self.verifications} verifications: {verdict}",
+            *(f"  - {fault}" for fault in self.faults[:20]),
+        ]

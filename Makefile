@@ -46,7 +46,8 @@ soak: setup servers ## Kill, stop and rob workers under load for a quarter of an
 bench: setup servers ## Measure
 	$(BIN)/python -m bench
 
-docs: setup ## Make docs/metrics.md and the Grafana dashboards anew from their sources
+docs: setup ## Make anew from their sources: the contract, docs/metrics.md, Grafana dashboards
+	$(BIN)/python -m contracts.asyncapi
 	$(BIN)/python -m monitoring.document
 	$(BIN)/python -m deploy.grafana
 

@@ -161,9 +161,11 @@ class Observation:
     ) -> None:
         behind = 0
         for topic, offset in zip(INPUTS, owned.progress.offsets, strict=True):
-            highwater = consumer.highwater(TopicPartition(topic, partition))
+            tp = TopicPartition(topic, partition)
+            highwater = consumer.highwater(tp)
             if highwater is not None:
-                records = max(0, highwater - offset)
+                # The consumer passes the markers of a transaction, which are never folded.
+                records = max(0, highwater - max(offset, consumer.position(tp)))
                 self._metrics.lag(topic, partition, records)
                 behind += records
         if partition in self._folded_ms:

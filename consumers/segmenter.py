@@ -378,7 +378,7 @@ class Segmenter:
             self._confirm()
             publications = [self.owned[o.partition].publication() for o in told]
             self._publisher.begin(publications, membership)
-        self._under_way = {each.partition: each.progress.version for each in publications}
+        self._under_way = {o.partition: self.owned[o.partition].progress.version for o in told}
 
     def _confirm(self, *, wait: bool = True) -> None:
         """Take in that Kafka has what was begun to be published."""

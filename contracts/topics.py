@@ -12,8 +12,11 @@ STATES = "customer-segments.v1"
 DEFINITIONS = "segment-definitions.v1"
 DEAD_LETTERS = "livesegments.dead-letters.v1"
 
+REPLAYS = "livesegments.dead-letter-replays.v1"
+
 INPUTS = (PURCHASES, PROFILES, ERASURES)
 OUTPUTS = (CHANGES, STATES, DEFINITIONS, DEAD_LETTERS)
+"""What workers write; `REPLAYS` is written by ``livesegments dead-letters replay`` alone."""
 
 RETENTION_DAYS = 400
 _DEAD_LETTER_DAYS = 90
@@ -63,6 +66,8 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
             "Records that can never be processed",
             _delete(_DEAD_LETTER_DAYS) | {"max.message.bytes": str(2 * 1024 * 1024)},
         ),
+        # A mark has to outlive its dead letter, however long that one is kept.
+        _topic(REPLAYS, "Which dead letters were sent again", _compact()),
     )
 
 

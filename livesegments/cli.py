@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from livesegments import __version__
+from livesegments.commands import dead_letters
 from livesegments.console import (
     FAILED,
     PREFIX,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="The topics that come in and go out.", no_args_is_help=True)
 app.add_typer(topics_app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 _env_file: Path | None = None
 

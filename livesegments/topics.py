@@ -9,6 +9,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from contracts.topics import (
     INPUTS,
     OUTPUTS,
+    REPLAYS,
     PartitionCountError,
     check_partition_counts,
     topics,
@@ -18,15 +19,17 @@ DEFAULT_PARTITIONS = 4
 ALL = (*INPUTS, *OUTPUTS)
 
 
-def partition_counts(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the number of partitions of every topic, 0 where it does not exist.
+def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> dict[str, int]:
+    """Return the number of partitions of topics, 0 where one does not exist.
+
+    By default of those that workers read and write.
 
     Raises
     ------
     TopicAuthorizationFailedError
         If the user may not see one.
     """
-    return {name: len(each["partitions"]) for name, each in _described(config, ALL).items()}
+    return {name: len(each["partitions"]) for name, each in _described(config, names).items()}
 
 
 def check_allowed(
@@ -99,7 +102,7 @@ def create_topics(
     PartitionCountError
         If an existing topic has another number of partitions; nothing is created then.
     """
-    counts = partition_counts(config)
+    counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
     existing = {name: count for name, count in counts.items() if count}
     if partitions is None:
         partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS

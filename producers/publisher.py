@@ -47,10 +47,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What one partition publishes, and the progress that goes with it."""
+    """What one partition publishes, and the progress that goes with it; None where none does."""
 
     partition: int
-    progress: Progress
+    progress: Progress | None
     outputs: Sequence[Output]
 
 
@@ -140,7 +140,9 @@ class Publisher:
                 if future.failed():
                     cause = future.exception
                     raise PublishError(f"a record was refused: {cause!r}") from cause
-            producer.send_offsets_to_transaction(_offsets(publications), membership)
+            offsets = _offsets(publications)
+            if offsets:
+                producer.send_offsets_to_transaction(offsets, membership)
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:
             self.abandon()
@@ -223,5 +225,6 @@ def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, Offset
     return {
         TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.progress.metadata, -1)
         for each in publications
+        if each.progress is not None
         for topic, offset in zip(INPUTS, each.progress.offsets, strict=True)
     }

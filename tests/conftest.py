@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from kafka.consumer.fetcher import ConsumerRecord
 
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import Service
@@ -48,6 +49,20 @@ def fresh_redis(redis_server: RedisServer) -> RedisServer:
     redis_server.resume()
     redis_server.flush()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def recorded(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, list[ConsumerRecord]]:
+    """All records of all topics of a run that has every kind of message in it."""
+    from tests.contracts.recording import record
+
+    for server in (kafka, redis_server):
+        if not server.running:
+            server.start()
+        server.resume()
+    return record(kafka, redis_server, tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contracts.topics import (
     OUTPUTS,
     PROFILES,
     PURCHASES,
+    REPLAYS,
     STATES,
     PartitionCountError,
     check_partition_counts,
@@ -19,12 +20,12 @@ DAY_MS = 86_400_000
 
 def test_every_topic_is_listed_once() -> None:
     names = [topic.name for topic in topics()]
-    assert sorted(names) == sorted({*INPUTS, *OUTPUTS})
+    assert sorted(names) == sorted({*INPUTS, *OUTPUTS, REPLAYS})
 
 
 def test_what_holds_a_latest_value_is_compacted_and_nothing_else() -> None:
     compacted = {topic.name for topic in topics() if topic.config["cleanup.policy"] == "compact"}
-    assert compacted == {PROFILES, STATES, DEFINITIONS}
+    assert compacted == {PROFILES, STATES, DEFINITIONS, REPLAYS}
     assert all(
         topic.config["cleanup.policy"] == "delete"
         for topic in topics()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import INPUTS, OUTPUTS
+from contracts.topics import INPUTS, OUTPUTS, REPLAYS
 from tests.service import Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -34,7 +34,7 @@ def livesegments(
 
 def test_a_worker_without_topics_says_which_command_makes_them(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
     done = livesegments(service, "run")
     assert done.returncode == 1
@@ -45,7 +45,7 @@ def test_a_worker_without_topics_says_which_command_makes_them(service: Service)
 
 def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
     done = livesegments(service, "topics", "create", "--replication-factor", "3")
     assert done.returncode == 1

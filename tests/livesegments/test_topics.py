@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES, PartitionCountError, topics
+from contracts.topics import CHANGES, PURCHASES, PartitionCountError, topics
 from livesegments.topics import create_topics
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
 
 DAY_MS = 86_400_000
+NAMES = [topic.name for topic in topics()]
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def admin(config: dict[str, Any]) -> Iterator[KafkaAdminClient]:
     """A broker without topics."""
     client = KafkaAdminClient(**config)
     settle(client)
-    delete(client, *INPUTS, *OUTPUTS)
+    delete(client, *NAMES)
     yield client
     client.close()
 
@@ -59,9 +60,9 @@ def test_topics_are_created_as_the_contracts_want_them(
     config: dict[str, Any], admin: KafkaAdminClient
 ) -> None:
     done = create(config, 3)
-    assert dict(done) == dict.fromkeys((*INPUTS, *OUTPUTS), "created")
+    assert dict(done) == dict.fromkeys(NAMES, "created")
     found = counts(admin)
-    assert {found[topic] for topic in (*INPUTS, *OUTPUTS)} == {3}
+    assert {found[topic] for topic in NAMES} == {3}
     resources = [ConfigResource(ConfigResourceType.TOPIC, each.name) for each in topics()]
     described = admin.describe_configs(resources)["topic"]
     for topic in topics(100):
@@ -72,7 +73,7 @@ def test_topics_are_created_as_the_contracts_want_them(
 
 def test_a_second_time_nothing_is_created(config: dict[str, Any], admin: KafkaAdminClient) -> None:
     create(config, 3)
-    assert dict(create(config, 3)) == dict.fromkeys((*INPUTS, *OUTPUTS), "exists")
+    assert dict(create(config, 3)) == dict.fromkeys(NAMES, "exists")
 
 
 def test_without_a_number_new_topics_take_that_of_those_that_exist(

@@ -11,7 +11,7 @@ import pytest
 from kafka.admin import ACLOperation, KafkaAdminClient, ResourceType
 from kafka.errors import TopicAuthorizationFailedError
 
-from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS
 from livesegments.clients import kafka_config
 from livesegments.settings import load
 from livesegments.topics import check_allowed
@@ -62,13 +62,13 @@ def test_every_role_does_its_work_with_the_documented_rights(
     secured: Secured, service: Service, tmp_path: Path
 ) -> None:
     admin = KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap)
-    admin.delete_topics([*INPUTS, *OUTPUTS])
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
     auditor = {**secured.sasl("auditor"), **secured.store("auditor")}
 
     created = command(secured.sasl("operator"), "topics", "create", "--partitions", "4")
     assert created.returncode == 0, created.stderr
-    assert created.stdout.count("created") == len([*INPUTS, *OUTPUTS])
+    assert created.stdout.count("created") == len([*INPUTS, *OUTPUTS, REPLAYS])
 
     file = write_purchases(tmp_path)
     sent = command(secured.sasl("producer", "PLAIN"), "replay", str(file))
@@ -103,6 +103,14 @@ def test_every_role_does_its_work_with_the_documented_rights(
     assert refitted.returncode == 0, refitted.stderr
     rebuilt = command(worker, "rebuild", "--yes")
     assert rebuilt.returncode == 0, rebuilt.stderr
+    listed = command(auditor, "dead-letters", "list")
+    assert "not_json" in listed.stdout, listed.stderr
+    operator = secured.sasl("operator")
+    again = command(operator, "dead-letters", "replay", "--refused-too")
+    assert "sent 1 (1 not_json)" in again.stdout, again.stderr
+    denied = command(auditor, "dead-letters", "replay")
+    assert denied.returncode == 1
+    assert f"{REPLAYS} (WRITE)" in denied.stderr
 
 
 def test_a_worker_needs_each_of_its_rights_on_topics(secured: Secured, service: Service) -> None:

@@ -1,0 +1,89 @@
+"""Act on each move between segments.
+
+Needs: pip install confluent-kafka
+
+A consumer group: run as many as there are partitions. Offsets are committed after the action, so
+after a crash some actions are asked for again: give ce_id, which is then the same, to whatever
+acts, as its idempotency key.
+
+KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python campaign_confluent.py
+"""
+
+import json
+import os
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException
+
+CHANGES, STATES = "segment-changes.v1", "customer-segments.v1"
+
+
+def act(key: str, customer: str, left: str, entered: str) -> None:
+    """Put your campaign here."""
+    action = "win-back" if left == "high-value-customers" else "welcome"
+    move = {"key": key, "customer": customer, "from": left, "to": entered, "action": action}
+    print(json.dumps(move), flush=True)
+
+
+def forget(customer: str) -> None:
+    """Delete here what you hold of a customer who was erased."""
+    print(json.dumps({"forget": customer}), flush=True)
+
+
+class Campaign:
+    """Handles records, each once, however the two topics run into each other."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, int] = {}  # the highest version handled of each customer
+        self.refused: dict[str, int] = {}  # who said no to marketing, and in which version
+
+    def handle(self, message: Any) -> None:
+        """Handle one record."""
+        if message.error():
+            raise KafkaException(message.error())
+        headers = {name: value.decode() for name, value in message.headers()}
+        customer, version = message.key().decode(), int(headers["livesegments-version"])
+        # Fields that are not known are ignored.
+        event: Any = json.loads(message.value()) if message.value() else None
+        known = self.latest.get(customer, -1)
+        if message.topic() == STATES:
+            if event is None:  # changes from before it may be still to come
+                self.latest[customer] = max(version, known)
+                forget(customer)
+            elif event["consent"]["marketing"] is False:
+                self.refused[customer] = version
+        elif version > known:  # else seen before
+            self.latest[customer] = version
+            left, entered = event["previous_segment"], event["segment"]
+            said_no = event["consent"]["marketing"] is False
+            allowed = not said_no and self.refused.get(customer, -1) < version
+            if left and entered and allowed and event["origin"] != "backfill":
+                act(headers["ce_id"], customer, left["id"], entered["id"])
+
+
+def main() -> None:
+    """Follow both topics until Ctrl-C."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+            "group.id": os.environ.get("GROUP_ID", "campaign"),
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([CHANGES, STATES])
+    campaign = Campaign()
+    try:
+        while True:
+            messages = consumer.consume(num_messages=500, timeout=1.0)
+            for message in messages:
+                campaign.handle(message)
+            if messages:
+                consumer.commit(asynchronous=False)
+    finally:
+        consumer.close()
+
+
+if __name__ == "__main__":
+    main()

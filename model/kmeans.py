@@ -69,7 +69,7 @@ class MiniBatchKMeans(base.Clusterer):
     ...     {"x": 1, "y": 2}, {"x": 1, "y": 4}, {"x": 1, "y": 0},
     ...     {"x": 9, "y": 2}, {"x": 9, "y": 4}, {"x": 9, "y": 0},
     ... ]
-    >>> model = MiniBatchKMeans(n_clusters=2, warmup=6, seed=3)
+    >>> model = MiniBatchKMeans(n_clusters=2, warmup=6, seed=0)
     >>> for x in X:
     ...     model.learn_one(x)
     >>> [model.predict_one(x) for x in X]

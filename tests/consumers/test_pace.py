@@ -62,7 +62,7 @@ def test_a_stretch_is_at_most_a_second_of_changes(
     assert (how.max_changes_per_second, how.sweep_chunk) == (rate, stretch)
 
 
-def test_the_retention_is_two_windows_unless_set() -> None:
-    assert rules(load()).retention_tiles == 60
-    assert rules(load(window_days=30)).retention_tiles == 60
+def test_customers_are_kept_as_long_as_purchases_or_a_longer_window_unless_set() -> None:
+    assert rules(load()).retention_tiles == 134
+    assert rules(load(window_days=900)).retention_tiles == 30
     assert rules(load(retention_days=91)).retention_tiles == 31

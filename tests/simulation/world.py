@@ -232,7 +232,7 @@ class World:
                 stack.enter_context(patch(name, self._consumer))
             stack.enter_context(patch("producers.publisher.KafkaProducer", self._producer))
             stack.enter_context(patch("producers.publisher.Thread", AtOnce))
-            stack.enter_context(patch("consumers.refit.ThreadPoolExecutor", AtOnce))
+            stack.enter_context(patch("consumers.checks.ThreadPoolExecutor", AtOnce))
             stack.enter_context(patch.object(time, "monotonic", lambda: self.cluster.now))
             stack.enter_context(patch.object(time, "sleep", self._sleep))
             stack.callback(structlog.configure, **logging)

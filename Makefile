@@ -7,8 +7,8 @@ UV_VERSION := 0.13.8
 LOCK_VENV := .cache/lock
 # LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
 LOCK_OPTIONS ?=
-# Test files that run side by side; each process has servers of its own.
-PROCESSES ?= 2
+# Test files that run side by side, each process with servers of its own; 0: one after another.
+PROCESSES ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-quick soak bench docs lint lock clean
@@ -34,7 +34,7 @@ servers: setup ## Install what the tests need to run Apache Kafka, Redis and Pro
 demo: setup ## Run everything on this machine, on real purchases, without servers or Docker
 	$(BIN)/livesegments demo
 
-test: setup servers ## Run all tests, against Apache Kafka and Redis, two at a time
+test: setup servers ## Run all tests, against Apache Kafka and Redis
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 test-quick: setup ## Run the tests that need no servers

@@ -12,7 +12,7 @@ from model.arrays import Floats
 from model.statistics import Statistics
 from model.view import ModelView
 
-TRAVEL = 0.01
+TRAVEL = 0.005
 """A check is due when centroids have moved by so many standard deviations since the last one."""
 DUTY = 5.0
 """A check is not repeated before so many times as long as the last one took."""

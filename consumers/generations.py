@@ -169,7 +169,8 @@ class Generations:
             successor = next_generation(candidate, view, number, self._rules.personas)
             return self._next(first, successor, now_us, "check")
         if self._checks.is_due(view, statistics, swept_tile):
-            sample = draw(self._store, self._partitions, self._rules.layout)
+            buyers = int(statistics.members.sum())
+            sample = draw(self._store, self._partitions, self._rules.layout, buyers)
             self._checks.start(sample, view, swept_tile)
         return None
 

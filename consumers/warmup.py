@@ -16,6 +16,7 @@ from model.personas import Persona, match
 from store.partitions import Partitions
 
 SAMPLE = 3_000
+MOST_DRAWN = 4 * SAMPLE
 STARTS = 16
 
 
@@ -42,12 +43,16 @@ class Sample:
         return tuple(Histogram.of(column) for column in self.vectors.T)
 
 
-def draw(store: Partitions, partitions: int, layout: Layout) -> Sample:
-    """Draw customers who have a purchase in their window, from each partition by its size."""
+def draw(store: Partitions, partitions: int, layout: Layout, buyers: int | None = None) -> Sample:
+    """Draw customers who have a purchase in their window, from each partition by its size.
+
+    Records of those who stay away are drawn in vain, so it helps to know the number of ``buyers``.
+    """
     numbers = range(partitions)
     sizes = store.sizes(numbers)
     total = sum(sizes)
-    wanted = {p: -(-SAMPLE * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
+    drawn = SAMPLE if not buyers else min(max(SAMPLE * total // buyers, SAMPLE), MOST_DRAWN)
+    wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
     customers, full = 0.0, False
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():

@@ -20,7 +20,7 @@ class Fit:
     ----------
     centroids
         Means of the members' known values, shape (k, d), in feature units; NaN where no member has
-        the feature known. A cluster that stayed empty keeps its last place.
+        the feature known. A cluster that stayed empty is nowhere.
     clusters
         Cluster of each row, int8, shape (n,).
     inertia
@@ -123,8 +123,7 @@ def fit(
     runs = [_lloyd(X, candidate, weights, center, max_iter) for candidate in candidates]
     inertia, clusters, centroids = min(runs, key=lambda run: run[0])
     # A coordinate of a cluster where no member knows the feature is not a finding.
-    known = _masked_sums(~np.isnan(X), clusters, k) > 0
-    found = np.where(known | (np.bincount(clusters, minlength=k) == 0)[:, None], centroids, np.nan)
+    found = np.where(_masked_sums(~np.isnan(X), clusters, k) > 0, centroids, np.nan)
     return Fit(found, clusters.astype(np.int8), inertia, mean, variance, weights)
 
 

@@ -12,6 +12,7 @@ import pytest
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, PURCHASES
 from features.layout import Layout
+from livesegments.backtest.judge import labelled_inertia, reference
 from livesegments.datasets import complete_journey
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
@@ -73,6 +74,13 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     assert rows["segment"].notna().sum() > 2_000
     assert rows["location"].isna().all()
     assert rows["age"].notna().sum() == 801
+
+    current = rows[rows["purchases"] > 0]
+    X = np.full((len(current), 5), np.nan)
+    X[:, 0], X[:, 1] = np.log1p(current["purchases"]), np.log1p(current["spend"].clip(lower=0))
+    X[:, 2], X[:, 3] = current["age"], np.log(current["income"])
+    best, clusters = reference(X), current["cluster"].to_numpy(np.int8)
+    assert labelled_inertia(X, clusters, best.weights) < 1.04 * best.inertia
 
 
 def hostile(i: int, rng: np.random.Generator) -> Event:

@@ -170,7 +170,8 @@ class History:
             return False
         self._schedule.checked(view, tile)
         self._checks += 1
-        sample = draw(self.store, 1, self.rules.layout)
+        buyers = int(statistics.members.sum())
+        sample = draw(self.store, 1, self.rules.layout, buyers)
         try:
             candidate = find_better(sample, view, seed=self._checks)
         except ValueError:  # all customers are the same, lately

@@ -48,6 +48,7 @@ def test_quiet_months_raise_no_alarm_even_while_windows_fill(
     [
         ("amounts in cents", {"FeatureDrift", "CentroidShift"}, 1_500),
         ("incomes a month", {"FeatureDrift", "CentroidShift", "reassigned adwin"}, 1_000),
+        ("families spend five times as much", {"CentroidShift"}, 4_000),
         ("bots, a fifth of purchases", {"FeatureDrift"}, 4_000),
     ],
 )

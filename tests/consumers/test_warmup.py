@@ -71,6 +71,18 @@ def test_partitions_are_drawn_from_by_their_size(store: Partitions) -> None:
     assert (sample.vectors[:, 2] == 20).sum() == 2 * SAMPLE // 3
 
 
+@pytest.mark.servers
+def test_those_who_stay_away_do_not_make_the_sample_small(store: Partitions) -> None:
+    records = bought(9_000)
+    records["counts"][3_000:] = 0
+    commit(store, 0, records)
+    blind, knowing = draw(store, 1, LAYOUT), draw(store, 1, LAYOUT, buyers=3_000)
+    assert 800 < len(blind.vectors) < 1_200
+    assert len(knowing.vectors) == knowing.customers == 3_000
+    rare = draw(store, 1, LAYOUT, buyers=1)
+    assert len(rare.vectors) == 3_000
+
+
 def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
     rng = np.random.default_rng(1)
     middles = MEAN + POSITIONS[[3, 1, 4, 2, 0]] * STD

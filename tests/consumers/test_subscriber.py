@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +145,18 @@ def test_json_is_one_object_with_the_fields_of_the_contract() -> None:
     assert forgotten == {"type": "forgotten", "customer_id": "1234"}
 
 
+QUIET_POLLS = 5
+
+
 def until_idle(updates: Iterator[Update | None]) -> list[Update]:
-    """Return what comes until a moment is quiet."""
-    return [each for each in takewhile(lambda each: each is not None, updates) if each]
+    """Return what comes until a second is quiet: a busy machine is for a moment."""
+    found: list[Update] = []
+    quiet = 0
+    while quiet < QUIET_POLLS:
+        each = next(updates)
+        quiet = quiet + 1 if each is None else 0
+        found += [each] if each else []
+    return found
 
 
 @pytest.fixture

@@ -86,6 +86,8 @@ class Recovery:
         lost = (
             loaded.progress is None
             or below(loaded.progress.offsets, start)
+            # Of other topics under the same names, which have been made anew since.
+            or below(self._ends(partition), loaded.progress.offsets)
             # One that was interrupted, or refused, has folded a part: it starts from nothing again.
             or loaded.progress.recovering == FROM_NOTHING
         )
@@ -99,6 +101,11 @@ class Recovery:
             self._check_reach(owned, first_tile, start)
         done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
+
+    def _ends(self, partition: int) -> tuple[int, int, int]:
+        purchases, profiles, erasures = (TopicPartition(topic, partition) for topic in INPUTS)
+        ends = self._reader.ends([purchases, profiles, erasures])
+        return ends[purchases], ends[profiles], ends[erasures]
 
     # -- a
     def _begin(

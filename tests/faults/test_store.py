@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import fresh_topics
 from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
@@ -112,5 +113,20 @@ def test_a_key_of_another_type_stops_the_partition_and_nothing_is_written(
     service.client.delete(outbox)
     if kept is not None:
         service.client.restore(outbox, 0, kept)
+    service.wait()
+    service.verified()
+
+
+def test_a_store_of_topics_that_were_made_anew_since_is_not_believed(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.send(make_load(3_000))
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    worker.wait()
+    fresh_topics(service.kafka.bootstrap)
+    service.send(make_load(1_000, seed=1))
+    service.start()
     service.wait()
     service.verified()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -38,7 +38,13 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-def read_settings(env_file: Path | None) -> "Settings":
+def env_file(ctx: typer.Context) -> Path | None:
+    """Return the file that ``--env-file`` names."""
+    named: Path | None = ctx.find_root().params["env_file"]
+    return named
+
+
+def read_settings(ctx: typer.Context) -> "Settings":
     """Read the settings and set logs up by them; a wrong setting ends the command."""
     from livesegments import logs
     from livesegments.settings import SettingsError, load, unread
@@ -46,7 +52,7 @@ def read_settings(env_file: Path | None) -> "Settings":
     for said in unread():
         typer.echo(f"livesegments: warning: {said}", err=True)
     try:
-        settings = load(env_file)
+        settings = load(env_file(ctx))
     except SettingsError as error:
         fail(str(error), WRONG)
     logs.configure(settings)
@@ -76,3 +82,22 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
         if settings.log_level == "debug":
             raise
         fail(explain(error, settings))
+
+
+def _known_timezone(name: str | None) -> str | None:
+    if name is not None:
+        from producers.replay import zone_named
+
+        try:
+            zone_named(name)
+        except ValueError as error:
+            fail(f"--timezone: {error}", WRONG)
+    return name
+
+
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        callback=_known_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+    ),
+]

@@ -1,1 +1,1 @@
-"""Commands of the command line that have several parts, a module each."""
+"""The commands of the command line, a module each: read options, call, print."""

@@ -11,7 +11,6 @@ from livesegments.console import WRONG, clear_errors, fail, read_settings
 
 if TYPE_CHECKING:
     from livesegments.dead_letters import Letter, Selection
-    from livesegments.settings import Settings
 
 app = typer.Typer(
     help="Records that can never be processed as they are: list them, show one, send them again.",
@@ -50,7 +49,7 @@ def list_(
 
     Example: livesegments dead-letters list --reason schema_invalid --since 7d
     """
-    settings = _settings(ctx)
+    settings = read_settings(ctx)
     selection = _selection(reason, topic, since, partition)
     with clear_errors(settings):
         from livesegments.clients import kafka_config
@@ -98,7 +97,7 @@ def show(
 
     Example: livesegments dead-letters show 2 17 --values
     """
-    settings = _settings(ctx)
+    settings = read_settings(ctx)
     selection = _selection(None, None, None, partition, offset)
     with clear_errors(settings):
         from livesegments.clients import kafka_config
@@ -141,7 +140,7 @@ def replay(
     What would be refused again as it stands is told and left alone. It may be stopped at any time,
     and run again. Example: livesegments dead-letters replay --reason future_dated --dry-run
     """
-    settings = _settings(ctx)
+    settings = read_settings(ctx)
     if offset is not None and partition is None:
         fail("--offset needs --partition", WRONG)
     selection = _selection(reason, topic, since, partition, offset)
@@ -174,10 +173,6 @@ def replay(
         )
         for why, count in outcome.refusals.most_common(10):
             typer.echo(f"{count:>9}  {why}")
-
-
-def _settings(ctx: typer.Context) -> "Settings":
-    return read_settings(ctx.find_root().params["env_file"])
 
 
 def _selection(

@@ -1,0 +1,70 @@
+"""``livesegments backtest``: try settings on a history."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livesegments.console import (
+    FAILED,
+    WRONG,
+    Timezone,
+    clear_errors,
+    env_file,
+    fail,
+    read_settings,
+)
+
+
+def backtest(
+    ctx: typer.Context,
+    history: Annotated[
+        Path, typer.Argument(help="Purchases: CSV, JSON Lines or Parquet, also gzipped.")
+    ],
+    profiles: Annotated[
+        Path | None,
+        typer.Option(help="Customer profiles."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
+            " dwell, window, tiles, warmup or gain; given again, all combinations."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with plots to this file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    timezone: Timezone = None,
+) -> None:
+    """Try the settings on a history, without servers: sizes, changes, quality, drift of names.
+
+    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
+    """
+    from functools import partial
+
+    from livesegments.settings import load
+
+    settings = read_settings(ctx)
+    with clear_errors(settings, kafka=False):
+        from livesegments.backtest.command import variants
+        from livesegments.backtest.page import page
+        from livesegments.backtest.run import backtest as run_history
+        from livesegments.backtest.text import lines
+        from livesegments.progress import counting
+
+        try:
+            tried = variants(settings, compare or [], partial(load, env_file(ctx)))
+        except ValueError as error:
+            fail(str(error), WRONG)
+        with counting("reading") as show:
+            found = run_history(history, profiles, tried, timezone=timezone, progress=show)
+        typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
+        if html is not None:
+            html.write_text(page(found), "utf-8")
+            typer.echo(f"wrote {html}", err=True)
+        if not found.shown.segments:
+            raise typer.Exit(FAILED)

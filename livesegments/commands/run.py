@@ -1,0 +1,29 @@
+"""``livesegments run``: run a worker."""
+
+from typing import Annotated
+
+import typer
+
+from livesegments.console import clear_errors, read_settings
+
+
+def run(
+    ctx: typer.Context,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on though the store is lost and the purchases topic no longer holds a whole"
+            " window: windows then start short.",
+        ),
+    ] = False,
+) -> None:
+    """Run a worker, until SIGTERM or Ctrl-C; run as many as there are partitions.
+
+    Example: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 livesegments run
+    """
+    settings = read_settings(ctx)
+    with clear_errors(settings):
+        from livesegments import worker
+
+        worker.run(settings, accept_loss=accept_loss)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers import header_names  # noqa: F401 - records with any header name are read
+from consumers import record_batch  # noqa: F401 - batches are read by it
 from consumers.log import LogReader
 from contracts.cloudevents import read_provenance
 from contracts.segments import SegmentChange, SegmentRef, SegmentState

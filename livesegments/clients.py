@@ -9,7 +9,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from consumers import header_names  # noqa: F401 - records with any header name are read
+from consumers import record_batch  # noqa: F401 - batches are read by it
 from livesegments.settings import Settings
 
 # kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.

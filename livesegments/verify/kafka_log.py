@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers import header_names  # noqa: F401 - records with any header name are read
+from consumers import record_batch  # noqa: F401 - batches are read by it
 
 
 class Log:

@@ -1,0 +1,65 @@
+"""A fetched partition to records: by our reader of batches, relative to kafka-python's own."""
+
+import json
+import time
+from statistics import median
+from unittest.mock import patch
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import MemoryRecords, memory_records
+from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+
+from bench.report import Table
+from consumers.record_batch import RecordBatch
+
+RECORDS, OF_A_BATCH, RUNS = 20_000, 1_000, 15
+
+
+def _fetched(records: int) -> bytes:
+    data = b""
+    for start in range(0, records, OF_A_BATCH):
+        builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 10_000_000)
+        for i in range(OF_A_BATCH):
+            value = {"event_id": f"e{start + i:09d}", "customer_id": f"customer-{i:06d}"}
+            value |= {"occurred_at": "2024-01-01T00:00:00Z", "kind": "purchase", "amount": 12.34}
+            builder.append(i, 1_700_000_000_000 + i, b"customer-%06d" % i, _bytes(value), [])
+        data += bytes(builder.build())
+    return data
+
+
+def _bytes(value: dict[str, object]) -> bytes:
+    return json.dumps({**value, "currency": "USD", "items": 3, "category": "groceries"}).encode()
+
+
+def _seconds(data: bytes, reader: type) -> float:
+    with patch.object(memory_records, "DefaultRecordBatch", reader):
+        fetched = Fetcher.PartitionRecords(
+            0,
+            TopicPartition("purchases.v1", 0),
+            MemoryRecords(data),
+            None,
+            None,
+            check_crcs=True,
+            isolation_level=1,
+            aborted_transactions=None,
+            metric_aggregator=None,
+            on_drain=lambda _: None,
+        )
+        started = time.perf_counter()
+        assert len(fetched.take(RECORDS)) == RECORDS
+        return time.perf_counter() - started
+
+
+def run() -> Table:
+    """Measure, interleaved; medians."""
+    data = _fetched(RECORDS)
+    pairs = [(_seconds(data, DefaultRecordBatch), _seconds(data, RecordBatch)) for _ in range(RUNS)]
+    theirs, ours = (median(times) for times in zip(*pairs, strict=True))
+    table = Table(
+        f"Reading: {RECORDS:,} fetched purchases to records, checksums included",
+        ("", "of kafka-python's time"),
+    )
+    table.add("kafka-python", "1.00")
+    table.add("ours", f"{ours / theirs:.2f}")
+    return table

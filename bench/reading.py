@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from statistics import median
 from unittest.mock import patch
 
@@ -21,14 +22,17 @@ def _fetched(records: int) -> bytes:
     for start in range(0, records, OF_A_BATCH):
         builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 10_000_000)
         for i in range(OF_A_BATCH):
-            value = {"event_id": f"e{start + i:09d}", "customer_id": f"customer-{i:06d}"}
+            value: dict[str, object] = {
+                "event_id": f"e{start + i:09d}",
+                "customer_id": f"customer-{i:06d}",
+            }
             value |= {"occurred_at": "2024-01-01T00:00:00Z", "kind": "purchase", "amount": 12.34}
             builder.append(i, 1_700_000_000_000 + i, b"customer-%06d" % i, _bytes(value), [])
         data += bytes(builder.build())
     return data
 
 
-def _bytes(value: dict[str, object]) -> bytes:
+def _bytes(value: Mapping[str, object]) -> bytes:
     return json.dumps({**value, "currency": "USD", "items": 3, "category": "groceries"}).encode()
 
 

@@ -1,10 +1,10 @@
 """Headers of what goes out: CloudEvents 1.0 in Kafka's binary mode, and the commit behind it."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
+
+from contracts.instants import rfc3339
 
 NAMESPACE = UUID("7f0d3f3e-5b7c-5d0a-9a55-1c7a5e6f6c11")
 """Of every `ce_id`; it never changes, or an event published again would look like another."""
@@ -16,10 +16,7 @@ SEGMENT_DEFINITION = "io.livesegments.segment-definition.v1"
 NONCE = "livesegments-nonce"
 VERSION = "livesegments-version"
 
-_SPEC_VERSION = ("ce_specversion", b"1.0")
-_CONTENT_TYPE = ("content-type", b"application/json")
 _NAMESPACE_BYTES = NAMESPACE.bytes
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def headers(
@@ -47,22 +44,38 @@ def headers(
         Progress version of the commit that decided it.
     customer_id
         Key of the record; the segment id for a definition.
+    event_type, time_us, nonce, group
+        As for `shared_headers`.
+    """
+    identifier = event_id(topic, partition, version, customer_id).encode()
+    shared = shared_headers(
+        event_type=event_type, time_us=time_us, nonce=nonce, version=version, group=group
+    )
+    return [("ce_id", identifier), *shared]
+
+
+def shared_headers(
+    *, event_type: str, time_us: int, nonce: str, version: int, group: str
+) -> list[tuple[str, bytes]]:
+    """Headers that all events of a type and commit have.
+
+    Parameters
+    ----------
     event_type
         One of the event types above.
     time_us
         When it was decided, microseconds since the epoch.
-    nonce
-        Owner of the partition at that commit, 16 hexadecimal digits.
+    nonce, version
+        Owner of the partition at that commit, 16 hexadecimal digits, and the commit's version.
     group
         Consumer group of the deployment, which names the source.
     """
     return [
-        _SPEC_VERSION,
-        ("ce_id", event_id(topic, partition, version, customer_id).encode()),
-        _constant("ce_type", event_type),
-        _constant("ce_source", f"/livesegments/{group}"),
-        ("ce_time", _rfc3339(time_us)),
-        _CONTENT_TYPE,
+        ("ce_specversion", b"1.0"),
+        ("ce_type", event_type.encode()),
+        ("ce_source", f"/livesegments/{group}".encode()),
+        ("ce_time", rfc3339([time_us])[0].encode()),
+        ("content-type", b"application/json"),
         *provenance(nonce, version),
     ]
 
@@ -77,7 +90,7 @@ def event_id(topic: str, partition: int, version: int, customer_id: str) -> str:
 
 def provenance(nonce: str, version: int) -> list[tuple[str, bytes]]:
     """Give the headers that every output record carries, dead letters too: owner and version."""
-    return [_constant(NONCE, nonce), (VERSION, b"%d" % version)]
+    return [(NONCE, nonce.encode()), (VERSION, b"%d" % version)]
 
 
 def read_provenance(record_headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, int] | None:
@@ -90,18 +103,3 @@ def read_provenance(record_headers: Sequence[tuple[str, bytes | None]]) -> tuple
     if nonce is None or version is None or not version.isdigit():
         return None
     return nonce.decode(errors="replace"), int(version)
-
-
-@lru_cache(maxsize=256)
-def _constant(name: str, value: str) -> tuple[str, bytes]:
-    return name, value.encode()
-
-
-def _rfc3339(time_us: int) -> bytes:
-    second, microsecond = divmod(time_us, 1_000_000)
-    return b"%b.%06dZ" % (_second(second), microsecond)
-
-
-@lru_cache(maxsize=1024)  # live events share few seconds
-def _second(second: int) -> bytes:
-    return (_EPOCH + timedelta(seconds=second)).isoformat().removesuffix("+00:00").encode()

@@ -184,8 +184,8 @@ class SegmentDefinition(_Frozen):
     version: Annotated[int, Field(ge=0)]
 
 
-def encode(event: BaseModel | Mapping[str, object]) -> bytes:
-    """JSON of a model above, or of plain data in its shape.
+def encode(event: BaseModel | Mapping[str, object] | str | float) -> bytes:
+    """JSON of a model above, or of plain data in its shape or of a part of it.
 
     Plain data with times as text (`contracts.instants.rfc3339`) is a fifth of the work of a model,
     and is not validated: what publishes it is tested against the models. NaN becomes null.

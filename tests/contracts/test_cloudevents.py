@@ -20,8 +20,8 @@ def test_headers_of_an_event_in_binary_mode() -> None:
     )
     identifier = uuid.uuid5(cloudevents.NAMESPACE, "segment-changes.v1/3/42/c-1")
     assert headers == [
-        ("ce_specversion", b"1.0"),
         ("ce_id", str(identifier).encode()),
+        ("ce_specversion", b"1.0"),
         ("ce_type", b"io.livesegments.segment-change.v1"),
         ("ce_source", b"/livesegments/shop"),
         ("ce_time", b"2026-02-25T06:00:00.000001Z"),

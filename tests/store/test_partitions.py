@@ -154,13 +154,13 @@ def test_a_partition_can_be_emptied_in_the_commit_that_writes_it_anew(started: P
 def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> None:
     progress = FIRST
     for _ in range(11):
-        output = replace(OUTPUT, key=b"%d" % (progress.version + 1))
+        output = OUTPUT._replace(key=b"%d" % (progress.version + 1))
         assert started.commit([Commit(0, progress, after(progress), outputs=[output])]) == [True]
         progress = after(progress)
     assert [version for version, _ in started.load(0).outbox] == list(range(1, 13))
     trim = Commit(0, progress, after(progress), published=range(1, 12))
     assert started.commit([trim]) == [True]
-    assert started.load(0).outbox == [(12, [replace(OUTPUT, key=b"12")])]
+    assert started.load(0).outbox == [(12, [OUTPUT._replace(key=b"12")])]
 
 
 @pytest.mark.parametrize("name", ["progress", "customers", "statistics", "outbox", "erasures"])

@@ -15,13 +15,15 @@ ORIGIN_HEADER, BACKFILL = "livesegments-origin", b"backfill"
 
 _STRICT = ConfigDict(strict=True)
 
-_INSTANT_PATTERN = (
+INSTANT_PATTERN = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
     r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 # Above zero and at most 1e10; leading zeros, signs and exponents are not decimal strings.
-_DECIMAL_PATTERN = r"^([1-9][0-9]{0,9}(\.[0-9]+)?|10000000000(\.0+)?|0\.0*[1-9][0-9]*)$"
+DECIMAL_PATTERN = r"^([1-9][0-9]{0,9}(\.[0-9]+)?|10000000000(\.0+)?|0\.0*[1-9][0-9]*)$"
+MAX_DECIMAL = 32
+CURRENCY_PATTERN = "^[A-Za-z]{3}$"
 
 Identifier = Annotated[
     str,
@@ -36,14 +38,14 @@ Identifier = Annotated[
 Instant = Annotated[
     str,
     Field(
-        pattern=_INSTANT_PATTERN,
+        pattern=INSTANT_PATTERN,
         description="RFC 3339 time with `Z` or an offset; digits past microseconds are cut off",
         json_schema_extra={"format": "date-time"},
     ),
 ]
 Amount = Annotated[
     Annotated[float, Field(gt=0, le=1e10, allow_inf_nan=False)]
-    | Annotated[str, Field(max_length=32, pattern=_DECIMAL_PATTERN)],
+    | Annotated[str, Field(max_length=MAX_DECIMAL, pattern=DECIMAL_PATTERN)],
     Field(
         union_mode="left_to_right",
         description="JSON number or decimal string, above 0 and at most 1e10; rounded to cents, "
@@ -65,7 +67,7 @@ class Purchase(TypedDict):
     amount: Amount
     currency: Annotated[
         str,
-        Field(pattern="^[A-Za-z]{3}$", description="ISO 4217 code of the deployment's currency"),
+        Field(pattern=CURRENCY_PATTERN, description="ISO 4217 code of the deployment's currency"),
     ]
     items: NotRequired[Annotated[int, Field(ge=0)] | None]
     category: NotRequired[Annotated[str, Field(max_length=128)] | None]

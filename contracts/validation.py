@@ -6,9 +6,9 @@ records only where a column differs. A record is judged the same whatever else i
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Documents:
     """Valid documents and the ascending index `row` (n,) of each into its batch."""
 
     row: NDArray[np.int64]
-    documents: list[Document]
+    documents: list[Any]
 
     def column(self, name: str) -> list[Any]:
         """Collect a field that every document has."""
@@ -62,9 +62,7 @@ class Documents:
         """Collect a field that some documents have, None where it is absent."""
         return [document.get(name) for document in self.documents]
 
-    def sift(
-        self, faults: Iterable[Fault]
-    ) -> tuple["Documents", NDArray[np.bool_], list[Rejection]]:
+    def sift(self, faults: Iterable[Fault]) -> tuple[Self, NDArray[np.bool_], list[Rejection]]:
         """Drop what is at fault, each document for the first of its faults.
 
         Returns the rest, the mask (n,) that leads to it, and the rejections.
@@ -77,7 +75,8 @@ class Documents:
             kept &= ~fault.where
         if not rejections:
             return self, kept, rejections
-        return Documents(self.row[kept], list(compress(self.documents, kept))), kept, rejections
+        rest = replace(self, row=self.row[kept], documents=list(compress(self.documents, kept)))
+        return rest, kept, rejections
 
 
 def refuse_null(_key: bytes | None) -> NoReturn:
@@ -94,13 +93,13 @@ def validate(
 ) -> tuple[Documents, list[Rejection]]:
     """Parse and validate each record by itself; `read_null` makes documents of null values."""
     validate_json = adapter.validator.validate_json
-    within_bounds = _within_bounds(keys, values)
+    all_within = within_bounds(keys, values)
     documents: list[Document] = []
     rejections: list[Rejection] = []
     # Joining the batch into one JSON array would cost more and let records reach into each other.
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):
         try:
-            if within_bounds or _is_present(key, value):
+            if all_within or _is_present(key, value):
                 documents.append(validate_json(value))  # type: ignore[arg-type]
             else:
                 documents.append(read_null(key))
@@ -110,6 +109,15 @@ def validate(
             rejections.append(Rejection(row, refused.reason, refused.message))
     rows = np.delete(np.arange(len(values)), [rejection.row for rejection in rejections])
     return Documents(rows, documents), rejections
+
+
+def within_bounds(keys: Keys, values: Values) -> bool:
+    """Return whether no key and no value is null or too long."""
+    try:
+        longest = max(max(map(len, keys), default=0), max(map(len, values), default=0))  # type: ignore[arg-type]
+    except TypeError:  # a null
+        return False
+    return longest <= MAX_BYTES
 
 
 def no_such_date(field: str, micros: NDArray[np.int64]) -> Fault:
@@ -162,14 +170,6 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
         f"{fault['msg']}"
         for fault in faults[:_MESSAGE_FAULTS]
     )
-
-
-def _within_bounds(keys: Keys, values: Values) -> bool:
-    try:
-        longest = max(max(map(len, keys), default=0), max(map(len, values), default=0))  # type: ignore[arg-type]
-    except TypeError:  # a null
-        return False
-    return longest <= MAX_BYTES
 
 
 def _is_present(key: bytes | None, value: bytes | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgpack
+import msgspec
 
 
 class Output(NamedTuple):
@@ -15,10 +15,12 @@ class Output(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+_decode = msgspec.msgpack.Decoder(list[Output]).decode
+
+
 def pack(outputs: Sequence[Output]) -> bytes:
     """Return outputs as bytes: MessagePack of (topic, key, value, [(name, value), ...]) each."""
-    packed: bytes = msgpack.packb(outputs)
-    return packed
+    return msgspec.msgpack.encode(outputs)
 
 
 def unpack(data: bytes) -> list[Output]:
@@ -29,7 +31,4 @@ def unpack(data: bytes) -> list[Output]:
     ValueError
         If these are no such bytes, or not all of them.
     """
-    return [
-        Output(topic, key, value, [(name, content) for name, content in headers])
-        for topic, key, value, headers in msgpack.unpackb(data)
-    ]
+    return _decode(data)

@@ -1,6 +1,7 @@
 """When the model is checked: after each sweep, and as centroids travel while windows fill."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -57,6 +58,10 @@ def travel(before: Floats, view: ModelView, statistics: Statistics) -> float:
     return float(np.sqrt(squares.sum() / max(known.sum(), 1)))
 
 
+def _check(draw: Callable[[], Sample], view: ModelView, seed: int) -> Candidate:
+    return find_better(draw(), view, seed)
+
+
 class Checks:
     """Runs checks, one at a time, in a thread beside the rounds."""
 
@@ -72,12 +77,12 @@ class Checks:
         due = self._schedule.is_due(view, statistics, swept_tile)
         return due and self._running is None and time.monotonic() >= self._not_before
 
-    def start(self, sample: Sample, view: ModelView, swept_tile: int) -> None:
-        """Begin a check in the thread."""
+    def start(self, draw: Callable[[], Sample], view: ModelView, swept_tile: int) -> None:
+        """Begin a check in the thread, with the drawing of its sample."""
         self._schedule.checked(view, swept_tile)
         self._made += 1
         self._started = time.monotonic()
-        self._running = self._thread.submit(find_better, sample, view, self._made)
+        self._running = self._thread.submit(_check, draw, view, self._made)
 
     def forget(self) -> None:
         """Leave the check that is under way to end for nobody."""

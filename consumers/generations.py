@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -170,7 +171,7 @@ class Generations:
             return self._next(first, successor, now_us, "check")
         if self._checks.is_due(view, statistics, swept_tile):
             buyers = int(statistics.members.sum())
-            sample = draw(self._store, self._partitions, self._rules.layout, buyers)
+            sample = partial(draw, self._store, self._partitions, self._rules.layout, buyers)
             self._checks.start(sample, view, swept_tile)
         return None
 

@@ -9,6 +9,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers import record_batch  # noqa: F401 - batches are read by it
 
+COUNTED = 1_000
+"""Offsets of a partition up to which `LogReader.count_from` reads what is there."""
+
 
 class LogStalledError(TimeoutError):
     """A stretch of the log could not be read to its end in time."""
@@ -54,6 +57,20 @@ class LogReader:
         if self._uncommitted is None:
             self._uncommitted = self._open("read_uncommitted")
         return dict(self._uncommitted.end_offsets(partitions))
+
+    def count_from(self, offsets: Mapping[TopicPartition, int]) -> int:
+        """Return how many records can be read from given offsets on.
+
+        Short stretches are read, since markers of transactions and what is aborted or compacted
+        take offsets too; of longer ones every offset counts.
+        """
+        tps = list(offsets)
+        starts = self._committed.beginning_offsets(tps)
+        stable = self._committed.end_offsets(tps)
+        ranges = {tp: (max(offsets[tp], int(starts[tp])), int(stable[tp])) for tp in tps}
+        short = {tp: r for tp, r in ranges.items() if r[1] - r[0] <= COUNTED}
+        read = sum(len(records) for batch in self.read(short) for records in batch.values())
+        return read + sum(end - start for tp, (start, end) in ranges.items() if tp not in short)
 
     def read(
         self, ranges: Mapping[TopicPartition, tuple[int, int]]

@@ -2,7 +2,7 @@
 
 import time
 
-from kafka.errors import AuthorizationError, KafkaError
+from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from consumers.log import LogStalledError
@@ -20,7 +20,12 @@ OUTAGES = (
 )
 """What is waited out; anything else is a fault of the deployment or ours, and ends the worker."""
 
-REFUSALS = (AuthorizationError, AuthenticationError, NoPermissionError)
+REFUSALS = (
+    AuthorizationError,
+    SaslAuthenticationFailedError,
+    AuthenticationError,
+    NoPermissionError,
+)
 """What no waiting mends: a server knows the worker, or not, and does not let it."""
 
 PAUSES_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)

@@ -127,6 +127,7 @@ class Recovery:
                 purchases=purchases,
                 profiles=profiles,
                 erasures=erasures,
+                replayed=committed.offsets[0] if committed else self._ends(partition)[0],
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         progress = replace(base, recovering=source, rescore=1, proposed_generation=0)

@@ -50,6 +50,7 @@ IDLE_CHECK_SECONDS = 5.0
 ANSWER_MS = 3_000
 STAY_SECONDS = 1.0
 DEFINITIONS_WAIT_SECONDS = 3.0
+FAILURES_PER_CHECK = 3
 
 
 class Segmenter:
@@ -67,6 +68,9 @@ class Segmenter:
         Most records of a round.
     alive
         Called in every round.
+    check_let_in
+        Called when rounds fail again and again: kafka-python waits for a broker that refuses a
+        password as for one that is away. Raises if it is that.
     now_us
         The wall clock, in microseconds.
     """
@@ -86,11 +90,13 @@ class Segmenter:
         max_records: int,
         alive: Callable[[], None],
         now_us: Callable[[], int],
+        check_let_in: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer, self._publisher, self._store = consumer, publisher, store
         self._definitions, self._model, self._generations = definitions, model, generations
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
         self._max_records, self._alive, self._now_us = max_records, alive, now_us
+        self._check_let_in = check_let_in
         self.owned: dict[int, Owned] = {}
         self._under_way: dict[int, int] = {}
         self.ready = False
@@ -211,6 +217,8 @@ class Segmenter:
             failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
+        if self._backoff.failures % FAILURES_PER_CHECK == 0:
+            self._check_let_in()
 
     def _reconcile(self) -> None:
         if self._backoff.left:

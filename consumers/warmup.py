@@ -16,7 +16,7 @@ from model.personas import Persona, match
 from store.partitions import Partitions
 
 SAMPLE = 3_000
-MOST_DRAWN = 4 * SAMPLE
+MOST_DRAWN = 10 * SAMPLE
 STARTS = 16
 
 

@@ -29,6 +29,10 @@ def _kafka(error: kafka.errors.KafkaError, settings: Settings) -> str:
             f"Kafka does not allow {_user(settings)} {_resource(error, settings)}: an ACL is"
             f" missing; {_LISTS}"
         )
+    if isinstance(error, kafka.errors.SaslAuthenticationFailedError):
+        return (
+            f"Kafka refuses {_user(settings)}: wrong user or password ({PREFIX}KAFKA_SASL_PASSWORD)"
+        )
     where = f"Kafka at {settings.kafka_bootstrap_servers} ({PREFIX}KAFKA_BOOTSTRAP_SERVERS)"
     return f"{where}: {error}"
 

@@ -244,18 +244,18 @@ def _progress(settings: Settings) -> Iterator[Finding]:
         )
         return
     with LogReader(config) as log:
-        tps = [TopicPartition(t, p) for t in INPUTS for p in range(agreed.partitions)]
-        ends = log.ends(tps)
-    behind = 0
-    for partition in range(agreed.partitions):
-        progress = store.load(partition).progress
-        offsets = progress.offsets if progress else (0, 0, 0)
-        for topic, offset in zip(INPUTS, offsets, strict=True):
-            behind += max(0, ends[TopicPartition(topic, partition)] - offset)
-        if progress and progress.recovering:
-            yield Finding(
-                f"partition {partition}", "warn", "a recovery is under way", "wait for its end"
-            )
+        folded: dict[TopicPartition, int] = {}
+        for partition in range(agreed.partitions):
+            progress = store.load(partition).progress
+            offsets = progress.offsets if progress else (0, 0, 0)
+            folded |= {
+                TopicPartition(t, partition): o for t, o in zip(INPUTS, offsets, strict=True)
+            }
+            if progress and progress.recovering:
+                yield Finding(
+                    f"partition {partition}", "warn", "a recovery is under way", "wait for its end"
+                )
+        behind = log.count_from(folded)
     customers = sum(store.sizes(range(agreed.partitions)))
     yield Finding("progress", "ok", f"{customers} customers, {behind} input records to go")
 

@@ -22,6 +22,7 @@ from livesegments.tls import speaks_tls
 PATIENCE_SECONDS = 5.0
 ATTEMPT_MS = 3_000
 PAUSE_SECONDS = 0.25
+AGAIN_SECONDS = 1.0
 
 _PROTOCOL = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
 _SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
@@ -29,6 +30,10 @@ _SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
 
 class ReachError(RuntimeError):
     """Kafka cannot be reached, or does not let us in; the message names the setting."""
+
+
+class RefusedError(ReachError):
+    """Kafka answers and does not let us in, which waiting does not mend."""
 
 
 class _SilentError(RuntimeError):
@@ -69,6 +74,29 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
         ) from None
 
 
+def check_let_in(settings: Settings) -> None:
+    """Ask a Kafka that serves us no longer whether it refuses to: one that is away may come back.
+
+    One that dies in the middle of an answer looks as if it refused, so it has to do so twice.
+
+    Raises
+    ------
+    RefusedError
+        If it refuses; says why.
+    """
+    for last in (False, True):
+        try:
+            reach_kafka(settings, 0.0)
+        except RefusedError:
+            if last:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        except ReachError:
+            return
+        else:
+            return
+
+
 def _connect_any(servers: Sequence[str], settings: Settings) -> list[str]:
     """Connect to the first server that answers; return the brokers that it names."""
     silent = _SilentError("no server is named")
@@ -98,7 +126,7 @@ def _connect(server: str, settings: Settings) -> list[str]:
     except kafka.errors.KafkaError as error:
         refusal = _refusal(error, connection, settings, (node.host, node.port))
         if refusal is not None:
-            raise ReachError(f"Kafka at {server} {refusal}") from error
+            raise RefusedError(f"Kafka at {server} {refusal}") from error
         why = error.args[0] if error.args else error
         raise _SilentError(f"Kafka at {server} cannot be reached: {why}") from error
     finally:

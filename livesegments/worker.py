@@ -23,6 +23,7 @@ from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
 from livesegments.clients import answers, group_consumer, kafka_config, redis_client
+from livesegments.reach import check_let_in
 from livesegments.settings import Settings
 from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
@@ -151,6 +152,7 @@ def run(
             max_records=settings.max_poll_records,
             alive=alive,
             now_us=lambda: time.time_ns() // 1_000,
+            check_let_in=lambda: check_let_in(settings),
         )
 
         def leave(signum: int, _: FrameType | None) -> None:

@@ -23,6 +23,9 @@ REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
 """Columns that a file must have, of those that are wanted from it."""
 
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
+LONGEST_ROW = 1_048_576
+"""Characters of the longest row of a text file; the contract takes no record as large."""
+
 _PARQUET_ROWS = 8_192
 # By default a whole row group is fetched at once, and a file may be one.
 _PARQUET_STREAMING = {"pre_buffer": False, "buffer_size": 1024 * 1024}
@@ -77,9 +80,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Rows:
         if suffix == ".parquet":
             yield from _parquet_rows(path, columns)
         else:
-            with _open_text(path) as lines:
+            with _open_text(path) as file:
                 read = _csv_rows if suffix.startswith(".csv") else _jsonl_rows
-                yield from read(path, lines, columns)
+                yield from read(path, _Lines(path, file), columns)
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"{path}: cannot be read: {error}") from error
 
@@ -91,14 +94,48 @@ def _open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _csv_rows(path: Path, lines: TextIO, columns: Sequence[str]) -> Rows:
+class _Lines:
+    """Lines of a file, as long as a row of them stays short enough for the memory.
+
+    A small archive may hold a line of any length, and a quoted cell goes on over any number.
+    """
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path, self._file = path, file
+        self._left = LONGEST_ROW
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._left -= len(line)
+        if self._left < 0:
+            raise FileError(
+                f"{self._path}, line {self.number}: a row of more than {LONGEST_ROW:,} characters;"
+                " is a quote left open, or are line ends missing?"
+            )
+        return line
+
+    def end_row(self) -> None:
+        """Begin another row with the next line."""
+        self._left = LONGEST_ROW
+
+
+def _csv_rows(path: Path, lines: _Lines, columns: Sequence[str]) -> Rows:
     reader = csv.reader(lines, strict=True)
     try:
         names = [_NESTED.get(name.strip(), name.strip()) for name in next(reader, [])]
         _check_columns(path, names, columns)
         pick = _picker(names, columns)
         width = len(names)
+        lines.end_row()
         for row in reader:
+            lines.end_row()
             if len(row) == width:
                 row.append("")
                 yield reader.line_num, pick(row)
@@ -129,8 +166,10 @@ def _picker(names: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
     return itemgetter(*(names.index(name) if name in names else -1 for name in columns))
 
 
-def _jsonl_rows(_path: Path, lines: TextIO, columns: Sequence[str]) -> Rows:
-    for number, line in enumerate(lines, start=1):
+def _jsonl_rows(_path: Path, lines: _Lines, columns: Sequence[str]) -> Rows:
+    for line in lines:
+        number = lines.number
+        lines.end_row()
         if line.isspace():
             continue
         try:

@@ -23,6 +23,9 @@ class Progress:
         ``nonce:version`` metadata that Kafka's offsets carried at the takeover ("" none).
     purchases, profiles, erasures
         Next offset of each input topic.
+    replayed
+        Purchases below this offset were folded from the log by a recovery from nothing: what was
+        refused of them then was refused under the settings of then.
     remembered
         Valid purchases whose ids went to the ring, ever.
     clock_us
@@ -43,6 +46,7 @@ class Progress:
     purchases: int = 0
     profiles: int = 0
     erasures: int = 0
+    replayed: int = 0
     remembered: int = 0
     clock_us: int = 0
     generation: int = 0

@@ -37,10 +37,15 @@ class StoredCustomer:
 
 @dataclass(frozen=True, slots=True)
 class StoredPartition:
-    """One partition at one version."""
+    """One partition at one version.
+
+    Purchases below offset ``replayed`` were decided on before the store was made anew, under the
+    currency of then.
+    """
 
     version: int
     offsets: dict[str, int]
+    replayed: int
     clock_us: int
     recovering: bool
     rescore: bool
@@ -112,6 +117,7 @@ def read_partition(
     return StoredPartition(
         version=number.get("version", 0),
         offsets={name: number.get(name, 0) for name in ("purchases", "profiles", "erasures")},
+        replayed=number.get("replayed", 0),
         clock_us=number.get("clock_us", 0),
         recovering=bool(number.get("recovering", 0)),
         rescore=bool(number.get("rescore", 0)),

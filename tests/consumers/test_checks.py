@@ -105,7 +105,7 @@ def finished(checks: Checks) -> Candidate | None:
 def test_one_check_runs_at_a_time_and_the_next_waits() -> None:
     checks, statistics = Checks(), counted()
     checks.is_due(collapsed(), statistics, 10)
-    checks.start(sample(), collapsed(), 11)
+    checks.start(sample, collapsed(), 11)
     assert not checks.is_due(collapsed(), statistics, 12)
     candidate = finished(checks)
     assert candidate is not None
@@ -116,14 +116,25 @@ def test_one_check_runs_at_a_time_and_the_next_waits() -> None:
 
 def test_a_forgotten_check_finds_nothing() -> None:
     checks = Checks()
-    checks.start(sample(), collapsed(), 1)
+    checks.start(sample, collapsed(), 1)
     checks.forget()
     time.sleep(0.5)
     assert checks.finished() is None
 
 
+def test_what_goes_wrong_in_the_thread_is_told() -> None:
+    def lost() -> Sample:
+        raise ConnectionError("the store is away")
+
+    checks = Checks()
+    checks.start(lost, collapsed(), 1)
+    with pytest.raises(ConnectionError, match="away"):
+        finished(checks)
+    assert checks.finished() is None
+
+
 def test_a_sample_of_equal_customers_finds_nothing() -> None:
     checks = Checks()
-    checks.start(Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
+    checks.start(lambda: Sample(np.tile(MEAN, (10, 1)), 10.0), collapsed(), 1)
     time.sleep(0.5)
     assert checks.finished() is None

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from consumers.refit import Request, find_better, next_generation
+from consumers.refit import Request, find_better, next_generation, optimism
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
@@ -44,6 +44,25 @@ def test_a_collapsed_model_has_a_much_better_fit() -> None:
 def test_a_model_at_its_best_has_none() -> None:
     best = first_generation(sample(), 1, PERSONAS)
     assert abs(find_better(sample(), ModelView.of(best, None), seed=1).gain) < 0.005
+
+
+def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
+    rng = np.random.default_rng(2)
+    everybody = Sample(rng.normal(size=(20_000, 5)), 20_000.0)
+    view = ModelView.of(first_generation(everybody, 1, PERSONAS), None)
+    gains, blind = [], []
+    for seed in range(5):
+        few = everybody.vectors[rng.choice(20_000, 200, replace=False)]
+        gains.append(find_better(Sample(few, 20_000.0), view, seed).gain)
+        blind.append(find_better(Sample(few, 200.0), view, seed).gain)
+    # In the few themselves their own fit is much better, in structureless data most of all.
+    assert np.mean(blind) - np.mean(gains) == pytest.approx(2 * 5 / 200, rel=0.2)
+
+
+def test_a_fit_of_everybody_is_worth_what_it_saves() -> None:
+    assert optimism(sample()) == 1
+    assert optimism(replace(sample(), customers=4e6)) == pytest.approx(1 + 10 / 400, abs=1e-4)
+    assert optimism(replace(sample(), customers=800)) == pytest.approx(1 + 5 / 400)
 
 
 def test_what_is_nearly_nothing_cannot_be_bettered() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 import yaml
+from jsonschema import Draft202012Validator
 
 from livesegments.cli import app
 from livesegments.settings import PREFIX, Settings, load
@@ -19,6 +20,13 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 def read_yaml(file: Path) -> list[Any]:
     """Return the documents of a file."""
     return list(yaml.safe_load_all(file.read_text()))
+
+
+def faults(document: Any, schema: Mapping[str, Any]) -> list[str]:
+    """Return what a document breaks of a schema: where, and why."""
+    Draft202012Validator.check_schema(schema)
+    found = Draft202012Validator(schema).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in found]
 
 
 def compose() -> dict[str, Any]:

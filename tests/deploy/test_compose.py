@@ -1,5 +1,6 @@
 """All that docker-compose.yml names is there and works, as far as that shows without Docker."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from tests.deploy.documents import (
     check_settings,
     compose,
     dockerfile,
+    faults,
     health_check,
     parse_command,
     read_yaml,
@@ -28,15 +30,7 @@ from tests.service import Service
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "livesegments"}
 
-TOP = {"name", "services", "volumes"}
-OF_A_SERVICE = {
-    *("build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck"),
-    *("image", "init", "ports", "profiles", "read_only", "restart", "security_opt"),
-    *("stop_grace_period", "volumes"),
-}
-"""Names of the compose specification that are used here; others are taken for misspelt."""
-OF_A_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period", "disable"}
-CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
+SPECIFICATION = Path(__file__).parent / "compose-spec.schema.json"
 DURATION = re.compile(r"[0-9]+(ms|s|m|h)")
 
 
@@ -48,22 +42,33 @@ def mounts() -> list[tuple[str, str, str]]:
     ]
 
 
-def test_names_are_those_of_the_specification() -> None:
-    assert {name for name in compose() if not name.startswith("x-")} == TOP
+def misfits(document: Any) -> list[str]:
+    """Return what a document breaks of the Compose Specification."""
+    return faults(document, json.loads(SPECIFICATION.read_text()))
+
+
+def test_the_file_keeps_the_schema_of_the_compose_specification() -> None:
+    assert misfits(compose()) == []
+
+
+def test_a_misspelt_name_and_a_wrong_condition_are_seen() -> None:
+    document = compose()
+    document["services"]["redis"]["restrat"] = "always"
+    document["services"]["worker"]["depends_on"]["redis"]["condition"] = "service_there"
+    assert len(misfits(document)) >= 2
+    assert any("'restrat' was unexpected" in each for each in misfits(document))
+
+
+def test_durations_have_a_unit() -> None:
     for service in SERVICES.values():
-        assert set(service) <= OF_A_SERVICE
         check = service.get("healthcheck", {})
-        assert set(check) <= OF_A_HEALTHCHECK
         for key in ("interval", "timeout", "start_period"):
             assert DURATION.fullmatch(check.get(key, "1s"))
-        assert set(service["deploy"]) <= {"replicas", "resources"}
-        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
 
 
 def test_services_wait_for_services_that_can_meet_the_condition() -> None:
     for service in SERVICES.values():
         for name, how in service.get("depends_on", {}).items():
-            assert how["condition"] in CONDITIONS
             if how["condition"] == "service_healthy":
                 assert "test" in SERVICES[name]["healthcheck"]
             if how["condition"] == "service_completed_successfully":

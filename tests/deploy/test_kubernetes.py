@@ -1,7 +1,8 @@
 """The Kubernetes example is well formed, and all that it names exists and agrees."""
 
+import copy
+import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from prometheus_client import CollectorRegistry
 from livesegments.settings import PREFIX, Settings
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
-from tests.deploy.documents import KUBERNETES, check_settings, dockerfile, parse_command, read_yaml
+from tests.deploy.documents import (
+    KUBERNETES,
+    check_settings,
+    dockerfile,
+    faults,
+    parse_command,
+    read_yaml,
+)
 from tests.monitoring.test_http import ask
 
 FILES = sorted(KUBERNETES.glob("*.yaml"))
@@ -24,157 +32,36 @@ MANIFESTS: dict[tuple[str, str], Any] = {
 WORKER = MANIFESTS["StatefulSet", "livesegments-worker"]
 TOPICS = MANIFESTS["Job", "livesegments-topics"]
 
-ANY: Any = ...
-LABELS = {"app.kubernetes.io/name": "", "app.kubernetes.io/component": ""}
-_PROBE = {
-    "httpGet": {"path": "", "port": ""},
-    **dict.fromkeys(("periodSeconds", "failureThreshold", "timeoutSeconds"), 0),
+API: dict[str, Any] = json.loads(
+    (Path(__file__).parent / "kubernetes-1.37.schema.json").read_text()
+)
+KINDS = {
+    (each["group"], each["version"], each["kind"]): name
+    for name, schema in API["$defs"].items()
+    for each in schema.get("x-kubernetes-group-version-kind", ())
 }
-_CONTAINER = {
-    "name": "",
-    "image": "",
-    "args": [""],
-    "envFrom": [{"configMapRef": {"name": ""}}],
-    "env": [{"name": "", "value": "", "valueFrom": {"fieldRef": {"fieldPath": ""}}}],
-    "ports": [{"name": "", "containerPort": 0}],
-    **dict.fromkeys(("startupProbe", "livenessProbe", "readinessProbe"), _PROBE),
-    "resources": {"requests": {"cpu": "", "memory": ""}, "limits": {"memory": ""}},
-    "securityContext": {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": False,
-        "capabilities": {"drop": [""]},
-    },
-    "volumeMounts": [{"name": "", "mountPath": "", "readOnly": False}],
-}
-_POD = {
-    "metadata": {"labels": LABELS, "annotations": ANY},
-    "spec": {
-        "restartPolicy": "",
-        **dict.fromkeys(("automountServiceAccountToken", "enableServiceLinks"), False),
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": False,
-            **dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), 0),
-            "seccompProfile": {"type": ""},
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 0,
-                **dict.fromkeys(("topologyKey", "whenUnsatisfiable"), ""),
-                "labelSelector": {"matchLabels": LABELS},
-            }
-        ],
-        "containers": [_CONTAINER],
-        "volumes": [{"name": "", "secret": {"secretName": "", "defaultMode": 0}}],
-    },
-}
-SHAPES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "Namespace": ("v1", {}),
-    "ConfigMap": ("v1", {"data": ANY}),
-    "Secret": ("v1", {"stringData": ANY}),
-    "Job": (
-        "batch/v1",
-        {"spec": {"backoffLimit": 0, "ttlSecondsAfterFinished": 0, "template": _POD}},
-    ),
-    "StatefulSet": (
-        "apps/v1",
-        {
-            "spec": {
-                **dict.fromkeys(("serviceName", "podManagementPolicy"), ""),
-                "replicas": 0,
-                "selector": {"matchLabels": LABELS},
-                "template": _POD,
-            }
-        },
-    ),
-    "Service": (
-        "v1",
-        {
-            "spec": {
-                "clusterIP": "",
-                "publishNotReadyAddresses": False,
-                "selector": LABELS,
-                "ports": [{"name": "", "port": 0, "targetPort": ""}],
-            }
-        },
-    ),
-    "PodDisruptionBudget": (
-        "policy/v1",
-        {
-            "spec": {
-                "maxUnavailable": 0,
-                "unhealthyPodEvictionPolicy": "",
-                "selector": {"matchLabels": LABELS},
-            }
-        },
-    ),
-    "HorizontalPodAutoscaler": (
-        "autoscaling/v2",
-        {
-            "spec": {
-                "scaleTargetRef": dict.fromkeys(("apiVersion", "kind", "name"), ""),
-                **dict.fromkeys(("minReplicas", "maxReplicas"), 0),
-                "metrics": [
-                    {
-                        "type": "",
-                        "external": {
-                            "metric": {"name": ""},
-                            "target": {"type": "", "averageValue": ""},
-                        },
-                    }
-                ],
-                "behavior": {
-                    "scaleUp": {"stabilizationWindowSeconds": 0},
-                    "scaleDown": {
-                        "stabilizationWindowSeconds": 0,
-                        "policies": [{"type": "", "value": 0, "periodSeconds": 0}],
-                    },
-                },
-            }
-        },
-    ),
-}
-"""Kind -> version, and the fields of the Kubernetes API that are used, by an example of each type.
-
-What is used and not here is taken for misspelt; the server would refuse it too.
-"""
+"""(Group, version, kind) -> its definition in the API's schema."""
 
 
-def misfits(value: Any, shape: Any, path: str = "") -> Iterator[str]:
-    """Yield the places where a manifest does not have a shape's names or types."""
-    if shape is ANY:
-        return
-    if isinstance(shape, Mapping) and isinstance(value, Mapping):
-        for name, each in value.items():
-            if name in shape:
-                yield from misfits(each, shape[name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}"
-    elif isinstance(shape, list) and isinstance(value, list):
-        for i, each in enumerate(value):
-            yield from misfits(each, shape[0], f"{path}[{i}]")
-    elif type(value) is not type(shape):
-        yield path
+def misfits(manifest: Any) -> list[str]:
+    """Return what a manifest breaks of the API's schema."""
+    group, _, version = manifest["apiVersion"].rpartition("/")
+    kind = KINDS[group, version, manifest["kind"]]
+    return faults(manifest, {**API, "$ref": f"#/$defs/{kind}"})
 
 
 @pytest.mark.parametrize("which", MANIFESTS, ids=str)
-def test_manifests_have_the_fields_and_types_of_the_api(which: tuple[str, str]) -> None:
-    manifest = MANIFESTS[which]
-    version, shape = SHAPES[manifest["kind"]]
-    assert manifest["apiVersion"] == version
-    metadata = {"name": "", "namespace": "", "labels": ANY}
-    whole = {"apiVersion": "", "kind": "", "metadata": metadata, **shape}
-    assert list(misfits(manifest, whole)) == []
+def test_manifests_keep_the_schema_of_the_kubernetes_api(which: tuple[str, str]) -> None:
+    assert misfits(MANIFESTS[which]) == []
 
 
 def test_a_misspelt_field_and_a_wrong_type_are_seen() -> None:
-    pod = {"template": {"spec": {"containers": [{"imagePullPolice": "Always"}]}}}
-    assert list(misfits({"spec": pod}, SHAPES["Job"][1])) == [
-        ".spec.template.spec.containers[0].imagePullPolice"
-    ]
-    assert list(misfits({"spec": {"backoffLimit": "5"}}, SHAPES["Job"][1])) == [
-        ".spec.backoffLimit"
-    ]
+    job = copy.deepcopy(TOPICS)
+    container(job)["imagePullPolice"] = "Always"
+    job["spec"]["backoffLimit"] = "5"
+    field, wrong = sorted(misfits(job))
+    assert "spec.backoffLimit" in field
+    assert "'imagePullPolice' was unexpected" in wrong
 
 
 def test_kustomization_lists_files_that_are_there_and_no_secret() -> None:

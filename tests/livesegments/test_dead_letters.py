@@ -22,7 +22,7 @@ from contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
 from livesegments.dead_letters import DeadLettersError, Selection, letters
 from livesegments.dead_letters_replay import rehearse, replay
 from livesegments.verify.kafka_log import Log
-from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
+from tests.service import PARTITIONS, Service, profile, purchase, running
 
 COMMAND = [sys.executable, "-m", "livesegments.cli", "dead-letters"]
 ALL = Selection()
@@ -80,14 +80,6 @@ def put_letters(service: Service, count: int) -> list[Origin]:
     producer.flush(30)
     producer.close()
     return origins
-
-
-def catch_up(service: Service) -> None:
-    """Wait, after purchases to every partition: a marker that ends an input is never folded."""
-    today = datetime.now(UTC).date().isoformat()
-    for topic_of in (purchase, profile, erasure):
-        service.send(topic_of(f"other{i}", f"{today}T00:00:00Z") for i in range(40))
-    service.wait()
 
 
 def lag(service: Service) -> float:
@@ -193,7 +185,7 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
 
         euros = Selection(reason="bad_currency")
         assert replay(service.config, euros, "USD", refused_too=True).sent.total() == 1
-        catch_up(service)
+        service.wait()
         assert [each.replayed_at is None for each in letters(service.config, euros)] == [
             False,
             True,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
@@ -238,3 +239,25 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         service.stop()
         service.send([purchase("late", "2024-01-21T10:00:00Z")] * 7)
         assert named(examine(settings), "progress").detail == "80 customers, 7 input records to go"
+
+
+def test_markers_of_transactions_are_nothing_to_go(
+    settings: Settings, client: "redis.Redis"
+) -> None:
+    agree(client, settings)
+    producer = KafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, transactional_id="shop"
+    )
+    producer.init_transactions()
+    for ended in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        for topic, key, value in [purchase("c", "2024-01-21T10:00:00Z")] * 3:
+            producer.send(topic, key=key, value=value, partition=1)
+        producer.flush(30)
+        ended()
+    assert named(examine(settings), "progress").detail == "0 customers, 3 input records to go"
+    producer.begin_transaction()
+    producer.send(PURCHASES, key=b"c", value=b"not yet", partition=1).get(30)
+    assert named(examine(settings), "progress").detail == "0 customers, 3 input records to go"
+    producer.abort_transaction()
+    producer.close()

@@ -7,9 +7,10 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import PURCHASES
+from livesegments.verify import verify
 from tests.livesegments.test_cli_service import livesegments
 from tests.load import load
-from tests.service import Service
+from tests.service import Service, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -63,6 +64,29 @@ def test_it_gives_the_store_another_window(worked: Service) -> None:
     worked.send(load(500, first=3_000))
     worked.wait()
     worked.verified()
+
+
+def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_before(
+    service: Service,
+) -> None:
+    at = "2024-02-01T00:00:00Z"
+    euros = [purchase(f"e{i}", at, currency="EUR", event_id=f"eur{i}") for i in range(100)]
+    service.send([*load(1_000), *euros])
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    assert worker.wait(30) == 0
+    service.environment["LIVESEGMENTS_CURRENCY"] = "EUR"
+    assert livesegments(service, "rebuild", "--yes").returncode == 0
+    service.start()
+    service.send([purchase("e0", at, currency=code, event_id=code) for code in ("EUR", "USD")])
+    service.wait()
+    service.verified()
+    # The store says up to where: what is refused under the new one has its dead letter.
+    for key in service.client.keys("*:progress"):
+        service.client.hset(key, "replayed", 0)
+    report = verify(service.client, service.config, "livesegments")
+    assert {check.name for check in report.checks if check.faults} == {"dead letters"}
 
 
 def test_other_settings_than_running_workers_have_are_refused(service: Service) -> None:

@@ -2,6 +2,7 @@ import csv
 import gzip
 import json
 import tempfile
+import tracemalloc
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -417,6 +418,39 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     path.write_bytes(gzip.compress(b"x" * 10_000)[:-20] if name.endswith("gz") else b"PAR1" * 9)
     with pytest.raises(FileError, match=name):
         read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "piece"),
+    [
+        ("p.jsonl.gz", b"x" * 1_000),
+        ("p.csv.gz", b"x" * 1_000),
+        ("p.csv.gz", b'"\n",' * 200),  # quoted line ends: one row that never ends
+    ],
+)
+def test_a_row_that_would_fill_the_memory_is_named_before_it_does(
+    tmp_path: Path, name: str, piece: bytes
+) -> None:
+    path = tmp_path / name
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        if name.startswith("p.csv"):
+            file.write(",".join(PURCHASE).encode() + b"\n")
+        for _ in range(50_000):
+            file.write(piece)
+    tracemalloc.start()
+    with pytest.raises(FileError, match=rf"{name}, line \d+: a row of more than 1,048,576 char"):
+        read_all(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_many_rows_are_no_long_row(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    row = {key: str(cell) for key, cell in PURCHASE.items()} | {"unknown": "x" * 10_000}
+    WRITERS[path.suffix](path, [row] * 200, list(row))
+    assert len(read_all(path)) == 200
 
 
 def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:

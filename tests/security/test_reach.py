@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from livesegments.embedded import LOOPBACK, free_ports
-from livesegments.reach import ReachError, reach_kafka
+from livesegments.reach import ReachError, RefusedError, check_let_in, reach_kafka
 from livesegments.settings import load
 from tests.security.secured import Secured, lower, password_of
 
@@ -126,6 +126,15 @@ def test_a_refusal_is_told_at_once_in_a_line_that_names_the_setting(
     assert "\n" not in str(caught.value)
     assert password_of("worker") not in str(caught.value)
     assert "guess" not in str(caught.value)
+
+
+def test_a_worker_in_its_work_ends_when_refused_and_not_when_kafka_is_away(
+    secured: Secured,
+) -> None:
+    check_let_in(load(**lower(secured.sasl("worker"))))
+    check_let_in(load(kafka_bootstrap_servers=f"{LOOPBACK}:{free_ports(1)[0]}"))
+    with pytest.raises(RefusedError, match="refuses user 'worker'"):
+        check_let_in(load(**lower({**secured.sasl("worker"), "KAFKA_SASL_PASSWORD": "guess"})))
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_named(secured: Secured) -> None:

@@ -1,0 +1,88 @@
+"""A worker whose password is taken away while it works says so and ends; nothing is lost by it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from kafka.admin import (
+    KafkaAdminClient,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+
+from tests.load import load
+from tests.security.secured import Secured, documented_acls, password_of
+from tests.servers import fresh_topics
+from tests.service import Service
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+MECHANISM = ScramMechanism.SCRAM_SHA_512
+
+
+@pytest.fixture
+def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
+    """Workers that come as the role ``worker``; tests look and send over the open listeners."""
+    fresh_topics(secured.kafka.bootstrap)
+    secured.redis.flush()
+    secured.allow(documented_acls())
+    settings = {**secured.sasl("worker"), **secured.store("worker")}
+    service = Service(secured.kafka, secured.redis, tmp_path, settings)
+    yield service
+    service.stop()
+
+
+def alter(secured: Secured, alteration: object) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap)
+    admin.alter_user_scram_credentials([alteration])
+    admin.close()
+
+
+def goes_on(service: Service) -> None:
+    """See a worker that is let in again catch up, with nothing lost."""
+    service.start()
+    service.wait()
+    service.verified()
+
+
+def test_a_worker_whose_user_kafka_has_lost_ends_and_names_it(
+    secured: Secured, service: Service
+) -> None:
+    worker = service.start()
+    service.send(load(1_000))
+    service.wait()
+    alter(secured, UserScramCredentialDeletion("worker", MECHANISM))
+    try:
+        # Who is connected stays so until the broker closes the connection.
+        secured.kafka.restart()
+        service.send(load(500, first=1_000))
+        assert worker.wait(90) == 1
+    finally:
+        alter(secured, UserScramCredentialUpsertion("worker", MECHANISM, password_of("worker")))
+    said = service.tail(1)
+    assert "refuses user 'worker'" in said
+    assert "LIVESEGMENTS_KAFKA_SASL_PASSWORD" in said
+    assert password_of("worker") not in service.logs[0].read_text()
+    goes_on(service)
+
+
+def test_a_worker_whose_user_redis_has_turned_off_ends_and_names_it(
+    secured: Secured, service: Service
+) -> None:
+    worker = service.start()
+    service.send(load(1_000))
+    service.wait()
+    with redis.Redis.from_url(secured.redis.url) as administrator:
+        administrator.acl_setuser("worker", enabled=False)
+        try:
+            administrator.client_kill_filter(user="worker")
+            service.send(load(500, first=1_000))
+            assert worker.wait(60) == 1
+        finally:
+            administrator.acl_load()
+    said = service.tail(1)
+    assert "Redis refuses user 'worker' (LIVESEGMENTS_REDIS_PASSWORD)" in said
+    assert password_of("worker") not in service.logs[0].read_text()
+    goes_on(service)

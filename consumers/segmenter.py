@@ -14,7 +14,7 @@ from there (`consumers/reconcile.py`). An outage is waited out; nothing is skipp
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -24,6 +24,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 
 from consumers.batch import decode_batch
 from consumers.definitions import DefinitionsReader
+from consumers.fetch import Polled, poll
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
 from consumers.membership import Membership, partitions_of
@@ -40,8 +41,6 @@ from producers.publisher import PublishError, Publishing
 from store.partitions import Partitions
 
 log = structlog.get_logger()
-
-Polled = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 POLL_MS = 200
 OFFSETS_SECONDS = 1.0
@@ -161,7 +160,7 @@ class Segmenter:
             timeout = min(POLL_MS, math.ceil(self._pace.pause(time.monotonic()) * 1000))
         try:
             with self._observed.stage("poll"):
-                polled: Polled = self._consumer.poll(timeout, max_records=self._max_records)
+                polled = poll(self._consumer, timeout, self._max_records)
         except NoOffsetForPartitionError:
             # The group has just given out partitions that nobody has committed offsets for.
             self._reconcile_soon()

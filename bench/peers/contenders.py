@@ -1,0 +1,155 @@
+"""Who runs against whom: how each is started, how far it has come, and whether it did its work."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from kafka import KafkaConsumer, TopicPartition
+
+from bench.peers.install import java_program, python_program
+from bench.peers.reference import Model, Purchases, expected, read
+from bench.throughput import PARTITIONS
+from contracts.topics import PURCHASES
+from features.record import decode
+from livesegments.settings import Settings
+from store.keys import Keys
+from tests.servers import KafkaServer, RedisServer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a contender runs."""
+
+    kafka: KafkaServer
+    store: RedisServer
+    folder: Path
+    name: str
+    """Of its output topic and its consumer group."""
+    group_offsets: KafkaConsumer
+    """To ask what the group has committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The purchases of each partition, and the model of those that do not learn their own."""
+
+    purchases: Sequence[Purchases]
+    model: Model
+
+
+Offsets = Mapping[int, int]
+Check = Callable[[Place, Truth, Offsets], str | None]
+"""Returns what is wrong with what was done until offsets were reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row of the table."""
+
+    name: str
+    guarantee: str
+    command: Callable[[], list[str]]
+    """Installs what it needs, the first time."""
+    check: Check
+    committed: Callable[[Place], dict[int, int]]
+    in_redis: bool = False
+    """Whether its state is there, and counts as its own."""
+
+
+def environment(place: Place, truth: Truth) -> dict[str, str]:
+    """Return what a contender is told."""
+    return {
+        "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": place.kafka.bootstrap,
+        "LIVESEGMENTS_REDIS_URL": place.store.url,
+        "LIVESEGMENTS_GROUP_ID": place.name,
+        "LIVESEGMENTS_CLOCK": "event",
+        "LIVESEGMENTS_HTTP_PORT": "0",
+        "LIVESEGMENTS_LOG_LEVEL": "warning",
+        "PEER_BOOTSTRAP": place.kafka.bootstrap,
+        "PEER_REDIS": place.store.url,
+        "PEER_INPUT": PURCHASES,
+        "PEER_OUTPUT": place.name,
+        "PEER_GROUP": place.name,
+        "PEER_STATE": str(place.folder),
+        **truth.model.environment(),
+    }
+
+
+def in_group(place: Place) -> dict[int, int]:
+    """Return the offsets that its consumer group has committed."""
+    tps = {p: TopicPartition(PURCHASES, p) for p in range(PARTITIONS)}
+    return {p: place.group_offsets.committed(tp) or 0 for p, tp in tps.items()}
+
+
+def changes_are_exact(place: Place, truth: Truth, offsets: Offsets) -> str | None:
+    """Compare each change on the output with what the purchases make."""
+    wanted = expected(truth.purchases, truth.model, offsets)
+    values = read(place.kafka.bootstrap, place.name, PARTITIONS)
+    found = Counter(tuple(json.loads(value)) for partition in values for value in partition)
+    missing, surplus = (wanted - found).total(), (found - wanted).total()
+    if missing or surplus:
+        return f"of {wanted.total():,} changes {missing:,} are missing, {surplus:,} too many"
+    return None
+
+
+def all_counted(counted: int, offsets: Offsets) -> str | None:
+    """Compare the purchases in a store with those that were read."""
+    read_ = sum(offsets.values())
+    return None if counted == read_ else f"its records count {counted:,} of {read_:,} purchases"
+
+
+def naive_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
+    """Count the purchases in the hashes of the naive loop."""
+    with redis.Redis.from_url(place.store.url) as client:
+        pipe = client.pipeline(transaction=False)
+        for key in client.scan_iter("customer:*", 10_000):
+            pipe.hgetall(key)
+        records = pipe.execute()
+    counted = sum(int(n) for record in records for f, n in record.items() if f.startswith(b"n:"))
+    return all_counted(counted, offsets)
+
+
+def our_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
+    """Count the purchases in our records."""
+    keys = Keys(place.name)
+    with redis.Redis.from_url(place.store.url) as client:
+        blobs = [b for p in range(PARTITIONS) for b in client.hvals(keys.customers(p))]
+    return all_counted(int(decode(blobs, Settings().tiles)["counts"].sum()), offsets)
+
+
+CONTENDERS = (
+    Contender(
+        "Livesegments",
+        "exactly once",
+        lambda: [sys.executable, "-m", "livesegments.cli", "run"],
+        our_counts,
+        in_group,
+        in_redis=True,
+    ),
+    Contender(
+        "Kafka Streams, 2 threads",
+        "exactly once (v2)",
+        lambda: java_program("kafka_streams", ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]),
+        changes_are_exact,
+        in_group,
+    ),
+    Contender(
+        "Quix Streams",
+        "exactly once",
+        lambda: python_program("quix"),
+        changes_are_exact,
+        in_group,
+    ),
+    Contender(
+        "naive loop with Redis and River",
+        "at least once",
+        lambda: python_program("naive"),
+        naive_counts,
+        in_group,
+        in_redis=True,
+    ),
+)

@@ -1,0 +1,79 @@
+"""A round works on what there is, not on what was there a round ago."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from consumers.fetch import poll
+from contracts.topics import PURCHASES
+from tests.servers import KafkaServer
+
+PLACE = TopicPartition(PURCHASES, 0)
+
+
+@pytest.fixture
+def producer(fresh_kafka: KafkaServer) -> Iterator[KafkaProducer]:
+    producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap)
+    yield producer
+    producer.close()
+
+
+@pytest.fixture
+def consumer(fresh_kafka: KafkaServer, producer: KafkaProducer) -> Iterator[KafkaConsumer]:
+    """Return a consumer that has read a first record, and so fetches ahead."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=fresh_kafka.bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=10_000,  # what is fetched ahead waits for the next record
+    )
+    consumer.assign([PLACE])
+    send(producer, b"first")
+    assert values(until_some(consumer)) == [b"first"]
+    assert consumer.poll(0) == {}  # sends the fetch
+    yield consumer
+    consumer.close()
+
+
+def send(producer: KafkaProducer, value: bytes) -> None:
+    producer.send(PURCHASES, value=value, partition=0).get(10)
+    time.sleep(0.3)  # what is fetched ahead is there by then
+
+
+def until_some(consumer: KafkaConsumer, max_records: int = 100) -> dict[TopicPartition, list]:  # type: ignore[type-arg]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if polled := poll(consumer, 1_000, max_records):
+            return dict(polled)
+    raise AssertionError("nothing came")
+
+
+def values(polled: dict[TopicPartition, list]) -> list[bytes]:  # type: ignore[type-arg]
+    return [record.value for record in polled.get(PLACE, [])]
+
+
+@pytest.mark.servers
+def test_what_came_during_a_round_is_in_the_next_poll(
+    producer: KafkaProducer, consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.fetch.FETCH_MS", 5_000)  # on a busy machine too
+    for value in (b"second", b"third", b"fourth"):
+        send(producer, value)
+    assert values(until_some(consumer)) == [b"second", b"third", b"fourth"]
+
+
+@pytest.mark.servers
+def test_a_poll_takes_no_more_than_it_is_asked_for(
+    producer: KafkaProducer, consumer: KafkaConsumer
+) -> None:
+    for value in (b"second", b"third", b"fourth"):
+        send(producer, value)
+    first, rest = values(until_some(consumer, 1)), values(until_some(consumer, 2))
+    assert (first, rest) == ([b"second"], [b"third", b"fourth"])
+
+
+@pytest.mark.servers
+def test_nothing_is_waited_for_no_longer_than_asked(consumer: KafkaConsumer) -> None:
+    assert poll(consumer, 50, 100) == {}

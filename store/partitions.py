@@ -112,6 +112,7 @@ class Partitions:
         self.keys = Keys(group_id)
         self._servers = Servers(client)
         self._sha = ""
+        self._told: set[int] = set()
 
     def try_commands(self, partitions: int) -> None:
         """Run every command of the commit script once beside each partition, on keys of its own.
@@ -188,7 +189,12 @@ class Partitions:
         )
 
     def load(self, partition: int) -> Loaded:
-        """Read a partition's progress, outbox and statistics in one atomic step."""
+        """Read a partition's progress, outbox and statistics in one atomic step.
+
+        Whoever takes a partition over may talk to another server than before, so that the next
+        commit tells it the script.
+        """
+        self._told.discard(partition)
 
         def queue(pipeline: Pipeline) -> None:
             pipeline.hgetall(self.keys.progress(partition))
@@ -243,7 +249,7 @@ class Partitions:
             If a server does not know the script any more: it has been started anew, or taken over
             from another, so that the cursor of a walk means nothing to it.
         """
-        self._sha = self._sha or self.redis.script_load(_SCRIPT)
+        self._tell_script({commit.partition for commit in commits} - self._told)
         batch = self._servers.batch()
         for commit in commits:
             keys = self.keys.of_partition(commit.partition)
@@ -251,8 +257,16 @@ class Partitions:
         try:
             return [reply == 1 for reply in batch.execute()]
         except NoScriptError:
-            self._sha = ""
+            self._told.clear()
             raise
+
+    def _tell_script(self, partitions: set[int]) -> None:
+        if partitions:
+            batch = self._servers.batch()
+            for key in map(self.keys.progress, partitions):
+                batch.on(key).script_load(_SCRIPT)
+            self._sha = batch.execute()[0]
+            self._told |= partitions
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
         """Return each partition's statistics of a generation, b"" for those of no customers.

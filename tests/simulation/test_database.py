@@ -131,7 +131,6 @@ def test_a_server_without_the_script_is_given_it_at_the_next_commit(real: Partit
     database.scripts.clear()
     real.redis.script_flush()
     for store in (fake, real):
-        commits = [commit, replace(commit, partition=1)]
         with pytest.raises(NoScriptError):
-            store.commit(commits)
-        assert store.commit(commits) == [False, True]
+            store.commit([commit])
+        assert store.commit([commit, replace(commit, partition=1)]) == [False, True]

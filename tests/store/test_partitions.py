@@ -229,8 +229,9 @@ def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
 def test_a_server_that_forgot_the_script_is_another_and_is_told_it_at_the_next_commit(
     started: Partitions, client: Client
 ) -> None:
+    assert started.commit([Commit(1, None, FIRST)]) == [True]
     client.script_flush()
-    commits = [Commit(0, FIRST, after(FIRST)), Commit(1, None, FIRST)]
+    commits = [Commit(0, FIRST, after(FIRST)), Commit(1, FIRST, after(FIRST))]
     with pytest.raises(NoScriptError):
         started.commit(commits)
     assert started.commit(commits) == [True, True]

@@ -2,15 +2,19 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from consumers import record_batch  # noqa: F401 - batches are read by it
+from livesegments.redis_urls import is_cluster, server_urls
 from livesegments.settings import Settings
+from store.servers import Client, Cluster
 
 # kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -80,8 +84,17 @@ def group_consumer(settings: Settings) -> KafkaConsumer:
     )
 
 
-def redis_client(settings: Settings, seconds: float = 10.0) -> "redis.Redis":
-    """Return the Redis client: bounded waits, and no retries but the worker's own."""
+def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
+    """Return the Redis client: bounded waits, and no retries but the worker's own.
+
+    That of a single server connects when it is used, that of a cluster at once.
+
+    Raises
+    ------
+    RedisError
+        If no server of a cluster lets us in.
+    """
+    url = settings.redis_url.get_secret_value()
     given = {
         "username": settings.redis_username,
         "password": settings.redis_password.get_secret_value(),
@@ -89,20 +102,35 @@ def redis_client(settings: Settings, seconds: float = 10.0) -> "redis.Redis":
         "ssl_certfile": settings.redis_ssl_certfile,
         "ssl_keyfile": settings.redis_ssl_keyfile,
     }
-    return redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
+    options: dict[str, Any] = {
         **{name: value for name, value in given.items() if value},
-        protocol=2,
-        socket_connect_timeout=min(seconds, 5.0),
-        socket_timeout=seconds,
+        "protocol": 2,
+        "socket_connect_timeout": min(seconds, 5.0),
+        "socket_timeout": seconds,
         # A commit that is sent twice would be refused the second time: the worker must see it.
-        retry=Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if is_cluster(url):
+        return _cluster_client(server_urls(url), options)
+    return redis.Redis.from_url(url, **options)
+
+
+def _cluster_client(urls: list[str], options: dict[str, Any]) -> Cluster:
+    servers = [(each.hostname or "localhost", each.port or 6379) for each in map(urlsplit, urls)]
+    return Cluster(
+        url=urls[0],
+        startup_nodes=[ClusterNode(*server) for server in servers],  # type: ignore[no-untyped-call]
+        # One slot that has moved says nothing of others: see store/servers.py.
+        reinitialize_steps=0,
+        **options,
     )
 
 
-def answers(client: "redis.Redis") -> bool:
-    """Return whether Redis answers in the client's time."""
+def answers(client: Client) -> bool:
+    """Return whether Redis answers in the client's time; of a cluster every master."""
     try:
+        if isinstance(client, Cluster):
+            return bool(client.ping(target_nodes=Cluster.PRIMARIES))
         return bool(client.ping())
     except redis.RedisError:
         return False

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from livesegments import tls
 from livesegments.environment import PREFIX, with_secrets
+from livesegments.redis_urls import SCHEMES, is_cluster, server_urls
 
 SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password", "redis_url", "redis_password")
 """What a file may hold instead: each has a setting more, with ``_file`` behind its name."""
@@ -57,7 +58,11 @@ class Connections(BaseSettings):
     ] = True
 
     redis_url: Annotated[
-        SecretStr, Field(description="Redis: redis://, rediss:// (TLS) or unix://")
+        SecretStr,
+        Field(
+            description="Redis: redis://, rediss:// (TLS) or unix://; a Redis Cluster:"
+            " redis+cluster:// or rediss+cluster:// with some of its servers, commas between"
+        ),
     ] = SecretStr("redis://localhost:6379/0")
     redis_url_file: Annotated[str, _file_of("REDIS_URL")] = ""
     redis_username: Annotated[str, Field(description="Redis user, where the URL has none")] = ""
@@ -84,23 +89,12 @@ class Connections(BaseSettings):
     @classmethod
     def _is_redis(cls, value: SecretStr) -> SecretStr:
         url = value.get_secret_value()
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        try:
-            # Of a password with / the start is taken for the port, which the error would show.
-            parts = urlsplit(url)
-            parts.port  # noqa: B018 - it is checked when it is read
-        except ValueError:
-            raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
-        if parts.fragment:  # which the client leaves out
-            raise ValueError(f"must have no #; {_PERCENT_CODES}")
-        # The client takes any other path for database 0.
-        if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
-            raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
-        try:
-            ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
-        except (TypeError, ValueError, RedisError):
-            raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
+        if not url.startswith(SCHEMES):
+            raise ValueError(f"must start with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
+        for each in _servers(url):
+            _check_server(each)
+        if is_cluster(url) and urlsplit(url).path not in ("", "/", "/0"):
+            raise ValueError("a Redis Cluster has no database but 0")
         return value
 
     @field_validator("kafka_bootstrap_servers")
@@ -132,7 +126,7 @@ class Connections(BaseSettings):
 
     @model_validator(mode="after")
     def _redis_is_consistent(self) -> Self:
-        url = urlsplit(self.redis_url.get_secret_value())
+        url = urlsplit(server_urls(self.redis_url.get_secret_value())[0])
         in_url = {"redis_username": url.username, "redis_password": url.password}
         for name, twice in in_url.items():
             if twice and self._given(name):
@@ -141,6 +135,7 @@ class Connections(BaseSettings):
         if url.scheme != "rediss" and (useless := [name for name in names if self._given(name)]):
             raise ValueError(
                 f"{_named(useless[0])} is for TLS: write {_named('redis_url')} with rediss://"
+                " or rediss+cluster://"
             )
         if self.redis_username and not (url.password or self._given("redis_password")):
             raise ValueError(f"{_named('redis_username')} needs {_named('redis_password')}")
@@ -170,6 +165,32 @@ class Connections(BaseSettings):
                 f"{_named(f'{prefix}key_password')} needs {_named(f'{prefix}certfile')}"
             )
         tls.check_files(_named(prefix), cafile, certfile, keyfile, password)
+
+
+def _servers(url: str) -> list[str]:
+    try:
+        return server_urls(url)
+    except ValueError:
+        raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
+
+
+def _check_server(url: str) -> None:
+    """Refuse the URL of a server that the client would not take, or not as it is meant."""
+    try:
+        # Of a password with / the start is taken for the port, which the error would show.
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it is checked when it is read
+    except ValueError:
+        raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
+    if parts.fragment:  # which the client leaves out
+        raise ValueError(f"must have no #; {_PERCENT_CODES}")
+    # The client takes any other path for database 0.
+    if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
+        raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
+    try:
+        ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
+    except (TypeError, ValueError, RedisError):
+        raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
 
 
 def _named(setting: str) -> str:

@@ -7,6 +7,7 @@ import kafka.errors
 import redis.exceptions
 
 from consumers.outages import describe, refusal, without_data
+from livesegments.redis_urls import is_cluster, server_urls
 from livesegments.settings import PREFIX, Settings
 from livesegments.tls import speaks_tls
 
@@ -57,7 +58,12 @@ def _user(settings: Settings) -> str:
 
 
 def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
-    url = urlsplit(settings.redis_url.get_secret_value())
+    given_url = settings.redis_url.get_secret_value()
+    url, cluster = urlsplit(server_urls(given_url)[0]), "+cluster" * is_cluster(given_url)
+    if isinstance(error, redis.exceptions.AskError) and not cluster:
+        return f"is a cluster there: write {url.scheme}+cluster:// ({PREFIX}REDIS_URL)"
+    if "Cluster mode is not enabled" in str(error):
+        return f"is a single server there: write {url.scheme}:// ({PREFIX}REDIS_URL)"
     user = settings.redis_username or url.username or "default"
     if isinstance(error, redis.exceptions.AuthenticationError):
         where = "REDIS_URL" if url.password else "REDIS_PASSWORD"
@@ -76,7 +82,7 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
         what = f"refuses the certificate {given}" if given else "may want a client certificate"
         return f"{what} ({PREFIX}REDIS_SSL_CERTFILE): {fault.reason or fault.strerror}"
     if url.scheme == "rediss" and "handshake" in str(fault):
-        return f"does not speak TLS there: write redis:// ({PREFIX}REDIS_URL)"
+        return f"does not speak TLS there: write redis{cluster}:// ({PREFIX}REDIS_URL)"
     if url.scheme == "redis" and speaks_tls(url.hostname or "localhost", url.port or _REDIS_PORT):
-        return f"wants TLS there: write rediss:// ({PREFIX}REDIS_URL)"
+        return f"wants TLS there: write rediss{cluster}:// ({PREFIX}REDIS_URL)"
     return f"({PREFIX}REDIS_URL): {describe(error)}"

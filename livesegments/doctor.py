@@ -1,14 +1,12 @@
 """Look at everything a deployment needs, and say what is wrong and how to mend it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
-from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from consumers.definitions import DefinitionsReader, named_by
 from consumers.log import LogReader, LogStalledError
@@ -24,24 +22,14 @@ from contracts.topics import (
 from features.vector import FEATURES
 from livesegments.clients import kafka_config, redis_client
 from livesegments.diagnosis import explain
+from livesegments.doctor_redis import look_at_redis
+from livesegments.finding import Finding
 from livesegments.reach import ReachError, reach_kafka
 from livesegments.settings import PREFIX, Settings
 from livesegments.topics import partition_counts
 from store.partitions import Partitions
 
-Status = Literal["ok", "warn", "fail"]
-OLDEST_REDIS = (6, 2)
 DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; ``fix`` says what to do unless it is ok."""
-
-    name: str
-    status: Status
-    detail: str
-    fix: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -171,36 +159,6 @@ def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _redis(settings: Settings) -> Iterator[Finding]:
-    client = redis_client(settings)
-    info: dict[str, Any] = dict(client.info())
-    version = str(info["redis_version"])
-    new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
-    yield Finding("redis", "ok" if new_enough else "fail", f"version {version}", "use 6.2 or later")
-    policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory") and policy != "noeviction":
-        yield Finding(
-            "redis memory",
-            "fail",
-            f"maxmemory-policy is {policy}: customers would be lost one by one",
-            "set maxmemory-policy noeviction",
-        )
-    if not info.get("aof_enabled") and not _saves(client):
-        yield Finding(
-            "redis persistence",
-            "warn",
-            "is off",
-            "turn appendonly on, or expect a rebuild from Kafka after every restart of Redis",
-        )
-
-
-def _saves(client: "Redis") -> bool:
-    try:
-        return bool(dict(client.config_get("save")).get("save"))
-    except ResponseError:
-        return True  # hidden, as managed services do: nothing says that it is off
-
-
 def _deployment(settings: Settings) -> Iterator[Finding]:
     store = Partitions(redis_client(settings), settings.group_id)
     agreed = store.deployment()
@@ -291,7 +249,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]], ...] = (
     ("kafka", _kafka, frozenset()),
-    ("redis", _redis, frozenset()),
+    ("redis", look_at_redis, frozenset()),
     ("deployment", _deployment, frozenset({"redis"})),
     ("progress", _progress, frozenset({"kafka", "topics", "redis"})),
     ("model", _model, frozenset({"kafka", "topics"})),

@@ -108,7 +108,7 @@ def run(
         # Before a store that knows nothing takes ids over that are not those published.
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
-        store.try_commands()
+        store.try_commands(partitions)
         store.agree(agreed)
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,

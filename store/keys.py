@@ -19,10 +19,9 @@ class Keys:
         """String: a fit that a person has asked for, until partition 0's owner takes it."""
         return f"{self.group_id}:refit"
 
-    @property
-    def trial(self) -> str:
+    def trial(self, partition: int) -> str:
         """Nothing for longer than a moment: what a user may do is tried on it."""
-        return f"{self.group_id}:trial"
+        return f"{self.group_id}:{{{partition}}}:trial"
 
     def progress(self, partition: int) -> str:
         """Hash: who wrote last, how far the inputs are folded, the clock."""

@@ -1,16 +1,17 @@
-"""Read and commit the state of partitions: one pipeline each a round."""
+"""Read and commit the state of partitions: one round trip each a round, to every server."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any
 
-import redis
+from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
 from store.keys import Keys
 from store.outbox import Output, pack, unpack
 from store.progress import Progress
+from store.servers import Client, Servers
 
 _SCRIPT = files("store").joinpath("commit.lua").read_text()
 SWEPT = b"swept"
@@ -106,13 +107,15 @@ _WAY_OUT = {
 class Partitions:
     """The partitions of one deployment in Redis."""
 
-    def __init__(self, client: "redis.Redis", group_id: str) -> None:
+    def __init__(self, client: Client, group_id: str) -> None:
         self.redis = client
         self.keys = Keys(group_id)
+        self._servers = Servers(client)
         self._sha = ""
+        self._told: set[int] = set()
 
-    def try_commands(self) -> None:
-        """Run every command of the commit script once, on a key of its own.
+    def try_commands(self, partitions: int) -> None:
+        """Run every command of the commit script once beside each partition, on keys of its own.
 
         A script that is refused in its middle leaves what it wrote before, and Redis takes nothing
         back: what a user may not do has to come out before the first commit.
@@ -122,16 +125,17 @@ class Partitions:
         NoPermissionError
             If the user may not run one; names it.
         """
-        key = self.keys.trial
-        with self.redis.pipeline(transaction=False) as pipeline:
-            pipeline.type(key)
-            pipeline.unlink(key)
-            pipeline.hset(key, "field", "value")
-            pipeline.hmget(key, "field")
-            pipeline.hdel(key, "field")
-            pipeline.setrange(key, 0, "value")
-            pipeline.unlink(key)
-            pipeline.execute()
+        batch = self._servers.batch()
+        for partition in range(partitions):
+            key = self.keys.trial(partition)
+            batch.on(key).type(key)
+            batch.on(key).unlink(key)
+            batch.on(key).hset(key, "field", "value")
+            batch.on(key).hmget(key, "field")
+            batch.on(key).hdel(key, "field")
+            batch.on(key).setrange(key, 0, "value")
+            batch.on(key).unlink(key)
+        batch.execute()
 
     def agree(self, deployment: Deployment) -> None:
         """Hold a deployment's fixed settings against the store's, which the first worker wrote.
@@ -144,11 +148,14 @@ class Partitions:
         key = self.keys.deployment
         wanted = {name: str(value) for name, value in asdict(deployment).items()}
         wanted["segments"] = ",".join(deployment.segments)
-        with self.redis.pipeline(transaction=True) as pipeline:
+
+        def queue(pipeline: Pipeline) -> None:
             for name, value in wanted.items():
                 pipeline.hsetnx(key, name, value)
             pipeline.hgetall(key)
-            stored = {k.decode(): v.decode() for k, v in pipeline.execute()[-1].items()}
+
+        found = self._servers.transaction(key, queue)[-1]
+        stored = {name.decode(): value.decode() for name, value in found.items()}
         for name, value in wanted.items():
             if stored[name] != value:
                 raise StoreMismatchError(
@@ -182,13 +189,21 @@ class Partitions:
         )
 
     def load(self, partition: int) -> Loaded:
-        """Read a partition's progress, outbox and statistics in one atomic step."""
-        with self.redis.pipeline(transaction=True) as pipeline:
+        """Read a partition's progress, outbox and statistics in one atomic step.
+
+        Whoever takes a partition over may talk to another server than before, so that the next
+        commit tells it the script.
+        """
+        self._told.discard(partition)
+
+        def queue(pipeline: Pipeline) -> None:
             pipeline.hgetall(self.keys.progress(partition))
             pipeline.hgetall(self.keys.outbox(partition))
             pipeline.hgetall(self.keys.statistics(partition))
             pipeline.hlen(self.keys.erasures(partition))
-            progress, outbox, statistics, erasures = pipeline.execute()
+
+        key = self.keys.progress(partition)
+        progress, outbox, statistics, erasures = self._servers.transaction(key, queue)
         return Loaded(
             progress=Progress.from_fields(progress) if progress else None,
             outbox=sorted((int(version), unpack(data)) for version, data in outbox.items()),
@@ -202,84 +217,81 @@ class Partitions:
 
     def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
         """Return (version, nonce) of the last commit of each partition."""
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition in partitions:
-                pipeline.hmget(self.keys.progress(partition), "version", "nonce")
-            return [(int(v or 0), (n or b"").decode()) for v, n in pipeline.execute()]
+        batch = self._servers.batch()
+        for key in map(self.keys.progress, partitions):
+            batch.on(key).hmget(key, "version", "nonce")
+        return [(int(v or 0), (n or b"").decode()) for v, n in batch.execute()]
 
     def read(self, wants: Sequence[Want]) -> list[Reading]:
-        """Read what a round needs of all its partitions, in one round trip."""
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for want in wants:
-                if want.customers:
-                    pipeline.hmget(self.keys.customers(want.partition), want.customers)
-                if want.erasures:
-                    pipeline.hmget(self.keys.erasures(want.partition), want.erasures)
-                if want.scan:
-                    cursor, count = want.scan
-                    pipeline.hscan(self.keys.customers(want.partition), cursor, count=count)
-            replies = iter(pipeline.execute())
+        """Read what a round needs of all its partitions, in one round trip a server."""
+        batch = self._servers.batch()
+        for want in wants:
+            customers = self.keys.customers(want.partition)
+            erasures = self.keys.erasures(want.partition)
+            if want.customers:
+                batch.on(customers).hmget(customers, want.customers)
+            if want.erasures:
+                batch.on(erasures).hmget(erasures, want.erasures)
+            if want.scan:
+                cursor, count = want.scan
+                batch.on(customers).hscan(customers, cursor, count=count)
+        replies = iter(batch.execute())
         return [_reading(want, replies) for want in wants]
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
-        """Commit each partition if it is as expected; return which were, in one round trip."""
-        calls = [self._arguments(commit) for commit in commits]
+        """Commit each partition if it is as expected; return which were.
+
+        In one round trip a server.
+
+        Raises
+        ------
+        NoScriptError
+            If a server does not know the script any more: it has been started anew, or taken over
+            from another, so that the cursor of a walk means nothing to it.
+        """
+        self._tell_script({commit.partition for commit in commits} - self._told)
+        batch = self._servers.batch()
+        for commit in commits:
+            keys = self.keys.of_partition(commit.partition)
+            batch.on(keys[0]).evalsha(self._sha, len(keys), *keys, *_arguments(commit))
         try:
-            return self._evaluate(calls)
+            return [reply == 1 for reply in batch.execute()]
         except NoScriptError:
-            # A restarted Redis has forgotten the script, so it ran for no partition.
-            self._sha = ""
-            return self._evaluate(calls)
+            self._told.clear()
+            raise
 
-    def _evaluate(self, calls: list[tuple[list[str], list[str | int | bytes]]]) -> list[bool]:
-        self._sha = self._sha or self.redis.script_load(_SCRIPT)
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for keys, arguments in calls:
-                pipeline.evalsha(self._sha, len(keys), *keys, *arguments)
-            return [reply == 1 for reply in pipeline.execute()]
-
-    def _arguments(self, commit: Commit) -> tuple[list[str], list[str | int | bytes]]:
-        expected, version = commit.expected or Progress(), commit.progress.version
-        statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
-        lists: list[Sequence[str | int | bytes]] = [
-            commit.progress.to_fields(),
-            _flat(commit.records),
-            commit.gone,
-            statistics,
-            commit.statistics_gone,
-            [version, pack(commit.outputs)] if commit.outputs else [],
-            commit.published,
-            _flat(commit.erasures),
-            [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
-            [part for write in commit.ring for part in write],
-        ]
-        arguments: list[str | int | bytes] = [expected.version, expected.nonce]
-        for items in lists:
-            arguments.append(len(items))
-            arguments += items
-        return self.keys.of_partition(commit.partition), arguments
+    def _tell_script(self, partitions: set[int]) -> None:
+        if partitions:
+            batch = self._servers.batch()
+            for key in map(self.keys.progress, partitions):
+                batch.on(key).script_load(_SCRIPT)
+            self._sha = batch.execute()[0]
+            self._told |= partitions
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
         """Return each partition's statistics of a generation, b"" for those of no customers.
 
         None where records are in another generation: some of the customers are not the whole.
         """
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition in partitions:
-                pipeline.hmget(self.keys.statistics(partition), SWEPT, str(generation))
-            replies = pipeline.execute()
-        return [(data or b"") if int(swept or 0) == generation else None for swept, data in replies]
+        batch = self._servers.batch()
+        for key in map(self.keys.statistics, partitions):
+            batch.on(key).hmget(key, SWEPT, str(generation))
+        return [
+            (data or b"") if int(swept or 0) == generation else None
+            for swept, data in batch.execute()
+        ]
 
     def taken_over(self, generation: int, partitions: Sequence[int]) -> list[tuple[bool, bytes]]:
         """Return of each partition whether all its records are in a generation, or a newer one.
 
         And the statistics of those that are in it as yet, b"" for none.
         """
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition in partitions:
-                pipeline.hget(self.keys.progress(partition), "swept_generation")
-                pipeline.hget(self.keys.statistics(partition), str(generation))
-            replies = pipeline.execute()
+        batch = self._servers.batch()
+        for partition in partitions:
+            progress, statistics = self.keys.progress(partition), self.keys.statistics(partition)
+            batch.on(progress).hget(progress, "swept_generation")
+            batch.on(statistics).hget(statistics, str(generation))
+        replies = batch.execute()
         return [
             (int(swept or 0) >= generation, data or b"")
             for swept, data in zip(replies[::2], replies[1::2], strict=True)
@@ -287,18 +299,19 @@ class Partitions:
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
         """Return how many customers each partition has a record of."""
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition in partitions:
-                pipeline.hlen(self.keys.customers(partition))
-            return list(pipeline.execute())
+        batch = self._servers.batch()
+        for key in map(self.keys.customers, partitions):
+            batch.on(key).hlen(key)
+        return batch.execute()
 
     def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
         """Return up to ``wanted[partition]`` random records of each partition, and its progress."""
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition, count in wanted.items():
-                pipeline.hgetall(self.keys.progress(partition))
-                pipeline.hrandfield(self.keys.customers(partition), count, withvalues=True)
-            replies = iter(pipeline.execute())
+        batch = self._servers.batch()
+        for partition, count in wanted.items():
+            progress, customers = self.keys.progress(partition), self.keys.customers(partition)
+            batch.on(progress).hgetall(progress)
+            batch.on(customers).hrandfield(customers, count, withvalues=True)
+        replies = iter(batch.execute())
         return {
             partition: (Progress.from_fields(next(replies)), list(next(replies))[1::2])
             for partition in wanted
@@ -308,6 +321,28 @@ class Partitions:
         """Walk over all customers of a partition: (id, record), each at least once."""
         for name, blob in self.redis.hscan_iter(self.keys.customers(partition), count=count):
             yield name.decode(), blob
+
+
+def _arguments(commit: Commit) -> list[str | int | bytes]:
+    expected, version = commit.expected or Progress(), commit.progress.version
+    statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
+    lists: list[Sequence[str | int | bytes]] = [
+        commit.progress.to_fields(),
+        _flat(commit.records),
+        commit.gone,
+        statistics,
+        commit.statistics_gone,
+        [version, pack(commit.outputs)] if commit.outputs else [],
+        commit.published,
+        _flat(commit.erasures),
+        [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
+        [part for write in commit.ring for part in write],
+    ]
+    arguments: list[str | int | bytes] = [expected.version, expected.nonce]
+    for items in lists:
+        arguments.append(len(items))
+        arguments += items
+    return arguments
 
 
 def _reading(want: Want, replies: Iterator[Any]) -> Reading:

@@ -1,8 +1,7 @@
 """A fit that a person has asked for, on its way to the owner of partition 0."""
 
-import redis
-
 from store.keys import Keys
+from store.servers import Client
 
 _REMOVE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -18,7 +17,7 @@ class RefitRequests:
     point leaves either the request or its generation, and never makes two of it.
     """
 
-    def __init__(self, client: "redis.Redis", group_id: str) -> None:
+    def __init__(self, client: Client, group_id: str) -> None:
         self._redis = client
         self._key = Keys(group_id).refit
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from kafka.consumer.fetcher import ConsumerRecord
 
-from tests.servers import KafkaServer, RedisServer, fresh_topics
+from tests.servers import KafkaServer, RedisCluster, RedisServer, fresh_topics
 from tests.service import Service
 
 # How long an example takes says more about the machine than about the code.
@@ -52,6 +52,21 @@ def fresh_redis(redis_server: RedisServer) -> RedisServer:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A Redis Cluster, one for the whole run; it holds what earlier tests left."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def fresh_cluster(redis_cluster: RedisCluster) -> RedisCluster:
+    """A Redis Cluster, whole and empty."""
+    redis_cluster.start()
+    redis_cluster.flush()
+    return redis_cluster
+
+
+@pytest.fixture(scope="session")
 def recorded(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, list[ConsumerRecord]]:
@@ -71,6 +86,16 @@ def service(
 ) -> Iterator[Service]:
     """A deployment without workers as yet; those that a test starts end with it."""
     service = Service(fresh_kafka, fresh_redis, tmp_path)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def clustered(
+    fresh_kafka: KafkaServer, fresh_cluster: RedisCluster, tmp_path: Path
+) -> Iterator[Service]:
+    """A deployment on a Redis Cluster, without workers as yet."""
+    service = Service(fresh_kafka, fresh_cluster, tmp_path)
     yield service
     service.stop()
 

@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.verify import Report, verify
-from tests.servers import KafkaServer, RedisServer
+from tests.servers import KafkaServer, RedisCluster, RedisServer
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
@@ -85,7 +85,7 @@ class Service:
 
     Parameters
     ----------
-    kafka, redis_server
+    kafka, store
         Running, with empty topics and keys.
     folder
         Where workers log.
@@ -96,14 +96,14 @@ class Service:
     def __init__(
         self,
         kafka: KafkaServer,
-        redis_server: RedisServer,
+        store: RedisServer | RedisCluster,
         folder: Path,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.kafka, self.redis_server, self.folder = kafka, redis_server, folder
+        self.kafka, self.store, self.folder = kafka, store, folder
         self.environment = {
             "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
-            "LIVESEGMENTS_REDIS_URL": redis_server.url,
+            "LIVESEGMENTS_REDIS_URL": store.url,
             "LIVESEGMENTS_CLOCK": "event",
             "LIVESEGMENTS_HTTP_PORT": "0",
             "LIVESEGMENTS_LOG_FORMAT": "json",
@@ -114,8 +114,20 @@ class Service:
         self.retention_days = 400
         self.workers: list[subprocess.Popen[bytes]] = []
         self.logs: list[Path] = []
-        self.client = redis.Redis.from_url(redis_server.url, protocol=2)
+        self.client = store.client()
         self.config = {"bootstrap_servers": kafka.bootstrap}
+
+    @property
+    def redis_server(self) -> RedisServer:
+        """The one server of the store."""
+        assert isinstance(self.store, RedisServer)
+        return self.store
+
+    @property
+    def redis_cluster(self) -> RedisCluster:
+        """The cluster that is the store."""
+        assert isinstance(self.store, RedisCluster)
+        return self.store
 
     def keep_for(self, days: int) -> None:
         """Keep customers for so many days after their last purchase."""

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -30,6 +29,7 @@ from livesegments.verify.stored import (
     marker_of,
     read_partition,
 )
+from store.servers import Client
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
@@ -49,7 +49,7 @@ _NAMES = {
 
 
 def verify(
-    client: "redis.Redis",
+    client: Client,
     config: Mapping[str, Any],
     group_id: str,
     progress: Callable[[str], None] = lambda _: None,
@@ -115,7 +115,7 @@ def _text(stored: Mapping[Any, Any]) -> dict[str, str]:
 
 def _verify_partition(
     checks: Mapping[str, Check],
-    client: "redis.Redis",
+    client: Client,
     log: Log,
     offsets: KafkaConsumer,
     group_id: str,

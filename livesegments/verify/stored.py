@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import redis
+from store.servers import Client, server_of
 
 _HEAD = struct.Struct("<BBbbiqedqqq5i")
 _LOCATIONS = {0: None, 1: "rural", 2: "suburban", 3: "urban"}
@@ -86,7 +86,7 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
 
 
 def read_partition(
-    client: "redis.Redis", group_id: str, partition: int, tiles: int, tries: int = 20
+    client: Client, group_id: str, partition: int, tiles: int, tries: int = 20
 ) -> StoredPartition:
     """Read a partition between two commits: again, when one came in between.
 
@@ -102,7 +102,7 @@ def read_partition(
             name.decode(): read_customer(data, tiles)
             for name, data in client.hscan_iter(prefix + "customers", count=2_000)
         }
-        with client.pipeline(transaction=True) as pipeline:
+        with server_of(client, prefix).pipeline(transaction=True) as pipeline:
             for name in ("progress", "statistics", "outbox", "erasures"):
                 pipeline.hgetall(prefix + name)
             progress, statistics, outbox, markers = pipeline.execute()

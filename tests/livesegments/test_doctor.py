@@ -12,8 +12,9 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
 from contracts.topics import CHANGES, PURCHASES, STATES
-from livesegments.doctor import Finding, examine
+from livesegments.doctor import examine
 from livesegments.embedded import free_ports
+from livesegments.finding import Finding
 from livesegments.settings import Settings
 from store.partitions import Deployment, Partitions
 from tests.livesegments.test_topics import delete, settle

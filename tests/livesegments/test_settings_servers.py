@@ -38,6 +38,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, **wrong: str) -> str:
         ("REDIS_URL", "redis://localhost:6379/0?socket_timeout=soon"),
         ("REDIS_URL", "rediss://localhost:6379/0?ssl_cert_reqs=perhaps"),
         ("REDIS_URL", "unix:///tmp/redis.sock?port=6379"),
+        ("REDIS_URL", "redis+cluster://a:7000,b:port"),
+        ("REDIS_URL", "redis+cluster://a:7000,b:7001/1"),
+        ("REDIS_URL", "unix+cluster:///tmp/redis.sock"),
     ],
 )
 def test_servers_that_cannot_be_meant_are_refused(
@@ -64,6 +67,8 @@ def test_brokers_may_be_written_as_kafka_clients_take_them(
         "redis://user:word@[::1]:6379/15",
         "rediss://localhost:6380/0?ssl_cert_reqs=none&health_check_interval=5",
         "unix:///tmp/redis.sock?db=2",
+        "redis+cluster://localhost:7000",
+        "rediss+cluster://user:word@a:7000,[::1]:7001,c/0?ssl_cert_reqs=none",
     ],
 )
 def test_a_store_may_be_written_as_redis_clients_take_it(
@@ -78,6 +83,13 @@ def test_nor_is_it_when_the_password_begins_like_a_port(
     monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:
     said = refused(monkeypatch, REDIS_URL=f"redis://name:{mark}hush=hush@localhost:6379")
+    assert "hush" not in said
+    assert "%2F" in said
+
+
+@pytest.mark.parametrize("mark", ["1/", "/", "?", "1#"])
+def test_nor_is_it_in_the_url_of_a_cluster(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
+    said = refused(monkeypatch, REDIS_URL=f"redis+cluster://name:{mark}hush=hush@a:6379,b:6379")
     assert "hush" not in said
     assert "%2F" in said
 

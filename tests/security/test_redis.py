@@ -107,7 +107,7 @@ def test_a_command_that_the_commit_lacks_is_found_before_anything_is_written(
     with redis_client(settings) as client:
         store = Partitions(client, settings.group_id)
         with pytest.raises(NoPermissionError, match=name) as caught:
-            store.try_commands()
+            store.try_commands(1)
     assert "LIVESEGMENTS_REDIS_USERNAME" in explain(caught.value, settings)
 
 
@@ -125,5 +125,5 @@ def test_commands_that_the_script_lacks_are_a_refusal_and_no_outage(
 def test_keys_of_another_deployment_are_out_of_reach(secured: Secured) -> None:
     settings = load(**lower(secured.store("worker")), group_id="other")
     with redis_client(settings) as client, pytest.raises(NoPermissionError) as caught:
-        Partitions(client, settings.group_id).try_commands()
-    assert "other:trial" in explain(caught.value, settings)
+        Partitions(client, settings.group_id).try_commands(1)
+    assert "other:{0}:trial" in explain(caught.value, settings)

@@ -3,6 +3,15 @@
 from tests.servers.kafka_server import KafkaServer, fresh_topics, kafka_jars
 from tests.servers.prometheus_server import PrometheusServer
 from tests.servers.proxy import Proxy
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
 
-__all__ = ["KafkaServer", "PrometheusServer", "Proxy", "RedisServer", "fresh_topics", "kafka_jars"]
+__all__ = [
+    "KafkaServer",
+    "PrometheusServer",
+    "Proxy",
+    "RedisCluster",
+    "RedisServer",
+    "fresh_topics",
+    "kafka_jars",
+]

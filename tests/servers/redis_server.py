@@ -44,6 +44,7 @@ class RedisServer:
             "appendonly": "no",
             **(options or {}),
         }
+        self.options = settings
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
         self._dump = directory / "dump.rdb"
         self._process = ServerProcess("Redis", [program, *arguments], directory / "redis.log")
@@ -82,6 +83,10 @@ class RedisServer:
     def resume(self) -> None:
         """Go on after a pause (SIGCONT)."""
         self._process.resume()
+
+    def client(self) -> Redis:
+        """Return a client of it."""
+        return Redis.from_url(self.url, protocol=2)
 
     def flush(self) -> None:
         """Delete every key and every cached script."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import NoScriptError
 
 from livesegments.worker import deployment
 from store.outbox import Output
@@ -122,7 +123,7 @@ def test_every_call_gives_what_redis_gives(real: Partitions, seed: int) -> None:
         assert call(fake) == call(real)
 
 
-def test_a_server_without_the_script_is_given_it_again(real: Partitions) -> None:
+def test_a_server_without_the_script_is_given_it_at_the_next_commit(real: Partitions) -> None:
     database, fake = simulated()
     commit = Commit(0, None, Progress(version=1, nonce="00000000000000aa"))
     for store in (fake, real):
@@ -130,4 +131,6 @@ def test_a_server_without_the_script_is_given_it_again(real: Partitions) -> None
     database.scripts.clear()
     real.redis.script_flush()
     for store in (fake, real):
+        with pytest.raises(NoScriptError):
+            store.commit([commit])
         assert store.commit([commit, replace(commit, partition=1)]) == [False, True]

@@ -1,12 +1,11 @@
-"""The store against Redis itself."""
+"""The store against Redis itself: one server, and a cluster of several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from store.outbox import Output
 from store.partitions import (
@@ -19,7 +18,8 @@ from store.partitions import (
     Want,
 )
 from store.progress import Progress
-from tests.servers import RedisServer
+from store.servers import Client, Cluster, server_of
+from tests.servers import RedisCluster, RedisServer
 
 pytestmark = pytest.mark.servers
 
@@ -30,14 +30,15 @@ DEPLOYMENT = Deployment(
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
 
 
-@pytest.fixture
-def client(fresh_redis: RedisServer) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(fresh_redis.url, protocol=2) as connected:
+@pytest.fixture(params=["fresh_redis", "fresh_cluster"])
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    server: RedisServer | RedisCluster = request.getfixturevalue(request.param)
+    with server.client() as connected:
         yield connected
 
 
 @pytest.fixture
-def store(client: "redis.Redis") -> Partitions:
+def store(client: Client) -> Partitions:
     return Partitions(client, "group")
 
 
@@ -57,7 +58,7 @@ def started(store: Partitions) -> Partitions:
     return store
 
 
-def contents(client: "redis.Redis") -> dict[bytes, bytes]:
+def contents(client: Client) -> dict[bytes, bytes]:
     """Every key, with all that it holds as bytes."""
     return {bytes(key): client.dump(key) or b"" for key in client.scan_iter()}
 
@@ -99,7 +100,7 @@ def test_a_commit_removes_what_is_gone(started: Partitions) -> None:
 )
 @pytest.mark.parametrize("empty_first", [False, True])
 def test_a_commit_on_another_version_or_owner_is_refused_and_writes_nothing(
-    started: Partitions, client: "redis.Redis", expected: Progress | None, empty_first: bool
+    started: Partitions, client: Client, expected: Progress | None, empty_first: bool
 ) -> None:
     before = contents(client)
     commit = Commit(
@@ -165,7 +166,7 @@ def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> N
 
 @pytest.mark.parametrize("name", ["progress", "customers", "statistics", "outbox", "erasures"])
 def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
-    started: Partitions, client: "redis.Redis", name: str
+    started: Partitions, client: Client, name: str
 ) -> None:
     key = getattr(started.keys, name)(0)
     client.delete(key)
@@ -186,19 +187,20 @@ def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
 
 
 @contextmanager
-def full(client: "redis.Redis") -> Iterator[None]:
+def full(client: Client) -> Iterator[None]:
     """Redis without memory to give."""
-    client.config_set("maxmemory-policy", "noeviction")
-    client.config_set("maxmemory", "1")
+    servers = client.masters().values() if isinstance(client, Cluster) else [client]
+    for server in servers:
+        server.config_set("maxmemory-policy", "noeviction")
+        server.config_set("maxmemory", "1")
     try:
         yield
     finally:
-        client.config_set("maxmemory", "0")
+        for server in servers:
+            server.config_set("maxmemory", "0")
 
 
-def test_a_full_store_refuses_a_commit_as_a_whole(
-    started: Partitions, client: "redis.Redis"
-) -> None:
+def test_a_full_store_refuses_a_commit_as_a_whole(started: Partitions, client: Client) -> None:
     before = contents(client)
     commit = Commit(0, FIRST, after(FIRST), records={"c-2": b"two"}, gone=["c-1"], outputs=[OUTPUT])
     with full(client), pytest.raises(OutOfMemoryError):
@@ -214,7 +216,7 @@ def test_a_full_store_refuses_a_commit_as_a_whole(
     ],
 )
 def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
-    started: Partitions, commit: Commit, client: "redis.Redis"
+    started: Partitions, commit: Commit, client: Client
 ) -> None:
     # Redis lets a script go on that has written already.
     with full(client):
@@ -224,11 +226,15 @@ def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
     assert started.load(0).outbox[-1:] == ([(2, [OUTPUT])] if commit.outputs else [])
 
 
-def test_a_store_that_forgot_the_script_is_told_it_again(
-    started: Partitions, client: "redis.Redis"
+def test_a_server_that_forgot_the_script_is_another_and_is_told_it_at_the_next_commit(
+    started: Partitions, client: Client
 ) -> None:
+    assert started.commit([Commit(1, None, FIRST)]) == [True]
     client.script_flush()
-    assert started.commit([Commit(0, FIRST, after(FIRST)), Commit(1, None, FIRST)]) == [True, True]
+    commits = [Commit(0, FIRST, after(FIRST)), Commit(1, FIRST, after(FIRST))]
+    with pytest.raises(NoScriptError):
+        started.commit(commits)
+    assert started.commit(commits) == [True, True]
 
 
 def test_workers_agree_on_what_the_first_one_wrote(store: Partitions) -> None:
@@ -260,7 +266,7 @@ def test_segments_are_agreed_on_in_their_order(store: Partitions) -> None:
         store.agree(replace(DEPLOYMENT, segments=("b", "a")))
 
 
-def test_groups_do_not_see_each_other(started: Partitions, client: "redis.Redis") -> None:
+def test_groups_do_not_see_each_other(started: Partitions, client: Client) -> None:
     other = Partitions(client, "other")
     assert other.load(0).progress is None
     assert other.commit([Commit(0, None, FIRST, records={"c-1": b"theirs"})]) == [True]
@@ -345,18 +351,19 @@ def test_a_sample_has_as_many_different_records_as_wanted_or_all(store: Partitio
 
 
 def test_a_hundred_thousand_customers_cost_at_most_350_bytes_each(
-    store: Partitions, client: "redis.Redis", capsys: pytest.CaptureFixture[str]
+    store: Partitions, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     customers = 100_000
     store.commit([Commit(0, None, FIRST)])
-    before = int(client.info("memory")["used_memory"])
+    server = server_of(client, store.keys.customers(0))
+    before = int(dict(server.info("memory"))["used_memory"])
     progress = FIRST
     for start in range(0, customers, 10_000):
         names = [f"c{i:011d}" for i in range(start, start + 10_000)]
         records = {name: bytes(220) for name in names}
         assert store.commit([Commit(0, progress, after(progress), records=records)]) == [True]
         progress = after(progress)
-    grown = (int(client.info("memory")["used_memory"]) - before) / customers
+    grown = (int(dict(server.info("memory"))["used_memory"]) - before) / customers
     usage = (client.memory_usage(store.keys.customers(0), samples=0) or 0) / customers
     with capsys.disabled():
         print(  # noqa: T201

@@ -1,0 +1,86 @@
+"""Every command that looks into the store does so on a Redis Cluster."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from redis.exceptions import MovedError, RedisError
+
+from livesegments.clients import answers, redis_client
+from livesegments.diagnosis import explain
+from livesegments.settings import load
+from store.partitions import Partitions
+from tests.load import load as make_load
+from tests.servers import RedisCluster, RedisServer
+from tests.service import PARTITIONS, Service
+
+pytestmark = pytest.mark.servers
+
+
+def command(service: Service, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "livesegments.cli", *arguments],
+        env=service.full_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_commands_find_in_a_cluster_what_they_find_in_one_server(
+    clustered: Service, tmp_path: Path
+) -> None:
+    clustered.send(make_load(4_000))
+    clustered.start()
+    clustered.wait()
+    rows = tmp_path / "rows.jsonl"
+    for arguments in (
+        ["verify"],
+        ["export", str(rows)],
+        ["refit", "--dry-run"],
+        ["refit"],
+        ["doctor"],
+        ["rebuild", "--yes"],
+    ):
+        done = command(clustered, arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        if arguments == ["doctor"]:
+            assert "redis cluster: 3 masters" in done.stdout
+    clustered.wait()
+    assert len(rows.read_text().splitlines()) > 300
+    assert all(json.loads(line)["customer_id"] for line in rows.read_text().splitlines())
+    clustered.verified()
+
+
+def test_the_url_of_the_other_kind_is_told(
+    fresh_cluster: RedisCluster, fresh_redis: RedisServer
+) -> None:
+    one_of_it = load(redis_url=f"redis://127.0.0.1:{fresh_cluster.servers[0].port}/0")
+    with redis_client(one_of_it) as client, pytest.raises(MovedError) as moved:
+        Partitions(client, "livesegments").try_commands(PARTITIONS)
+    assert "is a cluster there: write redis+cluster://" in explain(moved.value, one_of_it)
+    single = load(redis_url=fresh_redis.url.replace("redis:", "redis+cluster:"))
+    with pytest.raises(RedisError, match="Cluster mode") as none:
+        redis_client(single)
+    assert "is a single server there: write redis://" in explain(none.value, single)
+
+
+def test_a_cluster_answers_when_each_of_its_masters_does(fresh_cluster: RedisCluster) -> None:
+    with redis_client(load(redis_url=fresh_cluster.url), 0.5) as probe:
+        assert answers(probe)
+        master = fresh_cluster.masters()[-1]
+        master.kill()
+        assert not answers(probe)
+        fresh_cluster.start()
+        assert answers(probe)
+
+
+def test_a_cluster_is_found_by_any_of_the_servers_named(fresh_cluster: RedisCluster) -> None:
+    ports = [1, fresh_cluster.servers[-1].port]
+    url = f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in ports)}"
+    with redis_client(load(redis_url=url)) as client:
+        assert answers(client)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.backtest import plots
 from livesegments.backtest.page import page
 from livesegments.backtest.run import Backtest, Variant, backtest
 from livesegments.backtest.text import lines
+from livesegments.pages import plots
 from tests.livesegments.backtest.shop import rows, settings, write
 
 VOID = {"meta", "link", "br"}

@@ -18,11 +18,10 @@ from livesegments.backtest.text import (
     unknown,
 )
 from livesegments.pages import plots
-from livesegments.pages.html import details, document, facts, figure, moves, spread, table
+from livesegments.pages.html import details, document, facts, figure, moves, table
+from livesegments.pages.over_time import moves_a_day, sizes_over_time
 from livesegments.pages.wording import day, number, percent
 from livesegments.segments import Segment, naming
-
-_COLORS = ("c0", "c1", "c2", "c3", "c4")
 
 
 def page(found: Backtest) -> str:
@@ -42,7 +41,7 @@ def _parts(found: Backtest, shown: Outcome) -> Iterator[str]:
     if len(found.outcomes) > 1:
         yield from _comparison(found.outcomes)
     yield from _segments(shown)
-    yield from _sizes(shown)
+    yield from sizes_over_time(shown.days, shown.segments, shown.sizes)
     yield from _changes(shown)
     yield from _quality(shown)
     yield from _transitions(shown)
@@ -117,26 +116,6 @@ def _segment(segment: Segment, everyone: int) -> tuple[str, ...]:
     )
 
 
-def _sizes(outcome: Outcome) -> Iterator[str]:
-    # The legend lists them as they are stacked, from the top.
-    ordered = outcome.segments[::-1]
-    series = {each.name: outcome.sizes[each.id] for each in ordered}
-    colors = dict(zip(series, _COLORS, strict=True))
-    yield "<h2>Sizes over time</h2>"
-    what = "Customers in each segment by day, stacked; the table below has the numbers"
-    legend = plots.legend(dict(reversed(colors.items())))
-    yield figure(legend + plots.areas(outcome.days, series, colors, what))
-    at = spread(len(outcome.days))
-    yield details(
-        "Sizes as a table",
-        ("Date", *(each.name for each in outcome.segments)),
-        [
-            (day(outcome.days[i]), *(number(outcome.sizes[s.id][i]) for s in outcome.segments))
-            for i in at
-        ],
-    )
-
-
 def _changes(outcome: Outcome) -> Iterator[str]:
     s = outcome.stability
     yield "<h2>Changes a day</h2>"
@@ -146,16 +125,7 @@ def _changes(outcome: Outcome) -> Iterator[str]:
         f" {escape(held(outcome)).capitalize()}. At the end {percent(s.not_nearest, 1)} of the"
         " customers are not in the segment of the nearest centroid.</p>"
     )
-    if not outcome.moves:
-        return
-    colors = {origin: _COLORS[i % 5] for i, origin in enumerate(outcome.moves)}
-    what = "Changes a day by origin, means of stretches of days; the table below has the numbers"
-    caption = "By why: a purchase (live), a profile, a window that moved on (expiry), a new fit"
-    caption += " (model)."
-    plot = plots.bars(outcome.days, outcome.moves, colors, what)
-    yield figure(plots.legend(colors) + plot, caption)
-    rows = [(origin, number(n)) for origin, n in s.origins.items()]
-    yield details("Changes as a table", ("Origin", "Changes"), rows)
+    yield from moves_a_day(outcome.days, outcome.moves)
 
 
 def _quality(outcome: Outcome) -> Iterator[str]:

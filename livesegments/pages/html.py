@@ -1,6 +1,6 @@
 """The frame of a page and what is on it; every text that comes in is escaped here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -33,6 +33,13 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{escape(text)}</p>"
 
 
+def notes(texts: Sequence[str]) -> str:
+    """Return what is to be known before the rest is read."""
+    if not texts:
+        return ""
+    return f'<ul class="note">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>'
+
+
 def facts(found: Iterable[tuple[str, str]]) -> str:
     """Return figures to be seen first: (what, value)."""
     items = (f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in found)
@@ -56,15 +63,21 @@ def table(
     caption: str,
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
+    *,
     marked: Sequence[bool] | None = None,
+    text: Container[int] = (),
+    kind: str = "",
 ) -> str:
-    """Return a table whose first column names the rows."""
+    """Return a table whose first column names the rows; the columns of ``text`` are words."""
     body = ""
     for i, (first, *cells) in enumerate(rows):
         given = _class("given") if marked and marked[i] else ""
-        columns = "".join(f"<td>{_cell(cell)}</td>" for cell in cells)
+        columns = "".join(
+            f"<td{_class('text' if column in text else '')}>{_cell(cell)}</td>"
+            for column, cell in enumerate(cells, 1)
+        )
         body += f'<tr{given}><th scope="row">{_cell(first)}</th>{columns}</tr>'
-    return scrolled(label, caption, head, body)
+    return scrolled(label, caption, head, body, kind, text)
 
 
 def heat(
@@ -108,9 +121,19 @@ def moves(label: str, names: Mapping[str, str], counts: Mapping[str, Mapping[str
     )
 
 
-def scrolled(label: str, caption: str, head: Sequence[str], body: str, kind: str = "") -> str:
+def scrolled(
+    label: str,
+    caption: str,
+    head: Sequence[str],
+    body: str,
+    kind: str = "",
+    text: Container[int] = (),
+) -> str:
     """Return a table that scrolls sideways where it is too wide, below what it is about."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    heads = "".join(
+        f'<th scope="col"{_class("text" if i in text else "")}>{escape(name)}</th>'
+        for i, name in enumerate(head)
+    )
     return (
         f'<p class="dim">{escape(caption)}</p><div class="scroll" tabindex="0" role="region"'
         f' aria-label="{escape(label)}"><table{_class(kind)}><caption>{escape(label)}</caption>'

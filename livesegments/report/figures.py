@@ -8,6 +8,8 @@ from livesegments.segments import Segment
 
 NONE = "none"
 """Stands for no segment where ids are counted."""
+OFFERED = 1.1
+"""Lift from which a segment is said to like a category, and it is offered to those without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,11 @@ class Report:
         The latest clock of the partitions; the period of ``days`` ends with its day.
     customers
         In a segment.
+    places
+        Segment -> feature -> where its centroid and its persona stand, in standard deviations from
+        the average customer.
     expected
-        Segment -> where its persona is expected, in natural units.
+        Segment -> where its persona stands in natural units.
     days, sizes, moves
         Each day of the period since the first segment was given; the sizes of each segment at its
         end; moves out of a segment by origin.
@@ -216,6 +221,7 @@ class Report:
     currency: str
     customers: int
     segments: tuple[Segment, ...]
+    places: Mapping[str, Mapping[str, tuple[float | None, float]]]
     expected: Mapping[str, Mapping[str, float | None]]
     days: tuple[str, ...]
     sizes: Mapping[str, tuple[int, ...]]

@@ -11,14 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from livesegments.report.bought import MOST, Bought
-from livesegments.report.figures import Leaving, Left
+from livesegments.report.figures import OFFERED, Leaving, Left
 from livesegments.report.people import Person, people
 from livesegments.report.standing import Standing
 from livesegments.scan import Stretch
 from model.arrays import Floats
 
-OFFERED = 1.1
-"""Lift from which a category is offered to those of a segment who have not bought it."""
 _OWNER_ONLY = 0o600
 
 

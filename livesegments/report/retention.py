@@ -17,8 +17,8 @@ SHOWN = 20
 class Watch:
     """Takes customers in, batch by batch, and keeps the first of each list.
 
-    First are, of those who left, who still spends the most; of those who are leaving, who goes
-    soonest.
+    Of those who left, first are who are now in a segment that spends less, or in none, and of them
+    who still spends the most; of those who are leaving, who goes soonest.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ class Watch:
     ) -> None:
         self._standing, self._left = standing, left
         self._horizon = standing.rules.layout.tiles_in(horizon_days)
+        self._spending_more = _spending_more(standing)
         self._first_left: list[Left] = []
         self._first_leaving: list[Leaving] = []
         self._customers = [0, 0]
@@ -45,7 +46,7 @@ class Watch:
         self._customers[0] += len(left)
         self._customers[1] += len(leaving)
         self._first_left = nsmallest(
-            SHOWN, [*self._first_left, *(each for _, each in left)], key=lambda each: -each.spend
+            SHOWN, [*self._first_left, *(each for _, each in left)], key=self._by_loss
         )
         self._first_leaving = nsmallest(
             SHOWN,
@@ -63,6 +64,9 @@ class Watch:
             leaving=tuple(self._first_leaving),
             leaving_customers=self._customers[1],
         )
+
+    def _by_loss(self, left: Left) -> tuple[bool, float]:
+        return left.segment in self._spending_more, -left.spend
 
     def _who_left(self, stretch: Stretch) -> Iterator[tuple[Person, Left]]:
         rules, valued = self._standing.rules, self._standing.valued
@@ -117,3 +121,11 @@ class Watch:
 
     def _segment(self, index: int) -> str | None:
         return self._standing.rules.segment_ids[index] if index >= 0 else None
+
+
+def _spending_more(standing: Standing) -> set[str]:
+    """Return the segments whose customers spend more than those of the most valuable one do."""
+    segments = standing.model.generation.segments
+    spend = dict(zip(segments, standing.model.view.centroids[:, 1].tolist(), strict=True))
+    valued = spend[standing.rules.segment_ids[standing.valued]]
+    return {segment for segment, each in spend.items() if each > valued}

@@ -122,6 +122,7 @@ def _report(
         currency=rules.currency,
         customers=int(survey.customers[:-1].sum()),
         segments=segments,
+        places=_places(standing),
         expected={
             segment: _named(FEATURES, row) for segment, row in zip(ids, persona, strict=True)
         },
@@ -142,6 +143,25 @@ def _report(
         drift=_drift(standing, survey),
         quality=_quality(standing, baskets, survey, refused),
     )
+
+
+def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float]]]:
+    generation, statistics, view = (
+        standing.model.generation,
+        standing.statistics,
+        standing.model.view,
+    )
+    now = generation.centroids if statistics is None else statistics.centroids()
+    stands = dict(zip(generation.segments, view.zscores(now), strict=True))
+    return {
+        persona.id: {
+            feature: (_known(z, 3), expected_z)
+            for feature, z, expected_z in zip(
+                FEATURES, stands[persona.id].tolist(), persona.position, strict=True
+            )
+        }
+        for persona in standing.rules.personas
+    }
 
 
 def _target(survey: Survey, ids: tuple[str, ...], i: int) -> Target:

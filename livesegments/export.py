@@ -3,9 +3,8 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,15 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.instants import rfc3339
-from features.erasures import Marker, marker_key
 from features.layout import Layout
-from features.record import decode, is_profiled
+from features.record import is_profiled
 from features.window import window
-from store.partitions import Partitions, Want
+from livesegments.scan import Stretch, scan
+from store.partitions import Partitions
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-CHUNK = 2_000
-_LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
+LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
 _SCHEMA = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -81,56 +79,20 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     unfinished = path.with_name(path.name + ".part")
     try:
         with _WRITERS[path.suffix](unfinished) as out:
-            for partition in range(deployment.partitions):
-                for chunk in _chunks(store, partition, layout, deployment.segments):
-                    out.write(chunk)
-                    rows += len(chunk)
-                    progress(rows)
+            for stretch in scan(store, deployment):
+                chunk = _rows(stretch, layout, deployment.segments)
+                out.write(chunk)
+                rows += len(chunk)
+                progress(rows)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return rows
 
 
-def _chunks(
-    store: Partitions, partition: int, layout: Layout, segments: Sequence[str]
-) -> Iterator[list[Row]]:
-    loaded = store.load(partition)
-    if loaded.progress is None:
-        return
-    clock_tile = layout.tile(loaded.progress.clock_us)
-    # HSCAN may give a customer twice while the hash grows.
-    seen: set[str] = set()
-    customers = store.customers(partition, CHUNK)
-    while chunk := list(islice(customers, CHUNK)):
-        new = {name: blob for name, blob in chunk if name not in seen}
-        seen.update(new)
-        hidden = _hidden(store, partition, list(new)) if loaded.erasures else set()
-        names = [name for name in new if name not in hidden]
-        if names:
-            yield _rows(names, [new[name] for name in names], layout, clock_tile, segments)
-
-
-def _hidden(store: Partitions, partition: int, names: Sequence[str]) -> set[str]:
-    """Return those who are suppressed."""
-    keys = [marker_key(name, store.keys.group_id) for name in names]
-    [reading] = store.read([Want(partition, (), keys)])
-    return {
-        name
-        for name, stored in zip(names, reading.erasures, strict=True)
-        if Marker.from_bytes(stored).suppressed
-    }
-
-
-def _rows(
-    names: Sequence[str],
-    blobs: Sequence[bytes],
-    layout: Layout,
-    clock_tile: int,
-    segments: Sequence[str],
-) -> list[Row]:
-    records = decode(blobs, layout.tiles)
-    at = window(records, clock_tile)
+def _rows(stretch: Stretch, layout: Layout, segments: Sequence[str]) -> list[Row]:
+    records = stretch.records
+    at = window(records, layout.tile(stretch.clock_us))
     since = rfc3339(records["since"])
     kept = (
         (records["segment"] >= 0)
@@ -140,7 +102,7 @@ def _rows(
     )
     return [
         {
-            "customer_id": names[i],
+            "customer_id": stretch.names[i],
             "segment": segments[segment] if segment >= 0 else None,
             "since": since[i] if segment >= 0 else None,
             "version": int(records["version"][i]),
@@ -149,7 +111,7 @@ def _rows(
             "spend": int(at.cents[i]) / 100,
             "age": _known(records["age"][i]),
             "income": _known(records["income"][i]),
-            "location": _LOCATIONS.get(float(records["urbanicity"][i])),
+            "location": LOCATIONS.get(float(records["urbanicity"][i])),
         }
         for i, (segment, cluster) in enumerate(
             zip(records["segment"].tolist(), records["cluster"].tolist(), strict=True)

@@ -8,18 +8,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from consumers.definitions import to_definitions
-from consumers.rules import Model
 from features.layout import DAY_US
 from features.vector import FEATURES
 from livesegments.backtest.history import History
 from livesegments.backtest.journal import NONE, Journal
 from livesegments.backtest.judge import Quality
+from livesegments.segments import Segment, describe
 from livesegments.settings import Settings
-from model.personas import suitable
-from model.statistics import Statistics
 
 YEAR_DAYS = 365.25
 _EPOCH = date(1970, 1, 1)
@@ -54,35 +50,6 @@ class Data:
         if self.first_us is None or self.last_us is None:
             return 0.0
         return (self.last_us - self.first_us) / DAY_US
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment at the end.
-
-    Attributes
-    ----------
-    customers
-        Whose published segment it is.
-    centroid
-        Mean of its cluster in natural units, None where nobody knows.
-    persona_distance
-        How far that is from where the persona is expected, standard deviations a feature.
-    named_by
-        Features that its name rests on.
-    matched_anew
-        Id that it would have if clusters were named now: its own, unless names have stayed while
-        clusters moved, and others would suit far better.
-    """
-
-    id: str
-    name: str
-    description: str
-    customers: int
-    centroid: Mapping[str, float | None]
-    persona_distance: float | None
-    named_by: tuple[str, ...]
-    matched_anew: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,31 +259,13 @@ def _segments(history: History, sizes: Mapping[str, tuple[int, ...]]) -> tuple[S
     model = history.model.model({0: history.owned})
     if model is None:
         return ()
-    statistics = history.model.statistics({0: history.owned})
-    matched = suitable(
-        model.view.zscores(_centroids(model, statistics)),
-        model.generation.segments,
+    return describe(
+        model.generation,
+        model.view,
+        history.model.statistics({0: history.owned}),
         history.rules.personas,
+        {segment: of_days[-1] for segment, of_days in sizes.items()},
     )
-    definitions = to_definitions(model.generation, model.view, statistics, history.rules.personas)
-    found = [
-        Segment(
-            id=each["id"],
-            name=each["name"],
-            description=each["description"],
-            customers=sizes[each["id"]][-1],
-            centroid=each["centroid"],
-            persona_distance=each["persona_distance"],
-            named_by=each["named_by"],
-            matched_anew=anew,
-        )
-        for each, anew in zip(definitions, matched, strict=True)
-    ]
-    return tuple(sorted(found, key=lambda each: -(each.centroid["spend"] or 0.0)))
-
-
-def _centroids(model: Model, statistics: Statistics | None) -> NDArray[np.float64]:
-    return model.generation.centroids if statistics is None else statistics.centroids()
 
 
 def _stability(

@@ -1,47 +1,32 @@
 """What a backtest found, as one page that needs nothing beside itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from html import escape
-from importlib.resources import files
 
-from livesegments.backtest import plots
 from livesegments.backtest.journal import NONE
-from livesegments.backtest.outcome import Data, Outcome, Segment
+from livesegments.backtest.outcome import Data, Outcome
 from livesegments.backtest.run import Backtest
 from livesegments.backtest.text import (
     comparison_head,
     comparison_row,
-    day,
     faults,
     held,
-    naming,
     no_model,
-    number,
-    percent,
     settings,
     span,
     unknown,
 )
-
-_COLORS = ("c0", "c1", "c2", "c3", "c4")
-_ROWS_OVER_TIME = 13
-# Nothing is loaded from anywhere, and no script runs.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+from livesegments.pages import plots
+from livesegments.pages.html import details, document, facts, figure, moves, table
+from livesegments.pages.over_time import moves_a_day, sizes_over_time
+from livesegments.pages.wording import day, number, percent
+from livesegments.segments import Segment, naming
 
 
 def page(found: Backtest) -> str:
     """Return the page."""
-    shown, style = found.shown, files("livesegments.backtest").joinpath("page.css").read_text()
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<title>Livesegments backtest</title><style>{style}</style></head>\n<body><main>\n"
-        + "\n".join(_parts(found, shown))
-        + "\n</main></body></html>\n"
-    )
+    return document("Livesegments backtest", _parts(found, found.shown))
 
 
 def _parts(found: Backtest, shown: Outcome) -> Iterator[str]:
@@ -56,7 +41,7 @@ def _parts(found: Backtest, shown: Outcome) -> Iterator[str]:
     if len(found.outcomes) > 1:
         yield from _comparison(found.outcomes)
     yield from _segments(shown)
-    yield from _sizes(shown)
+    yield from sizes_over_time(shown.days, shown.segments, shown.sizes)
     yield from _changes(shown)
     yield from _quality(shown)
     yield from _transitions(shown)
@@ -67,7 +52,7 @@ def _parts(found: Backtest, shown: Outcome) -> Iterator[str]:
 def _facts(outcome: Outcome) -> str:
     s = outcome.stability
     middle, worst = outcome.inertia("by_centroids")
-    facts = (
+    found = (
         ("Customers now", number(outcome.customers)),
         ("Changes a day", number(s.a_day, 1)),
         ("Changes a customer a year", number(s.a_customer_a_year, 1)),
@@ -75,13 +60,12 @@ def _facts(outcome: Outcome) -> str:
         ("Inertia, best batch fit = 1", number(middle, 3)),
         ("At its worst", number(worst, 3)),
     )
-    items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
-    return f'<dl class="facts">{items}</dl>'
+    return facts(found)
 
 
 def _comparison(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield "<h2>Settings side by side</h2>"
-    yield _table(
+    yield table(
         "Settings side by side",
         "Changes in all a day, and of a customer a year; the share that undid the last one within"
         " 30 days; the share of switches held by margin or dwell; median inertia, by nearest"
@@ -95,7 +79,7 @@ def _comparison(outcomes: Sequence[Outcome]) -> Iterator[str]:
 def _segments(outcome: Outcome) -> Iterator[str]:
     yield "<h2>Segments at the end</h2>"
     everyone = sum(segment.customers for segment in outcome.segments)
-    yield _table(
+    yield table(
         "Segments at the end",
         f"On {day(outcome.days[-1])}. Means of the customers nearest to each centroid, over the"
         f" window; spend in {outcome.settings['currency']}. Persona: how far the centroid is from"
@@ -132,26 +116,6 @@ def _segment(segment: Segment, everyone: int) -> tuple[str, ...]:
     )
 
 
-def _sizes(outcome: Outcome) -> Iterator[str]:
-    # The legend lists them as they are stacked, from the top.
-    ordered = outcome.segments[::-1]
-    series = {each.name: outcome.sizes[each.id] for each in ordered}
-    colors = dict(zip(series, _COLORS, strict=True))
-    yield "<h2>Sizes over time</h2>"
-    what = "Customers in each segment by day, stacked; the table below has the numbers"
-    legend = plots.legend(dict(reversed(colors.items())))
-    yield _figure(legend + plots.areas(outcome.days, series, colors, what))
-    at = _spread(len(outcome.days))
-    yield _details(
-        "Sizes as a table",
-        ("Date", *(each.name for each in outcome.segments)),
-        [
-            (day(outcome.days[i]), *(number(outcome.sizes[s.id][i]) for s in outcome.segments))
-            for i in at
-        ],
-    )
-
-
 def _changes(outcome: Outcome) -> Iterator[str]:
     s = outcome.stability
     yield "<h2>Changes a day</h2>"
@@ -161,16 +125,7 @@ def _changes(outcome: Outcome) -> Iterator[str]:
         f" {escape(held(outcome)).capitalize()}. At the end {percent(s.not_nearest, 1)} of the"
         " customers are not in the segment of the nearest centroid.</p>"
     )
-    if not outcome.moves:
-        return
-    colors = {origin: _COLORS[i % 5] for i, origin in enumerate(outcome.moves)}
-    what = "Changes a day by origin, means of stretches of days; the table below has the numbers"
-    caption = "By why: a purchase (live), a profile, a window that moved on (expiry), a new fit"
-    caption += " (model)."
-    plot = plots.bars(outcome.days, outcome.moves, colors, what)
-    yield _figure(plots.legend(colors) + plot, caption)
-    rows = [(origin, number(n)) for origin, n in s.origins.items()]
-    yield _details("Changes as a table", ("Origin", "Changes"), rows)
+    yield from moves_a_day(outcome.days, outcome.moves)
 
 
 def _quality(outcome: Outcome) -> Iterator[str]:
@@ -189,8 +144,8 @@ def _quality(outcome: Outcome) -> Iterator[str]:
         " customers: 1 is as good. As published is what margin and dwell leave of it."
     )
     plot = plots.lines(outcome.days, at, series, colors, what, level=1.0)
-    yield _figure(plots.legend(colors) + plot, caption)
-    yield _details(
+    yield figure(plots.legend(colors) + plot, caption)
+    yield details(
         "Quality as a table",
         ("Date", "Customers", *names),
         [
@@ -208,29 +163,12 @@ def _quality(outcome: Outcome) -> Iterator[str]:
 def _transitions(outcome: Outcome) -> Iterator[str]:
     yield "<h2>Who went where</h2>"
     names = {segment.id: segment.name for segment in outcome.segments} | {NONE: "No segment"}
-    rows = []
-    for before in names:
-        counts = outcome.transitions[before]
-        total = max(sum(counts.values()), 1)
-        cells = "".join(
-            f'<td style="--s:{counts[after] / total:.3f}">'
-            f"{'' if before == after else number(counts[after])}</td>"
-            for after in names
-        )
-        rows.append(f'<tr><th scope="row">{escape(names[before])}</th>{cells}</tr>')
-    yield _scrolled(
-        "Who went where",
-        "Changes from the segment of a row to that of a column; the darker, the larger a share of"
-        " the row.",
-        ("From", *names.values()),
-        "".join(rows),
-        kind="heat",
-    )
+    yield moves("Who went where", names, outcome.transitions)
 
 
 def _generations(outcome: Outcome) -> Iterator[str]:
     yield "<h2>Generations of the model</h2>"
-    yield _table(
+    yield table(
         "Generations of the model",
         "A fit that saves enough of the inertia takes over; sizes are those of its sample.",
         ("Date", "Customers", "Saved", *(segment.name for segment in outcome.segments)),
@@ -253,41 +191,3 @@ def _data(data: Data, outcome: Outcome) -> Iterator[str]:
     if not faults(data, outcome):
         yield "<p>Every row was taken.</p>"
     yield f"<p>{escape(unknown(outcome)).capitalize()}.</p>"
-
-
-def _spread(n: int) -> list[int]:
-    most = _ROWS_OVER_TIME - 1
-    return sorted({round(i * (n - 1) / most) for i in range(most + 1)})
-
-
-def _figure(plot: str, caption: str = "") -> str:
-    return f"<figure>{plot}{f'<figcaption>{escape(caption)}</figcaption>' * bool(caption)}</figure>"
-
-
-def _details(summary: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return f"<details><summary>{summary}</summary>{_table(summary, '', head, rows)}</details>"
-
-
-def _table(
-    label: str,
-    caption: str,
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    marked: Sequence[bool] | None = None,
-) -> str:
-    body = ""
-    for i, (first, *cells) in enumerate(rows):
-        given = ' class="given"' if marked and marked[i] else ""
-        columns = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        body += f'<tr{given}><th scope="row">{escape(first)}</th>{columns}</tr>'
-    return _scrolled(label, caption, head, body)
-
-
-def _scrolled(label: str, caption: str, head: Sequence[str], body: str, kind: str = "") -> str:
-    """Return a table that scrolls sideways where it is too wide, below what it is about."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    return (
-        f'<p class="dim">{escape(caption)}</p><div class="scroll" tabindex="0" role="region"'
-        f' aria-label="{label}"><table class="{kind}"><caption>{label}</caption><thead>'
-        f"<tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
-    )

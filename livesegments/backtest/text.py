@@ -1,17 +1,15 @@
 """What a backtest found, for a terminal of 80 columns."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
 from math import ceil
 
 from features.vector import FEATURES
 from livesegments.backtest.journal import NONE
-from livesegments.backtest.outcome import Data, Outcome, Segment, iso_of
+from livesegments.backtest.outcome import Data, Outcome, iso_of
 from livesegments.backtest.run import Backtest
+from livesegments.pages.wording import day, number, percent
+from livesegments.segments import naming
 
-UNKNOWN = "-"
-FAR = 1.0
-"""Standard deviations from its persona at which a segment's name is doubted."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _TREND, _NAME, _DATES = 24, 20, 5
 
@@ -39,21 +37,6 @@ def no_model(outcome: Outcome) -> str:
         f" purchase in the window (LIVESEGMENTS_WARMUP_CUSTOMERS), and there were never so many;"
         f" at the end {outcome.customers:,}."
     )
-
-
-def day(text: str) -> str:
-    """Return an ISO date as people write it."""
-    return f"{date.fromisoformat(text):%d %b %Y}".lstrip("0")
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """Return a share in per cent."""
-    return f"{share * 100:.{digits}f}%"
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """Return a number with thousands separated, a dash where there is none."""
-    return UNKNOWN if value is None or value != value else f"{value:,.{digits}f}"
 
 
 def settings(outcome: Outcome) -> str:
@@ -95,35 +78,6 @@ def unknown(outcome: Outcome) -> str:
     """Return of how many customers profile fields are unknown."""
     shares = ", ".join(f"{name} {percent(outcome.unknown[name])}" for name in FEATURES[2:])
     return f"unknown of {outcome.customers:,} current customers: {shares}"
-
-
-def naming(segments: Sequence[Segment]) -> list[str]:
-    """Return what is to be known about the names, and what to do where they do not suit."""
-    known = {feature for segment in segments for feature in segment.named_by}
-    missing = [feature for feature in FEATURES if feature not in known]
-    notes = []
-    if missing:
-        alone = set(missing) >= set(FEATURES[2:])
-        notes.append(
-            f"Names rest on {', '.join(each for each in FEATURES if each in known)}: of nobody"
-            f" {', '.join(missing)} was known at the fit."
-            + (" They tell how customers buy, and nothing of who they are." if alone else "")
-        )
-    names = {segment.id: segment.name for segment in segments}
-    others = [each for each in segments if each.matched_anew != each.id]
-    if others:
-        pairs = ", ".join(f"{each.name} as {names[each.matched_anew]}" for each in others)
-        notes.append(
-            f"Names that no longer suit: given anew, {pairs}. The next refit does it; or raise"
-            " WARMUP_CUSTOMERS, so that the first fit sees customers as they mostly are."
-        )
-    far = [each.name for each in segments if (each.persona_distance or 0.0) > FAR]
-    if far:
-        notes.append(
-            f"Far from what their names say (above {FAR:g}): {', '.join(far)}. Names and"
-            " expectations of your own: livesegments personas --template"
-        )
-    return notes
 
 
 def held(outcome: Outcome) -> str:

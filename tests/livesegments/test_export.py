@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 
-import livesegments.export as module
 from features.erasures import Action, Marker, marker_key
 from features.layout import DAY_US, Layout
 from features.record import Records, empty, encode
-from livesegments.export import export
+from livesegments import scan
+from livesegments.export import SUFFIXES, export
 from livesegments.verify.stored import read_partition
 from model.personas import PERSONAS
 from store.partitions import Commit, Deployment, Partitions
@@ -203,7 +203,7 @@ def test_whoever_is_erased_or_suppressed_has_no_row(store: Partitions, tmp_path:
 def test_a_customer_the_walk_gives_twice_is_written_once(
     store: Partitions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 100)
+    monkeypatch.setattr(scan, "CHUNK", 100)
     put(store, {f"c{i}": bought({HEAD: i + 1}) for i in range(1_000)})
     walk = store.customers
 
@@ -237,7 +237,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(
 
 
 def test_an_empty_deployment_gives_an_empty_table(store: Partitions, tmp_path: Path) -> None:
-    for suffix in module.SUFFIXES:
+    for suffix in SUFFIXES:
         path = tmp_path / f"out{suffix}"
         assert export(store, path) == 0
         assert rows(path) == []

@@ -3,19 +3,15 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from livesegments.backtest import plots
 from livesegments.backtest.page import page
 from livesegments.backtest.run import Backtest, Variant, backtest
 from livesegments.backtest.text import lines
 from tests.livesegments.backtest.shop import rows, settings, write
-
-VOID = {"meta", "link", "br"}
+from tests.livesegments.pages.elements import Elements
 
 
 @pytest.fixture(scope="module")
@@ -25,36 +21,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Backtest:
         end.write("<script>,2026-02-01T00:00:00Z,-5\n")
     others = [Variant(f"margin={m}", settings(switch_margin=m)) for m in (0.0, 0.5)]
     return backtest(file, None, [Variant("as set", settings(), is_given=True), *others])
-
-
-class Elements(HTMLParser):
-    """Takes a page apart, and sees that every element is closed in its turn."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.names: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_the_terminal_has_all_in_80_columns(found: Backtest) -> None:
@@ -125,26 +91,3 @@ def test_json_holds_all_outcomes(found: Backtest) -> None:
     read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [each["label"] for each in read["outcomes"]] == ["as set", "margin=0.0", "margin=0.5"]
     assert read["data"]["rejected"]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 0), (0, 7), (1.0, 1.0004), (0.98, 31), (0, 2e6)])
-def test_ticks_reach_over_all_values_in_equal_steps(low: float, high: float) -> None:
-    found = plots.ticks(low, high)
-    assert found[0] <= low
-    assert found[-1] >= high
-    assert 2 <= len(found) <= 7
-    steps = [b - a for a, b in pairwise(found)]
-    assert steps == pytest.approx([steps[0]] * len(steps))
-
-
-def test_long_histories_are_thinned_to_what_can_be_seen() -> None:
-    days = [f"d{i}" for i in range(5_000)]
-    series = {"a": list(range(5_000))}
-    assert len(plots.areas(days, series, {"a": "c0"}, "a long time in days")) < 20_000
-    assert plots.bars(days, series, {"a": "c0"}, "a long time in days").count("<rect") <= 60
-
-
-def test_a_history_of_one_day_can_be_drawn() -> None:
-    one = ["2026-01-01"], {"a": [3]}, {"a": "c0"}, "a single day of all"
-    for svg in (plots.areas(*one), plots.bars(*one)):
-        assert "nan" not in svg

@@ -1,0 +1,99 @@
+"""When customers leave their segment if they buy nothing more."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.rules import Model
+from consumers.scoring import Switching, score
+from features.layout import Layout
+from features.record import Records
+
+STAYS = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """Departures of n customers.
+
+    Attributes
+    ----------
+    tiles
+        (n,) tiles from the clock's to that in which each leaves, 0 for at once; `STAYS` for those
+        who are still there at the horizon.
+    segment
+        (n,) where to, -1 for nowhere.
+    margin
+        (n,) how much farther the nearest other centroid is now than the own one, as a share.
+    """
+
+    tiles: NDArray[np.int64]
+    segment: NDArray[np.int8]
+    margin: NDArray[np.float64]
+
+    def columns(self) -> tuple[list[int], list[int], list[float]]:
+        """Return the three as lists."""
+        return self.tiles.tolist(), self.segment.tolist(), self.margin.tolist()
+
+
+def departures(
+    records: Records,
+    clock_us: int,
+    horizon_tiles: int,
+    layout: Layout,
+    model: Model,
+    switching: Switching,
+) -> Departures:
+    """Let the window move on without purchases, and see when the service's rules switch.
+
+    Parameters
+    ----------
+    records
+        (n,) customers who are in a segment.
+    clock_us
+        Their partition's clock.
+    horizon_tiles
+        How many tiles to look ahead.
+    layout, model, switching
+        What scores them; the centroids stay where they are.
+    """
+    here = records["segment"].copy()
+    tiles = np.full(len(records), STAYS, np.int64)
+    segment = here.copy()
+    margin = np.empty(len(records))
+    clock_tile = layout.tile(clock_us)
+    staying = np.arange(len(records))
+    for ahead in range(horizon_tiles + 1):
+        at_us = clock_us if ahead == 0 else layout.end(clock_tile + ahead - 1)
+        n = len(staying)
+        scores = score(
+            records[staying],
+            np.full(n, clock_tile + ahead),
+            np.full(n, at_us),
+            model.view,
+            model.segment_of_cluster,
+            switching,
+        )
+        if ahead == 0:
+            own = np.argsort(model.segment_of_cluster)[here]
+            margin = _beyond(scores.assignment.distances, own)
+        leaves = scores.segment != here[staying]
+        tiles[staying[leaves]] = ahead
+        segment[staying[leaves]] = scores.segment[leaves]
+        staying = staying[~leaves]
+    return Departures(tiles, segment, margin)
+
+
+def leaves_us(tiles: int, clock_us: int, layout: Layout) -> int:
+    """Return when a departure so many tiles ahead happens."""
+    return clock_us if tiles == 0 else layout.end(layout.tile(clock_us) + tiles - 1)
+
+
+def _beyond(distances: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.float64]:
+    rows = np.arange(len(distances))
+    mine = distances[rows, own]
+    others = distances.copy()
+    others[rows, own] = np.inf
+    ratio = np.divide(others.min(axis=1), mine, out=np.full(len(own), np.inf), where=mine > 0)
+    return np.asarray(ratio - 1, np.float64)

@@ -1,0 +1,67 @@
+"""Customers of a batch as the report shows them: by a keyed hash, with dates and amounts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from contracts.instants import rfc3339
+from features.erasures import marker_key
+from features.layout import Layout
+from features.window import window
+from livesegments.scan import Stretch
+
+HASH_DIGITS = 12
+_MARKETING = {-1: None, 0: False, 1: True}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One customer: ``customer_id`` is for lists alone, and on no page.
+
+    ``segment`` is an index, -1 for none; ``last_purchase`` the date of the end of the tile of the
+    last purchase, or of the clock.
+    """
+
+    customer_id: str
+    hash: str
+    segment: int
+    purchases: int
+    spend: float
+    last_purchase: str
+    marketing: bool | None
+
+
+def hashed(customer_id: str, group_id: str) -> str:
+    """Return the keyed hash of an id as it is shown: the first half of that in the store."""
+    return marker_key(customer_id, group_id).hex()[:HASH_DIGITS]
+
+
+def people(stretch: Stretch, layout: Layout, group_id: str) -> Iterator[Person]:
+    """Yield the customers of a batch, with what they bought in the window."""
+    records = stretch.records
+    at = window(records, layout.tile(stretch.clock_us))
+    last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, stretch.clock_us)
+    columns = (
+        stretch.names,
+        records["segment"].tolist(),
+        at.purchases.tolist(),
+        at.cents.tolist(),
+        dates(last_us.tolist()),
+        records["marketing"].tolist(),
+    )
+    for name, segment, purchases, cents, last, marketing in zip(*columns, strict=True):
+        yield Person(
+            name,
+            hashed(name, group_id),
+            segment,
+            purchases,
+            cents / 100,
+            last,
+            _MARKETING[marketing],
+        )
+
+
+def dates(times_us: list[int]) -> list[str]:
+    """Return the date of each time."""
+    return [text[:10] for text in rfc3339(times_us)]

@@ -1,0 +1,109 @@
+"""What each segment is at one moment, for whoever shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from consumers.definitions import to_definitions
+from features.vector import FEATURES
+from model.generation import Generation
+from model.personas import Persona, suitable
+from model.statistics import Statistics
+from model.view import ModelView
+
+FAR = 1.0
+"""Standard deviations from its persona at which a segment's name is doubted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment at one moment.
+
+    Attributes
+    ----------
+    customers
+        Whose published segment it is.
+    centroid
+        Mean of its cluster in natural units, None where nobody knows.
+    persona_distance
+        How far that is from where the persona is expected, standard deviations a feature.
+    named_by
+        Features that its name rests on.
+    matched_anew
+        Id that it would have if clusters were named now: its own, unless names have stayed while
+        clusters moved, and others would suit far better.
+    """
+
+    id: str
+    name: str
+    description: str
+    customers: int
+    centroid: Mapping[str, float | None]
+    persona_distance: float | None
+    named_by: tuple[str, ...]
+    matched_anew: str
+
+
+def describe(
+    generation: Generation,
+    view: ModelView,
+    statistics: Statistics | None,
+    personas: Sequence[Persona],
+    customers: Mapping[str, int],
+) -> tuple[Segment, ...]:
+    """Describe the segments, those that spend most first.
+
+    Parameters
+    ----------
+    generation, view, statistics
+        The model as it stands; no statistics while nobody is counted in it.
+    personas
+        Of the deployment.
+    customers
+        Segment id -> whose published segment it is.
+    """
+    centroids = generation.centroids if statistics is None else statistics.centroids()
+    matched = suitable(view.zscores(centroids), generation.segments, personas)
+    definitions = to_definitions(generation, view, statistics, personas)
+    found = [
+        Segment(
+            id=each["id"],
+            name=each["name"],
+            description=each["description"],
+            customers=customers[each["id"]],
+            centroid=each["centroid"],
+            persona_distance=each["persona_distance"],
+            named_by=each["named_by"],
+            matched_anew=anew,
+        )
+        for each, anew in zip(definitions, matched, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda each: -(each.centroid["spend"] or 0.0)))
+
+
+def naming(segments: Sequence[Segment]) -> list[str]:
+    """Return what is to be known about the names, and what to do where they do not suit."""
+    known = {feature for segment in segments for feature in segment.named_by}
+    missing = [feature for feature in FEATURES if feature not in known]
+    notes = []
+    if missing:
+        alone = set(missing) >= set(FEATURES[2:])
+        notes.append(
+            f"Names rest on {', '.join(each for each in FEATURES if each in known)}: of nobody"
+            f" {', '.join(missing)} was known at the fit."
+            + (" They tell how customers buy, and nothing of who they are." if alone else "")
+        )
+    names = {segment.id: segment.name for segment in segments}
+    others = [each for each in segments if each.matched_anew != each.id]
+    if others:
+        pairs = ", ".join(f"{each.name} as {names[each.matched_anew]}" for each in others)
+        notes.append(
+            f"Names that no longer suit: given anew, {pairs}. The next refit does it; or raise"
+            " WARMUP_CUSTOMERS, so that the first fit sees customers as they mostly are."
+        )
+    far = [each.name for each in segments if (each.persona_distance or 0.0) > FAR]
+    if far:
+        notes.append(
+            f"Far from what their names say (above {FAR:g}): {', '.join(far)}. Names and"
+            " expectations of your own: livesegments personas --template"
+        )
+    return notes

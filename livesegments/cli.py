@@ -9,6 +9,7 @@ import typer
 from livesegments import __version__
 from livesegments.commands import (
     backtest,
+    customer,
     dead_letters,
     demo,
     doctor,
@@ -43,6 +44,7 @@ for command in (
     backtest.backtest,
     subscribe.subscribe,
     export.export,
+    customer.customer,
     refit.refit,
     doctor.doctor,
     verify.verify,

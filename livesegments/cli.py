@@ -9,6 +9,7 @@ import typer
 from livesegments import __version__
 from livesegments.commands import (
     backtest,
+    customer,
     dead_letters,
     demo,
     doctor,
@@ -45,6 +46,7 @@ for command in (
     subscribe.subscribe,
     export.export,
     report.report,
+    customer.customer,
     refit.refit,
     doctor.doctor,
     verify.verify,

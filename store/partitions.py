@@ -211,6 +211,13 @@ class Partitions:
             erasures=erasures,
         )
 
+    def progresses(self, partitions: Sequence[int]) -> list[Progress | None]:
+        """Return the progress of each partition, None where the store knows nothing of it."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for partition in partitions:
+                pipeline.hgetall(self.keys.progress(partition))
+            return [Progress.from_fields(each) if each else None for each in pipeline.execute()]
+
     def ring(self, partition: int) -> bytes:
         """Return the ring of seen events, as long as it has grown."""
         return self.redis.get(self.keys.seen(partition)) or b""  # type: ignore[return-value]

@@ -98,6 +98,8 @@ def test_every_role_does_its_work_with_the_documented_rights(
     examined = command(auditor, "doctor")
     assert examined.returncode == 0, examined.stdout
     assert "80 customers" in examined.stdout
+    asked = command(auditor, "customer", "c1")
+    assert "Customer c1" in asked.stdout, asked.stderr
     worker = service_settings(service)
     refitted = command(worker, "refit", "--dry-run")
     assert refitted.returncode == 0, refitted.stderr

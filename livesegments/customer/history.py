@@ -1,0 +1,83 @@
+"""The changes of one customer, newest first, from the end of their partition of the change log."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import TopicPartition
+
+from consumers.log import LogReader
+from contracts.segments import SegmentChange
+from contracts.topics import CHANGES
+
+STRETCH = 20_000
+SEARCHED = 1_000_000
+"""Records of the partition that are looked through at most."""
+STALL_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the change log told.
+
+    Attributes
+    ----------
+    changes
+        Newest first.
+    searched
+        Records looked through.
+    whole
+        Whether there are no more: the partition was read to its start.
+    """
+
+    changes: list[SegmentChange]
+    searched: int
+    whole: bool
+
+
+def read_history(
+    config: Mapping[str, Any],
+    partition: int,
+    customer_id: str,
+    *,
+    newest: int,
+    since_us: int = 0,
+    searched: int = SEARCHED,
+    progress: Callable[[int], None] = lambda _: None,
+) -> History:
+    """Read a customer's newest changes, backwards in stretches until there are enough.
+
+    No group is joined, and nothing but the customer's partition is read.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    partition, customer_id
+        Whose.
+    newest
+        How many.
+    since_us
+        Changes that occurred before are left out: they are of before an erasure.
+    searched
+        How many records to look through at most.
+    progress
+        Given the number of records looked through.
+    """
+    tp, key = TopicPartition(CHANGES, partition), customer_id.encode()
+    changes: list[SegmentChange] = []
+    with LogReader(config, STALL_SECONDS) as log:
+        start, end = log.starts([tp])[tp], log.ends([tp])[tp]
+        at = end
+        while at > start and len(changes) < newest and end - at < searched:
+            before, at = at, max(start, at - STRETCH)
+            found = [
+                SegmentChange.model_validate_json(record.value)
+                for batch in log.read({tp: (at, before)})
+                for record in batch[tp]
+                if record.key == key
+            ]
+            changes += reversed(found)
+            progress(end - at)
+    kept = [change for change in changes if change.occurred_at.timestamp() * 1e6 >= since_us]
+    return History(kept[:newest], end - at, at <= start and len(kept) <= newest)

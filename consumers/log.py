@@ -72,8 +72,10 @@ class LogReader:
         read = sum(len(records) for batch in self.read(short) for records in batch.values())
         return read + sum(end - start for tp, (start, end) in ranges.items() if tp not in short)
 
-    def since(self, partitions: Sequence[TopicPartition], time_us: int) -> dict[TopicPartition, int]:
-        """Return where to begin in each partition to read all that arrived at a time or later."""
+    def since(
+        self, partitions: Sequence[TopicPartition], time_us: int
+    ) -> dict[TopicPartition, int]:
+        """Return where to begin in each partition to read all that came at a time or later."""
         asked = {tp: max(time_us // 1_000, 0) for tp in partitions}
         found = self._committed.offsets_for_times(asked)
         ends = self.ends([tp for tp, at in found.items() if at is None])

@@ -97,7 +97,7 @@ def test_whatever_a_name_or_a_category_holds_is_text() -> None:
     first, *others = report().segments
     named = (replace(first, name=hostile, description=hostile), *others)
     lift = {hostile: dict.fromkeys(IDS, 2.0)}
-    bought = Categories(5, 0, {hostile: dict.fromkeys(IDS, 1)}, lift, lift)  # type: ignore[arg-type]
+    bought = Categories(5, 0, {hostile: dict.fromkeys(IDS, 1)}, lift, lift)
     letters: Quality = replace(report().quality, dead_letters={hostile: (1, 0)})
     elements = Elements(page(report(segments=named, categories=bought, quality=letters)))
     assert "img" not in elements.names

@@ -75,6 +75,19 @@ class Generations:
         self.waiting = 0
         """Customers counted at the last look of the warm-up."""
 
+    def tend(self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int) -> Decision | None:
+        """Return what partition 0's owner has to commit of the model, if anything."""
+        if 0 not in owned:
+            self._stand_down()
+            return None
+        if model.generation is None:
+            return self.propose(owned[0], model.floor, now_us)
+        return (
+            self.accept(owned, model, now_us)
+            or self.reconsider(owned, model, now_us)
+            or self.refresh(owned, model, now_us)
+        )
+
     def propose(self, first: Owned, floor: int, now_us: int) -> Decision | None:
         """Return the commit of a first generation, once there are enough customers for it.
 
@@ -99,7 +112,7 @@ class Generations:
             return None  # all customers are the same, as yet
         return self._next(first, generation, now_us, "warmup")
 
-    def stand_down(self) -> None:
+    def _stand_down(self) -> None:
         """Drop what was begun: another worker owns partition 0 now."""
         self._checks.forget()
         self._metrics.refit_unknown()

@@ -27,28 +27,27 @@ from consumers.definitions import DefinitionsReader
 from consumers.fetch import Polled, poll
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
+from consumers.learning import Learning
 from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
 from consumers.outages import OUTAGES, Backoff, describe, refusal
 from consumers.owned import Owned
 from consumers.pace import SWEPT, SweepPace
+from consumers.publications import Publications
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
 from consumers.rules import Decision, Rules, start_sweep, trim, want
-from contracts.topics import DEFINITIONS, INPUTS
-from producers.publisher import PublishError, Publishing
+from contracts.topics import INPUTS
+from producers.publisher import Publishing
 from store.partitions import Partitions
 
 log = structlog.get_logger()
 
 POLL_MS = 200
-OFFSETS_SECONDS = 1.0
-DEFINITIONS_POLL_SECONDS = 0.5
 IDLE_CHECK_SECONDS = 5.0
 ANSWER_MS = 3_000
 STAY_SECONDS = 1.0
-DEFINITIONS_WAIT_SECONDS = 3.0
 FAILURES_PER_CHECK = 3
 
 
@@ -91,13 +90,14 @@ class Segmenter:
         now_us: Callable[[], int],
         check_let_in: Callable[[], None] = lambda: None,
     ) -> None:
-        self._consumer, self._publisher, self._store = consumer, publisher, store
-        self._definitions, self._model, self._generations = definitions, model, generations
+        self._consumer, self._store = consumer, store
+        self._publications = Publications(publisher, observation)
+        self._model, self._generations = model, generations
+        self._learning = Learning(definitions, model, generations)
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
         self._max_records, self._alive, self._now_us = max_records, alive, now_us
         self._check_let_in = check_let_in
         self.owned: dict[int, Owned] = {}
-        self._under_way: dict[int, int] = {}
         self.ready = False
         self._stopping = False
         self._rebalance = Membership()
@@ -106,7 +106,7 @@ class Segmenter:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepPace(rules.max_changes_per_second)
-        self._offsets_at = self._definitions_at = self._checked_at = self._stayed_at = 0.0
+        self._checked_at = self._stayed_at = 0.0
 
     def stop(self) -> None:
         """Ask it to finish its round and leave; safe in a signal handler."""
@@ -121,8 +121,8 @@ class Segmenter:
         if self.owned and not self._reconcile_due:
             try:
                 # The membership of the last poll: asked for now, it might be another's or none.
-                self._publish(self._membership, everything=True)
-                self._confirm()
+                self._publications.begin(self.owned, self._membership, everything=True)
+                self._publications.confirm(self.owned)
             except OUTAGES as error:
                 log.warning("leaving with offsets to commit", error=describe(error))
 
@@ -226,11 +226,11 @@ class Segmenter:
         assignment = set(self._consumer.assignment())
         try:
             partitions = partitions_of(assignment)
-            self._end_publication()
-            self._publisher.open()
-            self._learn_generation()
+            self._publications.begin_anew()
+            self._learning.poll()
             owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
-            self._wait_for_generation(max((o.known_generation for o in owned.values()), default=0))
+            newest = max((o.known_generation for o in owned.values()), default=0)
+            self._learning.wait_for(newest, self._alive)
             if self._rebalance.changed:
                 raise RecoveryInterruptedError("the group has rebalanced")
             for partition, each in owned.items():
@@ -245,14 +245,6 @@ class Segmenter:
         for partition in owned:
             self._observed.took(partition)
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
-
-    def _learn_generation(self) -> None:
-        lost = self._definitions.went_back
-        self._definitions.poll()
-        if self._definitions.went_back > lost:
-            log.warning("definitions are gone and will be published again", topic=DEFINITIONS)
-            self._generations.describe_again()
-        self._model.adopt(self._definitions.generation)
 
     def _stay_in_group(self) -> None:
         """Poll without taking anything, so that a long recovery does not cost the membership.
@@ -274,39 +266,16 @@ class Segmenter:
         if self._rebalance.changed:
             raise RecoveryInterruptedError("the group has rebalanced")
 
-    def _wait_for_generation(self, number: int) -> None:
-        """Read definitions until the model is at least as new as the records are.
-
-        When the topic has lost that generation nobody is assigned until it is published again, by
-        partition 0's owner if that still knows it, or a newer one is fitted.
-        """
-        deadline = time.monotonic() + DEFINITIONS_WAIT_SECONDS
-        while self._model.number < number and number > self._model.floor:
-            if time.monotonic() > deadline and self._definitions.has_lost(number):
-                log.error(
-                    "the model's generation is lost; no segment changes until there is a newer one",
-                    topic=DEFINITIONS,
-                    records_are_of=number,
-                    newest_there=self._model.number,
-                )
-                self._model.do_without(number)
-                return
-            time.sleep(0.1)
-            self._alive()
-            self._learn_generation()
-
     # -- work
 
     def _work(self, polled: Polled, membership: object) -> None:
         now = time.monotonic()
-        if now - self._definitions_at >= DEFINITIONS_POLL_SECONDS:
-            self._learn_generation()
-            self._definitions_at = now
+        self._learning.poll_now_and_then()
         self._model.refresh(self.owned, now)
         new = self._new_records(polled)
         self._round(new)
         self._tend_definitions()
-        self._publish(membership)
+        self._publications.begin(self.owned, membership)
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
@@ -352,59 +321,9 @@ class Segmenter:
             self.owned[decision.owned.partition] = decision.owned
 
     def _tend_definitions(self) -> None:
-        if 0 not in self.owned:
-            self._generations.stand_down()
-            return
-        now_us, generations = self._now_us(), self._generations
-        if self._model.generation is None:
-            decision = generations.propose(self.owned[0], self._model.floor, now_us)
-        else:
-            decision = (
-                generations.accept(self.owned, self._model, now_us)
-                or generations.reconsider(self.owned, self._model, now_us)
-                or generations.refresh(self.owned, self._model, now_us)
-            )
+        decision = self._generations.tend(self.owned, self._model, self._now_us())
         if decision is not None:
             self._commit([decision])
-
-    def _publish(self, membership: object, *, everything: bool = False) -> None:
-        now = time.monotonic()
-        behind = [
-            o
-            for p, o in self.owned.items()
-            if o.progress.version > max(o.published, self._under_way.get(p, 0))
-        ]
-        due = everything or now - self._offsets_at >= OFFSETS_SECONDS
-        told = [o for o in behind if due or o.unpublished or o.offsets_pending]
-        if due:
-            self._offsets_at = now
-        if not told:
-            self._confirm(wait=False)
-            return
-        with self._observed.stage("publish"):
-            self._confirm()
-            publications = [self.owned[o.partition].publication() for o in told]
-            self._publisher.begin(publications, membership)
-        self._under_way = {o.partition: self.owned[o.partition].progress.version for o in told}
-
-    def _confirm(self, *, wait: bool = True) -> None:
-        """Take in that Kafka has what was begun to be published."""
-        ended_us = self._publisher.finish(wait=wait)
-        if ended_us is None:
-            return
-        for partition, version in self._under_way.items():
-            self.owned[partition] = self.owned[partition].confirmed(version)
-        self._under_way = {}
-        self._observed.published(ended_us)
-
-    def _end_publication(self) -> None:
-        """Wait for what is under way, whatever becomes of it: Kafka's offsets will tell."""
-        self._under_way = {}
-        try:
-            self._publisher.finish()
-        except PublishError as error:
-            self._observed.failed(error)
-            log.warning("a transaction failed", error=describe(error))
 
     def _check_still_owner(self) -> None:
         """Notice, without traffic, a store that lost writes or another owner's commit."""
@@ -419,5 +338,5 @@ class Segmenter:
 
     def _check_kafka_answers(self) -> None:
         """Notice, without traffic, a broker that is away: `poll` says nothing of it."""
-        for partition in [] if self._under_way else list(self.owned)[:1]:
+        for partition in [] if self._publications.under_way else list(self.owned)[:1]:
             self._consumer.committed(TopicPartition(INPUTS[0], partition), timeout_ms=ANSWER_MS)

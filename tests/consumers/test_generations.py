@@ -137,7 +137,7 @@ def test_a_better_fit_is_only_told_of_when_a_person_is_to_decide(fresh_redis: Re
     assert deployment.look_until_checked() is None
     assert (deployment.checks("proposed"), deployment.checks("taken")) == (1, 0)
     assert deployment.gain() > 0.3
-    deployment.generations.stand_down()
+    deployment.generations.tend({}, deployment.model, 0)
     assert math.isnan(deployment.gain()), "another worker tells of it now"
 
 

@@ -64,8 +64,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Segmenter,
             "_work",
-            "self._publish(membership)",
-            "self._publish(self._consumer.group_metadata())",
+            "self._publications.begin(self.owned, membership)",
+            "self._publications.begin(self.owned, self._consumer.group_metadata())",
         )
     ],
     "generation at poll": [

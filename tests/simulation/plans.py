@@ -34,7 +34,9 @@ def same_number_again(world: World) -> None:
     # A commit that publishes nothing yet, and the next: within a second of the last offsets.
     seg = zombie.segmenter
     assert seg is not None
-    reach(zombie, "before kafka.poll", lambda: world.cluster.now - seg._offsets_at < 0.5)
+    reach(
+        zombie, "before kafka.poll", lambda: world.cluster.now - seg._publications._offsets_at < 0.5
+    )
     move(world, "c00", 0.01)
     reach(zombie, COMMITTED)
     assert not world.database.hashes.get(prefix(0) + b"outbox")

@@ -15,7 +15,7 @@ from consumers.recovery import Recovery
 from consumers.segmenter import Segmenter
 from livesegments import clients
 from producers.publisher import Publisher
-from store.partitions import Partitions
+from store import partitions
 from tests.simulation import world
 from tests.simulation.database import Database
 
@@ -82,7 +82,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "dead letters in the outbox": [
         Edit(
-            Partitions,
+            partitions,
             "_arguments",
             "pack(commit.outputs)] if",
             'pack([o for o in commit.outputs if "dead-letters" not in o.topic])] if',
@@ -135,7 +135,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "seen events": [
         Edit(
-            Partitions,
+            partitions,
             "_arguments",
             "[part for write in commit.ring for part in write]",
             "[]",

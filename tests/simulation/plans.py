@@ -186,7 +186,10 @@ def lost_without_traffic(world: World) -> None:
     kept = world.database.snapshot()
     move(world, "c10", 0.01, partition=1)
     settle(world, worker)
+    # Another worker may have told the script to the server that has lost them.
+    scripts = world.database.scripts.copy()
     world.database.restore(kept, prefix(1))
+    world.database.scripts |= scripts
     settle(world, worker)
 
 

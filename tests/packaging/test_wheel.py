@@ -1,0 +1,131 @@
+"""What is installed is whole: the wheel, in an environment of its own and outside the tree."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import livesegments
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from what git knows, as a fresh clone would."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(out), str(source)], check=True)
+    [built] = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel beside the dependencies that are here, but not beside the tree."""
+    where = tmp_path_factory.mktemp("installed")
+    venv.create(where, with_pip=False, symlinks=True)
+    [packages] = where.glob("lib/python*/site-packages")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*install, str(packages), str(wheel)], check=True)
+    here = next(path for path in sys.path if path.endswith("site-packages"))
+    # An editable install of the tree is in a .pth file, which a path in another one does not read.
+    (packages / "dependencies.pth").write_text(here)
+    script = where / "bin" / "livesegments"
+    script.write_text(f"#!{where / 'bin' / 'python'}\nfrom livesegments.cli import main\nmain()\n")
+    script.chmod(0o755)
+    return script
+
+
+def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
+    return subprocess.run(
+        [command, *arguments],
+        cwd=command.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_wheel_has_what_the_code_reads_and_nothing_of_the_house(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    tracked = subprocess.run(
+        ["git", "ls-files", *tops], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert {"tests", "bench", "deploy", "docs", "examples"}.isdisjoint(tops)
+    assert {name for name in tracked.stdout.split("\n") if name} <= names
+    metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+    about = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert f"\nVersion: {livesegments.__version__}\n" in about
+
+
+def test_an_installed_command_is_not_that_of_the_tree(command: Path) -> None:
+    code = "import livesegments, store; print(livesegments.__file__, store.__file__)"
+    found = subprocess.run(
+        [command.parent / "python", "-c", code],
+        cwd=command.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(ROOT) not in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--version"], livesegments.__version__),
+        (["settings"], "LIVESEGMENTS_REDIS_URL="),
+        (["personas", "--template"], "[[persona]]"),
+    ],
+)
+def test_an_installed_command_works_outside_the_tree(
+    command: Path, arguments: list[str], said: str
+) -> None:
+    done = run(command, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
+
+
+def test_an_installed_backtest_writes_its_page(command: Path, tmp_path: Path) -> None:
+    """It reads the data files of the package: styles, and the contract."""
+    history = tmp_path / "history.csv"
+    rows = [
+        f"e{i},c{i % 40},2024-01-{1 + i // 40:02d}T08:00:00Z,purchase,{1 + i % 40 * i % 90},USD"
+        for i in range(800)
+    ]
+    history.write_text(
+        "event_id,customer_id,occurred_at,kind,amount,currency\n" + "\n".join(rows) + "\n"
+    )
+    page = tmp_path / "page.html"
+    environment = "LIVESEGMENTS_WARMUP_CUSTOMERS=30\n"
+    (tmp_path / "settings.env").write_text(environment)
+    done = run(
+        command,
+        "--env-file",
+        str(tmp_path / "settings.env"),
+        "backtest",
+        str(history),
+        "--html",
+        str(page),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "<style>" in page.read_text()

@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from threading import Thread
 from typing import Any, Protocol
 
@@ -34,6 +34,7 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 
 BATCH_BYTES = 512 * 1024
 RECORD_OVERHEAD_BYTES = 512
+MOST_PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ class Timeouts:
     request_ms: int = 4_000
     delivery_ms: int = 6_000
     transaction_ms: int = 10_000
+
+    def times(self, factor: int) -> "Timeouts":
+        """Return longer ones."""
+        return Timeouts(*(factor * each for each in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,20 @@ class Publishing(Protocol):
 
 
 class Publisher:
-    """A transactional producer that is rebuilt, under the same id, after every failure."""
+    """A transactional producer that is rebuilt, under the same id, after every failure.
+
+    Short timeouts let others go on soon where a worker dies, but what is in the outbox has to go
+    out in one transaction, however slow the broker or the machine is. So when a transaction fails
+    though some of it arrived, the next one may take longer.
+    """
 
     def __init__(
         self, config: Mapping[str, Any], transactional_id: str, timeouts: Timeouts | None = None
     ) -> None:
         self._config = dict(config)
         self._transactional_id = transactional_id
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts = self._usual = timeouts or Timeouts()
+        self._patience = 1
         self._producer: KafkaProducer | None = None
         self._ended_us: int | None = None
 
@@ -131,9 +142,10 @@ class Publisher:
         self.open()
         producer = self._producer
         assert producer is not None
+        futures: list[Any] = []
         try:
             producer.begin_transaction()
-            futures = self._send(producer, publications)
+            self._send(producer, publications, futures)
             for future in futures:
                 if not future.is_done:
                     raise PublishError("a record was not acknowledged in time")
@@ -146,13 +158,25 @@ class Publisher:
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:
             self.abandon()
+            if any(future.succeeded() for future in futures):
+                self._be_patient(min(2 * self._patience, MOST_PATIENCE))
             if isinstance(error, PublishError):
                 raise
             raise PublishError(f"transaction failed: {error!r}") from error
+        if self._patience > 1:
+            self._be_patient(1)
 
-    def _send(self, producer: KafkaProducer, publications: Sequence[Publication]) -> list[Any]:
-        futures: list[Any] = []
+    def _be_patient(self, factor: int) -> None:
+        """Have the next producer wait longer; after a success, the next one as usual."""
+        self._patience, self._timeouts = factor, self._usual.times(factor)
+
+    def _send(
+        self, producer: KafkaProducer, publications: Sequence[Publication], futures: list[Any]
+    ) -> None:
         waiting: dict[tuple[str, int], int] = defaultdict(int)
+        # A record's time for delivery runs from when it is handed over.
+        patience = self._timeouts.delivery_ms / 4_000
+        flush_at = time.monotonic() + patience
         for publication in publications:
             for output in publication.outputs:
                 futures.append(
@@ -168,12 +192,12 @@ class Publisher:
                 # every record, which costs more than the record: so never let one begin.
                 place = (output.topic, publication.partition)
                 waiting[place] += len(output.value or b"") + RECORD_OVERHEAD_BYTES
-                if waiting[place] > BATCH_BYTES:
+                if waiting[place] > BATCH_BYTES or time.monotonic() > flush_at:
                     self._flush(producer)
                     waiting.clear()
+                    flush_at = time.monotonic() + patience
         if waiting:
             self._flush(producer)
-        return futures
 
     def _flush(self, producer: KafkaProducer) -> None:
         """Wait for all that was sent, also for the halves of a batch that its topic found large."""

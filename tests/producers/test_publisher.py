@@ -1,7 +1,9 @@
 """The publisher on Apache Kafka."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from kafka.structs import ConsumerGroupMetadata
 
 from contracts.topics import CHANGES, INPUTS, PURCHASES
 from livesegments.verify.kafka_log import Log
-from producers.publisher import Publication, Publisher, PublishError
+from producers.publisher import Publication, Publisher, PublishError, Timeouts
 from store.outbox import Output
 from store.progress import Progress
 from tests.servers import KafkaServer
@@ -127,6 +129,40 @@ def test_a_stale_membership_publishes_nothing(
     publisher.close()
     assert published(config) == []
     assert member.committed(TopicPartition(PURCHASES, 0)) is None
+
+
+class Interrupted(list[Output]):
+    """Outputs in whose middle the broker stands still for a while."""
+
+    def __init__(self, outputs: list[Output], kafka: KafkaServer, seconds: float) -> None:
+        super().__init__(outputs)
+        self._kafka, self._seconds = kafka, seconds
+
+    def __iter__(self) -> Iterator[Output]:
+        first, *others = super().__iter__()
+        yield first
+        time.sleep(0.5)  # longer than the publisher waits with what it has
+        yield others[0]
+        self._kafka.pause()
+        Timer(self._seconds, self._kafka.resume).start()
+        yield from others[1:]
+
+
+def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more(
+    config: dict[str, Any], member: KafkaConsumer, fresh_kafka: KafkaServer
+) -> None:
+    publisher = Publisher(config, "one", Timeouts(request_ms=500, delivery_ms=1_600))
+    outputs = Interrupted([output("a"), output("b"), output("c")], fresh_kafka, seconds=2.2)
+    publication = Publication(0, PROGRESS, outputs)
+    with pytest.raises(PublishError):
+        publisher.publish([publication], member.group_metadata())
+    assert published(config) == []
+    with suppress(PublishError):  # on a busy machine twice as long may be too short too
+        publisher.publish([publication], member.group_metadata())
+    if not published(config):
+        publisher.publish([publication], member.group_metadata())
+    publisher.close()
+    assert published(config) == [b"a", b"b", b"c"]
 
 
 def test_a_record_that_the_broker_refuses_publishes_nothing(

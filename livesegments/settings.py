@@ -88,7 +88,7 @@ class Settings(Connections):
     ] = "auto"
     refit_gain: Annotated[
         float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
-    ] = 0.015
+    ] = 0.0125
     switch_margin: Annotated[
         float,
         Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),

@@ -257,7 +257,9 @@ def _explain(error: Any) -> str:
     if not error["loc"]:
         return str(message)
     name = str(error["loc"][0])
-    given = "" if name in SECRETS else f" (it is {error['input']!r})"
+    value = error["input"]
+    told = name in SECRETS or (value and message.startswith(f"{value}"))
+    given = "" if told else f" (it is {value!r})"
     return f"{PREFIX}{name.upper()}: {message}{given}"
 
 

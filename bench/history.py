@@ -34,7 +34,7 @@ class History(history.History):
         warmup: int = 500,
         margin: float = 0.15,
         min_dwell_us: int = 0,
-        refit_gain: float | None = 0.015,
+        refit_gain: float | None = 0.0125,
         layout: Layout | None = None,
     ) -> None:
         rules = Rules(

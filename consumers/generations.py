@@ -63,7 +63,7 @@ class Generations:
         warmup_customers: int,
         definitions_seconds: float = 10.0,
         refit: Refit = "auto",
-        refit_gain: float = 0.015,
+        refit_gain: float = 0.0125,
     ) -> None:
         self._store, self._partitions, self._rules = store, partitions, rules
         self._requests, self._metrics = requests, metrics

@@ -60,7 +60,7 @@ class Refit:
         Raises
         ------
         RefitError
-            If there is no model yet, or a generation is being taken over.
+            If there is no model or nobody to fit, or a generation is being taken over.
         """
         reader = DefinitionsReader(self._config)
         reader.close()
@@ -78,9 +78,14 @@ class Refit:
             raise RefitError(
                 f"partitions are still taking generation {generation.number} over: try again later"
             )
-        return propose(
-            self._store, self.partitions, generation, statistics, self._rules, everyone=everyone
-        )
+        try:
+            return propose(
+                self._store, self.partitions, generation, statistics, self._rules, everyone=everyone
+            )
+        except ValueError as error:
+            raise RefitError(
+                "there is nothing to fit: no customers that differ have a purchase in their window"
+            ) from error
 
     def request(self, proposal: Proposal, seconds: float) -> Request:
         """Leave a fit for the owner of partition 0, which has so many seconds to take it.

@@ -88,7 +88,7 @@ class Settings(Connections):
     ] = "auto"
     refit_gain: Annotated[
         float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
-    ] = 0.015
+    ] = 0.0125
     switch_margin: Annotated[
         float,
         Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),
@@ -257,7 +257,9 @@ def _explain(error: Any) -> str:
     if not error["loc"]:
         return str(message)
     name = str(error["loc"][0])
-    given = "" if name in SECRETS else f" (it is {error['input']!r})"
+    value = error["input"]
+    told = name in SECRETS or (value and message.startswith(f"{value}"))
+    given = "" if told else f" (it is {value!r})"
     return f"{PREFIX}{name.upper()}: {message}{given}"
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench import latency
-from bench.latency import LIVE, Counted, Seen, percentiles, purchases
+from bench.counters import Counted
+from bench.latency import LIVE, Seen, percentiles, purchases
 from contracts.decode import decode_purchases
 
 PAGE = """

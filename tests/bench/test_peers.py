@@ -10,6 +10,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from bench.peers import run
+from bench.peers.contenders import CONTENDERS, Contender, changes_are_exact, in_group
 from bench.peers.reference import Model, Purchases, expected
 from bench.peers.watch import Course, Sample, Use, watch
 
@@ -84,3 +86,27 @@ def test_all_processes_of_a_session_are_counted() -> None:
     assert use.cpu > 0.3
     assert use.memory > 40_000_000
     assert Use.of(-1) == Use(0.0, 0)
+
+
+CHEAT = """
+import os, time
+from kafka import KafkaConsumer
+consumer = KafkaConsumer(os.environ["PEER_INPUT"], bootstrap_servers=os.environ["PEER_BOOTSTRAP"],
+                         group_id=os.environ["PEER_GROUP"], auto_offset_reset="earliest")
+while True:
+    consumer.poll(1_000, max_records=500)
+    consumer.commit()
+    time.sleep(0.5)
+"""
+
+
+@pytest.mark.servers
+def test_a_peer_that_only_commits_offsets_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_MAX_POLL_RECORDS", "500")
+    monkeypatch.setenv("LIVESEGMENTS_WARMUP_CUSTOMERS", "50")
+    ours = CONTENDERS[0]
+    cheat = Contender(
+        "cheat", "none", lambda: [sys.executable, "-c", CHEAT], changes_are_exact, in_group
+    )
+    with pytest.raises(RuntimeError, match=r"cheat: of .* changes [1-9].* are missing, 0 too many"):
+        run(events=4_000, seconds=30, contenders=[ours, cheat])

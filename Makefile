@@ -43,7 +43,7 @@ test-quick: setup ## Run the tests that need no servers
 soak: setup servers ## Kill, stop and rob workers under load for a quarter of an hour, and verify
 	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
 
-bench: setup servers ## Measure
+bench: setup servers ## Measure, and compare with the figures committed
 	$(BIN)/python -m bench
 
 docs: setup ## Make anew from their sources: the contract, docs/metrics.md, Grafana dashboards

@@ -1,4 +1,4 @@
-"""``python -m bench [NAME ...] [--json]``."""
+"""``python -m bench [NAME ...] [--json] [--record]``."""
 
 import argparse
 import json
@@ -8,7 +8,10 @@ from bench import (
     drift,
     duplicates,
     flap,
+    guard,
+    latency,
     memory,
+    peers,
     profile,
     quality,
     reading,
@@ -27,24 +30,47 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "drift": drift.run,
     "reading": reading.run,
     "throughput": throughput.run,
+    "latency": latency.run,
     "sweeps": sweeps.run,
     "profile": profile.run,
+    "peers": peers.run,
 }
+
+LONG = ("streams", "flap", "drift", "sweeps", "profile", "peers")
+"""Run only when named; the others fit into ten minutes."""
 
 
 def main() -> None:
-    """Run the named benches, or all, and print what they measured."""
-    parser = argparse.ArgumentParser(prog="bench", description="Ratios of one run each.")
+    """Run benches, print what they measured, and warn of what has become worse."""
+    usual = [name for name in BENCHES if name not in LONG]
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Ratios of one run each, compared with those in bench/expected.json.",
+        epilog=f"Without a name: {', '.join(usual)}. Example: python -m bench quality memory",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument(
+        "--record", action="store_true", help="take the figures found as the expected ones"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
-    for name in options.names or BENCHES:
+    figures = guard.load()
+    verdicts: list[str] = []
+    for name in options.names or usual:
         table = BENCHES[name]()
-        lines = [json.dumps({"bench": name, **table.to_dict()})] if options.json else table.lines()
-        print("\n".join(lines), flush=True)
+        compared = guard.compare(name, table, figures)
+        if options.json:
+            print(json.dumps({"bench": name, **table.to_dict(), "compared": compared}), flush=True)
+        else:
+            print("\n".join(table.lines()), flush=True)
+        verdicts += compared
+        if options.record:
+            figures = guard.record(name, table, figures)
+    if verdicts and not options.json:
+        print("Compared with bench/expected.json", *verdicts, sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
@@ -21,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer
 from numpy.typing import NDArray
-from prometheus_client.parser import text_string_to_metric_families
 
+from bench.counters import Counted, counted_by
 from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
 from contracts.instants import rfc3339
 from contracts.topics import CHANGES, PURCHASES
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.embedded import free_ports
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 RATES, SECONDS = (100, 1_000, 5_000), 20.0
@@ -36,8 +35,9 @@ CUSTOMERS, HISTORY, HISTORY_DAYS = 20_000, 60_000, 80
 BEFORE_SECONDS = 5.0
 """Of each rate, before what counts: connections and caches are warm then."""
 TICK_SECONDS = 0.002
-QUIET_SECONDS, WAIT_SECONDS = 3.0, 120.0
+QUIET_SECONDS, WAIT_SECONDS = 3.0, 300.0
 LIVE = "live-"
+STAGES = ("poll", "decode", "read", "assign", "commit", "publish")
 
 Micros = NDArray[np.int64]
 
@@ -62,35 +62,6 @@ class Seen:
         decided = datetime.fromisoformat(change["decided_at"]).timestamp()
         due = int(event_id.removeprefix(LIVE).partition("-")[0])
         return cls(due, round(decided * 1e6), sent_ms * 1_000, seen)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What a worker's counters stood at: records taken, rounds done, seconds in each stage."""
-
-    records: float
-    rounds: float
-    stages: dict[str, float]
-
-    @classmethod
-    def of(cls, exposition: str) -> "Counted":
-        """Read them off a page of metrics."""
-        samples = [s for f in text_string_to_metric_families(exposition) for s in f.samples]
-        spent = "livesegments_batch_duration_seconds"
-        return cls(
-            sum(s.value for s in samples if s.name == "livesegments_events_consumed_total"),
-            sum(
-                s.value
-                for s in samples
-                if s.name == f"{spent}_count" and s.labels["stage"] == "decode"
-            ),
-            {s.labels["stage"]: s.value for s in samples if s.name == f"{spent}_sum"},
-        )
-
-    def since(self, before: "Counted") -> "Counted":
-        """Return what has been added."""
-        stages = {name: value - before.stages[name] for name, value in self.stages.items()}
-        return Counted(self.records - before.records, self.rounds - before.rounds, stages)
 
 
 def purchases(n: int, ids: Sequence[str], times_us: Micros, seed: int) -> list[tuple[bytes, bytes]]:
@@ -165,20 +136,32 @@ class Subscriber:
         self._consumer.subscribe([CHANGES])
         self._read: list[tuple[Message, int]] = []
 
-    def read_until(self, deadline: float, quiet: float | None = None) -> bool:
-        """Read until a moment (monotonic), or until nothing has come for so many seconds.
+    def read_until(self, deadline: float) -> None:
+        """Read until a moment (monotonic)."""
+        while time.monotonic() < deadline:
+            self._read_one()
 
-        Returns whether it ended with such a quiet, after at least one change.
+    def read_until_quiet(self, done: Callable[[], bool]) -> None:
+        """Read until no change has come for some seconds, and all is done.
+
+        Raises
+        ------
+        RuntimeError
+            If that does not happen in time.
         """
-        last: float | None = None
-        while (now := time.monotonic()) < deadline:
-            if quiet is not None and last is not None and now - last >= quiet:
-                return True
-            message = self._consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                self._read.append((message, time.time_ns() // 1_000))
+        began = last = time.monotonic()
+        while time.monotonic() - last < QUIET_SECONDS or not done():
+            if time.monotonic() - began > WAIT_SECONDS:
+                raise RuntimeError(f"the worker is not done after {WAIT_SECONDS:.0f} s")
+            if self._read_one():
                 last = time.monotonic()
-        return False
+
+    def _read_one(self) -> bool:
+        message = self._consumer.poll(0.1)
+        if message is None or message.error() is not None:
+            return False
+        self._read.append((message, time.time_ns() // 1_000))
+        return True
 
     def taken(self) -> list[Seen]:
         """Return the changes read since the last call that live events caused."""
@@ -211,27 +194,21 @@ def _worker(kafka: KafkaServer, store: RedisServer, port: int) -> Iterator[None]
         worker.wait()
 
 
-def _counted(port: int) -> Counted:
-    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10) as page:
-        return Counted.of(page.read().decode())
-
-
 def measure(
     bootstrap: str, port: int, subscriber: Subscriber, rate: int, seconds: float
 ) -> tuple[list[Seen], Counted]:
     """Return the changes that events of one rate caused, and what the worker did meanwhile."""
-    first_us = time.time_ns() // 1_000 + 2_000_000
-    began = time.monotonic() + 2.0
+    all_records = counted_by(port).records + round(rate * (BEFORE_SECONDS + seconds))
+    began, first_us = time.monotonic() + 2.0, time.time_ns() // 1_000 + 2_000_000
     arguments = (bootstrap, rate, first_us, BEFORE_SECONDS + seconds)
     sender = get_context("spawn").Process(target=send_steadily, args=arguments)
     sender.start()
     subscriber.read_until(began + BEFORE_SECONDS)
-    before = _counted(port)
+    before = counted_by(port)
     subscriber.read_until(began + BEFORE_SECONDS + seconds)
-    counted = _counted(port).since(before)
+    counted = counted_by(port).since(before)
+    subscriber.read_until_quiet(lambda: counted_by(port).records >= all_records)
     sender.join()
-    if not subscriber.read_until(time.monotonic() + WAIT_SECONDS, QUIET_SECONDS):
-        raise RuntimeError(f"no end of changes {WAIT_SECONDS:.0f} s after {rate:,} events/s")
     from_us = first_us + BEFORE_SECONDS * 1e6
     return [each for each in subscriber.taken() if each.due >= from_us], counted
 
@@ -263,19 +240,16 @@ def run(rates: Sequence[int] = RATES, seconds: float = SECONDS) -> Table:
         ):
             fresh_topics(kafka.bootstrap, PARTITIONS)
             send_history(kafka.bootstrap)
-            with _worker(kafka, store, port):
-                subscriber = Subscriber(kafka.bootstrap)
-                if not subscriber.read_until(time.monotonic() + WAIT_SECONDS, QUIET_SECONDS):
-                    raise RuntimeError(f"history was not done in {WAIT_SECONDS:.0f} s")
+            with (
+                _worker(kafka, store, port),
+                closing(Subscriber(kafka.bootstrap)) as subscriber,
+            ):
+                subscriber.read_until_quiet(lambda: counted_by(port).records >= HISTORY)
                 for rate in rates:
                     changes, counted = measure(kafka.bootstrap, port, subscriber, rate, seconds)
                     _report(table, steps, rate, seconds, changes, counted)
-                subscriber.close()
     table.note("from when an event was due to be sent; events that change nothing do not count")
     return table
-
-
-STAGES = ("poll", "decode", "read", "assign", "commit", "publish")
 
 
 def _report(

@@ -11,7 +11,7 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 
 from bench.peers.install import java_program, python_program
-from bench.peers.reference import Model, Purchases, expected, read
+from bench.peers.reference import Model, Purchases, counts, expected, read
 from bench.throughput import PARTITIONS
 from contracts.topics import PURCHASES
 from features.record import decode
@@ -121,6 +121,64 @@ def our_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
     return all_counted(int(decode(blobs, Settings().tiles)["counts"].sum()), offsets)
 
 
+def in_checkpoint(place: Place) -> dict[int, int]:
+    """Return the offsets of Spark's last committed batch."""
+    checkpoint = place.folder / "checkpoint"
+    numbers = [int(path.name) for path in checkpoint.glob("commits/[0-9]*")]
+    return _batch_end(checkpoint, max(numbers)) if numbers else {}
+
+
+def _batch_end(checkpoint: Path, number: int) -> dict[int, int]:
+    offsets = checkpoint / "offsets" / str(number)
+    if not offsets.exists():
+        return {}
+    by_topic = json.loads(offsets.read_text().splitlines()[-1])
+    return {int(partition): end for partition, end in by_topic[PURCHASES].items()}
+
+
+def every_customer_is_told(place: Place, truth: Truth, offsets: Offsets) -> str | None:
+    """Compare the purchases last told of each customer with those of the batches committed.
+
+    The batch that was under way when it was stopped may have been told of in part.
+    """
+    checkpoint = place.folder / "checkpoint"
+    last = max(int(path.name) for path in checkpoint.glob("offsets/[0-9]*"))
+    told: Counter[str] = Counter()
+    for values in read(place.kafka.bootstrap, place.name, PARTITIONS):
+        for customer, purchases, _ in map(json.loads, values):
+            told[customer] = max(told[customer], purchases)
+    least, most = (
+        counts(truth.purchases, offsets),
+        counts(truth.purchases, _batch_end(checkpoint, last)),
+    )
+    wrong = sum(not least[name] <= told[name] <= most[name] for name in most.keys() | told.keys())
+    return f"{wrong:,} of {len(most):,} customers are told wrongly" if wrong else None
+
+
+SPARK_OPTIONS = [
+    # Its driver's default, and what it needs of newer Java (JavaModuleOptions in its sources).
+    "-Xmx1g",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            "java.lang",
+            "java.lang.invoke",
+            "java.lang.reflect",
+            "java.io",
+            "java.net",
+            "java.nio",
+            "java.util",
+            "java.util.concurrent",
+            "java.util.concurrent.atomic",
+            "jdk.internal.ref",
+            "sun.nio.ch",
+            "sun.nio.cs",
+            "sun.security.action",
+            "sun.util.calendar",
+        )
+    ),
+]
+
 CONTENDERS = (
     Contender(
         "Livesegments",
@@ -136,6 +194,13 @@ CONTENDERS = (
         lambda: java_program("kafka_streams", ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]),
         changes_are_exact,
         in_group,
+    ),
+    Contender(
+        "Spark, streaming k-means of MLlib",
+        "at least once",
+        lambda: java_program("spark", SPARK_OPTIONS),
+        every_customer_is_told,
+        in_checkpoint,
     ),
     Contender(
         "Quix Streams",

@@ -96,6 +96,13 @@ def expected(purchases: Sequence[Purchases], model: Model, offsets: Offsets) -> 
     )
 
 
+def counts(purchases: Sequence[Purchases], offsets: Offsets) -> Counter[str]:
+    """Return the purchases of each customer below offsets."""
+    return Counter(
+        name for partition, end in offsets.items() for name in purchases[partition].customers[:end]
+    )
+
+
 def read(bootstrap: str, topic: str, partitions: int) -> list[list[bytes]]:
     """Return the committed values of each partition of a topic, up to its end."""
     consumer = Consumer(

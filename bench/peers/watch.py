@@ -90,7 +90,7 @@ def watch(
     alive: Callable[[], bool],
     events: int,
     seconds: float,
-    start_seconds: float = 120.0,
+    start_seconds: float = 300.0,
 ) -> list[Sample]:
     """Return a sample for each advance of the committed offsets.
 

@@ -103,7 +103,7 @@ def run(many: int = MANY, runs: int = RUNS) -> Table:
 
             def row(name: str, base: float = 0.0) -> float:
                 found = [workers.measure() for _ in range(runs)]
-                owned, folded = (median(each) for each in zip(*found, strict=True))
+                owned, folded = (float(median(each)) for each in zip(*found, strict=True))
                 ratio = f"{owned / base:.2f}" if base else "1.00"
                 table.add(name, f"{owned:.2f}", f"{folded:.2f}", ratio)
                 return owned

@@ -47,7 +47,7 @@ def started(
     """Run workers; end them in order."""
     command = [sys.executable, "-m", "livesegments.cli", "run"]
     workers = [
-        subprocess.Popen(command, env=environment, start_new_session=True, stdout=log)
+        subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
         for _ in range(count)
     ]
     try:

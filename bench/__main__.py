@@ -3,8 +3,10 @@
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 
 from bench import (
+    customers,
     drift,
     duplicates,
     flap,
@@ -15,7 +17,10 @@ from bench import (
     profile,
     quality,
     reading,
+    resident,
+    scale,
     sweeps,
+    takeover,
     throughput,
     unseen,
 )
@@ -34,9 +39,15 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "sweeps": sweeps.run,
     "profile": profile.run,
     "peers": peers.run,
+    "workers": scale.run_workers,
+    "partitions": scale.run_partitions,
+    "customers": customers.run,
+    "takeover": takeover.run,
+    "resident": resident.run,
 }
 
-LONG = ("streams", "flap", "drift", "sweeps", "profile", "peers")
+SCALE = ("workers", "partitions", "customers", "takeover", "resident")
+LONG = ("streams", "flap", "drift", "sweeps", "profile", "peers", *SCALE)
 """Run only when named; the others fit into ten minutes."""
 
 
@@ -53,14 +64,21 @@ def main() -> None:
     parser.add_argument(
         "--record", action="store_true", help="take the figures found as the expected ones"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=resident.MINUTES, help="how long `resident` replays"
+    )
     options = parser.parse_args()
+    benches: dict[str, Callable[[], Table]] = {
+        **BENCHES,
+        "resident": partial(resident.run, options.minutes),
+    }
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     figures = guard.load()
     verdicts: list[str] = []
     for name in options.names or usual:
-        table = BENCHES[name]()
+        table = benches[name]()
         compared = guard.compare(name, table, figures)
         if options.json:
             print(json.dumps({"bench": name, **table.to_dict(), "compared": compared}), flush=True)

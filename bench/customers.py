@@ -1,0 +1,215 @@
+"""What a round, a sweep and a takeover cost as customers become more."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import redis
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from bench.report import Table
+from consumers.batch import decode_batch
+from consumers.owned import CLUSTERS, DIMENSIONS, Owned, Sweep
+from consumers.round import Round
+from consumers.rules import Model, want
+from consumers.warmup import draw, first_generation
+from contracts.instants import rfc3339
+from contracts.topics import PURCHASES
+from features.fold import fold_purchases
+from features.record import empty, encode
+from livesegments.settings import Settings
+from livesegments.worker import rules
+from model.statistics import Statistics
+from model.view import ModelView
+from store.partitions import Partitions
+from store.progress import Progress
+from tests.servers import RedisServer
+
+CUSTOMERS, EVENTS, ROUNDS = (10_000, 100_000, 2_000_000), 5_000, 30
+LIVE_EVENTS, LIVE_ROUNDS = 100, 300
+CHUNK, TEMPLATES = 10_000, 2_000
+FLAT = 1.15
+DAY_US = 86_400_000_000
+CLOCK_US = 6_000 * 3 * DAY_US
+RULES = rules(Settings(clock="event", dedup_events=0))
+
+
+def name_of(customer: int) -> str:
+    return f"customer-{customer:08d}"
+
+
+def templates() -> list[bytes]:
+    """Return records of customers who bought at random in the window."""
+    rng = np.random.default_rng(0)
+    records = empty(TEMPLATES, RULES.layout.tiles)
+    who = np.repeat(np.arange(TEMPLATES), rng.integers(1, 25, TEMPLATES))
+    tile = RULES.layout.tile(CLOCK_US)
+    fold_purchases(
+        records,
+        who,
+        tile - rng.integers(0, RULES.layout.tiles, len(who)),
+        np.ones(len(who), np.int64),
+        rng.integers(100, 20_000, len(who)),
+        np.zeros(TEMPLATES, np.int64),
+    )
+    return encode(records)
+
+
+def fill(client: "redis.Redis", key: str, customers: range, records: Sequence[bytes]) -> None:
+    """Put customers into a partition's hash, in bulk."""
+    for start in range(customers.start, customers.stop, CHUNK):
+        some = range(start, min(start + CHUNK, customers.stop))
+        client.hset(key, mapping={name_of(i): records[i % len(records)] for i in some})
+
+
+class World:
+    """One partition with so many customers, and rounds over it as its owner does them."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        customers: int,
+        records: Sequence[bytes],
+        model: Model | None = None,
+        statistics: Statistics | None = None,
+    ) -> None:
+        self.customers = customers
+        self._store = Partitions(client, f"bench-{customers}")
+        self._rng = np.random.default_rng(customers)
+        self._offset = 0
+        key = self._store.keys.customers(0)
+        fill(client, key, range(customers), records)
+        self.bytes = (client.memory_usage(key, samples=0) or 0) / customers
+        progress = Progress(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
+        client.hset(self._store.keys.progress(0), items=progress.to_fields())
+        self._model = model or self._fitted()
+        self._owned = Owned(0, progress, {1: statistics} if statistics else {})
+
+    def _fitted(self) -> Model:
+        generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
+        segments = [RULES.segment_ids.index(segment) for segment in generation.segments]
+        view = ModelView.of(generation, None)
+        return Model(generation, view, np.array(segments, np.int8))
+
+    def grown(self, client: "redis.Redis", customers: int) -> "World":
+        """Return a partition of so many customers like these, who are all assigned and counted."""
+        if not self._offset:
+            self.round(self.customers)
+        records = [blob for _, blob in self._store.customers(0)]
+        [counted] = self._owned.statistics.values()
+        zeros = Statistics.zeros(CLUSTERS, DIMENSIONS)
+        statistics = sum([counted] * (customers // self.customers), zeros)
+        return World(client, customers, records, self._model, statistics)
+
+    def _polled(self, events: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return a purchase of each of some customers, all different."""
+        found = []
+        at = rfc3339([CLOCK_US])[0]
+        for customer in self._rng.choice(self.customers, events, replace=False).tolist():
+            name = name_of(customer)
+            value = {
+                "event_id": f"e{self._offset}",
+                "customer_id": name,
+                "occurred_at": at,
+                "kind": "purchase",
+                "amount": 25.5,
+                "currency": "USD",
+            }
+            found.append(
+                ConsumerRecord(
+                    PURCHASES,
+                    0,
+                    0,
+                    self._offset,
+                    0,
+                    0,
+                    name.encode(),
+                    json.dumps(value).encode(),
+                    [],
+                    None,
+                    -1,
+                    -1,
+                    -1,
+                )
+            )
+            self._offset += 1
+        return {TopicPartition(PURCHASES, 0): found}
+
+    def round(self, events: int, sweep: bool = False) -> float:
+        """Do a round, from the records polled to the commit; return its seconds."""
+        polled = self._polled(events)
+        owned = self._owned
+        if not sweep:
+            owned = replace(owned, sweep=None)
+        elif owned.sweep is None:
+            owned = replace(owned, sweep=Sweep(1, RULES.layout.tile(CLOCK_US)))
+        started = time.perf_counter()
+        batch = decode_batch(polled, RULES.currency, {0: owned.seen})
+        [reading] = self._store.read([want(owned, batch.slices[0], RULES)])
+        [decision] = Round(
+            RULES, self._model, batch, [(owned, batch.slices[0], reading)], CLOCK_US
+        ).decide()
+        assert decision.commit is not None
+        if self._store.commit([decision.commit]) != [True]:
+            raise RuntimeError("a commit was refused")
+        seconds = time.perf_counter() - started
+        # Nothing is published here, and nothing may pile up.
+        self._owned = decision.owned.confirmed(decision.owned.progress.version)
+        return seconds
+
+
+def run(customers: Sequence[int] = CUSTOMERS, rounds: int = ROUNDS) -> Table:
+    """Do the same rounds over more and more customers, interleaved; then one beside a sweep."""
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
+        client = redis.Redis.from_url(server.url, protocol=2)
+        few = World(client, TEMPLATES, templates())
+        worlds = [few.grown(client, count) for count in customers]
+        seconds: list[list[float]] = [[] for _ in worlds]
+        for i in range(rounds + 3):
+            for world, taken in zip(worlds, seconds, strict=True):
+                one = world.round(EVENTS)
+                if i >= 3:
+                    taken.append(one)
+        table = Table(
+            f"Customers: rounds of {EVENTS:,} events of as many customers, one partition, from the"
+            f" records polled to the commit in Redis; medians of {rounds}, interleaved",
+            ("customers", "ms a round", f"of {customers[0]:,}", "bytes a customer"),
+        )
+        base = median(seconds[0])
+        for world, taken in zip(worlds, seconds, strict=True):
+            table.add(
+                f"{world.customers:,}",
+                f"{median(taken) * 1e3:.1f}",
+                f"{median(taken) / base:.2f}",
+                f"{world.bytes:.0f}",
+            )
+        worst = max(median(taken) for taken in seconds) / base
+        table.note("bytes by MEMORY USAGE of the partition's customers")
+        table.goal(f"a round takes <= {FLAT} of that over {customers[0]:,}", worst <= FLAT)
+        table.more.append(beside_a_sweep(worlds[-1]))
+        client.close()
+    return table
+
+
+def beside_a_sweep(world: World, rounds: int = LIVE_ROUNDS) -> Table:
+    """Do small rounds with and without a stretch of a sweep in each, alternating."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for i in range(2 * rounds + 20):
+        one = world.round(LIVE_EVENTS, sweep=bool(i % 2))
+        if i >= 20:
+            seconds[bool(i % 2)].append(one)
+    table = Table(
+        f"A sweep beside live events: rounds of {LIVE_EVENTS} events, {world.customers:,}"
+        f" customers, {RULES.sweep_chunk} of whom each round scores as well",
+        ("", "p50 ms", "p99 ms"),
+    )
+    for sweep, name in ((False, "events alone"), (True, "a sweep under way")):
+        low, high = np.percentile(seconds[sweep], (50, 99)) * 1e3
+        table.add(name, f"{low:.1f}", f"{high:.1f}")
+    return table

@@ -1,0 +1,98 @@
+"""Whether a worker's memory stays what it is, over a long replay."""
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+
+from bench.report import Table
+from bench.throughput import CUSTOMERS, PARTITIONS
+from bench.workers import Group, backlog, environment, purchases, resident_bytes, started
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+
+MINUTES, PORTION = 3.0, 20_000
+STEP_SECONDS = 10.0
+"""Event time between two purchases: windows move on, and sweeps run again and again."""
+DEDUP_EVENTS = 20_000
+"""So many ids a partition are known after the first few portions, and no more from then on."""
+SAMPLE_SECONDS = 1.0
+FLAT = 1.05
+MB = 1e6
+
+
+@dataclass(slots=True)
+class Samples:
+    """Resident sets of a worker and of its publisher's process, in bytes, as time goes on."""
+
+    at: list[float] = field(default_factory=list)
+    worker: list[int] = field(default_factory=list)
+    publisher: list[int] = field(default_factory=list)
+
+    def take(self, process: Any) -> None:
+        """Take one."""
+        found = resident_bytes(process)
+        if process.pid in found:
+            self.at.append(time.monotonic())
+            self.worker.append(found.pop(process.pid))
+            self.publisher.append(sum(found.values()))
+
+
+def run(minutes: float = MINUTES) -> Table:
+    """Replay purchases for so many minutes; compare the second quarter with the last."""
+    samples, ended, events = Samples(), Event(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        with (
+            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            RedisServer(where / "redis") as store,
+        ):
+            fresh_topics(kafka.bootstrap, PARTITIONS)
+            group = Group(kafka, store, PARTITIONS)
+            settings = environment(kafka, store, LIVESEGMENTS_DEDUP_EVENTS=str(DEDUP_EVENTS))
+            with started(1, settings) as [worker]:
+
+                def watch() -> None:
+                    while not ended.wait(SAMPLE_SECONDS):
+                        samples.take(worker)
+
+                group.wait_for_members(1)
+                thread = Thread(target=watch)
+                thread.start()
+                until = time.monotonic() + minutes * 60
+                try:
+                    while time.monotonic() < until:
+                        with backlog(kafka, purchases(PORTION, CUSTOMERS, STEP_SECONDS, events)):
+                            events += PORTION
+                        group.wait_for_purchases()
+                finally:
+                    ended.set()
+                    thread.join()
+            group.close()
+    return _table(samples, events, minutes)
+
+
+def _table(samples: Samples, events: int, minutes: float) -> Table:
+    table = Table(
+        f"Resident memory of a worker: {minutes:g} minutes of replay, {events:,} events,"
+        f" {CUSTOMERS:,} customers, {PARTITIONS} partitions",
+        ("", "second quarter MB", "last quarter MB", "ratio", "slope MB/h"),
+    )
+    quarter = len(samples.at) // 4
+    at = np.array(samples.at[quarter:]) / 3_600
+    worst = 0.0
+    for name, sizes in (("worker", samples.worker), ("its publisher", samples.publisher)):
+        second, last = median(sizes[quarter : 2 * quarter]), median(sizes[-quarter:])
+        slope = float(np.polyfit(at - at[0], np.array(sizes[quarter:]) / MB, 1)[0])
+        worst = max(worst, last / second)
+        table.add(
+            name, f"{second / MB:.1f}", f"{last / MB:.1f}", f"{last / second:.3f}", f"{slope:+.1f}"
+        )
+    table.note(f"{DEDUP_EVENTS:,} remembered ids a partition (16 bytes each) instead of 1,000,000")
+    table.note("the slope is over the last three quarters; of a short replay it says little")
+    table.goal(f"the last quarter <= {FLAT} of the second", worst <= FLAT)
+    return table

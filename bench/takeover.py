@@ -1,0 +1,118 @@
+"""What a rebalance costs: from the first partition's takeover to the first round, by customers."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+import redis
+
+from bench.customers import CHUNK, fill
+from bench.report import Table
+from bench.throughput import GROUP, PARTITIONS
+from bench.workers import Group, backlog, environment, purchases, started, wait
+from store.keys import Keys
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+
+CUSTOMERS, MANY, RUNS = 20_000, 2_000_000, 3
+FLAT = 1.25
+REMEMBERED = 1_000_000
+"""Ids of purchases that a partition remembers by default, 8 bytes each."""
+STEP_SECONDS = 0.05
+
+
+class Takeovers:
+    """Workers that come to a store one after another, each with a few purchases waiting."""
+
+    def __init__(self, kafka: KafkaServer, store: RedisServer, folder: Path) -> None:
+        self._kafka, self._store, self._folder = kafka, store, folder
+        self._group = Group(kafka, store, PARTITIONS)
+        self._sent = 0
+
+    def send(self, events: int) -> None:
+        """Send purchases."""
+        with backlog(self._kafka, purchases(events, CUSTOMERS, STEP_SECONDS, self._sent)):
+            self._sent += events
+
+    def measure(self) -> tuple[float, float]:
+        """Start a worker; return the seconds of its takeover, and those to its first round."""
+        self.send(1_000)
+        log = self._folder / f"worker-{self._sent}.log"
+        settings = environment(
+            self._kafka,
+            self._store,
+            LIVESEGMENTS_LOG_LEVEL="info",
+            LIVESEGMENTS_LOG_FORMAT="json",
+        )
+        with log.open("wb") as out, started(1, settings, out.fileno()):
+            wait(lambda: "owns partitions" in dict(_events(log)), "partitions are taken over")
+            owned_at = self._group.versions()
+            wait(lambda: self._group.versions() > owned_at, "a round is committed", 0.001)
+            folded_at = time.time()
+            self._group.wait_for_purchases()
+        at = dict(reversed(list(_events(log))))
+        return at["owns partitions"] - at["taking over"], folded_at - at["taking over"]
+
+
+def _events(log: Path) -> Iterator[tuple[str, float]]:
+    """Return what a worker logged, and when."""
+    for line in log.read_text().splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            entry = json.loads(line)
+            yield entry["event"], datetime.fromisoformat(entry["timestamp"]).timestamp()
+
+
+def add_customers(client: "redis.Redis", customers: int) -> None:
+    """Put more customers beside those there are, with records like theirs."""
+    keys = Keys(GROUP)
+    for partition in range(PARTITIONS):
+        key = keys.customers(partition)
+        records = [blob for _, blob in client.hscan_iter(key, count=CHUNK)]
+        share = customers // PARTITIONS
+        fill(client, key, range(partition * share, (partition + 1) * share), records)
+
+
+def fill_rings(client: "redis.Redis", ids: int) -> None:
+    """Have every partition remember so many purchases."""
+    keys = Keys(GROUP)
+    for partition in range(PARTITIONS):
+        client.setrange(keys.seen(partition), 8 * ids - 1, b"\0")
+        client.hset(keys.progress(partition), "remembered", ids)
+
+
+def run(many: int = MANY, runs: int = RUNS) -> Table:
+    """Take the same partitions over with few customers, with many, and with full rings."""
+    table = Table(
+        f"Takeover of {PARTITIONS} partitions by a worker that starts: medians of {runs}",
+        ("", "s to own them", "s to the first round", f"of {CUSTOMERS:,}"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        with (
+            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            RedisServer(where / "redis") as store,
+            redis.Redis.from_url(store.url, protocol=2) as client,
+        ):
+            fresh_topics(kafka.bootstrap, PARTITIONS)
+            workers = Takeovers(kafka, store, where)
+            workers.send(4 * CUSTOMERS)
+            workers.measure()
+
+            def row(name: str, base: float = 0.0) -> float:
+                found = [workers.measure() for _ in range(runs)]
+                owned, folded = (float(median(each)) for each in zip(*found, strict=True))
+                ratio = f"{owned / base:.2f}" if base else "1.00"
+                table.add(name, f"{owned:.2f}", f"{folded:.2f}", ratio)
+                return owned
+
+            base = row(f"{CUSTOMERS:,} customers")
+            add_customers(client, many)
+            flat = row(f"{many:,} customers", base)
+            fill_rings(client, REMEMBERED)
+            row(f"and {REMEMBERED:,} remembered ids a partition", base)
+    table.note("the ids are the only thing loaded in full: as many as DEDUP_EVENTS says")
+    table.goal(f"as long with {many:,} customers, within {FLAT}", flat / base <= FLAT)
+    return table

@@ -1,0 +1,178 @@
+"""Workers as users run them, each a process group of its own: its publisher's process is in it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from bench.throughput import GROUP
+from contracts.topics import PURCHASES
+from livesegments.doctor import count_workers
+from tests.servers import KafkaServer, RedisServer
+
+PATIENCE_SECONDS = 120.0
+JOIN_SECONDS = 2.0
+"""From the last member's coming until all have their partitions."""
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def environment(kafka: KafkaServer, store: RedisServer, **settings: str) -> dict[str, str]:
+    """Return the environment of a worker."""
+    return {
+        **os.environ,
+        "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+        "LIVESEGMENTS_REDIS_URL": store.url,
+        "LIVESEGMENTS_GROUP_ID": GROUP,
+        "LIVESEGMENTS_CLOCK": "event",
+        "LIVESEGMENTS_HTTP_PORT": "0",
+        "LIVESEGMENTS_LOG_LEVEL": "error",
+        **settings,
+    }
+
+
+@contextmanager
+def started(
+    count: int, environment: dict[str, str], log: int | None = None
+) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Run workers; end them in order."""
+    command = [sys.executable, "-m", "livesegments.cli", "run"]
+    workers = [
+        subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
+        for _ in range(count)
+    ]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
+def purchases(
+    events: int, customers: int, step_seconds: float, first: int = 0
+) -> Iterator[tuple[bytes, bytes]]:
+    """Return purchases of skewed customers, key and value, some event time between them."""
+    rng = np.random.default_rng(first)
+    who = (customers * rng.random(events) ** 2).astype(int).tolist()
+    cents = rng.integers(100, 20_000, events).tolist()
+    after_ms = np.arange(first, first + events) * round(step_seconds * 1000)
+    start = np.datetime64("2024-01-01T00:00:00")
+    times = np.datetime_as_string(start + after_ms.astype("timedelta64[ms]")).tolist()
+    for i in range(events):
+        customer = f"customer-{who[i]:06d}"
+        value = {
+            "event_id": f"e{first + i:09d}",
+            "customer_id": customer,
+            "occurred_at": times[i] + "Z",
+            "kind": "purchase",
+            "amount": cents[i] / 100,
+            "currency": "USD",
+            "items": 3,
+            "category": "groceries",
+        }
+        yield customer.encode(), json.dumps(value).encode()
+
+
+@contextmanager
+def backlog(kafka: KafkaServer, events: Iterator[tuple[bytes, bytes]]) -> Iterator[None]:
+    """Send purchases of which workers see nothing until the block ends, and then all.
+
+    They are one transaction, and workers read what is committed.
+    """
+    producer = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap,
+        linger_ms=50,
+        batch_size=256 * 1024,
+        transactional_id="bench",
+        transaction_timeout_ms=600_000,
+    )
+    producer.init_transactions()
+    producer.begin_transaction()
+    for key, value in events:
+        producer.send(PURCHASES, key=key, value=value)
+    producer.flush()
+    yield
+    producer.commit_transaction()
+    producer.close()
+
+
+def processes(worker: "subprocess.Popen[bytes]") -> list[list[str]]:
+    """Return ``/proc/PID/stat`` of each process of a worker, from the state on; first the pid."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = stat.read_text().partition(" (")
+        except OSError:
+            continue  # it has just ended
+        fields = rest.rpartition(") ")[2].split()
+        if int(fields[2]) == worker.pid:
+            found.append([pid, *fields])
+    return found
+
+
+def cpu_seconds(workers: Sequence["subprocess.Popen[bytes]"]) -> float:
+    """Return what all processes of workers have used, in seconds of CPU."""
+    each = [fields for worker in workers for fields in processes(worker)]
+    return sum(int(fields[12]) + int(fields[13]) for fields in each) / _TICK
+
+
+def resident_bytes(worker: "subprocess.Popen[bytes]") -> dict[int, int]:
+    """Return the resident set of each process of a worker, by pid."""
+    return {int(fields[0]): int(fields[22]) * _PAGE for fields in processes(worker)}
+
+
+def wait(holds: Callable[[], bool], what: str, pause: float = 0.05) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(pause)
+
+
+class Group:
+    """How far the workers of a deployment are."""
+
+    def __init__(self, kafka: KafkaServer, store: RedisServer, partitions: int) -> None:
+        self._partitions = partitions
+        self._redis = redis.Redis.from_url(store.url)
+        self._config = {"bootstrap_servers": kafka.bootstrap}
+        self._consumer = KafkaConsumer(**self._config, group_id=GROUP, enable_auto_commit=False)
+        self._purchases = [TopicPartition(PURCHASES, p) for p in range(partitions)]
+
+    def versions(self) -> int:
+        """Return how many commits there were, over all partitions."""
+        keys = [f"{GROUP}:{{{p}}}:progress" for p in range(self._partitions)]
+        return sum(int(self._redis.hget(key, "version") or 0) for key in keys)
+
+    def wait_for_purchases(self) -> None:
+        """Wait until all purchases of a backlog are folded and published."""
+        ends = self._consumer.end_offsets(self._purchases)
+        wait(
+            # The last record is the end of the backlog's transaction, which is never folded.
+            lambda: all((self._consumer.committed(tp) or 0) >= end - 1 for tp, end in ends.items()),
+            "all purchases are folded",
+        )
+
+    def wait_for_members(self, count: int) -> None:
+        """Wait until so many workers share the partitions."""
+        admin = KafkaAdminClient(**self._config)
+        wait(lambda: count_workers(admin, GROUP) == count, f"{count} workers are there", 0.2)
+        admin.close()
+        time.sleep(JOIN_SECONDS)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+        self._redis.close()

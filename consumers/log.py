@@ -72,14 +72,10 @@ class LogReader:
         read = sum(len(records) for batch in self.read(short) for records in batch.values())
         return read + sum(end - start for tp, (start, end) in ranges.items() if tp not in short)
 
-    def since(
-        self, partitions: Sequence[TopicPartition], time_us: int
-    ) -> dict[TopicPartition, int]:
-        """Return where to begin in each partition to read all that came at a time or later."""
-        asked = {tp: max(time_us // 1_000, 0) for tp in partitions}
-        found = self._committed.offsets_for_times(asked)
-        ends = self.ends([tp for tp, at in found.items() if at is None])
-        return {tp: ends[tp] if at is None else at.offset for tp, at in found.items()}
+    def since(self, tp: TopicPartition, time_us: int) -> int:
+        """Return the first offset of a partition whose record has a time or a later one."""
+        found = self._committed.offsets_for_times({tp: max(time_us // 1_000, 0)})[tp]
+        return self.ends([tp])[tp] if found is None else int(found.offset)
 
     def read(
         self, ranges: Mapping[TopicPartition, tuple[int, int]]

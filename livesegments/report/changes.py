@@ -123,7 +123,7 @@ def read_changes(
     read = 0
     for partition in range(standing.deployment.partitions):
         tp = TopicPartition(CHANGES, partition)
-        start = log.since([tp], period.start_us - DAY_US)[tp]
+        start = log.since(tp, period.start_us - DAY_US)
         for batch in log.read({tp: (start, log.ends([tp])[tp])}):
             changes.add(batch[tp])
             read += len(batch[tp])

@@ -73,7 +73,7 @@ class Baskets:
             first_us = layout.end(clock_tile - layout.tiles)
             tp = TopicPartition(PURCHASES, partition)
             # A purchase that is dated later than this after its arrival is refused.
-            start = log.since([tp], first_us - FUTURE_TOLERANCE_US)[tp]
+            start = log.since(tp, first_us - FUTURE_TOLERANCE_US)
             self.behind += max(log.ends([tp])[tp] - done.purchases, 0)
             arrivals = Arrivals(self._standing)
             for batch in log.read({tp: (start, done.purchases)}):

@@ -5,6 +5,7 @@ from heapq import nsmallest
 
 import numpy as np
 
+from features.record import may_be_profiled
 from livesegments.report.figures import Leaving, Left, Retention
 from livesegments.report.leaving import STAYS, departures, leaves_us
 from livesegments.report.people import Person, dates, people
@@ -72,6 +73,7 @@ class Watch:
         rules, valued = self._standing.rules, self._standing.valued
         gone = np.array([name in self._left for name in stretch.names], np.bool_)
         gone &= stretch.records["segment"] != valued
+        gone &= may_be_profiled(stretch.records)
         for person in people(stretch.where(gone), rules.layout, rules.group_id):
             left_us, origin = self._left[person.customer_id]
             yield (

@@ -95,6 +95,9 @@ def test_every_role_does_its_work_with_the_documented_rights(
     assert verified.returncode == 0, verified.stdout + verified.stderr
     exported = command(auditor, "export", str(tmp_path / "segments.csv"))
     assert "wrote 80 customers" in exported.stdout, exported.stderr
+    lists = str(tmp_path / "lists")
+    reported = command(auditor, "report", str(tmp_path / "report.html"), "--lists", lists)
+    assert "wrote retention.csv" in reported.stdout, reported.stderr
     examined = command(auditor, "doctor")
     assert examined.returncode == 0, examined.stdout
     assert "80 customers" in examined.stdout

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers import header_names  # noqa: F401 - records with any header name are read
+from consumers import record_batch  # noqa: F401 - batches are read by it
 from consumers.definitions import to_generation
 from consumers.global_model import GlobalModel
 from consumers.owned import CLUSTERS
@@ -219,7 +219,10 @@ class StoreLook:
 
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
-    """How many workers there are, and how many input records they have not committed."""
+    """How many workers there are, and how many input records they have not committed.
+
+    By their offsets: the marks of a producer's own transactions count too.
+    """
 
     workers: int
     lag: int

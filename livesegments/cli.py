@@ -24,6 +24,7 @@ from livesegments.commands import (
     subscribe,
     topics,
     verify,
+    watch,
 )
 from livesegments.console import Commands
 
@@ -44,6 +45,7 @@ for command in (
     replay.replay,
     backtest.backtest,
     subscribe.subscribe,
+    watch.watch,
     export.export,
     report.report,
     customer.customer,

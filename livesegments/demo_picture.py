@@ -109,15 +109,18 @@ def segment_rows(seen: Seen, metrics: WorkerMetrics) -> tuple[SegmentRow, ...]:
     return tuple(rows)
 
 
-def centroid_cells(centroid: Centroid | None) -> tuple[str, ...]:
-    """Return purchases, spend, age, income and location as text, `UNKNOWN` where not known."""
+def centroid_cells(centroid: Centroid | None, unit: str = "$") -> tuple[str, ...]:
+    """Return purchases, spend, age, income and location as text, `UNKNOWN` where not known.
+
+    ``unit`` goes before amounts of money.
+    """
     if centroid is None:
         return (UNKNOWN,) * 5
     return (
         _number(centroid.purchases, "{:,.1f}"),
-        _number(centroid.spend, "${:,.0f}"),
+        _number(centroid.spend, unit + "{:,.0f}"),
         _number(centroid.age, "{:.0f}"),
-        _number(centroid.income and centroid.income / 1000, "${:,.0f}k"),
+        _number(centroid.income and centroid.income / 1000, unit + "{:,.0f}k"),
         _number(centroid.urbanicity, "{:.2f}"),
     )
 

@@ -128,10 +128,13 @@ def _figures(picture: Picture, width: int) -> Text:
     return Text(f"{picture.assigned:,} households in a segment  " + text, overflow="ellipsis")
 
 
-def segment_table(rows: Iterable[SegmentRow], width: int) -> Table:
-    """Return the five segments with their sizes, shares and centroids in natural units."""
+def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "$") -> Table:
+    """Return the five segments with their sizes, shares and centroids in natural units.
+
+    ``unit`` goes before amounts of money.
+    """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    bar = 8 if width < _WIDE else 24
+    bar = 8 if width < _WIDE else min(24, width - 84)
     table.add_column("Segment", width=20)
     table.add_column("Size", justify="right", width=5)
     table.add_column("Share", width=bar + 5)
@@ -139,13 +142,13 @@ def segment_table(rows: Iterable[SegmentRow], width: int) -> Table:
         table.add_column(name, justify="right", width=narrow if width < _WIDE else narrow + 3)
     table.add_column("Drift", justify="right", width=5)
     for row in rows:
-        color = COLORS[row.id]
+        color = COLORS.get(row.id, "")
         filled = round((row.share or 0.0) * bar * 2)
         table.add_row(
             Text(row.name, style=color),
             f"{row.customers:,}",
             Text.assemble((f"{share(row.share):>4} ", ""), ("━" * min(filled, bar), color)),
-            *centroid_cells(row.centroid),
+            *centroid_cells(row.centroid, unit),
             deviations(row.shift),
         )
     return table
@@ -181,14 +184,15 @@ def changes_table(changes: Iterable[SegmentChange], width: int) -> Table:
         table.add_row(
             f"{change.occurred_at:%d %b}" if width < _WIDE else day(change.occurred_at),
             change.customer_id if width < _WIDE else f"household {change.customer_id}",
-            _colored(change.previous_segment),
-            Text.assemble("→ ", _colored(change.segment)),
+            colored(change.previous_segment),
+            Text.assemble("→ ", colored(change.segment)),
             reason(change),
         )
     return table
 
 
-def _colored(segment: SegmentRef | None) -> Text:
+def colored(segment: SegmentRef | None) -> Text:
+    """Return a segment's name in its color, where it has one."""
     return Text(segment_name(segment), style=COLORS.get(segment.id, "") if segment else "dim")
 
 

@@ -213,10 +213,10 @@ class Partitions:
 
     def progresses(self, partitions: Sequence[int]) -> list[Progress | None]:
         """Return the progress of each partition, None where the store knows nothing of it."""
-        with self.redis.pipeline(transaction=False) as pipeline:
-            for partition in partitions:
-                pipeline.hgetall(self.keys.progress(partition))
-            return [Progress.from_fields(each) if each else None for each in pipeline.execute()]
+        batch = self._servers.batch()
+        for key in map(self.keys.progress, partitions):
+            batch.on(key).hgetall(key)
+        return [Progress.from_fields(each) if each else None for each in batch.execute()]
 
     def ring(self, partition: int) -> bytes:
         """Return the ring of seen events, as long as it has grown."""

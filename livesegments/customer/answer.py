@@ -2,23 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consumers.rules import Model
-from consumers.scoring import NONE, Scores, Switching, score
-from contracts.instants import rfc3339
+from consumers.scoring import NONE, Switching, score
 from features.record import NEVER
-from features.vector import FEATURES, natural
 from features.window import window
 from livesegments.customer.found import Found
 from livesegments.customer.history import History
-from livesegments.customer.outlook import baskets, by_time, rival, shifts
-from model.explanation import contributions
+from livesegments.customer.reasons import Json, Reasons, instant, known
 
-Json = dict[str, Any]
 Status = Literal["assigned", "unassigned", "erased", "suppressed"]
 _LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
 _CONSENTS = {-1: None, 0: False, 1: True}
@@ -124,17 +119,17 @@ class _Telling:
 
     def answer(self, history: History | None) -> Answer:
         found, record = self.found, self.record
-        scores = self._score(self.model) if self.model else None
-        because = None if self.published != NONE else self._because(scores)
+        reasons = self._reasons(self.model) if self.model else None
+        because = None if self.published != NONE else self._because()
         return Answer(
             customer_id=found.customer_id,
             status="unassigned" if self.published == NONE else "assigned",
             because=because,
             partition=found.partition,
-            as_of=_time(self.clock_us),
-            erased_before=_time(found.marker.cutoff_us) if found.marker.cutoff_us else None,
+            as_of=instant(self.clock_us),
+            erased_before=instant(found.marker.cutoff_us) if found.marker.cutoff_us else None,
             segment=self.refs[self.published],
-            since=_time(int(record["since"])) if self.published != NONE else None,
+            since=instant(int(record["since"])) if self.published != NONE else None,
             version=int(record["version"]) or None,
             window=self._window(),
             profile=self._profile(),
@@ -143,13 +138,13 @@ class _Telling:
                 "profiling": _CONSENTS[int(record["profiling"])],
             },
             model=self._model(),
-            why=self._why(scores),
-            outlook=self._outlook(scores),
+            why=reasons.why() if reasons and reasons.counted else None,
+            outlook=reasons.outlook() if reasons and self.published != NONE else None,
             history=None if history is None else _history(history),
         )
 
-    def _score(self, model: Model) -> Scores:
-        return score(
+    def _reasons(self, model: Model) -> Reasons:
+        scores = score(
             self.found.record,
             np.array([self.found.layout.tile(self.clock_us)]),
             np.array([self.clock_us]),
@@ -157,22 +152,31 @@ class _Telling:
             model.segment_of_cluster,
             self.switching,
         )
+        return Reasons(
+            self.found.record,
+            scores,
+            model,
+            self.switching,
+            self.found.layout,
+            self.clock_us,
+            self.refs,
+        )
 
-    def _because(self, scores: Scores | None) -> str:
+    def _because(self) -> str:
         if self.record["profiling"] == 0:
             return "consent"
         if not self._window()["purchases"]:
             return "no_purchase"
-        return "no_model" if scores is None else "not_scored"
+        return "no_model" if self.model is None else "not_scored"
 
     def _profile(self) -> Json:
         record = self.record
         updated = int(record["profile_updated"])
         return {
-            "age": _known(record["age"], 2),
-            "income": _known(record["income"], 2),
+            "age": known(record["age"], 2),
+            "income": known(record["income"], 2),
             "location": _LOCATIONS.get(float(record["urbanicity"])),
-            "updated_at": None if updated == NEVER else _time(updated),
+            "updated_at": None if updated == NEVER else instant(updated),
         }
 
     def _model(self) -> Json | None:
@@ -191,9 +195,9 @@ class _Telling:
         head, slots = int(self.record["head"]), layout.tiles
         tiles = [
             {
-                "from": _time(layout.end(tile - 1)),
-                "until": _time(layout.end(tile)),
-                "leaves": _time(layout.end(tile + slots - 1)),
+                "from": instant(layout.end(tile - 1)),
+                "until": instant(layout.end(tile)),
+                "leaves": instant(layout.end(tile + slots - 1)),
                 "purchases": int(self.record["counts"][tile % slots]),
                 "spend": int(self.record["cents"][tile % slots]) / 100,
             }
@@ -209,114 +213,6 @@ class _Telling:
             "tiles": tiles,
         }
 
-    def _why(self, scores: Scores | None) -> Json | None:
-        model = self.model
-        if model is None or scores is None or not scores.counted[0]:
-            return None
-        view, distances = model.view, scores.assignment.distances[0]
-        cluster_of = np.argsort(model.segment_of_cluster)
-        own = int(scores.assignment.clusters[0])
-        published = own if self.published == NONE else int(cluster_of[self.published])
-        other = rival(published, distances)
-        parts = contributions(scores.vectors[0], view.centroids, view.weights)
-        totals = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
-        values, places = natural(scores.vectors)[0], natural(view.centroids)
-        z, places_z = view.zscores(scores.vectors)[0], view.zscores(view.centroids)
-
-        def ref(cluster: int) -> Json | None:
-            return self.refs[int(model.segment_of_cluster[cluster])]
-
-        def part(feature: int, cluster: int) -> Json:
-            return {
-                "centroid": _known(places[cluster, feature], 4),
-                "z_score": _known(places_z[cluster, feature], 4),
-                "share": round(float(parts[cluster, feature] / totals[cluster]), 4),
-            }
-
-        recorded = int(self.record["cluster"])
-        same_generation = self.record["generation"] == model.generation.number
-        return {
-            "of": ref(published),
-            "nearest": ref(own),
-            "cluster": own,
-            "recorded_cluster": recorded if recorded != NONE and same_generation else None,
-            "runner_up": ref(other),
-            "distances": sorted(
-                (
-                    {"segment": ref(cluster), "distance": round(float(distance), 4)}
-                    for cluster, distance in enumerate(distances)
-                ),
-                key=lambda each: float(each["distance"]),
-            ),
-            "features": [
-                {
-                    "feature": name,
-                    "value": _known(values[i], 4),
-                    "z_score": _known(z[i], 4),
-                    "own": part(i, published),
-                    "runner_up": part(i, other),
-                }
-                for i, name in enumerate(FEATURES)
-            ],
-            "margin": self._margin(scores, distances[published], distances[other]),
-        }
-
-    def _margin(self, scores: Scores, own: float, other: float) -> Json:
-        held = (
-            "margin" if scores.held_by_margin[0] else "dwell" if scores.held_by_dwell[0] else None
-        )
-        ends_us = int(self.record["since"]) + self.switching.min_dwell_us
-        dwells = self.published != NONE and ends_us > self.clock_us
-        return {
-            "nearer_by": round(float(1 - other / own), 4) if own > 0 else None,
-            "needed": self.switching.margin,
-            "held_by": held,
-            "dwells_until": _time(ends_us) if dwells else None,
-        }
-
-    def _outlook(self, scores: Scores | None) -> Json | None:
-        model = self.model
-        if model is None or scores is None or self.published == NONE:
-            return None
-        margin = self.switching.margin
-        published = int(np.argsort(model.segment_of_cluster)[self.published])
-        counted = scores.counted[0]
-        bought = baskets(scores, published, model, margin) if counted else None
-        features = shifts(scores, published, model, margin) if counted else []
-        due = int(scores.segment[0])
-        moments = by_time(
-            self.found.record, self.clock_us, model, self.found.layout, self.switching
-        )
-        return {
-            "when_next_scored": self.refs[due],
-            "moves_when_next_scored": due != self.published,
-            "purchases_like_theirs": bought
-            and {
-                "purchases": bought.purchases,
-                "spend_each": bought.cents_each / 100,
-                "segment": self.refs[bought.segment],
-            },
-            "one_feature": [
-                {
-                    "feature": each.feature,
-                    "from": each.now,
-                    "to": each.then,
-                    "change": round(each.then - each.now, 4),
-                    "segment": self.refs[each.segment],
-                }
-                for each in features
-            ],
-            "time_alone": [
-                {
-                    "at": _time(each.time_us),
-                    "purchases": each.purchases,
-                    "spend": each.cents / 100,
-                    "segment": self.refs[each.segment],
-                }
-                for each in moments
-            ],
-        }
-
 
 def _history(history: History) -> Json:
     return {
@@ -324,11 +220,3 @@ def _history(history: History) -> Json:
         "searched": history.searched,
         "whole": history.whole,
     }
-
-
-def _time(time_us: int) -> str:
-    return rfc3339([time_us])[0]
-
-
-def _known(value: float | NDArray[np.float64], digits: int) -> float | None:
-    return None if np.isnan(value) else round(float(value), digits)

@@ -1,5 +1,6 @@
 """Each role works with the rights of docs/security.md and no others; one that lacks is named."""
 
+import json
 import os
 import re
 import subprocess
@@ -103,6 +104,9 @@ def test_every_role_does_its_work_with_the_documented_rights(
     assert "80 customers" in examined.stdout
     asked = command(auditor, "customer", "c1")
     assert "Customer c1" in asked.stdout, asked.stderr
+    watched = command(auditor, "watch", "--json", "--limit", "1")
+    seen = json.loads(watched.stdout)
+    assert (seen["troubles"], seen["records"], seen["lag"]) == ([], 80, 0), watched.stderr
     worker = service_settings(service)
     refitted = command(worker, "refit", "--dry-run")
     assert refitted.returncode == 0, refitted.stderr

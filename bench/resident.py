@@ -73,10 +73,11 @@ def run(minutes: float = MINUTES) -> Table:
                     ended.set()
                     thread.join()
             group.close()
-    return _table(samples, events, minutes)
+    return table_of(samples, events, minutes)
 
 
-def _table(samples: Samples, events: int, minutes: float) -> Table:
+def table_of(samples: Samples, events: int, minutes: float) -> Table:
+    """Return the table of what was sampled."""
     table = Table(
         f"Resident memory of a worker: {minutes:g} minutes of replay, {events:,} events,"
         f" {CUSTOMERS:,} customers, {PARTITIONS} partitions",

@@ -68,6 +68,12 @@ def fill(client: "redis.Redis", key: str, customers: range, records: Sequence[by
         client.hset(key, mapping={name_of(i): records[i % len(records)] for i in some})
 
 
+def traffic(client: "redis.Redis") -> int:
+    """Return the bytes that ever went to and from Redis."""
+    info = dict(client.info("stats"))
+    return int(info["total_net_input_bytes"]) + int(info["total_net_output_bytes"])
+
+
 class World:
     """One partition with so many customers, and rounds over it as its owner does them."""
 
@@ -106,6 +112,11 @@ class World:
         zeros = Statistics.zeros(CLUSTERS, DIMENSIONS)
         statistics = sum([counted] * (customers // self.customers), zeros)
         return World(client, customers, records, self._model, statistics)
+
+    @property
+    def members(self) -> int:
+        """How many customers the statistics count."""
+        return sum(int(each.members.sum()) for each in self._owned.statistics.values())
 
     def _polled(self, events: int) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return a purchase of each of some customers, all different."""
@@ -164,7 +175,9 @@ class World:
         return seconds
 
 
-def run(customers: Sequence[int] = CUSTOMERS, rounds: int = ROUNDS) -> Table:
+def run(
+    customers: Sequence[int] = CUSTOMERS, rounds: int = ROUNDS, live_rounds: int = LIVE_ROUNDS
+) -> Table:
     """Do the same rounds over more and more customers, interleaved; then one beside a sweep."""
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         client = redis.Redis.from_url(server.url, protocol=2)
@@ -190,14 +203,18 @@ def run(customers: Sequence[int] = CUSTOMERS, rounds: int = ROUNDS) -> Table:
                 f"{world.bytes:.0f}",
             )
         worst = max(median(taken) for taken in seconds) / base
+        before = traffic(client)
+        worlds[-1].round(EVENTS)
+        network = (traffic(client) - before) / EVENTS
+        table.note(f"to and from Redis: {network:.0f} bytes an event, each of another customer")
         table.note("bytes by MEMORY USAGE of the partition's customers")
         table.goal(f"a round takes <= {FLAT} of that over {customers[0]:,}", worst <= FLAT)
-        table.more.append(beside_a_sweep(worlds[-1]))
+        table.more.append(beside_a_sweep(worlds[-1], live_rounds))
         client.close()
     return table
 
 
-def beside_a_sweep(world: World, rounds: int = LIVE_ROUNDS) -> Table:
+def beside_a_sweep(world: World, rounds: int) -> Table:
     """Do small rounds with and without a stretch of a sweep in each, alternating."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for i in range(2 * rounds + 20):

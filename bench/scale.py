@@ -30,6 +30,7 @@ class Cost:
     commits: int
     store_bytes: int
     """To and from Redis."""
+    store_cpu: float
 
 
 def fold_backlog(
@@ -45,9 +46,11 @@ def fold_backlog(
     ):
 
         def spent() -> Cost:
-            info = dict(client.info("stats"))
+            info = dict(client.info())
             network = int(info["total_net_input_bytes"]) + int(info["total_net_output_bytes"])
-            return Cost(cpu_seconds(running), time.perf_counter(), group.versions(), network)
+            redis_cpu = float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+            now = time.perf_counter()
+            return Cost(cpu_seconds(running), now, group.versions(), network, redis_cpu)
 
         group.wait_for_members(workers)
         with backlog(kafka, purchases(FIRST, CUSTOMERS, STEP_SECONDS)):
@@ -79,6 +82,7 @@ def _measure(sizes: list[tuple[int, int]], events: int, runs: int) -> dict[tuple
             median(each.seconds for each in found),
             round(median(each.commits for each in found)),
             round(median(each.store_bytes for each in found)),
+            median(each.store_cpu for each in found),
         )
         for size, found in costs.items()
     }
@@ -102,7 +106,10 @@ def run_workers(events: int = EVENTS, runs: int = RUNS, partitions: int = 4) -> 
         )
     table.note("events/s are those of this machine, whose cores the servers use as well")
     cost = costs[1, partitions]
-    table.note(f"between a worker and Redis: {cost.store_bytes / events:.0f} bytes an event")
+    table.note(
+        f"Redis: {cost.store_cpu / events * 1e6:.1f} s of CPU a million events, and"
+        f" {cost.store_bytes / events:.0f} bytes an event to and from it"
+    )
     worst = max(cost.cpu for cost in costs.values()) / one
     table.goal(f"CPU of an event <= {GOAL} of one worker's", worst <= GOAL)
     return table

@@ -41,7 +41,6 @@ def test_commands_find_in_a_cluster_what_they_find_in_one_server(
     for arguments in (
         ["verify"],
         ["export", str(rows)],
-        ["refit", "--dry-run"],
         ["refit"],
         ["doctor"],
         ["rebuild", "--yes"],

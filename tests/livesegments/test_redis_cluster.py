@@ -43,12 +43,18 @@ def test_commands_find_in_a_cluster_what_they_find_in_one_server(
         ["export", str(rows)],
         ["refit"],
         ["doctor"],
+        ["watch", "--json", "--limit", "1"],
+        ["customer", "c0000"],
         ["rebuild", "--yes"],
     ):
         done = command(clustered, arguments)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         if arguments == ["doctor"]:
             assert "redis cluster: 3 masters" in done.stdout
+        if arguments[0] == "watch":
+            seen = json.loads(done.stdout)
+            assert (seen["troubles"], seen["workers"]) == ([], 1)
+            assert sum(each["customers"] for each in seen["segments"]) > 300
     clustered.wait()
     assert len(rows.read_text().splitlines()) > 300
     assert all(json.loads(line)["customer_id"] for line in rows.read_text().splitlines())

@@ -16,6 +16,13 @@ CONFIDENCE = 1e-4
 BATCH = 100
 """Customers whose inertia is one value of the Page-Hinkley test."""
 
+ALLOWED, EXCESS = 1.5, 5.5
+"""Standard errors that a batch may be off, and what the rest may add up to.
+
+Centroids catch up with a sudden drift within a few batches, so it has to be found in those. Batches
+of customers who stay the same come to that much less than once in 60 million customers.
+"""
+
 REFERENCE = 10 * BATCH
 """Customers that tell what inertia to expect before a batch is judged."""
 
@@ -25,7 +32,7 @@ class DriftDetectors:
 
     ADWIN [1]_ follows the mean of the distance to the nearest centroid and of the share of
     customers whose published segment changes. The Page-Hinkley test [2]_ follows the inertia of
-    batches in standard errors from that of all customers so far: it adds up small excesses.
+    batches in standard errors from that of all customers so far: it adds up what is beyond noise.
 
     Examples
     --------
@@ -49,7 +56,7 @@ class DriftDetectors:
     def __init__(self) -> None:
         self._distance = ADWIN(delta=CONFIDENCE)
         self._reassigned = ADWIN(delta=CONFIDENCE)
-        self._inertia = PageHinkley(min_instances=10, delta=0.5, threshold=30.0, alpha=0.9999)
+        self._inertia = PageHinkley(min_instances=10, delta=ALLOWED, threshold=EXCESS, alpha=0.9999)
         self._rest = np.empty(0)
         self._count, self._mean, self._scatter = 0, 0.0, 0.0
 

@@ -43,6 +43,12 @@ def test_customers_farther_away_are_found_by_distance_and_inertia(settled: Drift
     assert found == {("distance", "adwin"), ("inertia", "page_hinkley")}
 
 
+def test_a_drift_is_found_by_inertia_though_centroids_soon_catch_up(
+    settled: DriftDetectors,
+) -> None:
+    assert ("inertia", "page_hinkley") in feed(settled, *customers(2, 2 * BATCH, far=1.5))
+
+
 def test_more_changes_of_segment_are_found(settled: DriftDetectors) -> None:
     assert feed(settled, *customers(2, 3_000, rate=0.1)) == {("reassigned", "adwin")}
 

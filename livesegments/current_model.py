@@ -6,21 +6,20 @@ from typing import Any
 
 from consumers.definitions import DefinitionsReader
 from consumers.global_model import GlobalModel
-from consumers.rules import Model
 from store.partitions import Deployment, Partitions
 
 
 def current_model(
     config: Mapping[str, Any], store: Partitions, deployment: Deployment
-) -> Model | None:
-    """Return what assigns customers now, None during the warm-up.
+) -> GlobalModel:
+    """Return the model of a deployment, as a worker has it that owns no partition.
 
-    As workers have it: a generation from its topic, and the sum of all partitions' statistics; the
-    fitted centroids while some are still in an older generation.
+    A generation from its topic, none during the warm-up, and the sum of all partitions' statistics,
+    none while some are still in an older generation.
     """
     reader = DefinitionsReader(config)
     reader.close()
     model = GlobalModel(store, deployment.partitions, deployment.segments)
     model.adopt(reader.generation)
     model.refresh({}, time.monotonic())
-    return model.model({})
+    return model

@@ -66,7 +66,7 @@ def ask(
         clock_us = max(clock_us, time.time_ns() // 1_000)
     return answer(
         found,
-        current_model(config, store, found.deployment),
+        current_model(config, store, found.deployment).model({}),
         rules(settings).switching,
         {persona.id: persona.name for persona in settings.personas},
         clock_us,

@@ -33,7 +33,7 @@ class Person:
 
 
 def hashed(customer_id: str, group_id: str) -> str:
-    """Return the keyed hash of an id as it is shown: the first half of that in the store."""
+    """Return the keyed hash of an id as it is shown: the first digits of that in the store."""
     return marker_key(customer_id, group_id).hex()[:HASH_DIGITS]
 
 

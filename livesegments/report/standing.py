@@ -1,16 +1,14 @@
 """The model of a deployment as it stands, and the rules that it works by."""
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consumers.definitions import DefinitionsReader
-from consumers.global_model import GlobalModel
 from consumers.rules import Model, Rules
 from features.layout import Layout
 from features.vector import natural
 from livesegments.clients import kafka_config
+from livesegments.current_model import current_model
 from livesegments.settings import Settings
 from livesegments.worker import rules as rules_of
 from model.arrays import Floats
@@ -57,21 +55,16 @@ def look(settings: Settings, store: Partitions) -> Standing:
             f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the store:"
             " set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
         )
-    reader = DefinitionsReader(kafka_config(settings))
-    reader.close()
-    if reader.generation is None:
+    current = current_model(kafka_config(settings), store, deployment)
+    model = current.model({})
+    if model is None:
         raise ReportError(
             f"there is no model yet: the first comes when {settings.warmup_customers} customers"
             " have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
         )
     layout = Layout(deployment.window_days, deployment.tiles)
     rules = replace(rules_of(settings), layout=layout, currency=deployment.currency)
-    found = GlobalModel(store, deployment.partitions, rules.segment_ids)
-    found.adopt(reader.generation)
-    found.refresh({}, time.monotonic())
-    model = found.model({})
-    assert model is not None
-    return Standing(store, deployment, rules, model, found.statistics({}))
+    return Standing(store, deployment, rules, model, current.statistics({}))
 
 
 def expected(personas: tuple[Persona, ...], view: ModelView) -> Floats:

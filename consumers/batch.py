@@ -22,6 +22,7 @@ from contracts.decode import (
 from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 
 Int = NDArray[np.int64]
+_NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
 Columns: TypeAlias = Purchases | Profiles | Erasures
 
 
@@ -120,8 +121,13 @@ def decode_batch(
         for topic in INPUTS
     }
     purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
-    profiles, bad_profiles = decode_profiles(*_columns(records[PROFILES]))
-    erasures, bad_erasures = decode_erasures(*_columns(records[ERASURES]))
+    # Most rounds have none of these, and a quiet service does rounds of few events.
+    profiles, bad_profiles = (
+        decode_profiles(*_columns(records[PROFILES])) if records[PROFILES] else (_NO_PROFILES, [])
+    )
+    erasures, bad_erasures = (
+        decode_erasures(*_columns(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
+    )
 
     valid = len(purchases.row)
     purchases, recalls = _without_duplicates(purchases, records[PURCHASES], seen or {})

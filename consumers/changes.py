@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.causes import Causes
-from consumers.owned import CLUSTERS, DIMENSIONS
+from consumers.owned import CLUSTERS
 from consumers.scoring import NONE, Scores, take
+from contracts.segments import DIMENSIONS
 from features.record import Records
 from features.vector import FEATURES
 from model.statistics import Statistics

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from consumers.owned import CLUSTERS, DIMENSIONS, Owned, counted_in
+from consumers.owned import CLUSTERS, Owned, counted_in
 from consumers.rules import Model, UnknownSegmentError
+from contracts.segments import DIMENSIONS
 from model.generation import Generation
 from model.statistics import Statistics
 from model.view import ModelView

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from consumers.seen import Seen
+from contracts.segments import DIMENSIONS
 from model.statistics import Statistics
 from producers.publisher import Publication
 from store.outbox import Output
 from store.progress import Progress
 
-CLUSTERS, DIMENSIONS = 5, 5
+CLUSTERS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ was interrupted starts again at a.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from consumers.batch import decode_batch
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
+from consumers.published import Published, read_back
 from consumers.round import Round
-from consumers.rules import Rules, UnknownSegmentError, want
+from consumers.rules import Rules, want
 from consumers.scoring import NONE
 from consumers.takeover import Committed, below, taken_over
-from contracts.cloudevents import read_provenance
 from contracts.dead_letters import parse
-from contracts.segments import SegmentState
-from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, INPUTS, STATES
+from contracts.topics import DEAD_LETTERS, INPUTS
 from features.erasures import marker_key
 from features.record import decode, encode
 from store.outbox import Output
@@ -39,25 +38,6 @@ class RecoveryError(RuntimeError):
 
 class RecoveryInterruptedError(RuntimeError):
     """Another owner wrote while a recovery ran."""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What Kafka says of a partition.
-
-    Attributes
-    ----------
-    states
-        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
-    version
-        The highest version of any output.
-    dead_letters
-        (topic, offset) of each record that is in the dead letters already.
-    """
-
-    states: dict[str, tuple[int, int, int]]
-    version: int
-    dead_letters: frozenset[tuple[str, int]]
 
 
 class Recovery:
@@ -92,7 +72,9 @@ class Recovery:
             or loaded.progress.recovering == FROM_NOTHING
         )
         owned = self._begin(partition, loaded, committed, start, nonce, lost)
-        published = self._read_back(partition, committed)
+        published = read_back(
+            self._reader, partition, self._rules.segment_ids, committed, self._keep_alive
+        )
         if not lost:
             owned = self._keep_dead_letters(owned, loaded, published, committed)
         owned = self._adopt(owned, published)
@@ -147,48 +129,6 @@ class Recovery:
         return self._commit(owned, commit)
 
     # -- b
-    def _read_back(self, partition: int, committed: Committed | None) -> Published:
-        states: dict[str, tuple[int, int, int]] = {}
-        version = 0
-        index = {segment: i for i, segment in enumerate(self._rules.segment_ids)}
-        for key, value, record_version in self._outputs(STATES, partition):
-            version = max(version, record_version)
-            state = SegmentState.model_validate_json(value) if value is not None else None
-            if state is None:
-                states.pop(key, None)
-                continue
-            segment = state.segment.id if state.segment else None
-            if segment is not None and segment not in index:
-                raise UnknownSegmentError(segment, self._rules.segment_ids)
-            # Of who is in no segment it is remembered too that there is a state to take back.
-            place = NONE if segment is None else index[segment]
-            states[key] = (place, round(state.since.timestamp() * 1_000_000), state.version)
-        if committed is not None:
-            return Published(states, version, frozenset())
-        for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
-            for _, _, record_version in self._outputs(topic, partition):
-                version = max(version, record_version)
-        letters: set[tuple[str, int]] = set()
-        for batch in self._records(DEAD_LETTERS, partition):
-            for record in batch:
-                letter = parse(record.headers)
-                letters.add((letter.topic, letter.offset))
-                version = max(version, (read_provenance(record.headers) or ("", 0))[1])
-        return Published(states, version, frozenset(letters))
-
-    def _outputs(self, topic: str, partition: int) -> Iterator[tuple[str, bytes | None, int]]:
-        for batch in self._records(topic, partition):
-            for record in batch:
-                line = read_provenance(record.headers)
-                yield record.key.decode(), record.value, line[1] if line else 0
-
-    def _records(self, topic: str, partition: int) -> Iterator[list]:  # type: ignore[type-arg]
-        tp = TopicPartition(topic, partition)
-        start, end = self._reader.starts([tp])[tp], self._reader.ends([tp])[tp]
-        for batch in self._reader.read({tp: (start, end)}):
-            self._keep_alive()
-            yield batch[tp]
-
     def _adopt(self, owned: Owned, published: Published) -> Owned:
         """Make every record's published segment what Kafka says, a chunk of customers a commit.
 

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from consumers.owned import CLUSTERS, DIMENSIONS
+from consumers.owned import CLUSTERS
 from consumers.warmup import STARTS, Sample
+from contracts.segments import DIMENSIONS
 from model import lloyd
 from model.generation import Generation
 from model.personas import Persona, match_successors

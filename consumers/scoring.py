@@ -39,7 +39,7 @@ class Scores:
     window
         What each record adds up to at its clock.
     vectors, fixed
-        (n, 5) features, as floats and in fixed point.
+        (n, d) features, as floats and in fixed point.
     counted
         (n,) whether the record has a purchase in its window and may be profiled.
     cluster, segment

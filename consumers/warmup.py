@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from contracts.segments import DIMENSIONS
 from features.layout import Layout
 from features.record import decode, may_be_profiled
 from features.vector import vectors
@@ -27,7 +28,7 @@ class Sample:
     Attributes
     ----------
     vectors
-        Their feature vectors, (n, 5).
+        Their feature vectors, (n, d).
     customers
         About how many there are to draw from.
     full
@@ -62,7 +63,7 @@ def draw(store: Partitions, partitions: int, layout: Layout, buyers: int | None 
         parts.append(vectors(records, at)[counted])
         full = full or reaches_back(records, layout.tile(progress.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
-    found = np.concatenate(parts) if parts else np.empty((0, 5))
+    found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
     return Sample(found, customers, full)
 
 

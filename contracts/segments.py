@@ -6,7 +6,7 @@ fields are ignored, so that additions stay compatible. Publishers write with `en
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,7 @@ UtcInstant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Feature = Literal["purchases", "spend", "age", "income", "urbanicity"]
+DIMENSIONS = len(get_args(Feature))
 Origin = Literal["live", "profile", "expiry", "model", "backfill", "erasure", "recovery"]
 
 
@@ -96,7 +97,7 @@ class SegmentChange(_Frozen):
     confidence: Annotated[float, Field(ge=0, le=1)] | None
     distance: Annotated[float, Field(ge=0, description="To the segment's centroid")] | None
     runner_up: SegmentRef | None
-    explanation: Annotated[tuple[Explanation, ...], Field(max_length=5)]
+    explanation: Annotated[tuple[Explanation, ...], Field(max_length=DIMENSIONS)]
     model: ModelRef
     consent: PublishedConsent
 
@@ -123,7 +124,7 @@ class Centroid(_Frozen):
     urbanicity: Annotated[float | None, Field(description="0 rural, 0.5 suburban, 1 urban")]
 
 
-Vector = Annotated[tuple[float | None, ...], Field(min_length=5, max_length=5)]
+Vector = Annotated[tuple[float | None, ...], Field(min_length=DIMENSIONS, max_length=DIMENSIONS)]
 
 
 class FittedHistogram(_Frozen):
@@ -143,7 +144,7 @@ class FittedModel(_Frozen):
     keep every bit of a double.
     """
 
-    features: tuple[Feature, ...] = ("purchases", "spend", "age", "income", "urbanicity")
+    features: tuple[Feature, ...] = get_args(Feature)
     centroid: Annotated[Vector, Field(description="Initial centroid of this segment's cluster")]
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]

@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-DIMENSIONS = 5
+from contracts.segments import DIMENSIONS
+
 NEVER = np.iinfo(np.int64).min
 NARROW, WIDE = 1, 2
 

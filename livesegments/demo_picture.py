@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.segments import Centroid, SegmentChange, SegmentRef
+from features.catalogue import CATALOGUE, Feature
 from livesegments.demo_metrics import WorkerMetrics
 from livesegments.demo_seen import Seen
 
@@ -19,6 +20,7 @@ SEGMENTS = {
     "retirees": "Retirees",
 }
 UNKNOWN = "-"
+_IN_THOUSANDS = 10_000
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 
 _TRIGGERS = {
@@ -110,19 +112,19 @@ def segment_rows(seen: Seen, metrics: WorkerMetrics) -> tuple[SegmentRow, ...]:
 
 
 def centroid_cells(centroid: Centroid | None, unit: str = "$") -> tuple[str, ...]:
-    """Return purchases, spend, age, income and location as text, `UNKNOWN` where not known.
+    """Return each feature's mean as text, `UNKNOWN` where not known.
 
     ``unit`` goes before amounts of money.
     """
     if centroid is None:
-        return (UNKNOWN,) * 5
-    return (
-        _number(centroid.purchases, "{:,.1f}"),
-        _number(centroid.spend, unit + "{:,.0f}"),
-        _number(centroid.age, "{:.0f}"),
-        _number(centroid.income and centroid.income / 1000, unit + "{:,.0f}k"),
-        _number(centroid.urbanicity, "{:.2f}"),
-    )
+        return (UNKNOWN,) * len(CATALOGUE)
+    return tuple(_mean(each, getattr(centroid, each.name), unit) for each in CATALOGUE)
+
+
+def _mean(feature: Feature, value: float | None, unit: str) -> str:
+    if value is None or not feature.is_money:
+        return _number(value, f"{{:,.{feature.digits}f}}")
+    return f"{unit}{value:,.0f}" if value < _IN_THOUSANDS else f"{unit}{value / 1000:,.0f}k"
 
 
 def _number(value: float | None, form: str) -> str:

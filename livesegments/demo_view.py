@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contracts.segments import SegmentChange, SegmentRef
+from features.catalogue import CATALOGUE
 from livesegments.demo_picture import (
     SIGMA,
     UNKNOWN,
@@ -134,12 +135,16 @@ def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "$") -> Ta
     ``unit`` goes before amounts of money.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    bar = 8 if width < _WIDE else min(24, width - 84)
+    headings = [each.heading for each in CATALOGUE]
+    more = 3 if width >= _WIDE else 0
+    columns = [len(each.heading) + each.is_money + more for each in CATALOGUE]
+    # What name, size, share, drift and the spaces between leave.
+    bar = max(0, min(24, width - sum(columns) - len(columns) - 38))
     table.add_column("Segment", width=20)
     table.add_column("Size", justify="right", width=5)
     table.add_column("Share", width=bar + 5)
-    for name, narrow in (("Purch.", 6), ("Spend", 6), ("Age", 3), ("Income", 6), ("Loc.", 4)):
-        table.add_column(name, justify="right", width=narrow if width < _WIDE else narrow + 3)
+    for heading, cells in zip(headings, columns, strict=True):
+        table.add_column(heading, justify="right", width=cells)
     table.add_column("Drift", justify="right", width=5)
     for row in rows:
         color = COLORS.get(row.id, "")

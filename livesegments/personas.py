@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from consumers.owned import CLUSTERS
 from features.vector import FEATURES
@@ -33,12 +33,8 @@ class _Strict(BaseModel):
 _Place = Annotated[float, Field(ge=-5, le=5)]
 
 
-class _Position(_Strict):
-    purchases: _Place
-    spend: _Place
-    age: _Place
-    income: _Place
-    urbanicity: _Place
+_FIELDS: dict[str, Any] = dict.fromkeys(FEATURES, (_Place, ...))
+_Position = create_model("_Position", __base__=_Strict, **_FIELDS)
 
 
 class _Row(_Strict):

@@ -13,6 +13,7 @@ from consumers.refit import Candidate, find_better, next_generation
 from consumers.rules import Rules
 from consumers.scoring import score
 from consumers.warmup import SAMPLE, Sample
+from contracts.segments import DIMENSIONS
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
 from features.window import reaches_back, window
@@ -191,7 +192,7 @@ def propose(
         parts.append(vectors(stretch.records, at)[counted])
         customers += stretch.weight * np.count_nonzero(counted)
         full = full or reaches_back(stretch.records, tile)
-    sample = Sample(np.concatenate(parts) if parts else np.empty((0, 5)), customers, full)
+    sample = Sample(np.concatenate(parts) if parts else np.empty((0, DIMENSIONS)), customers, full)
     before = ModelView.of(generation, statistics)
     candidate = find_better(sample, before, seed=generation.number)
     fit = next_generation(candidate, before, generation.number, rules.personas)

@@ -8,9 +8,10 @@ from kafka.admin import KafkaAdminClient
 
 from consumers.definitions import DefinitionsReader
 from consumers.global_model import GlobalModel
-from consumers.owned import CLUSTERS, DIMENSIONS
+from consumers.owned import CLUSTERS
 from consumers.refit import Request
 from consumers.rules import Rules
+from contracts.segments import DIMENSIONS
 from features.layout import Layout
 from livesegments.clients import kafka_config, redis_client
 from livesegments.doctor import count_workers

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.definitions import to_definitions
-from features.vector import FEATURES
+from features.vector import FEATURES, PROFILE_FEATURES
 from model.generation import Generation
 from model.personas import Persona, suitable
 from model.statistics import Statistics
@@ -86,7 +86,7 @@ def naming(segments: Sequence[Segment]) -> list[str]:
     missing = [feature for feature in FEATURES if feature not in known]
     notes = []
     if missing:
-        alone = set(missing) >= set(FEATURES[2:])
+        alone = set(missing) >= set(PROFILE_FEATURES)
         notes.append(
             f"Names rest on {', '.join(each for each in FEATURES if each in known)}: of nobody"
             f" {', '.join(missing)} was known at the fit."

@@ -26,8 +26,8 @@ class Persona:
     description
         One sentence.
     position
-        Where the persona stands, in z-units of the population, one number a feature in the order
-        purchases, spend, age, income, urbanicity.
+        Where the persona stands, in z-units of the population, one number a feature: purchases,
+        spend, age, income, urbanicity.
 
     """
 

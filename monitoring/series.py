@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from contracts.dead_letters import Reason
 from contracts.segments import Origin
 from contracts.topics import INPUTS
+from features.catalogue import CATALOGUE
 from features.vector import FEATURES
 from model.personas import PERSONAS
 
@@ -236,9 +237,9 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("centroid_natural_units", ("segment", "feature"), "the feature's"),
-                "Mean of a cluster's customers: purchases and spend of the window, age in years, "
-                "income a year, urbanicity from 0 (rural) to 1 (urban); geometric for the first "
-                "two and income.",
+                "Mean of a cluster's customers: "
+                + "; ".join(each.title.lower().replace(":", ",") for each in CATALOGUE)
+                + ". Geometric where the model takes logarithms.",
             ),
             (
                 *("centroid_shift_stddevs", ("segment",), "standard deviations"),

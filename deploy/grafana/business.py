@@ -3,16 +3,10 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.panels import Panel, dashboard, lines, matrix, number
+from features.catalogue import CATALOGUE
 
 MOVES = 'livesegments_changes_total{from!="none",to!="none"}'
 PURCHASES = 'livesegments_events_processed_total{topic="purchases.v1"}'
-UNITS = (
-    ("purchases", "Purchases in the window", "short"),
-    ("spend", "Spend in the window", "short"),
-    ("age", "Age, years", "short"),
-    ("income", "Income a year", "short"),
-    ("urbanicity", "Urbanicity: 0 rural, 1 urban", "percentunit"),
-)
 
 
 def build() -> Dashboard:
@@ -96,13 +90,13 @@ def _migrations() -> list[Panel]:
 def _centroids() -> list[Panel]:
     return [
         lines(
-            *(title, unit),
+            *(each.title, "percentunit" if each.most == 1 else "short"),
             (
-                f'max by (segment) (livesegments_centroid_natural_units{{feature="{feature}"}})',
+                f'max by (segment) (livesegments_centroid_natural_units{{feature="{each.name}"}})',
                 "{{segment}}",
             ),
         )
-        for feature, title, unit in UNITS
+        for each in CATALOGUE
     ]
 
 

@@ -65,7 +65,7 @@ class Population:
     Attributes
     ----------
     vectors
-        (n, 5) features, NaN for unknown.
+        (n, d) features, NaN for unknown.
     segment
         (n,) index of the published segment, -1 for none.
     cluster

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from html import escape
 
+from features.catalogue import CATALOGUE
 from livesegments.backtest.journal import NONE
 from livesegments.backtest.outcome import Data, Outcome
 from livesegments.backtest.run import Backtest
@@ -88,11 +89,7 @@ def _segments(outcome: Outcome) -> Iterator[str]:
             "Segment",
             "Size",
             "Share",
-            "Purchases",
-            "Spend",
-            "Age",
-            "Income",
-            "Urbanicity",
+            *(feature.name.capitalize() for feature in CATALOGUE),
             "Persona",
         ),
         [_segment(each, everyone) for each in outcome.segments],
@@ -102,16 +99,11 @@ def _segments(outcome: Outcome) -> Iterator[str]:
 
 
 def _segment(segment: Segment, everyone: int) -> tuple[str, ...]:
-    c = segment.centroid
     return (
         segment.name,
         number(segment.customers),
         percent(segment.customers / max(everyone, 1)),
-        number(c["purchases"], 1),
-        number(c["spend"]),
-        number(c["age"]),
-        number(c["income"]),
-        number(c["urbanicity"], 2),
+        *(number(segment.centroid[each.name], each.digits) for each in CATALOGUE),
         number(segment.persona_distance, 2),
     )
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 
-from features.vector import FEATURES
+from features.catalogue import CATALOGUE
+from features.vector import PROFILE_FEATURES
 from livesegments.backtest.journal import NONE
 from livesegments.backtest.outcome import Data, Outcome, iso_of
 from livesegments.backtest.run import Backtest
@@ -76,7 +77,7 @@ def faults(data: Data, outcome: Outcome) -> list[str]:
 
 def unknown(outcome: Outcome) -> str:
     """Return of how many customers profile fields are unknown."""
-    shares = ", ".join(f"{name} {percent(outcome.unknown[name])}" for name in FEATURES[2:])
+    shares = ", ".join(f"{name} {percent(outcome.unknown[name])}" for name in PROFILE_FEATURES)
     return f"unknown of {outcome.customers:,} current customers: {shares}"
 
 
@@ -120,23 +121,19 @@ def table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _segments(outcome: Outcome) -> Iterator[str]:
     yield f"Segments at the end, {day(outcome.days[-1])} (means of the window)"
-    rows = [("", "size", "share", "purch.", "spend", "age", "income", "urban", "persona")]
+    headings = (feature.heading.lower() for feature in CATALOGUE)
+    rows = [("", "size", "share", *headings, "persona")]
     everyone = sum(segment.customers for segment in outcome.segments)
-    for segment in outcome.segments:
-        c = segment.centroid
-        rows.append(
-            (
-                segment.name[:_NAME],
-                f"{segment.customers:,}",
-                percent(segment.customers / max(everyone, 1)),
-                number(c["purchases"], 1),
-                number(c["spend"]),
-                number(c["age"]),
-                number(c["income"]),
-                number(c["urbanicity"], 2),
-                number(segment.persona_distance, 2),
-            )
+    rows += [
+        (
+            segment.name[:_NAME],
+            f"{segment.customers:,}",
+            percent(segment.customers / max(everyone, 1)),
+            *(number(segment.centroid[each.name], each.digits) for each in CATALOGUE),
+            number(segment.persona_distance, 2),
         )
+        for segment in outcome.segments
+    ]
     yield from table(rows)
     yield "persona: distance from what the name says, standard deviations a feature"
     for note in naming(outcome.segments):

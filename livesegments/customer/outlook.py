@@ -6,20 +6,17 @@ import numpy as np
 
 from consumers.rules import Model
 from consumers.scoring import NONE, Scores, Switching, score
+from features.catalogue import CATALOGUE
 from features.layout import Layout
 from features.record import Records
-from features.vector import FEATURES
-from features.window import window
+from features.vector import FEATURES, vectors
+from features.window import Window, window
 from model.explanation import Axis, goes_to, smallest_change
 
-AXES = (
-    Axis(1.0, 1.0, 1e4, np.log1p, np.expm1),
-    Axis(0.01, 0.0, 1e7, np.log1p, np.expm1),
-    Axis(1.0, 0.0, 130.0, np.asarray, np.asarray),
-    Axis(1.0, 1.0, 1e8, np.log, np.exp),
-    Axis(0.5, 0.0, 1.0, np.asarray, np.asarray),
+AXES = tuple(
+    Axis(each.step, each.least, each.most, each.scale.forward, each.scale.backward)
+    for each in CATALOGUE
 )
-"""Of each of `FEATURES`, as far as a person can be thought to go."""
 MOST_PURCHASES = 1_000
 
 
@@ -98,14 +95,15 @@ def shifts(scores: Scores, published: int, model: Model, margin: float) -> list[
     return found
 
 
-def baskets(scores: Scores, published: int, model: Model, margin: float) -> Baskets | None:
+def baskets(
+    record: Records, scores: Scores, published: int, model: Model, margin: float
+) -> Baskets | None:
     """Return how many purchases like theirs it takes to move a customer, None if none do."""
     purchases, cents = int(scores.window.purchases[0]), int(scores.window.cents[0])
     each = round(max(cents, 0) / purchases)
     more = np.arange(1, MOST_PURCHASES + 1)
-    rows = np.repeat(scores.vectors, len(more), axis=0)
-    rows[:, 0] = np.log1p(purchases + more)
-    rows[:, 1] = np.log1p(np.maximum(cents + more * each, 0) / 100)
+    windows = Window(purchases + more, cents + more * each)
+    rows = vectors(np.repeat(record, len(more)), windows)
     firsts = {
         target: int(more[works.argmax()])
         for target in range(len(model.view.centroids))

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
+from contracts.segments import Feature
+from features.catalogue import BY_NAME
 from livesegments.customer.answer import Answer
+from livesegments.pages.wording import UNKNOWN, number
 
 Json = dict[str, Any]
-UNKNOWN = "-"
 _BECAUSE = {
     "consent": "consent to profiling was denied",
     "no_purchase": "no purchase in the window",
@@ -159,9 +161,8 @@ def _change(each: Json) -> str:
     now, then = _number(feature, each["from"]), _number(feature, each["to"])
     if not change:
         return f"{feature} {now} as it is"
-    by = "" if feature == "urbanicity" else _number(feature, abs(change))
-    direction = "more" if change > 0 else "less"
-    return f"{feature} {now}, if it were {then} ({f'{by} ' if by else ''}{direction})"
+    by, direction = _number(feature, abs(change)), "more" if change > 0 else "less"
+    return f"{feature} {now}, if it were {then} ({by} {direction})"
 
 
 def _time_alone(moments: Sequence[Json], now: Json | None, window: Json) -> Iterator[str]:
@@ -215,14 +216,13 @@ def _minute(text: str | None) -> str:
     return UNKNOWN if text is None else f"{text[:10]} {text[11:16]} UTC"
 
 
-def _number(feature: str, value: float | None) -> str:
+def _number(feature: Feature, value: float | None) -> str:
     if value is None:
         return UNKNOWN
-    if feature == "spend":
-        return f"{value:,.2f}" if value < _WITH_CENTS else f"{value:,.0f}"
-    if feature == "urbanicity":
-        return f"{value:.1f}"
-    return f"{value:,.0f}" if feature == "income" else f"{round(value, 1):,g}"
+    of = BY_NAME[feature]
+    if of.step < 1:
+        return number(value, 0 if value >= _WITH_CENTS else 2 if of.is_money else 1)
+    return number(value, of.digits).removesuffix(".0")
 
 
 def _z(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
-from features.vector import FEATURES
+from features.catalogue import CATALOGUE, Feature
 from livesegments.pages.wording import day, number, percent
 from livesegments.report.figures import Report
 from livesegments.segments import Segment
@@ -17,7 +17,6 @@ _KEY = (
     "<p>The line in the middle is the average customer; the scale reaches two standard deviations"
     " to either side.</p></aside>"
 )
-_DIGITS = {"purchases": 1, "urbanicity": 2}
 
 
 def cards(found: Report, colors: Mapping[str, str]) -> str:
@@ -29,7 +28,7 @@ def cards(found: Report, colors: Mapping[str, str]) -> str:
 def _card(found: Report, segment: Segment, color: str) -> str:
     sizes = found.sizes[segment.id]
     share = percent(segment.customers / max(found.customers, 1))
-    rows = "".join(_row(found, segment, feature) for feature in FEATURES)
+    rows = "".join(_row(found, segment, feature) for feature in CATALOGUE)
     return (
         f'<section class="card" style="--c:var(--{color})"><h3>{escape(segment.name)}</h3>'
         f'<p class="size"><strong>{number(segment.customers)}</strong> customers, {share}'
@@ -38,10 +37,10 @@ def _card(found: Report, segment: Segment, color: str) -> str:
     )
 
 
-def _row(found: Report, segment: Segment, feature: str) -> str:
-    here, there = found.places[segment.id][feature]
-    value = number(segment.centroid[feature], _DIGITS.get(feature, 0))
-    label = f"{feature}: persona {there:+.1f} standard deviations"
+def _row(found: Report, segment: Segment, feature: Feature) -> str:
+    here, there = found.places[segment.id][feature.name]
+    value = number(segment.centroid[feature.name], feature.digits)
+    label = f"{feature.name}: persona {there:+.1f} standard deviations"
     marks = f'<i class="there" style="left:{_left(there):.1f}%"></i>'
     if here is not None:
         label += f", customers {here:+.1f}"
@@ -51,8 +50,8 @@ def _row(found: Report, segment: Segment, feature: str) -> str:
             f'<i class="here" style="left:{_left(here):.1f}%"></i>'
         )
     return (
-        f'<dt>{feature.capitalize()}</dt><dd><span class="scale" role="img" aria-label="{label}">'
-        f"{marks}</span><span>{value}</span></dd>"
+        f'<dt>{feature.name.capitalize()}</dt><dd><span class="scale" role="img"'
+        f' aria-label="{label}">{marks}</span><span>{value}</span></dd>'
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from features.vector import FEATURES
+from features.catalogue import CATALOGUE
 from livesegments.pages.html import (
     document,
     facts,
@@ -85,24 +85,20 @@ def _centroids(found: Report) -> Iterator[str]:
         "Centroids and personas",
         "Mean of each segment's customers, and below it what its persona expects. Distance: between"
         " the two, in standard deviations a feature; above 1 the name says little.",
-        ("Segment", *(feature.capitalize() for feature in FEATURES), "Distance"),
+        ("Segment", *(feature.name.capitalize() for feature in CATALOGUE), "Distance"),
         [
             (
                 segment.name,
                 *(
-                    f"{_natural(feature, segment.centroid[feature])}\n"
-                    f"{_natural(feature, found.expected[segment.id][feature])}"
-                    for feature in FEATURES
+                    f"{number(segment.centroid[each.name], each.digits)}\n"
+                    f"{number(found.expected[segment.id][each.name], each.digits)}"
+                    for each in CATALOGUE
                 ),
                 number(segment.persona_distance, 2),
             )
             for segment in found.segments
         ],
     )
-
-
-def _natural(feature: str, value: float | None) -> str:
-    return number(value, {"purchases": 1, "urbanicity": 2}.get(feature, 0))
 
 
 def _drift(found: Report) -> Iterator[str]:

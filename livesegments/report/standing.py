@@ -68,6 +68,6 @@ def look(settings: Settings, store: Partitions) -> Standing:
 
 
 def expected(personas: tuple[Persona, ...], view: ModelView) -> Floats:
-    """Return where personas are expected, in natural units (k, 5); NaN where nothing is known."""
+    """Return where personas are expected, in natural units (k, d); NaN where nothing is known."""
     scale = np.where(view.weights > 0, view.std, np.nan)
     return natural(view.mean + positions(personas) * scale)

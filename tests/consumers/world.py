@@ -11,13 +11,13 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.batch import decode_batch
-from consumers.owned import CLUSTERS, DIMENSIONS, Owned, decode_seen, decode_statistics
+from consumers.owned import CLUSTERS, Owned, decode_seen, decode_statistics
 from consumers.round import Round
 from consumers.rules import Model, Rules, Tally, start_sweep, want
 from consumers.scoring import Switching
 from contracts.cloudevents import read_provenance
 from contracts.instants import rfc3339
-from contracts.segments import SegmentChange, SegmentRef, SegmentState
+from contracts.segments import DIMENSIONS, SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, STATES
 from features.layout import Layout
 from features.record import Records, decode

@@ -84,7 +84,7 @@ def test_so_many_purchases_like_theirs_move_a_customer_and_fewer_do_not(
 ) -> None:
     world = told(person, history)
     before = segment(world)
-    found = baskets(scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
+    found = baskets(world.stored("c"), scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
     assume(found is not None)
     assert found is not None
     amount = found.cents_each / 100
@@ -161,5 +161,5 @@ def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
     lone = replace(MODEL, view=replace(MODEL.view, weights=np.zeros(5)))
-    assert baskets(scores_of(world, MODEL), cluster(world), lone, MARGIN) is None
+    assert baskets(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN) is None
     assert shifts(scores_of(world, MODEL), cluster(world), lone, MARGIN) == []

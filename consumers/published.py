@@ -1,0 +1,96 @@
+"""What Kafka says was published for a partition: read back whole, as the truth of a recovery."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from consumers.log import LogReader
+from consumers.rules import UnknownSegmentError
+from consumers.scoring import NONE
+from consumers.takeover import Committed
+from contracts.cloudevents import read_provenance
+from contracts.dead_letters import parse
+from contracts.segments import SegmentState
+from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What Kafka says of a partition.
+
+    Attributes
+    ----------
+    states
+        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
+    version
+        The highest version of any output.
+    dead_letters
+        (topic, offset) of each record that is in the dead letters already.
+    """
+
+    states: Mapping[str, tuple[int, int, int]]
+    version: int
+    dead_letters: frozenset[tuple[str, int]]
+
+
+def read_back(
+    reader: LogReader,
+    partition: int,
+    segment_ids: Sequence[str],
+    committed: Committed | None,
+    keep_alive: Callable[[], None],
+) -> Published:
+    """Read the compacted topic of a partition up to the high watermark.
+
+    Where Kafka's offsets are gone, the other outputs too: they alone tell how far versions went,
+    and which records are dead letters already.
+
+    Raises
+    ------
+    UnknownSegmentError
+        If a state has a segment that is none of ``segment_ids``.
+    """
+    states: dict[str, tuple[int, int, int]] = {}
+    version = 0
+    index = {segment: i for i, segment in enumerate(segment_ids)}
+    for record in _records(reader, STATES, partition, keep_alive):
+        version = max(version, _version(record))
+        key = record.key.decode()
+        if record.value is None:
+            states.pop(key, None)
+            continue
+        state = SegmentState.model_validate_json(record.value)
+        segment = state.segment.id if state.segment else None
+        if segment is not None and segment not in index:
+            raise UnknownSegmentError(segment, segment_ids)
+        # Of who is in no segment it is remembered too that there is a state to take back.
+        place = NONE if segment is None else index[segment]
+        states[key] = (place, round(state.since.timestamp() * 1_000_000), state.version)
+    if committed is not None:
+        return Published(states, version, frozenset())
+    for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
+        for record in _records(reader, topic, partition, keep_alive):
+            version = max(version, _version(record))
+    letters: set[tuple[str, int]] = set()
+    for record in _records(reader, DEAD_LETTERS, partition, keep_alive):
+        letter = parse(record.headers)
+        letters.add((letter.topic, letter.offset))
+        version = max(version, _version(record))
+    return Published(states, version, frozenset(letters))
+
+
+def _records(
+    reader: LogReader, topic: str, partition: int, keep_alive: Callable[[], None]
+) -> Iterator[ConsumerRecord]:
+    tp = TopicPartition(topic, partition)
+    start, end = reader.starts([tp])[tp], reader.ends([tp])[tp]
+    for batch in reader.read({tp: (start, end)}):
+        keep_alive()
+        yield from batch[tp]
+
+
+def _version(record: ConsumerRecord) -> int:
+    line = read_provenance(record.headers)
+    return line[1] if line else 0

@@ -15,11 +15,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
 from consumers.batch import decode_batch
-from consumers.owned import CLUSTERS, DIMENSIONS, Owned, Sweep
+from consumers.owned import CLUSTERS, Owned, Sweep
 from consumers.round import Round
 from consumers.rules import Model, want
 from consumers.warmup import draw, first_generation
 from contracts.instants import rfc3339
+from contracts.segments import DIMENSIONS
 from contracts.topics import PURCHASES
 from features.fold import fold_purchases
 from features.record import empty, encode

@@ -121,9 +121,7 @@ class Reasons:
         """Return what would move a customer who is in a segment."""
         model, scores, margin = self.model, self.scores, self.switching.margin
         published = self._cluster(self._published)
-        bought = (
-            baskets(self.record, scores, published, model, margin) if self.counted else None
-        )
+        bought = baskets(self.record, scores, published, model, margin) if self.counted else None
         features = shifts(scores, published, model, margin) if self.counted else []
         due = int(scores.segment[0])
         moments = by_time(self.record, self.clock_us, model, self.layout, self.switching)

@@ -1,4 +1,9 @@
-"""One customer's rolling record and its feature vector: pure NumPy, no I/O, no clock."""
+"""One customer's rolling record and its feature vector: pure NumPy, no I/O, no clock.
+
+`layout` cuts time into tiles, `record` is what is kept, `fold` and `erasures` change it, `window`
+adds it up at a moment, and `catalogue` says what the features of the `vector` are. Every function
+takes all customers of a batch at once.
+"""
 
 from features.layout import Layout
 from features.record import RecordFormatError, decode, empty, encode, may_be_profiled

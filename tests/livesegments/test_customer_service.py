@@ -47,7 +47,7 @@ def service(
     fresh_topics(kafka.bootstrap)
     redis_server.flush()
     # A refit after the last wait would move customers between the reads of a test.
-    settings = {"LIVESEGMENTS_REFIT": "off"}
+    settings = {"REFIT": "off"}
     made = Service(kafka, redis_server, tmp_path_factory.mktemp("customers"), settings)
     made.start()
     made.start()

@@ -166,9 +166,13 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
     work = refit(modelled)
     proposal = work.propose()
     void = replace(proposal, fit=replace(proposal.fit, number=proposal.fit.number + 1))
+    for worker in modelled.workers:
+        worker.send_signal(signal.SIGSTOP)  # or it might drop it before we ask
     modelled.client.set("livesegments:refit", b"not a request")
     with pytest.raises(RefitError, match="another request to refit waits"):
         work.request(proposal, 5)
+    for worker in modelled.workers:
+        worker.send_signal(signal.SIGCONT)
     modelled.wait_for(
         lambda: not modelled.client.exists("livesegments:refit"), "what is no request is dropped"
     )

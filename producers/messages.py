@@ -19,8 +19,8 @@ _CONSENT = {
 }
 _NULL = b"null"
 
-# Nearly all that goes out are these two. Filled in, they cost a third of what plain data does that
-# is encoded; a test holds them against the contract's models, whatever is filled in.
+# Nearly all that goes out are these two. To fill them in costs less than to encode plain data;
+# a test holds them against the contract's models.
 _CHANGE = (
     b'{"customer_id":%b,"change":"%b","previous_segment":%b,"segment":%b,"occurred_at":"%b",'
     b'"decided_at":"%b","version":%d,"origin":"%b","cause":%b,"confidence":%b,"distance":%b,'

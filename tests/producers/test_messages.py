@@ -1,6 +1,9 @@
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.definitions import to_definitions
@@ -50,6 +53,26 @@ def change(**fields: Any) -> Change:
 def headers(output: Output) -> dict[str, bytes]:
     assert len(dict(output.headers)) == len(output.headers)
     return dict(output.headers)
+
+
+numbers = st.floats(0, 1) | st.sampled_from([0.0, 1e-05, 5e-324, 1.0])
+
+
+@given(st.text(), st.none() | st.text(), numbers, st.lists(st.floats(-1e9, 1e9), max_size=5))
+def test_whatever_is_filled_in_is_read_back(
+    customer_id: str, event_id_: str | None, number: float, zs: list[float]
+) -> None:
+    explained = list(zip(("age", "spend", "income", "purchases", "urbanicity"), zs, strict=False))
+    made = change(
+        customer_id=customer_id, confidence=number, distance=number, explanation=explained
+    )
+    first, second = MESSAGES.changes([made], [CAUSE._replace(event_id=event_id_)])
+    told, state = json.loads(first.value or b""), json.loads(second.value or b"")
+    assert told["customer_id"] == state["customer_id"] == customer_id
+    assert first.key == customer_id.encode()
+    assert told["cause"]["event_id"] == event_id_
+    assert told["confidence"] == told["distance"] == state["confidence"] == number
+    assert [(each["feature"], each["z_score"]) for each in told["explanation"]] == explained
 
 
 def test_a_change_and_its_state_keep_the_contract() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from consumers.definitions import DefinitionsReader
 from consumers.global_model import GlobalModel
-from store.partitions import Deployment, Partitions
+from store.partitions import Partitions
 
 
 def current_model(
-    config: Mapping[str, Any], store: Partitions, deployment: Deployment
+    config: Mapping[str, Any], store: Partitions, partitions: int, segments: tuple[str, ...]
 ) -> GlobalModel:
     """Return the model of a deployment, as a worker has it that owns no partition.
 
@@ -19,7 +19,7 @@ def current_model(
     """
     reader = DefinitionsReader(config)
     reader.close()
-    model = GlobalModel(store, deployment.partitions, deployment.segments)
+    model = GlobalModel(store, partitions, segments)
     model.adopt(reader.generation)
     model.refresh({}, time.monotonic())
     return model

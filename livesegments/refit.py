@@ -7,13 +7,13 @@ from dataclasses import replace
 from kafka.admin import KafkaAdminClient
 
 from consumers.definitions import DefinitionsReader
-from consumers.global_model import GlobalModel
 from consumers.owned import CLUSTERS
 from consumers.refit import Request
 from consumers.rules import Rules
 from contracts.segments import DIMENSIONS
 from features.layout import Layout
 from livesegments.clients import kafka_config, redis_client
+from livesegments.current_model import current_model
 from livesegments.doctor import count_workers
 from livesegments.proposal import Proposal, propose
 from livesegments.settings import Settings
@@ -63,17 +63,14 @@ class Refit:
         RefitError
             If there is no model or nobody to fit, or a generation is being taken over.
         """
-        reader = DefinitionsReader(self._config)
-        reader.close()
-        generation = reader.generation
+        segments = self._rules.segment_ids
+        model = current_model(self._config, self._store, self.partitions, segments)
+        generation = model.generation
         if generation is None:
             raise RefitError(
                 f"there is no model yet: the first comes when {self._settings.warmup_customers}"
                 " customers have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
             )
-        model = GlobalModel(self._store, self.partitions, self._rules.segment_ids)
-        model.adopt(generation)
-        model.refresh({}, time.monotonic())
         statistics = model.statistics({})
         if statistics is None:
             raise RefitError(

@@ -66,7 +66,9 @@ def ask(
         clock_us = max(clock_us, time.time_ns() // 1_000)
     return answer(
         found,
-        current_model(config, store, found.deployment).model({}),
+        current_model(config, store, found.deployment.partitions, found.deployment.segments).model(
+            {}
+        ),
         rules(settings).switching,
         {persona.id: persona.name for persona in settings.personas},
         clock_us,

@@ -55,7 +55,9 @@ def look(settings: Settings, store: Partitions) -> Standing:
             f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the store:"
             " set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
         )
-    current = current_model(kafka_config(settings), store, deployment)
+    current = current_model(
+        kafka_config(settings), store, deployment.partitions, deployment.segments
+    )
     model = current.model({})
     if model is None:
         raise ReportError(

@@ -4,31 +4,38 @@ A kafka-python that changes what this rests on shows here.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from consumers.record_batch import Record, RecordBatch
+from consumers.record_batch import WORTH_COLUMNS, PartitionRecords, Record, RecordBatch, WholeBatch
 from tests.service import RawName
 
 Header = tuple[str, bytes | None]
 Content = tuple[bytes | None, bytes | None, list[Header], int]
 
 some_bytes = st.none() | st.binary(max_size=300)
-contents = st.lists(
-    st.tuples(
-        some_bytes,
-        some_bytes,
-        st.lists(st.tuples(st.text(max_size=8), some_bytes), max_size=3),
-        st.integers(0, 2**41),
-    ).filter(lambda content: content[:2] != (None, None)),
-    min_size=1,
-    max_size=150,
+content = st.tuples(
+    some_bytes,
+    some_bytes,
+    st.lists(st.tuples(st.text(max_size=8), some_bytes), max_size=3),
+    st.integers(0, 2**41),
+).filter(lambda content: content[:2] != (None, None))
+contents = st.lists(content, min_size=1, max_size=40) | st.builds(
+    # Many records drawn one by one take long; what they have is in these few.
+    lambda few, many: few * many,
+    st.lists(content, min_size=1, max_size=10),
+    st.integers(1, 2 * WORTH_COLUMNS),
 )
+many = st.lists(content, min_size=1, max_size=10).map(lambda few: few * WORTH_COLUMNS)
+KAFKA_PYTHON = PartitionRecords.__base__
 WHAT = ("offset", "timestamp", "timestamp_type", "key", "value", "headers", "size_in_bytes")
 
 
@@ -47,8 +54,21 @@ def with_headers(*records: list[Header]) -> list[Content]:
     return [(b"key", b"value %d" % i, headers, 1_000 + i) for i, headers in enumerate(records)]
 
 
-def read(data: bytes) -> list[Record]:
-    return [record for batch in MemoryRecords(data) for record in batch]
+def read(data: bytes) -> list[ConsumerRecord]:
+    return fetched(PartitionRecords, data).take()  # type: ignore[no-any-return]
+
+
+def fetched(reader: Any, data: bytes, fetch_offset: int = 0, deserializer: Any = None) -> Any:
+    portion = reader(
+        fetch_offset,
+        TopicPartition("purchases.v1", 3),
+        MemoryRecords(data),
+        key_deserializer=deserializer,
+        isolation_level=1,
+    )
+    # What is changed here is not to be noticed by its checksum already.
+    portion.check_crcs = False
+    return portion
 
 
 @given(contents, st.sampled_from([0, 1]), st.none() | st.integers(0, 2**41))
@@ -116,9 +136,99 @@ def test_records_before_a_broken_one_are_read() -> None:
     assert all(later.offset == earlier.offset + 1 for earlier, later in pairwise(found))
 
 
-def test_kafka_python_itself_refuses_such_a_name_and_reads_through_our_batch() -> None:
-    """When the first part fails, strictness is no reason for `consumers.record_batch` any more."""
+def test_kafka_python_itself_refuses_such_a_name() -> None:
+    """When it does not, strictness is no reason for `consumers.record_batch` any more."""
     with pytest.raises(CorruptRecordError, match="UnicodeDecodeError"):
         list(DefaultRecordBatch(batch_of(with_headers([(RawName(b"\xff"), b"1")]))))
-    [batch] = MemoryRecords(batch_of(with_headers([])))
-    assert type(batch) is RecordBatch
+
+
+def test_every_consumer_reads_what_it_fetched_by_ours() -> None:
+    assert Fetcher.PartitionRecords is PartitionRecords
+    assert KAFKA_PYTHON is not PartitionRecords
+
+
+@given(
+    st.lists(contents, min_size=1, max_size=3),
+    st.sampled_from([0, 1]),
+    st.none() | st.integers(0, 2**41),
+    st.lists(st.integers(1, 50), min_size=1),
+    st.integers(0, 40),
+)
+def test_what_was_fetched_is_handed_out_in_portions_as_kafka_python_does(
+    batches: list[list[Content]],
+    compression: int,
+    appended_at: int | None,
+    portions: list[int],
+    fetch_offset: int,
+) -> None:
+    data = b"".join(batch_of(records, compression, appended_at) for records in batches)
+    theirs, ours = (fetched(each, data, fetch_offset) for each in (KAFKA_PYTHON, PartitionRecords))
+    for portion in [*portions, 1_000]:
+        if not theirs:
+            break
+        expected, got = theirs.take(portion), ours.take(portion)
+        assert got == expected
+        assert all(type(each) is ConsumerRecord for each in got)
+        assert (ours.next_fetch_offset, bool(ours)) == (theirs.next_fetch_offset, bool(theirs))
+    assert ours.records_read == theirs.records_read
+
+
+@pytest.mark.parametrize("n", [1, WORTH_COLUMNS - 1, WORTH_COLUMNS, 500])
+def test_columns_are_read_where_they_are_worth_it(n: int) -> None:
+    batch = WholeBatch(batch_of(with_headers(*([] for _ in range(n)))))
+    [first, *rest] = batch
+    assert (first.checksum is not None) == (n >= WORTH_COLUMNS)
+    assert len(rest) == (n - 1 if first.checksum is None else 0)
+
+
+@pytest.mark.parametrize("timestamp", [2**40, 2**54, 2**55, 2**62])
+def test_numbers_of_any_size_are_read(timestamp: int) -> None:
+    records: list[Content] = [(b"key", None, [], 0)] * WORTH_COLUMNS
+    data = batch_of([*records, (b"key", b"value", [], timestamp)])
+    assert read(data) == fetched(KAFKA_PYTHON, data).take()
+    assert read(data)[-1].timestamp == timestamp
+
+
+def test_records_before_a_broken_one_are_read_of_a_large_batch_too() -> None:
+    named: Header = ("name", b"1")
+    data = bytearray(batch_of(with_headers(*([named] for _ in range(100)))))
+    data[-2] = 0x06
+    portion = fetched(PartitionRecords, bytes(data))
+    assert [record.value for record in portion.take()] == [b"value %d" % i for i in range(99)]
+    with pytest.raises(CorruptRecordError, match="Invalid record size"):
+        portion.take()
+
+
+@given(many, st.data())
+def test_a_large_batch_changed_anywhere_is_handed_out_or_refused_like_theirs(
+    records: list[Content], data: st.DataObject
+) -> None:
+    changed = bytearray(batch_of(records))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(DefaultRecordBatch.HEADER_STRUCT.size, len(changed) - 1))
+        changed[at] = data.draw(st.integers(0, 255))
+    taken = []
+    for reader in (KAFKA_PYTHON, PartitionRecords):
+        portion = fetched(reader, bytes(changed))
+        found, error = [], None
+        try:
+            found = portion.take()
+            portion._maybe_raise_next_inline_exception()
+        except CorruptRecordError as refusal:
+            error = refusal
+        taken.append((found, error))
+    (theirs, refused), (ours, also) = taken
+    if "UnicodeDecodeError" not in str(refused):
+        assert ours == theirs
+        assert (also is None) == (refused is None)
+
+
+def test_a_consumer_with_deserializers_gets_what_they_make() -> None:
+    class Upper:
+        def deserialize(self, _topic: str, _headers: Any, data: bytes) -> str:
+            return data.decode().upper()
+
+    data = batch_of(with_headers(*([] for _ in range(100))))
+    assert {each.key for each in fetched(PartitionRecords, data, deserializer=Upper()).take()} == {
+        "KEY"
+    }

@@ -12,6 +12,8 @@ from producers.publisher import PublishError, Publishing
 log = structlog.get_logger()
 
 OFFSETS_SECONDS = 1.0
+MOST_WAITING = 20_000
+"""Outputs that may wait for a publication under way: each is a kilobyte here and in the store."""
 
 
 class Publications:
@@ -32,29 +34,44 @@ class Publications:
         """Partition -> version, of what was begun and not yet confirmed."""
 
     def begin(
-        self, owned: dict[int, Owned], membership: object, *, everything: bool = False
+        self,
+        owned: dict[int, Owned],
+        membership: object,
+        *,
+        everything: bool = False,
+        behind: bool = False,
     ) -> None:
         """Publish what has not been: outputs at once, offsets alone now and then.
 
-        The publication before it must end first; ``owned`` is brought up to date by that.
+        The publication before it must end first; ``owned`` is brought up to date by that. While
+        there is much to fold, nobody waits for it until much waits to be published.
         """
         now = time.monotonic()
-        behind = [
-            o
-            for p, o in owned.items()
-            if o.progress.version > max(o.published, self.under_way.get(p, 0))
-        ]
+        new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
         due = everything or now - self._offsets_at >= OFFSETS_SECONDS
-        told = [o.partition for o in behind if due or o.unpublished or o.offsets_pending]
-        if due:
-            self._offsets_at = now
+        told = [o.partition for o in new if due or o.unpublished or o.offsets_pending]
         if not told:
             self.confirm(owned, wait=False)
             return
         with self._observed.stage("publish"):
-            self.confirm(owned)
+            self.confirm(owned, wait=not behind or self._waiting(new) >= MOST_WAITING)
+            if self.under_way:
+                return
             self._publisher.begin([owned[p].publication() for p in told], membership)
+        if due:
+            self._offsets_at = now
         self.under_way = {p: owned[p].progress.version for p in told}
+
+    def _latest(self, owned: Owned) -> int:
+        return max(owned.published, self.under_way.get(owned.partition, 0))
+
+    def _waiting(self, owned: list[Owned]) -> int:
+        return sum(
+            len(outputs)
+            for each in owned
+            for version, outputs in each.unpublished
+            if version > self._latest(each)
+        )
 
     def confirm(self, owned: dict[int, Owned], *, wait: bool = True) -> None:
         """Take in, into ``owned``, that Kafka has what was begun to be published."""

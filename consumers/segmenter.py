@@ -275,7 +275,8 @@ class Segmenter:
         new = self._new_records(polled)
         self._round(new)
         self._tend_definitions()
-        self._publications.begin(self.owned, membership)
+        behind = 2 * sum(map(len, new.values())) > self._max_records
+        self._publications.begin(self.owned, membership, behind=behind)
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()

@@ -14,7 +14,7 @@ with the next one, or report success without having ended a transaction.
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from threading import Thread
@@ -25,6 +25,8 @@ from kafka.errors import KafkaError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS
+from producers import record_batch
+from producers.record_batch import Sent, size_of
 from producers.shutdown import shut_down
 from store.outbox import Output
 from store.progress import Progress
@@ -33,7 +35,6 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
 
 BATCH_BYTES = 512 * 1024
-RECORD_OVERHEAD_BYTES = 512
 MOST_PATIENCE = 4
 
 
@@ -93,7 +94,7 @@ class Publisher:
         self._config = dict(config)
         self._transactional_id = transactional_id
         self._timeouts = self._usual = timeouts or Timeouts()
-        self._patience = 1
+        self._patience, self._batch_bytes = 1, BATCH_BYTES
         self._producer: KafkaProducer | None = None
         self._ended_us: int | None = None
 
@@ -142,23 +143,20 @@ class Publisher:
         self.open()
         producer = self._producer
         assert producer is not None
-        futures: list[Any] = []
+        sent: list[Sent] = []
         try:
             producer.begin_transaction()
-            self._send(producer, publications, futures)
-            for future in futures:
-                if not future.is_done:
-                    raise PublishError("a record was not acknowledged in time")
-                if future.failed():
-                    cause = future.exception
-                    raise PublishError(f"a record was refused: {cause!r}") from cause
+            self._send(producer, publications, sent)
+            self._check_whole(sent)
+            for each in sent:
+                self._check(each)
             offsets = _offsets(publications)
             if offsets:
                 producer.send_offsets_to_transaction(offsets, membership)
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:
             self.abandon()
-            if any(future.succeeded() for future in futures):
+            if any(each.future.succeeded() for each in sent):
                 self._be_patient(min(2 * self._patience, MOST_PATIENCE))
             if isinstance(error, PublishError):
                 raise
@@ -166,50 +164,69 @@ class Publisher:
         if self._patience > 1:
             self._be_patient(1)
 
+    @staticmethod
+    def _check(sent: Sent) -> None:
+        if not sent.future.is_done:
+            raise PublishError("a record was not acknowledged in time")
+        if sent.future.failed():
+            cause = sent.future.exception
+            raise PublishError(f"a record was refused: {cause!r}") from cause
+
     def _be_patient(self, factor: int) -> None:
         """Have the next producer wait longer; after a success, the next one as usual."""
         self._patience, self._timeouts = factor, self._usual.times(factor)
 
     def _send(
-        self, producer: KafkaProducer, publications: Sequence[Publication], futures: list[Any]
+        self, producer: KafkaProducer, publications: Sequence[Publication], sent: list[Sent]
     ) -> None:
         waiting: dict[tuple[str, int], int] = defaultdict(int)
         # A record's time for delivery runs from when it is handed over.
         patience = self._timeouts.delivery_ms / 4_000
         flush_at = time.monotonic() + patience
         for publication in publications:
-            for output in publication.outputs:
-                futures.append(
-                    producer.send(
-                        output.topic,
-                        key=output.key,
-                        value=output.value,
-                        headers=output.headers,
-                        partition=publication.partition,
-                    )
-                )
+            for topic, batch in self._batches(publication.outputs):
                 # While a partition has a second batch waiting, kafka-python wakes its sender for
                 # every record, which costs more than the record: so never let one begin.
-                place = (output.topic, publication.partition)
-                waiting[place] += len(output.value or b"") + RECORD_OVERHEAD_BYTES
-                if waiting[place] > BATCH_BYTES or time.monotonic() > flush_at:
-                    self._flush(producer)
+                place, size = (topic, publication.partition), sum(map(size_of, batch))
+                full = waiting[place] and waiting[place] + size > BATCH_BYTES
+                if full or time.monotonic() > flush_at:
+                    self._flush(producer, sent)
                     waiting.clear()
                     flush_at = time.monotonic() + patience
+                sent.append(record_batch.send(producer, *place, batch))
+                waiting[place] += size
         if waiting:
-            self._flush(producer)
+            self._flush(producer, sent)
 
-    def _flush(self, producer: KafkaProducer) -> None:
+    def _batches(self, outputs: Sequence[Output]) -> Iterator[tuple[str, Sequence[Output]]]:
+        of_topic: dict[str, list[Output]] = defaultdict(list)
+        for output in outputs:
+            of_topic[output.topic].append(output)
+        for topic, each in of_topic.items():
+            for batch in record_batch.cut(each, self._batch_bytes):
+                yield topic, batch
+
+    def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
         """Wait for all that was sent, also for the halves of a batch that its topic found large."""
         deadline = time.monotonic() + self._timeouts.delivery_ms / 1000
         while True:
             try:
                 producer.flush(timeout=max(0.0, deadline - time.monotonic()))
             except UnknownError:
+                self._check_whole(sent)
                 if time.monotonic() > deadline:
                     raise
             else:
                 return
+
+    def _check_whole(self, sent: Sequence[Sent]) -> None:
+        for each in sent:
+            if each.was_split and each.records > 1:
+                self._batch_bytes = 1
+                raise PublishError(
+                    f"{each.topic} takes no batches of {BATCH_BYTES} bytes: records will be sent"
+                    " singly, which is slower; its max.message.bytes should be 1048588, the default"
+                )
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
         """Publish at once; for where nothing is to go on beside it."""

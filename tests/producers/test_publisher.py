@@ -14,7 +14,9 @@ from kafka.structs import ConsumerGroupMetadata
 
 from contracts.topics import CHANGES, INPUTS, PURCHASES
 from livesegments.verify.kafka_log import Log
+from producers import record_batch
 from producers.publisher import Publication, Publisher, PublishError, Timeouts
+from producers.record_batch import Sent
 from store.outbox import Output
 from store.progress import Progress
 from tests.servers import KafkaServer
@@ -95,6 +97,9 @@ def test_more_than_a_topic_takes_at_once_arrives_in_parts_and_in_order(
     texts = [f"{i:06d}" + "x" * 1_000 for i in range(50)]
     publisher = Publisher(config, "one")
     publication = Publication(1, PROGRESS, [output(text) for text in texts])
+    with pytest.raises(PublishError, match="singly"):
+        publisher.publish([publication], member.group_metadata())
+    assert published(config) == []
     for _ in range(2):
         publisher.publish([publication], member.group_metadata())
     publisher.close()
@@ -131,29 +136,28 @@ def test_a_stale_membership_publishes_nothing(
     assert member.committed(TopicPartition(PURCHASES, 0)) is None
 
 
-class Interrupted(list[Output]):
-    """Outputs in whose middle the broker stands still for a while."""
-
-    def __init__(self, outputs: list[Output], kafka: KafkaServer, seconds: float) -> None:
-        super().__init__(outputs)
-        self._kafka, self._seconds = kafka, seconds
-
-    def __iter__(self) -> Iterator[Output]:
-        first, *others = super().__iter__()
-        yield first
-        time.sleep(0.5)  # longer than the publisher waits with what it has
-        yield others[0]
-        self._kafka.pause()
-        Timer(self._seconds, self._kafka.resume).start()
-        yield from others[1:]
-
-
 def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more(
-    config: dict[str, Any], member: KafkaConsumer, fresh_kafka: KafkaServer
+    config: dict[str, Any],
+    member: KafkaConsumer,
+    fresh_kafka: KafkaServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publisher = Publisher(config, "one", Timeouts(request_ms=500, delivery_ms=1_600))
-    outputs = Interrupted([output("a"), output("b"), output("c")], fresh_kafka, seconds=2.2)
-    publication = Publication(0, PROGRESS, outputs)
+    publisher._batch_bytes = 1  # each record by itself
+    times, at_once = 0, record_batch.send
+
+    def send(*what: Any) -> Sent:
+        nonlocal times
+        times += 1
+        if times == 2:
+            time.sleep(0.5)  # longer than the publisher waits with what it has
+        if times == 3:
+            fresh_kafka.pause()
+            Timer(2.2, fresh_kafka.resume).start()
+        return at_once(*what)
+
+    monkeypatch.setattr(record_batch, "send", send)
+    publication = Publication(0, PROGRESS, [output("a"), output("b"), output("c")])
     with pytest.raises(PublishError):
         publisher.publish([publication], member.group_metadata())
     assert published(config) == []

@@ -17,6 +17,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from producers.record_batch import Batch
 from tests.simulation.cluster import Cluster, Message
 from tests.simulation.edges import Edge
 
@@ -73,8 +74,12 @@ class Producer:
             raise ValueError("Need at least one: key or value")
         assert all(isinstance(each, bytes) for _, each in headers or ())
         future = Future()
-        message = (key, value, headers or [])
-        self._waiting[TopicPartition(topic, partition)].append((message, future))
+        messages: list[Message] = [(key, value, list(headers or []))]
+        if isinstance(headers, Batch):
+            messages += [(each.key, each.value, each.headers) for each in headers.later]
+            headers.appended = True
+        waiting = self._waiting[TopicPartition(topic, partition)]
+        waiting += [(message, future) for message in messages]
         return future
 
     def flush(self, timeout: float | None = None) -> None:  # noqa: ARG002

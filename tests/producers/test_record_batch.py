@@ -1,0 +1,125 @@
+"""Batches handed over in one call are those that kafka-python builds record by record."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka import KafkaProducer
+from kafka.producer import record_accumulator
+from kafka.record import MemoryRecords
+from kafka.record.memory_records import MemoryRecordsBuilder
+
+from contracts.topics import CHANGES
+from livesegments.verify.kafka_log import Log
+from producers.record_batch import Batch, RecordsBuilder, cut, send
+from store.outbox import Output
+from tests.servers import KafkaServer
+
+some_bytes = st.none() | st.binary(max_size=300)
+headers = st.lists(st.tuples(st.text(max_size=80), st.binary(max_size=80)), max_size=70)
+outputs = st.lists(
+    st.builds(Output, st.just(CHANGES), st.binary(max_size=300), some_bytes, headers | st.just([])),
+    min_size=1,
+    max_size=200,
+)
+
+
+def built(builder: Any) -> bytes:
+    builder.set_producer_state(7, 1, 40, is_transactional=True)
+    builder.close()
+    return bytes(builder.buffer())
+
+
+@given(outputs, outputs, st.sampled_from([0, 1]), st.integers(0, 2**41), st.integers(0, 2**20))
+def test_a_batch_is_what_kafka_python_builds(
+    first: list[Output], second: list[Output], compression: int, at: int, later: int
+) -> None:
+    ours = RecordsBuilder(2, compression, 10_000_000)
+    theirs = MemoryRecordsBuilder(2, compression, 10_000_000)
+    for batch, timestamp in ((first, at), (second, at + later)):
+        carrier = Batch(batch)
+        assert ours.append(timestamp, batch[0].key, batch[0].value, carrier) is not None
+        assert carrier.appended
+        for each in batch:
+            theirs.append(timestamp, each.key, each.value, each.headers)
+    assert ours.next_offset() == theirs.next_offset() == len(first) + len(second)
+    if compression:
+        read = [
+            [
+                (each.offset, each.timestamp, each.key, each.value, each.headers)
+                for each in MemoryRecords(data).next_batch()
+            ]
+            for data in (built(ours), built(theirs))
+        ]
+        assert read[0] == read[1]
+    else:
+        assert built(ours) == built(theirs)
+
+
+def test_without_room_nothing_is_appended() -> None:
+    builder = RecordsBuilder(2, 0, 500)
+    assert builder.append(1, b"key", b"x" * 400, []) is not None
+    carrier = Batch([Output(CHANGES, b"key", b"x" * 400, [])] * 2)
+    assert builder.append(1, b"key", b"x" * 400, carrier) is None
+    assert not carrier.appended
+    assert builder.next_offset() == 1
+
+
+def test_batches_are_about_as_large_as_asked_and_keep_the_order() -> None:
+    records = [Output(CHANGES, b"%d" % i, b"x" * (i * 37 % 3_000), []) for i in range(500)]
+    batches = list(cut(records, 20_000))
+    assert [each for batch in batches for each in batch] == records
+    sizes = [sum(len(each.value or b"") + 512 for each in batch) for batch in batches]
+    assert max(sizes) <= 20_000
+    assert min(sizes[:-1]) > 20_000 - 3_512
+
+
+def test_what_is_larger_than_a_batch_is_one_by_itself() -> None:
+    large, small = Output(CHANGES, b"k", b"x" * 9_000, []), Output(CHANGES, b"k", b"", [])
+    assert list(cut([small, large, large, small], 5_000)) == [[small], [large], [large], [small]]
+    assert list(cut([], 5_000)) == []
+
+
+def test_kafka_python_that_does_not_take_batches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Producer:
+        def send(self, *_: Any, **__: Any) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match="does not take batches"):
+        send(Producer(), CHANGES, 0, [Output(CHANGES, b"k", b"v", [])] * 2)
+    assert record_accumulator.MemoryRecordsBuilder is RecordsBuilder
+
+
+@pytest.mark.servers
+def test_all_of_a_batch_arrives_in_order(fresh_kafka: KafkaServer) -> None:
+    records = [
+        Output(CHANGES, b"key %d" % i, None if i % 5 == 0 else b"value %d" % i, [("n", b"%d" % i)])
+        for i in range(3_000)
+    ]
+    producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, batch_size=1_000_000)
+    sent = send(producer, CHANGES, 0, records)
+    again = send(producer, CHANGES, 1, records[:1])
+    producer.flush(10)
+    assert sent.future.succeeded()
+    assert again.future.succeeded()
+    assert not sent.was_split
+    producer.close()
+    log = Log({"bootstrap_servers": fresh_kafka.bootstrap})
+    found = [(each.key, each.value, each.headers) for each in log.read(CHANGES, 0)]
+    log.close()
+    assert found == [(each.key, each.value, each.headers) for each in records]
+
+
+@pytest.mark.servers
+def test_a_batch_that_its_topic_finds_too_large_tells_that_it_was_split(
+    fresh_kafka: KafkaServer,
+) -> None:
+    records = [Output(CHANGES, b"k", b"x" * 90_000, [])] * 20
+    producer = KafkaProducer(
+        bootstrap_servers=fresh_kafka.bootstrap, batch_size=4_000_000, max_request_size=4_000_000
+    )
+    sent = send(producer, CHANGES, 0, records)
+    sent.future.get(10)
+    assert sent.was_split
+    producer.close()

@@ -59,13 +59,13 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "committed.version <= progress.version",
         )
     ],
-    "futures": [Edit(Publisher, "publish", "for future in futures:", "for future in futures[:0]:")],
+    "futures": [Edit(Publisher, "publish", "for each in sent:", "for each in sent[:0]:")],
     "membership at poll": [
         Edit(
             Segmenter,
             "_work",
-            "self._publications.begin(self.owned, membership)",
-            "self._publications.begin(self.owned, self._consumer.group_metadata())",
+            "self._publications.begin(self.owned, membership, behind=behind)",
+            "self._publications.begin(self.owned, self._consumer.group_metadata(), behind=behind)",
         )
     ],
     "generation at poll": [

@@ -11,7 +11,7 @@ kafka-python it rests on, and holds the readers against each other.
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import repeat
+from itertools import dropwhile, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -33,6 +33,8 @@ LEAST_BYTES = 6
 MOST_BITS = 8 * 7
 """Of a number in columns; in the format it may have 64."""
 
+_NO_HEADERS: Headers = []
+"""Of most records, and never changed."""
 _record = partial(tuple.__new__, ConsumerRecord)
 
 
@@ -150,7 +152,7 @@ class WholeBatch(RecordBatch):
             key_size, key = _varints(octets, at)
             value_size, value = _varints(octets, key + np.maximum(key_size, 0))
             at = value + np.maximum(value_size, 0)
-            headers: list[Headers] = [[] for _ in range(len(at))]
+            headers = [_NO_HEADERS] * len(at)
             header_sizes = [-1] * len(at)
             after = at + 1
             for row in np.flatnonzero(octets[at]).tolist():
@@ -179,7 +181,13 @@ def _bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:
     """Return where each record begins, behind its length, and where it ends."""
     starts, ends = [], []
     for _ in range(records):
-        length, at = decode_varint(buffer, at)
+        first, second = buffer[at], buffer[at + 1]
+        # Lengths of two bytes are the usual ones.
+        if first >= 0x80 > second:
+            number, at = second << 7 | first & 0x7F, at + 2
+            length = number >> 1 ^ -(number & 1)
+        else:
+            length, at = decode_varint(buffer, at)
         starts.append(at)
         if length < LEAST_BYTES:
             raise ValueError(length)
@@ -250,39 +258,64 @@ class Batches:
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of a partition, with the records of whole batches unpacked."""
+    """What was fetched of a partition, taken batch by batch where kafka-python goes one by one."""
+
+    _run: list[ConsumerRecord] = []  # noqa: RUF012 - replaced, never changed
+    _at = 0
+
+    def take(self, n: int | None = None) -> list[ConsumerRecord]:
+        """Return the next records, ``n`` at most; what is wrong after them is raised next time."""
+        self._maybe_raise_next_inline_exception()
+        records: list[ConsumerRecord] = []
+        try:
+            while n is None or len(records) < n:
+                if self._at == len(self._run):
+                    self._run, self._at = next(self.record_iterator), 0
+                end = None if n is None else self._at + n - len(records)
+                taken = self._run[self._at : end]
+                self._at += len(taken)
+                records += taken
+                self.next_fetch_offset = self._run[self._at - 1].offset + 1
+        except StopIteration:
+            pass
+        except Exception as error:
+            if not records:
+                raise
+            self._next_inline_exception = error
+        return records
+
+    def _maybe_skip_record(self, run: list[ConsumerRecord]) -> bool:
+        # A fetch from the middle of a batch brings all of it.
+        run[:] = dropwhile(super()._maybe_skip_record, run)
+        return not run
 
     def _unpack_records(
         self, tp: TopicPartition, records: MemoryRecords, *deserializers: Any
-    ) -> Iterator[ConsumerRecord]:
+    ) -> Iterator[list[ConsumerRecord]]:
         batches = Batches(records, RecordBatch if any(deserializers) else WholeBatch)
         for record in super()._unpack_records(tp, batches, *deserializers):
-            if not isinstance(record.checksum, Columns):
-                yield record
-                continue
-            columns: Columns = record.checksum
-            self.records_read += len(columns.offsets) - 1
-            for each in map(
-                _record,
-                zip(
-                    repeat(tp.topic),
-                    repeat(tp.partition),
-                    repeat(record.leader_epoch),
-                    columns.offsets,
-                    columns.timestamps,
-                    repeat(record.timestamp_type),
-                    columns.keys,
-                    columns.values,
-                    columns.headers,
-                    repeat(None),
-                    columns.key_sizes,
-                    columns.value_sizes,
-                    columns.header_sizes,
-                    strict=False,
-                ),
-            ):
-                self.next_fetch_offset = each.offset + 1
-                yield each
+            yield self._whole(tp, record) if isinstance(record.checksum, Columns) else [record]
+
+    def _whole(self, tp: TopicPartition, record: ConsumerRecord) -> list[ConsumerRecord]:
+        columns: Columns = record.checksum
+        self.records_read += len(columns.offsets) - 1
+        rows = zip(
+            repeat(tp.topic),
+            repeat(tp.partition),
+            repeat(record.leader_epoch),
+            columns.offsets,
+            columns.timestamps,
+            repeat(record.timestamp_type),
+            columns.keys,
+            columns.values,
+            columns.headers,
+            repeat(None),
+            columns.key_sizes,
+            columns.value_sizes,
+            columns.header_sizes,
+            strict=False,
+        )
+        return list(map(_record, rows))
 
 
 Fetcher.PartitionRecords = PartitionRecords

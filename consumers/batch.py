@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -116,10 +117,11 @@ def decode_batch(
         Partition -> the purchases it remembers; where it has none, duplicates are not looked for.
     """
     partitions = sorted({tp.partition for tp in polled})
-    records: dict[str, list[ConsumerRecord]] = {
-        topic: [r for p in partitions for r in polled.get(TopicPartition(topic, p), ())]
-        for topic in INPUTS
+    of_partition = {
+        topic: [polled.get(TopicPartition(topic, p), ()) for p in partitions] for topic in INPUTS
     }
+    records = {topic: list(chain.from_iterable(parts)) for topic, parts in of_partition.items()}
+    sizes = {topic: list(map(len, parts)) for topic, parts in of_partition.items()}
     purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
     # Most rounds have none of these, and a quiet service does rounds of few events.
     profiles, bad_profiles = (
@@ -130,7 +132,8 @@ def decode_batch(
     )
 
     valid = len(purchases.row)
-    purchases, recalls = _without_duplicates(purchases, records[PURCHASES], seen or {})
+    of_purchases = dict(zip(partitions, _ranges(purchases.row, sizes[PURCHASES]), strict=True))
+    purchases, recalls = _without_duplicates(purchases, of_purchases, seen or {})
 
     rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
     for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
@@ -140,8 +143,7 @@ def decode_batch(
 
     accepted: tuple[Columns, Columns, Columns] = (purchases, profiles, erasures)
     ranges = [
-        _ranges(records[topic], columns.row, partitions)
-        for topic, columns in zip(INPUTS, accepted, strict=True)
+        _ranges(columns.row, sizes[topic]) for topic, columns in zip(INPUTS, accepted, strict=True)
     ]
     rows: tuple[list[int], list[int], list[int]] = ([], [], [])
     slices: list[Slice] = []
@@ -181,7 +183,7 @@ def decode_batch(
 
 def _without_duplicates(
     purchases: Purchases,
-    records: Sequence[ConsumerRecord],
+    of_partition: Mapping[int, slice],
     seen: Mapping[int, Seen | None],
 ) -> tuple[Purchases, dict[int, Recall]]:
     remembering = {partition: each for partition, each in seen.items() if each is not None}
@@ -190,8 +192,9 @@ def _without_duplicates(
     hashes = hashes_of(purchases.event_id)
     kept = np.ones(len(hashes), np.bool_)
     recalls: dict[int, Recall] = {}
-    partitions = sorted(remembering)
-    for partition, at in zip(partitions, _ranges(records, purchases.row, partitions), strict=True):
+    for partition, at in of_partition.items():
+        if partition not in remembering:
+            continue
         after, repeated = remembering[partition].after(hashes[at])
         kept[at] = ~repeated
         recalls[partition] = Recall(after, after.ring_writes(hashes[at]))
@@ -208,9 +211,10 @@ def _columns(
     )
 
 
-def _ranges(records: Sequence[ConsumerRecord], row: Int, partitions: Sequence[int]) -> list[slice]:
-    """Return the range of each partition among accepted rows, which are in partition order."""
-    of_record = np.array([record.partition for record in records], np.int64)[row]
-    starts = np.searchsorted(of_record, partitions, side="left").tolist()
-    stops = np.searchsorted(of_record, partitions, side="right").tolist()
-    return [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+def _ranges(row: Int, records: Sequence[int]) -> list[slice]:
+    """Return the range of each partition among accepted rows.
+
+    ``records`` says how many each partition has; rows are in partition order.
+    """
+    bounds = row.searchsorted(np.cumsum([0, *records])).tolist()
+    return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -117,7 +117,10 @@ def decode_purchases(
         ]
     )
     cents = _cents(valid.column("amount"))
-    bought = np.array([kind == "purchase" for kind in valid.column("kind")], dtype=bool)
+    kinds = valid.column("kind")
+    bought = np.ones(len(kinds), dtype=bool)
+    if kinds.count("purchase") < len(kinds):
+        bought = np.array([kind == "purchase" for kind in kinds], dtype=bool)
     purchases = Purchases(
         row=valid.row,
         customer_id=valid.column("customer_id"),

@@ -6,8 +6,8 @@ each other. What msgspec is slow at, or does not check, is checked for many reco
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
@@ -37,6 +37,12 @@ _INSTANTS = _lines_of(events.INSTANT_PATTERN)
 _DECIMALS = _lines_of(events.DECIMAL_PATTERN)
 _CURRENCIES = _lines_of(events.CURRENCY_PATTERN)
 
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_PARTS = ((5, 1, 12), (8, 1, 31), (11, 0, 23), (14, 0, 59), (17, 0, 59))
+"""Of an instant, (place, least, most): month, day, hour, minute, second."""
+_OFFSET_PARTS = ((-6, 0, 23), (-3, 0, 59))
+"""The same of its offset, from behind the line feed."""
+
 
 class Purchase(msgspec.Struct, gc=False):
     """The fields of `events.Purchase`."""
@@ -57,21 +63,29 @@ _REFUSALS = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 _decode = msgspec.json.Decoder(Purchase).decode
 
 
+@dataclass(frozen=True, slots=True)
 class Purchases(Documents):
     """Valid purchases and the ascending index `row` (n,) of each into its batch."""
 
-    __slots__ = ()
+    _columns: dict[str, list[Any]] = field(init=False, default_factory=dict, compare=False)
 
     def column(self, name: str) -> list[Any]:
-        """Collect a field."""
-        return list(map(attrgetter(name), self.documents))
+        """Collect a field, once."""
+        if name not in self._columns:
+            self._columns[name] = list(map(attrgetter(name), self.documents))
+        return self._columns[name]
+
+    def part(self, at: slice) -> "Purchases":
+        """Return some of them."""
+        return Purchases(self.row[at], self.documents[at])
 
 
 def validate(keys: Keys, values: Values) -> tuple[Purchases, list[Rejection]]:
     """Parse and validate each record, with the result of `validation.validate`."""
     read = _read(values)
     rest = [row for row, purchase in enumerate(read) if purchase is None]
-    sound = [purchase for purchase in read if purchase is not None]
+    documents = [purchase for purchase in read if purchase is not None]
+    sound = Purchases(np.arange(len(documents)), documents)
     if rest:
         rows = [row for row, purchase in enumerate(read) if purchase is not None]
         doubtful = _doubtful([keys[row] for row in rows], [values[row] for row in rows], sound)
@@ -79,7 +93,7 @@ def validate(keys: Keys, values: Values) -> tuple[Purchases, list[Rejection]]:
     else:
         rest = _doubtful(keys, values, sound)
     if not rest:
-        return Purchases(np.arange(len(sound)), sound), []
+        return sound, []
     judged, rejections = validation.validate(
         events.PURCHASE, [keys[row] for row in rest], [values[row] for row in rest]
     )
@@ -108,38 +122,58 @@ def _read_one(value: bytes | None) -> Purchase | None:
         return None
 
 
-def _doubtful(keys: Keys, values: Values, purchases: Sequence[Purchase]) -> list[int]:
+def _doubtful(keys: Keys, values: Values, purchases: Purchases) -> list[int]:
     """Return which of the purchases break a rule, by halving what breaks any."""
-    if not purchases or _are_sound(keys, values, purchases):
+    n = len(purchases.row)
+    if not n or _are_sound(keys, values, purchases):
         return []
-    if len(purchases) == 1:
+    if n == 1:
         return [0]
-    half = len(purchases) // 2
-    first = _doubtful(keys[:half], values[:half], purchases[:half])
-    second = _doubtful(keys[half:], values[half:], purchases[half:])
+    half = n // 2
+    first = _doubtful(keys[:half], values[:half], purchases.part(slice(half)))
+    second = _doubtful(keys[half:], values[half:], purchases.part(slice(half, None)))
     return first + [half + row for row in second]
 
 
-def _are_sound(keys: Keys, values: Values, purchases: Sequence[Purchase]) -> bool:
+def _are_sound(keys: Keys, values: Values, purchases: Purchases) -> bool:
     if not validation.within_bounds(keys, values):
         return False
     documents = b"\n".join(values)  # type: ignore[arg-type]
     brackets = documents.count(b"{") + documents.count(b"[")
-    if brackets > _MAX_BRACKETS and brackets > len(purchases):
+    if brackets > _MAX_BRACKETS and brackets > len(purchases.row):
         nested = max(value.count(b"{") + value.count(b"[") for value in values if value)
         if nested > _MAX_BRACKETS:
             return False
     # msgspec skips fields that it does not know without decoding them.
     if not documents.isascii() and not _is_utf8(documents):
         return False
-    decimals = [each.amount for each in purchases if isinstance(each.amount, str)]
+    column = purchases.column
     return (
-        _are_identifiers([each.customer_id for each in purchases])
-        and _are_identifiers([each.event_id for each in purchases])
-        and _match(_INSTANTS, [each.occurred_at for each in purchases])
-        and _match(_CURRENCIES, {each.currency for each in purchases})
-        and _match(_DECIMALS, decimals)
+        _are_identifiers(column("customer_id"))
+        and _are_identifiers(column("event_id"))
+        and _are_instants(column("occurred_at"))
+        and _match(_CURRENCIES, set(column("currency")))
+        and _match(_DECIMALS, [amount for amount in column("amount") if isinstance(amount, str)])
     )
+
+
+def _are_instants(texts: Sequence[str]) -> bool:
+    """Match many texts of one shape as a table of digits, and others one by one."""
+    lines = "\n".join(texts) + "\n"
+    if not lines.isascii() or not _match(_INSTANTS, texts[:1]):
+        return False
+    data = lines.encode()
+    shape = data[: len(texts[0]) + 1].translate(_DIGITS_TO_ZERO)
+    if data.translate(_DIGITS_TO_ZERO) != shape * len(texts):
+        return _match(_INSTANTS, texts)
+    digits = np.frombuffer(data, np.uint8).reshape(len(texts), len(shape)) & 0x0F
+    # Where the first is an instant, digits in the same places can only make numbers out of range.
+    has_offset = shape[-2:] != b"Z\n"
+    for at, least, most in (*_PARTS, *(_OFFSET_PARTS if has_offset else ())):
+        number = digits[:, at] * np.uint8(10) + digits[:, at + 1]
+        if number.min() < least or number.max() > most:
+            return False
+    return True
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -155,6 +189,7 @@ def _are_identifiers(texts: Sequence[str]) -> bool:
     return joined.count("\n") == len(texts) - 1 and not _CONTROL.search(joined)
 
 
-def _match(lines: re.Pattern[str], texts: Iterable[str]) -> bool:
+def _match(lines: re.Pattern[str], texts: Collection[str]) -> bool:
+    joined = "".join([text + "\n" for text in texts])
     # No pattern allows a line feed, so as many lines as texts are the texts.
-    return lines.fullmatch("".join([text + "\n" for text in texts])) is not None
+    return joined.count("\n") == len(texts) and lines.fullmatch(joined) is not None

@@ -1,6 +1,7 @@
 """What is read quickly is what the contract accepts, with the same values and rejections."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -128,6 +129,49 @@ def raw(**fields: str) -> bytes:
 )
 def test_the_corners_of_json_are_judged_as_by_the_contract(value: bytes) -> None:
     assert_same([b"c-1"] * 3, [raw(), value, raw()])
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("occurred_at", "2026-02-25T06:00:00Z"), ("amount", "1.5"), ("currency", "USD")],
+)
+def test_a_text_of_two_lines_is_not_two_texts(field: str, text: str) -> None:
+    two = raw(**{field: json.dumps(f"{text}\n{text}")})
+    assert_same([b"c-1"], [two])
+    assert_same([b"c-1"] * 3, [raw(), two, raw()])
+
+
+INSTANT = re.compile(events.INSTANT_PATTERN)
+digit_or_not = st.sampled_from("0123459.-+:TZ ")
+
+
+@given(
+    st.sampled_from(
+        [
+            "2026-02-25T06:00:00Z",
+            "2026-12-31T23:59:59.999999999Z",
+            "2026-01-01T00:00:00+23:59",
+            "2026-10-09T20:19:30.5-00:30",
+        ]
+    ),
+    st.lists(st.lists(st.tuples(st.integers(0, 29), digit_or_not), max_size=2), max_size=6),
+)
+@example("2026-02-25T06:00:00Z", [[], [(5, "1"), (6, "3")]])
+@example("2026-02-25T06:00:00+01:00", [[], [(20, "2"), (21, "4")]])
+@example("2026-02-25T06:00:00+01:00", [[], [(24, "9")], [(23, "6")]])
+def test_instants_of_one_shape_are_judged_like_single_ones(
+    text: str, edits: list[list[tuple[int, str]]]
+) -> None:
+    texts = [text]
+    for each in edits:
+        letters = list(text)
+        for at, letter in each:
+            letters[at % len(text)] = letter
+        texts.append("".join(letters))
+    documents = [raw(occurred_at=json.dumps(each)) for each in texts]
+    purchases, rejections = quick.validate([b"c-1"] * len(texts), documents)
+    assert [row for row, each in enumerate(texts) if INSTANT.search(each)] == purchases.row.tolist()
+    assert len(rejections) == len(texts) - len(purchases.row)
 
 
 @given(st.sets(st.integers(0, 499), max_size=40))

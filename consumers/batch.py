@@ -84,20 +84,21 @@ class Batch:
     duplicates: int = 0
     """Valid purchases left out, since their partition had seen their ids."""
 
-    def record(self, topic: str, column: int) -> ConsumerRecord:
-        """Return the record that an accepted column of a topic came from."""
-        accepted: dict[str, Columns] = {
-            PURCHASES: self.purchases,
-            PROFILES: self.profiles,
-            ERASURES: self.erasures,
-        }
-        return self.records[topic][int(accepted[topic].row[column])]
+    def events(self, topic: str, columns: Int) -> list[tuple[ConsumerRecord, str | None]]:
+        """Return the records that accepted columns of a topic came from, and their events' ids.
 
-    def event_id(self, topic: str, column: int) -> str | None:
-        """Return the id of an event; a profile has none."""
-        if topic == PURCHASES:
-            return self.purchases.event_id[column]
-        return self.erasures.request_id[column] if topic == ERASURES else None
+        A profile has none.
+        """
+        accepted: dict[str, tuple[Columns, Sequence[str | None]]] = {
+            PURCHASES: (self.purchases, self.purchases.event_id),
+            PROFILES: (self.profiles, [None] * len(self.profiles.row)),
+            ERASURES: (self.erasures, self.erasures.request_id),
+        }
+        of_topic, ids = accepted[topic]
+        records, rows = self.records[topic], of_topic.row[columns].tolist()
+        return [
+            (records[row], ids[column]) for row, column in zip(rows, columns.tolist(), strict=True)
+        ]
 
 
 def decode_batch(

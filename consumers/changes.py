@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.causes import Causes
 from consumers.owned import CLUSTERS
 from consumers.scoring import NONE, Scores, take
 from contracts.segments import DIMENSIONS
@@ -84,47 +83,41 @@ def explain(
     customers: Sequence[str],
     records: Records,
     scores: Scores,
-    causes: Causes,
+    origins: Sequence[str],
+    time_us: NDArray[np.int64],
     view: ModelView,
     segment_of_cluster: NDArray[np.int8],
 ) -> list[Change]:
-    """Describe the changes of some rows as they are published, from records not yet updated."""
+    """Describe the changes of m rows as they are published, from records not yet updated.
+
+    ``origins`` (m,) and ``time_us`` (m,) say what made each change, and when it takes effect.
+    """
     if not rows.size:
         return []
     assignment = take(scores.assignment, rows)
-    confidence = assignment.confidence().round(4).tolist()
-    runner_up = segment_of_cluster[assignment.runner_up()].tolist()
-    nearest = assignment.distances[np.arange(len(rows)), assignment.clusters].round(4).tolist()
+    nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
+    segment = scores.segment[rows]
+    confidences: list[float | None] = assignment.confidence().round(4).tolist()
+    distances: list[float | None] = nearest.round(4).tolist()
+    runners_up = np.where(segment == NONE, NONE, segment_of_cluster[assignment.runner_up()])
     explanations = _strongest(view.zscores(scores.vectors[rows]).round(2))
-    marketing = records["marketing"][rows].tolist()
-    since = np.maximum(records["since"][rows], causes.time_us[rows]).tolist()
-    changes = []
-    for i, (row, previous, segment) in enumerate(
-        zip(
-            rows.tolist(),
-            records["segment"][rows].tolist(),
-            scores.segment[rows].tolist(),
-            strict=True,
-        )
-    ):
-        assigned = segment != NONE
-        changes.append(
-            Change(
-                customer_id=customers[row],
-                row=row,
-                previous=previous,
-                segment=segment,
-                origin=causes.origin(row),
-                time_us=int(causes.time_us[row]),
-                since_us=since[i],
-                confidence=confidence[i] if assigned else None,
-                distance=nearest[i] if assigned else None,
-                runner_up=runner_up[i] if assigned else NONE,
-                explanation=explanations[i] if assigned else [],
-                marketing=marketing[i],
-            )
-        )
-    return changes
+    for i in np.flatnonzero(segment == NONE).tolist():
+        confidences[i], distances[i], explanations[i] = None, None, []
+    columns = (
+        [customers[row] for row in rows.tolist()],
+        rows.tolist(),
+        records["segment"][rows].tolist(),
+        segment.tolist(),
+        origins,
+        time_us.tolist(),
+        np.maximum(records["since"][rows], time_us).tolist(),
+        confidences,
+        distances,
+        runners_up.tolist(),
+        explanations,
+        records["marketing"][rows].tolist(),
+    )
+    return list(map(Change._make, zip(*columns, strict=True)))
 
 
 def restate(
@@ -154,7 +147,8 @@ def _strongest(zscores: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
     order = np.argsort(-np.nan_to_num(np.abs(zscores), nan=-1.0), axis=1, kind="stable")
     ordered = np.take_along_axis(zscores, order, axis=1)
     known = np.count_nonzero(~np.isnan(zscores), axis=1).tolist()
+    names = np.array(FEATURES)[order].tolist()
     return [
-        [(FEATURES[feature], z) for feature, z in zip(places[:n], values[:n], strict=True)]
-        for places, values, n in zip(order.tolist(), ordered.tolist(), known, strict=True)
+        list(zip(named[:n], values[:n], strict=True))
+        for named, values, n in zip(names, ordered.tolist(), known, strict=True)
     ]

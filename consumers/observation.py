@@ -126,7 +126,7 @@ class Observation:
     def _note_folded(self, batch: Batch) -> None:
         for part in batch.slices:
             if part.purchases.stop > part.purchases.start:
-                last = batch.record(PURCHASES, part.purchases.stop - 1)
+                [(last, _)] = batch.events(PURCHASES, np.array([part.purchases.stop - 1]))
                 self._folded_ms[part.partition] = last.timestamp
 
     def published(self, now_us: int) -> None:

@@ -178,21 +178,23 @@ class Round:
         quiet = "recovery" if part.owned.progress.rescore else "expiry"
         moved_on = records["generation"] != model.generation.number
         causes = Causes.of(
-            self.batch, part.polled, np.where(moved_on, "model", quiet).tolist(), part.clock_us
+            self.batch, part.polled, np.where(moved_on, "model", quiet), part.clock_us
         )
+        origins, events = causes.of_rows(rows)
         changes = explain(
             rows,
             part.customers,
             records,
             scores,
-            causes,
+            origins,
+            causes.time_us[rows],
             model.view,
             model.segment_of_cluster,
         )
         records["segment"][rows] = scores.segment[rows]
         records["since"][rows] = [change.since_us for change in changes]
         records["version"][rows] = progress.version
-        return changes, [causes.cause(change.row) for change in changes]
+        return changes, events
 
     def _forget(self, part: Part, records: Records) -> tuple[Flags, Flags]:
         """Return which records go, and of whom the state is to be null."""
@@ -251,7 +253,7 @@ class Round:
             *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
             *messages.changes(changes, causes, set(forgotten)),
             *messages.states(standings),
-            *(messages.tombstone(customer_id) for customer_id in forgotten),
+            *messages.tombstones(forgotten),
         ]
 
 

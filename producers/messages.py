@@ -1,8 +1,10 @@
 """The records that go out: changes, states, definitions, tombstones and dead letters."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cache, partial
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias
 
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -13,11 +15,15 @@ from contracts.segments import encode
 from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
 from store.outbox import Output
 
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
+
 _CONSENT = {
     marketing: encode({"marketing": said})
     for marketing, said in ((-1, None), (0, False), (1, True))
 }
 _NULL = b"null"
+
+_output = partial(tuple.__new__, Output)
 
 # Nearly all that goes out are these two. To fill them in costs less than to encode plain data;
 # a test holds them against the contract's models.
@@ -31,7 +37,6 @@ _STATE = (
     b'"model":%b}'
 )
 _CAUSE = b'{"event_id":%b,"topic":"%b","partition":%d,"offset":%d}'
-_EXPLANATION = b'{"feature":"%b","direction":"%b","z_score":%a}'
 _TYPES = {
     CHANGES: cloudevents.SEGMENT_CHANGE,
     STATES: cloudevents.SEGMENT_STATE,
@@ -135,77 +140,79 @@ class Messages:
         occurred = rfc3339([change.time_us for change in changes])
         since = rfc3339([change.since_us for change in changes])
         decided = self.decided_at.encode()
-        outputs: list[Output] = []
+        values, states = [], []
         for i, (change, cause) in enumerate(zip(changes, causes, strict=True)):
             customer_id, confidence = encode(change.customer_id), _number(change.confidence)
-            value = _CHANGE % (
-                customer_id,
-                change.kind.encode(),
-                self._segments[change.previous],
-                self._segments[change.segment],
-                occurred[i].encode(),
-                decided,
-                self.version,
-                change.origin.encode(),
-                _cause(cause),
-                confidence,
-                _number(change.distance),
-                self._segments[change.runner_up],
-                b",".join([_explanation(feature, z) for feature, z in change.explanation]),
-                self._model,
-                _CONSENT[change.marketing],
+            segment, consent = self._segments[change.segment], _CONSENT[change.marketing]
+            values.append(
+                _CHANGE
+                % (
+                    customer_id,
+                    change.kind.encode(),
+                    self._segments[change.previous],
+                    segment,
+                    occurred[i].encode(),
+                    decided,
+                    self.version,
+                    change.origin.encode(),
+                    _cause(cause),
+                    confidence,
+                    _number(change.distance),
+                    self._segments[change.runner_up],
+                    _explanation(change.explanation),
+                    self._model,
+                    consent,
+                )
             )
-            trace = [("traceparent", cause.traceparent)] if cause and cause.traceparent else []
-            outputs.append(self._output(CHANGES, change.customer_id, value, trace))
-            if change.customer_id in forgotten:
-                continue
-            state = _STATE % (
-                customer_id,
-                self._segments[change.segment],
-                since[i].encode(),
-                self.version,
-                confidence,
-                _CONSENT[change.marketing],
-                self._model,
+            states.append(
+                _STATE
+                % (
+                    customer_id,
+                    segment,
+                    since[i].encode(),
+                    self.version,
+                    confidence,
+                    consent,
+                    self._model,
+                )
             )
-            outputs.append(self._output(STATES, change.customer_id, state, trace))
-        return outputs
+        names = [change.customer_id for change in changes]
+        traces = [_trace(cause) for cause in causes]
+        made = self._outputs(STATES, names, states, traces)
+        return [
+            *self._outputs(CHANGES, names, values, traces),
+            *(state for name, state in zip(names, made, strict=True) if name not in forgotten),
+        ]
 
     def states(self, standings: Sequence[Standing]) -> list[Output]:
         """Return the states of customers whose segment is as it was, but not their consent."""
         since = rfc3339([standing.since_us for standing in standings])
-        return [
-            self._output(
-                STATES,
-                standing.customer_id,
-                _STATE
-                % (
-                    encode(standing.customer_id),
-                    self._segments[standing.segment],
-                    since[i].encode(),
-                    standing.version,
-                    _number(standing.confidence),
-                    _CONSENT[standing.marketing],
-                    self._model,
-                ),
+        values = [
+            _STATE
+            % (
+                encode(standing.customer_id),
+                self._segments[standing.segment],
+                since[i].encode(),
+                standing.version,
+                _number(standing.confidence),
+                _CONSENT[standing.marketing],
+                self._model,
             )
             for i, standing in enumerate(standings)
         ]
+        return self._outputs(STATES, [standing.customer_id for standing in standings], values)
 
-    def tombstone(self, customer_id: str) -> Output:
-        """Return the null state of a customer of whom nothing is left."""
-        return self._output(STATES, customer_id, None)
+    def tombstones(self, customer_ids: Sequence[str]) -> list[Output]:
+        """Return the null states of customers of whom nothing is left."""
+        return self._outputs(STATES, customer_ids, [None] * len(customer_ids))
 
     def definitions(self, definitions: Sequence[Mapping[str, Any]]) -> list[Output]:
         """Return segment definitions; their fields are those of the contract."""
-        return [
-            self._output(
-                DEFINITIONS,
-                definition["id"],
-                encode({**definition, "version": self.version}),
-            )
-            for definition in definitions
-        ]
+        return self._outputs(
+            DEFINITIONS,
+            [definition["id"] for definition in definitions],
+            [encode({**definition, "version": self.version}) for definition in definitions],
+        )
 
     def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
         """Return a refused record with its bytes, and headers that say where it was and why."""
@@ -226,16 +233,22 @@ class Messages:
         provenance = cloudevents.provenance(self.nonce, self.version)
         return Output(DEAD_LETTERS, key, value, plain + provenance)
 
-    def _output(
+    def _outputs(
         self,
         topic: str,
-        key: str,
-        value: bytes | None,
-        more: Sequence[tuple[str, bytes]] = (),
-    ) -> Output:
-        identifier = cloudevents.event_id(topic, self.partition, self.version, key)
-        headers = [("ce_id", identifier.encode()), *self._headers[topic], *more]
-        return Output(topic, key.encode(), value, headers)
+        names: Sequence[str],
+        values: Sequence[bytes | None],
+        more: Iterable[Headers] = repeat(()),
+    ) -> list[Output]:
+        if not names:
+            return []
+        keys, shared = [name.encode() for name in names], self._headers[topic]
+        identifiers = cloudevents.event_ids(topic, self.partition, self.version, keys)
+        headers = [
+            [("ce_id", identifier), *shared, *own]
+            for identifier, own in zip(identifiers, more, strict=False)
+        ]
+        return list(map(_output, zip(repeat(topic), keys, values, headers, strict=False)))
 
 
 def _number(number: float | None) -> bytes:
@@ -249,6 +262,15 @@ def _cause(cause: Cause | None) -> bytes:
     return _CAUSE % (event_id, cause.topic.encode(), cause.partition, cause.offset)
 
 
-def _explanation(feature: str, z_score: float) -> bytes:
-    direction = b"above" if z_score >= 0 else b"below"
-    return _EXPLANATION % (feature.encode(), direction, z_score)
+def _explanation(features: Sequence[tuple[str, float]]) -> bytes:
+    return b",".join([b"%b%a}" % (_z_score(name, z >= 0), z) for name, z in features])
+
+
+@cache
+def _z_score(feature: str, is_above: bool) -> bytes:
+    direction = "above" if is_above else "below"
+    return f'{{"feature":"{feature}","direction":"{direction}","z_score":'.encode()
+
+
+def _trace(cause: Cause | None) -> Headers:
+    return [("traceparent", cause.traceparent)] if cause and cause.traceparent else ()

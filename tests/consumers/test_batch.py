@@ -45,8 +45,8 @@ def test_the_ranges_of_partitions_cover_all_that_was_accepted() -> None:
     ranges = [range(9)[part.purchases] for part in batch.slices]
     assert [list(each) for each in ranges] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     for part, accepted in zip(batch.slices, ranges, strict=True):
-        for column in accepted:
-            record = batch.record(PURCHASES, column)
+        events = batch.events(PURCHASES, np.array(accepted))
+        for column, (record, _) in zip(accepted, events, strict=True):
             assert record.partition == part.partition
             assert record.key.decode() == batch.purchases.customer_id[column]
 
@@ -82,10 +82,11 @@ def test_columns_lead_back_to_the_records_and_ids_they_came_from() -> None:
         world.record(erasure("a", 2)),
     ]
     batch = decode_batch(by_partition(records), "USD")
-    assert batch.record(PURCHASES, 0) == records[1]
-    assert batch.event_id(PURCHASES, 0) == "a-1-5.0"
-    assert batch.event_id(PROFILES, 0) is None
-    assert batch.event_id(ERASURES, 0) == "a-2"
+    first = np.array([0])
+    assert batch.events(PURCHASES, first) == [(records[1], "a-1-5.0")]
+    assert batch.events(PROFILES, first) == [(records[2], None)]
+    assert batch.events(ERASURES, first) == [(records[3], "a-2")]
+    assert batch.events(ERASURES, first[:0]) == []
 
 
 def test_gaps_in_offsets_are_left_as_they_are() -> None:

@@ -1,12 +1,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from consumers.batch import decode_batch
 from consumers.causes import Causes
 from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import ERASURES, PURCHASES
+from producers.messages import Cause
 from tests.consumers.world import DAY, World, by_partition, erasure, profile, purchase
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -16,14 +18,22 @@ def causes(world: World, records: Sequence, swept: int = 0) -> Causes:  # type: 
     """Causes of the customers of partition 0, with some swept after them."""
     batch = decode_batch(by_partition(records), "USD")
     [part] = batch.slices
-    origins = ["expiry"] * (len(part.customers) + swept)
+    origins = np.array(["expiry"] * (len(part.customers) + swept))
     return Causes.of(batch, part, origins, clock_us=50 * DAY)
+
+
+def event(found: Causes, row: int) -> Cause | None:
+    return found.of_rows(np.array([row]))[1][0]
+
+
+def origin(found: Causes, row: int) -> str:
+    return found.of_rows(np.array([row]))[0][0]
 
 
 def test_the_last_event_in_the_log_is_the_cause_also_when_it_is_late() -> None:
     world = World()
     found = causes(world, [world.record(purchase("a", day)) for day in (3, 7, 5)])
-    cause = found.cause(0)
+    cause = event(found, 0)
     assert cause is not None
     assert (cause.event_id, cause.offset) == ("a-5-50.0", 2)
     assert found.time_us.tolist() == [5 * DAY]
@@ -42,9 +52,9 @@ def test_an_erasure_names_the_cause_before_a_purchase_and_that_before_a_profile(
             world.record(erasure("all", 6)),
         ],
     )
-    assert [found.origin(row) for row in range(3)] == ["erasure", "live", "profile"]
+    assert [origin(found, row) for row in range(3)] == ["erasure", "live", "profile"]
     assert (found.time_us / DAY).tolist() == [6, 2, 5]
-    first, second, third = (found.cause(row) for row in range(3))
+    first, second, third = (event(found, row) for row in range(3))
     assert first is not None
     assert (first.topic, first.event_id) == (ERASURES, "all-6")
     assert second is not None
@@ -56,14 +66,14 @@ def test_an_erasure_names_the_cause_before_a_purchase_and_that_before_a_profile(
 def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     world = World()
     found = causes(world, [world.record(purchase("a", 1))], swept=1)
-    assert (found.origin(1), found.cause(1)) == ("expiry", None)
+    assert (origin(found, 1), event(found, 1)) == ("expiry", None)
     assert found.time_us.tolist() == [DAY, 50 * DAY]
-    alone = Causes.of(decode_batch({}, "USD"), None, ["model"], clock_us=7)
-    assert (alone.origin(0), alone.cause(0), alone.time_us.tolist()) == ("model", None, [7])
+    alone = Causes.of(decode_batch({}, "USD"), None, np.array(["model"]), clock_us=7)
+    assert (origin(alone, 0), event(alone, 0), alone.time_us.tolist()) == ("model", None, [7])
 
 
 @pytest.mark.parametrize(
-    ("event", "value", "origin"),
+    ("sent", "value", "said"),
     [
         (purchase("a", 1), BACKFILL, "backfill"),
         (profile("a", 1), BACKFILL, "backfill"),
@@ -73,25 +83,25 @@ def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     ],
 )
 def test_history_that_is_sent_late_is_told_from_what_is_live(
-    event: dict[str, Any], value: bytes | None, origin: str
+    sent: dict[str, Any], value: bytes | None, said: str
 ) -> None:
     world = World()
-    record = world.record(event, headers=[("x", b"y"), (ORIGIN_HEADER, value)])
-    assert causes(world, [record]).origin(0) == origin
+    record = world.record(sent, headers=[("x", b"y"), (ORIGIN_HEADER, value)])
+    assert origin(causes(world, [record]), 0) == said
 
 
 def test_a_live_event_after_history_is_live_again() -> None:
     world = World()
     late = world.record(purchase("a", 1), headers=[(ORIGIN_HEADER, BACKFILL)])
     live = world.record(purchase("a", 2))
-    assert causes(world, [late, live]).origin(0) == "live"
-    assert causes(world, [live, late]).origin(0) == "backfill"
+    assert origin(causes(world, [late, live]), 0) == "live"
+    assert origin(causes(world, [live, late]), 0) == "backfill"
 
 
 def test_the_arrival_at_the_broker_goes_along() -> None:
     world = World()
     record = world.record(purchase("a", 1), timestamp_ms=99_000_000)
-    cause = causes(world, [record]).cause(0)
+    cause = event(causes(world, [record]), 0)
     assert cause is not None
     assert cause.arrived_ms == 99_000_000
 
@@ -105,6 +115,6 @@ def test_a_trace_is_passed_on_only_when_it_is_one(
 ) -> None:
     world = World()
     record = world.record(purchase("a", 1), headers=[("x", b"y"), ("traceparent", value)])
-    cause = causes(world, [record]).cause(0)
+    cause = event(causes(world, [record]), 0)
     assert cause is not None
     assert cause.traceparent == passed_on

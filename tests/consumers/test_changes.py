@@ -2,8 +2,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.batch import decode_batch
-from consumers.causes import Causes
 from consumers.changes import changed_rows, explain, recount
 from consumers.scoring import Scores, Switching, score
 from features.record import Records, empty
@@ -89,11 +87,11 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     some = records([96.0, 20.0])
     some["urbanicity"][0] = 1.0
     scores = scored(some)
-    causes = Causes.of(decode_batch({}, "USD"), None, ["model", "model"], CLOCK)
+    origins, times = ["model", "live"], np.full(2, CLOCK)
     now = model()
     rows = changed_rows(some, scores)
     first, second = explain(
-        rows, ["a", "b"], some, scores, causes, now.view, now.segment_of_cluster
+        rows, ["a", "b"], some, scores, origins, times, now.view, now.segment_of_cluster
     )
     assert first.explanation[0][0] == "age"
     assert dict(first.explanation)["age"] == 3.4
@@ -101,4 +99,6 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     assert "urbanicity" not in dict(second.explanation)
     assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
     assert first.runner_up != first.segment
-    assert explain(rows[:0], [], some, scores, causes, now.view, now.segment_of_cluster) == []
+    assert (second.origin, second.time_us) == ("live", CLOCK)
+    none = explain(rows[:0], [], some, scores, [], times[:0], now.view, now.segment_of_cluster)
+    assert none == []

@@ -156,7 +156,7 @@ def test_headers_are_those_of_cloudevents_with_the_commit_behind_them() -> None:
 def test_no_two_outputs_of_a_commit_share_an_id() -> None:
     changes = [change(customer_id=name, row=row) for row, name in enumerate("abc")]
     outputs = MESSAGES.changes(changes, [CAUSE, None, None], forgotten={"b"})
-    outputs += [MESSAGES.tombstone("b"), MESSAGES.tombstone("never-known")]
+    outputs += MESSAGES.tombstones(["b", "never-known"])
     ids = [headers(output)["ce_id"] for output in outputs]
     assert len(set(ids)) == len(ids)
     assert [(o.topic, o.key, o.value is None) for o in outputs if o.key == b"b"] == [
@@ -166,7 +166,7 @@ def test_no_two_outputs_of_a_commit_share_an_id() -> None:
 
 
 def test_a_tombstone_is_a_null_state() -> None:
-    output = MESSAGES.tombstone("c")
+    [output] = MESSAGES.tombstones(["c"])
     assert (output.topic, output.key, output.value) == (STATES, b"c", None)
     assert headers(output)["ce_type"] == b"io.livesegments.segment-state.v1"
     assert read_provenance(output.headers) == (NONCE, 42)

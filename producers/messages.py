@@ -117,12 +117,14 @@ class Messages:
         self._segments.append(_NULL)  # index -1
         self._model = encode({"generation": generation, "version": version})
         self._headers = {
-            topic: cloudevents.shared_headers(
-                event_type=event_type,
-                time_us=decided_at_us,
-                nonce=nonce,
-                version=version,
-                group=group_id,
+            topic: tuple(
+                cloudevents.shared_headers(
+                    event_type=event_type,
+                    time_us=decided_at_us,
+                    nonce=nonce,
+                    version=version,
+                    group=group_id,
+                )
             )
             for topic, event_type in _TYPES.items()
         }
@@ -244,11 +246,12 @@ class Messages:
             return []
         keys, shared = [name.encode() for name in names], self._headers[topic]
         identifiers = cloudevents.event_ids(topic, self.partition, self.version, keys)
-        headers = [
-            [("ce_id", identifier), *shared, *own]
-            for identifier, own in zip(identifiers, more, strict=False)
+        own = [
+            [("ce_id", identifier), *each]
+            for identifier, each in zip(identifiers, more, strict=False)
         ]
-        return list(map(_output, zip(repeat(topic), keys, values, headers, strict=False)))
+        rows = zip(repeat(topic), keys, values, own, repeat(shared), strict=False)
+        return list(map(_output, rows))
 
 
 def _number(number: float | None) -> bytes:

@@ -18,7 +18,7 @@ from kafka.producer import record_accumulator
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
-from store.outbox import Output
+from store.outbox import Header, Output
 
 RECORD_OVERHEAD_BYTES = 512
 """Of a record beside its value: key and headers, about."""
@@ -133,31 +133,36 @@ def encode(outputs: Sequence[Output], first_offset: int, since_first_ms: int) ->
     since_first_ms
         Their timestamp, after that of the first record of the batch.
     """
-    headers = _Headers()
     stamp = b"\0" + _varint(since_first_ms)  # no attributes
     parts: list[bytes] = []
-    for offset, output in enumerate(outputs, first_offset):
+    encoded: tuple[Header, ...] = ()
+    shared = b""
+    for offset, (_, key, value, own, others) in enumerate(outputs, first_offset):
+        if others is not encoded:
+            encoded, shared = others, b"".join(map(_header, others))
         record = b"".join(
             (
                 stamp,
                 _varint(offset),
-                _sized(output.key),
-                _sized(output.value),
-                _varint(len(output.headers)),
-                *map(headers.__getitem__, output.headers),
+                _sized(key),
+                _sized(value),
+                _varint(len(own) + len(others)),
+                *map(_header, own),
+                shared,
             )
         )
         parts += (_varint(len(record)), record)
     return b"".join(parts)
 
 
-class _Headers(dict[tuple[str, bytes], bytes]):
-    """Header -> its bytes: most are those of all records of a round."""
+def _header(header: Header) -> bytes:
+    name, value = header
+    return _name(name) + _sized(value)
 
-    def __missing__(self, header: tuple[str, bytes]) -> bytes:
-        name, value = header
-        encoded = self[header] = _sized(name.encode()) + _sized(value)
-        return encoded
+
+@lru_cache(maxsize=64)
+def _name(name: str) -> bytes:
+    return _sized(name.encode())
 
 
 def _sized(data: bytes | None) -> bytes:

@@ -19,7 +19,14 @@ from tests.servers import KafkaServer
 some_bytes = st.none() | st.binary(max_size=300)
 headers = st.lists(st.tuples(st.text(max_size=80), st.binary(max_size=80)), max_size=70)
 outputs = st.lists(
-    st.builds(Output, st.just(CHANGES), st.binary(max_size=300), some_bytes, headers | st.just([])),
+    st.builds(
+        Output,
+        st.just(CHANGES),
+        st.binary(max_size=300),
+        some_bytes,
+        headers | st.just([]),
+        headers.map(tuple) | st.sampled_from([(), (("a", b"1"), ("b", b"2"))]),
+    ),
     min_size=1,
     max_size=200,
 )

@@ -1,15 +1,19 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.outbox import Output, pack, unpack
 
+headers = st.lists(st.tuples(st.text(), st.binary()))
 outputs = st.builds(
     Output,
     topic=st.text(min_size=1),
     key=st.none() | st.binary(),
     value=st.none() | st.binary(),
-    headers=st.lists(st.tuples(st.text(), st.binary())),
+    own_headers=headers,
+    shared_headers=st.sampled_from([(), (("a", b""),), (("b", b"1"), ("c", b"2"))])
+    | headers.map(tuple),
 )
 
 
@@ -35,3 +39,17 @@ def test_a_dead_letter_may_have_the_largest_headers_that_a_record_can() -> None:
 def test_bytes_cut_short_are_refused(some: list[Output], missing: int) -> None:
     with pytest.raises(ValueError, match="truncated"):
         unpack(pack([Output("topic", b"key", b"value", []), *some, some[0]])[:-missing])
+
+
+def test_headers_that_are_shared_are_kept_once() -> None:
+    shared = (("name", b"v" * 1_000),)
+    some = [Output("t", b"k", b"v", [], shared)] * 100
+    assert len(pack(some)) < 3_000
+    first, *others = unpack(pack(some))
+    assert all(each.shared_headers is first.shared_headers for each in others)
+    assert first.headers == list(shared)
+
+
+def test_bytes_that_refer_to_no_headers_are_refused() -> None:
+    with pytest.raises(ValueError, match="not there"):
+        unpack(msgspec.msgpack.encode(([], [("t", None, None, [], 0)])))

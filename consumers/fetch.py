@@ -17,7 +17,8 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
 
     kafka-python fetches ahead, so what a poll finds at once was fetched right after the poll
     before; what came during the round between the two is asked for only now. Without waiting for
-    that, an event is decided one round later than it could be.
+    that, an event is decided one round later than it could be. With half of a full round at hand
+    there is enough to do meanwhile.
 
     Parameters
     ----------
@@ -29,9 +30,9 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
         Most records to return.
     """
     ahead: Polled = consumer.poll(0, max_records=max_records)
-    room = max_records - sum(map(len, ahead.values()))
-    if not room:
+    found = sum(map(len, ahead.values()))
+    if 2 * found > max_records:
         return ahead
     wait_ms = min(timeout_ms, FETCH_MS) if ahead else timeout_ms
-    since: Polled = consumer.poll(wait_ms, max_records=room)
+    since: Polled = consumer.poll(wait_ms, max_records=max_records - found)
     return {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}

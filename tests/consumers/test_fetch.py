@@ -77,3 +77,16 @@ def test_a_poll_takes_no_more_than_it_is_asked_for(
 @pytest.mark.servers
 def test_nothing_is_waited_for_no_longer_than_asked(consumer: KafkaConsumer) -> None:
     assert poll(consumer, 50, 100) == {}
+
+
+@pytest.mark.servers
+def test_with_half_of_a_round_at_hand_nothing_is_waited_for(
+    fresh_kafka: KafkaServer, producer: KafkaProducer, consumer: KafkaConsumer
+) -> None:
+    together = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, linger_ms=200)
+    for value in (b"second", b"third"):  # in one batch, so in the one fetch that was sent ahead
+        together.send(PURCHASES, value=value, partition=0)
+    together.close()
+    send(producer, b"fourth")
+    assert values(until_some(consumer, 3)) == [b"second", b"third"]
+    assert values(until_some(consumer, 3)) == [b"fourth"]

@@ -36,7 +36,7 @@ def _bytes(value: Mapping[str, object]) -> bytes:
     return json.dumps({**value, "currency": "USD", "items": 3, "category": "groceries"}).encode()
 
 
-def _seconds(data: bytes, reader: Any) -> float:
+def _seconds(data: bytes, reader: Any, records: int) -> float:
     fetched = reader(
         0,
         TopicPartition("purchases.v1", 0),
@@ -50,17 +50,20 @@ def _seconds(data: bytes, reader: Any) -> float:
         on_drain=lambda _: None,
     )
     started = time.perf_counter()
-    assert len(fetched.take(RECORDS)) == RECORDS
+    assert len(fetched.take(records)) == records
     return time.perf_counter() - started
 
 
-def run() -> Table:
+def run(records: int = RECORDS, runs: int = RUNS) -> Table:
     """Measure, interleaved; medians."""
-    data = _fetched(RECORDS)
-    pairs = [(_seconds(data, KAFKA_PYTHON), _seconds(data, PartitionRecords)) for _ in range(RUNS)]
+    data = _fetched(records)
+    pairs = [
+        (_seconds(data, KAFKA_PYTHON, records), _seconds(data, PartitionRecords, records))
+        for _ in range(runs)
+    ]
     theirs, ours = (median(times) for times in zip(*pairs, strict=True))
     table = Table(
-        f"Reading: {RECORDS:,} fetched purchases to records, checksums included",
+        f"Reading: {records:,} fetched purchases to records, checksums included",
         ("", "of kafka-python's time"),
     )
     table.add("kafka-python", "1.00")

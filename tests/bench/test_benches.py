@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import __main__ as program
-from bench import memory, quality
+from bench import memory, quality, reading, sending
 from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
 from contracts.topics import PURCHASES
@@ -163,6 +163,19 @@ def test_memory_measures_both_kinds_of_ids() -> None:
     table = memory.run(customers=300)
     assert [row[0] for row in table.rows] == ["12 characters", "UUIDs"]
     assert all(int(row[1]) > 220 for row in table.rows)
+
+
+def test_reading_and_sending_are_told_of_kafka_pythons_own_time() -> None:
+    table = reading.run(records=2_000, runs=1)
+    assert [row[0] for row in table.rows] == ["kafka-python", "ours"]
+    assert table.rows[0][1] == "1.00"
+
+
+@pytest.mark.servers
+def test_sending_compares_both_ways() -> None:
+    table = sending.run(records=500, runs=1)
+    assert [row[0] for row in table.rows] == ["one by one", "in batches"]
+    assert table.rows[0][1:] == ("1.00", "1.00")
 
 
 def test_the_program_prints_the_named_benches(

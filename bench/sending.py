@@ -1,0 +1,92 @@
+"""What a round publishes, handed to kafka-python batch by batch, relative to record by record."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from kafka import KafkaProducer
+
+from bench.report import Table
+from contracts.cloudevents import SEGMENT_CHANGE, shared_headers
+from contracts.topics import CHANGES
+from producers import record_batch
+from producers.publisher import BATCH_BYTES
+from store.outbox import Output
+from tests.servers import KafkaServer, fresh_topics
+
+RECORDS, VALUE_BYTES, RUNS = 20_000, 450, 7
+
+
+def _outputs(records: int) -> list[Output]:
+    shared = tuple(
+        shared_headers(
+            event_type=SEGMENT_CHANGE, time_us=0, nonce="0" * 16, version=1, group="livesegments"
+        )
+    )
+    value = b"x" * VALUE_BYTES
+    return [
+        Output(CHANGES, b"customer-%06d" % i, value, [("ce_id", b"%036d" % i)], shared)
+        for i in range(records)
+    ]
+
+
+def _one_by_one(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
+    sent = 0
+    for each in outputs:
+        # As the service does: a second batch waiting makes every record dearer.
+        sent += record_batch.size_of(each)
+        if sent > BATCH_BYTES:
+            producer.flush()
+            sent = 0
+        producer.send(CHANGES, key=each.key, value=each.value, headers=each.headers, partition=0)
+
+
+def _in_batches(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
+    for batch in record_batch.cut(outputs, BATCH_BYTES):
+        record_batch.send(producer, CHANGES, 0, batch)
+        producer.flush()
+
+
+def _seconds(
+    producer: KafkaProducer, outputs: Sequence[Output], send: Callable[..., None]
+) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    producer.begin_transaction()
+    send(producer, outputs)
+    producer.commit_transaction()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def run(records: int = RECORDS, runs: int = RUNS) -> Table:
+    """Measure transactions, interleaved; medians."""
+    outputs = _outputs(records)
+    found: dict[str, list[tuple[float, float]]] = {"one by one": [], "in batches": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KafkaServer(Path(folder), jvm_options=()) as kafka,
+    ):
+        fresh_topics(kafka.bootstrap, 1)
+        producer = KafkaProducer(
+            bootstrap_servers=kafka.bootstrap,
+            transactional_id="bench",
+            linger_ms=1_000,
+            batch_size=BATCH_BYTES + 128 * 1024,
+            metrics_enabled=False,
+        )
+        producer.init_transactions()
+        for _ in range(runs):
+            found["one by one"].append(_seconds(producer, outputs, _one_by_one))
+            found["in batches"].append(_seconds(producer, outputs, _in_batches))
+        producer.close()
+    table = Table(
+        f"Sending: transactions of {records:,} changes to Apache Kafka, medians of {runs}",
+        ("", "of its time", "of its CPU"),
+    )
+    base = [median(each) for each in zip(*found["one by one"], strict=True)]
+    for name, times in found.items():
+        wall, cpu = (median(each) for each in zip(*times, strict=True))
+        table.add(name, f"{wall / base[0]:.2f}", f"{cpu / base[1]:.2f}")
+    table.note(f"one by one takes {base[1] / records * 1e6:.1f} µs of CPU a record")
+    return table

@@ -14,7 +14,8 @@ from consumers.recovery import Recovery
 from consumers.rules import Rules
 from consumers.takeover import Committed, Verdict, taken_over, verdict
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
-from store.partitions import Commit, Deployment, Loaded, Partitions
+from store.deployment import Deployment
+from store.partitions import Commit, Loaded, Partitions
 
 log = structlog.get_logger()
 

@@ -22,7 +22,8 @@ from livesegments.clients import kafka_config, redis_client
 from livesegments.settings import Settings
 from livesegments.topics import partition_counts
 from model.generation import Generation
-from store.partitions import Deployment, Partitions
+from store.deployment import Deployment
+from store.partitions import Partitions
 
 POLL_SECONDS = 0.5
 FIRST_RECORDS = 1_000

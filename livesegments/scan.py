@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from consumers.seen import Seen, hashes_of
 from features.erasures import Marker, marker_key
 from features.record import Records, decode
-from store.partitions import Deployment, Partitions, Want
+from store.deployment import Deployment
+from store.partitions import Partitions, Want
 
 CHUNK = 2_000
 

@@ -30,7 +30,8 @@ from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
 from producers.publishing_process import HANG_SECONDS, PublishingProcess
-from store.partitions import Deployment, Partitions
+from store.deployment import Deployment
+from store.partitions import Partitions
 from store.refits import RefitRequests
 
 log = structlog.get_logger()

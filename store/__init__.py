@@ -4,8 +4,9 @@
 `outbox` are what it keeps beside records, `keys` where, and `servers` which server that is on.
 """
 
+from store.deployment import Deployment, StoreMismatchError
 from store.outbox import Output
-from store.partitions import Commit, Deployment, Loaded, Partitions, Reading, StoreMismatchError
+from store.partitions import Commit, Loaded, Partitions, Reading
 from store.progress import Progress
 
 __all__ = [

@@ -1,13 +1,14 @@
 """Read and commit the state of partitions: one round trip each a round, to every server."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
 from redis.client import Pipeline
 from redis.exceptions import NoScriptError
 
+from store.deployment import Deployment
 from store.keys import Keys
 from store.outbox import Output, pack, unpack
 from store.progress import Progress
@@ -15,23 +16,6 @@ from store.servers import Client, Servers
 
 _SCRIPT = files("store").joinpath("commit.lua").read_text()
 SWEPT = b"swept"
-
-
-class StoreMismatchError(RuntimeError):
-    """The store was written by a deployment with other settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What every worker of a deployment must agree on, now and later."""
-
-    partitions: int
-    window_days: int
-    tiles: int
-    currency: str
-    dedup_events: int
-    segments: tuple[str, ...]
-    """Ids, in the order in which records number them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +72,6 @@ class Commit:
     """Forget everything the store has of the partition."""
 
 
-_REBUILD = (
-    "Set it back, or stop all workers and make the store anew from Kafka: livesegments rebuild"
-)
-_WAY_OUT = {
-    "partitions": "Go back to topics of that count, or use another LIVESEGMENTS_GROUP_ID, which"
-    " starts from the beginning of the topics",
-    "window_days": _REBUILD,
-    "tiles": _REBUILD,
-    "currency": _REBUILD,
-    "dedup_events": _REBUILD,
-    "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
-    " order; names, descriptions and positions may change. For other segments delete the output"
-    " topics and use another LIVESEGMENTS_GROUP_ID",
-}
-
-
 class Partitions:
     """The partitions of one deployment in Redis."""
 
@@ -145,23 +113,14 @@ class Partitions:
         StoreMismatchError
             If one differs; says which, and the ways out.
         """
-        key = self.keys.deployment
-        wanted = {name: str(value) for name, value in asdict(deployment).items()}
-        wanted["segments"] = ",".join(deployment.segments)
+        key, wanted = self.keys.deployment, deployment.to_fields()
 
         def queue(pipeline: Pipeline) -> None:
             for name, value in wanted.items():
                 pipeline.hsetnx(key, name, value)
             pipeline.hgetall(key)
 
-        found = self._servers.transaction(key, queue)[-1]
-        stored = {name.decode(): value.decode() for name, value in found.items()}
-        for name, value in wanted.items():
-            if stored[name] != value:
-                raise StoreMismatchError(
-                    f"{name} is {value} here and {stored[name]} in the store of group"
-                    f" {self.keys.group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
-                )
+        deployment.check(self._servers.transaction(key, queue)[-1], self.keys.group_id)
 
     def forget(self, deployment: Deployment) -> None:
         """Empty every partition, each in one step, then agree on a deployment anew.
@@ -176,17 +135,7 @@ class Partitions:
     def deployment(self) -> Deployment | None:
         """Return what the deployment agreed on, or None when no worker has ever run."""
         found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]
-        stored = {name.decode(): value.decode() for name, value in found.items()}
-        if not stored:
-            return None
-        return Deployment(
-            partitions=int(stored["partitions"]),
-            window_days=int(stored["window_days"]),
-            tiles=int(stored["tiles"]),
-            currency=stored["currency"],
-            dedup_events=int(stored.get("dedup_events", 0)),
-            segments=tuple(stored["segments"].split(",")),
-        )
+        return Deployment.from_fields(found) if found else None
 
     def load(self, partition: int) -> Loaded:
         """Read a partition's progress, outbox and statistics in one atomic step.

@@ -6,7 +6,8 @@ from features.erasures import Marker, marker_key
 from features.layout import Layout
 from features.record import Records, decode, is_profiled
 from producers.partitioning import partition_of
-from store.partitions import Deployment, Partitions, Want
+from store.deployment import Deployment
+from store.partitions import Partitions, Want
 from store.progress import Progress
 
 

@@ -15,7 +15,8 @@ from model.arrays import Floats
 from model.personas import Persona, positions
 from model.statistics import Statistics
 from model.view import ModelView
-from store.partitions import Deployment, Partitions
+from store.deployment import Deployment
+from store.partitions import Partitions
 
 
 class ReportError(RuntimeError):

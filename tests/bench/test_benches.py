@@ -165,7 +165,7 @@ def test_memory_measures_both_kinds_of_ids() -> None:
     assert all(int(row[1]) > 220 for row in table.rows)
 
 
-def test_reading_and_sending_are_told_of_kafka_pythons_own_time() -> None:
+def test_reading_is_told_of_kafka_pythons_own_time() -> None:
     table = reading.run(records=2_000, runs=1)
     assert [row[0] for row in table.rows] == ["kafka-python", "ours"]
     assert table.rows[0][1] == "1.00"

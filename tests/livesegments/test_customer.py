@@ -13,7 +13,7 @@ from livesegments.customer.answer import Answer, answer, nothing_kept
 from livesegments.customer.found import Found
 from livesegments.customer.history import History
 from livesegments.customer.text import lines
-from store.partitions import Deployment
+from store.deployment import Deployment
 from tests.consumers.world import (
     DAY,
     LAYOUT,

@@ -16,7 +16,8 @@ from livesegments.doctor import examine
 from livesegments.embedded import free_ports
 from livesegments.finding import Finding
 from livesegments.settings import Settings
-from store.partitions import Deployment, Partitions
+from store.deployment import Deployment
+from store.partitions import Partitions
 from tests.livesegments.test_topics import delete, settle
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, purchase, running

@@ -18,7 +18,8 @@ from livesegments import scan
 from livesegments.export import SUFFIXES, export
 from livesegments.verify.stored import read_partition
 from model.personas import PERSONAS
-from store.partitions import Commit, Deployment, Partitions
+from store.deployment import Deployment
+from store.partitions import Commit, Partitions
 from store.progress import Progress
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running

@@ -8,7 +8,8 @@ from redis.exceptions import NoPermissionError
 from livesegments.clients import answers, redis_client
 from livesegments.doctor_redis import look_at_redis
 from livesegments.settings import Settings, load
-from store.partitions import Commit, Deployment, Partitions, Want
+from store.deployment import Deployment
+from store.partitions import Commit, Partitions, Want
 from store.progress import Progress
 from store.refits import RefitRequests
 from tests.security.secured import documented_redis_users, password_of

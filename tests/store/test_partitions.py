@@ -7,16 +7,9 @@ from dataclasses import replace
 import pytest
 from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
+from store.deployment import Deployment, StoreMismatchError
 from store.outbox import Output
-from store.partitions import (
-    Commit,
-    Deployment,
-    Loaded,
-    Partitions,
-    Reading,
-    StoreMismatchError,
-    Want,
-)
+from store.partitions import Commit, Loaded, Partitions, Reading, Want
 from store.progress import Progress
 from store.servers import Client, Cluster, server_of
 from tests.servers import RedisCluster, RedisServer

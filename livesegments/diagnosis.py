@@ -71,7 +71,7 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
     if refusal(error) is not None:
         where = "REDIS_USERNAME" if settings.redis_username else "REDIS_URL"
         return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
-    fault = error.__context__
+    fault = error.__cause__ or error.__context__  # a cluster's says it itself: store/servers.py
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
             f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"

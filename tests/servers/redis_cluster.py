@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -32,11 +32,18 @@ class RedisCluster:
         Where their data and logs go.
     node_timeout_ms
         A server that is silent for so long is taken for dead.
+    server
+        Makes one of the servers.
     """
 
-    def __init__(self, directory: Path, node_timeout_ms: int = 1_000) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        node_timeout_ms: int = 1_000,
+        server: Callable[[Path, Mapping[str, str]], RedisServer] = RedisServer,
+    ) -> None:
         self.servers = [
-            RedisServer(
+            server(
                 directory / str(i),
                 {
                     "cluster-enabled": "yes",

@@ -9,6 +9,7 @@ from pathlib import Path
 from livesegments.embedded import LOOPBACK, free_ports
 from tests.servers.certificates import Authority
 from tests.servers.kafka_server import KafkaServer
+from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_server import RedisServer
 
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -74,9 +75,17 @@ class SecureRedis(RedisServer):
         Of its certificate and its clients'.
     users
         Lines of the ACL file.
+    options
+        More Redis settings by name.
     """
 
-    def __init__(self, directory: Path, authority: Authority, users: Sequence[str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        authority: Authority,
+        users: Sequence[str],
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         [self.tls_port] = free_ports(1)
         acl = directory / "users.acl"
@@ -90,5 +99,35 @@ class SecureRedis(RedisServer):
                 "tls-key-file": str(certificate.keyfile),
                 "tls-ca-cert-file": str(authority.cafile),
                 "aclfile": str(acl),
+                **(options or {}),
             },
         )
+
+
+class SecureCluster(RedisCluster):
+    """A Redis Cluster whose servers are `SecureRedis`, and speak TLS with each other too.
+
+    Parameters
+    ----------
+    directory, authority, users
+        As for `SecureRedis`.
+    """
+
+    def __init__(self, directory: Path, authority: Authority, users: Sequence[str]) -> None:
+        def server(folder: Path, options: Mapping[str, str]) -> SecureRedis:
+            among = {"tls-cluster": "yes", "tls-replication": "yes"}
+            self._secure.append(SecureRedis(folder, authority, users, {**options, **among}))
+            return self._secure[-1]
+
+        self._secure: list[SecureRedis] = []
+        super().__init__(directory, server=server)
+
+    @property
+    def secure_url(self) -> str:
+        """The URL by which the service is told of its TLS ports."""
+        return f"rediss+cluster://{','.join(f'{LOOPBACK}:{port}' for port in self.tls_ports)}"
+
+    @property
+    def tls_ports(self) -> list[int]:
+        """Of all servers, the first masters before their replicas."""
+        return [server.tls_port for server in self._secure]

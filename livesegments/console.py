@@ -1,10 +1,13 @@
 """How commands meet a person: errors in one line, exit codes, and pipes that close."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from livesegments.settings import Settings
 
 PREFIX = "LIVESEGMENTS_"
-WRONG, FAILED = 2, 1
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
 
 
 class Commands(TyperGroup):
@@ -82,6 +85,27 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
         if settings.log_level == "debug":
             raise
         fail(explain(error, settings))
+
+
+@contextmanager
+def ending_in_order() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
+    asked = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def end(_signum: int, _frame: FrameType | None) -> None:
+        asked.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {each: signal.getsignal(each) for each in signals}
+    for each in signals:
+        signal.signal(each, end)
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _known_timezone(name: str | None) -> str | None:

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from livesegments.console import WRONG, Timezone, clear_errors, fail, read_settings
+from livesegments.console import (
+    INTERRUPTED,
+    WRONG,
+    Timezone,
+    clear_errors,
+    ending_in_order,
+    fail,
+    read_settings,
+)
 
 
 def replay(
@@ -45,7 +53,7 @@ def replay(
         from livesegments.progress import counting
         from producers.replay import replay as send
 
-        with counting("sending") as show:
+        with counting("sending") as show, ending_in_order() as asked:
             done = send(
                 purchases,
                 client=kafka_config(settings),
@@ -56,12 +64,19 @@ def replay(
                 timezone=timezone,
                 backfill=backfill,
                 progress=show,
+                stop=asked,
             )
         for row in done.broken_rows:
             typer.echo(f"skipped {row}", err=True)
         if done.skipped > len(done.broken_rows):
             typer.echo(f"skipped {done.skipped - len(done.broken_rows)} more rows", err=True)
+        how = "interrupted: " if done.stopped else ""
         typer.echo(
-            f"sent {done.purchases} purchases and {done.profiles} profiles in {done.seconds:.1f} s"
-            f" ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped {done.skipped} rows"
+            f"{how}sent {done.purchases} purchases and {done.profiles} profiles in"
+            f" {done.seconds:.1f} s ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped"
+            f" {done.skipped} rows"
         )
+        if done.stopped:
+            again = "to go on, send the file again: purchases that were sent count once"
+            typer.echo(f"{again} (DEDUP_EVENTS)", err=True)
+            raise typer.Exit(INTERRUPTED)

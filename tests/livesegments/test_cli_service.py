@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,28 @@ def test_ctrl_c_ends_a_subscriber_quietly_with_130(service: Service) -> None:
     done.send_signal(signal.SIGINT)
     _, err = done.communicate(timeout=30)
     assert (done.returncode, err) == (130, b"")
+
+
+def test_an_interrupted_replay_says_how_far_it_came(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "purchases.csv"
+    days = range(1, 29)
+    rows = "".join(f"c{day},2024-01-{day:02d}T00:00:00Z,5.00\n" for day in days)
+    file.write_text(f"customer_id,occurred_at,amount\n{rows}")
+    sending = subprocess.Popen(
+        [*COMMAND, "replay", str(file), "--speed", "86400"],  # a row a second
+        env=service.full_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    service.wait_for(lambda: sum(service.ends().values()) > 1, "some are sent")
+    sending.send_signal(signal.SIGINT)
+    out, err = sending.communicate(timeout=30)
+    found = re.match(r"interrupted: sent (\d+) purchases and 0 profiles", out)
+    assert found, out + err
+    assert sending.returncode == 130
+    assert int(found[1]) == sum(service.ends().values()) < len(days)
+    assert "send the file again" in err
 
 
 def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> None:

@@ -8,7 +8,7 @@ LOCK_VENV := .cache/lock
 # LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
 LOCK_OPTIONS ?=
 # Test files that run side by side, each process with servers of its own; 0: one after another.
-PROCESSES ?= 2
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-quick soak bench docs lint lock clean

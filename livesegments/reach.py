@@ -1,4 +1,4 @@
-"""Connect to Kafka once, to say at once why it does not let us in.
+"""Connect to Kafka and Redis for the first time, to say at once why they do not let us in.
 
 kafka-python's clients retry whatever fails, a wrong password too, and in the end say only that they
 could not bootstrap. How far a connection came tells more than its error, which is often no more
@@ -8,13 +8,17 @@ came last, and with it the reason.
 
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import kafka.errors
+import redis
 from kafka.net.connection import KafkaConnection
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from redis.exceptions import ClusterError
 
+from consumers.outages import refusal
 from livesegments.clients import kafka_config
 from livesegments.settings import PREFIX, Settings
 from livesegments.tls import speaks_tls
@@ -24,6 +28,8 @@ ATTEMPT_MS = 3_000
 PAUSE_SECONDS = 0.25
 AGAIN_SECONDS = 1.0
 
+T = TypeVar("T")
+_REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterError)
 _PROTOCOL = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
 _SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
 
@@ -72,6 +78,32 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
             f"{error}; that is how it is called by {settings.kafka_bootstrap_servers} ({_SERVERS}):"
             " see the broker's advertised.listeners"
         ) from None
+
+
+def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+    """Ask Redis something, again for a while when it is away: it may be about to start as well.
+
+    Parameters
+    ----------
+    ask
+        What may be asked more than once.
+    patience_seconds
+        How long it is tried. A refusal ends it at once.
+
+    Raises
+    ------
+    RedisError
+        The last one.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return ask()
+        except _REDIS_AWAY as error:
+            fault = error.__cause__ or error.__context__
+            if refusal(error) or isinstance(fault, ssl.SSLError) or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_SECONDS)
 
 
 def check_let_in(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from features.layout import Layout
 from livesegments import __version__
 from livesegments.clients import answers, group_consumer, kafka_config, redis_client
-from livesegments.reach import check_let_in
+from livesegments.reach import check_let_in, reach_redis
 from livesegments.settings import Settings
 from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
@@ -92,8 +92,8 @@ def run(
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
-    store = Partitions(redis_client(settings), settings.group_id)
-    probe = redis_client(settings, PROBE_SECONDS)
+    store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
+    probe = reach_redis(lambda: redis_client(settings, PROBE_SECONDS))
     consumer = group_consumer(settings)
     publisher = PublishingProcess(
         kafka_config(settings),
@@ -109,8 +109,8 @@ def run(
         # Before a store that knows nothing takes ids over that are not those published.
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
-        store.try_commands(partitions)
-        store.agree(agreed)
+        reach_redis(lambda: store.try_commands(partitions))
+        reach_redis(lambda: store.agree(agreed))
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * 0.9,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),

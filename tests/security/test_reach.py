@@ -1,13 +1,23 @@
-"""Kafka lets us in by password or certificate, and each way it does not is named at once."""
+"""Kafka lets us in by password or certificate, and each way it does not is named at once.
 
-from collections.abc import Callable, Mapping
+What is away, and may be about to start, is tried again for a while.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import redis
 
+from livesegments.clients import redis_client
 from livesegments.embedded import LOOPBACK, free_ports
-from livesegments.reach import ReachError, RefusedError, check_let_in, reach_kafka
+from livesegments.reach import ReachError, RefusedError, check_let_in, reach_kafka, reach_redis
 from livesegments.settings import load
 from tests.security.secured import Secured, lower, password_of
+from tests.security.test_redis import REFUSED as REFUSED_BY_REDIS
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.servers
 
@@ -143,3 +153,35 @@ def test_a_server_that_is_away_is_waited_for_and_then_named(secured: Secured) ->
     with pytest.raises(ReachError, match=f"{nowhere} cannot be reached.*KAFKA_BOOTSTRAP_SERVERS"):
         reach_kafka(settings, 0.5)
     reach_kafka(load(kafka_bootstrap_servers=f"{nowhere},{secured.kafka.bootstrap}"), 0.5)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def test_a_redis_that_is_about_to_start_is_waited_for(own_redis: RedisServer) -> None:
+    own_redis.stop()
+    with redis_client(load(redis_url=own_redis.url)) as client, ThreadPoolExecutor() as pool:
+        asked = pool.submit(reach_redis, client.ping, 30.0)
+        time.sleep(1)
+        assert not asked.done()
+        own_redis.start()
+        assert asked.result()
+
+
+def test_a_redis_that_stays_away_is_given_up(own_redis: RedisServer) -> None:
+    own_redis.stop()
+    with redis_client(load(redis_url=own_redis.url)) as client:
+        started = time.monotonic()
+        with pytest.raises(redis.ConnectionError, match="refused"):
+            reach_redis(client.ping, 1.0)
+        assert time.monotonic() - started >= 1.0
+
+
+@pytest.mark.parametrize("case", ["wrong password", "an authority that did not sign"])
+def test_a_redis_that_does_not_let_in_is_not_asked_again(secured: Secured, case: str) -> None:
+    given, _ = REFUSED_BY_REDIS[case]
+    with redis_client(load(**lower(given(secured)))) as client, pytest.raises(redis.RedisError):
+        reach_redis(client.ping, LONG)

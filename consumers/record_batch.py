@@ -110,7 +110,7 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
                 end = at + length
                 _attributes, at = decode_varint(buffer, at)
                 delta, at = decode_varint(buffer, at)
-                timestamp = first + delta if appended is None else appended
+                timestamp = _int64(first + delta) if appended is None else appended
                 delta, at = decode_varint(buffer, at)
                 key, at = _bytes(buffer, at)
                 value, at = _bytes(buffer, at)
@@ -175,6 +175,11 @@ class WholeBatch(RecordBatch):
             np.maximum(value_size, -1).tolist(),
             header_sizes,
         )
+
+
+def _int64(number: int) -> int:
+    """Return what is left of it in 64 bits, as brokers count and arrays do."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def _bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:

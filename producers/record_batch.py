@@ -21,7 +21,7 @@ from kafka.record.util import encode_varint
 from store.outbox import Header, Output
 
 RECORD_OVERHEAD_BYTES = 512
-"""Of a record beside its value: key and headers, about."""
+"""Of a record beside its key, value and own headers, at most: shared headers, lengths."""
 
 
 class Batch(list[tuple[str, bytes]]):
@@ -77,7 +77,8 @@ def send(producer: KafkaProducer, topic: str, partition: int, outputs: Sequence[
     future = producer.send(
         topic, key=first.key, value=first.value, headers=headers, partition=partition
     )
-    if not headers.appended and headers.later:
+    # Where the topic is not there for us, kafka-python appends nothing and returns what failed.
+    if headers.later and not headers.appended and not future.failed():
         raise RuntimeError("this version of kafka-python does not take batches; an older one does")
     return Sent(topic, len(outputs), future)
 
@@ -104,8 +105,12 @@ class Sent:
 
 
 def size_of(output: Output) -> int:
-    """Return about how many bytes a record takes."""
-    return len(output.value or b"") + RECORD_OVERHEAD_BYTES
+    """Return about how many bytes a record takes.
+
+    Keys and own headers count: those of a dead letter are as large as its record had them.
+    """
+    own = sum([len(name.encode()) + len(value) for name, value in output.own_headers])
+    return len(output.key or b"") + len(output.value or b"") + own + RECORD_OVERHEAD_BYTES
 
 
 def cut(outputs: Sequence[Output], most_bytes: int) -> Iterator[Sequence[Output]]:

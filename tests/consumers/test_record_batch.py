@@ -163,7 +163,7 @@ def test_what_was_fetched_is_handed_out_in_portions_as_kafka_python_does(
 ) -> None:
     data = b"".join(batch_of(records, compression, appended_at) for records in batches)
     theirs, ours = (fetched(each, data, fetch_offset) for each in (KAFKA_PYTHON, PartitionRecords))
-    for portion in [*portions, 1_000]:
+    for portion in [*portions, None]:
         if not theirs:
             break
         expected, got = theirs.take(portion), ours.take(portion)
@@ -187,6 +187,18 @@ def test_numbers_of_any_size_are_read(timestamp: int) -> None:
     data = batch_of([*records, (b"key", b"value", [], timestamp)])
     assert read(data) == fetched(KAFKA_PYTHON, data).take()
     assert read(data)[-1].timestamp == timestamp
+
+
+@pytest.mark.parametrize("n", [1, WORTH_COLUMNS])
+@pytest.mark.parametrize(("first", "since"), [(2**63 - 1, 5), (-(2**63), -5)])
+def test_times_have_64_bits_whatever_is_added_up(n: int, first: int, since: int) -> None:
+    """Brokers take such, and what has more bits fits into no column."""
+    data = bytearray(batch_of([(b"key", b"value", [], 0), (b"key", b"value", [], since)] * n))
+    data[27:35] = first.to_bytes(8, "big", signed=True)
+    assert {each.timestamp for each in read(bytes(data))} == {
+        first,
+        (first + since + 2**63) % 2**64 - 2**63,
+    }
 
 
 def test_records_before_a_broken_one_are_read_of_a_large_batch_too() -> None:

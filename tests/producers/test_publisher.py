@@ -12,7 +12,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
 
-from contracts.topics import CHANGES, INPUTS, PURCHASES
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES
 from livesegments.verify.kafka_log import Log
 from producers import record_batch
 from producers.publisher import Publication, Publisher, PublishError, Timeouts
@@ -104,6 +104,22 @@ def test_more_than_a_topic_takes_at_once_arrives_in_parts_and_in_order(
         publisher.publish([publication], member.group_metadata())
     publisher.close()
     assert [value.decode() for value in published(config)] == texts * 2
+
+
+@pytest.mark.parametrize("where", ["key", "header"])
+def test_dead_letters_with_large_keys_or_headers_go_out(
+    config: dict[str, Any], member: KafkaConsumer, where: str
+) -> None:
+    """As one batch they would be larger than a broker reads at all (socket.request.max.bytes)."""
+    large = b"x" * 1_000_000
+    key, headers = (large, []) if where == "key" else (b"key", [("name", large)])
+    letters = [Output(DEAD_LETTERS, key, b"%d" % i, headers) for i in range(110)]
+    publisher = Publisher(config, "one")
+    publisher.publish([Publication(1, PROGRESS, letters)], member.group_metadata())
+    publisher.close()
+    log = Log(config)
+    assert [record.value for record in log.read(DEAD_LETTERS, 1)] == [b"%d" % i for i in range(110)]
+    log.close()
 
 
 def test_a_fenced_publisher_publishes_nothing_and_works_again_when_reopened(

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
+from kafka.errors import TopicAuthorizationFailedError
+from kafka.future import Future
 from kafka.producer import record_accumulator
 from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 from contracts.topics import CHANGES
 from livesegments.verify.kafka_log import Log
-from producers.record_batch import Batch, RecordsBuilder, cut, send
+from producers.record_batch import Batch, RecordsBuilder, cut, encode, send, size_of
 from store.outbox import Output
 from tests.servers import KafkaServer
 
@@ -77,9 +79,9 @@ def test_batches_are_about_as_large_as_asked_and_keep_the_order() -> None:
     records = [Output(CHANGES, b"%d" % i, b"x" * (i * 37 % 3_000), []) for i in range(500)]
     batches = list(cut(records, 20_000))
     assert [each for batch in batches for each in batch] == records
-    sizes = [sum(len(each.value or b"") + 512 for each in batch) for batch in batches]
+    sizes = [sum(map(size_of, batch)) for batch in batches]
     assert max(sizes) <= 20_000
-    assert min(sizes[:-1]) > 20_000 - 3_512
+    assert min(sizes[:-1]) > 20_000 - 3_600
 
 
 def test_what_is_larger_than_a_batch_is_one_by_itself() -> None:
@@ -90,12 +92,27 @@ def test_what_is_larger_than_a_batch_is_one_by_itself() -> None:
 
 def test_kafka_python_that_does_not_take_batches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Producer:
-        def send(self, *_: Any, **__: Any) -> None:
-            pass
+        def send(self, *_: Any, **__: Any) -> Future:
+            return Future()
 
     with pytest.raises(RuntimeError, match="does not take batches"):
         send(Producer(), CHANGES, 0, [Output(CHANGES, b"k", b"v", [])] * 2)
     assert record_accumulator.MemoryRecordsBuilder is RecordsBuilder
+
+
+def test_a_topic_that_is_not_there_is_not_taken_for_another_kafka_python() -> None:
+    class Producer:
+        def send(self, *_: Any, **__: Any) -> Future:
+            return Future().failure(TopicAuthorizationFailedError({CHANGES}))
+
+    sent = send(Producer(), CHANGES, 0, [Output(CHANGES, b"k", b"v", [])] * 2)
+    assert isinstance(sent.future.exception, TopicAuthorizationFailedError)
+
+
+@given(outputs)
+def test_keys_and_headers_of_a_record_count(records: list[Output]) -> None:
+    own = [each._replace(shared_headers=()) for each in records]
+    assert len(encode(own, 0, 0)) <= sum(map(size_of, own))
 
 
 @pytest.mark.servers

@@ -196,8 +196,9 @@ def test_other_commands_name_what_is_not_allowed_too(
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+@pytest.mark.parametrize("records", [1, 2], ids=["one", "a batch"])
 def test_a_right_that_is_taken_away_ends_the_worker_that_needs_it(
-    secured: Secured, service: Service
+    secured: Secured, service: Service, records: int
 ) -> None:
     worker = service.start()
     service.send([purchase(f"c{i}", "2024-01-02T10:00:00Z", 5.0 + i) for i in range(80)])
@@ -206,6 +207,6 @@ def test_a_right_that_is_taken_away_ends_the_worker_that_needs_it(
     secured.allow(
         acl for acl in documented_acls() if acl.resource_pattern.resource_name != DEAD_LETTERS
     )
-    service.send([("purchases.v1", b"c1", b"not json")])
+    service.send([("purchases.v1", b"c1", b"not json")] * records)
     assert worker.wait(60) == 1
     assert f"topic {DEAD_LETTERS}" in service.tail(1)

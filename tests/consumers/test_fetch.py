@@ -90,3 +90,22 @@ def test_with_half_of_a_round_at_hand_nothing_is_waited_for(
     send(producer, b"fourth")
     assert values(until_some(consumer, 3)) == [b"second", b"third"]
     assert values(until_some(consumer, 3)) == [b"fourth"]
+
+
+@pytest.mark.servers
+def test_a_poll_takes_no_more_bytes_than_a_round_may_have_and_goes_back_for_the_rest(
+    fresh_kafka: KafkaServer, consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.fetch.MAX_BYTES", 2_500)
+    large = [b"%d" % i * 1_000 for i in range(5)]
+    together = KafkaProducer(
+        bootstrap_servers=fresh_kafka.bootstrap, linger_ms=200, compression_type="gzip"
+    )
+    for value in (*large, b"x" * 3_000, b"last"):
+        together.send(PURCHASES, value=value, partition=0)
+    together.close()
+    assert values(until_some(consumer)) == large[:2]
+    assert values(until_some(consumer)) == large[2:4]
+    assert values(until_some(consumer)) == large[4:]
+    assert values(until_some(consumer)) == [b"x" * 3_000], "one record is taken whatever its size"
+    assert values(until_some(consumer)) == [b"last"]

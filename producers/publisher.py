@@ -94,7 +94,8 @@ class Publisher:
         self._config = dict(config)
         self._transactional_id = transactional_id
         self._timeouts = self._usual = timeouts or Timeouts()
-        self._patience, self._batch_bytes = 1, BATCH_BYTES
+        self._patience = 1
+        self._singly: set[str] = set()
         self._producer: KafkaProducer | None = None
         self._ended_us: int | None = None
 
@@ -185,8 +186,8 @@ class Publisher:
         flush_at = time.monotonic() + patience
         for publication in publications:
             for topic, batch in self._batches(publication.outputs):
-                # While a partition has a second batch waiting, kafka-python wakes its sender for
-                # every record, which costs more than the record: so never let one begin.
+                # While a partition has a second batch waiting, kafka-python wakes its sender with
+                # every `send`: of records that go singly, that costs more than the record.
                 place, size = (topic, publication.partition), sum(map(size_of, batch))
                 full = waiting[place] and waiting[place] + size > BATCH_BYTES
                 if full or time.monotonic() > flush_at:
@@ -203,7 +204,7 @@ class Publisher:
         for output in outputs:
             of_topic[output.topic].append(output)
         for topic, each in of_topic.items():
-            for batch in record_batch.cut(each, self._batch_bytes):
+            for batch in record_batch.cut(each, 1 if topic in self._singly else BATCH_BYTES):
                 yield topic, batch
 
     def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
@@ -222,7 +223,7 @@ class Publisher:
     def _check_whole(self, sent: Sequence[Sent]) -> None:
         for each in sent:
             if each.was_split and each.records > 1:
-                self._batch_bytes = 1
+                self._singly.add(each.topic)
                 raise PublishError(
                     f"{each.topic} takes no batches of {BATCH_BYTES} bytes: records will be sent"
                     " singly, which is slower; its max.message.bytes should be 1048588, the default"

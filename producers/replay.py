@@ -125,6 +125,7 @@ def replay(
                 purchases = _paced(purchases, speed, stop, deliveries.check)
             for record in _until(stop, purchases):
                 deliveries.send(PURCHASES, record)
+            stopped = stop.is_set()
         except FileError:
             deliveries.finish()
             raise
@@ -136,7 +137,7 @@ def replay(
         skipped=broken.count,
         broken_rows=tuple(broken.first),
         seconds=time.monotonic() - started,
-        stopped=stop.is_set(),
+        stopped=stopped,
     )
 
 

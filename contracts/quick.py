@@ -27,6 +27,9 @@ _Text = Annotated[str, Meta(max_length=128)]
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but for the line feeds that join
 _MAX_BRACKETS = 100
 """In one document: the contract's parser stops at 200 levels."""
+_MOST_DIGITS = 4_000
+"""In a row: the contract's parser takes no whole number of more than 4,300."""
+_DIGITS = re.compile(b"[0-9]{%d}" % _MOST_DIGITS)
 
 
 def _lines_of(pattern: str) -> re.Pattern[str]:
@@ -146,6 +149,8 @@ def _are_sound(keys: Keys, values: Values, purchases: Purchases) -> bool:
             return False
     # msgspec skips fields that it does not know without decoding them.
     if not documents.isascii() and not _is_utf8(documents):
+        return False
+    if len(max(values, key=len)) > _MOST_DIGITS and _DIGITS.search(documents):  # type: ignore[arg-type]
         return False
     column = purchases.column
     return (

@@ -1,6 +1,7 @@
 """Poll for what there is now, not for what there was a round ago."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 
 from kafka import KafkaConsumer, TopicPartition
@@ -10,6 +11,13 @@ Polled: TypeAlias = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 FETCH_MS = 5
 """Enough to fetch what a broker has."""
+ROUND_BYTES = 64 * 1024 * 1024
+"""Of the records of a round: far more than any round has that goes well.
+
+Small on the wire, a compressed batch may hold any amount; each record may become a dead letter, and
+Redis takes no outbox of more than 512 MiB.
+"""
+_SIZES = [attrgetter(f"serialized_{part}_size") for part in ("key", "value", "header")]
 
 
 def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
@@ -36,3 +44,31 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     wait_ms = min(timeout_ms, FETCH_MS) if ahead else timeout_ms
     since: Polled = consumer.poll(wait_ms, max_records=max_records - found)
     return {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}
+
+
+def portions(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:
+    """Cut what was polled into parts of so many bytes, of at least one record each.
+
+    All in one as a rule, also where there is nothing.
+    """
+    if sum(map(_bytes_of, polled.values())) <= most_bytes:
+        yield polled
+        return
+    portion: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
+    size = 0
+    for tp, records in polled.items():
+        start = 0
+        for i, record in enumerate(records):
+            own = _bytes_of([record])
+            if size and size + own > most_bytes:
+                if i > start:
+                    portion[tp] = records[start:i]
+                yield portion
+                portion, size, start = {}, 0, i
+            size += own
+        portion[tp] = records[start:]
+    yield portion
+
+
+def _bytes_of(records: Sequence[ConsumerRecord]) -> int:
+    return sum(sum(map(size, records)) for size in _SIZES)

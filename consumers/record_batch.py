@@ -4,8 +4,9 @@ kafka-python decodes header names strictly, though a name may be any bytes: one 
 hold its partition up for ever, since `poll` raises and the next one does not return. Here such
 bytes are read as ``\xff``. A broker also takes numbers with more bits than their type has,
 attributes of any kind and any offsets within a batch, and of what is compressed it hardly checks
-the lengths. So numbers are read as it reads them, offsets are those that it gave, and what cannot
-be read of a batch is one record without key: no topic takes it, and it becomes a dead letter.
+the lengths, and not how much it holds. So numbers are read as it reads them, offsets are those that
+it gave, and what cannot be read of a batch, or would fill the memory, is one record without key: no
+topic takes it, and it becomes a dead letter.
 
 And a batch is read as columns, in a quarter of the time that methods for each record and each
 number in it take (`python -m bench reading`).
@@ -14,16 +15,18 @@ To import this module is to have every consumer of the process read so. A test p
 kafka-python it rests on, and holds the readers against each other.
 """
 
+import gzip
+import io
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import dropwhile, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from kafka import TopicPartition
+from kafka import TopicPartition, codec
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import KafkaError
-from kafka.record import MemoryRecords
+from kafka.record import MemoryRecords, default_records
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
 from numpy.typing import NDArray
@@ -42,6 +45,10 @@ MOST_BITS = 8 * 7
 MOST_UNREADABLE_BYTES = 65_536
 """Of what is kept of a batch that cannot be read."""
 
+MOST_UNCOMPRESSED_BYTES = 256 * 1024 * 1024
+"""Of a batch: gzip makes a thousand times as much of what a topic takes, and zstd far more."""
+
+_PIECE_BYTES = 1024 * 1024
 _NO_HEADERS: Headers = []
 """Of most records, and never changed."""
 _record = partial(tuple.__new__, ConsumerRecord)
@@ -372,4 +379,29 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return list(map(_record, rows))
 
 
+def _gzip_decode(payload: Any) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
+        return _whole(file)
+
+
+def _zstd_decode(payload: bytes) -> bytes:
+    decompressor = codec.zstd.ZstdDecompressor()
+    with decompressor.stream_reader(io.BytesIO(payload), read_across_frames=True) as file:
+        return _whole(file)
+
+
+def _whole(file: Any) -> bytes:
+    """Return all of a file, if it is not too large."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := file.read(_PIECE_BYTES):
+        size += len(piece)
+        if size > MOST_UNCOMPRESSED_BYTES:
+            raise ValueError(size)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 Fetcher.PartitionRecords = PartitionRecords
+default_records.gzip_decode = _gzip_decode
+default_records.zstd_decode = _zstd_decode

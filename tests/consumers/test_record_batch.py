@@ -17,6 +17,7 @@ from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from kafka.record.util import decode_varint
 
+from consumers import record_batch
 from consumers.record_batch import (
     WORTH_COLUMNS,
     Batches,
@@ -245,6 +246,18 @@ def test_a_batch_that_cannot_be_uncompressed_is_one_record_too(n: int) -> None:
     batch = raw_batch(*(raw_record(place=i) for i in range(n)), after=b"no gzip")
     [record] = read(batch)
     assert (record.key, record.value, record.offset) == (None, batch[61:], n - 1)
+
+
+@pytest.mark.parametrize("compression", [1, 4], ids=["gzip", "zstd"])
+def test_a_batch_that_would_fill_the_memory_is_one_record_without_key(
+    monkeypatch: pytest.MonkeyPatch, compression: int
+) -> None:
+    data = batch_of([(b"key", b"x" * 3_000_000, [], 0)] * 3, compression)
+    assert [len(record.value) for record in read(data)] == [3_000_000] * 3
+    monkeypatch.setattr(record_batch, "MOST_UNCOMPRESSED_BYTES", 9_000_000)
+    [record] = read(data)
+    assert (record.key, record.offset) == (None, 2)
+    assert data[61:].startswith(record.value)
 
 
 def test_kafka_python_itself_refuses_such_a_name() -> None:

@@ -1,8 +1,7 @@
 """Poll for what there is now, not for what there was a round ago."""
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 
 from kafka import KafkaConsumer, TopicPartition
@@ -12,8 +11,13 @@ Polled: TypeAlias = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 FETCH_MS = 5
 """Enough to fetch what a broker has."""
-MAX_BYTES = 64 * 1024 * 1024
-"""Of a round: a small compressed batch may hold far more, and all of it can be dead letters."""
+ROUND_BYTES = 64 * 1024 * 1024
+"""Of the records of a round: far more than any round has that goes well.
+
+Small on the wire, a compressed batch may hold any amount; each record may become a dead letter, and
+Redis takes no outbox of more than 512 MiB.
+"""
+_SIZES = [attrgetter(f"serialized_{part}_size") for part in ("key", "value", "header")]
 
 
 def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
@@ -36,32 +40,35 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     ahead: Polled = consumer.poll(0, max_records=max_records)
     found = sum(map(len, ahead.values()))
     if 2 * found > max_records:
-        return _within(consumer, ahead)
+        return ahead
     wait_ms = min(timeout_ms, FETCH_MS) if ahead else timeout_ms
     since: Polled = consumer.poll(wait_ms, max_records=max_records - found)
-    both = {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}
-    return _within(consumer, both)
+    return {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}
 
 
-def _within(consumer: KafkaConsumer, polled: Polled) -> Polled:
-    """Return what of it has `MAX_BYTES` at most, but one record at least; go back to the rest."""
-    kept: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
-    room = MAX_BYTES
+def portions(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:
+    """Cut what was polled into parts of so many bytes, of at least one record each.
+
+    All in one as a rule, also where there is nothing.
+    """
+    if sum(map(_bytes_of, polled.values())) <= most_bytes:
+        yield polled
+        return
+    portion: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
+    size = 0
     for tp, records in polled.items():
-        sizes = [
-            each.serialized_key_size + each.serialized_value_size + each.serialized_header_size
-            for each in records
-        ]
-        if (total := sum(sizes)) <= room:
-            kept[tp] = records
-            room -= total
-            continue
-        fitting = bisect_right(list(accumulate(sizes)), room)
-        n = fitting if kept else max(1, fitting)
-        # What came before a rebalance may be another's by now.
-        if n < len(records) and tp in consumer.assignment():
-            consumer.seek(tp, records[n].offset)
-        if n:
-            kept[tp] = records[:n]
-        room = 0
-    return kept
+        start = 0
+        for i, record in enumerate(records):
+            own = _bytes_of([record])
+            if size and size + own > most_bytes:
+                if i > start:
+                    portion[tp] = records[start:i]
+                yield portion
+                portion, size, start = {}, 0, i
+            size += own
+        portion[tp] = records[start:]
+    yield portion
+
+
+def _bytes_of(records: Sequence[ConsumerRecord]) -> int:
+    return sum(sum(map(size, records)) for size in _SIZES)

@@ -2,29 +2,39 @@ r"""Read what was fetched batch by batch, whatever bytes header names hold.
 
 kafka-python decodes header names strictly, though a name may be any bytes: one such record would
 hold its partition up for ever, since `poll` raises and the next one does not return. Here such
-bytes are read as ``\xff``. And a batch is read as columns, in a quarter of the time that methods
-for each record and each number in it take (`python -m bench reading`).
+bytes are read as ``\xff``. A broker also takes numbers with more bits than their type has,
+attributes of any kind and any offsets within a batch, and of what is compressed it hardly checks
+the lengths, and not how much it holds. So numbers are read as it reads them, offsets are those that
+it gave, and what cannot be read of a batch, or would fill the memory, is one record without key: no
+topic takes it, and it becomes a dead letter.
+
+And a batch is read as columns, in a quarter of the time that methods for each record and each
+number in it take (`python -m bench reading`).
 
 To import this module is to have every consumer of the process read so. A test pins what of
 kafka-python it rests on, and holds the readers against each other.
 """
 
-from collections.abc import Iterator
+import gzip
+import io
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import dropwhile, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from kafka import TopicPartition
+from kafka import TopicPartition, codec
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
-from kafka.errors import CorruptRecordError
-from kafka.record import MemoryRecords
+from kafka.errors import KafkaError
+from kafka.record import MemoryRecords, default_records
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
 from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 Headers: TypeAlias = list[tuple[str, bytes | None]]
+Number: TypeAlias = Callable[[bytes, int], tuple[int, int]]
+"""Reads a number at a place; returns it and the place behind it."""
 
 WORTH_COLUMNS = 32
 """Of fewer records, columns cost more than they save."""
@@ -32,7 +42,13 @@ LEAST_BYTES = 6
 """Of a record: attributes, two deltas, two sizes, a number of headers."""
 MOST_BITS = 8 * 7
 """Of a number in columns; in the format it may have 64."""
+MOST_UNREADABLE_BYTES = 65_536
+"""Of what is kept of a batch that cannot be read."""
 
+MOST_UNCOMPRESSED_BYTES = 256 * 1024 * 1024
+"""Of a batch: gzip makes a thousand times as much of what a topic takes, and zstd far more."""
+
+_PIECE_BYTES = 1024 * 1024
 _NO_HEADERS: Headers = []
 """Of most records, and never changed."""
 _record = partial(tuple.__new__, ConsumerRecord)
@@ -97,33 +113,44 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Any]:
         if self.is_control_batch:
             return super().__iter__()  # type: ignore[no-any-return]
-        self._maybe_uncompress()
+        if not self._is_open():
+            return iter([self._unreadable(self._pos)])
         return self._records()
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether no record is missing, as some may after a compaction: offsets are counted."""
+        return bool(self._num_records == self.last_offset_delta + 1)
+
+    def _is_open(self) -> bool:
+        """Uncompress it; return whether it could be."""
+        try:
+            self._maybe_uncompress()
+        except (KafkaError, MemoryError):  # of a codec that is not installed, for one
+            raise
+        except Exception:  # noqa: BLE001 - each codec has its own
+            return False
+        return True
+
+    def _unreadable(self, at: int) -> Record:
+        rest = bytes(self._buffer[at : at + MOST_UNREADABLE_BYTES])
+        last, kind = self.last_offset, self.timestamp_type
+        return Record(len(rest), last, self.max_timestamp, kind, None, rest, _NO_HEADERS)
 
     def _records(self) -> Iterator[Record]:
         buffer, at, records = bytes(self._buffer), self._pos, self._num_records
         offset, first, kind = self.base_offset, self.first_timestamp, self.timestamp_type
         appended = self.max_timestamp if kind == self.LOG_APPEND_TIME else None
-        for _ in range(records):
-            try:
-                length, at = decode_varint(buffer, at)
-                end = at + length
-                _attributes, at = decode_varint(buffer, at)
-                delta, at = decode_varint(buffer, at)
-                timestamp = _int64(first + delta) if appended is None else appended
-                delta, at = decode_varint(buffer, at)
-                key, at = _bytes(buffer, at)
-                value, at = _bytes(buffer, at)
-                headers, at = _headers(buffer, at)
-            except (ValueError, IndexError) as error:
-                raise CorruptRecordError(f"Found invalid record structure: {error!r}") from error
-            if at != end or end > len(buffer):
-                raise CorruptRecordError(
-                    f"Invalid record size: expected to end at byte {end}, but ended at {at}"
-                )
+        is_whole, last = self._is_whole, self.last_offset_delta
+        for place in range(records):
+            read = _read(buffer, at, decode_varint) or _read(buffer, at, _integer)
+            if read is None:
+                yield self._unreadable(at)
+                return
+            length, since, delta, key, value, headers, at = read
+            timestamp = _wrapped(first + since) if appended is None else appended
+            delta = place if is_whole else min(delta, last)
             yield Record(length, offset + delta, timestamp, kind, key, value, headers)
-        if at != len(buffer):
-            raise CorruptRecordError(f"{len(buffer) - at} bytes left after all records")
 
 
 class WholeBatch(RecordBatch):
@@ -134,8 +161,7 @@ class WholeBatch(RecordBatch):
     def __iter__(self) -> Iterator[Any]:
         columns = None
         if self._num_records >= WORTH_COLUMNS and not self.is_control_batch:
-            self._maybe_uncompress()
-            columns = self._columns(bytes(self._buffer))
+            columns = self._columns(bytes(self._buffer)) if self._is_open() else None
         if columns is None:
             return super().__iter__()
         size, kind = len(self._buffer) - self._pos, self.timestamp_type
@@ -156,12 +182,14 @@ class WholeBatch(RecordBatch):
             header_sizes = [-1] * len(at)
             after = at + 1
             for row in np.flatnonzero(octets[at]).tolist():
-                headers[row], after[row] = _headers(buffer, int(at[row]))
+                headers[row], after[row] = _headers(buffer, int(at[row]), decode_varint)
                 header_sizes[row] = _size(headers[row])
-        except (ValueError, IndexError, CorruptRecordError):
+        except (ValueError, IndexError):
             return None
-        if (after != ends).any() or (octets[starts] & 0x80).any():
+        if (after != ends).any():
             return None
+        # Where a compaction has taken records out, the offsets say which.
+        offset = np.arange(len(at)) if self._is_whole else offset.clip(max=self.last_offset_delta)
         timestamps = self.first_timestamp + since
         if self.timestamp_type == self.LOG_APPEND_TIME:
             timestamps = np.full_like(since, self.max_timestamp)
@@ -175,11 +203,6 @@ class WholeBatch(RecordBatch):
             np.maximum(value_size, -1).tolist(),
             header_sizes,
         )
-
-
-def _int64(number: int) -> int:
-    """Return what is left of it in 64 bits, as brokers count and arrays do."""
-    return (number + 2**63) % 2**64 - 2**63
 
 
 def _bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:
@@ -222,24 +245,57 @@ def _slices(buffer: bytes, at: Int, sizes: Int) -> list[bytes | None]:
     return [buffer[start:end] if end >= start else None for start, end in bounds]
 
 
-def _bytes(buffer: bytes, at: int) -> tuple[bytes | None, int]:
+def _read(
+    buffer: bytes, at: int, number: Number
+) -> tuple[int, int, int, bytes | None, bytes | None, Headers, int] | None:
+    """Read a record: how long, when and where it is, what it has, and the place behind it."""
+    try:
+        length, at = number(buffer, at)
+        end = at + length
+        since, at = _integer(buffer, at + 1, bits=64)  # attributes are a byte, and say nothing
+        offset, at = number(buffer, at)
+        key, at = _bytes(buffer, at, number)
+        value, at = _bytes(buffer, at, number)
+        headers, at = _headers(buffer, at, number)
+    except (ValueError, IndexError):
+        return None
+    if at != end or end > len(buffer):
+        return None
+    return length, since, offset, key, value, headers, at
+
+
+def _integer(buffer: bytes, at: int, bits: int = 32) -> tuple[int, int]:
+    """Read a number; its type has no room for more bits, and a broker drops them."""
+    number, at = decode_varint(buffer, at)
+    if number >> bits - 1 not in (0, -1):
+        raw = (number << 1 ^ -(number < 0)) & (1 << bits) - 1
+        number = raw >> 1 ^ -(raw & 1)
+    return number, at
+
+
+def _wrapped(number: int) -> int:
+    """Return what a sum is in 64 bits."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def _bytes(buffer: bytes, at: int, number: Number) -> tuple[bytes | None, int]:
     """Read a length and as many bytes; a negative length is null."""
-    length, at = decode_varint(buffer, at)
+    length, at = number(buffer, at)
     if length < 0:
         return None, at
     return buffer[at : at + length], at + length
 
 
-def _headers(buffer: bytes, at: int) -> tuple[Headers, int]:
+def _headers(buffer: bytes, at: int, number: Number) -> tuple[Headers, int]:
     headers: Headers = []
-    count, at = decode_varint(buffer, at)
+    count, at = number(buffer, at)
     if count < 0:
-        raise CorruptRecordError(f"Found invalid number of record headers {count}")
+        raise ValueError(count)
     for _ in range(count):
-        name, at = _bytes(buffer, at)
+        name, at = _bytes(buffer, at, number)
         if name is None:
-            raise CorruptRecordError("Invalid negative header key size")
-        value, at = _bytes(buffer, at)
+            raise ValueError(name)
+        value, at = _bytes(buffer, at, number)
         headers.append((name.decode(errors="backslashreplace"), value))
     return headers, at
 
@@ -323,4 +379,29 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return list(map(_record, rows))
 
 
+def _gzip_decode(payload: Any) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
+        return _whole(file)
+
+
+def _zstd_decode(payload: bytes) -> bytes:
+    decompressor = codec.zstd.ZstdDecompressor()
+    with decompressor.stream_reader(io.BytesIO(payload), read_across_frames=True) as file:
+        return _whole(file)
+
+
+def _whole(file: Any) -> bytes:
+    """Return all of a file, if it is not too large."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := file.read(_PIECE_BYTES):
+        size += len(piece)
+        if size > MOST_UNCOMPRESSED_BYTES:
+            raise ValueError(size)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 Fetcher.PartitionRecords = PartitionRecords
+default_records.gzip_decode = _gzip_decode
+default_records.zstd_decode = _zstd_decode

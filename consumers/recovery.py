@@ -9,13 +9,14 @@ was interrupted starts again at a.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from kafka import TopicPartition
 from numpy.typing import NDArray
 
 from consumers.batch import decode_batch
+from consumers.fetch import portions
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.published import Published, read_back
@@ -224,7 +225,7 @@ class Recovery:
             for tp, offset in zip(inputs, owned.progress.offsets, strict=True)
         }
         first_tile: int | None = None
-        for polled in self._reader.read(ranges):
+        for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
             seen = {owned.partition: owned.seen}
             batch = decode_batch(polled, self._rules.currency, seen)
             part = batch.slices[0]

@@ -248,7 +248,9 @@ class Round:
         names = [*self.rules.segment_ids, "none"]
         self.tally.dead_letters += [bad.rejection.reason.value for bad in rejected]
         self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
-        self.tally.arrived_ms += [cause.arrived_ms for cause in causes if cause is not None]
+        # Who sends a profile may give it any time, or none: then it tells nothing of latency.
+        arrived = [cause.arrived_ms for cause in causes if cause is not None]
+        self.tally.arrived_ms += [each for each in arrived if each > 0]
         return [
             *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
             *messages.changes(changes, causes, set(forgotten)),

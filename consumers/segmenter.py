@@ -24,7 +24,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 
 from consumers.batch import decode_batch
 from consumers.definitions import DefinitionsReader
-from consumers.fetch import Polled, poll
+from consumers.fetch import Polled, poll, portions
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
 from consumers.learning import Learning
@@ -273,7 +273,11 @@ class Segmenter:
         self._learning.poll_now_and_then()
         self._model.refresh(self.owned, now)
         new = self._new_records(polled)
-        self._round(new)
+        *huge, last = portions(new)
+        for portion in huge:
+            self._round(portion)
+            self._publications.begin(self.owned, membership)
+        self._round(last)
         self._tend_definitions()
         behind = 2 * sum(map(len, new.values())) > self._max_records
         self._publications.begin(self.owned, membership, behind=behind)
@@ -285,7 +289,7 @@ class Segmenter:
             self._commit([decision for decision in trims if decision is not None])
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
-    def _round(self, new: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+    def _round(self, new: Polled) -> None:
         model = self._model.model(self.owned)
         number = model.generation.number if model else 0
         for partition, owned in self.owned.items():

@@ -54,6 +54,9 @@ class DeadLetter:
 MAX_RECORD_BYTES = 1_048_576
 """Key, value and headers of the largest record whose dead letter has all of them."""
 
+HEADER_BYTES = 10
+"""Of a header beside its name and its value, at most: what says how long they are."""
+
 CUT_BYTES = 65_536
 """What is kept of the key and the value of a larger one, whose headers are left out."""
 
@@ -92,7 +95,7 @@ def fitting(
 ) -> tuple[bytes | None, bytes | None, Headers]:
     """Return key, value and headers of a record as its dead letter has them: whole, if they fit."""
     size = len(key or b"") + len(value or b"")
-    size += sum(len(name.encode()) + len(each or b"") for name, each in original)
+    size += sum(len(name.encode()) + len(each or b"") + HEADER_BYTES for name, each in original)
     if size <= MAX_RECORD_BYTES:
         return key, value, original
     return key and key[:CUT_BYTES], value and value[:CUT_BYTES], ()

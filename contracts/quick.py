@@ -27,9 +27,9 @@ _Text = Annotated[str, Meta(max_length=128)]
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but for the line feeds that join
 _MAX_BRACKETS = 100
 """In one document: the contract's parser stops at 200 levels."""
-_MAX_DIGITS = 4_300
-"""Of a whole number: the contract's parser refuses longer ones, in fields it does not know too."""
-_TOO_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
+_MOST_DIGITS = 4_000
+"""In a row: the contract's parser takes no whole number of more than 4,300."""
+_DIGITS = re.compile(b"[0-9]{%d}" % _MOST_DIGITS)
 
 
 def _lines_of(pattern: str) -> re.Pattern[str]:
@@ -147,11 +147,10 @@ def _are_sound(keys: Keys, values: Values, purchases: Purchases) -> bool:
         nested = max(value.count(b"{") + value.count(b"[") for value in values if value)
         if nested > _MAX_BRACKETS:
             return False
-    longest = max(map(len, values))  # type: ignore[arg-type]
-    if longest > _MAX_DIGITS and _TOO_MANY_DIGITS.search(documents):
-        return False
     # msgspec skips fields that it does not know without decoding them.
     if not documents.isascii() and not _is_utf8(documents):
+        return False
+    if len(max(values, key=len)) > _MOST_DIGITS and _DIGITS.search(documents):  # type: ignore[arg-type]
         return False
     column = purchases.column
     return (

@@ -121,8 +121,9 @@ def within_bounds(keys: Keys, values: Values) -> bool:
 
 
 def no_such_date(field: str, micros: NDArray[np.int64]) -> Fault:
-    """Find times that are well-formed but name no day."""
-    return Fault(Reason.SCHEMA_INVALID, f"{field}: no such date", micros == NO_SUCH_DATE)
+    """Find times that are well-formed but name no day, or in UTC one after the year 9999."""
+    where = (micros == NO_SUCH_DATE) | (micros > _YEAR_9999_MS * 1000 + 999)
+    return Fault(Reason.SCHEMA_INVALID, f"{field}: no such date", where)
 
 
 def key_mismatch(valid: Documents, keys: Keys) -> Fault:

@@ -110,11 +110,13 @@ def read_purchases(
     BrokenRowError
         When a row breaks the contract of purchases, unless ``on_broken`` takes it.
     """
+    # A name may be any bytes, which Python has as lone surrogates.
+    name = path.name.encode(errors="backslashreplace").decode()
 
     def record(cells: Sequence[str], line: int) -> Record:
         customer_id, occurred_at, amount, event_id, kind, own_currency, items, *labels = cells
         instant, time = _instant("occurred_at", occurred_at, timezone)
-        event_id = event_id or str(uuid.uuid5(_EVENT_IDS, f"{path.name}:{line}"))
+        event_id = event_id or str(uuid.uuid5(_EVENT_IDS, f"{name}:{line}"))
         text = (
             f'{{"event_id":{quoted(event_id)},"customer_id":{quoted(customer_id)}'
             f',"occurred_at":"{time}","kind":{quoted(kind or "purchase")}'

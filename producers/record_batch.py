@@ -21,7 +21,7 @@ from kafka.record.util import encode_varint
 from store.outbox import Header, Output
 
 RECORD_OVERHEAD_BYTES = 512
-"""Of a record beside its key, value and own headers, at most: shared headers, lengths."""
+"""Of a record beside what it alone has: shared headers, about."""
 
 
 class Batch(list[tuple[str, bytes]]):
@@ -105,11 +105,9 @@ class Sent:
 
 
 def size_of(output: Output) -> int:
-    """Return about how many bytes a record takes.
-
-    Keys and own headers count: those of a dead letter are as large as its record had them.
-    """
-    own = sum([len(name.encode()) + len(value) for name, value in output.own_headers])
+    """Return about how many bytes a record takes."""
+    # Key and headers of a dead letter are those of any record.
+    own = sum(2 + len(name) + len(value) for name, value in output.own_headers)
     return len(output.key or b"") + len(output.value or b"") + own + RECORD_OVERHEAD_BYTES
 
 

@@ -216,7 +216,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
                 for row in zip(*pick([*cells, [""] * len(table)]), strict=True):
                     number += 1
                     yield number, row
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise FileError(f"{path}: no sound Parquet file: {error}") from error
 
 
@@ -230,9 +230,13 @@ def _texts(path: Path, name: str, column: Any) -> list[str]:
             raise FileError(f"{path}: column {name} holds floating-point numbers; ids are text")
         column = pc.if_else(pc.is_nan(column), None, column)
     elif pa.types.is_timestamp(kind):
-        column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=False)
+        # Nanoseconds are cut off; seconds that are too many would turn into another time.
+        is_finer = kind.unit == "ns"
+        column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=not is_finer)
     try:
         texts: list[str] = column.cast(pa.string()).fill_null("").to_pylist()
     except pa.ArrowNotImplementedError:
         raise FileError(f"{path}: column {name} has type {kind}, not a single value") from None
+    except UnicodeDecodeError:
+        raise FileError(f"{path}: column {name} is not UTF-8") from None
     return texts

@@ -82,7 +82,7 @@ def list_(
         for letter in shown:
             typer.echo(_line(letter))
             if values:
-                typer.echo(f"    {_text(letter.key)}: {_text(letter.value)}")
+                typer.echo(f"    {_plain(_text(letter.key))}: {_plain(_text(letter.value))}")
 
 
 @app.command()
@@ -113,7 +113,7 @@ def show(
             typer.echo(json.dumps(found, indent=2))
             return
         for name, value in found.items():
-            typer.echo(f"{name:<16}{'' if value is None else value}")
+            typer.echo(f"{name:<16}{'' if value is None else _plain(value)}")
 
 
 @app.command()
@@ -193,11 +193,11 @@ def _selection(
 
 
 def _instant(text: str) -> datetime:
-    if text[:-1].isdigit() and text[-1] in _UNITS:
-        return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
     try:
+        if text[:-1].isdigit() and text[-1] in _UNITS:
+            return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
         instant = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         fail(f"--since is {text!r}; it can be 30m, 6h, 7d, or 2026-03-01T08:00Z", WRONG)
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
@@ -239,6 +239,14 @@ def _document(letter: "Letter", values: bool) -> dict[str, Any]:
 def _text(data: bytes | None) -> str | None:
     """Bytes as text, whatever they are: what is no UTF-8 appears as escapes."""
     return None if data is None else data.decode(errors="backslashreplace")
+
+
+def _plain(value: object) -> str:
+    """Text for a terminal: what would move its cursor, colour it or hide something is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in str(value)
+    )
 
 
 def _counted(counts: Counter[str]) -> str:

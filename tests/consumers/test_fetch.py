@@ -4,10 +4,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers.fetch import poll
-from contracts.topics import PURCHASES
+from consumers.fetch import poll, portions
+from contracts.topics import ERASURES, PURCHASES
+from tests.consumers.world import by_partition, record
 from tests.servers import KafkaServer
 
 PLACE = TopicPartition(PURCHASES, 0)
@@ -92,20 +96,36 @@ def test_with_half_of_a_round_at_hand_nothing_is_waited_for(
     assert values(until_some(consumer, 3)) == [b"fourth"]
 
 
-@pytest.mark.servers
-def test_a_poll_takes_no_more_bytes_than_a_round_may_have_and_goes_back_for_the_rest(
-    fresh_kafka: KafkaServer, consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumers.fetch.MAX_BYTES", 2_500)
-    large = [b"%d" % i * 1_000 for i in range(5)]
-    together = KafkaProducer(
-        bootstrap_servers=fresh_kafka.bootstrap, linger_ms=200, compression_type="gzip"
+def sized(topic: str, offset: int, size: int) -> ConsumerRecord:
+    half = size // 2
+    return record(topic, offset, None, None)._replace(
+        serialized_key_size=size % 2, serialized_value_size=half, serialized_header_size=half
     )
-    for value in (*large, b"x" * 3_000, b"last"):
-        together.send(PURCHASES, value=value, partition=0)
-    together.close()
-    assert values(until_some(consumer)) == large[:2]
-    assert values(until_some(consumer)) == large[2:4]
-    assert values(until_some(consumer)) == large[4:]
-    assert values(until_some(consumer)) == [b"x" * 3_000], "one record is taken whatever its size"
-    assert values(until_some(consumer)) == [b"last"]
+
+
+def test_what_was_polled_is_one_portion_as_a_rule() -> None:
+    polled = by_partition([sized(PURCHASES, i, 10) for i in range(10)])
+    assert list(portions(polled, 100)) == [polled]
+    assert list(portions({}, 100)) == [{}]
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.lists(st.integers(0, 60), max_size=30))
+def test_portions_are_all_of_it_in_order_and_as_large_as_they_may_be(
+    purchases: list[int], erasures: list[int]
+) -> None:
+    polled = by_partition(
+        [sized(PURCHASES, i, size) for i, size in enumerate(purchases)]
+        + [sized(ERASURES, i, size) for i, size in enumerate(erasures)]
+    )
+    found = list(portions(polled, 50))
+    for tp, records in polled.items():
+        assert [each for portion in found for each in portion.get(tp, ())] == records
+    for portion in found:
+        sizes = [
+            each.serialized_key_size + each.serialized_value_size + each.serialized_header_size
+            for records in portion.values()
+            for each in records
+        ]
+        assert sum(sizes) <= 50 or sum(size > 0 for size in sizes) == 1
+        assert all(portion.values())
+    assert len(found) <= 1 + 2 * (sum(purchases) + sum(erasures)) // 50

@@ -105,6 +105,16 @@ def test_a_profile_changes_the_vector_and_may_change_the_segment() -> None:
     world.check()
 
 
+@pytest.mark.parametrize("timestamp_ms", [3 * 86_400_000, 0, -1, -(2**62)])
+def test_a_record_without_a_time_tells_nothing_of_latency(timestamp_ms: int) -> None:
+    world = World()
+    world.send(purchase("c", 1), profile("c", 1, **STUDENT), model=model())
+    record = world.record(profile("c", 2, **RETIREE), timestamp_ms=timestamp_ms)
+    tally = world.round([record], model())
+    assert tally.arrived_ms == ([timestamp_ms] if timestamp_ms > 0 else [])
+    assert segments(world)[-1] == (STUDENTS, RETIREES, "profile")
+
+
 def test_who_is_known_by_a_profile_only_is_kept_and_not_assigned() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT), model=model())

@@ -3,7 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts import cloudevents, dead_letters
-from contracts.dead_letters import CUT_BYTES, MAX_RECORD_BYTES, DeadLetter, Reason, fitting
+from contracts.dead_letters import (
+    CUT_BYTES,
+    HEADER_BYTES,
+    MAX_RECORD_BYTES,
+    DeadLetter,
+    Reason,
+    fitting,
+)
 
 
 def letter(
@@ -79,7 +86,11 @@ def test_other_headers_are_no_dead_letter(headers: list[tuple[str, bytes | None]
 
 def test_a_record_that_fits_keeps_all_and_a_larger_one_is_cut() -> None:
     named: list[tuple[str, bytes | None]] = [("name", b"x" * 1_000)]
-    value = b"v" * (MAX_RECORD_BYTES - 1_005)
+    value = b"v" * (MAX_RECORD_BYTES - 1_005 - HEADER_BYTES)
     assert fitting(b"k", value, named) == (b"k", value, named)
     assert fitting(b"kk", value, named) == (b"kk", value[:CUT_BYTES], ())
     assert fitting(None, None, [("n", b"x" * MAX_RECORD_BYTES)]) == (None, None, ())
+
+
+def test_headers_without_name_and_value_take_room_too() -> None:
+    assert fitting(b"k", None, [("", None)] * 1_000_000) == (b"k", None, ())

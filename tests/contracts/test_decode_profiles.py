@@ -187,6 +187,16 @@ def test_keys_and_times_are_held_to_the_same_as_those_of_purchases() -> None:
     assert refused(b"{").reason is Reason.NOT_JSON
 
 
+def test_a_time_that_is_after_the_year_9999_in_utc_is_none_even_without_one_of_the_record() -> None:
+    last = dumped(profile, updated_at="9999-12-31T23:59:59.999999999Z")
+    assert accepted(last, timestamp_ms=0)["row"] == 0
+    beyond = dumped(profile, updated_at="9999-12-31T23:59:59-00:01")
+    for timestamp_ms in (0, -1, 2**63 - 1):
+        rejection = refused(beyond, timestamp_ms=timestamp_ms)
+        assert rejection.reason is Reason.SCHEMA_INVALID
+        assert rejection.message == "updated_at: no such date"
+
+
 RECORDS: list[Record] = [
     (b"c-1", dumped(profile, age=37.5, income=1.0, location="rural"), TIMESTAMP_MS),
     (b"c-1", dumped(profile, birth_year=1980, consent={"marketing": True}), TIMESTAMP_MS),

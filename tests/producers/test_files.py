@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import os
 import tempfile
 import tracemalloc
 import uuid
@@ -404,6 +405,46 @@ def test_floating_point_ids_are_refused(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(FileError, match=r"column customer_id holds floating-point numbers"):
         read_all(tmp_path / "p.parquet")
+
+
+def not_utf8(*texts: bytes) -> pa.Array:
+    """Texts as a writer that checks nothing has them."""
+    return pa.Array.from_buffers(pa.string(), len(texts), pa.array(texts, pa.binary()).buffers())
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_a_parquet_column_that_is_not_utf8_is_named(tmp_path: Path, dictionary: bool) -> None:
+    ids = not_utf8(b"c-1", b"\xff")
+    columns = {**{name: [cell] * 2 for name, cell in PURCHASE.items()}, "customer_id": ids}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet", use_dictionary=dictionary)
+    with pytest.raises(FileError, match=r"p\.parquet: column customer_id is not UTF-8"):
+        read_all(tmp_path / "p.parquet")
+
+
+def test_parquet_columns_whose_names_are_not_utf8_are_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({name: [cell] for name, cell in PURCHASE.items()}), path)
+    path.write_bytes(path.read_bytes().replace(b"customer_id", b"customer_\xff\xff"))
+    with pytest.raises(FileError, match=r"p\.parquet: no"):
+        read_all(path)
+
+
+def test_a_parquet_time_that_does_not_fit_is_no_other_time(tmp_path: Path) -> None:
+    times = pa.array([2**62]).view(pa.timestamp("ms", "UTC"))
+    table = pa.table({**{k: [v] for k, v in PURCHASE.items()}, "occurred_at": times})
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(FileError, match="out of bounds"):
+        read_all(tmp_path / "p.parquet")
+
+
+def test_a_file_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.csv")
+    try:
+        csv_of(path, ",".join(PURCHASE), ",".join(map(str, PURCHASE.values())))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    [record] = read_all(path)
+    assert record.key.decode() == PURCHASE["customer_id"]
 
 
 @pytest.mark.parametrize("name", ["p.csv", "p.jsonl.gz", "p.parquet"])

@@ -159,7 +159,7 @@ def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publisher = Publisher(config, "one", Timeouts(request_ms=500, delivery_ms=1_600))
-    publisher._batch_bytes = 1  # each record by itself
+    publisher._singly.add(CHANGES)
     times, at_once = 0, record_batch.send
 
     def send(*what: Any) -> Sent:

@@ -12,7 +12,7 @@ from kafka.producer import record_accumulator
 from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from contracts.topics import CHANGES
+from contracts.topics import CHANGES, DEAD_LETTERS
 from livesegments.verify.kafka_log import Log
 from producers.record_batch import Batch, RecordsBuilder, cut, encode, send, size_of
 from store.outbox import Output
@@ -88,6 +88,14 @@ def test_what_is_larger_than_a_batch_is_one_by_itself() -> None:
     large, small = Output(CHANGES, b"k", b"x" * 9_000, []), Output(CHANGES, b"k", b"", [])
     assert list(cut([small, large, large, small], 5_000)) == [[small], [large], [large], [small]]
     assert list(cut([], 5_000)) == []
+
+
+def test_keys_and_headers_count_in_a_batch_of_dead_letters() -> None:
+    by_key = Output(DEAD_LETTERS, b"k" * 9_000, b"", [])
+    by_header = Output(DEAD_LETTERS, None, b"", [("name", b"x" * 9_000)])
+    by_headers = Output(DEAD_LETTERS, None, b"", [("", b"")] * 4_500)
+    letters = [by_key, by_header, by_headers] * 2
+    assert list(cut(letters, 10_000)) == [[letter] for letter in letters]
 
 
 def test_kafka_python_that_does_not_take_batches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

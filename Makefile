@@ -35,7 +35,7 @@ demo: setup ## Run everything on this machine, on real purchases, without server
 	$(BIN)/livesegments demo
 
 test: setup servers ## Run all tests, against Apache Kafka and Redis
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## Run the tests that need no servers
 	$(BIN)/python -m pytest -m "not servers"

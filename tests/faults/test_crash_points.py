@@ -1,7 +1,9 @@
 """A worker killed between any two steps of a round, again and again, loses and repeats nothing."""
 
 import signal
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -25,7 +27,13 @@ def test_workers_killed_between_any_two_steps_lose_and_repeat_nothing(
         for point in POINTS:
             sent += service.send(make_load(800, first=sent))
             victim = service.launch(crashing(point, call))
-            assert victim.wait(60) == -signal.SIGKILL, f"{point}:\n{service.tail()}"
+            # A worker that is behind publishes rounds together: there may be fewer than it takes.
+            for _ in range(60):
+                with suppress(subprocess.TimeoutExpired):
+                    victim.wait(2)
+                    break
+                sent += service.send(make_load(50, first=sent))
+            assert victim.returncode == -signal.SIGKILL, f"{point}:\n{service.tail()}"
     service.start()
     service.wait(90)
     service.verified()

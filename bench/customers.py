@@ -75,6 +75,12 @@ def traffic(client: "redis.Redis") -> int:
     return int(info["total_net_input_bytes"]) + int(info["total_net_output_bytes"])
 
 
+def cpu(client: "redis.Redis") -> float:
+    """Return the seconds of CPU that Redis's thread of commands has used."""
+    info = dict(client.info("cpu"))
+    return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
+
+
 class World:
     """One partition with so many customers, and rounds over it as its owner does them."""
 
@@ -185,28 +191,38 @@ def run(
         few = World(client, TEMPLATES, templates())
         worlds = [few.grown(client, count) for count in customers]
         seconds: list[list[float]] = [[] for _ in worlds]
+        of_redis: list[list[float]] = [[] for _ in worlds]
         for i in range(rounds + 3):
-            for world, taken in zip(worlds, seconds, strict=True):
+            for world, taken, used in zip(worlds, seconds, of_redis, strict=True):
+                before = cpu(client)
                 one = world.round(EVENTS)
                 if i >= 3:
                     taken.append(one)
+                    used.append(cpu(client) - before)
         table = Table(
             f"Customers: rounds of {EVENTS:,} events of as many customers, one partition, from the"
             f" records polled to the commit in Redis; medians of {rounds}, interleaved",
-            ("customers", "ms a round", f"of {customers[0]:,}", "bytes a customer"),
+            (
+                "customers",
+                "ms a round",
+                f"of {customers[0]:,}",
+                "CPU ms of Redis",
+                "bytes a customer",
+            ),
         )
         base = median(seconds[0])
-        for world, taken in zip(worlds, seconds, strict=True):
+        for world, taken, used in zip(worlds, seconds, of_redis, strict=True):
             table.add(
                 f"{world.customers:,}",
                 f"{median(taken) * 1e3:.1f}",
                 f"{median(taken) / base:.2f}",
+                f"{median(used) * 1e3:.1f}",
                 f"{world.bytes:.0f}",
             )
         worst = max(median(taken) for taken in seconds) / base
-        before = traffic(client)
+        sent = traffic(client)
         worlds[-1].round(EVENTS)
-        network = (traffic(client) - before) / EVENTS
+        network = (traffic(client) - sent) / EVENTS
         table.note(f"to and from Redis: {network:.0f} bytes an event, each of another customer")
         table.note("bytes by MEMORY USAGE of the partition's customers")
         table.goal(f"a round takes <= {FLAT} of that over {customers[0]:,}", worst <= FLAT)

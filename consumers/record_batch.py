@@ -15,40 +15,37 @@ To import this module is to have every consumer of the process read so. A test p
 kafka-python it rests on, and holds the readers against each other.
 """
 
-import gzip
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import dropwhile, repeat
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-from kafka import TopicPartition, codec
+from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import KafkaError
 from kafka.record import MemoryRecords, default_records
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
-from numpy.typing import NDArray
 
-Int = NDArray[np.int64]
-Headers: TypeAlias = list[tuple[str, bytes | None]]
-Number: TypeAlias = Callable[[bytes, int], tuple[int, int]]
-"""Reads a number at a place; returns it and the place behind it."""
+from consumers import decompression
+from consumers.record_format import (
+    Headers,
+    bounds,
+    integer,
+    read_headers,
+    read_record,
+    size_of,
+    slices,
+    varints,
+    wrapped,
+)
 
 WORTH_COLUMNS = 32
 """Of fewer records, columns cost more than they save."""
-LEAST_BYTES = 6
-"""Of a record: attributes, two deltas, two sizes, a number of headers."""
-MOST_BITS = 8 * 7
-"""Of a number in columns; in the format it may have 64."""
 MOST_UNREADABLE_BYTES = 65_536
 """Of what is kept of a batch that cannot be read."""
 
-MOST_UNCOMPRESSED_BYTES = 256 * 1024 * 1024
-"""Of a batch: gzip makes a thousand times as much of what a topic takes, and zstd far more."""
-
-_PIECE_BYTES = 1024 * 1024
 _NO_HEADERS: Headers = []
 """Of most records, and never changed."""
 _record = partial(tuple.__new__, ConsumerRecord)
@@ -143,12 +140,12 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
         appended = self.max_timestamp if kind == self.LOG_APPEND_TIME else None
         is_whole, last = self._is_whole, self.last_offset_delta
         for place in range(records):
-            read = _read(buffer, at, decode_varint) or _read(buffer, at, _integer)
+            read = read_record(buffer, at, decode_varint) or read_record(buffer, at, integer)
             if read is None:
                 yield self._unreadable(at)
                 return
             length, since, delta, key, value, headers, at = read
-            timestamp = _wrapped(first + since) if appended is None else appended
+            timestamp = wrapped(first + since) if appended is None else appended
             delta = place if is_whole else min(delta, last)
             yield Record(length, offset + delta, timestamp, kind, key, value, headers)
 
@@ -171,19 +168,19 @@ class WholeBatch(RecordBatch):
     def _columns(self, buffer: bytes) -> Columns | None:
         """Return all records, or None where anything is odd: single records tell what it is."""
         try:
-            starts, ends = _bounds(buffer, self._pos, self._num_records)
+            starts, ends = bounds(buffer, self._pos, self._num_records)
             octets = np.frombuffer(buffer, np.uint8)
-            since, at = _varints(octets, starts + 1)
-            offset, at = _varints(octets, at)
-            key_size, key = _varints(octets, at)
-            value_size, value = _varints(octets, key + np.maximum(key_size, 0))
+            since, at = varints(octets, starts + 1)
+            offset, at = varints(octets, at)
+            key_size, key = varints(octets, at)
+            value_size, value = varints(octets, key + np.maximum(key_size, 0))
             at = value + np.maximum(value_size, 0)
             headers = [_NO_HEADERS] * len(at)
             header_sizes = [-1] * len(at)
             after = at + 1
             for row in np.flatnonzero(octets[at]).tolist():
-                headers[row], after[row] = _headers(buffer, int(at[row]), decode_varint)
-                header_sizes[row] = _size(headers[row])
+                headers[row], after[row] = read_headers(buffer, int(at[row]), decode_varint)
+                header_sizes[row] = size_of(headers[row])
         except (ValueError, IndexError):
             return None
         if (after != ends).any():
@@ -196,112 +193,13 @@ class WholeBatch(RecordBatch):
         return Columns(
             (self.base_offset + offset).tolist(),
             timestamps.tolist(),
-            _slices(buffer, key, key_size),
-            _slices(buffer, value, value_size),
+            slices(buffer, key, key_size),
+            slices(buffer, value, value_size),
             headers,
             np.maximum(key_size, -1).tolist(),
             np.maximum(value_size, -1).tolist(),
             header_sizes,
         )
-
-
-def _bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:
-    """Return where each record begins, behind its length, and where it ends."""
-    starts, ends = [], []
-    for _ in range(records):
-        first, second = buffer[at], buffer[at + 1]
-        # Lengths of two bytes are the usual ones.
-        if first >= 0x80 > second:
-            number, at = second << 7 | first & 0x7F, at + 2
-            length = number >> 1 ^ -(number & 1)
-        else:
-            length, at = decode_varint(buffer, at)
-        starts.append(at)
-        if length < LEAST_BYTES:
-            raise ValueError(length)
-        at += length
-        ends.append(at)
-    if at != len(buffer):
-        raise ValueError(at)
-    return np.array(starts, np.int64), np.array(ends, np.int64)
-
-
-def _varints(octets: NDArray[np.uint8], at: Int) -> tuple[Int, Int]:
-    """Read a number at each place; return them and the places behind them."""
-    octet = octets[at]
-    number = (octet & 0x7F).astype(np.int64)
-    more, at, bits = octet >= 0x80, at + 1, 7
-    while more.any():
-        if bits == MOST_BITS:
-            raise ValueError(bits)
-        octet = np.where(more, octets[at], 0)
-        number |= (octet & 0x7F).astype(np.int64) << bits
-        more, at, bits = octet >= 0x80, at + more, bits + 7
-    return (number >> 1) ^ -(number & 1), at
-
-
-def _slices(buffer: bytes, at: Int, sizes: Int) -> list[bytes | None]:
-    bounds = zip(at.tolist(), (at + sizes).tolist(), strict=True)
-    return [buffer[start:end] if end >= start else None for start, end in bounds]
-
-
-def _read(
-    buffer: bytes, at: int, number: Number
-) -> tuple[int, int, int, bytes | None, bytes | None, Headers, int] | None:
-    """Read a record: how long, when and where it is, what it has, and the place behind it."""
-    try:
-        length, at = number(buffer, at)
-        end = at + length
-        since, at = _integer(buffer, at + 1, bits=64)  # attributes are a byte, and say nothing
-        offset, at = number(buffer, at)
-        key, at = _bytes(buffer, at, number)
-        value, at = _bytes(buffer, at, number)
-        headers, at = _headers(buffer, at, number)
-    except (ValueError, IndexError):
-        return None
-    if at != end or end > len(buffer):
-        return None
-    return length, since, offset, key, value, headers, at
-
-
-def _integer(buffer: bytes, at: int, bits: int = 32) -> tuple[int, int]:
-    """Read a number; its type has no room for more bits, and a broker drops them."""
-    number, at = decode_varint(buffer, at)
-    if number >> bits - 1 not in (0, -1):
-        raw = (number << 1 ^ -(number < 0)) & (1 << bits) - 1
-        number = raw >> 1 ^ -(raw & 1)
-    return number, at
-
-
-def _wrapped(number: int) -> int:
-    """Return what a sum is in 64 bits."""
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def _bytes(buffer: bytes, at: int, number: Number) -> tuple[bytes | None, int]:
-    """Read a length and as many bytes; a negative length is null."""
-    length, at = number(buffer, at)
-    if length < 0:
-        return None, at
-    return buffer[at : at + length], at + length
-
-
-def _headers(buffer: bytes, at: int, number: Number) -> tuple[Headers, int]:
-    headers: Headers = []
-    count, at = number(buffer, at)
-    if count < 0:
-        raise ValueError(count)
-    for _ in range(count):
-        name, at = _bytes(buffer, at, number)
-        if name is None:
-            raise ValueError(name)
-        value, at = _bytes(buffer, at, number)
-        headers.append((name.decode(errors="backslashreplace"), value))
-    return headers, at
-
-
-def _size(headers: Headers) -> int:
-    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
 
 
 class Batches:
@@ -379,29 +277,6 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return list(map(_record, rows))
 
 
-def _gzip_decode(payload: Any) -> bytes:
-    with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
-        return _whole(file)
-
-
-def _zstd_decode(payload: bytes) -> bytes:
-    decompressor = codec.zstd.ZstdDecompressor()
-    with decompressor.stream_reader(io.BytesIO(payload), read_across_frames=True) as file:
-        return _whole(file)
-
-
-def _whole(file: Any) -> bytes:
-    """Return all of a file, if it is not too large."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := file.read(_PIECE_BYTES):
-        size += len(piece)
-        if size > MOST_UNCOMPRESSED_BYTES:
-            raise ValueError(size)
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 Fetcher.PartitionRecords = PartitionRecords
-default_records.gzip_decode = _gzip_decode
-default_records.zstd_decode = _zstd_decode
+default_records.gzip_decode = decompression.gzip_decode
+default_records.zstd_decode = decompression.zstd_decode

@@ -94,7 +94,7 @@ from kafka import KafkaConsumer
 consumer = KafkaConsumer(os.environ["PEER_INPUT"], bootstrap_servers=os.environ["PEER_BOOTSTRAP"],
                          group_id=os.environ["PEER_GROUP"], auto_offset_reset="earliest")
 while True:
-    consumer.poll(1_000, max_records=500)
+    consumer.poll(1_000, max_records=5_000)
     consumer.commit()
     time.sleep(0.5)
 """
@@ -109,4 +109,4 @@ def test_a_peer_that_only_commits_offsets_is_found_out(monkeypatch: pytest.Monke
         "cheat", "none", lambda: [sys.executable, "-c", CHEAT], changes_are_exact, in_group
     )
     with pytest.raises(RuntimeError, match=r"cheat: of .* changes [1-9].* are missing, 0 too many"):
-        run(events=4_000, seconds=30, contenders=[ours, cheat])
+        run(events=40_000, seconds=30, contenders=[ours, cheat])

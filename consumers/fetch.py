@@ -35,7 +35,7 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     timeout_ms
         Longest wait for a first record.
     max_records
-        Most records to return, of `MAX_BYTES` in all.
+        Most records to return; `portions` bounds their bytes.
     """
     ahead: Polled = consumer.poll(0, max_records=max_records)
     found = sum(map(len, ahead.values()))

@@ -107,7 +107,7 @@ class Sent:
 def size_of(output: Output) -> int:
     """Return about how many bytes a record takes."""
     # Key and headers of a dead letter are those of any record.
-    own = sum(2 + len(name) + len(value) for name, value in output.own_headers)
+    own = sum(2 + len(name.encode()) + len(value) for name, value in output.own_headers)
     return len(output.key or b"") + len(output.value or b"") + own + RECORD_OVERHEAD_BYTES
 
 

@@ -85,7 +85,7 @@ class Publisher:
 
     Short timeouts let others go on soon where a worker dies, but what is in the outbox has to go
     out in one transaction, however slow the broker or the machine is. So when a transaction fails
-    though some of it arrived, the next one may take longer.
+    for want of time though some of it arrived, the next ones may take longer, until one is quick.
     """
 
     def __init__(
@@ -145,6 +145,7 @@ class Publisher:
         producer = self._producer
         assert producer is not None
         sent: list[Sent] = []
+        began = time.monotonic()
         try:
             producer.begin_transaction()
             self._send(producer, publications, sent)
@@ -156,13 +157,18 @@ class Publisher:
                 producer.send_offsets_to_transaction(offsets, membership)
             producer.commit_transaction()
         except (KafkaError, PublishError, AssertionError) as error:
+            took_ms = (time.monotonic() - began) * 1_000
             self.abandon()
-            if any(each.future.succeeded() for each in sent):
+            # Sooner, it failed for another reason: after a rebalance, offsets are refused at once.
+            if took_ms > self._timeouts.request_ms and any(e.future.succeeded() for e in sent):
                 self._be_patient(min(2 * self._patience, MOST_PATIENCE))
             if isinstance(error, PublishError):
                 raise
             raise PublishError(f"transaction failed: {error!r}") from error
-        if self._patience > 1:
+        if self._patience > 1 and (time.monotonic() - began) * 1_000 < self._usual.request_ms:
+            # Not kept: were the worker killed, others would wait for this producer's transaction.
+            self._producer = None
+            shut_down(producer, 1.0)
             self._be_patient(1)
 
     @staticmethod
@@ -174,7 +180,7 @@ class Publisher:
             raise PublishError(f"a record was refused: {cause!r}") from cause
 
     def _be_patient(self, factor: int) -> None:
-        """Have the next producer wait longer; after a success, the next one as usual."""
+        """Have the next producer wait so many times as long as usual."""
         self._patience, self._timeouts = factor, self._usual.times(factor)
 
     def _send(

@@ -72,7 +72,7 @@ def test_a_killed_workers_partitions_are_served_again_soon_after_what_it_held_ha
 
         service.wait_for(served, "they are served again")
         took = time.monotonic() - killed
-    assert took < seconds + TAKEOVER_SECONDS
+    assert took < seconds + TAKEOVER_SECONDS, service.tail(60)
     service.wait()
     service.verified()
 

@@ -7,7 +7,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
@@ -152,11 +152,43 @@ def test_a_stale_membership_publishes_nothing(
     assert member.committed(TopicPartition(PURCHASES, 0)) is None
 
 
-def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more(
+@pytest.fixture
+def transaction_timeouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The transaction timeout, in milliseconds, of every producer that was made."""
+    made: list[int] = []
+
+    def make(**config: Any) -> KafkaProducer:
+        made.append(config["transaction_timeout_ms"])
+        return KafkaProducer(**config)
+
+    monkeypatch.setattr("producers.publisher.KafkaProducer", make)
+    return made
+
+
+def test_transactions_refused_after_a_rebalance_leave_the_transaction_timeout_as_it_was(
+    config: dict[str, Any], member: KafkaConsumer, transaction_timeouts: list[int]
+) -> None:
+    """Others would wait it out if the worker were killed then."""
+    now = member.group_metadata()
+    stale = ConsumerGroupMetadata(
+        now.group_id, now.generation_id - 1, now.member_id, now.group_instance_id
+    )
+    publisher = Publisher(config, "one")
+    for _ in range(2):
+        with pytest.raises(PublishError):
+            publisher.publish([Publication(0, PROGRESS, [output("lost")])], stale)
+    publisher.publish([Publication(0, PROGRESS, [output("a")])], member.group_metadata())
+    publisher.close()
+    assert published(config) == [b"a"]
+    assert transaction_timeouts == [Timeouts().transaction_ms] * 3
+
+
+def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more_until_one_is_quick(
     config: dict[str, Any],
     member: KafkaConsumer,
     fresh_kafka: KafkaServer,
     monkeypatch: pytest.MonkeyPatch,
+    transaction_timeouts: list[int],
 ) -> None:
     publisher = Publisher(config, "one", Timeouts(request_ms=500, delivery_ms=1_600))
     publisher._singly.add(CHANGES)
@@ -181,8 +213,15 @@ def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more(
         publisher.publish([publication], member.group_metadata())
     if not published(config):
         publisher.publish([publication], member.group_metadata())
-    publisher.close()
     assert published(config) == [b"a", b"b", b"c"]
+    usual = Timeouts().transaction_ms
+    assert transaction_timeouts[:2] == [usual, 2 * usual]
+    for _ in range(20):
+        if transaction_timeouts[-1] == usual:
+            break
+        publisher.publish([Publication(0, PROGRESS, [output("d")])], member.group_metadata())
+    publisher.close()
+    assert transaction_timeouts[-1] == usual
 
 
 def test_a_record_that_the_broker_refuses_publishes_nothing(

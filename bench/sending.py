@@ -44,7 +44,7 @@ def _one_by_one(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
 
 
 def _in_batches(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
-    for batch in record_batch.cut(outputs, BATCH_BYTES):
+    for _, batch in record_batch.cut(outputs, lambda _: BATCH_BYTES):
         record_batch.send(producer, CHANGES, 0, batch)
         producer.flush()
 

@@ -14,7 +14,7 @@ with the next one, or report success without having ended a transaction.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from threading import Thread
@@ -26,7 +26,7 @@ from kafka.structs import OffsetAndMetadata
 
 from contracts.topics import INPUTS
 from producers import record_batch
-from producers.record_batch import Sent, size_of
+from producers.record_batch import Sent
 from producers.shutdown import shut_down
 from store.outbox import Output
 from store.progress import Progress
@@ -57,7 +57,7 @@ class Publication:
 
     partition: int
     progress: Progress | None
-    outputs: Sequence[Output]
+    outputs: Iterable[Output]
 
 
 class PublishError(RuntimeError):
@@ -191,10 +191,10 @@ class Publisher:
         patience = self._timeouts.delivery_ms / 4_000
         flush_at = time.monotonic() + patience
         for publication in publications:
-            for topic, batch in self._batches(publication.outputs):
+            for size, batch in record_batch.cut(publication.outputs, self._batch_bytes):
                 # While a partition has a second batch waiting, kafka-python wakes its sender with
                 # every `send`: of records that go singly, that costs more than the record.
-                place, size = (topic, publication.partition), sum(map(size_of, batch))
+                place = (batch[0].topic, publication.partition)
                 full = waiting[place] and waiting[place] + size > BATCH_BYTES
                 if full or time.monotonic() > flush_at:
                     self._flush(producer, sent)
@@ -205,13 +205,8 @@ class Publisher:
         if waiting:
             self._flush(producer, sent)
 
-    def _batches(self, outputs: Sequence[Output]) -> Iterator[tuple[str, Sequence[Output]]]:
-        of_topic: dict[str, list[Output]] = defaultdict(list)
-        for output in outputs:
-            of_topic[output.topic].append(output)
-        for topic, each in of_topic.items():
-            for batch in record_batch.cut(each, 1 if topic in self._singly else BATCH_BYTES):
-                yield topic, batch
+    def _batch_bytes(self, topic: str) -> int:
+        return 1 if topic in self._singly else BATCH_BYTES
 
     def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
         """Wait for all that was sent, also for the halves of a batch that its topic found large."""

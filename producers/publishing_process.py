@@ -11,23 +11,27 @@ after its publication does.
 
 import gc
 import logging
+import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from kafka.errors import AuthorizationError, KafkaError
 
 from producers.publisher import Publication, Publisher, PublishError
-from store.outbox import pack, unpack
+from store.outbox import Output, pack, unpack
 
 HANG_SECONDS = 60.0
 """Longer than a transaction and a start can take: what is under way after that hangs.
 
 Less where the worker may not wait so long between two polls.
 """
+
+PIECE = 1_000
+"""Outputs that are packed, and unpacked, at a time."""
 
 Failure: TypeAlias = tuple[str, AuthorizationError | None]
 """What went wrong, and the refusal that it comes from."""
@@ -48,19 +52,19 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     try:
         connection.send((None, time.time_ns() // 1_000))
         while True:
-            asked = connection.recv()
-            connection.send((_do(publisher, asked), time.time_ns() // 1_000))
+            publications, membership = _received(connection)
+            failure = _do(publisher, publications, membership)
+            connection.send((failure, time.time_ns() // 1_000))
     except (EOFError, OSError):
         publisher.close()
 
 
-def _do(publisher: Publisher, asked: Any) -> Failure | None:
+def _do(publisher: Publisher, publications: list[Publication], membership: Any) -> Failure | None:
     try:
-        if asked is None:
+        if membership is None:
             publisher.open()
         else:
-            publications, membership = asked
-            publisher.publish([_unpacked(*each) for each in publications], membership)
+            publisher.publish(publications, membership)
     except (KafkaError, PublishError) as error:
         publisher.abandon()
         # An exception goes through a pipe without its cause.
@@ -70,13 +74,34 @@ def _do(publisher: Publisher, asked: Any) -> Failure | None:
     return None
 
 
-def _packed(each: Publication) -> tuple[Any, ...]:
-    # To pickle them would take three times as long.
-    return each.partition, each.progress, pack(each.outputs)
+def _send(connection: Connection, publications: Sequence[Publication], membership: Any) -> None:
+    # In pieces, since a process keeps the memory of the largest that it has met; and packed, since
+    # to pickle outputs would take three times as long.
+    outputs = [list(each.outputs) for each in publications]
+    told = [
+        (each.partition, each.progress, math.ceil(len(all_of_it) / PIECE))
+        for each, all_of_it in zip(publications, outputs, strict=True)
+    ]
+    connection.send((told, membership))
+    for each in outputs:
+        for first in range(0, len(each), PIECE):
+            connection.send_bytes(pack(each[first : first + PIECE]))
 
 
-def _unpacked(partition: int, progress: Any, outputs: bytes) -> Publication:
-    return Publication(partition, progress, unpack(outputs))
+def _received(connection: Connection) -> tuple[list[Publication], Any]:
+    told, membership = connection.recv()
+    # All at once, since the worker goes on only then.
+    pieces = [[connection.recv_bytes() for _ in range(n)] for _, _, n in told]
+    return [
+        Publication(partition, progress, _unpacked(each))
+        for (partition, progress, _), each in zip(told, pieces, strict=True)
+    ], membership
+
+
+def _unpacked(pieces: list[bytes]) -> Iterator[Output]:
+    pieces.reverse()
+    while pieces:
+        yield from unpack(pieces.pop())
 
 
 class PublishingProcess:
@@ -131,7 +156,7 @@ class PublishingProcess:
         if self._process is None:
             self._start()
         self.finish()
-        self._ask(None)
+        self._ask([], None)
         self.finish()
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
@@ -142,14 +167,14 @@ class PublishingProcess:
         PublishError
             If the process is gone.
         """
-        self._ask(([_packed(each) for each in publications], membership))
+        self._ask(publications, membership)
 
-    def _ask(self, what: Any) -> None:
+    def _ask(self, publications: Sequence[Publication], membership: Any) -> None:
         assert self._pipe is not None
         assert self._give_up_at is None, "one transaction at a time"
         self._give_up_at = time.monotonic() + self._hang_seconds
         try:
-            self._pipe.send(what)
+            _send(self._pipe, publications, membership)
         except OSError as error:
             self.kill()
             raise PublishError("the publisher's process is gone") from error

@@ -9,7 +9,8 @@ To import this module is to have every producer of the process build batches so;
 record is as it was.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -111,17 +112,37 @@ def size_of(output: Output) -> int:
     return len(output.key or b"") + len(output.value or b"") + own + RECORD_OVERHEAD_BYTES
 
 
-def cut(outputs: Sequence[Output], most_bytes: int) -> Iterator[Sequence[Output]]:
-    """Cut records into batches of about so many bytes, of at least one record each."""
-    start, size = 0, 0
-    for i, output in enumerate(outputs):
-        own = size_of(output)
-        if size + own > most_bytes and i > start:
-            yield outputs[start:i]
-            start, size = i, 0
-        size += own
-    if outputs:
-        yield outputs[start:]
+def cut(
+    outputs: Iterable[Output], most_bytes: Callable[[str], int]
+) -> Iterator[tuple[int, list[Output]]]:
+    """Cut records into batches, each of one topic, in its order, and of at least one record.
+
+    Parameters
+    ----------
+    outputs
+        Taken one by one: no more than a batch of each topic is held.
+    most_bytes
+        About how many bytes a batch of a topic may have.
+
+    Yields
+    ------
+    Its size, about, and the batch.
+    """
+    batches: dict[str, list[Output]] = defaultdict(list)
+    sizes: dict[str, int] = defaultdict(int)
+    most = {}
+    for output in outputs:
+        topic, own = output.topic, size_of(output)
+        batch, size = batches[topic], sizes[topic] + own
+        if not batch:
+            most[topic] = most_bytes(topic)
+        elif size > most[topic]:
+            yield sizes[topic], batch
+            batches[topic], size = batch, own = [], own
+        batch.append(output)
+        sizes[topic] = size
+    for topic, batch in batches.items():
+        yield sizes[topic], batch
 
 
 def encode(outputs: Sequence[Output], first_offset: int, since_first_ms: int) -> bytes:

@@ -13,7 +13,7 @@ from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
 from producers.publisher import Publication, PublishError
-from producers.publishing_process import PublishingProcess
+from producers.publishing_process import PIECE, PublishingProcess
 from tests.producers.test_publisher import PROGRESS, config, member, output, published
 from tests.service import Service
 
@@ -48,6 +48,21 @@ def test_what_was_begun_is_published_once_finished(
     assert publisher.finish() is None, "nothing is under way"
     publisher.close()
     assert published(config) == [b"a", b"b"]
+
+
+def test_more_than_a_piece_goes_through_in_order(
+    publisher: PublishingProcess,
+    config: dict[str, Any],
+    member: KafkaConsumer,
+) -> None:
+    texts = [[f"{p}-{i:05d}" for i in range(n)] for p, n in enumerate((2 * PIECE + 1, 0, PIECE))]
+    publisher.open()
+    publisher.begin(
+        [Publication(p, PROGRESS, map(output, each)) for p, each in enumerate(texts)],
+        member.group_metadata(),
+    )
+    assert publisher.finish()
+    assert [value.decode() for value in published(config)] == [*texts[0], *texts[2]]
 
 
 def test_what_is_refused_is_told_and_the_process_works_again_when_reopened(

@@ -1,5 +1,6 @@
 """Batches handed over in one call are those that kafka-python builds record by record."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from kafka.producer import record_accumulator
 from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from contracts.topics import CHANGES, DEAD_LETTERS
+from contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from livesegments.verify.kafka_log import Log
 from producers.record_batch import Batch, RecordsBuilder, cut, encode, send, size_of
 from store.outbox import Output
@@ -77,17 +78,50 @@ def test_without_room_nothing_is_appended() -> None:
 
 def test_batches_are_about_as_large_as_asked_and_keep_the_order() -> None:
     records = [Output(CHANGES, b"%d" % i, b"x" * (i * 37 % 3_000), []) for i in range(500)]
-    batches = list(cut(records, 20_000))
+    sizes, batches = zip(*cut(records, lambda _: 20_000), strict=True)
     assert [each for batch in batches for each in batch] == records
-    sizes = [sum(map(size_of, batch)) for batch in batches]
+    assert list(sizes) == [sum(map(size_of, batch)) for batch in batches]
     assert max(sizes) <= 20_000
     assert min(sizes[:-1]) > 20_000 - 3_600
 
 
 def test_what_is_larger_than_a_batch_is_one_by_itself() -> None:
     large, small = Output(CHANGES, b"k", b"x" * 9_000, []), Output(CHANGES, b"k", b"", [])
-    assert list(cut([small, large, large, small], 5_000)) == [[small], [large], [large], [small]]
-    assert list(cut([], 5_000)) == []
+    batches = [batch for _, batch in cut([small, large, large, small], lambda _: 5_000)]
+    assert batches == [[small], [large], [large], [small]]
+    assert list(cut([], lambda _: 5_000)) == []
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([CHANGES, STATES, DEAD_LETTERS]), st.integers(0, 3_000))),
+    st.integers(1, 9_000),
+)
+def test_topics_that_interleave_each_keep_their_order_and_their_size(
+    records: list[tuple[str, int]], most_of_changes: int
+) -> None:
+    outputs = [Output(topic, b"%d" % i, b"x" * size, []) for i, (topic, size) in enumerate(records)]
+    most = {CHANGES: most_of_changes, STATES: 5_000, DEAD_LETTERS: 1}
+    batches = list(cut(iter(outputs), most.__getitem__))
+    for topic in most:
+        ours = [(size, batch) for size, batch in batches if batch[0].topic == topic]
+        assert [each for _, batch in ours for each in batch] == [
+            each for each in outputs if each.topic == topic
+        ]
+        assert all(size <= most[topic] or len(batch) == 1 for size, batch in ours)
+    assert sum(len(batch) for _, batch in batches) == len(outputs)
+
+
+def test_no_more_than_a_batch_of_a_topic_is_taken_ahead() -> None:
+    taken = 0
+
+    def outputs() -> Iterator[Output]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield Output(CHANGES, b"key", b"x" * 1_000, [])
+
+    for i, (_, batch) in enumerate(cut(outputs(), lambda _: 8_000)):
+        assert taken <= (i + 2) * len(batch) + 1
 
 
 def test_keys_and_headers_count_in_a_batch_of_dead_letters() -> None:
@@ -95,7 +129,7 @@ def test_keys_and_headers_count_in_a_batch_of_dead_letters() -> None:
     by_header = Output(DEAD_LETTERS, None, b"", [("name", b"x" * 9_000)])
     by_headers = Output(DEAD_LETTERS, None, b"", [("", b"")] * 4_500)
     letters = [by_key, by_header, by_headers] * 2
-    assert list(cut(letters, 10_000)) == [[letter] for letter in letters]
+    assert [batch for _, batch in cut(letters, lambda _: 10_000)] == [[each] for each in letters]
 
 
 def test_kafka_python_that_does_not_take_batches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

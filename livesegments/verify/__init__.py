@@ -4,7 +4,7 @@ Shares no code with what it checks, beyond the contracts: it has its own reading
 the store's bytes, and its own arithmetic.
 """
 
-from livesegments.verify.checks import verify
 from livesegments.verify.report import Check, Report
+from livesegments.verify.run import verify
 
 __all__ = ["Check", "Report", "verify"]

@@ -226,7 +226,7 @@ class World:
                 "consumers.log.KafkaConsumer",
                 "consumers.definitions.KafkaConsumer",
                 "livesegments.clients.KafkaConsumer",
-                "livesegments.verify.checks.KafkaConsumer",
+                "livesegments.verify.run.KafkaConsumer",
                 "livesegments.verify.kafka_log.KafkaConsumer",
             ):
                 stack.enter_context(patch(name, self._consumer))

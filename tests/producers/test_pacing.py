@@ -33,13 +33,13 @@ def test_no_record_comes_before_its_time_counted_from_the_first() -> None:
     came = arrivals([start + n * 200 * MS for n in range(6)], speed=10)
     for n, at in enumerate(came):
         assert at >= n * 0.02
-    assert came[-1] < 1
+    assert came[-1] < 5
 
 
 def test_a_record_that_is_late_comes_at_once_and_holds_up_no_other() -> None:
-    came = arrivals([100 * MS, 0, -(10**15), 150 * MS], speed=1)
-    assert came[2] < 0.04
-    assert 0.05 <= came[3] < 1
+    came = arrivals([100 * MS, 0, -(10**15), 1_100 * MS], speed=1)
+    assert came[2] < 0.9
+    assert 1 <= came[3] < 5
 
 
 @given(st.lists(st.integers(-(10**15), 10**15), max_size=20))

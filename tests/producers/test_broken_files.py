@@ -1,0 +1,232 @@
+"""Files and rows that are not as they should be: each is named, with the way out."""
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from producers.files import (
+    BrokenRowError,
+    FileError,
+    read_profiles,
+)
+from tests.producers.rows import (
+    PROFILE,
+    PURCHASE,
+    WRITERS,
+    csv_of,
+    jsonl_of,
+    read_all,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "why"),
+    [
+        ({"customer_id": ""}, "customer_id", "is missing"),
+        ({"customer_id": None}, "customer_id", "is missing"),
+        ({"customer_id": "a\nb"}, "customer_id", "pattern"),
+        ({"customer_id": "x" * 129}, "customer_id", "at most 128"),
+        ({"customer_id": "\ud800"}, "customer_id", "UTF-8"),
+        ({"customer_id": ["a"]}, "customer_id", "not a single value"),
+        ({"event_id": "x" * 129}, "event_id", "at most 128"),
+        ({"occurred_at": ""}, "occurred_at", "is missing"),
+        ({"occurred_at": "yesterday"}, "occurred_at", "is not a time"),
+        ({"occurred_at": "2026-02-30T00:00:00Z"}, "occurred_at", "is not a time"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at", "is not a time"),
+        ({"occurred_at": "2026-02-25T06:00:00"}, "occurred_at", "no UTC offset"),
+        ({"amount": None}, "amount", "is missing"),
+        ({"amount": "12,34"}, "amount", "plain decimal"),
+        ({"amount": "$5"}, "amount", "plain decimal"),
+        ({"amount": float("nan")}, "amount", "plain decimal"),
+        ({"amount": "1_000"}, "amount", "plain decimal"),
+        ({"amount": "٣"}, "amount", "plain decimal"),
+        ({"amount": 0}, "amount", "greater than 0"),
+        ({"amount": -5.5}, "amount", "greater than 0"),
+        ({"amount": "1e999999999"}, "amount", "finite"),
+        ({"amount": 2e10}, "amount", "less than or equal"),
+        ({"kind": "gift"}, "kind", "'purchase' or 'refund'"),
+        ({"currency": "dollars"}, "currency", "pattern"),
+        ({"items": -1}, "items", "greater than or equal to 0"),
+        ({"items": 1.5}, "items", "whole number"),
+        ({"category": "x" * 129}, "category", "at most 128"),
+        ({"channel": {"a": 1}}, "channel", "not a single value"),
+    ],
+)
+def test_a_broken_purchase_names_file_line_and_field(
+    tmp_path: Path, changes: dict[str, Any], field: str, why: str
+) -> None:
+    path = jsonl_of(tmp_path / "p.jsonl", PURCHASE, PURCHASE | changes, PURCHASE)
+    with pytest.raises(BrokenRowError, match=why) as caught:
+        read_all(path)
+    assert (caught.value.file, caught.value.line, caught.value.field) == (path, 2, field)
+    assert str(caught.value).startswith(f"{path}, line 2, {field}: ")
+
+    skipped: list[BrokenRowError] = []
+    assert len(read_all(path, on_broken=skipped.append)) == 2
+    assert [(row.line, row.field) for row in skipped] == [(2, field)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "why"),
+    [
+        ({"updated_at": None}, "updated_at", "is missing"),
+        ({"age": "old"}, "age", "plain decimal"),
+        ({"age": 131}, "age", "less than or equal to 130"),
+        ({"birth_year": 1700}, "birth_year", "greater than or equal to 1850"),
+        ({"income": 0}, "income", "greater than 0"),
+        ({"location": "moon"}, "location", "'urban', 'suburban' or 'rural'"),
+        ({"marketing_consent": "maybe"}, "marketing_consent", "not true or false"),
+        ({"consent": {"profiling": 7}}, "profiling_consent", "not true or false"),
+        ({"consent": True}, "consent", "not a JSON object"),
+    ],
+)
+def test_a_broken_profile_names_file_line_and_field(
+    tmp_path: Path, changes: dict[str, Any], field: str, why: str
+) -> None:
+    path = jsonl_of(tmp_path / "p.jsonl", PROFILE, PROFILE | changes)
+    with pytest.raises(BrokenRowError, match=why) as caught:
+        list(read_profiles(path))
+    assert (caught.value.line, caught.value.field) == (2, field)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '"text"', "null", "[" * 100_000])
+def test_a_line_that_is_no_json_object_is_a_broken_row(tmp_path: Path, line: str) -> None:
+    path = csv_of(tmp_path / "p.jsonl", json.dumps(PURCHASE), line, json.dumps(PURCHASE))
+    skipped: list[BrokenRowError] = []
+    assert len(read_all(path, on_broken=skipped.append)) == 2
+    assert [(row.line, row.field) for row in skipped] == [(2, "row")]
+
+
+@pytest.mark.parametrize("row", ["a,2026-01-01T00:00:00Z", "a,2026-01-01T00:00:00Z,1,2"])
+def test_a_csv_row_of_another_width_is_broken(tmp_path: Path, row: str) -> None:
+    path = csv_of(tmp_path / "p.csv", "customer_id,occurred_at,amount", row)
+    with pytest.raises(BrokenRowError, match=r"line 2, row: has . cells where the header has 3"):
+        read_all(path)
+
+
+def test_bytes_that_are_not_utf8_break_only_their_row(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    row = b"caf\xe9,2026-01-01T00:00:00Z,1\n"
+    path.write_bytes(b"customer_id,occurred_at,amount\n" + row + row.replace(b"\xe9", b"e"))
+    skipped: list[BrokenRowError] = []
+    assert [record.key for record in read_all(path, on_broken=skipped.append)] == [b"cafe"]
+    assert [(row.line, row.field, row.why) for row in skipped] == [
+        (2, "customer_id", "is not UTF-8")
+    ]
+
+
+def test_lines_are_counted_through_quoted_line_feeds(tmp_path: Path) -> None:
+    path = csv_of(
+        tmp_path / "p.csv",
+        "customer_id,occurred_at,amount,category",
+        'a,2026-01-01T00:00:00Z,1,"two\nlines"',
+        "a,2026-01-01T00:00:00Z,none,",
+    )
+    with pytest.raises(BrokenRowError, match="line 4, amount"):
+        read_all(path)
+
+
+def test_an_open_quote_ends_the_reading_even_when_rows_are_skipped(tmp_path: Path) -> None:
+    path = csv_of(
+        tmp_path / "p.csv",
+        "customer_id,occurred_at,amount",
+        '"a,2026-01-01T00:00:00Z,1',
+        "b,2026-01-01T00:00:00Z,1",
+    )
+    with pytest.raises(FileError, match="quote"):
+        read_all(path, on_broken=[].append)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_missing_column_is_named_with_the_columns_there_are(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    WRITERS[suffix](path, [], ["customer_id", "occurred_at", "Amount"])
+    with pytest.raises(FileError, match=r"no column amount; the columns are .*Amount"):
+        read_all(path, on_broken=[].append)
+
+
+def test_floating_point_ids_are_refused(tmp_path: Path) -> None:
+    table = pa.table({**{k: [v] for k, v in PURCHASE.items()}, "customer_id": [12.0]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(FileError, match=r"column customer_id holds floating-point numbers"):
+        read_all(tmp_path / "p.parquet")
+
+
+def not_utf8(*texts: bytes) -> pa.Array:
+    """Texts as a writer that checks nothing has them."""
+    return pa.Array.from_buffers(pa.string(), len(texts), pa.array(texts, pa.binary()).buffers())
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_a_parquet_column_that_is_not_utf8_is_named(tmp_path: Path, dictionary: bool) -> None:
+    ids = not_utf8(b"c-1", b"\xff")
+    columns = {**{name: [cell] * 2 for name, cell in PURCHASE.items()}, "customer_id": ids}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet", use_dictionary=dictionary)
+    with pytest.raises(FileError, match=r"p\.parquet: column customer_id is not UTF-8"):
+        read_all(tmp_path / "p.parquet")
+
+
+def test_parquet_columns_whose_names_are_not_utf8_are_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({name: [cell] for name, cell in PURCHASE.items()}), path)
+    path.write_bytes(path.read_bytes().replace(b"customer_id", b"customer_\xff\xff"))
+    with pytest.raises(FileError, match=r"p\.parquet: no"):
+        read_all(path)
+
+
+def test_a_parquet_time_that_does_not_fit_is_no_other_time(tmp_path: Path) -> None:
+    times = pa.array([2**62]).view(pa.timestamp("ms", "UTC"))
+    table = pa.table({**{k: [v] for k, v in PURCHASE.items()}, "occurred_at": times})
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(FileError, match="out of bounds"):
+        read_all(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl.gz", "p.parquet"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileError, match=name):
+        read_all(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["p.csv.gz", "p.jsonl.gz", "p.parquet"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"x" * 10_000)[:-20] if name.endswith("gz") else b"PAR1" * 9)
+    with pytest.raises(FileError, match=name):
+        read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "piece"),
+    [
+        ("p.jsonl.gz", b"x" * 1_000),
+        ("p.csv.gz", b"x" * 1_000),
+        ("p.csv.gz", b'"\n",' * 200),  # quoted line ends: one row that never ends
+    ],
+)
+def test_a_row_that_would_fill_the_memory_is_named_before_it_does(
+    tmp_path: Path, name: str, piece: bytes
+) -> None:
+    path = tmp_path / name
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        if name.startswith("p.csv"):
+            file.write(",".join(PURCHASE).encode() + b"\n")
+        for _ in range(50_000):
+            file.write(piece)
+    tracemalloc.start()
+    with pytest.raises(FileError, match=rf"{name}, line \d+: a row of more than 1,048,576 char"):
+        read_all(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"p\.xlsx: the name must end in one of \.csv"):
+        read_all(tmp_path / "p.xlsx")

@@ -1,7 +1,7 @@
 """Take partitions over: compare the store with Kafka, then commit as their new owner."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -57,41 +57,52 @@ class Reconciler:
         self._rules, self._deployment = rules, deployment
         self._accept_loss, self._noted = accept_loss, noted
 
-    def take_over(self, partition: int, keep_alive: Callable[[], None]) -> Owned:
-        """Take one partition over.
+    def take_over(
+        self, partitions: Sequence[int], keep_alive: Callable[[], None]
+    ) -> dict[int, Owned]:
+        """Take partitions over, one after another.
 
-        The order matters: the store is read first, then Kafka's offsets, then the store is
-        committed to if it is still as it was read. ``keep_alive`` is called now and then while a
-        recovery runs, and raises to end it.
+        ``keep_alive`` is called now and then while a recovery runs, and raises to end it.
 
         Raises
         ------
         TakeoverRefusedError
-            If another owner committed in between.
+            If another owner of one committed in between.
         """
+        owned: dict[int, Owned] = {}
+        if not partitions:
+            return owned
         self._store.agree(self._deployment)
+        with LogReader(self._config) as reader:
+            for partition in partitions:
+                owned[partition] = self._take_over(partition, reader, keep_alive)
+        return owned
+
+    def _take_over(
+        self, partition: int, reader: LogReader, keep_alive: Callable[[], None]
+    ) -> Owned:
+        # The order matters: the store is read first, then Kafka's offsets, then the store is
+        # committed to if it is still as it was read.
         loaded = self._store.load(partition)
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)
-        with LogReader(self._config) as reader:
-            inputs = [TopicPartition(topic, partition) for topic in INPUTS]
-            starts = reader.starts(inputs)
-            start = (starts[inputs[0]], starts[inputs[1]], starts[inputs[2]])
-            outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
-            empty = loaded.progress is None and not any(reader.ends(outputs).values())
-            decided = verdict(loaded.progress, committed, start, empty)
-            log.info(
-                "taking over",
-                partition=partition,
-                verdict=decided.value,
-                store=loaded.progress.metadata if loaded.progress else None,
-                kafka=committed.metadata if committed else None,
-            )
+        inputs = [TopicPartition(topic, partition) for topic in INPUTS]
+        starts = reader.starts(inputs)
+        start = (starts[inputs[0]], starts[inputs[1]], starts[inputs[2]])
+        outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
+        empty = loaded.progress is None and not any(reader.ends(outputs).values())
+        decided = verdict(loaded.progress, committed, start, empty)
+        log.info(
+            "taking over",
+            partition=partition,
+            verdict=decided.value,
+            store=loaded.progress.metadata if loaded.progress else None,
+            kafka=committed.metadata if committed else None,
+        )
+        with self._noted(decided):
             if decided is Verdict.RECOVER:
                 recovery = Recovery(self._store, reader, self._rules, keep_alive, self._accept_loss)
-                with self._noted(decided):
-                    return recovery.run(partition, loaded, committed, start, nonce)
-        with self._noted(decided):
+                return recovery.run(partition, loaded, committed, start, nonce)
             return self._become_owner(partition, loaded, committed, start, nonce)
 
     def _become_owner(

@@ -228,7 +228,7 @@ class Segmenter:
             partitions = partitions_of(assignment)
             self._publications.begin_anew()
             self._learning.poll()
-            owned = {p: self._reconciler.take_over(p, self._stay_in_group) for p in partitions}
+            owned = self._reconciler.take_over(partitions, self._stay_in_group)
             newest = max((o.known_generation for o in owned.values()), default=0)
             self._learning.wait_for(newest, self._alive)
             if self._rebalance.changed:

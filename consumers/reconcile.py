@@ -72,6 +72,7 @@ class Reconciler:
         owned: dict[int, Owned] = {}
         if not partitions:
             return owned
+        log.info("compares the store with Kafka", partitions=sorted(partitions))
         self._store.agree(self._deployment)
         with LogReader(self._config) as reader:
             for partition in partitions:

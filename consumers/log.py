@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers import record_batch  # noqa: F401 - batches are read by it
+from consumers.offsets import ends_of, starts_of
 
 COUNTED = 1_000
 """Offsets of a partition up to which `LogReader.count_from` reads what is there."""
@@ -49,14 +50,14 @@ class LogReader:
 
     def starts(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offset that each partition still holds."""
-        return dict(self._committed.beginning_offsets(partitions))
+        return starts_of(self._committed, partitions)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return each partition's high watermark, open transactions included."""
         # A read_committed consumer would give the last stable offset, below an open transaction.
         if self._uncommitted is None:
             self._uncommitted = self._open("read_uncommitted")
-        return dict(self._uncommitted.end_offsets(partitions))
+        return ends_of(self._uncommitted, partitions)
 
     def count_from(self, offsets: Mapping[TopicPartition, int]) -> int:
         """Return how many records can be read from given offsets on.
@@ -65,8 +66,8 @@ class LogReader:
         take offsets too; of longer ones every offset counts.
         """
         tps = list(offsets)
-        starts = self._committed.beginning_offsets(tps)
-        stable = self._committed.end_offsets(tps)
+        starts = starts_of(self._committed, tps)
+        stable = ends_of(self._committed, tps)
         ranges = {tp: (max(offsets[tp], int(starts[tp])), int(stable[tp])) for tp in tps}
         short = {tp: r for tp, r in ranges.items() if r[1] - r[0] <= COUNTED}
         read = sum(len(records) for batch in self.read(short) for records in batch.values())

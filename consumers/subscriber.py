@@ -19,6 +19,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers import record_batch  # noqa: F401 - batches are read by it
 from consumers.log import LogReader
+from consumers.offsets import ends_of, starts_of
 from contracts.cloudevents import read_provenance
 from contracts.segments import SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, STATES
@@ -148,9 +149,9 @@ def subscribe(
         changes, states = _partitions(consumer, CHANGES), _partitions(consumer, STATES)
         # Of a read_committed consumer these ends lie below any open transaction, whose states may
         # be written after the ends of the states are noted: its changes are still to come.
-        begin = (consumer.beginning_offsets if from_start else consumer.end_offsets)(changes)
+        begin = (starts_of if from_start else ends_of)(consumer, changes)
         if from_start:
-            begin |= consumer.end_offsets(states)
+            begin |= ends_of(consumer, states)
         else:
             known, ends = _states(config, states, view)
             begin |= ends

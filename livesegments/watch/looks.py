@@ -12,6 +12,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from consumers import record_batch  # noqa: F401 - batches are read by it
 from consumers.definitions import to_generation
 from consumers.global_model import GlobalModel
+from consumers.offsets import ends_of, starts_of
 from consumers.owned import CLUSTERS
 from contracts.segments import SegmentChange, SegmentDefinition
 from contracts.topics import CHANGES, DEFINITIONS, INPUTS
@@ -99,7 +100,7 @@ class TopicsLook:
             self._consumer.seek(tp, position)
 
     def _begin(self, changes: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        ends = self._consumer.end_offsets([*changes, _DEFINED], timeout_ms=_WAIT_MS)
+        ends = ends_of(self._consumer, [*changes, _DEFINED], _WAIT_MS)
         hour_ago_s = time.time() - HOUR_S
         since = self._consumer.offsets_for_times(
             dict.fromkeys(changes, round(hour_ago_s * 1_000)), timeout_ms=_WAIT_MS
@@ -244,8 +245,8 @@ class GroupLook:
     def look(self) -> GroupSeen:
         """Ask once."""
         workers = count_workers(self._admin, self._group_id)
-        ends = self._consumer.end_offsets(self._inputs, timeout_ms=_WAIT_MS)
-        starts = self._consumer.beginning_offsets(self._inputs, timeout_ms=_WAIT_MS)
+        ends = ends_of(self._consumer, self._inputs, _WAIT_MS)
+        starts = starts_of(self._consumer, self._inputs, _WAIT_MS)
         group = self._admin.list_group_offsets({self._group_id: self._inputs})[self._group_id]
         done = {tp: group[tp].offset if tp in group else -1 for tp in self._inputs}
         lag = sum(max(0, ends[tp] - max(done[tp], starts[tp])) for tp in self._inputs)

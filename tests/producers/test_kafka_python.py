@@ -292,6 +292,14 @@ class TestOffsets:
             ]
             producer.abort_transaction()
 
+    def test_one_unknown_leader_among_known_ones_is_a_key_error(self, config: Config) -> None:
+        consumer = KafkaConsumer(**config)
+        known, other = TopicPartition(PURCHASES, 0), TopicPartition(CHANGES, 0)
+        assert consumer.end_offsets([known]) == {known: 0}
+        with pytest.raises(KeyError):
+            consumer.end_offsets([known, other])
+        consumer.close()
+
     def test_defaults_that_are_overridden_are_what_they_were(self) -> None:
         overridden = {
             "enable_auto_commit": True,

@@ -22,6 +22,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 from consumers.membership import Membership
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
+from tests.simulation.logs import Log
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Consumer:
         self._group_id = config.get("group_id")
         self._max_records = config.get("max_poll_records", 500)
         self._topics: list[str] = []
+        self._known: set[str] = set()
         self._listener: Any = None
         self._member, self._generation, self._state = "", -1, MemberState.UNJOINED
         self._positions: dict[TopicPartition, int | None] = {}
@@ -139,20 +141,34 @@ class Consumer:
     def highwater(self, partition: TopicPartition) -> int:
         return self._cluster.logs[partition].end
 
-    def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return self._call(
-            "beginning_offsets", lambda: {tp: self._cluster.logs[tp].start for tp in partitions}
+    def beginning_offsets(
+        self,
+        partitions: Sequence[TopicPartition],
+        timeout_ms: float | None = None,  # noqa: ARG002 - never waits
+    ) -> dict[TopicPartition, int]:
+        return self._offsets("beginning_offsets", partitions, lambda log: log.start)
+
+    def end_offsets(
+        self,
+        partitions: Sequence[TopicPartition],
+        timeout_ms: float | None = None,  # noqa: ARG002 - never waits
+    ) -> dict[TopicPartition, int]:
+        return self._offsets(
+            "end_offsets",
+            partitions,
+            lambda log: log.stable_end if self._committed_only else log.end,
         )
 
-    def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        logs = self._cluster.logs
-        return self._call(
-            "end_offsets",
-            lambda: {
-                tp: logs[tp].stable_end if self._committed_only else logs[tp].end
-                for tp in partitions
-            },
-        )
+    def _offsets(
+        self, name: str, partitions: Sequence[TopicPartition], of: Callable[[Log], int]
+    ) -> dict[TopicPartition, int]:
+        # A partition whose leader is unknown is left out where that of another is known.
+        topics = {tp.topic for tp in partitions}
+        unknown, known = topics - self._known, topics & self._known
+        self._known |= topics
+        if unknown and known:
+            raise KeyError(min(unknown))
+        return self._call(name, lambda: {tp: of(self._cluster.logs[tp]) for tp in partitions})
 
     def poll(
         self, timeout_ms: float = 0, max_records: int | None = None

@@ -89,7 +89,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "uncommitted end": [
-        Edit(LogReader, "ends", "self._uncommitted.end_offsets", "self._committed.end_offsets")
+        Edit(LogReader, "ends", "ends_of(self._uncommitted", "ends_of(self._committed")
     ],
     "adoption": [
         Edit(

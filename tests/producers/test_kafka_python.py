@@ -44,7 +44,12 @@ def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
     """Run a consumer that has joined the group."""
     listener = more.pop("listener", None)
     # Whom an earlier test left in the group is gone after the session, and then all is assigned.
-    session = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 500}
+    # And topics made a moment ago may be missing from what its first assignment goes by.
+    session = {
+        "session_timeout_ms": 3_000,
+        "heartbeat_interval_ms": 500,
+        "metadata_max_age_ms": 1_000,
+    }
     consumer = KafkaConsumer(
         **{**config, **session, **more},
         group_id=GROUP,

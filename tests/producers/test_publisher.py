@@ -49,6 +49,8 @@ def member(config: dict[str, Any]) -> Iterator[KafkaConsumer]:
         auto_offset_reset="none",
         session_timeout_ms=3_000,
         heartbeat_interval_ms=500,
+        # Topics made a moment ago may be missing from what its first assignment goes by.
+        metadata_max_age_ms=1_000,
     )
     consumer.subscribe(list(INPUTS))
     while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from kafka import KafkaAdminClient
-from kafka.errors import InvalidReplicationFactorError, KafkaError
+from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
 
 from contracts.topics import topics
 from livesegments.embedded import (
@@ -220,7 +220,7 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
         for topic in topics()
     }
     with _admin(bootstrap) as admin:
-        groups = [group["group_id"] for group in admin.list_groups()]
+        groups = _groups(admin)
         if groups:
             admin.delete_groups(groups)
         old = [name for name in admin.list_topics() if not name.startswith("__")]
@@ -241,6 +241,18 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
         # a topic made last is known, so are all before it.
         last = {f"last-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
         admin.create_topics(last, wait_for_metadata=True)
+
+
+def _groups(admin: KafkaAdminClient) -> list[str]:
+    deadline = time.monotonic() + _UNFENCE_TIMEOUT
+    while True:
+        try:
+            return [group["group_id"] for group in admin.list_groups()]
+        except CoordinatorLoadInProgressError:
+            # A broker that has just started reads its groups first.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def kafka_jars() -> Path:

@@ -63,6 +63,13 @@ def kept(service: Service) -> dict[str, int]:
     }
 
 
+def shift(ahead: Path, days: int) -> None:
+    """Set the worker's clock ahead; it reads the file at any moment, and never half of it."""
+    written = ahead.with_suffix(".next")
+    written.write_text(str(days))
+    written.replace(ahead)
+
+
 @pytest.mark.timeout(240)
 def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_event(
     service: Service, tmp_path: Path
@@ -80,8 +87,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     service.wait()
     assert all(segment >= 0 for segment in kept(service).values())
 
-    ahead.with_suffix(".next").write_text("100")
-    ahead.with_suffix(".next").replace(ahead)  # the worker never sees half of it
+    shift(ahead, 100)
     service.wait_for(lambda: all(s < 0 for s in kept(service).values()), "windows run empty")
     service.wait()
     service.verified()
@@ -91,8 +97,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     [_, left] = changes(service)[people[0]]
     assert (left.change, left.origin, left.cause) == ("unassigned", "expiry", None)
 
-    ahead.with_suffix(".next").write_text("200")
-    ahead.with_suffix(".next").replace(ahead)  # the worker never sees half of it
+    shift(ahead, 200)
     service.wait_for(lambda: set(kept(service)) == set(people[:10]), "who has no profile goes")
     service.wait()
     service.verified()

@@ -1,6 +1,6 @@
 """What the group tells a worker: that it rebalanced, and which partitions are the worker's."""
 
-from kafka import ConsumerRebalanceListener, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 
 from contracts.topics import INPUTS
 
@@ -10,14 +10,23 @@ class AssignmentError(RuntimeError):
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more."""
+    """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more.
 
-    def __init__(self) -> None:
+    And it sees to it that a join that has begun is ended. kafka-python asks before each poll
+    whether to join; where the reason was a topic or a partition that is new, that is answered by
+    the assignment the leader makes, so a poll that ends between JoinGroup and SyncGroup is the last
+    to wait for the answer: the member stays without partitions, and sends no heartbeats, for ever.
+    A rejoin that is asked for is not forgotten until it is done.
+    """
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
         self.changed = True
 
     def on_partitions_revoked(self, _revoked: object) -> None:
-        """Note it."""
+        """Note it; a join begins now."""
         self.changed = True
+        self._consumer._coordinator.request_rejoin()
 
     def on_partitions_assigned(self, _assigned: object) -> None:
         """Note it."""

@@ -21,6 +21,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.structs import MemberState
 
 from consumers.batch import decode_batch
 from consumers.definitions import DefinitionsReader
@@ -100,7 +101,7 @@ class Segmenter:
         self.owned: dict[int, Owned] = {}
         self.ready = False
         self._stopping = False
-        self._rebalance = Membership()
+        self._rebalance = Membership(consumer)
         self._generation_id = -1
         self._membership: object = None
         self._reconcile_due = True
@@ -130,11 +131,12 @@ class Segmenter:
         """Do one round."""
         polled = self._poll()
         membership = self._membership = self._consumer.group_metadata()
-        if membership.generation_id < 0 or not membership.member_id:
-            # Past max_poll_interval the generation is gone though partitions are still listed,
-            # and a broker takes offsets from such a member.
+        if membership.state is not MemberState.STABLE:
+            # Past max_poll_interval the generation is gone though partitions are still listed, and
+            # a broker takes offsets from such a member. Between JoinGroup and SyncGroup it is the
+            # new one, and what is listed is what was assigned before: another's by now, maybe.
             if self.owned:
-                log.warning("no longer in the group; will join it again")
+                log.warning("joins the group anew", generation=membership.generation_id)
             self._reconcile_soon()
             return
         if self._rebalance.changed or membership.generation_id != self._generation_id:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.errors import (
     CommitFailedError,
     KafkaError,
@@ -18,8 +19,9 @@ from kafka.errors import (
     OutOfOrderSequenceNumberError,
     ProducerFencedError,
 )
-from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
+from consumers.membership import Membership
 from contracts.topics import CHANGES, INPUTS, PURCHASES
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
@@ -44,12 +46,7 @@ def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
     """Run a consumer that has joined the group."""
     listener = more.pop("listener", None)
     # Whom an earlier test left in the group is gone after the session, and then all is assigned.
-    # And topics made a moment ago may be missing from what its first assignment goes by.
-    session = {
-        "session_timeout_ms": 3_000,
-        "heartbeat_interval_ms": 500,
-        "metadata_max_age_ms": 1_000,
-    }
+    session = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 500}
     consumer = KafkaConsumer(
         **{**config, **session, **more},
         group_id=GROUP,
@@ -57,7 +54,7 @@ def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
         enable_auto_commit=False,
         auto_offset_reset="none",
     )
-    consumer.subscribe(list(INPUTS), listener=listener)
+    consumer.subscribe(list(INPUTS), listener=listener or Membership(consumer))
     while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
@@ -216,7 +213,7 @@ class TestTransactions:
 
 
 class TestMembership:
-    """Why a membership is taken at every poll, and one without a generation is refused."""
+    """Why a membership is taken at every poll, and only a stable one is worked with."""
 
     def test_a_membership_without_generation_is_accepted(self, config: Config) -> None:
         with transactional(config) as producer:
@@ -243,20 +240,51 @@ class TestMembership:
                 time.sleep(0.1)
             membership = consumer.group_metadata()
             assert (membership.generation_id, membership.member_id) == (-1, "")
+            assert membership.state is MemberState.UNJOINED
 
     def test_rebalance_listeners_run_on_another_thread(self, config: Config) -> None:
         threads: list[threading.Thread] = []
 
         class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             def on_partitions_revoked(self, _revoked: object) -> None:
+                consumer._coordinator.request_rejoin()
                 threads.append(threading.current_thread())
 
             def on_partitions_assigned(self, _assigned: object) -> None:
                 threads.append(threading.current_thread())
 
-        with joined(config, listener=Listener()):
+        with KafkaConsumer(**config, group_id=GROUP, enable_auto_commit=False) as consumer:
+            consumer.subscribe([PURCHASES], listener=Listener())
+            while not consumer.assignment():
+                consumer.poll(100)
             assert threads
             assert threading.current_thread() not in threads
+
+    @pytest.mark.parametrize("ended", [False, True], ids=["as it is", "with ours"])
+    def test_a_join_for_new_partitions_is_forgotten_by_a_poll_that_ends_within_it(
+        self, config: Config, ended: bool
+    ) -> None:
+        topic = f"growing-{ended}"
+        more = {"group_id": topic, "enable_auto_commit": False, "metadata_max_age_ms": 500}
+        with KafkaAdminClient(**config) as admin, KafkaConsumer(**config, **more) as consumer:
+            admin.create_topics({topic: {"num_partitions": 1}})
+            ours = Membership(consumer)
+            consumer.subscribe([topic], listener=ours if ended else None)
+            deadline = time.monotonic() + 20
+            while not consumer.assignment() and time.monotonic() < deadline:
+                consumer.poll(1_000)
+            before = consumer.group_metadata()
+            admin.create_partitions({topic: 2})
+            time.sleep(2)  # it hears of the partition
+            consumer.poll(0)
+            time.sleep(1)  # JoinGroup and SyncGroup are answered
+            for _ in range(5):
+                consumer.poll(200)
+            now = consumer.group_metadata()
+            assert now.generation_id > before.generation_id
+            assert (len(consumer.assignment()), now.state) == (
+                (2, MemberState.STABLE) if ended else (1, MemberState.REBALANCING)
+            )
 
 
 class TestOffsets:

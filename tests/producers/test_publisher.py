@@ -12,6 +12,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
 
+from consumers.membership import Membership
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES
 from livesegments.verify.kafka_log import Log
 from producers import record_batch
@@ -49,10 +50,8 @@ def member(config: dict[str, Any]) -> Iterator[KafkaConsumer]:
         auto_offset_reset="none",
         session_timeout_ms=3_000,
         heartbeat_interval_ms=500,
-        # Topics made a moment ago may be missing from what its first assignment goes by.
-        metadata_max_age_ms=1_000,
     )
-    consumer.subscribe(list(INPUTS))
+    consumer.subscribe(list(INPUTS), listener=Membership(consumer))
     while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)

@@ -1,7 +1,9 @@
 """KafkaConsumer on the cluster in memory, as far as the service uses it.
 
 Only a read_committed consumer asks for stable offsets; a member that was put out has no generation
-once a heartbeat has told it, and still lists its partitions until it polls.
+once a heartbeat has told it, and still lists its partitions until it polls. A poll may end while
+a join is under way: between JoinGroup and SyncGroup with the new generation and the old partitions,
+and if nobody has asked for the join, no later poll ends it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,12 +46,15 @@ class Consumer:
         self._member, self._generation, self._state = "", -1, MemberState.UNJOINED
         self._positions: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
-        self._joining = False
+        self._joining = self._forgotten = False
+        self.synced = True
+        """Whether SyncGroup is answered, as a rule at once."""
+        self._coordinator = self
 
     # -- the group
 
     def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
-        self._topics, self._listener = list(topics), listener or Membership()
+        self._topics, self._listener = list(topics), listener or Membership(self)
 
     def group_metadata(self) -> ConsumerGroupMetadata:
         return ConsumerGroupMetadata(
@@ -69,13 +74,24 @@ class Consumer:
         """The member id, "" when it has none."""
         return self._member
 
+    def request_rejoin(self) -> None:
+        """See to it that polls end what a poll begins."""
+        self._forgotten = False
+
     def _join(self) -> bool:
         """Join the group or its new generation; return whether that is done."""
         group = self._cluster.group
-        if self._member in group.members and self._generation == group.generation:
+        if self._forgotten:
+            return False
+        if (
+            self._state is MemberState.STABLE
+            and self._member in group.members
+            and self._generation == group.generation
+        ):
             return True
         self.put_out()
         if not self._joining:
+            self._forgotten = True
             if self._generation < 0 and self._positions:
                 self._listener.on_partitions_lost(set(self._positions))
                 self._positions = {}
@@ -87,7 +103,10 @@ class Consumer:
         if self._member not in group.members:
             self._member = f"{self._rng.getrandbits(32):08x}"
             group.join(self._member)
-        self._generation, self._state = group.generation, MemberState.STABLE
+        self._generation, self._state = group.generation, MemberState.REBALANCING
+        if self._rng.random() < 0.2 or not self.synced:
+            return False
+        self._state, self._forgotten = MemberState.STABLE, False
         self._positions = dict.fromkeys(group.assigned(self._member))
         self._paused, self._joining = set(), False
         self._listener.on_partitions_assigned(set(self._positions))

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from consumers import reconcile
 from consumers.log import LogReader
+from consumers.membership import Membership
 from consumers.recovery import Recovery
 from consumers.segmenter import Segmenter
 from livesegments import clients
@@ -70,10 +71,18 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "generation at poll": [
         Edit(
-            Segmenter,
-            "step",
-            "if membership.generation_id < 0 or not membership.member_id:",
-            "if False:",
+            Segmenter, "step", "state is not MemberState.STABLE", "state is MemberState.REBALANCING"
+        )
+    ],
+    "assignment at poll": [
+        Edit(Segmenter, "step", "state is not MemberState.STABLE", "state is MemberState.UNJOINED")
+    ],
+    "joins are ended": [
+        Edit(
+            Membership,
+            "on_partitions_revoked",
+            "self._consumer._coordinator.request_rejoin()",
+            "pass",
         )
     ],
     "stable offsets": [

@@ -11,6 +11,7 @@ from tests.simulation.database import Snapshot
 from tests.simulation.world import Worker, World
 
 COMMITTED = "after redis.evalsha"
+SENDING = "before kafka.send_offsets"
 COMMITTING = "before redis.pipeline of evalsha"
 
 
@@ -120,6 +121,31 @@ def takes_over_when_it_is_out(world: World) -> None:
     settle(world, owner)
 
 
+def publishes_before_its_new_partitions_are_known(world: World) -> None:
+    """A worker has the new generation, and what was its own is another's by now."""
+    zombie = begun(world)
+    for partition in range(PARTITIONS):
+        move(world, f"c{partition}0", 9_000, partition)
+    reach(zombie, COMMITTED, lambda: all(_waits(world, p) for p in range(PARTITIONS)))
+    owner = world.start("b")
+    reach(owner, "after kafka.poll", lambda: bool(owner.consumer and owner.consumer.assignment()))
+    assert zombie.consumer is not None
+    zombie.consumer.synced = False
+    for _ in range(1_000):
+        zombie.step()
+        generation = zombie.consumer.group_metadata().generation_id
+        if generation == world.cluster.group.generation and zombie.process.point == SENDING:
+            break
+    owner.step(600)
+    zombie.consumer.synced = True
+    zombie.step(200)
+    settle(world, owner, zombie)
+
+
+def _waits(world: World, partition: int) -> bool:
+    return bool(world.database.hashes.get(prefix(partition) + b"outbox"))
+
+
 def offsets_on_their_way(world: World) -> None:
     """A partition is taken over while its last owner's transaction is about to be committed."""
     zombie = begun(world)
@@ -198,6 +224,7 @@ PLANS: dict[str, Callable[[World], None]] = {
     "seen": another_line,
     "membership at poll": publishes_after_the_group_went_on,
     "generation at poll": takes_over_when_it_is_out,
+    "assignment at poll": publishes_before_its_new_partitions_are_known,
     "stable offsets": offsets_on_their_way,
     "uncommitted end": markers_on_their_way,
     "scoring after a recovery": a_decision_in_the_outbox,

@@ -7,6 +7,8 @@
 | futures checked | random runs |
 | membership as of the poll | plan: out between commit and transaction |
 | generation checked after the poll | plan: out when the poll returns, then stopped |
+| nothing is done within a join | plan: publishes before its new partitions are known |
+| a join that has begun is ended | random runs |
 | stable offsets | plan: a takeover beside a transaction |
 | dead letters in the outbox | random runs |
 | reading back to the uncommitted end | plan: offsets' marker first |
@@ -43,6 +45,8 @@ SHOWN = {
     "futures": "chain",
     "membership at poll": "ids",
     "generation at poll": "ids",
+    "assignment at poll": "chain",
+    "joins are ended": "does not come to rest",
     "stable offsets": "ids",
     "dead letters in the outbox": "dead letters",
     "uncommitted end": "chain",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from kafka import KafkaConsumer
 
+from consumers.membership import Membership
 from contracts.topics import RETENTION_DAYS
 from livesegments.clients import kafka_config
 from livesegments.demo_metrics import WorkerMetrics, scrape
@@ -184,7 +185,6 @@ class Stage:
     def subscribe(self) -> None:
         """Join the subscriber's group."""
         self._consumer = KafkaConsumer(
-            *SUBSCRIBED,
             **self._config,
             group_id="livesegments-demo",
             isolation_level="read_committed",
@@ -196,6 +196,7 @@ class Stage:
             fetch_max_wait_ms=50,
             metrics_enabled=False,
         )
+        self._consumer.subscribe(list(SUBSCRIBED), listener=Membership(self._consumer))
         self._stack.callback(self._consumer.close, autocommit=False, timeout_ms=1_000)
 
     @property

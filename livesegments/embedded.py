@@ -140,6 +140,8 @@ class ServerProcess:
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open, nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Until all its threads stand still, one of them may yet answer.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""

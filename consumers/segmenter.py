@@ -136,7 +136,7 @@ class Segmenter:
             # a broker takes offsets from such a member. Between JoinGroup and SyncGroup it is the
             # new one, and what is listed is what was assigned before: another's by now, maybe.
             if self.owned:
-                log.warning("joins the group anew", generation=membership.generation_id)
+                log.info("joins the group anew", generation=membership.generation_id)
             self._reconcile_soon()
             return
         if self._rebalance.changed or membership.generation_id != self._generation_id:

@@ -89,10 +89,11 @@ class RedisServer:
         return Redis.from_url(self.url, protocol=2)
 
     def flush(self) -> None:
-        """Delete every key and every cached script."""
+        """Delete every key and every cached script, and what `save` left for the next start."""
         with Redis.from_url(self.url) as client:
             client.flushall()
             client.script_flush()
+        self._dump.unlink(missing_ok=True)
 
     def save(self, copy: Path) -> None:
         """Write what it holds now to a file."""

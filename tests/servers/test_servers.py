@@ -121,6 +121,17 @@ def test_killed_redis_without_persistence_loses_its_data(fresh_redis: RedisServe
     assert Redis.from_url(fresh_redis.url).get("k") is None
 
 
+def test_flushed_redis_comes_back_empty_though_an_earlier_test_saved(
+    fresh_redis: RedisServer, tmp_path: Path
+) -> None:
+    Redis.from_url(fresh_redis.url).set("k", "of an earlier test")
+    fresh_redis.save(tmp_path / "copy.rdb")
+    fresh_redis.flush()
+    fresh_redis.kill()
+    fresh_redis.start()
+    assert Redis.from_url(fresh_redis.url).get("k") is None
+
+
 def test_paused_redis_answers_nothing_until_it_goes_on(fresh_redis: RedisServer) -> None:
     client = Redis.from_url(fresh_redis.url, socket_timeout=0.3)
     client.set("k", "v")

@@ -101,7 +101,7 @@ class Segmenter:
         self.owned: dict[int, Owned] = {}
         self.ready = False
         self._stopping = False
-        self._rebalance = Membership(consumer)
+        self._group = Membership(consumer)
         self._generation_id = -1
         self._membership: object = None
         self._reconcile_due = True
@@ -115,7 +115,7 @@ class Segmenter:
 
     def run(self) -> None:
         """Work until asked to stop."""
-        self._consumer.subscribe(list(INPUTS), listener=self._rebalance)
+        self._consumer.subscribe(list(INPUTS), listener=self._group)
         while not self._stopping:
             self.step()
             self._alive()
@@ -139,8 +139,8 @@ class Segmenter:
                 log.info("joins the group anew", generation=membership.generation_id)
             self._reconcile_soon()
             return
-        if self._rebalance.changed or membership.generation_id != self._generation_id:
-            self._rebalance.changed = False
+        if self._group.changed or membership.generation_id != self._generation_id:
+            self._group.changed = False
             self._generation_id = membership.generation_id
             self._observed.rebalanced()
             self._reconcile_soon()
@@ -233,7 +233,7 @@ class Segmenter:
             owned = self._reconciler.take_over(partitions, self._stay_in_group)
             newest = max((o.known_generation for o in owned.values()), default=0)
             self._learning.wait_for(newest, self._alive)
-            if self._rebalance.changed:
+            if self._group.changed:
                 raise RecoveryInterruptedError("the group has rebalanced")
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
@@ -265,7 +265,7 @@ class Segmenter:
         with suppress(NoOffsetForPartitionError):
             self._consumer.poll(0)
         self._consumer.resume(*self._consumer.paused())
-        if self._rebalance.changed:
+        if self._group.changed:
             raise RecoveryInterruptedError("the group has rebalanced")
 
     # -- work

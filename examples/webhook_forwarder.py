@@ -23,6 +23,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 TOPIC = "customer-segments.v1"
+POLL_MS = 60_000  # at most: kafka-python may forget a join that a poll does not see to its end
 ATTEMPTS, FIRST_PAUSE = 8, 0.2
 RETRIED = {408, 425, 429, 500, 502, 503, 504}
 
@@ -75,7 +76,7 @@ def main() -> None:
         max_poll_records=50,  # so many calls at most between two polls, and again after a crash
     )
     while True:
-        for tp, records in consumer.poll(500).items():
+        for tp, records in consumer.poll(POLL_MS).items():
             for record in records:
                 key = dict(record.headers)["ce_id"].decode()
                 call(url, key, body(record))

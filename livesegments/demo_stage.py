@@ -15,11 +15,10 @@ from kafka import KafkaConsumer
 
 from consumers.membership import Membership
 from contracts.topics import RETENTION_DAYS
-from livesegments.clients import kafka_config
 from livesegments.demo_metrics import WorkerMetrics, scrape
 from livesegments.demo_seen import SUBSCRIBED, Seen
 from livesegments.embedded import LOOPBACK, ServerProcess, embedded_servers, free_ports
-from livesegments.settings import PREFIX, load
+from livesegments.settings import PREFIX
 from livesegments.topics import create_topics
 
 DATA = "Complete Journey grocery data"
@@ -142,12 +141,15 @@ class Stage:
             "HTTP_PORT": str(self._port),
             "LOG_FORMAT": "json",
         }
-        # An empty setting counts as none, so what is set for a real deployment does not reach in.
+        # An empty setting counts as none, so what is set for a real deployment does not reach in;
+        # for the same reason no settings are read here.
         self._environment = {name: "" for name in os.environ if name.startswith(PREFIX)}
         self._environment |= {PREFIX + name: value for name, value in settings.items()}
-        self._config = kafka_config(
-            load(kafka_bootstrap_servers=endpoints.kafka_bootstrap_servers, instance_id="demo")
-        )
+        self._config = {
+            "bootstrap_servers": endpoints.kafka_bootstrap_servers,
+            "client_id": "livesegments-demo",
+            "retry_backoff_ms": 20,
+        }
         create_topics(
             self._config,
             partitions=PARTITIONS,

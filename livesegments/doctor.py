@@ -198,7 +198,8 @@ def _progress(settings: Settings) -> Iterator[Finding]:
             "deployment",
             "fail",
             f"the topics have {partitions} partitions and the store {agreed.partitions}",
-            "go back to topics of that count, or use another GROUP_ID",
+            "customers are in other partitions now: copy the inputs by key to topics made anew,"
+            " make the outputs anew, and use another GROUP_ID",
         )
         return
     with LogReader(config) as log:

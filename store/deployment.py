@@ -8,8 +8,8 @@ _REBUILD = (
     "Set it back, or stop all workers and make the store anew from Kafka: livesegments rebuild"
 )
 _WAY_OUT = {
-    "partitions": "Go back to topics of that count, or use another LIVESEGMENTS_GROUP_ID, which"
-    " starts from the beginning of the topics",
+    "partitions": "Customers are in other partitions now. Copy the inputs by key to topics made"
+    " anew, make the outputs anew, and use another LIVESEGMENTS_GROUP_ID",
     "window_days": _REBUILD,
     "tiles": _REBUILD,
     "currency": _REBUILD,

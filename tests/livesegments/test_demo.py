@@ -39,6 +39,19 @@ def test_the_demo_streams_ends_and_finds_its_checks_hold(
     assert "no dead letters" in out
 
 
+def test_settings_of_a_real_deployment_do_not_reach_in(
+    weeks: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_KAFKA_SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv("LIVESEGMENTS_TILES", "not a number")
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL_FILE", "/nowhere")
+
+    code = run_demo(plain=True, seconds=10, data=weeks)
+
+    out, err = capfd.readouterr()
+    assert code == 0, out + err
+
+
 def test_a_worker_that_ends_ends_the_demo_with_its_last_words(
     weeks: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,10 @@ class LogReader:
             self._uncommitted = self._open("read_uncommitted")
         return ends_of(self._uncommitted, partitions)
 
+    def stable_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return each partition's end as read here: below the first open transaction."""
+        return ends_of(self._committed, partitions)
+
     def count_from(self, offsets: Mapping[TopicPartition, int]) -> int:
         """Return how many records can be read from given offsets on.
 

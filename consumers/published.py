@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
@@ -15,6 +16,20 @@ from contracts.dead_letters import parse
 from contracts.segments import SegmentState
 from contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
 
+UNASKED = -1
+
+
+class Stated(NamedTuple):
+    """What the last state of a customer says: -1 for no segment, and for a consent not known."""
+
+    segment: int
+    since_us: int
+    version: int
+    marketing: int
+
+
+NOT_STATED = Stated(NONE, 0, 0, UNASKED)
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -23,14 +38,14 @@ class Published:
     Attributes
     ----------
     states
-        Customer id -> (segment index, -1 for none, since in microseconds, version) of each state.
+        Customer id -> what is stated of each customer who has a state.
     version
         The highest version of any output.
     dead_letters
         (topic, offset) of each record that is in the dead letters already.
     """
 
-    states: Mapping[str, tuple[int, int, int]]
+    states: Mapping[str, Stated]
     version: int
     dead_letters: frozenset[tuple[str, int]]
 
@@ -52,7 +67,7 @@ def read_back(
     UnknownSegmentError
         If a state has a segment that is none of ``segment_ids``.
     """
-    states: dict[str, tuple[int, int, int]] = {}
+    states: dict[str, Stated] = {}
     version = 0
     index = {segment: i for i, segment in enumerate(segment_ids)}
     for record in _records(reader, STATES, partition, keep_alive):
@@ -67,7 +82,10 @@ def read_back(
             raise UnknownSegmentError(segment, segment_ids)
         # Of who is in no segment it is remembered too that there is a state to take back.
         place = NONE if segment is None else index[segment]
-        states[key] = (place, round(state.since.timestamp() * 1_000_000), state.version)
+        since_us = round(state.since.timestamp() * 1_000_000)
+        said = state.consent.marketing
+        marketing = UNASKED if said is None else int(said)
+        states[key] = Stated(place, since_us, state.version, marketing)
     if committed is not None:
         return Published(states, version, frozenset())
     for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):

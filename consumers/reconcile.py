@@ -88,11 +88,15 @@ class Reconciler:
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)
         inputs = [TopicPartition(topic, partition) for topic in INPUTS]
-        starts = reader.starts(inputs)
-        start = (starts[inputs[0]], starts[inputs[1]], starts[inputs[2]])
+
+        def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:
+            purchases, profiles, erasures = (offsets[tp] for tp in inputs)
+            return purchases, profiles, erasures
+
+        start, end = in_order(reader.starts(inputs)), in_order(reader.stable_ends(inputs))
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
         empty = loaded.progress is None and not any(reader.ends(outputs).values())
-        decided = verdict(loaded.progress, committed, start, empty)
+        decided = verdict(loaded.progress, committed, start, end, empty)
         log.info(
             "taking over",
             partition=partition,

@@ -2,7 +2,7 @@
 
 The store lost commits, or all of them; or the group's offsets are gone. What was published stays
 true, so it is read back and laid over the records, and the inputs up to Kafka's offsets are folded
-without deciding anything: whatever was decided there has been published. Steps a to e are those of
+without deciding anything: whatever was decided there has been published. Steps a to f are those of
 docs/architecture.md. The store says that a recovery is under way until it is done, and one that
 was interrupted starts again at a.
 """
@@ -16,21 +16,25 @@ from kafka import TopicPartition
 from numpy.typing import NDArray
 
 from consumers.batch import decode_batch
+from consumers.changes import restate
 from consumers.fetch import portions
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
-from consumers.published import Published, read_back
+from consumers.published import NOT_STATED, Published, read_back
 from consumers.round import Round
 from consumers.rules import Rules, want
-from consumers.scoring import NONE
 from consumers.takeover import Committed, below, taken_over
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, INPUTS
 from features.erasures import marker_key
 from features.record import decode, encode
+from producers.messages import Messages
 from store.outbox import Output
 from store.partitions import Commit, Loaded, Partitions, Want
 from store.progress import FROM_NOTHING, FROM_THE_STORE, SETTLED, Progress
+
+CHUNK = 1_000
+"""Customers that are read or written at once."""
 
 
 class RecoveryError(RuntimeError):
@@ -82,6 +86,7 @@ class Recovery:
         owned, first_tile = self._replay(owned, published, committed)
         if lost and not self._accept_loss:
             self._check_reach(owned, first_tile, start)
+        owned = self._restate(owned, published)
         done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
 
@@ -137,7 +142,7 @@ class Recovery:
         null if that is an erasure's, whose own was in the outbox.
         """
         tiles = self._rules.layout.tiles
-        left = dict(published.states)
+        left = published.states
         version = max(owned.progress.version, published.version)
         owned = self._commit(
             owned,
@@ -150,15 +155,15 @@ class Recovery:
                 if name not in seen:
                     seen.add(name)
                     yield name, blob
-            for name in left:
-                if name not in seen:
-                    yield name, None
+            unseen = (name for name in left if name not in seen)
+            while chunk := list(islice(unseen, CHUNK)):
+                yield from zip(chunk, self._records(owned.partition, chunk), strict=True)
 
         customers = rows()
-        while chunk := list(islice(customers, 1_000)):
+        while chunk := list(islice(customers, CHUNK)):
             records = decode([blob for _, blob in chunk], tiles)
-            states = [left.get(name, (NONE, 0, 0)) for name, _ in chunk]
-            segment, since, versions = np.array(states, np.int64).T
+            states = [left.get(name, NOT_STATED) for name, _ in chunk]
+            segment, since, versions, _ = np.array(states, np.int64).T
             records["erased"] |= self._erased(owned.partition, chunk)
             records["segment"], records["since"], records["version"] = segment, since, versions
             progress = replace(owned.progress, version=owned.progress.version + 1)
@@ -253,6 +258,38 @@ class Recovery:
             **{name: max(getattr(owned.progress, name), ends[tp]) for name, tp in offsets},
         )
         return self._commit(owned, Commit(owned.partition, owned.progress, progress)), first_tile
+
+    # -- e
+    def _restate(self, owned: Owned, published: Published) -> Owned:
+        """State anew who consents to marketing otherwise than their last state says.
+
+        What said so was in the outbox that is dropped, or its cause was folded without deciding.
+        The sweep that follows would not: it sees no profile, and who keeps the segment is still.
+        """
+        stated = iter(published.states.items())
+        while chunk := list(islice(stated, CHUNK)):
+            names = [name for name, _ in chunk]
+            records = decode(self._records(owned.partition, names), self._rules.layout.tiles)
+            said = np.array([state.marketing for _, state in chunk], np.int8)
+            rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
+            if rows.size:
+                progress = replace(owned.progress, version=owned.progress.version + 1)
+                outputs = Messages(
+                    group_id=self._rules.group_id,
+                    partition=owned.partition,
+                    version=progress.version,
+                    nonce=progress.nonce,
+                    generation=progress.generation,
+                    decided_at_us=progress.clock_us,
+                    segments=self._rules.segments,
+                ).states(restate(rows, names, records, None))
+                commit = Commit(owned.partition, owned.progress, progress, outputs=outputs)
+                owned = self._commit(owned, commit)
+            self._keep_alive()
+        return owned
+
+    def _records(self, partition: int, names: Sequence[str]) -> list[bytes | None]:
+        return self._store.read([Want(partition, names)])[0].records
 
     def _check_reach(
         self, owned: Owned, first_tile: int | None, start: tuple[int, int, int]

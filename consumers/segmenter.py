@@ -170,11 +170,20 @@ class Segmenter:
         except OffsetOutOfRangeError as error:
             log.warning("offset out of range", error=str(error))
             self._reconcile_soon()
+            self._backoff.failed()
             return {}
         except KafkaError as error:
             self._out(error)
+            # Out of the group, the next poll would join again at once, whatever the answer was.
+            self._sleep_out()
             return {}
         return polled
+
+    def _sleep_out(self) -> None:
+        """Let the pause before the next try pass, or as much of it as a stop leaves."""
+        while self._backoff.left and not self._stopping:
+            self._alive()
+            time.sleep(min(0.1, self._backoff.left))
 
     def _new_records(self, polled: Polled) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return the records not folded yet, of the partitions taken over."""
@@ -201,6 +210,8 @@ class Segmenter:
         for partition in self.owned:
             self._observed.gave_up(partition)
         self.owned = {}
+        # What was committed, or not, of the last ones may be dropped.
+        self._generations.describe_again()
 
     def _out(self, error: Exception) -> None:
         """Wait an outage out: forget everything, and compare anew after a while.

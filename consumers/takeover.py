@@ -63,6 +63,7 @@ def verdict(
     progress: Progress | None,
     committed: Committed | None,
     log_start: tuple[int, int, int],
+    log_end: tuple[int, int, int],
     outputs_empty: bool,
 ) -> Verdict:
     """Decide how to take a partition over.
@@ -75,6 +76,8 @@ def verdict(
         What Kafka has; None when missing or not ours.
     log_start
         First offset that each input topic still holds.
+    log_end
+        Where each ends; read after ``progress``.
     outputs_empty
         Whether nothing was ever published for the partition.
     """
@@ -82,7 +85,7 @@ def verdict(
         return Verdict.FRESH if committed is None and outputs_empty else Verdict.RECOVER
     if progress.recovering or committed is None:
         return Verdict.RECOVER
-    if below(progress.offsets, log_start):
+    if below(progress.offsets, log_start) or below(log_end, progress.offsets):
         return Verdict.RECOVER
     own_line = committed.nonce == progress.nonce and committed.version <= progress.version
     if own_line or committed.metadata == progress.seen:

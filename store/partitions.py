@@ -274,9 +274,20 @@ class Partitions:
         }
 
     def customers(self, partition: int, count: int = 1000) -> Iterator[tuple[str, bytes]]:
-        """Walk over all customers of a partition: (id, record), each at least once."""
-        for name, blob in self.redis.hscan_iter(self.keys.customers(partition), count=count):
-            yield name.decode(), blob
+        """Walk over all customers of a partition: (id, record), each at least once.
+
+        Raises
+        ------
+        RedisError
+            If another server has the partition meanwhile, to which the cursor means nothing.
+        """
+        cursor: int | None = 0
+        while True:
+            [found] = self.read([Want(partition, (), scan=(cursor or 0, count))])
+            yield from found.scanned.items()
+            cursor = found.cursor
+            if not cursor:
+                return
 
 
 def _arguments(commit: Commit) -> list[str | int | bytes]:

@@ -20,6 +20,7 @@ class Expected:
 
     tiles: dict[int, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     profile: tuple[float | None, float | None, str | None] = (None, None, None)
+    marketing: int = -1
     profiling: int = -1
 
 
@@ -112,6 +113,7 @@ def recompute(  # noqa: C901 - plain on purpose
         latest[name] = at
         age, income, urban = (float(c[i]) for c in (known.age, known.income, known.urbanicity))
         customers[name].profile = (_known(age), _known(income), _LOCATION.get(urban))
+        customers[name].marketing = int(known.marketing[i])
         customers[name].profiling = int(known.profiling[i])
     return Inputs(
         customers=dict(customers),

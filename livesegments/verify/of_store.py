@@ -13,6 +13,7 @@ from livesegments.verify.stored import StoredPartition, counts, marker_of
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
+UNASKED = -1
 
 
 def check_quiet(
@@ -55,6 +56,14 @@ def check_records(
         check.that(
             _close(kept[0], profile[0]) and kept[1:] == profile[1:],
             f"{where}, customer {name}: profile {kept}, not {profile}",
+        )
+        consent = (
+            record.marketing if record else UNASKED,
+            expected.marketing if expected else UNASKED,
+        )
+        check.that(
+            consent[0] == consent[1],
+            f"{where}, customer {name}: consent to marketing {consent[0]}, not {consent[1]}",
         )
 
 

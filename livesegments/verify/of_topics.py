@@ -72,6 +72,12 @@ def check_state(
                 record.version == change.version,
                 f"{at}: changed in version {change.version}, the store says {record.version}",
             )
+        if state and record:
+            said = -1 if state.consent.marketing is None else int(state.consent.marketing)
+            check.that(
+                said == record.marketing,
+                f"{at}: consent to marketing is {record.marketing}, but the state says {said}",
+            )
         if record and record.cluster < 0:
             check.that(held is None, f"{at}: has a segment and is in no cluster")
 

@@ -28,6 +28,7 @@ class StoredCustomer:
     age: float | None
     income: float | None
     location: str | None
+    marketing: int
     vector: tuple[int, ...]
     head: int
     profile_us: int
@@ -74,6 +75,7 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
         age=None if age != age else age,
         income=None if income != income else income,
         location=_LOCATIONS[flags & 3],
+        marketing=(flags >> 2 & 3) - 1,
         vector=tuple(vector),
         head=head,
         profile_us=updated,

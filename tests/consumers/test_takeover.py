@@ -7,7 +7,7 @@ from store.progress import Progress
 
 OWN, OTHER = "00000000000000aa", "00000000000000bb"
 STORE = Progress(version=7, nonce=OWN, seen=f"{OTHER}:3", purchases=10, profiles=20, erasures=30)
-START = (0, 0, 0)
+START, END = (0, 0, 0), (90, 90, 90)
 
 
 def committed(nonce: str, version: int) -> Committed:
@@ -38,7 +38,7 @@ def committed(nonce: str, version: int) -> Committed:
 def test_how_to_take_over(
     progress: Progress | None, in_kafka: Committed | None, outputs_empty: bool, decided: Verdict
 ) -> None:
-    assert verdict(progress, in_kafka, START, outputs_empty) is decided
+    assert verdict(progress, in_kafka, START, END, outputs_empty) is decided
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,16 @@ def test_how_to_take_over(
 def test_offsets_that_fell_off_a_log_need_a_recovery(
     start: tuple[int, int, int], decided: Verdict
 ) -> None:
-    assert verdict(STORE, committed(OWN, 7), start, outputs_empty=False) is decided
+    assert verdict(STORE, committed(OWN, 7), start, END, outputs_empty=False) is decided
     assert below(STORE.offsets, start) == (decided is Verdict.RECOVER)
+
+
+@pytest.mark.parametrize("end", [(9, 20, 30), (10, 19, 30), (10, 20, 29)])
+def test_a_log_that_ends_before_what_was_folded_of_it_needs_a_recovery(
+    end: tuple[int, int, int],
+) -> None:
+    assert verdict(STORE, committed(OWN, 7), START, end, outputs_empty=False) is Verdict.RECOVER
+    assert verdict(STORE, committed(OWN, 7), START, STORE.offsets, False) is Verdict.CURRENT
 
 
 METADATA = f"{OWN}:7"
@@ -110,6 +118,6 @@ def test_what_a_new_owner_writes_is_current_for_the_next_one_before_and_after_it
 ):
     before = committed(OTHER, 3)
     progress = taken_over(STORE, before, START, "00000000000000cc")
-    assert verdict(progress, before, START, outputs_empty=False) is Verdict.CURRENT
+    assert verdict(progress, before, START, END, outputs_empty=False) is Verdict.CURRENT
     published = committed("00000000000000cc", progress.version)
-    assert verdict(progress, published, START, outputs_empty=False) is Verdict.CURRENT
+    assert verdict(progress, published, START, END, outputs_empty=False) is Verdict.CURRENT

@@ -52,7 +52,8 @@ class Inputs:
         if kind < 0.22:
             return self._bad(customer, partition)
         if kind < 0.34:
-            event = self._profile(customer, rng.randrange(CUSTOMERS))
+            taste = number if rng.random() < 0.5 else rng.randrange(CUSTOMERS)
+            event = self._profile(customer, taste)
         elif kind < 0.39:
             action = rng.choice(("erase", "erase", "erase", "suppress", "restore", "restore"))
             event = erasure(customer, self.day - rng.choice((0, 1, 3)), action)
@@ -87,7 +88,9 @@ class Inputs:
             (50, 250_000, "suburban"),
         )[taste]
         # The log keeps the last of a key, so of profiles it is the last that must count.
-        return profile(customer, self.day, age=age, income=income, location=place)
+        known = {"age": age, "income": income, "location": place}
+        consent = {"marketing": self._rng.choice((True, False, None))}
+        return profile(customer, self.day, **known, consent=consent)
 
     def _bad(self, customer: str, partition: int) -> Event:
         topic, _, key, value = self.event(self._purchase(customer, 0), partition)

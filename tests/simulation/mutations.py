@@ -111,6 +111,9 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of the replay": [
         Edit(Recovery, "_replay", "if committed\n", "if False\n"),
     ],
+    "consent stated anew": [
+        Edit(Recovery, "run", "owned = self._restate(owned, published)", "pass")
+    ],
     "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=1", "rescore=0")],
     "version above all published": [
         Edit(

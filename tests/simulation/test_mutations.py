@@ -14,6 +14,7 @@
 | reading back to the uncommitted end | plan: offsets' marker first |
 | published state adopted in a recovery | random runs |
 | replay ends at Kafka's offsets | random runs |
+| consent stated anew in a recovery | random runs |
 | scoring after a recovery | plan: a first segment in the outbox that is dropped |
 | a version above all published | plan: only the topics are left |
 | a recovery under way is known | random runs |
@@ -38,20 +39,21 @@ from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.plans import PLANS
 from tests.simulation.world import World
 
-SEEDS = range(60)
+SEEDS = range(120)
 SHOWN = {
     "nonce": "records",
     "seen": "chain",
     "futures": "chain",
     "membership at poll": "ids",
     "generation at poll": "ids",
-    "assignment at poll": "chain",
+    "assignment at poll": "purchases.v1-1: offsets went back",
     "joins are ended": "does not come to rest",
     "stable offsets": "ids",
     "dead letters in the outbox": "dead letters",
     "uncommitted end": "chain",
     "adoption": "chain",
     "bound of the replay": "dead letters",
+    "consent stated anew": "state",
     "scoring after a recovery": "scores",
     "version above all published": "chain",
     "recovery under way": "dead letters",

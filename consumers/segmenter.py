@@ -31,6 +31,7 @@ from consumers.global_model import GlobalModel
 from consumers.learning import Learning
 from consumers.membership import Membership, partitions_of
 from consumers.observation import Observation
+from consumers.offsets import starts_of
 from consumers.outages import OUTAGES, Backoff, describe, refusal
 from consumers.owned import Owned
 from consumers.pace import SWEPT, SweepPace
@@ -355,6 +356,10 @@ class Segmenter:
                 )
 
     def _check_kafka_answers(self) -> None:
-        """Notice, without traffic, a broker that is away: `poll` says nothing of it."""
+        """Notice, without traffic, a broker that is away: `poll` says nothing of it.
+
+        Not by asking for committed offsets: kafka-python gives the late answer to a question that
+        timed out to whoever asks the same again, and the next takeover would believe it.
+        """
         for partition in [] if self._publications.under_way else list(self.owned)[:1]:
-            self._consumer.committed(TopicPartition(INPUTS[0], partition), timeout_ms=ANSWER_MS)
+            starts_of(self._consumer, [TopicPartition(INPUTS[0], partition)], ANSWER_MS)

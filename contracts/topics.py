@@ -19,6 +19,7 @@ OUTPUTS = (CHANGES, STATES, DEFINITIONS, DEAD_LETTERS)
 """What workers write; `REPLAYS` is written by ``livesegments dead-letters replay`` alone."""
 
 RETENTION_DAYS = 400
+FOR_GOOD = "-1"
 _DEAD_LETTER_DAYS = 90
 _TOMBSTONE_DAYS = 7
 
@@ -42,17 +43,21 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
     Parameters
     ----------
     retention_days
-        How long purchases, erasures and changes stay: at least the feature window, for Redis is
-        rebuilt from them. Erasures stay as long as purchases, or a replay would bring back what
-        was erased; they are not compacted, or a later `restore` would hide an `erase`.
+        How long purchases and changes stay: at least the feature window, for Redis is rebuilt from
+        them. Erasures stay for good, or a store that is rebuilt would not know who is suppressed;
+        they are not compacted, or a later `restore` would hide an `erase`.
     """
     # Arrival sets the timestamps: old purchases that are replayed must not be deleted at once, and
     # a producer's wrong clock must not pass for the broker's.
-    arrivals = _delete(retention_days) | {"message.timestamp.type": "LogAppendTime"}
+    arrivals = {"message.timestamp.type": "LogAppendTime"}
     return (
-        _topic(PURCHASES, "Purchases and refunds", arrivals),
+        _topic(PURCHASES, "Purchases and refunds", _delete(retention_days) | arrivals),
         _topic(PROFILES, "Latest profile of each customer; null deletes it", _compact()),
-        _topic(ERASURES, "Requests to erase, suppress or restore a customer", arrivals),
+        _topic(
+            ERASURES,
+            "Requests to erase, suppress or restore a customer",
+            {"cleanup.policy": "delete", "retention.ms": FOR_GOOD} | arrivals,
+        ),
         _topic(CHANGES, "Every change of a customer's segment", _delete(retention_days)),
         _topic(
             STATES,

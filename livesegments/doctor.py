@@ -11,6 +11,8 @@ from redis.exceptions import RedisError
 from consumers.definitions import DefinitionsReader, named_by
 from consumers.log import LogReader, LogStalledError
 from contracts.topics import (
+    ERASURES,
+    FOR_GOOD,
     INPUTS,
     OUTPUTS,
     PROFILES,
@@ -124,6 +126,14 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
             "warn",
             f"keeps {kept_ms / DAY_MS:.0f} days, the window is {settings.window_days}",
             "raise its retention.ms: a lost store could not be rebuilt",
+        )
+    if (kept := found.get(ERASURES, {}).get("retention.ms", FOR_GOOD)) != FOR_GOOD:
+        yield Finding(
+            f"topic {ERASURES}",
+            "warn",
+            f"keeps {int(kept) / DAY_MS:.0f} days",
+            f"set its retention.ms to {FOR_GOOD}: a store that is rebuilt would not know who was"
+            " suppressed before",
         )
 
 

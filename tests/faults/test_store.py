@@ -1,12 +1,15 @@
 """A store that goes away, comes back older, or comes back empty: Kafka has all it needs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from contracts.topics import STATES
+from livesegments.verify.kafka_log import Log
 from tests.servers import fresh_topics
-from tests.service import Event, Service
+from tests.service import PARTITIONS, Event, Service, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -81,6 +84,34 @@ def test_lost_group_offsets_repeat_and_lose_nothing(
     service.start()
     service.wait()
     service.verified()
+
+
+def test_a_consent_withdrawn_before_offsets_were_lost_is_stated(service: Service) -> None:
+    from kafka.admin import KafkaAdminClient
+
+    names = [f"c{i}" for i in range(100)]
+    said = {name: {"marketing": True} for name in names}
+    at = "2024-02-0{}T00:00:00Z".format
+    service.send([profile(name, at(1), age=40, consent=said[name]) for name in names])
+    service.send([purchase(name, at(1), 5.0 + i) for i, name in enumerate(names)])
+    worker = service.start()
+    service.wait()
+    worker.terminate()
+    worker.wait()
+    # So many segments stay as they are, and nothing but the consent changes.
+    said |= {name: {"marketing": False} for name in names[:50]}
+    service.send([profile(name, at(2), age=40, consent=said[name]) for name in names[:50]])
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_groups(["livesegments"])
+    admin.close()
+    service.start()
+    service.wait()
+    service.verified()
+    log = Log(service.config)
+    records = [record for p in range(PARTITIONS) for record in log.read(STATES, p)]
+    log.close()
+    states = {record.key.decode(): json.loads(record.value) for record in records}
+    assert {name: states[name]["consent"] for name in names} == said
 
 
 def test_a_full_store_is_waited_for(

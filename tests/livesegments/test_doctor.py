@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
-from contracts.topics import CHANGES, PURCHASES, STATES
+from contracts.topics import CHANGES, ERASURES, PURCHASES, STATES
 from livesegments.doctor import examine
 from livesegments.embedded import free_ports
 from livesegments.finding import Finding
@@ -148,6 +148,7 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
         [
             ConfigResource(ConfigResourceType.TOPIC, STATES, {"cleanup.policy": "delete"}),
             ConfigResource(ConfigResourceType.TOPIC, PURCHASES, {"retention.ms": str(7 * DAY_MS)}),
+            ConfigResource(ConfigResourceType.TOPIC, ERASURES, {"retention.ms": str(9 * DAY_MS)}),
         ]
     )
     settle(admin)
@@ -156,6 +157,8 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
     assert "compact" in named(findings, f"topic {STATES}").fix
     assert named(findings, f"topic {PURCHASES}").status == "warn"
     assert "7 days" in named(findings, f"topic {PURCHASES}").detail
+    assert named(findings, f"topic {ERASURES}").detail == "keeps 9 days"
+    assert "suppressed" in named(findings, f"topic {ERASURES}").fix
 
 
 def test_settings_that_the_store_does_not_have_are_named(

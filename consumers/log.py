@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -58,6 +59,17 @@ class LogReader:
         if self._uncommitted is None:
             self._uncommitted = self._open("read_uncommitted")
         return ends_of(self._uncommitted, partitions)
+
+    def identity(self, topics: Sequence[str]) -> str:
+        """Return 16 digits that are others once one of some topics was made anew.
+
+        They must have been asked about before. "" if the broker gives topics no ids, as before
+        Kafka 2.8.
+        """
+        ids = [self._committed._cluster.topic_id(topic) for topic in topics]
+        if not all(each is not None and each.int for each in ids):
+            return ""
+        return blake2b(b"".join(each.bytes for each in ids), digest_size=8).hexdigest()
 
     def stable_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return each partition's end as read here: below the first open transaction."""

@@ -12,7 +12,7 @@ from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.recovery import Recovery
 from consumers.rules import Rules
-from consumers.takeover import Committed, Verdict, taken_over, verdict
+from consumers.takeover import Committed, Extent, Verdict, taken_over, verdict
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from store.deployment import Deployment
 from store.partitions import Commit, Loaded, Partitions
@@ -87,16 +87,10 @@ class Reconciler:
         loaded = self._store.load(partition)
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)
-        inputs = [TopicPartition(topic, partition) for topic in INPUTS]
-
-        def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:
-            purchases, profiles, erasures = (offsets[tp] for tp in inputs)
-            return purchases, profiles, erasures
-
-        start, end = in_order(reader.starts(inputs)), in_order(reader.stable_ends(inputs))
+        inputs = _extent(reader, partition)
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
         empty = loaded.progress is None and not any(reader.ends(outputs).values())
-        decided = verdict(loaded.progress, committed, start, end, empty)
+        decided = verdict(loaded.progress, committed, inputs, empty)
         log.info(
             "taking over",
             partition=partition,
@@ -107,18 +101,18 @@ class Reconciler:
         with self._noted(decided):
             if decided is Verdict.RECOVER:
                 recovery = Recovery(self._store, reader, self._rules, keep_alive, self._accept_loss)
-                return recovery.run(partition, loaded, committed, start, nonce)
-            return self._become_owner(partition, loaded, committed, start, nonce)
+                return recovery.run(partition, loaded, committed, inputs, nonce)
+            return self._become_owner(partition, loaded, committed, inputs, nonce)
 
     def _become_owner(
         self,
         partition: int,
         loaded: Loaded,
         committed: Committed | None,
-        start: tuple[int, int, int],
+        inputs: Extent,
         nonce: str,
     ) -> Owned:
-        progress = taken_over(loaded.progress, committed, start, nonce)
+        progress = taken_over(loaded.progress, committed, inputs, nonce)
         published = committed.version if committed else 0
         # Read before the commit, which is refused if it is not the ring of this progress.
         seen = decode_seen(self._store.ring(partition), progress, self._rules.dedup_events)
@@ -150,3 +144,14 @@ class Reconciler:
             for topic in INPUTS
         ]
         return Committed.of([each and (each.offset, each.metadata) for each in found])
+
+
+def _extent(reader: LogReader, partition: int) -> Extent:
+    tps = [TopicPartition(topic, partition) for topic in INPUTS]
+
+    def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:
+        purchases, profiles, erasures = (offsets[tp] for tp in tps)
+        return purchases, profiles, erasures
+
+    start, end = in_order(reader.starts(tps)), in_order(reader.stable_ends(tps))
+    return Extent(start, end, reader.identity(INPUTS))

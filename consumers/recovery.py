@@ -23,9 +23,9 @@ from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.published import NOT_STATED, Published, read_back
 from consumers.round import Round
 from consumers.rules import Rules, want
-from consumers.takeover import Committed, below, taken_over
+from consumers.takeover import Committed, Extent, taken_over
 from contracts.dead_letters import parse
-from contracts.topics import DEAD_LETTERS, INPUTS
+from contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
 from features.erasures import marker_key
 from features.record import decode, encode
 from producers.messages import Messages
@@ -64,19 +64,17 @@ class Recovery:
         partition: int,
         loaded: Loaded,
         committed: Committed | None,
-        start: tuple[int, int, int],
+        inputs: Extent,
         nonce: str,
     ) -> Owned:
         """Recover a partition; return it ready to go on, with a sweep due over all customers."""
         lost = (
             loaded.progress is None
-            or below(loaded.progress.offsets, start)
-            # Of other topics under the same names, which have been made anew since.
-            or below(self._ends(partition), loaded.progress.offsets)
+            or not inputs.goes_on_from(loaded.progress)
             # One that was interrupted, or refused, has folded a part: it starts from nothing again.
             or loaded.progress.recovering == FROM_NOTHING
         )
-        owned = self._begin(partition, loaded, committed, start, nonce, lost)
+        owned = self._begin(partition, loaded, committed, inputs, nonce, lost)
         published = read_back(
             self._reader, partition, self._rules.segment_ids, committed, self._keep_alive
         )
@@ -85,15 +83,14 @@ class Recovery:
         owned = self._adopt(owned, published)
         owned, first_tile = self._replay(owned, published, committed)
         if lost and not self._accept_loss:
-            self._check_reach(owned, first_tile, start)
+            self._check_reach(owned, first_tile, inputs.start)
         owned = self._restate(owned, published)
         done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
 
-    def _ends(self, partition: int) -> tuple[int, int, int]:
-        purchases, profiles, erasures = (TopicPartition(topic, partition) for topic in INPUTS)
-        ends = self._reader.ends([purchases, profiles, erasures])
-        return ends[purchases], ends[profiles], ends[erasures]
+    def _end(self, partition: int) -> int:
+        purchases = TopicPartition(PURCHASES, partition)
+        return self._reader.ends([purchases])[purchases]
 
     # -- a
     def _begin(
@@ -101,13 +98,13 @@ class Recovery:
         partition: int,
         loaded: Loaded,
         committed: Committed | None,
-        start: tuple[int, int, int],
+        inputs: Extent,
         nonce: str,
         lost: bool,
     ) -> Owned:
-        base = taken_over(loaded.progress, committed, start, nonce)
+        base = taken_over(loaded.progress, committed, inputs, nonce)
         if lost:
-            purchases, profiles, erasures = start
+            purchases, profiles, erasures = inputs.start
             base = Progress(
                 version=base.version,
                 nonce=nonce,
@@ -115,7 +112,8 @@ class Recovery:
                 purchases=purchases,
                 profiles=profiles,
                 erasures=erasures,
-                replayed=committed.offsets[0] if committed else self._ends(partition)[0],
+                topics=inputs.topics,
+                replayed=committed.offsets[0] if committed else self._end(partition),
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         progress = replace(base, recovering=source, rescore=1, proposed_generation=0)

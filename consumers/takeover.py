@@ -59,11 +59,39 @@ class Verdict(StrEnum):
     """The store is behind or beside what Kafka has published: rebuild it from Kafka."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What Kafka has of a partition's inputs; to be asked for after the progress was read.
+
+    Attributes
+    ----------
+    start, end
+        First offset that each input topic still holds, and where it ends.
+    topics
+        Which topics they are; "" where Kafka gives them no ids.
+    """
+
+    start: tuple[int, int, int]
+    end: tuple[int, int, int]
+    topics: str
+
+    def goes_on_from(self, progress: Progress) -> bool:
+        """Return whether it is the log that was folded, and holds all that was not."""
+        return (
+            _none_below(progress.offsets, self.start)
+            and _none_below(self.end, progress.offsets)
+            and (not self.topics or progress.topics in ("", self.topics))
+        )
+
+
+def _none_below(offsets: tuple[int, int, int], bounds: tuple[int, int, int]) -> bool:
+    return all(offset >= bound for offset, bound in zip(offsets, bounds, strict=True))
+
+
 def verdict(
     progress: Progress | None,
     committed: Committed | None,
-    log_start: tuple[int, int, int],
-    log_end: tuple[int, int, int],
+    inputs: Extent,
     outputs_empty: bool,
 ) -> Verdict:
     """Decide how to take a partition over.
@@ -71,13 +99,11 @@ def verdict(
     Parameters
     ----------
     progress
-        What the store has; read before ``committed``.
+        What the store has; read before the others.
     committed
         What Kafka has; None when missing or not ours.
-    log_start
-        First offset that each input topic still holds.
-    log_end
-        Where each ends; read after ``progress``.
+    inputs
+        What there is to fold.
     outputs_empty
         Whether nothing was ever published for the partition.
     """
@@ -85,7 +111,7 @@ def verdict(
         return Verdict.FRESH if committed is None and outputs_empty else Verdict.RECOVER
     if progress.recovering or committed is None:
         return Verdict.RECOVER
-    if below(progress.offsets, log_start) or below(log_end, progress.offsets):
+    if not inputs.goes_on_from(progress):
         return Verdict.RECOVER
     own_line = committed.nonce == progress.nonce and committed.version <= progress.version
     if own_line or committed.metadata == progress.seen:
@@ -93,20 +119,15 @@ def verdict(
     return Verdict.RECOVER
 
 
-def below(offsets: tuple[int, int, int], log_start: tuple[int, int, int]) -> bool:
-    """Return whether an offset has fallen off its log."""
-    return any(offset < start for offset, start in zip(offsets, log_start, strict=True))
-
-
 def taken_over(
     progress: Progress | None,
     committed: Committed | None,
-    log_start: tuple[int, int, int],
+    inputs: Extent,
     nonce: str,
 ) -> Progress:
     """Return the progress of the takeover commit: a fresh nonce, a version above all published."""
     if progress is None:
-        purchases, profiles, erasures = log_start
+        purchases, profiles, erasures = inputs.start
         progress = Progress(purchases=purchases, profiles=profiles, erasures=erasures)
     published = committed.version if committed else 0
     return replace(
@@ -114,4 +135,5 @@ def taken_over(
         version=max(progress.version, published) + 1,
         nonce=nonce,
         seen=committed.metadata if committed else "",
+        topics=inputs.topics,
     )

@@ -23,6 +23,8 @@ class Progress:
         ``nonce:version`` metadata that Kafka's offsets carried at the takeover ("" none).
     purchases, profiles, erasures
         Next offset of each input topic.
+    topics
+        Which topics these were; "" where Kafka gives them no ids.
     replayed
         Purchases below this offset were folded from the log by a recovery from nothing: what was
         refused of them then was refused under the settings of then.
@@ -46,6 +48,7 @@ class Progress:
     purchases: int = 0
     profiles: int = 0
     erasures: int = 0
+    topics: str = ""
     replayed: int = 0
     remembered: int = 0
     clock_us: int = 0

@@ -370,4 +370,5 @@ def running(service: Service, workers: int = 1) -> Iterator[Service]:
 
 def numbers(progress: Mapping[Any, Any]) -> dict[str, int]:
     """Return the numbers of a stored progress."""
-    return {k.decode(): int(v) for k, v in progress.items() if k not in (b"nonce", b"seen")}
+    text = (b"nonce", b"seen", b"topics")
+    return {name.decode(): int(value) for name, value in progress.items() if name not in text}

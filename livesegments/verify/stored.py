@@ -133,7 +133,7 @@ def read_partition(
     )
 
 
-_TEXT = (b"nonce", b"seen")
+_TEXT = (b"nonce", b"seen", b"topics")
 
 
 def marker_of(customer_id: str, group_id: str) -> bytes:

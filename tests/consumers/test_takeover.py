@@ -2,12 +2,20 @@ from dataclasses import replace
 
 import pytest
 
-from consumers.takeover import Committed, Verdict, below, taken_over, verdict
+from consumers.takeover import Committed, Extent, Verdict, taken_over, verdict
 from store.progress import Progress
 
 OWN, OTHER = "00000000000000aa", "00000000000000bb"
-STORE = Progress(version=7, nonce=OWN, seen=f"{OTHER}:3", purchases=10, profiles=20, erasures=30)
-START, END = (0, 0, 0), (90, 90, 90)
+STORE = Progress(
+    version=7,
+    nonce=OWN,
+    seen=f"{OTHER}:3",
+    purchases=10,
+    profiles=20,
+    erasures=30,
+    topics="these",
+)
+INPUTS = Extent((0, 0, 0), (90, 90, 90), "these")
 
 
 def committed(nonce: str, version: int) -> Committed:
@@ -38,7 +46,7 @@ def committed(nonce: str, version: int) -> Committed:
 def test_how_to_take_over(
     progress: Progress | None, in_kafka: Committed | None, outputs_empty: bool, decided: Verdict
 ) -> None:
-    assert verdict(progress, in_kafka, START, END, outputs_empty) is decided
+    assert verdict(progress, in_kafka, INPUTS, outputs_empty) is decided
 
 
 @pytest.mark.parametrize(
@@ -53,16 +61,36 @@ def test_how_to_take_over(
 def test_offsets_that_fell_off_a_log_need_a_recovery(
     start: tuple[int, int, int], decided: Verdict
 ) -> None:
-    assert verdict(STORE, committed(OWN, 7), start, END, outputs_empty=False) is decided
-    assert below(STORE.offsets, start) == (decided is Verdict.RECOVER)
+    inputs = replace(INPUTS, start=start)
+    assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is decided
+    assert inputs.goes_on_from(STORE) == (decided is Verdict.CURRENT)
 
 
 @pytest.mark.parametrize("end", [(9, 20, 30), (10, 19, 30), (10, 20, 29)])
 def test_a_log_that_ends_before_what_was_folded_of_it_needs_a_recovery(
     end: tuple[int, int, int],
 ) -> None:
-    assert verdict(STORE, committed(OWN, 7), START, end, outputs_empty=False) is Verdict.RECOVER
-    assert verdict(STORE, committed(OWN, 7), START, STORE.offsets, False) is Verdict.CURRENT
+    inputs = replace(INPUTS, end=end)
+    assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is Verdict.RECOVER
+    just = replace(INPUTS, end=STORE.offsets)
+    assert verdict(STORE, committed(OWN, 7), just, outputs_empty=False) is Verdict.CURRENT
+
+
+@pytest.mark.parametrize(
+    ("folded", "found", "decided"),
+    [
+        ("these", "these", Verdict.CURRENT),
+        ("these", "others of their names", Verdict.RECOVER),
+        ("these", "", Verdict.CURRENT),  # a broker that gives topics no ids
+        ("", "these", Verdict.CURRENT),  # one that gave them none before
+    ],
+)
+def test_topics_that_were_made_anew_need_a_recovery(
+    folded: str, found: str, decided: Verdict
+) -> None:
+    progress, inputs = replace(STORE, topics=folded), replace(INPUTS, topics=found)
+    assert verdict(progress, committed(OWN, 7), inputs, outputs_empty=False) is decided
+    assert taken_over(progress, committed(OWN, 7), inputs, OTHER).topics == found
 
 
 METADATA = f"{OWN}:7"
@@ -102,14 +130,15 @@ def test_other_offsets_are_as_good_as_none(offsets: list[tuple[int, str | None] 
 
 def test_a_new_owner_has_a_nonce_of_its_own_and_a_version_above_all_published() -> None:
     new = "00000000000000cc"
-    assert taken_over(None, None, (5, 6, 7), new) == Progress(
-        version=1, nonce=new, purchases=5, profiles=6, erasures=7
+    later = replace(INPUTS, start=(5, 6, 7))
+    assert taken_over(None, None, later, new) == Progress(
+        version=1, nonce=new, purchases=5, profiles=6, erasures=7, topics="these"
     )
-    after = taken_over(STORE, committed(OWN, 7), START, new)
+    after = taken_over(STORE, committed(OWN, 7), INPUTS, new)
     assert after == replace(STORE, version=8, nonce=new, seen=f"{OWN}:7")
-    assert taken_over(STORE, committed(OTHER, 90), START, new).version == 91
-    assert taken_over(STORE, None, START, new) == replace(STORE, version=8, nonce=new, seen="")
-    lost = taken_over(None, committed(OTHER, 90), (5, 6, 7), new)
+    assert taken_over(STORE, committed(OTHER, 90), INPUTS, new).version == 91
+    assert taken_over(STORE, None, INPUTS, new) == replace(STORE, version=8, nonce=new, seen="")
+    lost = taken_over(None, committed(OTHER, 90), later, new)
     assert (lost.version, lost.offsets, lost.seen) == (91, (5, 6, 7), f"{OTHER}:90")
 
 
@@ -117,7 +146,7 @@ def test_what_a_new_owner_writes_is_current_for_the_next_one_before_and_after_it
     None
 ):
     before = committed(OTHER, 3)
-    progress = taken_over(STORE, before, START, "00000000000000cc")
-    assert verdict(progress, before, START, END, outputs_empty=False) is Verdict.CURRENT
+    progress = taken_over(STORE, before, INPUTS, "00000000000000cc")
+    assert verdict(progress, before, INPUTS, outputs_empty=False) is Verdict.CURRENT
     published = committed("00000000000000cc", progress.version)
-    assert verdict(progress, published, START, END, outputs_empty=False) is Verdict.CURRENT
+    assert verdict(progress, published, INPUTS, outputs_empty=False) is Verdict.CURRENT

@@ -148,8 +148,9 @@ def test_a_key_of_another_type_stops_the_partition_and_nothing_is_written(
     service.verified()
 
 
+@pytest.mark.parametrize("events", [1_000, 8_000])
 def test_a_store_of_topics_that_were_made_anew_since_is_not_believed(
-    service: Service, make_load: Callable[..., list[Event]]
+    service: Service, make_load: Callable[..., list[Event]], events: int
 ) -> None:
     service.send(make_load(3_000))
     worker = service.start()
@@ -157,7 +158,7 @@ def test_a_store_of_topics_that_were_made_anew_since_is_not_believed(
     worker.terminate()
     worker.wait()
     fresh_topics(service.kafka.bootstrap)
-    service.send(make_load(1_000, seed=1))
+    service.send(make_load(events, seed=1))
     service.start()
     service.wait()
     service.verified()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from kafka import TopicPartition
 from kafka.errors import CommitFailedError, InvalidTxnStateError, ProducerFencedError
@@ -88,6 +89,10 @@ class Cluster:
         self.producers: dict[str, ProducerState] = {}
         self.deciding: list[Transaction] = []
         self.went_back: list[str] = []
+
+    def topic_id(self, topic: str) -> UUID:
+        """Return the id of a topic: none is ever made anew."""
+        return uuid5(NAMESPACE_URL, topic)
 
     # -- transactions
 

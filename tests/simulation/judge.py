@@ -14,6 +14,7 @@ from tests.simulation.world import SETTINGS, World
 
 TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
 
+TEXT = ("nonce", "seen", "topics")
 STEPS = 1 << 20
 """Of a unit in a stored vector."""
 
@@ -74,7 +75,7 @@ def _to_do(world: World) -> Iterator[str]:
         if not stored:
             yield f"partition {partition} has no progress"
             return
-        number = {name: int(v) for name, v in stored.items() if name not in ("nonce", "seen")}
+        number = {name: int(v) for name, v in stored.items() if name not in TEXT}
         yield from _inputs_to_do(world, partition, number, f"{stored['nonce']}:{stored['version']}")
         yield from _sweeps_to_do(world, partition, number, newest)
 

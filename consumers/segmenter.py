@@ -274,9 +274,11 @@ class Segmenter:
             return
         self._stayed_at = now
         self._consumer.pause(*self._consumer.assignment())
-        with suppress(NoOffsetForPartitionError):
-            self._consumer.poll(0)
-        self._consumer.resume(*self._consumer.paused())
+        try:
+            with suppress(NoOffsetForPartitionError):
+                self._consumer.poll(0)
+        finally:
+            self._consumer.resume(*self._consumer.paused())
         if self._group.changed:
             raise RecoveryInterruptedError("the group has rebalanced")
 

@@ -1,12 +1,15 @@
 """A broker that takes no outputs, or cannot write at all: told, waited for, and nothing is lost."""
 
 import resource
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
 from contracts.topics import CHANGES, DEAD_LETTERS, STATES
+from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import Event, Feed, Service
 
 pytestmark = pytest.mark.servers
@@ -52,3 +55,20 @@ def test_a_broker_that_ends_for_want_of_space_is_waited_for(
     service.wait(90)
     assert worker.poll() is None
     service.verified()
+
+
+def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(
+    tmp_path: Path, fresh_redis: RedisServer
+) -> None:
+    with KafkaServer(tmp_path / "kafka", {"group.min.session.timeout.ms": "60000"}) as kafka:
+        fresh_topics(kafka.bootstrap)
+        service = Service(kafka, fresh_redis, tmp_path)
+        worker = service.start()
+        try:
+            service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is told")
+            time.sleep(5)
+            assert service.tail(10_000).count("round failed") < 10
+            worker.terminate()
+            assert worker.wait(10) == 0
+        finally:
+            service.stop()

@@ -304,6 +304,24 @@ class TestOffsets:
             producer.commit_transaction()
             assert member.committed(TopicPartition(PURCHASES, 0)) == 1
 
+    def test_a_question_that_timed_out_answers_the_next_one_for_the_same(
+        self, config: Config, fresh_kafka: KafkaServer
+    ) -> None:
+        tp = TopicPartition(PURCHASES, 0)
+        more = {"group_id": "asking", "enable_auto_commit": False}
+        with KafkaConsumer(**config, **more) as asking, KafkaConsumer(**config, **more) as moving:
+            for consumer in (asking, moving):
+                consumer.assign([tp])
+            moving.commit({tp: OffsetAndMetadata(1, "", -1)})
+            assert asking.committed(tp) == 1
+            fresh_kafka.pause()
+            with pytest.raises(KafkaTimeoutError):
+                asking.committed(tp, timeout_ms=300)
+            fresh_kafka.resume()
+            time.sleep(1)  # the answer comes
+            moving.commit({tp: OffsetAndMetadata(5, "", -1)})
+            assert [asking.committed(tp), asking.committed(tp)] == [1, 5]
+
     def test_without_a_reset_policy_a_lost_position_is_an_error(self, config: Config) -> None:
         consumer = KafkaConsumer(**config, auto_offset_reset="none", enable_auto_commit=False)
         tp = TopicPartition(PURCHASES, 0)

@@ -114,12 +114,13 @@ class Segmenter:
         """Ask it to finish its round and leave; safe in a signal handler."""
         self._stopping = True
 
-    def run(self) -> None:
+    def run(self, after_round: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop."""
         self._consumer.subscribe(list(INPUTS), listener=self._group)
         while not self._stopping:
             self.step()
             self._alive()
+            after_round()
         if self.owned and not self._reconcile_due:
             try:
                 # The membership of the last poll: asked for now, it might be another's or none.

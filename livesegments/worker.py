@@ -1,6 +1,5 @@
 """Put a worker together from the settings, and run it until it is asked to stop."""
 
-import gc
 import secrets
 import signal
 import time
@@ -29,6 +28,7 @@ from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
 from monitoring.metrics import Metrics
+from producers.garbage import Garbage
 from producers.publishing_process import HANG_SECONDS, PublishingProcess
 from store.deployment import Deployment
 from store.partitions import Partitions
@@ -177,14 +177,10 @@ def run(
             readiness,
             host=settings.http_host,
         ) as health:
-            # A round makes hundreds of thousands of short-lived objects without cycles: looking at
-            # them at CPython's usual pace costs an eighth of the time.
-            gc.freeze()
-            gc.set_threshold(300_000, 30, 100)
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
             publisher.finish()
             alive()
-            segmenter.run()
+            segmenter.run(Garbage().collect)
             watchdog.stop()
         publisher.close()
         definitions.close()

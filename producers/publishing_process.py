@@ -9,7 +9,6 @@ that is killed leaves at most the one transaction that it had asked for, as a wo
 after its publication does.
 """
 
-import gc
 import logging
 import math
 import multiprocessing
@@ -21,6 +20,7 @@ from typing import Any, TypeAlias
 
 from kafka.errors import AuthorizationError, KafkaError
 
+from producers.garbage import Garbage
 from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output, pack, unpack
 
@@ -46,8 +46,7 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    gc.freeze()
-    gc.set_threshold(300_000, 30, 100)
+    garbage = Garbage()
     publisher = Publisher(config, transactional_id)
     try:
         connection.send((None, time.time_ns() // 1_000))
@@ -55,6 +54,7 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
             publications, membership = _received(connection)
             failure = _do(publisher, publications, membership)
             connection.send((failure, time.time_ns() // 1_000))
+            garbage.collect()
     except (EOFError, OSError):
         publisher.close()
 

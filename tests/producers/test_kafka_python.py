@@ -1,8 +1,10 @@
 """What kafka-python does that the worker rests on: an upgrade that changes it shows here."""
 
+import gc
 import inspect
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -285,6 +287,35 @@ class TestMembership:
             assert (len(consumer.assignment()), now.state) == (
                 (2, MemberState.STABLE) if ended else (1, MemberState.REBALANCING)
             )
+
+
+class TestGarbage:
+    """Why garbage is collected between rounds (`producers/garbage.py`)."""
+
+    def test_variables_of_who_called_poll_stay_until_garbage_is_collected(
+        self, config: Config
+    ) -> None:
+        class Batch:
+            pass
+
+        def one_round() -> weakref.ref[Batch]:
+            consumer.poll(50)
+            batch = Batch()
+            return weakref.ref(batch)
+
+        consumer = KafkaConsumer(**config)
+        consumer.assign([TopicPartition(PURCHASES, 0)])
+        consumer.seek(TopicPartition(PURCHASES, 0), 0)
+        gc.disable()
+        try:
+            batches = [one_round() for _ in range(5)]
+            time.sleep(1)  # until then they are held by what kafka-python has still to do
+            assert any(batch() is not None for batch in batches)
+            gc.collect()
+            assert all(batch() is None for batch in batches)
+        finally:
+            gc.enable()
+            consumer.close()
 
 
 class TestOffsets:

@@ -134,7 +134,8 @@ def _recorded(name: str) -> dict[str, Any]:
 
 def _channel(topic: Topic) -> dict[str, Any]:
     config: dict[str, Any] = {
-        name: int(value) if value.isdigit() else value for name, value in topic.config.items()
+        name: int(value) if value.removeprefix("-").isdigit() else value
+        for name, value in topic.config.items()
     }
     return {
         "address": topic.name,

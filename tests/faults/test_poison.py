@@ -65,4 +65,4 @@ def test_each_poison_record_is_a_dead_letter_and_the_good_ones_around_it_count(
     assert Counter(letter.reason for letter in letters) == reasons
     report = service.verified()
     [records] = [check for check in report.checks if check.name == "records"]
-    assert records.cases == 2 * 60  # tiles and profile of each customer of the good ones
+    assert records.cases == 3 * 60  # tiles, profile and consent of each customer of the good ones

@@ -100,6 +100,27 @@ def clustered(
     service.stop()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, begin with the files whose tests may take the longest.
+
+    What is short fills the end, when processes would wait for the last of the long ones.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0.0), _may_take(item))
+    items.sort(key=lambda item: -longest[item.path])
+
+
+def _may_take(item: pytest.Item) -> float:
+    """Return the timeout of a test in seconds, 0 for one without servers that has none of its own."""
+    marker = item.get_closest_marker("timeout")
+    if marker is not None:
+        return float(marker.args[0])
+    return float(item.config.getini("timeout")) if item.get_closest_marker("servers") else 0.0
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--no-skips``, for runs that have to prove that everything was tested."""
     parser.addoption(

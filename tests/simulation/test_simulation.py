@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.chaos import Chaos
 from tests.simulation.runner import run_seeds
 
-RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "400"))
+RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "200"))
 
 
 @pytest.mark.timeout(1_800)

@@ -114,7 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _may_take(item: pytest.Item) -> float:
-    """Return the timeout of a test in seconds, 0 for one without servers that has none of its own."""
+    """Return the timeout of a test in seconds; without servers only one of its own."""
     marker = item.get_closest_marker("timeout")
     if marker is not None:
         return float(marker.args[0])

@@ -85,6 +85,7 @@ def explain(
     scores: Scores,
     origins: Sequence[str],
     time_us: NDArray[np.int64],
+    clock_us: int,
     view: ModelView,
     segment_of_cluster: NDArray[np.int8],
 ) -> list[Change]:
@@ -110,7 +111,8 @@ def explain(
         segment.tolist(),
         origins,
         time_us.tolist(),
-        np.maximum(records["since"][rows], time_us).tolist(),
+        # A cause may be dated ahead of the clock, and a segment since then could not be left.
+        np.maximum(records["since"][rows], np.minimum(time_us, clock_us)).tolist(),
         confidences,
         distances,
         runners_up.tolist(),

@@ -124,6 +124,17 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
     )
 
 
+def standing(generation: Generation, statistics: Statistics | None) -> NDArray[np.float64]:
+    """Return where clusters stand, (k, d): NaN where none of their customers knows a feature.
+
+    One without customers stands where the fit put it.
+    """
+    if statistics is None:
+        return generation.centroids
+    occupied = statistics.members > 0
+    return np.where(occupied[:, None], statistics.centroids(), generation.centroids)
+
+
 def to_definitions(
     generation: Generation,
     view: ModelView,
@@ -135,10 +146,8 @@ def to_definitions(
     The centroid is the mean of the segment's customers in natural units, null where none of them
     knows the feature. A segment without customers stands where the fit put it.
     """
-    current, sizes = generation.centroids, generation.sizes
+    current, sizes = standing(generation, statistics), generation.sizes
     if statistics is not None and statistics.members.any():
-        occupied = statistics.members > 0
-        current = np.where(occupied[:, None], statistics.centroids(), current)
         sizes = tuple(statistics.members.tolist())
     units = natural(current)
     distances = persona_distance(view.zscores(current), generation.segments, personas)

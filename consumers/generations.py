@@ -14,7 +14,7 @@ from consumers.global_model import GlobalModel
 from consumers.owned import Owned
 from consumers.refit import Request, next_generation
 from consumers.rules import Decision, Rules
-from consumers.warmup import draw, first_generation
+from consumers.warmup import Draws, draw, first_generation
 from model.generation import Generation
 from model.statistics import Statistics
 from model.view import ModelView
@@ -69,7 +69,7 @@ class Generations:
         self._requests, self._metrics = requests, metrics
         self._warmup_customers, self._definitions_seconds = warmup_customers, definitions_seconds
         self._refit, self._refit_gain = refit, refit_gain
-        self._checks = Checks()
+        self._checks, self._draws = Checks(), Draws(warmup_customers)
         self._next_look = self._next_request = 0.0
         self._described: list[dict[str, Any]] = []
         self.waiting = 0
@@ -100,9 +100,9 @@ class Generations:
         self.waiting = sum(self._store.sizes(range(self._partitions)))
         if self.waiting < self._warmup_customers:
             return None
-        sample = draw(self._store, self._partitions, self._rules.layout)
+        sample = self._draws.draw(self._store, self._partitions, self._rules.layout)
         self.waiting = round(sample.customers)
-        if sample.customers < self._warmup_customers:
+        if not self._draws.are_enough(sample):
             return None
         # The number is the version of the commit that makes it: one is never given twice.
         number = first.progress.version + 1
@@ -182,7 +182,8 @@ class Generations:
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
             successor = next_generation(candidate, view, number, self._rules.personas)
             return self._next(first, successor, now_us, "check")
-        if self._checks.is_due(view, statistics, swept_tile):
+        on_its_way = first.progress.proposed_generation > generation.number
+        if not on_its_way and self._checks.is_due(view, statistics, swept_tile):
             buyers = int(statistics.members.sum())
             sample = partial(draw, self._store, self._partitions, self._rules.layout, buyers)
             self._checks.start(sample, view, swept_tile)

@@ -159,7 +159,7 @@ class Observation:
     def _observe_partition(
         self, consumer: KafkaConsumer, partition: int, owned: Owned, model: GlobalModel
     ) -> None:
-        behind = 0
+        purchases_behind = 0
         for topic, offset in zip(INPUTS, owned.progress.offsets, strict=True):
             tp = TopicPartition(topic, partition)
             highwater = consumer.highwater(tp)
@@ -167,10 +167,11 @@ class Observation:
                 # The consumer passes the markers of a transaction, which are never folded.
                 records = max(0, highwater - max(offset, consumer.position(tp)))
                 self._metrics.lag(topic, partition, records)
-                behind += records
+                if topic == PURCHASES:
+                    purchases_behind = records
         if partition in self._folded_ms:
             age = time.time() - self._folded_ms[partition] / 1_000
-            self._metrics.lag_seconds(partition, max(0.0, age) if behind else 0.0)
+            self._metrics.lag_seconds(partition, max(0.0, age) if purchases_behind else 0.0)
         now = time.monotonic()
         if owned.progress.swept_generation >= model.number:
             self._counted_at[partition] = now

@@ -188,6 +188,7 @@ class Round:
             scores,
             origins,
             causes.time_us[rows],
+            part.clock_us,
             model.view,
             model.segment_of_cluster,
         )

@@ -1,5 +1,6 @@
 """The first fit: from a sample of all customers, once there are enough of them."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from store.partitions import Partitions
 SAMPLE = 3_000
 MOST_DRAWN = 10 * SAMPLE
 STARTS = 16
+LEAST_ROWS, MOST_SMALL = 100, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,35 @@ def draw(store: Partitions, partitions: int, layout: Layout, buyers: int | None 
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
     found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
     return Sample(found, customers, full)
+
+
+class Draws:
+    """Draws for the first fit, together as soon as one of them is too small for it.
+
+    Where many more customers have a profile than have bought, a draw finds few buyers: too few to
+    fit five clusters to, and by chance twice as many as there are.
+    """
+
+    def __init__(self, warmup_customers: int) -> None:
+        self._warmup_customers = warmup_customers
+        self._least = min(warmup_customers, LEAST_ROWS)
+        self._small: deque[Sample] = deque(maxlen=MOST_SMALL)
+
+    def draw(self, store: Partitions, partitions: int, layout: Layout) -> Sample:
+        """Draw once more; return what is known by now."""
+        sample = draw(store, partitions, layout)
+        if len(sample.vectors) >= self._least:
+            return sample
+        self._small.append(draw(store, partitions, layout, self._warmup_customers))
+        return Sample(
+            vectors=np.concatenate([each.vectors for each in self._small]),
+            customers=float(np.mean([each.customers for each in self._small])),
+            full=any(each.full for each in self._small),
+        )
+
+    def are_enough(self, sample: Sample) -> bool:
+        """Return whether a first generation can be fitted to what was drawn."""
+        return len(sample.vectors) >= self._least and sample.customers >= self._warmup_customers
 
 
 def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:

@@ -52,7 +52,7 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
     arrivals = {"message.timestamp.type": "LogAppendTime"}
     return (
         _topic(PURCHASES, "Purchases and refunds", _delete(retention_days) | arrivals),
-        _topic(PROFILES, "Latest profile of each customer; null deletes it", _compact()),
+        _topic(PROFILES, "Latest profile of each customer; null deletes it", _compact() | arrivals),
         _topic(
             ERASURES,
             "Requests to erase, suppress or restore a customer",

@@ -20,7 +20,7 @@ from consumers.owned import Owned, decode_seen
 from consumers.refit import find_better, next_generation
 from consumers.round import Round
 from consumers.rules import Rules, Tally, start_sweep, want
-from consumers.warmup import draw, first_generation
+from consumers.warmup import Draws, draw, first_generation
 from contracts.topics import CHANGES
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
@@ -109,6 +109,7 @@ class History:
     def __init__(self, rules: Rules, warmup_customers: int, refit_gain: float | None) -> None:
         self.rules = replace(rules, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
         self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
+        self._draws = Draws(warmup_customers)
         self.store = MemoryPartitions()
         self.model = GlobalModel(self.store, 1, rules.segment_ids)
         progress = self.store.progress
@@ -151,8 +152,8 @@ class History:
         """Make the first generation, once there are customers enough for it."""
         if self.model.generation or sum(self.store.sizes([0])) < self.warmup_customers:
             return False
-        sample = draw(self.store, 1, self.rules.layout)
-        if sample.customers < self.warmup_customers:
+        sample = self._draws.draw(self.store, 1, self.rules.layout)
+        if not self._draws.are_enough(sample):
             return False
         with suppress(ValueError):  # all customers are the same, as yet
             number = self.owned.progress.version + 1

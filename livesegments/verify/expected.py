@@ -82,6 +82,8 @@ def recompute(  # noqa: C901 - plain on purpose
             cutoffs[name] = max(cutoffs[name], (at // tile_us + 1) * tile_us)
         if action == 1:
             suppressed_at[name] = max(suppressed_at[name], at)
+            if at == restored_at[name]:
+                restored_at[name] -= 1
         if action == 2:
             restored_at[name] = max(restored_at[name], at)
 

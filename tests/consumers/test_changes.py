@@ -91,7 +91,7 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     now = model()
     rows = changed_rows(some, scores)
     first, second = explain(
-        rows, ["a", "b"], some, scores, origins, times, now.view, now.segment_of_cluster
+        rows, ["a", "b"], some, scores, origins, times, CLOCK, now.view, now.segment_of_cluster
     )
     assert first.explanation[0][0] == "age"
     assert dict(first.explanation)["age"] == 3.4
@@ -100,5 +100,7 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
     assert first.runner_up != first.segment
     assert (second.origin, second.time_us) == ("live", CLOCK)
-    none = explain(rows[:0], [], some, scores, [], times[:0], now.view, now.segment_of_cluster)
+    none = explain(
+        rows[:0], [], some, scores, [], times[:0], CLOCK, now.view, now.segment_of_cluster
+    )
     assert none == []

@@ -123,3 +123,34 @@ def test_an_older_generation_is_never_gone_back_to(store: Partitions) -> None:
     for number in (3, 2, 3):
         model.adopt(generation(number))
     assert model.generation == generation(3)
+
+
+def test_a_partition_that_is_given_up_is_read_at_the_next_refresh(store: Partitions) -> None:
+    model = GlobalModel(store, 2, SEGMENTS, refresh_seconds=1.0)
+    model.adopt(generation(1))
+    for partition in (0, 1):
+        commit(store, partition, progress(1, 1), {1: counted(2)})
+    own = {p: Owned(p, progress(1, 1), {1: counted(2)}) for p in (0, 1)}
+    model.refresh(own, 10.0)
+    model.refresh({0: own[0]}, 10.1)
+    assert model.statistics({0: own[0]}) == counted(4)
+
+
+def test_while_a_partition_is_made_anew_its_customers_count_as_before(store: Partitions) -> None:
+    model = GlobalModel(store, 2, SEGMENTS)
+    model.adopt(generation(1))
+    own = {0: Owned(0, progress(1, 1), {1: counted(2)})}
+    commit(store, 1, progress(1, 1), {1: counted(3, cluster=4)})
+    model.refresh(own, 0.0)
+    before = model.model(own)
+    commit(store, 1, progress(1, 0, version=2), {})
+    model.refresh(own, 5.0)
+    assert model.statistics(own) is None
+    meanwhile = model.model(own)
+    assert before is not None
+    assert meanwhile is not None
+    assert (meanwhile.view.centroids == before.view.centroids).all()
+    model.adopt(generation(2))
+    after = model.model(own)
+    assert after is not None
+    assert (after.view.centroids == ModelView.of(generation(2), None).centroids).all()

@@ -95,6 +95,16 @@ def test_the_model_has_changed_when_its_statistics_have(world: World) -> None:
     assert updated() == 300.0
 
 
+def test_what_nobody_of_a_cluster_told_at_the_fit_is_no_baseline(world: World) -> None:
+    centroids = world.generation.centroids.copy()
+    centroids[0, 2:] = np.nan
+    world.generation = replace(world.generation, centroids=centroids)
+    whole = replace(world.generation, centroids=first_generation(sample(), 3, PERSONAS).centroids)
+    world.watch.observe(world.generation, counted(world.drawn, whole), True, 1.7e9)
+    segment = world.generation.segments[0]
+    assert world.value("centroid_shift_stddevs", segment=segment) < 0.05
+
+
 def test_a_sample_is_drawn_now_and_then_by_who_owns_partition_0(world: World) -> None:
     world.observe(world.drawn, 100.0, first=False)
     assert world.draws == 0

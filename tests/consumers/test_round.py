@@ -281,6 +281,16 @@ def test_since_never_goes_back_for_a_late_event() -> None:
     assert world.stored("c")["since"] == 10 * DAY
 
 
+def test_a_cause_dated_ahead_of_the_clock_does_not_hold_its_customer_until_then() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
+    world.send(profile("c", 500, **RETIREE), model=model())
+    assert world.stored("c")["since"] == 1 * DAY
+    tally = world.send(profile("c", 501, **STUDENT), purchase("other", 2), model=model())
+    assert tally.held_by_dwell == 0
+    assert segments(world)[-1][:2] == (RETIREES, STUDENTS)
+
+
 def test_a_customer_who_spends_more_moves_up() -> None:
     world = World()
     known = {"age": 50, "income": 90_000, "location": "urban"}

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from consumers import warmup
-from consumers.warmup import SAMPLE, Sample, draw, first_generation
+from consumers.warmup import LEAST_ROWS, SAMPLE, Draws, Sample, draw, first_generation
 from features.record import Records, empty, encode
 from features.window import reaches_back
 from model.personas import PERSONAS, POSITIONS
@@ -125,3 +125,31 @@ def test_windows_are_full_once_a_purchase_is_as_old_as_they_are(store: Partition
 def test_only_a_purchase_in_the_first_tile_of_the_window_reaches_back(tile: int) -> None:
     clock = 100 + LAYOUT.tiles - 1
     assert reaches_back(bought(1, tile), clock) == (tile == 100)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("buyers", "enough"), [(60, True), (40, False)])
+def test_among_many_profiles_the_few_buyers_are_looked_for(
+    store: Partitions, buyers: int, enough: bool
+) -> None:
+    commit(store, 0, bought(buyers))
+    commit(store, 1, empty(20_000, LAYOUT.tiles))
+    draws = Draws(50)
+    for _ in range(20):
+        sample = draws.draw(store, 2, LAYOUT)
+        assert draws.are_enough(sample) == enough
+        assert sample.customers == buyers
+
+
+@pytest.mark.servers
+def test_small_draws_add_up(store: Partitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warmup, "MOST_DRAWN", 400)
+    monkeypatch.setattr(warmup, "SAMPLE", 40)
+    commit(store, 0, bought(300))
+    commit(store, 1, empty(9_700, LAYOUT.tiles))
+    draws = Draws(200)
+    found = [draws.draw(store, 2, LAYOUT) for _ in range(20)]
+    assert not draws.are_enough(found[0])
+    assert len(found[-1].vectors) >= LEAST_ROWS
+    assert found[-1].customers == pytest.approx(300, rel=0.5)
+    assert draws.are_enough(found[-1])

@@ -44,6 +44,18 @@ def test_an_erasure_during_a_suppression_does_not_end_it() -> None:
     assert marker.suppressed
 
 
+def test_of_requests_of_one_time_the_last_holds() -> None:
+    marker = Marker()
+    for action, suppressed in [
+        (Action.SUPPRESS, True),
+        (Action.RESTORE, False),
+        (Action.SUPPRESS, True),
+        (Action.RESTORE, False),
+    ]:
+        marker = marker.after(action, 10 * DAY, LAYOUT)
+        assert marker.suppressed == suppressed
+
+
 @given(st.builds(Marker, times, times, times))
 def test_bytes_hold_all_of_a_marker(marker: Marker) -> None:
     assert Marker.from_bytes(marker.to_bytes()) == marker

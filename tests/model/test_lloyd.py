@@ -170,3 +170,9 @@ def test_three_thousand_customers_are_fitted_within_a_second() -> None:
     started = time.process_time()
     fit(X, 5, seed=1)
     assert time.process_time() - started < 1.0
+
+
+def test_of_fewer_rows_than_clusters_some_clusters_stay_empty() -> None:
+    found = fit(np.array([[1.0, 0.0], [2.0, 5.0]]), 5, seed=1)
+    assert sorted(found.sizes) == [0, 0, 0, 1, 1]
+    assert found.inertia == 0

@@ -157,6 +157,14 @@ def test_a_feature_without_variance_gives_no_infinite_distance(report: Report) -
     assert report.value("centroid_travel_stddevs_total", segment=SEGMENTS[0]) == 0
 
 
+def test_a_feature_that_was_constant_but_for_rounding_gives_no_distance(report: Report) -> None:
+    stddevs = np.array([1.5e-15, 2.0, 10.0, 0.5, 0.4])
+    report.drift.update(snapshot(stddevs=stddevs))
+    report.drift.update(snapshot(stddevs=stddevs, centroids=moved(1.0)))
+    assert report.value("centroid_shift_stddevs", segment=SEGMENTS[0]) == 0
+    assert report.value("centroid_travel_stddevs_total", segment=SEGMENTS[0]) == 0
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(range(K)))
 def test_the_order_of_the_clusters_does_not_matter(order: list[int]) -> None:

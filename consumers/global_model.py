@@ -33,6 +33,7 @@ class GlobalModel:
         self._refresh_seconds = refresh_seconds
         self._others: dict[int, Statistics | None] = {}
         self._read_at = -np.inf
+        self._complete: Statistics | None = None
         self.generation: Generation | None = None
         self.floor = 0
         """No older generation assigns: there are records of this one."""
@@ -55,7 +56,7 @@ class GlobalModel:
         UnknownSegmentError.check(generation.segments, list(self._index))
         if self.generation is None or generation.number > self.generation.number:
             self.generation = generation
-            self._others, self._read_at = {}, -np.inf
+            self._others, self._read_at, self._complete = {}, -np.inf, None
 
     def do_without(self, number: int) -> None:
         """Assign nobody until there is a generation as new as this one, which is lost."""
@@ -65,9 +66,12 @@ class GlobalModel:
 
     def refresh(self, owned: Mapping[int, Owned], now_s: float) -> None:
         """Read the statistics of partitions that others own, if it is time."""
-        if self.generation is None or now_s - self._read_at < self._refresh_seconds:
-            return
         others = [partition for partition in range(self._partitions) if partition not in owned]
+        # What was given up since is not known at all, and is not waited for.
+        unknown = any(partition not in self._others for partition in others)
+        is_time = unknown or now_s - self._read_at >= self._refresh_seconds
+        if self.generation is None or not is_time:
+            return
         found = self._store.statistics_in(self.generation.number, others) if others else []
         self._others = {
             partition: None
@@ -102,12 +106,17 @@ class GlobalModel:
         return total
 
     def model(self, owned: Mapping[int, Owned]) -> Model | None:
-        """Return the model as it stands, None during the warm-up."""
+        """Return the model as it stands, None during the warm-up.
+
+        While a partition is made anew, its customers count as they did before.
+        """
         if self.generation is None:
             return None
+        if (statistics := self.statistics(owned)) is not None:
+            self._complete = statistics
         return Model(
             generation=self.generation,
-            view=ModelView.of(self.generation, self.statistics(owned)),
+            view=ModelView.of(self.generation, self._complete),
             segment_of_cluster=np.array(
                 [self._index[segment] for segment in self.generation.segments], np.int8
             ),

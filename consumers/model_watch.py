@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from consumers.definitions import standing
 from consumers.rules import Model
 from consumers.warmup import Sample
 from consumers.watched import Watched
@@ -108,13 +109,15 @@ class ModelWatch:
             centroids=view.centroids,
             means=statistics.centroids(),
             known=statistics.known,
-            baseline=ModelView.of(generation, None).centroids,
+            baseline=generation.centroids,
             stddevs=np.sqrt(generation.variance),
             sizes=statistics.members,
             mean=view.mean,
             variance=view.std**2,
             persona_distances=drift.persona_distance(
-                view.zscores(view.centroids), generation.segments, self._personas
+                view.zscores(standing(generation, statistics)),
+                generation.segments,
+                self._personas,
             ),
             mean_squared_distances=drift.mean_squared_distance(statistics, view.weights),
             explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),

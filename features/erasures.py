@@ -61,10 +61,12 @@ class Marker:
         cutoff = layout.end(layout.tile(requested_at)) if cuts else 0
         suppressed_at = requested_at if action is Action.SUPPRESS else 0
         restored_at = requested_at if action is Action.RESTORE else 0
+        # Of requests of one time the last one holds.
+        undone = action is Action.SUPPRESS and requested_at == self.restored_at
         return Marker(
             cutoff_us=max(self.cutoff_us, cutoff),
             suppressed_at=max(self.suppressed_at, suppressed_at),
-            restored_at=max(self.restored_at, restored_at),
+            restored_at=max(self.restored_at - undone, restored_at),
         )
 
     def to_bytes(self) -> bytes:

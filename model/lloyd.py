@@ -204,6 +204,7 @@ def _lloyd(
         if empty.size:
             own = distances.min(axis=1)
             farthest = np.argsort(-own, kind="stable")[: len(empty)]
+            empty = empty[: len(farthest)]
             clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
         if previous is not None and np.array_equal(clusters, previous):
             break

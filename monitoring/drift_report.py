@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.vector import FEATURES, natural
+from model.distance import feature_weights
 from model.drift import centroid_shift
 from monitoring.metrics import Metrics
 
@@ -119,8 +120,8 @@ class DriftMetrics:
             raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
         rows = [snapshot.segments.index(segment) for segment in self._metrics.segments]
         centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
-        unit = np.where(snapshot.stddevs > 0, snapshot.stddevs, np.nan)
-        weights = np.nan_to_num(unit**-2)
+        weights = feature_weights(snapshot.stddevs**2)
+        unit = np.where(weights > 0, snapshot.stddevs, np.nan)
 
         enough = snapshot.known[rows] >= LEAST_KNOWN
         settled = np.where(enough, centroids, np.nan)

@@ -161,7 +161,7 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("consumer_lag_seconds", "gauge", ("partition",), "seconds"),
-        "Age of the oldest record of a partition that is not yet committed; 0 when there is none.",
+        "Age of the last purchase committed of a partition, while newer ones wait; 0 when none do.",
         over_workers="max",
         initial=UNKNOWN,
     ),

@@ -64,6 +64,8 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     ------
     ExportError
         If no worker has ever run.
+    UnsettledError
+        If a recovery is under way.
     ValueError
         If the suffix is another.
     """

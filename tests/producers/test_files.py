@@ -5,6 +5,7 @@ import os
 import tempfile
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -122,6 +123,14 @@ def test_event_ids_are_made_from_file_name_line_and_row(tmp_path: Path) -> None:
     assert {uuid.UUID(event_id).version for event_id in ids} == {5}
     assert [value["event_id"] for value in again] == ids
     assert not {value["event_id"] for value in other + next_day} & set(ids)
+
+
+def test_nan_is_an_absent_cell_in_json_lines_as_in_parquet(tmp_path: Path) -> None:
+    rows = [PROFILE | {"income": income} for income in (float("nan"), 5.5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    for path in (jsonl_of(tmp_path / "p.jsonl", *rows), tmp_path / "p.parquet"):
+        found = [value.get("income") for value in values(list(read_profiles(path)))]
+        assert found == [None, Decimal("5.5")]
 
 
 def test_unknown_columns_are_left_out_and_column_order_is_free(tmp_path: Path) -> None:

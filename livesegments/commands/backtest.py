@@ -1,6 +1,7 @@
 """``livesegments backtest``: try settings on a history."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +62,10 @@ def backtest(
         except ValueError as error:
             fail(str(error), WRONG)
         with counting("reading") as show:
-            found = run_history(history, profiles, tried, timezone=timezone, progress=show)
+            now_ms = time.time_ns() // 1_000_000
+            found = run_history(
+                history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
+            )
         typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
         if html is not None:
             html.write_text(page(found), "utf-8")

@@ -189,7 +189,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
-    file = write(tmp_path / "history.csv", rows())
+    file = write(tmp_path / "history.csv", [*rows(), ("late", "2205-01-01T00:00:00Z", 5.0)])
     page = tmp_path / "report.html"
     small = {"WINDOW_DAYS": "20", "TILES": "10", "WARMUP_CUSTOMERS": "30"}
     done = livesegments(
@@ -202,6 +202,7 @@ def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
         ("margin=0", False),
         ("margin=0.15", True),
     ]
+    assert found["data"]["rejected"] == {"future_dated": 1}
     assert page.read_text().startswith("<!doctype html>")
     done = livesegments("backtest", str(file), WARMUP_CUSTOMERS="1000")
     assert done.returncode == 1

@@ -106,10 +106,6 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
             {"quiet"},
         ),
         "an offset too far back": (progress(purchases=10), {"quiet", "records"}),
-        "an offset too far back beside one too far on": (
-            progress(purchases=int(store.hget(KEY + "progress", "purchases")) + 1, erasures=0),
-            {"quiet"},
-        ),
         "an erasure forgotten": (lambda: store.hdel(KEY + "erasures", marker), {"erasures"}),
         "duplicates that count": (
             lambda: store.hset("livesegments:deployment", "dedup_events", 0),

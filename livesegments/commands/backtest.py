@@ -16,6 +16,7 @@ from livesegments.console import (
     fail,
     read_settings,
 )
+from livesegments.files import replacing, unwritable
 
 
 def backtest(
@@ -50,6 +51,8 @@ def backtest(
     from livesegments.settings import load
 
     settings = read_settings(ctx)
+    if html is not None and (why := unwritable(html)):
+        fail(why, WRONG)
     with clear_errors(settings, kafka=False):
         from livesegments.backtest.command import variants
         from livesegments.backtest.page import page
@@ -68,7 +71,8 @@ def backtest(
             )
         typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
         if html is not None:
-            html.write_text(page(found), "utf-8")
+            with replacing(html) as unfinished:
+                unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {html}", err=True)
         if not found.shown.segments:
             raise typer.Exit(FAILED)

@@ -75,6 +75,9 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
     ("arguments", "told"),
     [
         (("export", "segments.txt"), ".csv, .jsonl or .parquet"),
+        (("export", "gone/all.csv"), "there is no folder gone"),
+        (("report", "gone/page.html"), "there is no folder gone"),
+        (("backtest", "h.csv", "--html", "gone/page.html"), "there is no folder gone"),
         (("replay", "x.csv", "--on-error", "nope"), "stop or skip"),
         (("replay", "x.csv", "--speed", "0"), "--speed"),
         (("replay", "x.csv", "--speed", "inf"), "--speed"),

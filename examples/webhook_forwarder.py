@@ -5,7 +5,8 @@ Needs: pip install kafka-python
 One topic holds states and erasures of a customer in order. The offset is committed once the hook
 has answered 2xx, so after a crash it is called again for some: with the same Idempotency-Key (the
 record's ce_id), by which it knows what it has seen. A hook that does not answer is called again,
-ever slower, and in the end this exits with 1: have it started again, it goes on where it was.
+ever slower, and in the end this exits with 1, as it does at once for what is wrong with every call,
+such as a token or a redirect: have it started again, it goes on where it was.
 
 WEBHOOK_URL=https://crm/segments KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python webhook_forwarder.py
 """
@@ -16,7 +17,7 @@ import sys
 import time
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import ConsumerRecord
@@ -25,7 +26,15 @@ from kafka.structs import OffsetAndMetadata
 TOPIC = "customer-segments.v1"
 POLL_MS = 60_000  # at most: kafka-python may forget a join that a poll does not see to its end
 ATTEMPTS, FIRST_PAUSE = 8, 0.2
-RETRIED = {408, 425, 429, 500, 502, 503, 504}
+RETRIED = {408, 425, 429}  # and 5xx
+LEFT_OUT = {400, 409, 410, 413, 422}  # it will never take this very record
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """A redirect is an error: urllib would follow it without the document."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow none."""
 
 
 def body(record: ConsumerRecord) -> dict[str, Any]:
@@ -49,12 +58,14 @@ def call(url: str, key: str, document: dict[str, Any]) -> None:
     request = Request(url, json.dumps(document).encode(), headers)
     for attempt in range(ATTEMPTS):
         try:
-            with urlopen(request, timeout=10):
+            with build_opener(NoRedirects).open(request, timeout=10):
                 return
         except HTTPError as error:
-            if error.code not in RETRIED:  # it will never take this one: leave it out, and say so
+            if error.code in LEFT_OUT:
                 print(f"{key} refused: {error}", file=sys.stderr, flush=True)
                 return
+            if error.code < 500 and error.code not in RETRIED:
+                raise SystemExit(f"{url} refuses every call: {error}") from error
         except (URLError, OSError):
             pass
         time.sleep(FIRST_PAUSE * 2**attempt)

@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.log import LogReader
-from contracts.dead_letters import DeadLetter, Rejection, parse
+from contracts.dead_letters import DeadLetter, parse
 from contracts.decode import decode_erasures, decode_profiles, decode_purchases
 from contracts.replays import DeadLetterReplay, Place
 from contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, REPLAYS
@@ -84,6 +84,7 @@ def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]
             for mark in (
                 DeadLetterReplay.model_validate_json(record.value)
                 for record in _records(log, REPLAYS, range(counts[REPLAYS]))
+                if record.value is not None
             )
         }
         partitions = chosen if selection.partition is None else [selection.partition]
@@ -97,8 +98,10 @@ def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]
                 yield Letter(place, record.key, record.value, origin, replayed.get(place))
 
 
-def refusal(letter: Letter, currency: str, now: datetime) -> Rejection | None:
+def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
     """Return why a record would be refused again if it arrived now; None if it would be taken.
+
+    One that is said to come from another topic than the inputs cannot be sent again at all.
 
     Parameters
     ----------
@@ -114,10 +117,11 @@ def refusal(letter: Letter, currency: str, now: datetime) -> Rejection | None:
         rejections = decode_purchases(*columns, currency=currency)[1]
     elif letter.origin.topic == PROFILES:
         rejections = decode_profiles(*columns)[1]
-    else:
-        assert letter.origin.topic == ERASURES
+    elif letter.origin.topic == ERASURES:
         rejections = decode_erasures(*columns)[1]
-    return rejections[0] if rejections else None
+    else:
+        return f"from topic {letter.origin.topic!r}, which is no input"
+    return f"{rejections[0].reason}: {rejections[0].message}" if rejections else None
 
 
 def _records(

@@ -114,11 +114,11 @@ def _due(
         if letter.replayed_at is not None:
             outcome.sent_before[reason] += 1
             continue
-        rejection = refusal(letter, currency, datetime.now(UTC))
-        if rejection is not None:
+        why = refusal(letter, currency, datetime.now(UTC))
+        if why is not None:
             outcome.refused_again[reason] += 1
-            outcome.refusals[f"{rejection.reason}: {rejection.message}"] += 1
-        if rejection is None or refused_too:
+            outcome.refusals[why] += 1
+        if why is None or (refused_too and letter.origin.topic in INPUTS):
             outcome.sent[reason] += 1
             yield letter
 

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from consumers.definitions import DefinitionsReader, named_by
 from consumers.log import LogReader, LogStalledError
 from contracts.topics import (
+    DEAD_LETTERS,
     ERASURES,
     FOR_GOOD,
     INPUTS,
@@ -109,17 +110,26 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
 
     wanted = {topic.name: topic.config for topic in topics()}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    found = _values(admin.describe_configs(resources))
+    # By default only what differs from the broker's defaults is given, and those may be wrong too.
+    found = _values(admin.describe_configs(resources, config_filter="all"))
     for name, config in wanted.items():
         policy = found.get(name, {}).get("cleanup.policy")
-        if policy is not None and policy != config["cleanup.policy"]:
+        if policy is None:  # the client gives nothing where the broker gives an error
+            yield Finding(
+                f"topic {name}",
+                "warn",
+                "its configuration cannot be read",
+                "allow DescribeConfigs on it; if it does not exist: livesegments topics create",
+            )
+            continue
+        if policy != config["cleanup.policy"]:
             yield Finding(
                 f"topic {name}",
                 "fail",
                 f"cleanup.policy is {policy}",
                 f"set it to {config['cleanup.policy']}: state or history is lost otherwise",
             )
-    kept_ms = int(found.get(PURCHASES, {}).get("retention.ms", -1))
+    kept_ms = int(found.get(PURCHASES, {}).get("retention.ms", FOR_GOOD))
     if 0 <= kept_ms < settings.window_days * DAY_MS:
         yield Finding(
             f"topic {PURCHASES}",
@@ -134,6 +144,14 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
             f"keeps {int(kept) / DAY_MS:.0f} days",
             f"set its retention.ms to {FOR_GOOD}: a store that is rebuilt would not know who was"
             " suppressed before",
+        )
+    largest = wanted[DEAD_LETTERS]["max.message.bytes"]
+    if (taken := int(found.get(DEAD_LETTERS, {}).get("max.message.bytes", largest))) < int(largest):
+        yield Finding(
+            f"topic {DEAD_LETTERS}",
+            "warn",
+            f"takes records of {taken} bytes",
+            f"set its max.message.bytes to {largest}: a dead letter is larger than its record",
         )
 
 

@@ -16,6 +16,7 @@ from contracts.instants import rfc3339
 from features.layout import Layout
 from features.record import is_profiled
 from features.window import window
+from livesegments.files import replacing
 from livesegments.scan import Stretch, scan
 from store.partitions import Partitions
 
@@ -64,6 +65,8 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     ------
     ExportError
         If no worker has ever run.
+    UnsettledError
+        If a recovery is under way.
     ValueError
         If the suffix is another.
     """
@@ -76,17 +79,12 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
         )
     layout = Layout(deployment.window_days, deployment.tiles)
     rows = 0
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with _WRITERS[path.suffix](unfinished) as out:
-            for stretch in scan(store, deployment):
-                chunk = _rows(stretch, layout, deployment.segments)
-                out.write(chunk)
-                rows += len(chunk)
-                progress(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished, _WRITERS[path.suffix](unfinished) as out:
+        for stretch in scan(store, deployment):
+            chunk = _rows(stretch, layout, deployment.segments)
+            out.write(chunk)
+            rows += len(chunk)
+            progress(rows)
     return rows
 
 

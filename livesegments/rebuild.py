@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from consumers.definitions import DefinitionsReader
 from consumers.log import LogReader
@@ -19,6 +20,7 @@ from contracts.topics import PURCHASES, check_partition_counts
 from features.layout import Layout
 from livesegments import worker
 from livesegments.clients import kafka_config, redis_client
+from livesegments.doctor import count_workers
 from livesegments.settings import Settings
 from livesegments.topics import partition_counts
 from model.generation import Generation
@@ -26,11 +28,16 @@ from store.deployment import Deployment
 from store.partitions import Partitions
 
 POLL_SECONDS = 0.5
+DESERTED_SECONDS = 15.0
 FIRST_RECORDS = 1_000
 
 
 class RebuildError(RuntimeError):
     """The store cannot be made anew; nothing was touched. Says why, and what to do."""
+
+
+class DesertedError(RuntimeError):
+    """The workers that were to make the emptied store anew have left. Says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,8 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     ------
     RebuildError
         If other settings are asked for than running workers have, or Kafka no longer holds a whole
-        window of purchases and that loss is not accepted.
+        window of purchases and that loss is not accepted, or it is and workers run: they do not
+        accept it, and would end one after the other.
     UnknownSegmentError
         If segments of other ids are published.
     """
@@ -82,6 +90,11 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
         names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
         raise RebuildError(
             f"{', '.join(names)}: other than the {workers} running workers have. Stop them first"
+        )
+    if workers and accept_loss:
+        raise RebuildError(
+            f"stop the {workers} running workers first: with --accept-loss this command makes the"
+            " store anew by itself"
         )
     if not accept_loss:
         _check_reach(settings, store, wanted)
@@ -103,6 +116,11 @@ def rebuild(
         What `plan` found.
     progress
         Told how many input records are folded.
+
+    Raises
+    ------
+    DesertedError
+        If workers were to do it, and none has been there for a while.
     """
     store, began = _store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)
@@ -124,7 +142,9 @@ def rebuild(
         return complete
 
     if planned.workers:
+        deserted = _Deserted(settings)
         while not done():
+            deserted.check()
             time.sleep(POLL_SECONDS)
     else:
         here = settings.model_copy(update={"http_port": 0, "http_host": "127.0.0.1"})
@@ -140,9 +160,34 @@ def _store(settings: Settings) -> Partitions:
 def _members(settings: Settings) -> int:
     admin = KafkaAdminClient(**kafka_config(settings))
     try:
-        return len(admin.describe_groups([settings.group_id])[settings.group_id]["members"])
+        return count_workers(admin, settings.group_id)
     finally:
         admin.close()
+
+
+class _Deserted:
+    """Notices when the group has had no worker for longer than a restart takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._seen = settings, time.monotonic()
+        self._next = self._seen + DESERTED_SECONDS / 3
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + DESERTED_SECONDS / 3
+        try:
+            workers = _members(self._settings)
+        except KafkaError:
+            workers = 1  # as far as is known; workers wait an outage out too
+        if workers:
+            self._seen = now
+        elif now - self._seen >= DESERTED_SECONDS:
+            raise DesertedError(
+                f"no worker is left in group {self._settings.group_id!r}, and the store is not"
+                " made anew yet: start one, it goes on (livesegments run)"
+            )
 
 
 def _generation(settings: Settings) -> Generation | None:

@@ -13,6 +13,7 @@ from features.erasures import Marker, marker_key
 from features.record import Records, decode
 from store.deployment import Deployment
 from store.partitions import Partitions, Want
+from store.progress import Progress
 
 CHUNK = 2_000
 
@@ -30,15 +31,47 @@ class Stretch:
         return Stretch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
 
 
+class UnsettledError(RuntimeError):
+    """The store is being made anew, so what it has is a part; says when to come again."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(
+            f"a recovery of partition {partition} is under way; try again when"
+            " `livesegments doctor` says it is done"
+        )
+
+
+def settled(store: Partitions, deployment: Deployment) -> list[Progress]:
+    """Return the progress of every partition; of none when no worker has taken any over.
+
+    Raises
+    ------
+    UnsettledError
+        If a partition is being recovered, or is about to be: others are there and it is not.
+    """
+    found = store.progresses(range(deployment.partitions))
+    for partition, progress in enumerate(found):
+        if progress.recovering if progress else any(found):
+            raise UnsettledError(partition)
+    return [progress for progress in found if progress]
+
+
 def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
     """Yield every customer once, but for those who must not be profiled until restored.
 
     Memory is bounded: a batch, and 16 bytes for each customer of one partition.
+
+    Raises
+    ------
+    UnsettledError
+        If a recovery is under way, be it found only when some customers have been given.
     """
+    if not settled(store, deployment):
+        return
     for partition in range(deployment.partitions):
         loaded = store.load(partition)
         if loaded.progress is None:
-            continue
+            raise UnsettledError(partition)
         # HSCAN may give a customer twice while the hash grows. Of a million customers the chance
         # that two share a hash, so that one is missed, is 3e-8.
         seen = Seen(size=maxsize)
@@ -54,6 +87,8 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
                 stretch = stretch.where(np.array([not m.suppressed for m in markers], np.bool_))
             if stretch.names:
                 yield stretch
+        if not settled(store, deployment):  # emptied meanwhile, as by a rebuild
+            raise UnsettledError(partition)
 
 
 def markers_of(store: Partitions, partition: int, names: Sequence[str]) -> list[Marker]:

@@ -91,7 +91,7 @@ def create_topics(
         Of every topic that is created; without a number as many partitions as existing topics
         have, or 4.
     retention_days
-        How long purchases, erasures and changes stay.
+        How long purchases and changes stay.
 
     Returns
     -------

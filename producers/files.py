@@ -90,7 +90,8 @@ def read_purchases(
     """Purchases of a file, in its order.
 
     Without a value, ``kind`` is ``purchase``, ``currency`` the one given, and ``event_id`` a UUIDv5
-    of the file's name and the line: the same file gives the same ids again.
+    of the file's name, the line and the row's customer, time, amount and kind: the same file gives
+    the same ids again, and another of that name does not.
 
     Parameters
     ----------
@@ -116,7 +117,9 @@ def read_purchases(
     def record(cells: Sequence[str], line: int) -> Record:
         customer_id, occurred_at, amount, event_id, kind, own_currency, items, *labels = cells
         instant, time = _instant("occurred_at", occurred_at, timezone)
-        event_id = event_id or str(uuid.uuid5(_EVENT_IDS, f"{name}:{line}"))
+        if not event_id:
+            row = f"{name}:{line}:{customer_id}:{occurred_at}:{amount}:{kind}"
+            event_id = str(uuid.uuid5(_EVENT_IDS, row))
         text = (
             f'{{"event_id":{quoted(event_id)},"customer_id":{quoted(customer_id)}'
             f',"occurred_at":"{time}","kind":{quoted(kind or "purchase")}'

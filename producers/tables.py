@@ -25,13 +25,17 @@ REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 LONGEST_ROW = 1_048_576
 """Characters of the longest row of a text file; the contract takes no record as large."""
+csv.field_size_limit(LONGEST_ROW)  # the row's length is what is limited
 
 _PARQUET_ROWS = 8_192
 # By default a whole row group is fetched at once, and a file may be one.
 _PARQUET_STREAMING = {"pre_buffer": False, "buffer_size": 1024 * 1024}
 
-# Numbers stay as they are written: no float, so no float noise, and no digit lost.
-_parse_json = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
+# Numbers stay as they are written: no float, so no float noise, and no digit lost. NaN is what
+# pandas writes for nothing, and is an absent value, as in Parquet.
+_parse_json = json.JSONDecoder(
+    parse_float=str, parse_int=str, parse_constant=lambda name: None if name == "NaN" else name
+).decode
 
 
 class FileError(ValueError):
@@ -104,6 +108,7 @@ class _Lines:
         self._path, self._file = path, file
         self._left = LONGEST_ROW
         self.number = 0
+        self.ended = False
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -111,6 +116,7 @@ class _Lines:
     def __next__(self) -> str:
         line = self._file.readline(self._left + 1)
         if not line:
+            self.ended = True
             raise StopIteration
         self.number += 1
         self._left -= len(line)
@@ -130,27 +136,40 @@ def _csv_rows(path: Path, lines: _Lines, columns: Sequence[str]) -> Rows:
     reader = csv.reader(lines, strict=True)
     try:
         names = [_NESTED.get(name.strip(), name.strip()) for name in next(reader, [])]
-        _check_columns(path, names, columns)
-        pick = _picker(names, columns)
-        width = len(names)
-        lines.end_row()
-        for row in reader:
-            lines.end_row()
-            if len(row) == width:
-                row.append("")
-                yield reader.line_num, pick(row)
-            elif row:
-                yield (
-                    reader.line_num,
-                    RowError("row", f"has {len(row)} cells where the header has {width}"),
-                )
     except csv.Error as error:
-        raise FileError(
-            f"{path}, line {reader.line_num}: {error}; is a quote left open or not doubled?"
-        ) from error
+        raise _badly_quoted(path, reader.line_num, error) from error
+    _check_columns(path, names, columns)
+    pick = _picker(names, columns)
+    width = len(names)
+    while True:
+        lines.end_row()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if lines.ended:  # within quotes, so there is no telling how many rows they hold
+                raise _badly_quoted(path, reader.line_num, error) from error
+            yield reader.line_num, RowError("row", f"is badly quoted: {error}")
+            continue
+        if len(row) == width:
+            row.append("")
+            yield reader.line_num, pick(row)
+        elif row:
+            yield (
+                reader.line_num,
+                RowError("row", f"has {len(row)} cells where the header has {width}"),
+            )
+
+
+def _badly_quoted(path: Path, line: int, error: csv.Error) -> FileError:
+    return FileError(f"{path}, line {line}: {error}; is a quote left open or not doubled?")
 
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    repeated = [column for column in columns if names.count(column) > 1]
+    if repeated:
+        raise FileError(f"{path}: more than one column {', '.join(repeated)}")
     missing = [column for column in columns if column in REQUIRED and column not in names]
     if missing:
         found = ", ".join(names) or "none"

@@ -78,9 +78,16 @@ class Population:
 
 
 class Polls:
-    """Turns events into batches, as a poll and the decoding after it do."""
+    """Turns events into batches, as a poll and the decoding after it do.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    now_ms
+        When the records arrive, milliseconds since the epoch; with 0 nothing is future-dated.
+    """
+
+    def __init__(self, now_ms: int = 0) -> None:
+        self._now_ms = now_ms
         self._offsets: dict[str, int] = {}
 
     def batch(self, events: Sequence[Event], history: "History") -> Batch:
@@ -88,7 +95,9 @@ class Polls:
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         for topic, key, value in events:
             offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
-            record = ConsumerRecord(topic, 0, 0, offset, 0, 0, key, value, [], None, 0, 0, 0)
+            record = ConsumerRecord(
+                topic, 0, 0, offset, self._now_ms, 0, key, value, [], None, 0, 0, 0
+            )
             polled.setdefault(TopicPartition(topic, 0), []).append(record)
         return decode_batch(polled, history.rules.currency, {0: history.owned.seen})
 

@@ -73,6 +73,7 @@ def backtest(
     variants: Sequence[Variant],
     *,
     timezone: str | None = None,
+    now_ms: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Backtest:
     """Run files through the decisions under each variant.
@@ -85,6 +86,9 @@ def backtest(
         At least one; currency and remembered events are those of the first.
     timezone
         IANA name for times without an offset.
+    now_ms
+        The present, milliseconds since the epoch: what is later is rejected, as it would be live;
+        with 0 nothing is.
     progress
         Told how many records have been read.
 
@@ -109,7 +113,7 @@ def backtest(
     if profiles is not None:
         known = read_profiles(profiles, timezone=zone, on_broken=on_broken)
     runs = [_Run(variant) for variant in variants]
-    polls = Polls()
+    polls = Polls(now_ms)
     judged_us = 0
     for events in chain(_cut(PROFILES, known), _cut(PURCHASES, bought)):
         batch = polls.batch(events, runs[0].history)

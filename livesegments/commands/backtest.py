@@ -1,6 +1,7 @@
 """``livesegments backtest``: try settings on a history."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from livesegments.console import (
     fail,
     read_settings,
 )
+from livesegments.files import replacing, unwritable
 
 
 def backtest(
@@ -49,6 +51,8 @@ def backtest(
     from livesegments.settings import load
 
     settings = read_settings(ctx)
+    if html is not None and (why := unwritable(html)):
+        fail(why, WRONG)
     with clear_errors(settings, kafka=False):
         from livesegments.backtest.command import variants
         from livesegments.backtest.page import page
@@ -61,10 +65,14 @@ def backtest(
         except ValueError as error:
             fail(str(error), WRONG)
         with counting("reading") as show:
-            found = run_history(history, profiles, tried, timezone=timezone, progress=show)
+            now_ms = time.time_ns() // 1_000_000
+            found = run_history(
+                history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
+            )
         typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
         if html is not None:
-            html.write_text(page(found), "utf-8")
+            with replacing(html) as unfinished:
+                unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {html}", err=True)
         if not found.shown.segments:
             raise typer.Exit(FAILED)

@@ -106,9 +106,8 @@ def show(
         letter = next(letters(kafka_config(settings), selection), None)
         if letter is None:
             fail(f"no dead letter at partition {partition}, offset {offset}")
-        rejection = refusal(letter, settings.currency, datetime.now(UTC))
         found = _document(letter, values)
-        found["now"] = f"{rejection.reason}: {rejection.message}" if rejection else "would be taken"
+        found["now"] = refusal(letter, settings.currency, datetime.now(UTC)) or "would be taken"
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return

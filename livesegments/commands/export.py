@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from livesegments.console import WRONG, clear_errors, fail, read_settings
+from livesegments.files import unwritable
 
 
 def export(
@@ -19,6 +20,8 @@ def export(
     settings = read_settings(ctx)
     if file.suffix not in (".csv", ".jsonl", ".parquet"):
         fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
+    if why := unwritable(file):
+        fail(why, WRONG)
     with clear_errors(settings, kafka=False):
         from livesegments.clients import redis_client
         from livesegments.export import export as write

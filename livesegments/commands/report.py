@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from livesegments.console import WRONG, clear_errors, fail, read_settings
+from livesegments.files import replacing, unwritable
 
 
 def report(
@@ -34,13 +35,16 @@ def report(
     settings = read_settings(ctx)
     if file is None and not as_json:
         fail("name the page to write, such as report.html, or give --json", WRONG)
+    if file is not None and (why := unwritable(file)):
+        fail(why, WRONG)
     with clear_errors(settings):
         from livesegments.report.page import page
         from livesegments.report.run import run
 
         found, written = run(settings, days, lists)
         if file is not None:
-            file.write_text(page(found), "utf-8")
+            with replacing(file) as unfinished:
+                unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {file}", err=as_json)
         for name, customers in written.items():
             typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json)

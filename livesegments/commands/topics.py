@@ -18,7 +18,7 @@ def create(
     ] = None,
     replication_factor: Annotated[int, typer.Option(min=1, help="3 in production.")] = 1,
     retention_days: Annotated[
-        int, typer.Option(min=1, help="How long purchases and erasures stay; at least a window.")
+        int, typer.Option(min=1, help="How long purchases and changes stay; at least a window.")
     ] = 400,
 ) -> None:
     """Create the topics that do not exist yet.

@@ -21,9 +21,9 @@ from livesegments.report.lists import Lists, Offers
 from livesegments.report.people import dates
 from livesegments.report.purchases import LEAST_EXPECTED, Baskets
 from livesegments.report.retention import Watch
-from livesegments.report.standing import Standing, expected, look
+from livesegments.report.standing import ReportError, Standing, expected, look
 from livesegments.report.survey import Survey
-from livesegments.scan import scan
+from livesegments.scan import scan, settled
 from livesegments.segments import describe
 from livesegments.settings import Settings
 from model import drift
@@ -49,7 +49,9 @@ def run(settings: Settings, days: int, lists: Path | None = None) -> tuple[Repor
     Raises
     ------
     ReportError
-        If no worker has ever run, or there is no model yet.
+        If no worker has ever run, there is no model yet, or the store is empty.
+    UnsettledError
+        If a recovery is under way.
     """
     standing = look(settings, Partitions(redis_client(settings), settings.group_id))
     config = kafka_config(settings)
@@ -84,9 +86,13 @@ def run(settings: Settings, days: int, lists: Path | None = None) -> tuple[Repor
 
 
 def _clock(standing: Standing) -> int:
-    store, partitions = standing.store, range(standing.deployment.partitions)
-    found = [store.load(partition).progress for partition in partitions]
-    return max(progress.clock_us for progress in found if progress)
+    found = settled(standing.store, standing.deployment)
+    if not found:
+        raise ReportError(
+            f"group {standing.rules.group_id!r} has nothing in the store: it was emptied or lost;"
+            " a worker makes it anew (livesegments run)"
+        )
+    return max(progress.clock_us for progress in found)
 
 
 def _report(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import sqlite3
 import subprocess
@@ -234,6 +235,7 @@ class Hook(ThreadingHTTPServer):
         self.calls = 0
         self.told: dict[str, dict[str, Any]] = {}
         self.repeats = 0
+        self.status = 204
         super().__init__(("127.0.0.1", 0), Answer)
 
     @property
@@ -254,7 +256,13 @@ class Answer(BaseHTTPRequestHandler):
             key = self.headers["Idempotency-Key"]
             hook.repeats += key in hook.told
             assert hook.told.setdefault(key, document) == document
-            self.send_response(204)
+            self.send_response(hook.status)
+        if hook.status in range(300, 400):
+            self.send_header("Location", "/moved")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -297,6 +305,26 @@ def test_a_web_hook_is_told_everything_in_order_though_the_forwarder_is_killed(
         for customer, segment in segments(published).items()
         if states(published)[customer]["consent"]["marketing"] is not False
     }
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 401, 403, 404])
+def test_what_is_wrong_with_every_call_to_a_web_hook_ends_the_forwarder(
+    hook: Hook, status: int
+) -> None:
+    hook.status = status
+    call = runpy.run_path(str(EXAMPLES / "webhook_forwarder.py"))["call"]
+    with pytest.raises(SystemExit, match=f"refuses every call: .* {status}"):
+        call(hook.url, "key", {})
+    assert hook.calls == 1
+
+
+def test_a_record_that_a_web_hook_will_never_take_is_left_out(
+    hook: Hook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook.status = 422
+    runpy.run_path(str(EXAMPLES / "webhook_forwarder.py"))["call"](hook.url, "key", {})
+    assert hook.calls == 1
+    assert "key refused: HTTP Error 422" in capsys.readouterr().err
 
 
 def test_a_table_of_sqlite_is_right_though_its_writer_is_killed(

@@ -75,6 +75,9 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
     ("arguments", "told"),
     [
         (("export", "segments.txt"), ".csv, .jsonl or .parquet"),
+        (("export", "gone/all.csv"), "there is no folder gone"),
+        (("report", "gone/page.html"), "there is no folder gone"),
+        (("backtest", "h.csv", "--html", "gone/page.html"), "there is no folder gone"),
         (("replay", "x.csv", "--on-error", "nope"), "stop or skip"),
         (("replay", "x.csv", "--speed", "0"), "--speed"),
         (("replay", "x.csv", "--speed", "inf"), "--speed"),
@@ -189,7 +192,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
-    file = write(tmp_path / "history.csv", rows())
+    file = write(tmp_path / "history.csv", [*rows(), ("late", "2205-01-01T00:00:00Z", 5.0)])
     page = tmp_path / "report.html"
     small = {"WINDOW_DAYS": "20", "TILES": "10", "WARMUP_CUSTOMERS": "30"}
     done = livesegments(
@@ -202,6 +205,7 @@ def test_a_backtest_needs_no_servers_and_writes_a_page(tmp_path: Path) -> None:
         ("margin=0", False),
         ("margin=0.15", True),
     ]
+    assert found["data"]["rejected"] == {"future_dated": 1}
     assert page.read_text().startswith("<!doctype html>")
     done = livesegments("backtest", str(file), WARMUP_CUSTOMERS="1000")
     assert done.returncode == 1

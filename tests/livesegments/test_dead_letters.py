@@ -237,6 +237,28 @@ def test_where_the_topic_of_the_marks_is_missing_nothing_is_sent(service: Servic
 
 
 @pytest.mark.servers
+def test_what_came_from_no_input_is_told_and_never_sent(service: Service) -> None:
+    put_letters(service, 1)
+    producer = KafkaProducer(**service.config)
+    origin = dead_letters.headers(
+        [],
+        topic="orders",
+        partition=0,
+        offset=0,
+        timestamp_ms=1_700_000_000_000,
+        reason=Reason.NOT_JSON,
+        message="no JSON",
+    )
+    place = producer.send(DEAD_LETTERS, key=b"c", value=b"{}", partition=2, headers=origin).get(30)
+    producer.send(REPLAYS, key=b"2/0", value=None, partition=2).get(30)
+    producer.close()
+    shown = livesegments(service, "show", "2", str(place.offset))
+    assert "from topic 'orders', which is no input" in shown
+    told = livesegments(service, "replay", "--refused-too")
+    assert "sent 1 (1 future_dated)" in told
+    assert "1  from topic 'orders', which is no input" in told
+
+
 def test_no_dead_letter_there_is_told(service: Service) -> None:
     shown = livesegments(service, "list").splitlines()
     assert shown[-1].split() == ["all", "0", "0"]

@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
 
-from contracts.topics import CHANGES, ERASURES, PURCHASES, STATES
+from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PURCHASES, REPLAYS, STATES
 from livesegments.doctor import examine
 from livesegments.embedded import free_ports
 from livesegments.finding import Finding
@@ -159,6 +159,31 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
     assert "7 days" in named(findings, f"topic {PURCHASES}").detail
     assert named(findings, f"topic {ERASURES}").detail == "keeps 9 days"
     assert "suppressed" in named(findings, f"topic {ERASURES}").fix
+
+
+def test_topics_with_the_brokers_defaults_are_found(
+    settings: Settings, admin: KafkaAdminClient
+) -> None:
+    names = [DEAD_LETTERS, ERASURES, PURCHASES, STATES]
+    delete(admin, *names)
+    plain = {"num_partitions": PARTITIONS, "replication_factor": 1}
+    admin.create_topics(dict.fromkeys(names, plain), wait_for_metadata=True)
+    findings = examine(settings)
+    assert named(findings, f"topic {STATES}").status == "fail"
+    assert named(findings, f"topic {STATES}").detail == "cleanup.policy is delete"
+    assert named(findings, f"topic {ERASURES}").detail == "keeps 7 days"
+    assert named(findings, f"topic {PURCHASES}").detail == "keeps 7 days, the window is 90"
+    assert named(findings, f"topic {DEAD_LETTERS}").status == "warn"
+    assert "2097152" in named(findings, f"topic {DEAD_LETTERS}").fix
+
+
+def test_a_topic_that_does_not_tell_its_configuration_is_a_warning(
+    settings: Settings, admin: KafkaAdminClient
+) -> None:
+    delete(admin, REPLAYS)
+    found = named(examine(settings), f"topic {REPLAYS}")
+    assert found.status == "warn"
+    assert found.detail == "its configuration cannot be read"
 
 
 def test_settings_that_the_store_does_not_have_are_named(

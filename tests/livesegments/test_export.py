@@ -16,11 +16,12 @@ from features.layout import DAY_US, Layout
 from features.record import Records, empty, encode
 from livesegments import scan
 from livesegments.export import SUFFIXES, export
+from livesegments.scan import UnsettledError
 from livesegments.verify.stored import read_partition
 from model.personas import PERSONAS
 from store.deployment import Deployment
 from store.partitions import Commit, Partitions
-from store.progress import Progress
+from store.progress import FROM_NOTHING, Progress
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
 
@@ -78,17 +79,20 @@ def bought(cents: dict[int, int], **fields: Any) -> Records:
 def put(
     store: Partitions,
     records: dict[str, Records],
-    partition: int = 0,
+    others: dict[str, Records] | None = None,
     markers: dict[str, Marker] | None = None,
 ) -> None:
-    commit = Commit(
-        partition,
-        None,
-        Progress(version=1, nonce="00000000000000aa", clock_us=CLOCK_US),
-        records={name: encode(record)[0] for name, record in records.items()},
-        erasures={marker_key(n, "group"): m.to_bytes() for n, m in (markers or {}).items()},
-    )
-    assert store.commit([commit]) == [True]
+    """Store records of partition 0, and those of partition 1."""
+    kept = {marker_key(n, "group"): m.to_bytes() for n, m in (markers or {}).items()}
+    for partition, these in enumerate([records, others or {}]):
+        commit = Commit(
+            partition,
+            None,
+            Progress(version=1, nonce="00000000000000aa", clock_us=CLOCK_US),
+            records={name: encode(record)[0] for name, record in these.items()},
+            erasures={} if partition else kept,
+        )
+        assert store.commit([commit]) == [True]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -116,8 +120,7 @@ KNOWN = bought(
 def test_a_row_has_what_is_known_and_the_window(
     store: Partitions, tmp_path: Path, suffix: str
 ) -> None:
-    put(store, {'Zoë, "z"': KNOWN})
-    put(store, {"new": bought({HEAD: 500})}, partition=1)
+    put(store, {'Zoë, "z"': KNOWN}, {"new": bought({HEAD: 500})})
     path = tmp_path / f"out{suffix}"
     assert export(store, path) == 2
     first, second = rows(path)
@@ -235,6 +238,34 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(
         export(store, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_store_that_is_being_made_anew_is_not_exported(store: Partitions, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    put(store, {"c": KNOWN}, {"d": KNOWN})
+    export(store, path)
+    before = path.read_bytes()
+    store.redis.hset(store.keys.progress(1), "recovering", FROM_NOTHING)
+    with pytest.raises(UnsettledError, match="a recovery of partition 1 is under way"):
+        export(store, path)
+    store.redis.unlink(*store.keys.of_partition(1))
+    with pytest.raises(UnsettledError, match="partition 1"):
+        export(store, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("partitions", [[0], [0, 1]])
+def test_a_store_that_is_emptied_meanwhile_is_not_exported(
+    store: Partitions, tmp_path: Path, partitions: list[int]
+) -> None:
+    def empty_it(_: int) -> None:
+        for partition in partitions:
+            store.redis.unlink(*store.keys.of_partition(partition))
+
+    put(store, {"c": KNOWN}, {"d": KNOWN})
+    with pytest.raises(UnsettledError, match="partition 0"):
+        export(store, tmp_path / "out.csv", empty_it)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_deployment_gives_an_empty_table(store: Partitions, tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
 """`livesegments rebuild`: the store made anew from Kafka, by workers that run or by the command."""
 
 import json
+from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import CoordinatorNotAvailableError
+from pydantic import SecretStr
 
 from contracts.topics import PURCHASES
+from livesegments import rebuild
+from livesegments.settings import Settings
 from livesegments.verify import verify
 from tests.livesegments.test_cli_service import livesegments
 from tests.load import load
@@ -110,3 +116,43 @@ def test_a_log_that_is_shorter_than_the_window_is_refused_before_anything_is_tou
     assert "--accept-loss" in done.stderr
     assert worked.client.hlen("livesegments:{2}:customers")
     assert livesegments(worked, "rebuild", "--yes", "--accept-loss").returncode == 0
+
+
+@pytest.fixture
+def settings(service: Service) -> Settings:
+    return Settings(
+        kafka_bootstrap_servers=service.kafka.bootstrap,
+        redis_url=SecretStr(service.store.url),
+        group_id="never-there",
+    )
+
+
+def test_a_loss_is_not_accepted_for_running_workers_that_would_end_of_it(service: Service) -> None:
+    worker = service.start()
+    service.send(load(1_000))
+    service.wait()
+    before = service.client.hlen("livesegments:{2}:customers")
+    done = livesegments(service, "rebuild", "--yes", "--accept-loss")
+    assert done.returncode == 1
+    assert "stop the 1 running workers first" in done.stderr
+    assert service.client.hlen("livesegments:{2}:customers") == before
+    assert worker.poll() is None
+
+
+def test_a_kafka_that_has_never_had_a_group_has_no_workers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> NoReturn:
+        raise CoordinatorNotAvailableError
+
+    monkeypatch.setattr(KafkaAdminClient, "describe_groups", unavailable)
+    assert rebuild.plan(settings).workers == 0
+
+
+def test_the_workers_that_were_to_do_it_are_missed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "DESERTED_SECONDS", 1.0)
+    planned = replace(rebuild.plan(settings), workers=1)
+    with pytest.raises(rebuild.DesertedError, match="start one"):
+        rebuild.rebuild(settings, planned)

@@ -43,7 +43,8 @@ from tests.producers.rows import (
         ({"amount": None}, "amount", "is missing"),
         ({"amount": "12,34"}, "amount", "plain decimal"),
         ({"amount": "$5"}, "amount", "plain decimal"),
-        ({"amount": float("nan")}, "amount", "plain decimal"),
+        ({"amount": float("nan")}, "amount", "is missing"),
+        ({"amount": float("inf")}, "amount", "plain decimal"),
         ({"amount": "1_000"}, "amount", "plain decimal"),
         ({"amount": "٣"}, "amount", "plain decimal"),
         ({"amount": 0}, "amount", "greater than 0"),
@@ -140,6 +141,39 @@ def test_an_open_quote_ends_the_reading_even_when_rows_are_skipped(tmp_path: Pat
         "b,2026-01-01T00:00:00Z,1",
     )
     with pytest.raises(FileError, match="quote"):
+        read_all(path, on_broken=[].append)
+
+
+def test_a_badly_quoted_row_is_broken_and_the_next_ones_are_read(tmp_path: Path) -> None:
+    path = csv_of(
+        tmp_path / "p.csv",
+        "customer_id,occurred_at,amount",
+        "a,2026-01-01T00:00:00Z,1",
+        '"b"x,2026-01-01T00:00:00Z,1',
+        "c,2026-01-01T00:00:00Z,1",
+    )
+    with pytest.raises(BrokenRowError, match=r"line 3, row: is badly quoted"):
+        read_all(path)
+    skipped: list[BrokenRowError] = []
+    assert [record.key for record in read_all(path, on_broken=skipped.append)] == [b"a", b"c"]
+    assert [(row.line, row.field) for row in skipped] == [(3, "row")]
+
+
+def test_a_cell_may_be_as_long_as_a_row(tmp_path: Path) -> None:
+    row = f"a,2026-01-01T00:00:00Z,1,{'x' * 200_000}"
+    path = csv_of(tmp_path / "p.csv", "customer_id,occurred_at,amount,note", row)
+    assert [record.key for record in read_all(path)] == [b"a"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    names = [*PURCHASE, "note", "note", "amount"]
+    if suffix == ".csv":
+        csv_of(path, ",".join(names))
+    else:
+        pq.write_table(pa.Table.from_arrays([pa.array(["1"])] * len(names), names), path)
+    with pytest.raises(FileError, match="more than one column amount"):
         read_all(path, on_broken=[].append)
 
 

@@ -5,6 +5,7 @@ import os
 import tempfile
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -109,17 +110,27 @@ def test_customer_0012_does_not_become_12(tmp_path: Path) -> None:
     assert json.loads(record.value)["customer_id"] == "0012"
 
 
-def test_event_ids_are_made_from_file_name_and_line(tmp_path: Path) -> None:
+def test_event_ids_are_made_from_file_name_line_and_row(tmp_path: Path) -> None:
     lines = ["customer_id,occurred_at,amount", *["a,2026-01-01T00:00:00Z,1"] * 3]
     (tmp_path / "copy").mkdir()
     first = values(read_all(csv_of(tmp_path / "p.csv", *lines)))
     again = values(read_all(csv_of(tmp_path / "copy" / "p.csv", *lines)))
     other = values(read_all(csv_of(tmp_path / "q.csv", *lines)))
+    rows = ["b,2026-01-01T00:00:00Z,1", "a,2026-01-02T00:00:00Z,1", "a,2026-01-01T00:00:00Z,2"]
+    next_day = values(read_all(csv_of(tmp_path / "copy" / "p.csv", lines[0], *rows)))
     ids = [value["event_id"] for value in first]
     assert len(set(ids)) == 3
     assert {uuid.UUID(event_id).version for event_id in ids} == {5}
     assert [value["event_id"] for value in again] == ids
-    assert not {value["event_id"] for value in other} & set(ids)
+    assert not {value["event_id"] for value in other + next_day} & set(ids)
+
+
+def test_nan_is_an_absent_cell_in_json_lines_as_in_parquet(tmp_path: Path) -> None:
+    rows = [PROFILE | {"income": income} for income in (float("nan"), 5.5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    for path in (jsonl_of(tmp_path / "p.jsonl", *rows), tmp_path / "p.parquet"):
+        found = [value.get("income") for value in values(list(read_profiles(path)))]
+        assert found == [None, Decimal("5.5")]
 
 
 def test_unknown_columns_are_left_out_and_column_order_is_free(tmp_path: Path) -> None:

@@ -116,6 +116,14 @@ def test_broken_rows_are_left_out_and_counted_by_why(tmp_path: Path) -> None:
     assert found.data.rejected["too_old"] == 1
 
 
+def test_what_the_future_brings_is_rejected(tmp_path: Path) -> None:
+    times = ("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z", "2205-01-01T00:00:00Z")
+    file = write(tmp_path / "p.csv", [("a", at, 5.0) for at in times])
+    now_ms = 1_767_225_600_000  # the first
+    found = backtest(file, None, [Variant("", settings())], now_ms=now_ms)
+    assert (found.data.purchases, found.data.rejected) == (1, {"future_dated": 2})
+
+
 def test_another_currency_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "h.csv"
     file.write_text(

@@ -1,5 +1,7 @@
 """The command where there is little to report on, and what it begins to read from."""
 
+from pathlib import Path
+
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
@@ -41,3 +43,34 @@ def test_without_a_file_and_without_json_the_command_says_what_to_give(service: 
     done = livesegments(service, "report")
     assert done.returncode == 2
     assert "name the page to write" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_while_the_store_is_made_anew_report_and_export_say_so_and_leave_the_old_files(
+    service: Service, tmp_path: Path
+) -> None:
+    worker = service.start()
+    service.send(
+        [purchase(f"c{i}", f"2024-01-{1 + i % 9:02d}T10:00:00Z", 1.0 + i) for i in range(80)]
+    )
+    service.wait_for(service.has_model, "everyone is scored")
+    service.wait()
+    worker.terminate()
+    assert worker.wait(30) == 0
+    page, table = tmp_path / "page.html", tmp_path / "all.csv"
+    commands = (("report", str(page)), ("export", str(table)))
+    for command in commands:
+        assert livesegments(service, *command).returncode == 0
+    before = page.read_bytes(), table.read_bytes()
+    progress = "livesegments:{3}:progress"
+    service.client.hset(progress, "recovering", 2)
+    for command in commands:
+        done = livesegments(service, *command)
+        assert done.returncode == 1
+        assert "a recovery of partition 3 is under way" in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    service.client.unlink(*service.client.keys("livesegments:*:progress"))
+    done = livesegments(service, "report", str(page))
+    assert done.returncode == 1
+    assert "has nothing in the store" in done.stderr.splitlines()[-1]
+    assert (page.read_bytes(), table.read_bytes()) == before

@@ -18,6 +18,8 @@ from consumers.rules import UnknownSegmentError
 from contracts.decode import decode_purchases
 from contracts.topics import PURCHASES, check_partition_counts
 from features.layout import Layout
+from features.record import decode
+from features.window import window
 from livesegments import worker
 from livesegments.clients import kafka_config, redis_client
 from livesegments.doctor import count_workers
@@ -204,7 +206,15 @@ def _check_reach(settings: Settings, store: Partitions, deployment: Deployment) 
             tp = TopicPartition(PURCHASES, partition)
             start, end = log.starts([tp])[tp], log.ends([tp])[tp]
             progress = store.load(partition).progress
-            if start == 0 or start == end or progress is None:
+            if start == 0 or progress is None:
+                continue
+            if start == end:
+                if _counts_somebody(store, partition, layout):
+                    raise RebuildError(
+                        f"partition {partition}: {PURCHASES} holds no purchase any more, and this"
+                        " store still counts some in the window. To do it all the same:"
+                        " --accept-loss"
+                    )
                 continue
             window_start = layout.tile(progress.clock_us) - layout.tiles + 1
             first = next(log.read({tp: (start, min(end, start + FIRST_RECORDS))}), {}).get(tp, [])
@@ -218,3 +228,11 @@ def _check_reach(settings: Settings, store: Partitions, deployment: Deployment) 
                     f" window of {layout.window_days} days, so a rebuilt store would count less"
                     " than this one. To do it all the same: --accept-loss"
                 )
+
+
+def _counts_somebody(store: Partitions, partition: int, layout: Layout) -> bool:
+    """Return whether some of a partition's customers, drawn, have a purchase in their window."""
+    for progress, blobs in store.sample({partition: FIRST_RECORDS}).values():
+        found = window(decode(blobs, layout.tiles), layout.tile(progress.clock_us))
+        return bool(found.purchases.any())
+    return False

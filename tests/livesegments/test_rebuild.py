@@ -105,11 +105,12 @@ def test_other_settings_than_running_workers_have_are_refused(service: Service) 
     service.verified()
 
 
+@pytest.mark.parametrize("below", [300, -1], ids=["in part", "wholly gone"])
 def test_a_log_that_is_shorter_than_the_window_is_refused_before_anything_is_touched(
-    worked: Service,
+    worked: Service, below: int
 ) -> None:
     admin = KafkaAdminClient(**worked.config)
-    admin.delete_records({TopicPartition(PURCHASES, 2): 300})
+    admin.delete_records({TopicPartition(PURCHASES, 2): below})
     admin.close()
     done = livesegments(worked, "rebuild", "--yes")
     assert done.returncode == 1

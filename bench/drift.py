@@ -23,7 +23,7 @@ from consumers.model_watch import ModelWatch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
 from features.vector import FEATURES
-from livesegments.backtest.history import Event
+from livesegments.analysis.backtest.simulator import Event
 from model.personas import PERSONAS
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS

@@ -10,8 +10,8 @@ from consumers.warmup import Sample
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import Layout
 from features.window import reaches_back
-from livesegments.backtest import history
-from livesegments.backtest.history import Event, Polls
+from livesegments.analysis.backtest import simulator
+from livesegments.analysis.backtest.simulator import Event, Polls
 from livesegments.datasets import complete_journey
 from model.personas import PERSONAS
 from producers.files import read_profiles, read_purchases
@@ -26,7 +26,7 @@ def journey() -> list[Event]:
     return events
 
 
-class History(history.History):
+class History(simulator.History):
     """A history under the default settings but for a few; it tallies what it takes."""
 
     def __init__(

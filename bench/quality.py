@@ -17,7 +17,7 @@ from contracts.topics import PURCHASES
 from features.record import Records, decode
 from features.vector import FEATURES, vectors
 from features.window import window
-from livesegments.backtest.judge import STARTS, labelled_inertia, reference
+from livesegments.analysis.backtest.quality import STARTS, labelled_inertia, reference
 from model import lloyd
 
 Events = Sequence[tuple[str, bytes, bytes]]

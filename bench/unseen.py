@@ -18,7 +18,7 @@ from bench.history import History, journey
 from bench.report import Table
 from bench.streams import Events
 from contracts.topics import PURCHASES
-from livesegments.backtest.judge import labelled_inertia, ratio, reference
+from livesegments.analysis.backtest.quality import labelled_inertia, ratio, reference
 from model import lloyd
 
 Runs = dict[str, tuple[Callable[[], Events], int]]

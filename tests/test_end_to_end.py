@@ -12,7 +12,7 @@ import pytest
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, PURCHASES
 from features.layout import Layout
-from livesegments.backtest.judge import labelled_inertia, reference
+from livesegments.analysis.backtest.quality import labelled_inertia, reference
 from livesegments.datasets import complete_journey
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition

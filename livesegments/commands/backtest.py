@@ -54,11 +54,11 @@ def backtest(
     if html is not None and (why := unwritable(html)):
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
-        from livesegments.backtest.command import variants
-        from livesegments.backtest.page import page
-        from livesegments.backtest.run import backtest as run_history
-        from livesegments.backtest.text import lines
-        from livesegments.progress import counting
+        from livesegments.analysis.backtest.page import page
+        from livesegments.analysis.backtest.runner import backtest as run_history
+        from livesegments.analysis.backtest.text_view import lines
+        from livesegments.analysis.backtest.variants import variants
+        from livesegments.rendering.progress import counting
 
         try:
             tried = variants(settings, compare or [], partial(load, env_file(ctx)))

@@ -43,9 +43,9 @@ def customer(
     except ValidationError:
         fail("ID must be 1 to 128 characters, without control characters", WRONG)
     with clear_errors(settings):
-        from livesegments.customer.ask import ask
-        from livesegments.customer.text import lines
-        from livesegments.progress import counting
+        from livesegments.analysis.customer.query import ask
+        from livesegments.analysis.customer.text_view import lines
+        from livesegments.rendering.progress import counting
 
         with counting("looking through changes") as progress:
             told = ask(settings, customer_id, newest=newest, searched=searched, progress=progress)

@@ -147,7 +147,7 @@ def replay(
         from contracts.topics import DEAD_LETTERS, INPUTS, REPLAYS
         from livesegments import dead_letters_replay
         from livesegments.clients import kafka_config
-        from livesegments.progress import counting
+        from livesegments.rendering.progress import counting
         from livesegments.topics import check_allowed
 
         config, currency = kafka_config(settings), settings.currency

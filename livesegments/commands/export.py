@@ -25,7 +25,7 @@ def export(
     with clear_errors(settings, kafka=False):
         from livesegments.clients import redis_client
         from livesegments.export import export as write
-        from livesegments.progress import counting
+        from livesegments.rendering.progress import counting
         from store.partitions import Partitions
 
         with counting("exporting") as show:

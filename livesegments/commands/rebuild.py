@@ -33,7 +33,7 @@ def rebuild(
         from dataclasses import asdict
 
         from livesegments import rebuild as rebuilding
-        from livesegments.progress import counting
+        from livesegments.rendering.progress import counting
 
         planned = rebuilding.plan(settings, accept_loss=accept_loss)
         who = f"{planned.workers} running workers" if planned.workers else "this command"

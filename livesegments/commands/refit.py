@@ -35,8 +35,8 @@ def refit(
     """
     settings = read_settings(ctx)
     with clear_errors(settings):
-        from livesegments.progress import counting
         from livesegments.refit import Refit
+        from livesegments.rendering.progress import counting
 
         work = Refit(settings, lambda line: typer.echo(line, err=True))
         proposal = work.propose(everyone=everyone)

@@ -50,7 +50,7 @@ def replay(
             fail(f"{file}: no such file")
     with clear_errors(settings):
         from livesegments.clients import kafka_config
-        from livesegments.progress import counting
+        from livesegments.rendering.progress import counting
         from producers.replay import replay as send
 
         with counting("sending") as show, ending_in_order() as asked:

@@ -38,8 +38,8 @@ def report(
     if file is not None and (why := unwritable(file)):
         fail(why, WRONG)
     with clear_errors(settings):
-        from livesegments.report.page import page
-        from livesegments.report.run import run
+        from livesegments.analysis.report.builder import run
+        from livesegments.analysis.report.page import page
 
         found, written = run(settings, days, lists)
         if file is not None:

@@ -28,7 +28,7 @@ def watch(
     with clear_errors(settings):
         from rich.console import Console
 
-        from livesegments.watch.run import draw, write_lines
+        from livesegments.analysis.watch.session import draw, write_lines
 
         console = Console()
         lines = plain or as_json or limit is not None

@@ -13,7 +13,7 @@ from bench import memory, quality, reading, sending
 from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
 from contracts.topics import PURCHASES
-from livesegments.backtest.judge import labelled_inertia
+from livesegments.analysis.backtest.quality import labelled_inertia
 from model import lloyd
 
 NAN = np.nan

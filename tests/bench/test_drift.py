@@ -8,7 +8,7 @@ from bench import drift
 from bench.drift import CONDITIONS, DRIFTS, NAMES, Watch, delays, threshold
 from bench.history import History, journey
 from features.layout import Layout
-from livesegments.backtest.history import Event
+from livesegments.analysis.backtest.simulator import Event
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -12,7 +12,7 @@ from bench.history import History
 from bench.streams import DAYS, Events, Stream, buy, by_time, people
 from contracts.decode import decode_profiles, decode_purchases
 from contracts.topics import PROFILES, PURCHASES
-from livesegments.backtest.judge import ratio
+from livesegments.analysis.backtest.quality import ratio
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from livesegments import __version__
 from livesegments.embedded import free_ports
-from tests.livesegments.backtest.shop import rows, write
+from tests.livesegments.analysis.backtest.shop import rows, write
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 

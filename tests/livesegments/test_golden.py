@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from livesegments.backtest.run import Backtest, Variant, backtest
-from livesegments.backtest.text import lines as backtest_lines
-from livesegments.customer.history import History
-from livesegments.customer.text import lines as customer_lines
-from livesegments.watch.plain import line as watch_line
+from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
+from livesegments.analysis.backtest.text_view import lines as backtest_lines
+from livesegments.analysis.customer.history import History
+from livesegments.analysis.customer.text_view import lines as customer_lines
+from livesegments.analysis.watch.text_view import line as watch_line
 from tests.consumers.world import RETIREE, STUDENT, profile, purchase
-from tests.livesegments.backtest.shop import rows, settings, write
-from tests.livesegments.report.made import report
-from tests.livesegments.test_customer import told, world
-from tests.livesegments.test_watch import BUSY, HOSTILE, NOTHING, drawn
+from tests.livesegments.analysis.backtest.shop import rows, settings, write
+from tests.livesegments.analysis.customer.test_customer import told, world
+from tests.livesegments.analysis.report.made import report
+from tests.livesegments.analysis.watch.test_watch import BUSY, HOSTILE, NOTHING, drawn
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from livesegments.progress import counting
+from livesegments.rendering.progress import counting
 from tests.simulation.chaos import TURNS, Chaos
 from tests.simulation.runner import run_seeds
 

@@ -1,0 +1,1 @@
+"""Tools that read a deployment or a history: reports, backtests, single customers, live view."""

@@ -1,0 +1,106 @@
+"""How good clusters are: their inertia relative to a batch fit of the same customers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.owned import CLUSTERS
+from livesegments.analysis.backtest.simulator import History
+from model import lloyd
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int8]
+
+STARTS = 20
+MOST_CUSTOMERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Inertia relative to the best batch fit: 1 is as good, 2 twice as far from the centroids.
+
+    Attributes
+    ----------
+    by_centroids
+        Each customer at the nearest of today's centroids.
+    as_published
+        Each customer in the segment published, about the mean of the segment: what the margin and
+        the dwell cost as well.
+    customers
+        How many were judged.
+    """
+
+    by_centroids: float
+    as_published: float
+    customers: int
+
+
+class Judge:
+    """Judges histories on their current customers; remembers the last batch fit, for the next one.
+
+    Of more than ten thousand customers it takes a sample.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Floats = np.empty((0, 0))
+        self._best: lloyd.Fit | None = None
+
+    def __call__(self, history: History) -> Quality | None:
+        """Judge a history as it stands; None without a model or when all customers are the same."""
+        model, now = history.model.model({0: history.owned}), history.population()
+        X, segment = now.vectors, now.segment
+        if model is None:
+            return None
+        if len(X) > MOST_CUSTOMERS:
+            rows = np.random.default_rng(0).choice(len(X), MOST_CUSTOMERS, replace=False)
+            X, segment = X[rows], segment[rows]
+        try:
+            best = self._reference(X)
+        except ValueError:
+            return None
+        return Quality(
+            ratio(lloyd.inertia(X, model.view.centroids, best.weights), best.inertia, len(X)),
+            ratio(labelled_inertia(X, segment, best.weights), best.inertia, len(X)),
+            len(X),
+        )
+
+    def _reference(self, X: Floats) -> lloyd.Fit:
+        if self._best is None or not np.array_equal(X, self._seen, equal_nan=True):
+            self._best = reference(X)
+            self._seen = X
+        return self._best
+
+
+def reference(X: Floats) -> lloyd.Fit:
+    """Return the best of 20 batch fits.
+
+    Raises
+    ------
+    ValueError
+        If all rows are the same.
+    """
+    return lloyd.fit(X, CLUSTERS, seed=1, starts=STARTS)
+
+
+def ratio(ours: float, best: float, customers: int) -> float:
+    """Return ours / best; 1 where both are nothing."""
+    nothing = 1e-9 * customers
+    return (ours + nothing) / (best + nothing)
+
+
+def label_means(X: Floats, labels: Labels) -> Floats:
+    """Return the mean of each label's known values, and last, for label -1, that of all rows."""
+    members = [X[labels == k] for k in range(CLUSTERS)]
+    return np.stack([_mean(rows) for rows in [*members, X]])
+
+
+def labelled_inertia(X: Floats, labels: Labels, weights: Floats) -> float:
+    """Return the inertia of rows about the mean of their label, over known values."""
+    deviations = np.nan_to_num(X - label_means(X, labels)[labels])
+    return float((deviations**2 * weights).sum())
+
+
+def _mean(X: Floats) -> Floats:
+    known = (~np.isnan(X)).sum(axis=0)
+    return np.asarray(np.nansum(X, axis=0) / np.maximum(known, 1))

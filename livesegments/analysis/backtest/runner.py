@@ -1,0 +1,196 @@
+"""Run a history through the service's decisions, under one or several settings at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consumers.batch import Batch
+from contracts.topics import PROFILES, PURCHASES
+from features.layout import DAY_US
+from livesegments.analysis.backtest.event_log import Journal
+from livesegments.analysis.backtest.quality import Judge
+from livesegments.analysis.backtest.results import Data, Outcome, Point, iso_of, summarize
+from livesegments.analysis.backtest.simulator import Event, History, Polls
+from livesegments.settings import Settings
+from livesegments.worker import rules
+from producers.files import BrokenRowError, Record, read_profiles, read_purchases
+from producers.replay import zone_named
+
+ROUND_RECORDS = 20_000
+ROUND_US = DAY_US // 4
+"""A round covers six hours at most: few customers buy twice in it, as in a live round."""
+JUDGE_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Settings, and what tells them from the others."""
+
+    label: str
+    settings: Settings
+    is_given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What was read, and what came of it under each settings."""
+
+    data: Data
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def shown(self) -> Outcome:
+        """The outcome to show in full: that of the settings of the environment."""
+        return next((each for each in self.outcomes if each.is_given), self.outcomes[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        data = self.data
+        return {
+            "data": {
+                "purchases": data.purchases,
+                "profiles": data.profiles,
+                "first": data.first_us and iso_of(data.first_us),
+                "last": data.last_us and iso_of(data.last_us),
+                "rejected": dict(data.rejected.most_common()),
+                "duplicates": data.duplicates,
+            },
+            "outcomes": [outcome.to_dict() for outcome in self.outcomes],
+        }
+
+
+class NothingReadError(ValueError):
+    """A file has no purchase that can be counted."""
+
+
+def backtest(
+    purchases: Path,
+    profiles: Path | None,
+    variants: Sequence[Variant],
+    *,
+    timezone: str | None = None,
+    now_ms: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Backtest:
+    """Run files through the decisions under each variant.
+
+    Parameters
+    ----------
+    purchases, profiles
+        As `producers.replay` reads them; profiles come first. Broken rows are counted and left out.
+    variants
+        At least one; currency and remembered events are those of the first.
+    timezone
+        IANA name for times without an offset.
+    now_ms
+        The present, milliseconds since the epoch: what is later is rejected, as it would be live;
+        with 0 nothing is.
+    progress
+        Told how many records have been read.
+
+    Raises
+    ------
+    FileError
+        If a file cannot be read.
+    NothingReadError
+        If it has no purchase that can be counted.
+    """
+    data = Data()
+    first_broken: list[BrokenRowError] = []
+
+    def on_broken(row: BrokenRowError) -> None:
+        if not first_broken:
+            first_broken.append(row)
+        data.rejected[f"{row.field}: {row.why}"] += 1
+
+    zone, currency = zone_named(timezone), variants[0].settings.currency
+    bought = read_purchases(purchases, currency=currency, timezone=zone, on_broken=on_broken)
+    known: Iterator[Record] = iter(())
+    if profiles is not None:
+        known = read_profiles(profiles, timezone=zone, on_broken=on_broken)
+    runs = [_Run(variant) for variant in variants]
+    polls = Polls(now_ms)
+    judged_us = 0
+    for events in chain(_cut(PROFILES, known), _cut(PURCHASES, bought)):
+        batch = polls.batch(events, runs[0].history)
+        for run in runs:
+            run.take(batch)
+        _count(data, batch)
+        progress(data.purchases + data.profiles)
+        clock_us = runs[0].history.clock_us
+        if clock_us - (judged_us or data.first_us or clock_us) >= JUDGE_DAYS * DAY_US:
+            judged_us = clock_us
+            _judge(runs)
+    if not data.purchases:
+        why = f"; the first: {first_broken[0]}" if first_broken else ""
+        raise NothingReadError(f"{purchases}: no purchase that can be counted{why}")
+    if judged_us != runs[0].history.clock_us:
+        _judge(runs)
+    data.rejected += runs[0].journal.dead_letters
+    return Backtest(data, tuple(run.outcome() for run in runs))
+
+
+class _Run:
+    """One variant on its way."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant, settings = variant, variant.settings
+        how = rules(settings)
+        gain = settings.refit_gain if settings.refit == "auto" else None
+        self.history = History(how, settings.warmup_customers, gain)
+        self.journal = Journal(how.segment_ids)
+        self.quality: list[Point] = []
+        self.late = 0
+
+    def take(self, batch: Batch) -> None:
+        for step in self.history.feed(batch):
+            self.journal.note(step)
+        layout = self.history.rules.layout
+        first_tile = layout.tile(self.history.clock_us) - layout.tiles + 1
+        tiles = layout.tile_of(batch.purchases.occurred_at)
+        self.late += int(np.count_nonzero(tiles < first_tile))
+
+    def outcome(self) -> Outcome:
+        v = self.variant
+        return summarize(
+            v.label, v.is_given, v.settings, self.history, self.journal, self.quality, self.late
+        )
+
+
+def _judge(runs: Sequence[_Run]) -> None:
+    """Judge every variant; those whose customers are the same share the batch fit."""
+    judge = Judge()
+    for run in runs:
+        quality = judge(run.history)
+        if quality is not None:
+            run.quality.append(Point.of(run.history.clock_us, quality))
+
+
+def _cut(topic: str, records: Iterable[Record]) -> Iterator[list[Event]]:
+    """Cut records into rounds."""
+    events: list[Event] = []
+    end_us = 0
+    for key, value, instant in records:
+        if events and (len(events) >= ROUND_RECORDS or (topic == PURCHASES and instant >= end_us)):
+            yield events
+            events = []
+        if not events:
+            end_us = instant + ROUND_US
+        events.append((topic, key, value))
+    if events:
+        yield events
+
+
+def _count(data: Data, batch: Batch) -> None:
+    times = batch.purchases.occurred_at
+    data.purchases += len(times)
+    data.profiles += len(batch.profiles.row)
+    data.duplicates += batch.duplicates
+    if len(times):
+        first, last = int(times.min()), int(times.max())
+        data.first_us = first if data.first_us is None else min(data.first_us, first)
+        data.last_us = last if data.last_us is None else max(data.last_us, last)

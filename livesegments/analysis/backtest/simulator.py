@@ -1,0 +1,219 @@
+"""The decisions of a worker over a history, without servers: one partition, owned for ever.
+
+What decides is what decides live: rounds, sweeps, the first fit and refits. Only their pace is
+another: the clock is that of the events, a sweep is done at once, and a refit waits for its fit.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
+
+from consumers.batch import Batch, decode_batch
+from consumers.checks import Schedule
+from consumers.global_model import GlobalModel
+from consumers.owned import Owned, decode_seen
+from consumers.refit import find_better, next_generation
+from consumers.round import Round
+from consumers.rules import Rules, Tally, start_sweep, want
+from consumers.warmup import Draws, draw, first_generation
+from contracts.topics import CHANGES
+from features.record import Records, decode, may_be_profiled
+from features.vector import vectors
+from features.window import window
+from livesegments.analysis.backtest.in_memory_store import MemoryPartitions
+from model.generation import Generation
+from model.view import ModelView
+
+Event = tuple[str, bytes, bytes]
+"""Topic, key and value."""
+
+SWEEP_CUSTOMERS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One round: what it tallied, whose changes those of the tally are, and the clock after it.
+
+    ``generation`` is the number of that under which it decided, 0 without one.
+    """
+
+    clock_us: int
+    generation: int
+    tally: Tally
+    changed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A generation: when it came, of how many customers, the inertia it saved (the first: None)."""
+
+    generation: Generation
+    clock_us: int
+    customers: int
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Customers with a purchase in the window who may be profiled.
+
+    Attributes
+    ----------
+    vectors
+        (n, d) features, NaN for unknown.
+    segment
+        (n,) index of the published segment, -1 for none.
+    cluster
+        (n,) nearest cluster, -1 for none.
+    """
+
+    vectors: NDArray[np.float64]
+    segment: NDArray[np.int8]
+    cluster: NDArray[np.int8]
+
+
+class Polls:
+    """Turns events into batches, as a poll and the decoding after it do.
+
+    Parameters
+    ----------
+    now_ms
+        When the records arrive, milliseconds since the epoch; with 0 nothing is future-dated.
+    """
+
+    def __init__(self, now_ms: int = 0) -> None:
+        self._now_ms = now_ms
+        self._offsets: dict[str, int] = {}
+
+    def batch(self, events: Sequence[Event], history: "History") -> Batch:
+        """Decode events for a history, or for several that have had the same events."""
+        polled: dict[TopicPartition, list[ConsumerRecord]] = {}
+        for topic, key, value in events:
+            offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
+            record = ConsumerRecord(
+                topic, 0, 0, offset, self._now_ms, 0, key, value, [], None, 0, 0, 0
+            )
+            polled.setdefault(TopicPartition(topic, 0), []).append(record)
+        return decode_batch(polled, history.rules.currency, {0: history.owned.seen})
+
+
+class History:
+    """A worker's decisions under some settings.
+
+    Parameters
+    ----------
+    rules
+        How rounds decide.
+    warmup_customers
+        Customers with a purchase before the first fit.
+    refit_gain
+        Share of the inertia that a better fit must save; None: there are no refits.
+    """
+
+    def __init__(self, rules: Rules, warmup_customers: int, refit_gain: float | None) -> None:
+        self.rules = replace(rules, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
+        self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
+        self._draws = Draws(warmup_customers)
+        self.store = MemoryPartitions()
+        self.model = GlobalModel(self.store, 1, rules.segment_ids)
+        progress = self.store.progress
+        self.owned = Owned(0, progress, seen=decode_seen(b"", progress, rules.dedup_events))
+        self.generations: list[Fitted] = []
+        self._schedule = Schedule()
+        self._checks = 0
+
+    @property
+    def clock_us(self) -> int:
+        """The latest purchase."""
+        return self.owned.progress.clock_us
+
+    def feed(self, batch: Batch) -> list[Step]:
+        """Do a round with a batch, and what becomes due by it: sweeps, a fit."""
+        steps = [self._round(batch)]
+        nothing = decode_batch({}, self.rules.currency)
+        while True:
+            self.owned = start_sweep(self.owned, self.model.number, self.rules, 0)
+            if self.owned.sweep:
+                steps.append(self._round(nothing))
+            elif not (self._fit_first() or self._reconsider()):
+                return steps
+
+    def _round(self, batch: Batch) -> Step:
+        part = batch.slices[0] if batch.slices else None
+        [reading] = self.store.read([want(self.owned, part, self.rules)])
+        model, number = self.model.model({0: self.owned}), self.model.number
+        round_ = Round(self.rules, model, batch, [(self.owned, part, reading)], 0)
+        changed: list[str] = []
+        for decision in round_.decide():
+            self.owned = decision.owned.confirmed(decision.owned.progress.version)
+            if decision.commit is not None:
+                self.store.commit([decision.commit])
+                outputs = decision.commit.outputs
+                changed += [(out.key or b"").decode() for out in outputs if out.topic == CHANGES]
+        return Step(self.clock_us, number, round_.tally, changed)
+
+    def _fit_first(self) -> bool:
+        """Make the first generation, once there are customers enough for it."""
+        if self.model.generation or sum(self.store.sizes([0])) < self.warmup_customers:
+            return False
+        sample = self._draws.draw(self.store, 1, self.rules.layout)
+        if not self._draws.are_enough(sample):
+            return False
+        with suppress(ValueError):  # all customers are the same, as yet
+            number = self.owned.progress.version + 1
+            first = first_generation(sample, number, self.rules.personas)
+            self._adopt(first, sample.customers, None)
+        return self.model.generation is not None
+
+    def _reconsider(self) -> bool:
+        """Make the next generation, when a check is due and finds a better fit."""
+        generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
+        if self.refit_gain is None or generation is None or statistics is None:
+            return False
+        view, tile = ModelView.of(generation, statistics), self.owned.progress.swept_tile
+        if not self._schedule.is_due(view, statistics, tile):
+            return False
+        self._schedule.checked(view, tile)
+        self._checks += 1
+        buyers = int(statistics.members.sum())
+        sample = draw(self.store, 1, self.rules.layout, buyers)
+        try:
+            candidate = find_better(sample, view, seed=self._checks)
+        except ValueError:  # all customers are the same, lately
+            return False
+        if not candidate.replaces(generation, self.refit_gain):
+            return False
+        number = self.owned.progress.version + 1
+        better = next_generation(candidate, view, number, self.rules.personas)
+        self._adopt(better, sample.customers, candidate.gain)
+        return True
+
+    def _adopt(self, generation: Generation, customers: float, gain: float | None) -> None:
+        self.model.adopt(generation)
+        progress = replace(self.owned.progress, version=generation.number)
+        self.owned = self.owned.committed(progress, ()).confirmed(progress.version)
+        self.store.progress = progress
+        self.generations.append(Fitted(generation, self.clock_us, round(customers), gain))
+
+    @property
+    def records(self) -> dict[str, bytes]:
+        """Customer id -> stored record."""
+        return self.store.records
+
+    def all(self) -> Records:
+        """Return all records."""
+        return decode(list(self.records.values()), self.rules.layout.tiles)
+
+    def population(self) -> Population:
+        """Return the customers as they stand."""
+        records = self.all()
+        at = window(records, self.rules.layout.tile(self.clock_us))
+        counted = (at.purchases > 0) & may_be_profiled(records)
+        return Population(
+            vectors(records, at)[counted], records["segment"][counted], records["cluster"][counted]
+        )

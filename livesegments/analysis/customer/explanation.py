@@ -1,0 +1,166 @@
+"""Why a customer is where they are, and what would move them, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.rules import Model
+from consumers.scoring import NONE, Scores, Switching
+from contracts.instants import rfc3339
+from features.layout import Layout
+from features.record import Records
+from features.vector import FEATURES, natural
+from livesegments.analysis.customer.counterfactuals import baskets, by_time, rival, shifts
+from model.explanation import contributions
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """One customer before the model.
+
+    Attributes
+    ----------
+    record, scores
+        Of the one customer, at ``clock_us``.
+    model, switching, layout
+        What decides.
+    refs
+        Segments by their index, the last of none.
+    """
+
+    record: Records
+    scores: Scores
+    model: Model
+    switching: Switching
+    layout: Layout
+    clock_us: int
+    refs: Sequence[Json | None]
+
+    @property
+    def counted(self) -> bool:
+        """Whether the customer has a purchase in the window and may be profiled."""
+        return bool(self.scores.counted[0])
+
+    @property
+    def _published(self) -> int:
+        return int(self.record["segment"][0])
+
+    def _cluster(self, segment: int) -> int:
+        return int(np.argsort(self.model.segment_of_cluster)[segment])
+
+    def why(self) -> Json:
+        """Return the distances, and what each feature does to them."""
+        model, scores = self.model, self.scores
+        view, distances = model.view, scores.assignment.distances[0]
+        own = int(scores.assignment.clusters[0])
+        published = own if self._published == NONE else self._cluster(self._published)
+        other = rival(published, distances)
+        parts = contributions(scores.vectors[0], view.centroids, view.weights)
+        totals = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
+        values, places = natural(scores.vectors)[0], natural(view.centroids)
+        z, places_z = view.zscores(scores.vectors)[0], view.zscores(view.centroids)
+
+        def ref(cluster: int) -> Json | None:
+            return self.refs[int(model.segment_of_cluster[cluster])]
+
+        def part(feature: int, cluster: int) -> Json:
+            return {
+                "centroid": known(places[cluster, feature], 4),
+                "z_score": known(places_z[cluster, feature], 4),
+                "share": round(float(parts[cluster, feature] / totals[cluster]), 4),
+            }
+
+        recorded = int(self.record["cluster"][0])
+        same_generation = self.record["generation"][0] == model.generation.number
+        return {
+            "of": ref(published),
+            "nearest": ref(own),
+            "cluster": own,
+            "recorded_cluster": recorded if recorded != NONE and same_generation else None,
+            "runner_up": ref(other),
+            "distances": sorted(
+                (
+                    {"segment": ref(cluster), "distance": round(float(distance), 4)}
+                    for cluster, distance in enumerate(distances)
+                ),
+                key=lambda each: float(each["distance"]),
+            ),
+            "features": [
+                {
+                    "feature": name,
+                    "value": known(values[i], 4),
+                    "z_score": known(z[i], 4),
+                    "own": part(i, published),
+                    "runner_up": part(i, other),
+                }
+                for i, name in enumerate(FEATURES)
+            ],
+            "margin": self._margin(distances[published], distances[other]),
+        }
+
+    def _margin(self, own: float, other: float) -> Json:
+        scores = self.scores
+        held = (
+            "margin" if scores.held_by_margin[0] else "dwell" if scores.held_by_dwell[0] else None
+        )
+        ends_us = int(self.record["since"][0]) + self.switching.min_dwell_us
+        dwells = self._published != NONE and ends_us > self.clock_us
+        return {
+            "nearer_by": round(float(1 - other / own), 4) if own > 0 else None,
+            "needed": self.switching.margin,
+            "held_by": held,
+            "dwells_until": instant(ends_us) if dwells else None,
+        }
+
+    def outlook(self) -> Json:
+        """Return what would move a customer who is in a segment."""
+        model, scores, margin = self.model, self.scores, self.switching.margin
+        published = self._cluster(self._published)
+        bought = baskets(self.record, scores, published, model, margin) if self.counted else None
+        features = shifts(scores, published, model, margin) if self.counted else []
+        due = int(scores.segment[0])
+        moments = by_time(self.record, self.clock_us, model, self.layout, self.switching)
+        return {
+            "when_next_scored": self.refs[due],
+            "moves_when_next_scored": due != self._published,
+            "purchases_like_theirs": bought
+            and {
+                "purchases": bought.purchases,
+                "spend_each": bought.cents_each / 100,
+                "segment": self.refs[bought.segment],
+            },
+            "one_feature": [
+                {
+                    "feature": each.feature,
+                    "from": each.now,
+                    "to": each.then,
+                    "change": round(each.then - each.now, 4),
+                    "segment": self.refs[each.segment],
+                }
+                for each in features
+            ],
+            "time_alone": [
+                {
+                    "at": instant(each.time_us),
+                    "purchases": each.purchases,
+                    "spend": each.cents / 100,
+                    "segment": self.refs[each.segment],
+                }
+                for each in moments
+            ],
+        }
+
+
+def instant(time_us: int) -> str:
+    """Return a time in RFC 3339."""
+    return rfc3339([time_us])[0]
+
+
+def known(value: float | NDArray[np.float64], digits: int) -> float | None:
+    """Return a number rounded, None for one that is not known."""
+    return None if np.isnan(value) else round(float(value), digits)

@@ -1,0 +1,222 @@
+"""What is told of a customer: plain values, as `livesegments customer --json` writes them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from consumers.rules import Model
+from consumers.scoring import NONE, Switching, score
+from features.record import NEVER
+from features.window import window
+from livesegments.analysis.customer.explanation import Json, Reasons, instant, known
+from livesegments.analysis.customer.history import History
+from livesegments.analysis.customer.lookup import Found
+
+Status = Literal["assigned", "unassigned", "erased", "suppressed"]
+_LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
+_CONSENTS = {-1: None, 0: False, 1: True}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that is told; of who was erased or is suppressed no more than that.
+
+    Attributes
+    ----------
+    because
+        Why there is no segment: ``consent``, ``no_purchase``, ``no_model``, or ``not_scored``
+        as yet.
+    as_of
+        The clock of the customer's partition, at which the window ends.
+    erased_before
+        What was before counts no more, by a request.
+    segment, since, version
+        As published last.
+    model
+        The generation, and the one the customer was last scored under.
+    why
+        Distances, and what each feature does to them.
+    outlook
+        What would move the customer.
+    """
+
+    customer_id: str
+    status: Status
+    because: str | None = None
+    partition: int | None = None
+    as_of: str | None = None
+    erased_before: str | None = None
+    segment: Json | None = None
+    since: str | None = None
+    version: int | None = None
+    window: Json | None = None
+    profile: Json | None = None
+    consent: Json | None = None
+    model: Json | None = None
+    why: Json | None = None
+    outlook: Json | None = None
+    history: Json | None = None
+
+    def to_dict(self) -> Json:
+        """Return it for JSON."""
+        if self.status in ("erased", "suppressed"):
+            return {"customer_id": self.customer_id, "status": self.status}
+        return asdict(self)
+
+
+def nothing_kept(found: Found) -> Answer | None:
+    """Return the answer of who is suppressed or erased, None of anybody else."""
+    if found.marker.suppressed or found.record["suppressed"][0]:
+        return Answer(found.customer_id, "suppressed")
+    return Answer(found.customer_id, "erased") if found.is_empty else None
+
+
+def answer(
+    found: Found,
+    model: Model | None,
+    switching: Switching,
+    names: Mapping[str, str],
+    clock_us: int,
+    history: History | None,
+) -> Answer:
+    """Put together what is told of a customer of whom something is kept.
+
+    Parameters
+    ----------
+    found
+        What the store has.
+    model, switching
+        What decides; None during the warm-up.
+    names
+        Of segments, by their ids.
+    clock_us
+        The clock of the customer's partition.
+    history
+        None when it was not asked for.
+    """
+    return _Telling(found, model, switching, names, clock_us).answer(history)
+
+
+class _Telling:
+    def __init__(
+        self,
+        found: Found,
+        model: Model | None,
+        switching: Switching,
+        names: Mapping[str, str],
+        clock_us: int,
+    ) -> None:
+        self.found, self.model, self.switching = found, model, switching
+        self.clock_us = clock_us
+        self.refs: list[Json | None] = [
+            {"id": each, "name": names.get(each, each)} for each in found.deployment.segments
+        ]
+        self.refs.append(None)  # index NONE
+        self.record = found.record[0]
+        self.published = int(self.record["segment"])
+
+    def answer(self, history: History | None) -> Answer:
+        found, record = self.found, self.record
+        reasons = self._reasons(self.model) if self.model else None
+        because = None if self.published != NONE else self._because()
+        return Answer(
+            customer_id=found.customer_id,
+            status="unassigned" if self.published == NONE else "assigned",
+            because=because,
+            partition=found.partition,
+            as_of=instant(self.clock_us),
+            erased_before=instant(found.marker.cutoff_us) if found.marker.cutoff_us else None,
+            segment=self.refs[self.published],
+            since=instant(int(record["since"])) if self.published != NONE else None,
+            version=int(record["version"]) or None,
+            window=self._window(),
+            profile=self._profile(),
+            consent={
+                "marketing": _CONSENTS[int(record["marketing"])],
+                "profiling": _CONSENTS[int(record["profiling"])],
+            },
+            model=self._model(),
+            why=reasons.why() if reasons and reasons.counted else None,
+            outlook=reasons.outlook() if reasons and self.published != NONE else None,
+            history=None if history is None else _history(history),
+        )
+
+    def _reasons(self, model: Model) -> Reasons:
+        scores = score(
+            self.found.record,
+            np.array([self.found.layout.tile(self.clock_us)]),
+            np.array([self.clock_us]),
+            model.view,
+            model.segment_of_cluster,
+            self.switching,
+        )
+        return Reasons(
+            self.found.record,
+            scores,
+            model,
+            self.switching,
+            self.found.layout,
+            self.clock_us,
+            self.refs,
+        )
+
+    def _because(self) -> str:
+        if self.record["profiling"] == 0:
+            return "consent"
+        if not self._window()["purchases"]:
+            return "no_purchase"
+        return "no_model" if self.model is None else "not_scored"
+
+    def _profile(self) -> Json:
+        record = self.record
+        updated = int(record["profile_updated"])
+        return {
+            "age": known(record["age"], 2),
+            "income": known(record["income"], 2),
+            "location": _LOCATIONS.get(float(record["urbanicity"])),
+            "updated_at": None if updated == NEVER else instant(updated),
+        }
+
+    def _model(self) -> Json | None:
+        if self.model is None:
+            return None
+        return {
+            "generation": self.model.generation.number,
+            "scored_under": int(self.record["generation"]) or None,
+            "provisional": self.model.generation.provisional,
+        }
+
+    def _window(self) -> Json:
+        layout, record = self.found.layout, self.found.record
+        clock_tile = layout.tile(self.clock_us)
+        at = window(record, clock_tile)
+        head, slots = int(self.record["head"]), layout.tiles
+        tiles = [
+            {
+                "from": instant(layout.end(tile - 1)),
+                "until": instant(layout.end(tile)),
+                "leaves": instant(layout.end(tile + slots - 1)),
+                "purchases": int(self.record["counts"][tile % slots]),
+                "spend": int(self.record["cents"][tile % slots]) / 100,
+            }
+            for tile in range(clock_tile - slots + 1, head + 1)
+            if self.record["counts"][tile % slots] or self.record["cents"][tile % slots]
+        ]
+        return {
+            "days": layout.window_days,
+            "tile_days": layout.window_days / layout.tiles,
+            "purchases": int(at.purchases[0]),
+            "spend": int(at.cents[0]) / 100,
+            "currency": self.found.deployment.currency,
+            "tiles": tiles,
+        }
+
+
+def _history(history: History) -> Json:
+    return {
+        "changes": [change.model_dump(mode="json") for change in history.changes],
+        "searched": history.searched,
+        "whole": history.whole,
+    }

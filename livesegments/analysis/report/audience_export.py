@@ -1,0 +1,129 @@
+"""Lists of customers by their real ids, as CSV files: only those who consent to marketing."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from livesegments.analysis.report.category_sets import MOST, Bought
+from livesegments.analysis.report.context import Standing
+from livesegments.analysis.report.customer_rows import Person, people
+from livesegments.analysis.report.models import OFFERED, Leaving, Left
+from livesegments.scan import Stretch
+from model.arrays import Floats
+
+_OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What to offer whom: categories, how they are liked (k, names), and who bought them.
+
+    A lift of NaN is none.
+    """
+
+    names: Sequence[str]
+    lift: Floats
+    bought: Bought
+
+
+class Lists:
+    """Writes the files of a folder, which only their owner may read; whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Where; made when it is missing.
+    standing
+        The deployment.
+    offers
+        For the list of cross-sales.
+    """
+
+    def __init__(self, folder: Path, standing: Standing, offers: Offers) -> None:
+        self._folder, self._standing, self._offers = folder, standing, offers
+        self._stack = ExitStack()
+        self._rows: dict[str, Any] = {}
+        self.written: dict[str, int] = {}
+        """File name -> rows."""
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        person = ("customer_id", "hash", "segment", "purchases", "spend", "last_purchase")
+        for segment in self._standing.rules.segment_ids:
+            self._open(f"target-{segment}.csv", person)
+        self._open("retention.csv", (*person, "status", "date", "to"))
+        self._open("cross-sell.csv", (*person, "category", "lift"))
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        self._stack.close()
+        for name in self.written:
+            unfinished = self._folder / f"{name}.part"
+            if failed is None:
+                unfinished.replace(self._folder / name)
+            else:
+                unfinished.unlink(missing_ok=True)
+
+    def add(self, stretch: Stretch, drifting: Iterable[tuple[Person, Left | Leaving]]) -> None:
+        """Write who of a batch consents and is in a segment, and who of them drifts away."""
+        rules = self._standing.rules
+        consents = stretch.where(stretch.records["marketing"] == 1)
+        placed = consents.where(consents.records["segment"] >= 0)
+        offered = self._offer(placed)
+        for person, offer in zip(
+            people(placed, rules.layout, rules.group_id), offered, strict=True
+        ):
+            row = self._row(person)
+            self._write(f"target-{rules.segment_ids[person.segment]}.csv", row)
+            if offer is not None:
+                lift = self._offers.lift[person.segment, offer]
+                self._write("cross-sell.csv", [*row, self._offers.names[offer], f"{lift:.2f}"])
+        for person, found in drifting:
+            if not person.marketing:
+                continue
+            status, date = (
+                ("left", found.left_on) if isinstance(found, Left) else ("leaving", found.leaves_on)
+            )
+            self._write("retention.csv", [*self._row(person), status, date, found.segment or ""])
+
+    def _offer(self, placed: Stretch) -> list[int | None]:
+        """Return of each customer the category that their segment likes most and they lack."""
+        lift = self._offers.lift[:, :MOST]
+        if not lift.size or not placed.names:
+            return [None] * len(placed.names)
+        masks = self._offers.bought.masks(placed.names)
+        has = (masks[:, None] >> np.arange(lift.shape[1], dtype=np.uint64) & np.uint64(1)) > 0
+        liked = np.where(has, -np.inf, np.nan_to_num(lift)[placed.records["segment"]])
+        best = liked.argmax(axis=1)
+        good = liked[np.arange(len(best)), best] >= OFFERED
+        return [int(column) if yes else None for column, yes in zip(best, good, strict=True)]
+
+    def _row(self, person: Person) -> list[str]:
+        ids = self._standing.rules.segment_ids
+        return [
+            person.customer_id,
+            person.hash,
+            ids[person.segment] if person.segment >= 0 else "",
+            f"{person.purchases}",
+            f"{person.spend:.2f}",
+            person.last_purchase,
+        ]
+
+    def _open(self, name: str, columns: Sequence[str]) -> None:
+        unfinished = self._folder / f"{name}.part"
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        file = self._stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline=""))
+        self._rows[name] = csv.writer(file)
+        self._rows[name].writerow(columns)
+        self.written[name] = 0
+
+    def _write(self, name: str, row: Sequence[str]) -> None:
+        self._rows[name].writerow(row)
+        self.written[name] += 1

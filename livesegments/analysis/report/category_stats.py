@@ -1,0 +1,184 @@
+"""What purchases of the window say: which segment buys which category, and how clean they are."""
+
+from collections.abc import Callable, Sequence
+from typing import NotRequired
+
+import numpy as np
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from consumers.log import LogReader
+from consumers.seen import Seen, hashes_of
+from contracts.decode import Purchases, decode_purchases
+from contracts.topics import PURCHASES
+from contracts.validation import FUTURE_TOLERANCE_US
+from features.record import decode
+from livesegments.analysis.report.category_sets import Bought
+from livesegments.analysis.report.context import Standing
+from livesegments.scan import markers_of
+from model.arrays import Counts, Floats
+from store.partitions import Want
+
+MOST_CATEGORIES = 1_000
+OTHERS = "(others)"
+LEAST_EXPECTED = 5.0
+"""Purchases below which a share is chance, as in a chi-squared test."""
+
+
+class _Categorized(TypedDict):
+    category: NotRequired[str | None]
+
+
+_CATEGORY: TypeAdapter[_Categorized] = TypeAdapter(_Categorized)
+
+
+class Baskets:
+    """Takes purchases in, batch by batch, and counts them by segment and category.
+
+    Categories after the first thousand that are met are counted as one.
+
+    Attributes
+    ----------
+    counts, cents
+        (k, 1001) purchases of customers in a segment, in the window, by segment and category; the
+        first column is of purchases without one, and the others are in the order of `names`.
+    arrived, duplicates, late, behind
+        As in `figures.Quality`.
+    """
+
+    def __init__(self, standing: Standing, bought: Bought | None = None) -> None:
+        k = len(standing.rules.personas)
+        self._standing, self._bought = standing, bought
+        self._column = {"": 0}
+        self.counts, self.cents = np.zeros((2, k, MOST_CATEGORIES + 1), np.int64)
+        self.arrived = self.duplicates = self.late = self.behind = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Categories, in the order in which they were met."""
+        return list(self._column)[1:]
+
+    def read(self, log: LogReader, progress: Callable[[int], None]) -> None:
+        """Read the purchases of every partition's window, as far as they are folded."""
+        layout = self._standing.rules.layout
+        total = 0
+        for partition in range(self._standing.deployment.partitions):
+            loaded = self._standing.store.load(partition)
+            done = loaded.progress
+            if done is None:
+                continue
+            clock_tile = layout.tile(done.clock_us)
+            first_us = layout.end(clock_tile - layout.tiles)
+            tp = TopicPartition(PURCHASES, partition)
+            # A purchase that is dated later than this after its arrival is refused.
+            start = log.since(tp, first_us - FUTURE_TOLERANCE_US)
+            self.behind += max(log.ends([tp])[tp] - done.purchases, 0)
+            arrivals = Arrivals(self._standing)
+            for batch in log.read({tp: (start, done.purchases)}):
+                found = arrivals.add(batch[tp])
+                counted = (found.occurred_at >= first_us) & (found.count > 0)
+                found = found.where(counted)
+                segment = self._segments(partition, found, loaded.erasures > 0)
+                self._count(found, segment, batch[tp])
+                total += len(batch[tp])
+                progress(total)
+            self.arrived += arrivals.purchases
+            self.duplicates += arrivals.duplicates
+            self.late += arrivals.late
+
+    def matrix(self) -> tuple[Floats, Floats]:
+        """Return expected purchases and lift, both (k, names): NaN lift where nothing is expected.
+
+        Without those that have no category.
+        """
+        counts = self.counts[:, 1 : len(self._column)]
+        total = max(int(counts.sum()), 1)
+        expected = counts.sum(axis=1)[:, None] * counts.sum(axis=0) / total
+        lift = np.divide(counts, expected, out=np.full(counts.shape, np.nan), where=expected > 0)
+        return expected, lift
+
+    def _count(self, found: Purchases, segment: Counts, records: Sequence[ConsumerRecord]) -> None:
+        kept = segment >= 0
+        found, segment = found.where(kept), segment[kept]
+        category = np.array(
+            [
+                self._number(_CATEGORY.validate_json(records[row].value).get("category"))
+                for row in found.row.tolist()
+            ],
+            np.int64,
+        )
+        np.add.at(self.counts, (segment, category), 1)
+        np.add.at(self.cents, (segment, category), found.cents)
+        if self._bought is not None and len(category):
+            named = category > 0
+            self._bought.add(found.where(named).customer_id, category[named] - 1)
+
+    def _segments(self, partition: int, found: Purchases, erasures: bool) -> Counts:
+        """Return the segment of each purchase's customer (n,), -1 for one that does not count."""
+        store, rules = self._standing.store, self._standing.rules
+        names, row = np.unique(np.array(found.customer_id, object), return_inverse=True)
+        customers = names.tolist()
+        if not customers:
+            return np.empty(0, np.int64)
+        [reading] = store.read([Want(partition, customers)])
+        segment = decode(reading.records, rules.layout.tiles)["segment"].astype(np.int64)[row]
+        if not erasures:
+            return segment
+        markers = markers_of(store, partition, customers)
+        cutoff = np.array([marker.cutoff_us for marker in markers], np.int64)[row]
+        return np.where(found.occurred_at >= cutoff, segment, -1)
+
+    def _number(self, category: str | None) -> int:
+        name = (category or "").strip()
+        if name not in self._column and len(self._column) == MOST_CATEGORIES:
+            name = OTHERS
+        return self._column.setdefault(name, len(self._column))
+
+
+class Arrivals:
+    """The purchases of one partition as they came, to know repeats and those that came too late.
+
+    Attributes
+    ----------
+    purchases
+        Valid ones that were no repeats.
+    duplicates
+        Repeats, where the deployment looks for them.
+    late
+        Purchases that were older than the window when they came.
+    """
+
+    def __init__(self, standing: Standing) -> None:
+        self._rules = standing.rules
+        size = standing.deployment.dedup_events
+        self._seen = Seen(size) if size else None
+        self._clock_us = 0
+        self.purchases = self.duplicates = self.late = 0
+
+    def add(self, records: Sequence[ConsumerRecord]) -> Purchases:
+        """Take in some more, in their order; return the valid ones that are no repeats."""
+        found, _ = decode_purchases(
+            [record.key for record in records],
+            [record.value for record in records],
+            [record.timestamp for record in records],
+            currency=self._rules.currency,
+        )
+        if self._seen is not None:
+            self._seen, again = self._seen.after(hashes_of(found.event_id))
+            self.duplicates += int(again.sum())
+            found = found.where(~again)
+        self.purchases += len(found.row)
+        self.late += self._count_late(found, records)
+        return found
+
+    def _count_late(self, found: Purchases, records: Sequence[ConsumerRecord]) -> int:
+        layout = self._rules.layout
+        came_us = found.occurred_at
+        if not self._rules.event_clock:
+            came_us = np.array([records[row].timestamp for row in found.row.tolist()]) * 1_000
+        clock_us = np.maximum.accumulate(np.append(self._clock_us, came_us))
+        self._clock_us = int(clock_us[-1])
+        behind = layout.tile_of(clock_us[1:]) - layout.tile_of(found.occurred_at)
+        return int(np.count_nonzero(behind >= layout.tiles))

@@ -1,0 +1,130 @@
+"""Watch a running deployment until Ctrl-C, or for so many looks."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.live import Live
+
+from livesegments.analysis.watch.pollers import (
+    GroupLook,
+    GroupSeen,
+    StoreLook,
+    StoreSeen,
+    Tail,
+    TopicsLook,
+    TopicsSeen,
+)
+from livesegments.analysis.watch.polling_thread import Background
+from livesegments.analysis.watch.screen_view import Frame
+from livesegments.analysis.watch.snapshot import Snapshot, snapshot
+from livesegments.analysis.watch.text_view import line
+from livesegments.clients import kafka_config, redis_client
+from livesegments.diagnosis import explain
+from livesegments.settings import Settings
+from store.partitions import Partitions
+
+TOPICS_SECONDS, STORE_SECONDS, GROUP_SECONDS = 0.3, 1.0, 3.0
+FIRST_LOOK_SECONDS = 10.0
+
+
+class Watch:
+    """Looks at topics, store and group, each by itself, for the length of a ``with`` block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._began_s = time.time()
+        config = kafka_config(settings)
+        tail = Tail(self._began_s)
+
+        def say(error: Exception) -> str:
+            return explain(error, settings)
+
+        self._topics: Background[TopicsSeen] = Background(
+            "Kafka", lambda: TopicsLook(config, tail), TOPICS_SECONDS, say
+        )
+        self._store: Background[StoreSeen] = Background(
+            "Redis",
+            lambda: StoreLook(
+                Partitions(redis_client(settings, 5.0), settings.group_id), lambda: tail.generation
+            ),
+            STORE_SECONDS,
+            say,
+        )
+        self._group: Background[GroupSeen] = Background(
+            "Kafka", lambda: GroupLook(config, settings.group_id), GROUP_SECONDS, say
+        )
+        self._looks = (self._topics, self._store, self._group)
+
+    def __enter__(self) -> "Watch":
+        for each in self._looks:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._looks:
+            each.stop()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether each look has had an answer, or an error."""
+        topics, store = self._topics.latest, self._store.latest
+        waits = bool(topics and topics.generation and store and not store.generation)
+        return not waits and all(each.latest or each.trouble for each in self._looks)
+
+    def snapshot(self) -> Snapshot:
+        """Return what was seen last."""
+        troubles = {each.trouble.why: each.trouble.since_s for each in self._looks if each.trouble}
+        return snapshot(
+            self._settings.group_id,
+            time.time(),
+            self._began_s,
+            self._settings.personas,
+            self._topics.latest,
+            self._store.latest,
+            self._group.latest,
+            [
+                f"{why}, since {datetime.fromtimestamp(since_s, UTC):%H:%M:%S} UTC"
+                for why, since_s in troubles.items()
+            ],
+        )
+
+    def wait_for_first_look(self, seconds: float = FIRST_LOOK_SECONDS) -> None:
+        """Wait until there is something to show, but no longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not self.has_looked and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def draw(settings: Settings, console: Console, interval: float) -> None:
+    """Draw on the terminal's second screen until Ctrl-C."""
+    with (
+        Watch(settings) as watch,
+        Live(Frame(watch.snapshot()), console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            live.update(Frame(watch.snapshot()), refresh=True)
+            time.sleep(interval)
+
+
+def write_lines(
+    settings: Settings,
+    write: Callable[[str], object],
+    *,
+    interval: float,
+    as_json: bool = False,
+    limit: int | None = None,
+) -> None:
+    """Write a line each interval, one JSON object or words, until there are enough."""
+    with Watch(settings) as watch:
+        watch.wait_for_first_look()
+        lines = 0
+        while True:
+            now = watch.snapshot()
+            write(json.dumps(now.to_dict()) if as_json else line(now))
+            lines += 1
+            if lines == limit:
+                return
+            time.sleep(interval)

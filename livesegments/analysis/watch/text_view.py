@@ -1,0 +1,65 @@
+"""The watch without a terminal: a line each time, in plain ASCII but for names and ids."""
+
+from livesegments.analysis.watch.snapshot import Snapshot
+from livesegments.demo_picture import UNKNOWN, deviations, reason, segment_name, share
+
+
+def line(snapshot: Snapshot) -> str:
+    """Return a moment as one line."""
+    sizes = ", ".join(
+        f"{row.name} {row.customers:,} ({share(row.share)})" for row in snapshot.segments
+    )
+    return " | ".join(
+        [
+            f"{snapshot.at:%H:%M:%S}Z",
+            *(f"TROUBLE {each}" for each in snapshot.troubles),
+            sizes if snapshot.counted else "no segments yet",
+            _changes(snapshot),
+            f"lag {number(snapshot.lag)}, workers {number(snapshot.workers)}",
+            f"generation {number(snapshot.generation)}, {drifted(snapshot)}",
+            _newest(snapshot),
+        ]
+    )
+
+
+def number(value: int | None) -> str:
+    """Return a count."""
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def rates(snapshot: Snapshot) -> str:
+    """Return the changes a second of the last minute, by origin."""
+    moves = snapshot.moves
+    if moves is None or not moves.per_second:
+        return "0/s"
+    ordered = sorted(moves.per_second.items(), key=lambda each: -each[1])
+    return ", ".join(f"{origin} {rate:.2g}/s" for origin, rate in ordered)
+
+
+def drifted(snapshot: Snapshot) -> str:
+    """Return how far shares and centroids are from the fit."""
+    shifts = [(row.shift, row.name) for row in snapshot.segments if row.shift is not None]
+    farthest, name = max(shifts, default=(None, ""))
+    return (
+        f"shares PSI {deviations(snapshot.psi)}, largest shift {deviations(farthest)}"
+        + (f" ({name})" if name else "")
+        + (", provisional" if snapshot.provisional else "")
+    )
+
+
+def _changes(snapshot: Snapshot) -> str:
+    moves = snapshot.moves
+    if moves is None:
+        return f"changes {UNKNOWN}"
+    skipped = f", {moves.skipped:,} not looked at" if moves.skipped else ""
+    return f"{sum(moves.since_start.values()):,} changes, {rates(snapshot)}{skipped}"
+
+
+def _newest(snapshot: Snapshot) -> str:
+    if not snapshot.newest:
+        return "no change yet"
+    change = snapshot.newest[0]
+    return (
+        f"{change.customer_id}: {segment_name(change.previous_segment)} ->"
+        f" {segment_name(change.segment)} ({reason(change, sigma=' sd')})"
+    )

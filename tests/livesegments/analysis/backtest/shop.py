@@ -1,0 +1,76 @@
+"""A made-up history: five kinds of customers who keep to their ways, and some who change them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from contracts.topics import PURCHASES
+from livesegments.analysis.backtest.simulator import Event, History, Polls, Step
+from livesegments.settings import Settings
+from livesegments.worker import rules
+
+DAYS, CUSTOMERS = 60, 60
+KINDS = ((0.1, 20.0), (0.3, 15.0), (0.6, 12.0), (0.8, 40.0), (1.5, 60.0))
+"""Purchases a day and their amount."""
+
+Row = tuple[str, str, float]
+"""Customer, time, amount."""
+
+
+def rows(seed: int = 0, days: int = DAYS, customers: int = CUSTOMERS) -> list[Row]:
+    """Purchases by time; every seventh customer is of another kind in the second half."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(customers):
+        for day in range(days):
+            kind = KINDS[(i + (i % 7 == 0 and day > days / 2)) % 5]
+            for hour in rng.uniform(0, 24, rng.poisson(kind[0])).tolist():
+                at = np.datetime64("2026-01-01T00:00:00") + round((day * 24 + hour) * 3600)
+                found.append((f"c{i}", f"{at}Z", round(kind[1] * rng.lognormal(0, 0.2), 2)))
+    return sorted(found, key=lambda row: row[1])
+
+
+def write(path: Path, purchases: list[Row], **more: str) -> Path:
+    """Write purchases as CSV; ``more`` are columns that are the same in every row."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "occurred_at", "amount", *more])
+        writer.writerows([*row, *more.values()] for row in purchases)
+    return path
+
+
+def settings(**changed: object) -> Settings:
+    """Settings for a small shop, whatever the environment says."""
+    small = {"window_days": 20, "tiles": 10, "warmup_customers": 30}
+    return Settings(_env_file=None, **{**small, **changed})  # type: ignore[arg-type]
+
+
+def history(**changed: object) -> History:
+    """A history under these settings."""
+    given = settings(**changed)
+    gain = given.refit_gain if given.refit == "auto" else None
+    return History(rules(given), given.warmup_customers, gain)
+
+
+def events(purchases: list[Row]) -> list[Event]:
+    """Purchases as they are on their topic."""
+    return [
+        (
+            PURCHASES,
+            name.encode(),
+            f'{{"event_id":"e{i}","customer_id":"{name}","occurred_at":"{at}","kind":"purchase",'
+            f'"amount":{amount},"currency":"USD"}}'.encode(),
+        )
+        for i, (name, at, amount) in enumerate(purchases)
+    ]
+
+
+def feed(to: History, stream: list[Event], size: int = 50) -> list[Step]:
+    """Feed a history in rounds of a size; return all steps."""
+    polls = Polls()
+    return [
+        step
+        for start in range(0, len(stream), size)
+        for step in to.feed(polls.batch(stream[start : start + size], to))
+    ]

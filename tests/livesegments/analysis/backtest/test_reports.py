@@ -1,0 +1,93 @@
+"""The same outcome for a terminal and as a page."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from livesegments.analysis.backtest.page import page
+from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
+from livesegments.analysis.backtest.text_view import lines
+from tests.livesegments.analysis.backtest.shop import rows, settings, write
+from tests.livesegments.rendering.elements import Elements
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Backtest:
+    file = write(tmp_path_factory.mktemp("shop") / "history.csv", rows())
+    with file.open("a") as end:
+        end.write("<script>,2026-02-01T00:00:00Z,-5\n")
+    others = [Variant(f"margin={m}", settings(switch_margin=m)) for m in (0.0, 0.5)]
+    return backtest(file, None, [Variant("as set", settings(), is_given=True), *others])
+
+
+def test_the_terminal_has_all_in_80_columns(found: Backtest) -> None:
+    text = list(lines(found))
+    assert max(map(len, text)) <= 80
+    whole = "\n".join(text)
+    for segment in found.shown.segments:
+        assert segment.name[:20] in whole
+    for wanted in ("side by side", "margin=0.5", "as set *", "rows rejected: amount", "Stability"):
+        assert wanted in whole
+    assert "how customers buy, and nothing of who they are" in whole.replace("\n", " ")
+
+
+def test_the_page_is_whole_and_names_everything(found: Backtest) -> None:
+    elements = Elements(page(found))
+    for segment in found.shown.segments:
+        assert elements.text.count(segment.name) >= 4
+    assert "nothing of who they are" in elements.text
+    assert elements.names.count("h1") == 1
+    assert elements.names.count("svg") == 3
+    assert ("lang", "en") in elements.attributes
+    assert ("scope", "row") in elements.attributes
+
+
+def test_the_page_loads_nothing_and_runs_nothing(found: Backtest) -> None:
+    text = page(found)
+    elements = Elements(text)
+    assert "script" not in elements.names
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert [value for name, value in elements.attributes if name in ("src", "href")] == ["data:,"]
+    assert "default-src 'none'" in text
+
+
+def test_the_page_has_colors_for_light_and_dark(found: Backtest) -> None:
+    text = page(found)
+    used = set(re.findall(r"var\(--(c[0-9])\)", text))
+    light, dark = text.split("prefers-color-scheme: dark", 1)
+    for color in used:
+        assert f"--{color}: #" in light
+        assert f"--{color}: #" in dark
+
+
+def test_every_plot_says_in_words_what_it_shows(found: Backtest) -> None:
+    for svg in re.findall(r"<svg.*?</svg>", page(found), re.DOTALL):
+        assert re.match(r'<svg [^>]*role="img"[^>]*aria-label="[^"]{20,}"[^>]*><title>', svg)
+
+
+def test_whatever_a_name_holds_is_text_on_the_page(found: Backtest) -> None:
+    hostile = '<img src=x onerror=alert(1)>&"'
+    shown = found.shown
+    first, *others = shown.segments
+    named = replace(shown, segments=(replace(first, name=hostile), *others))
+    elements = Elements(page(Backtest(found.data, (named,))))
+    assert "img" not in elements.names
+    assert hostile in elements.text
+
+
+def test_without_a_model_both_say_what_it_waits_for(tmp_path: Path) -> None:
+    file = write(tmp_path / "few.csv", rows(customers=10))
+    few = backtest(file, None, [Variant("as set", settings(), is_given=True)])
+    assert not few.shown.segments
+    for text in ("\n".join(lines(few)).replace("\n", " "), Elements(page(few)).text):
+        assert "fitted once 30 customers have a purchase" in text
+    json.dumps(few.to_dict(), allow_nan=False)
+
+
+def test_json_holds_all_outcomes(found: Backtest) -> None:
+    read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [each["label"] for each in read["outcomes"]] == ["as set", "margin=0.0", "margin=0.5"]
+    assert read["data"]["rejected"]

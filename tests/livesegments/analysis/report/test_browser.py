@@ -1,0 +1,51 @@
+"""The report in a real browser: on a phone and on a desk, by light and in the dark."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from livesegments.analysis.report.page import page
+from tests.livesegments.analysis.report.made import report
+from tests.livesegments.rendering.browser import lay_out
+
+pytestmark = pytest.mark.servers
+
+PHONE, DESK = 375, 1_280
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nothing_overflows_and_the_browser_has_nothing_to_say(
+    tmp_path: Path, width: int, dark: bool
+) -> None:
+    found = lay_out(page(report()), tmp_path, width=width, dark=dark)
+    assert found.console == []
+    assert found.beyond == []
+    assert found.width <= width
+    assert found.tables >= 12
+    back, color = (
+        sum(map(int, re.findall(r"\d+", each)[:3])) for each in (found.back, found.color)
+    )
+    assert (back < color) is dark
+
+
+def test_long_names_do_not_break_a_phone_either(tmp_path: Path) -> None:
+    segments = tuple(
+        replace(each, name="Donaudampfschifffahrtsgesellschaftskapitaen " * 2)
+        for each in report().segments
+    )
+    found = lay_out(page(report(segments=segments)), tmp_path, width=PHONE, dark=False)
+    assert found.beyond == []
+    assert found.width <= PHONE
+
+
+def test_what_reaches_out_and_what_is_refused_is_noticed(tmp_path: Path) -> None:
+    spoilt = page(report()).replace(
+        "<h2>", '<p style="width:60rem">too wide</p><script>1</script><h2>', 1
+    )
+    found = lay_out(spoilt, tmp_path, width=PHONE, dark=False)
+    assert found.beyond == ["P."]
+    assert found.width > PHONE
+    assert "Content Security Policy" in found.console[0]

@@ -1,0 +1,97 @@
+"""Who is on the lists of those who drift away, and in which order."""
+
+from dataclasses import replace
+from typing import Any
+from unittest.mock import sentinel
+
+import numpy as np
+import pytest
+
+from features.record import Records, empty
+from livesegments.analysis.report.churn import SHOWN, Watch
+from livesegments.analysis.report.context import Standing
+from livesegments.analysis.report.models import Leaving, Left
+from livesegments.scan import Stretch
+from model.view import ModelView
+from tests.consumers.world import (
+    DAY,
+    HIGH_VALUE,
+    LAYOUT,
+    RULES,
+    SEGMENTS,
+    STUDENTS,
+    generation,
+    model,
+)
+
+CLOCK_TILE = 5_000
+CLOCK_US = CLOCK_TILE * LAYOUT.tile_us + DAY
+VALUED, STUDENT = SEGMENTS.index(HIGH_VALUE), SEGMENTS.index(STUDENTS)
+STANDING = Standing(sentinel.store, sentinel.deployment, RULES, model(), statistics=None)
+WENT = (CLOCK_US - 5 * DAY, "expiry")
+
+
+def customers(n: int, **fields: Any) -> Records:
+    records = empty(n, LAYOUT.tiles)
+    records["head"] = CLOCK_TILE
+    records["counts"][:, CLOCK_TILE % LAYOUT.tiles] = 2
+    records["cents"][:, CLOCK_TILE % LAYOUT.tiles] = 1_000 * np.arange(1, n + 1)
+    for name, value in fields.items():
+        records[name] = value
+    return records
+
+
+def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[Watch, list[Any]]:
+    names = [f"c{i}" for i in range(len(records))]
+    found = Watch(STANDING, left, horizon_days=8)
+    return found, [each for _, each in found.add(Stretch(names, records, CLOCK_US))]
+
+
+def test_the_most_valuable_is_whose_persona_is_expected_to_buy_and_spend_the_most() -> None:
+    assert SEGMENTS[STANDING.valued] == HIGH_VALUE
+
+
+def test_who_left_and_still_spends_the_most_comes_first() -> None:
+    found, listed = watch(
+        customers(SHOWN + 5, segment=STUDENT), {f"c{i}": WENT for i in range(SHOWN + 5)}
+    )
+    assert len(listed) == SHOWN + 5
+    retention = found.found()
+    assert (retention.left_customers, retention.leaving_customers) == (SHOWN + 5, 0)
+    spends = [each.spend for each in retention.left]
+    assert spends == [10.0 * n for n in range(SHOWN + 5, 5, -1)]
+    assert {each.segment for each in retention.left} == {STUDENTS}
+
+
+def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None:
+    fitted = generation()
+    centroids = fitted.centroids.copy()
+    centroids[STUDENT, 1] = centroids[:, 1].max() + 1
+    spending = ModelView.of(replace(fitted, centroids=centroids), None)
+    standing = replace(STANDING, model=replace(STANDING.model, view=spending))
+    names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
+    found = Watch(standing, {"c0": WENT, "c1": WENT}, horizon_days=8)
+    found.add(Stretch(names, records, CLOCK_US))
+    assert [each.segment for each in found.found().left] == [SEGMENTS[0], STUDENTS]
+
+
+@pytest.mark.parametrize("fields", [{"profiling": 0}, {"suppressed": True}])
+def test_who_must_not_be_profiled_is_on_no_list(fields: dict[str, Any]) -> None:
+    _, listed = watch(customers(1, segment=-1, **fields), {"c0": WENT})
+    assert listed == []
+
+
+def test_who_came_back_has_not_left() -> None:
+    _, listed = watch(customers(1, segment=VALUED), {"c0": WENT})
+    assert not any(isinstance(each, Left) for each in listed)
+
+
+def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
+    records = customers(2, segment=VALUED)
+    records["counts"][1] = 30
+    records["cents"][1] = 400_000
+    found, listed = watch(records, {})
+    assert [type(each) for each in listed] == [Leaving]
+    [leaving] = found.found().leaving
+    assert leaving.spend == 10.0
+    assert leaving.margin < 0

@@ -1,0 +1,110 @@
+"""A report as a page."""
+
+import json
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from livesegments.analysis.report.models import Categories, Quality
+from livesegments.analysis.report.page import page
+from tests.livesegments.analysis.report.made import HASH, IDS, report
+from tests.livesegments.rendering.elements import Elements
+
+
+def test_the_page_is_whole_and_loads_and_runs_nothing() -> None:
+    text = page(report())
+    elements = Elements(text)
+    assert "script" not in elements.names
+    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert [value for name, value in elements.attributes if name in ("src", "href")] == ["data:,"]
+    assert "default-src 'none'" in text
+
+
+def test_headings_lead_through_it_without_a_gap() -> None:
+    levels = [int(name[1]) for name in Elements(page(report())).names if re.match("h[1-6]", name)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_every_table_and_plot_says_what_it_is() -> None:
+    text = page(report())
+    tables = re.findall(r"<table.*?</table>", text, re.DOTALL)
+    assert len(tables) >= 12
+    for table in tables:
+        assert re.search(r"<caption>[^<]{5,}</caption>", table)
+        heads = re.findall(r'<th scope="col"', table)
+        for row in re.findall(r"<tr>(?!<th scope=\"col\").*?</tr>", table, re.DOTALL):
+            assert row.count("<td") + row.count('<th scope="row"') == len(heads)
+    for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        assert re.match(r'<svg [^>]*role="img"[^>]*aria-label="[^"]{20,}"[^>]*><title>', svg)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "1,500,000",  # customers
+        "300,000 customers, 20%",
+        "29,000 more since 1 Mar 2026",
+        "Whom to keep: High-Value Customers",
+        "2,001 left in the period",
+        "window moved on",
+        "over +100%",
+        "\N{MINUS SIGN}5%",
+        "CATEGORY 9 4.00\N{MULTIPLICATION SIGN}",
+        "35",
+        "moved",
+        "not_json",
+    ],
+)
+def test_what_was_found_is_on_the_page(wanted: str) -> None:
+    assert wanted in Elements(page(report())).text
+
+
+def test_where_nobody_knows_who_they_are_the_page_says_that_names_tell_how_they_buy() -> None:
+    bought = tuple(replace(each, named_by=("purchases", "spend")) for each in report().segments)
+    text = Elements(page(report(segments=bought))).text
+    assert "They tell how customers buy, and nothing of who they are." in text
+    assert "nothing of who they are" not in Elements(page(report())).text
+
+
+def test_when_another_segment_spends_more_than_the_most_valuable_the_page_says_so() -> None:
+    first, *others = report().segments
+    assert first.id != IDS[4]
+    assert "spend the most a head now, and not High-Value" in Elements(page(report())).text
+    ordered = (*others[3:], first, *others[:3])
+    assert "spend the most a head" not in Elements(page(report(segments=ordered))).text
+
+
+def test_without_categories_the_page_says_which_field_to_send() -> None:
+    none = Categories(purchases=12, without=12, rows={}, spend={}, lift={})
+    assert "field category" in Elements(page(report(categories=none))).text
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    quality = replace(report().quality, duplicates=None, dead_letters={})
+    drift = replace(report().drift, explained_variance=None, share_psi=(None, None))
+    text = Elements(page(report(quality=quality, drift=drift))).text
+    assert "No record was refused" in text
+    assert "nan" not in text.lower()
+    assert "None" not in text
+
+
+def test_whatever_a_name_or_a_category_holds_is_text() -> None:
+    hostile = '<img src=x onerror=alert(1)>&"'
+    first, *others = report().segments
+    named = (replace(first, name=hostile, description=hostile), *others)
+    lift = {hostile: dict.fromkeys(IDS, 2.0)}
+    bought = Categories(5, 0, {hostile: dict.fromkeys(IDS, 1)}, lift, lift)
+    letters: Quality = replace(report().quality, dead_letters={hostile: (1, 0)})
+    elements = Elements(page(report(segments=named, categories=bought, quality=letters)))
+    assert "img" not in elements.names
+    assert elements.text.count(hostile) >= 6
+
+
+def test_json_has_the_same_figures() -> None:
+    read = json.loads(json.dumps(report().to_dict(), allow_nan=False))
+    assert read["retention"]["left"][0]["hash"] == HASH
+    assert read["quality"]["dead_letters"] == {"not_json": [7, 2]}

@@ -1,0 +1,104 @@
+"""What the change log adds up to."""
+
+import json
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livesegments.analysis.report.transitions import Changes, Period
+from tests.consumers.world import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, at
+
+VALUED = SEGMENTS.index(HIGH_VALUE)
+FIRST, DAYS = 100, 10
+
+
+class Record:
+    def __init__(self, **fields: Any) -> None:
+        self.value = json.dumps(fields).encode()
+
+
+def change(
+    customer: str, day: float, before: str | None, after: str | None, origin: str = "live"
+) -> Any:
+    return Record(
+        customer_id=customer,
+        previous_segment=before and {"id": before, "name": before},
+        segment=after and {"id": after, "name": after},
+        occurred_at=at(day),
+        origin=origin,
+        version=1,
+        confidence=None,
+    )
+
+
+def changes() -> Changes:
+    return Changes(SEGMENTS, VALUED, Period(FIRST, DAYS))
+
+
+def test_a_period_ends_with_the_day_of_the_clock() -> None:
+    period = Period.up_to(109 * DAY + 5, DAYS)
+    assert (period.first, period.start_us) == (FIRST, FIRST * DAY)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 7),
+            st.sampled_from([None, *SEGMENTS]),
+            st.floats(0, 3, allow_nan=False),
+        ),
+        max_size=60,
+    )
+)
+def test_sizes_walked_back_from_now_are_those_of_each_day(
+    moves: list[tuple[int, str | None, float]],
+) -> None:
+    found, where, day = changes(), dict[int, str | None](), FIRST - 5.0
+    sizes = np.zeros((DAYS, len(SEGMENTS)), np.int64)
+    for customer, to, gap in moves:
+        day = min(day + gap, FIRST + DAYS - 0.01)
+        before = where.get(customer)
+        if before != to:
+            found.add([change(f"c{customer}", day, before, to)])
+            where[customer] = to
+        for later in range(max(int(day) - FIRST, 0), DAYS):
+            sizes[later] = [list(where.values()).count(each) for each in SEGMENTS]
+    now = np.array([list(where.values()).count(each) for each in SEGMENTS])
+    assert found.sizes(now).tolist() == sizes.tolist()
+
+
+def test_moves_are_counted_by_day_and_origin_and_those_before_the_period_are_not() -> None:
+    found = changes()
+    found.add(
+        [
+            change("a", FIRST - 0.1, None, STUDENTS),
+            change("a", FIRST + 0.1, STUDENTS, HIGH_VALUE),
+            change("b", FIRST + 2.5, None, STUDENTS, "backfill"),
+            change("b", FIRST + 2.6, STUDENTS, None, "expiry"),
+        ]
+    )
+    assert found.flows.sum() == 3
+    assert found.flows[0, SEGMENTS.index(STUDENTS), VALUED] == 1
+    assert {origin: counts.tolist() for origin, counts in found.origins.items()} == {
+        "live": [1, *[0] * 9],
+        "expiry": [0, 0, 1, *[0] * 7],
+    }
+
+
+def test_whoever_left_is_remembered_until_they_return_or_are_erased() -> None:
+    found = changes()
+    found.add([change(name, FIRST - 3, None, HIGH_VALUE) for name in "abcd"])
+    found.add([change(name, FIRST + 1, HIGH_VALUE, STUDENTS, "expiry") for name in "abcd"])
+    found.add([change("a", FIRST + 2, STUDENTS, HIGH_VALUE)])
+    found.add([change("b", FIRST + 3, STUDENTS, None, "erasure")])
+    found.add([change("c", FIRST + 4, STUDENTS, SEGMENTS[1])])
+    gone = ((FIRST + 1) * DAY, "expiry")
+    assert found.left == {"c": gone, "d": gone}
+
+
+def test_who_left_before_the_period_is_not_among_them() -> None:
+    found = changes()
+    found.add([change("a", FIRST - 1, HIGH_VALUE, STUDENTS)])
+    assert found.left == {}

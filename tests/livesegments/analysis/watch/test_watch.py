@@ -1,0 +1,292 @@
+"""The live view of a running deployment: what it adds up, and how it is shown."""
+
+import io
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import numpy as np
+import pytest
+from kafka.errors import KafkaTimeoutError
+from rich.cells import cell_len
+from rich.console import Console
+
+from consumers.definitions import to_definitions
+from contracts.segments import (
+    Explanation,
+    ModelRef,
+    PublishedConsent,
+    SegmentChange,
+    SegmentDefinition,
+    SegmentRef,
+    encode,
+)
+from livesegments.analysis.watch import polling_thread
+from livesegments.analysis.watch.pollers import GroupSeen, StoreSeen, TopicsSeen
+from livesegments.analysis.watch.polling_thread import Background
+from livesegments.analysis.watch.screen_view import Frame
+from livesegments.analysis.watch.snapshot import Snapshot, snapshot
+from livesegments.analysis.watch.text_view import line
+from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, Moves
+from model.personas import PERSONAS
+from model.statistics import Statistics, quantize
+from model.view import ModelView
+from tests.consumers.world import generation
+
+NAMES = {persona.id: persona.name for persona in PERSONAS}
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOW_S = NOW.timestamp()
+SIZES = ((80, 24), (100, 30), (120, 40))
+
+
+def ref(segment: str | None) -> SegmentRef | None:
+    return SegmentRef(id=segment, name=NAMES[segment]) if segment else None
+
+
+def change(
+    customer: str,
+    before: str | None = "families",
+    after: str | None = "high-value-customers",
+    *,
+    origin: str = "live",
+    seconds: float = 0,
+) -> SegmentChange:
+    return SegmentChange.model_validate(
+        SegmentChange(
+            customer_id=customer,
+            change="assigned" if before is None else "reassigned" if after else "unassigned",
+            previous_segment=ref(before),
+            segment=ref(after),
+            occurred_at=NOW,
+            decided_at=NOW + timedelta(seconds=seconds),
+            version=1,
+            origin="live",
+            cause=None,
+            confidence=None,
+            distance=None,
+            runner_up=None,
+            explanation=(Explanation(feature="purchases", direction="below", z_score=-1.94),),
+            model=ModelRef(generation=1, version=1),
+            consent=PublishedConsent(marketing=None),
+        ).model_dump()
+        | {"origin": origin}
+    )
+
+
+def statistics() -> Statistics:
+    """Fifty customers a cluster, near where the fit put them."""
+    fitted = generation()
+    counted = Statistics.zeros(5, 5)
+    for cluster, place in enumerate(fitted.centroids):
+        counted.add(quantize(np.repeat(place[None], 50, axis=0) + 0.05), np.full(50, cluster))
+    return counted
+
+
+def definitions() -> dict[str, SegmentDefinition]:
+    fitted = generation()
+    made = to_definitions(fitted, ModelView.of(fitted, None), None, PERSONAS)
+    return {
+        each["id"]: SegmentDefinition.model_validate_json(encode({**each, "version": 1}))
+        for each in made
+    }
+
+
+def moves(*changes: SegmentChange, began_s: float = NOW_S - 60) -> Moves:
+    made = Moves(began_s)
+    for each in changes:
+        made.take(each, each.decided_at.timestamp())
+    return made
+
+
+def taken(changes: list[SegmentChange], troubles: tuple[str, ...] = ()) -> Snapshot:
+    return snapshot(
+        "livesegments",
+        NOW_S + 1,
+        NOW_S - 60,
+        PERSONAS,
+        TopicsSeen(moves(*changes).seen(NOW_S + 1), definitions(), generation()),
+        StoreSeen("EUR", 4, 1_260, generation(), statistics(), 0),
+        GroupSeen(3, 1_234),
+        troubles,
+    )
+
+
+BUSY = taken([change(f"customer {i}", seconds=-i / 100) for i in range(100)])
+HOSTILE = taken(
+    [change(name) for name in ("[red]x[/red]", "客户" * 60, "\u202eretsim", "x" * 128, "🛒")],
+    (
+        "Redis (LIVESEGMENTS_REDIS_URL): " + "away " * 30,
+        "Kafka does not answer, since 12:00:00 UTC",
+    ),
+)
+NOTHING = snapshot("livesegments", NOW_S, NOW_S, PERSONAS, None, None, None)
+
+
+def drawn(what: Snapshot, width: int, height: int) -> list[str]:
+    console = Console(
+        record=True, width=width, height=height, file=io.StringIO(), force_terminal=True
+    )
+    console.print(Frame(what))
+    return console.export_text().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("what", [BUSY, HOSTILE, NOTHING], ids=["busy", "hostile", "nothing"])
+def test_a_frame_fits_the_terminal(what: Snapshot, width: int, height: int) -> None:
+    lines = drawn(what, width, height)
+    assert len(lines) <= height
+    assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_frame_fills_the_terminal_with_the_last_changes(width: int, height: int) -> None:
+    lines = drawn(BUSY, width, height)
+    assert len(lines) == height
+    assert sum("→ High-Value Customers" in each for each in lines) == height - 19
+    assert "custom" in lines[19]
+    assert "purchases -1.9" in lines[19]
+
+
+def test_a_frame_tells_sizes_moves_drift_lag_and_workers() -> None:
+    text = "\n".join(drawn(BUSY, 80, 24))
+    assert "workers 3  lag 1,234  changes 100" in text
+    assert "live 1.7/s" in text
+    assert "Young Professionals     50  20%" in text
+    assert "no segment           1,010" in text
+    assert "generation 1  shares PSI 0.00 (noise up to" in text
+    [families] = [each for each in drawn(BUSY, 80, 24) if each.startswith("Families  ")][1:]
+    assert families.split()[1:] == [".", ".", ".", "100", "."]
+
+
+def test_what_cannot_be_seen_is_told_on_the_frame() -> None:
+    text = drawn(HOSTILE, 80, 24)
+    assert text[2].startswith("Redis (LIVESEGMENTS_REDIS_URL): away")
+    assert "Kafka does not answer, since 12:00:00 UTC; what was seen before stays" in text[3]
+    assert "[red]x[/red]" in "\n".join(drawn(HOSTILE, 120, 40))
+
+
+@pytest.mark.parametrize("what", [BUSY, HOSTILE, NOTHING], ids=["busy", "hostile", "nothing"])
+def test_a_moment_is_one_line_for_people_and_one_for_scripts(what: Snapshot) -> None:
+    assert "\n" not in line(what)
+    script = json.dumps(what.to_dict())
+    assert "\n" not in script
+    found = json.loads(script)
+    assert [each["id"] for each in found["segments"]] == [persona.id for persona in PERSONAS]
+    assert found["troubles"] == list(what.troubles)
+
+
+def test_the_line_for_people_has_all_figures() -> None:
+    text = line(BUSY)
+    assert "Families 50 (20%)" in text
+    assert "100 changes, live 1.7/s" in text
+    assert "lag 1,234, workers 3" in text
+    assert "generation 1, shares PSI 0.00, largest shift 0." in text
+    assert "customer 0: Families -> High-Value Customers (bought: purchases -1.9 sd)" in text
+    assert "TROUBLE Kafka does not answer" in line(HOSTILE)
+
+
+def test_without_a_store_sizes_are_those_of_the_definitions() -> None:
+    topics = TopicsSeen(moves().seen(NOW_S), definitions(), generation())
+    found = snapshot("livesegments", NOW_S, NOW_S, PERSONAS, topics, None, None)
+    assert [row.customers for row in found.segments] == [10] * 5
+    assert found.records is found.psi is None
+    assert found.generation == 1
+    assert "no segment               -" in "\n".join(drawn(found, 80, 24))
+
+
+def test_changes_count_for_an_hour_and_for_the_rate_a_minute() -> None:
+    some = moves(
+        change("a", seconds=-HOUR_S + 20),
+        change("b", seconds=-120, origin="expiry"),
+        change("c", seconds=-1),
+        change("c", "high-value-customers", None, seconds=0),
+    )
+    move = ("families", "high-value-customers")
+    now = some.seen(NOW_S)
+    assert now.last_hour == {move: 3, ("high-value-customers", None): 1}
+    assert now.since_start == {move: 1, ("high-value-customers", None): 1}
+    assert now.per_second == {"live": pytest.approx(2 / 60)}
+    assert some.seen(NOW_S + 60).last_hour[move] == 2
+    assert not some.seen(NOW_S + 2 * HOUR_S).last_hour
+
+
+def test_the_newest_are_told_whatever_the_order_they_are_read_in() -> None:
+    some = moves(*(change(str(i), seconds=-i) for i in range(500)))
+    assert [each.customer_id for each in some.seen(NOW_S).newest] == [str(i) for i in range(SHOWN)]
+
+
+def test_no_hour_is_claimed_that_was_not_read() -> None:
+    some = moves()
+    assert some.seen(NOW_S).since_s == NOW_S - HOUR_S
+    some.known_since(NOW_S - 90)
+    assert some.seen(NOW_S).since_s == NOW_S - 90
+    assert some.seen(NOW_S + HOUR_S).since_s == NOW_S
+
+
+class Look:
+    """Something that answers, fails or hangs."""
+
+    def __init__(self, answers: Callable[[], int]) -> None:
+        self._answers = answers
+        self.closed = False
+
+    def look(self) -> int:
+        return self._answers()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_was_seen_stays_through_an_outage_which_is_told_with_its_start() -> None:
+    down = Event()
+    made: list[Look] = []
+
+    def answers() -> int:
+        if down.is_set():
+            raise KafkaTimeoutError("away")
+        return len(made)
+
+    def make() -> Look:
+        made.append(Look(answers))
+        return made[-1]
+
+    some = Background("Kafka", make, 0.01, str)
+    some.start()
+    wait_until(lambda: some.latest == 1)
+    assert some.trouble is None
+    down.set()
+    wait_until(lambda: some.trouble is not None)
+    first = some.trouble
+    assert first is not None
+    assert "away" in first.why
+    assert made[0].closed
+    wait_until(lambda: len(made) > 3)
+    assert some.trouble is not None
+    assert (some.latest, some.trouble.since_s) == (1, first.since_s)
+    down.clear()
+    wait_until(lambda: some.trouble is None)
+    wait_until(lambda: some.latest == len(made) > 1)
+    some.stop()
+    assert made[-1].closed
+
+
+def test_a_server_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polling_thread, "HANGS_SECONDS", 0.05)
+    free = Event()
+    some = Background("Redis", lambda: Look(lambda: int(free.wait(20))), 0.01, str)
+    some.start()
+    wait_until(lambda: some.trouble is not None)
+    assert some.trouble is not None
+    assert some.trouble.why == "Redis does not answer"
+    free.set()
+    wait_until(lambda: some.trouble is None and some.latest == 1)
+    some.stop()

@@ -1,1 +1,1 @@
-"""HTML pages that need nothing beside themselves: frame, tables and plots; no script."""
+"""Text formats, plots, page templates and progress bars shared by the tools."""

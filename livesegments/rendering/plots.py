@@ -1,12 +1,53 @@
-"""Plots as inline SVG that stretches to any width; labels are text beside it and stay sharp."""
+"""Geometry of plots drawn as inline SVG; their labels are HTML text, sharp at any width."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from math import ceil, floor, isfinite, log10
+from typing import NamedTuple
 
 SIDE = 1000
+"""Width and height of the view box."""
 _MOST_POINTS = 240
+_MOST_BARS = 60
 _X_LABELS = 4
+_COLORS = ("c0", "c1", "c2", "c3", "c4")
+
+
+class Series(NamedTuple):
+    """Values over days, or at some of them, and the CSS variable of their color."""
+
+    name: str
+    color: str
+    values: Sequence[float]
+
+
+class Shape(NamedTuple):
+    """An SVG path; ``kind`` is its CSS class, ``title`` its tooltip."""
+
+    kind: str
+    color: str
+    path: str
+    title: str = ""
+
+
+class Plot(NamedTuple):
+    """A plot: shapes, heights of grid lines with their labels, and dates below."""
+
+    shapes: list[Shape]
+    grid: list[tuple[float, str]]
+    dates: list[str]
+
+
+def series(values: Mapping[str, Sequence[float]]) -> list[Series]:
+    """Return named values with a color each."""
+    return [
+        Series(name, _COLORS[i % len(_COLORS)], each)
+        for i, (name, each) in enumerate(values.items())
+    ]
+
+
+def totals(values: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:
+    """Return names and their sums, the largest first."""
+    return sorted(((name, sum(each)) for name, each in values.items()), key=lambda each: -each[1])
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
@@ -24,92 +65,65 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [round(step * i, 10) for i in range(first, max(last, first + 1) + 1)]
 
 
-def areas(
-    days: Sequence[str], series: Mapping[str, Sequence[float]], colors: Mapping[str, str], what: str
-) -> str:
+def spread(n: int, most: int = 13) -> list[int]:
+    """Return at most so many of n indexes, evenly spread from first to last."""
+    if n <= most:
+        return list(range(n))
+    return sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
+
+
+def areas(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
     """Return series stacked as areas, the last on top."""
-    at = _thinned(len(days))
-    top = max(sum(values[i] for values in series.values()) for i in at)
-    scale = ticks(0, top)
-    below = [0.0] * len(at)
-    shapes = []
-    for name, values in series.items():
-        above = [low + values[i] for low, i in zip(below, at, strict=True)]
+    at = spread(len(days), _MOST_POINTS)
+    scale = ticks(0, max(sum(each.values[i] for each in stacked) for i in at))
+    shapes, below = [], [0.0] * len(at)
+    for each in stacked:
+        above = [low + each.values[i] for low, i in zip(below, at, strict=True)]
         edge = [*_points(at, above, len(days), scale), *_points(at, below, len(days), scale)[::-1]]
-        shapes.append(
-            f'<polygon class="area" style="fill:var(--{colors[name]})" points="{" ".join(edge)}">'
-            f"<title>{escape(name)}: {values[-1]:,} at the end</title></polygon>"
-        )
+        title = f"{each.name}: {each.values[-1]:,} at the end"
+        shapes.append(Shape("area", each.color, f"M{' '.join(edge)}Z", title))
         below = above
-    return _frame(shapes, scale, days, what)
+    return _plot(shapes, scale, days)
 
 
-def bars(
-    days: Sequence[str], series: Mapping[str, Sequence[float]], colors: Mapping[str, str], what: str
-) -> str:
-    """Return series stacked as bars, each the mean of a stretch of days, for at most 60 bars."""
-    width = ceil(len(days) / 60)
+def bars(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
+    """Return series stacked as at most 60 bars, each the mean of some successive days."""
+    width = ceil(len(days) / _MOST_BARS)
     starts = range(0, len(days), width)
-    means = {
-        name: [sum(values[i : i + width]) / len(values[i : i + width]) for i in starts]
-        for name, values in series.items()
-    }
-    scale = ticks(0, max((sum(column) for column in zip(*means.values(), strict=True)), default=1))
+    means = [
+        [sum(part) / len(part) for part in (each.values[i : i + width] for i in starts)]
+        for each in stacked
+    ]
+    scale = ticks(0, max(map(sum, zip(*means, strict=True)), default=1))
     shapes = []
     for i, start in enumerate(starts):
+        left, right = _x(start, len(days)), _x(min(start + width, len(days)), len(days))
         low = 0.0
-        for name, values in means.items():
-            left, right = _x(start, len(days)), _x(min(start + width, len(days)), len(days))
+        for each, values in zip(stacked, means, strict=True):
             bottom, top = _y(low, scale), _y(low + values[i], scale)
-            shapes.append(
-                f'<rect style="fill:var(--{colors[name]})" x="{left:.1f}" y="{top:.1f}"'
-                f' width="{(right - left) * 0.86:.1f}" height="{bottom - top:.1f}">'
-                f"<title>{days[start]}: {values[i]:,.1f} a day by {escape(name)}</title></rect>"
-            )
+            path = f"M{left:.1f} {top:.1f}h{(right - left) * 0.86:.1f}V{bottom:.1f}H{left:.1f}Z"
+            title = f"{days[start]}: {values[i]:,.1f} a day by {each.name}"
+            shapes.append(Shape("bar", each.color, path, title))
             low += values[i]
-    return _frame(shapes, scale, days, what)
+    return _plot(shapes, scale, days)
 
 
-def lines(
-    days: Sequence[str],
-    at: Sequence[int],
-    series: Mapping[str, Sequence[float]],
-    colors: Mapping[str, str],
-    what: str,
-    level: float,
-) -> str:
-    """Return series as lines with a dot at each point, and a level to compare them with.
+def lines(days: Sequence[str], at: Sequence[int], drawn: Sequence[Series], level: float) -> Plot:
+    """Return series as lines with a dot at each point, and a dashed line at ``level``.
 
-    ``at`` (n,) says which of the days the points of each series (n,) are of.
+    ``at`` (n,) gives the indexes of the days that the values of each series (n,) belong to.
     """
-    values = [value for row in series.values() for value in row]
+    values = [value for each in drawn for value in each.values]
     scale = ticks(min(level, *values), max(level, *values))
-    shapes = [f'<path class="level" d="M0 {_y(level, scale):.1f} H{SIDE}"/>']
-    for name, row in series.items():
-        points = _points(at, row, len(days), scale)
-        stroke = f'style="stroke:var(--{colors[name]})"'
-        shapes.append(f'<polyline class="line" {stroke} points="{" ".join(points)}"/>')
+    shapes = [Shape("level", "text", f"M0 {_y(level, scale):.1f}H{SIDE}")]
+    for each in drawn:
+        points = _points(at, each.values, len(days), scale)
+        shapes.append(Shape("line", each.color, f"M{' '.join(points)}"))
         shapes += [
-            f'<path class="dot" {stroke} d="M{point.replace(",", " ")} h0.01">'
-            f"<title>{days[i]}, {escape(name)}: {value:.3f}</title></path>"
-            for i, point, value in zip(at, points, row, strict=True)
+            Shape("dot", each.color, f"M{point}h0.01", f"{days[i]}, {each.name}: {value:.3f}")
+            for i, point, value in zip(at, points, each.values, strict=True)
         ]
-    return _frame(shapes, scale, days, what)
-
-
-def legend(colors: Mapping[str, str]) -> str:
-    """Return which color is what."""
-    items = (
-        f'<li><span class="swatch" style="background:var(--{color})"></span>{escape(name)}</li>'
-        for name, color in colors.items()
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def _thinned(n: int) -> list[int]:
-    if n <= _MOST_POINTS:
-        return list(range(n))
-    return sorted({round(i * (n - 1) / (_MOST_POINTS - 1)) for i in range(_MOST_POINTS)})
+    return _plot(shapes, scale, days)
 
 
 def _x(day: float, days: int) -> float:
@@ -130,18 +144,8 @@ def _points(
     ]
 
 
-def _frame(shapes: Sequence[str], scale: Sequence[float], days: Sequence[str], what: str) -> str:
-    grid = "".join(f'<path class="grid" d="M0 {_y(v, scale):.1f} H{SIDE}"/>' for v in scale)
+def _plot(shapes: list[Shape], scale: Sequence[float], days: Sequence[str]) -> Plot:
     digits = max(0, -floor(log10(scale[1] - scale[0]) + 1e-9))
-    labels = "".join(
-        f'<span style="top:{_y(value, scale) / SIDE * 100:.2f}%">{value:,.{digits}f}</span>'
-        for value in scale
-    )
+    grid = [(round(_y(value, scale), 1), f"{value:,.{digits}f}") for value in scale]
     places = sorted({round(i * (len(days) - 1) / (_X_LABELS - 1)) for i in range(_X_LABELS)})
-    dates = "".join(f"<span>{days[i]}</span>" for i in places)
-    return (
-        f'<div class="plot"><div class="y" aria-hidden="true">{labels}</div>'
-        f'<svg viewBox="0 0 {SIDE} {SIDE}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{escape(what, quote=True)}"><title>{escape(what)}</title>{grid}'
-        f'{"".join(shapes)}</svg><div class="x" aria-hidden="true">{dates}</div></div>'
-    )
+    return Plot(shapes, grid, [days[i] for i in places])

@@ -8,7 +8,7 @@ from features.vector import PROFILE_FEATURES
 from livesegments.analysis.backtest.event_log import NONE
 from livesegments.analysis.backtest.results import Data, Outcome, iso_of
 from livesegments.analysis.backtest.runner import Backtest
-from livesegments.rendering.wording import day, number, percent
+from livesegments.rendering.formats import day, number, percent
 from livesegments.segments import naming
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"

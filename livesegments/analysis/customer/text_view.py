@@ -7,7 +7,7 @@ from typing import Any
 from contracts.segments import Feature
 from features.catalogue import BY_NAME
 from livesegments.analysis.customer.models import Answer
-from livesegments.rendering.wording import UNKNOWN, number
+from livesegments.rendering.formats import UNKNOWN, number
 
 Json = dict[str, Any]
 _BECAUSE = {

@@ -19,12 +19,20 @@ def test_ticks_reach_over_all_values_in_equal_steps(low: float, high: float) -> 
 
 def test_long_histories_are_thinned_to_what_can_be_seen() -> None:
     days = [f"d{i}" for i in range(5_000)]
-    series = {"a": list(range(5_000))}
-    assert len(plots.areas(days, series, {"a": "c0"}, "a long time in days")) < 20_000
-    assert plots.bars(days, series, {"a": "c0"}, "a long time in days").count("<rect") <= 60
+    some = plots.series({"a": list(range(5_000))})
+    [area] = plots.areas(days, some).shapes
+    assert area.path.count(",") == 2 * 240
+    assert len(plots.bars(days, some).shapes) <= 60
 
 
 def test_a_history_of_one_day_can_be_drawn() -> None:
-    one = ["2026-01-01"], {"a": [3]}, {"a": "c0"}, "a single day of all"
-    for svg in (plots.areas(*one), plots.bars(*one)):
-        assert "nan" not in svg
+    days, some = ["2026-01-01"], plots.series({"a": [3]})
+    for plot in (plots.areas(days, some), plots.bars(days, some), plots.lines(days, [0], some, 1)):
+        assert plot.dates == days
+        assert all("nan" not in shape.path for shape in plot.shapes)
+
+
+def test_the_rows_of_a_table_are_spread_from_the_first_to_the_last() -> None:
+    assert plots.spread(0) == []
+    assert plots.spread(3) == [0, 1, 2]
+    assert (len(plots.spread(400)), plots.spread(400)[0], plots.spread(400)[-1]) == (13, 0, 399)

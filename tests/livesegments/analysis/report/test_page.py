@@ -48,7 +48,7 @@ def test_every_table_and_plot_says_what_it_is() -> None:
         "1,500,000",  # customers
         "300,000 customers, 20%",
         "29,000 more since 1 Mar 2026",
-        "Whom to keep: High-Value Customers",
+        "Customers to keep: High-Value Customers",
         "2,001 left in the period",
         "window moved on",
         "over +100%",
@@ -73,9 +73,9 @@ def test_where_nobody_knows_who_they_are_the_page_says_that_names_tell_how_they_
 def test_when_another_segment_spends_more_than_the_most_valuable_the_page_says_so() -> None:
     first, *others = report().segments
     assert first.id != IDS[4]
-    assert "spend the most a head now, and not High-Value" in Elements(page(report())).text
+    assert "highest spend per head now, not High-Value" in Elements(page(report())).text
     ordered = (*others[3:], first, *others[:3])
-    assert "spend the most a head" not in Elements(page(report(segments=ordered))).text
+    assert "highest spend per head" not in Elements(page(report(segments=ordered))).text
 
 
 def test_without_categories_the_page_says_which_field_to_send() -> None:
@@ -87,7 +87,7 @@ def test_what_is_not_known_is_a_dash() -> None:
     quality = replace(report().quality, duplicates=None, dead_letters={})
     drift = replace(report().drift, explained_variance=None, share_psi=(None, None))
     text = Elements(page(report(quality=quality, drift=drift))).text
-    assert "No record was refused" in text
+    assert "No record was rejected" in text
     assert "nan" not in text.lower()
     assert "None" not in text
 

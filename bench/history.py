@@ -12,7 +12,7 @@ from features.layout import Layout
 from features.window import reaches_back
 from livesegments.analysis.backtest import simulator
 from livesegments.analysis.backtest.simulator import Event, Polls
-from livesegments.datasets import complete_journey
+from livesegments.demo.dataset import complete_journey
 from model.personas import PERSONAS
 from producers.files import read_profiles, read_purchases
 

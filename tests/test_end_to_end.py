@@ -13,7 +13,7 @@ from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, PURCHASES
 from features.layout import Layout
 from livesegments.analysis.backtest.quality import labelled_inertia, reference
-from livesegments.datasets import complete_journey
+from livesegments.demo.dataset import complete_journey
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase

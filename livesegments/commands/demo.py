@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from livesegments.console import FAILED, fail
+
 
 def demo(
     plain: Annotated[
@@ -14,6 +16,11 @@ def demo(
 
     Example: livesegments demo
     """
-    from livesegments.demo import run_demo
+    from livesegments.demo.run import run_demo
+    from livesegments.embedded import ServerError
 
-    raise typer.Exit(run_demo(plain=plain))
+    try:
+        good = run_demo(plain=plain)
+    except ServerError as error:
+        fail(str(error))
+    raise typer.Exit(0 if good else FAILED)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench.history import journey
-from deploy.grafana.picture import Series, picture
+from tests.monitoring.picture import Series, picture
 from tests.monitoring.test_dashboards import FOLDER, ROOT, port
 from tests.servers import KafkaServer, PrometheusServer, RedisServer, fresh_topics
 from tests.service import Service, running

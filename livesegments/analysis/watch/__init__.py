@@ -1,5 +1,5 @@
-"""A live view of a running deployment, from its topics and its store; it only looks.
+"""Live view of a running deployment, from its topics and its store; read-only.
 
-`looks` read, each in a thread of its own (`background`), and `moves` adds the changes up;
-`snapshot` is all of it at one moment, which `view` draws and `plain` writes as lines.
+`pollers` read, each in a thread of its own (`polling_thread`); `transition_window` counts changes;
+`snapshot` is the state at one moment, which `screen_view` draws and `text_view` writes as lines.
 """

@@ -1,4 +1,4 @@
-"""The looks at Kafka and Redis. None joins a group or writes, and each reads a bounded amount."""
+"""Pollers of Kafka and Redis: they join no group, write nothing and read a bounded amount."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,16 @@ from consumers.offsets import ends_of, starts_of
 from consumers.owned import CLUSTERS
 from contracts.segments import SegmentChange, SegmentDefinition
 from contracts.topics import CHANGES, DEFINITIONS, INPUTS
-from livesegments.analysis.watch.transition_window import HOUR_S, Moves, MovesSeen
+from livesegments.analysis.watch.transition_window import HOUR_S, TransitionCounts, TransitionWindow
 from livesegments.doctor import count_workers
 from model.generation import Generation
 from model.statistics import Statistics
 from store.partitions import Partitions
 
 FIRST_CHANGES = 20_000
-"""Changes of the last hour that are read at the start, at most."""
+"""Changes of the last hour read at the start, at most."""
 MOST_BEHIND = 20_000
-"""Changes of a partition after which those in between are left out."""
+"""Lag on a partition above which changes are skipped."""
 MOST_POLLED = 2_000
 LAST_DEFINITIONS = 200
 _WAIT_MS = 5_000
@@ -34,37 +34,37 @@ _DEFINED = TopicPartition(DEFINITIONS, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class TopicsSeen:
-    """What the output topics told."""
+class TopicsStatus:
+    """Status read from the output topics."""
 
-    moves: MovesSeen
+    moves: TransitionCounts
     definitions: Mapping[str, SegmentDefinition]
     generation: Generation | None
 
 
-class Tail:
-    """What has been read of the output topics so far, and how far; it outlives connections."""
+class TopicsState:
+    """What was read from the output topics so far, and their offsets; it outlives connections."""
 
     def __init__(self, began_s: float) -> None:
-        self.moves = Moves(began_s)
+        self.moves = TransitionWindow(began_s)
         self.positions: dict[TopicPartition, int] = {}
         self.definitions: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
 
-    def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """Take records in."""
+    def add(self, records: Sequence[ConsumerRecord]) -> None:
+        """Add records."""
         for record in records:
             if record.value is None:
                 continue
             if record.topic == CHANGES:
                 change = SegmentChange.model_validate_json(record.value)
-                self.moves.take(change, record.timestamp / 1_000)
+                self.moves.add(change, record.timestamp / 1_000)
             else:
                 definition = SegmentDefinition.model_validate_json(record.value)
                 self.definitions[definition.id] = definition
 
-    def put_together(self) -> None:
-        """Make a generation of the definitions, where all are of a new one."""
+    def assemble(self) -> None:
+        """Build the generation once all definitions are of the same new one."""
         numbers = {each.generation for each in self.definitions.values()}
         clusters = {each.cluster for each in self.definitions.values()}
         known = self.generation.number if self.generation else 0
@@ -72,10 +72,10 @@ class Tail:
             self.generation = to_generation(list(self.definitions.values()))
 
 
-class TopicsLook:
-    """Follows the changes and the definitions, from an hour back, or from where a tail ends."""
+class TopicsPoller:
+    """Follows changes and definitions, from an hour ago, or from where ``tail`` ends."""
 
-    def __init__(self, config: Mapping[str, Any], tail: Tail) -> None:
+    def __init__(self, config: Mapping[str, Any], tail: TopicsState) -> None:
         self._tail = tail
         self._cut_short: set[TopicPartition] = set()
         self._consumer = KafkaConsumer(
@@ -115,17 +115,19 @@ class TopicsLook:
                 self._cut_short.add(tp)
         return begin
 
-    def look(self) -> TopicsSeen:
-        """Take in what has come; the first time all that there was."""
+    def poll(self) -> TopicsStatus:
+        """Read new records; the first time everything up to the current end."""
         deadline = time.monotonic() + _WAIT_MS / 1_000
         self._take()
         while self._is_catching_up() and time.monotonic() < deadline:
             self._take()
-        for _ in self._cut_short:  # nothing came of it but marks of transactions
+        for _ in self._cut_short:  # only transaction markers were left there
             self._tail.moves.known_since(time.time())
         self._until, self._cut_short = {}, set()
-        return TopicsSeen(
-            self._tail.moves.seen(time.time()), dict(self._tail.definitions), self._tail.generation
+        return TopicsStatus(
+            self._tail.moves.counts(time.time()),
+            dict(self._tail.definitions),
+            self._tail.generation,
         )
 
     def _is_catching_up(self) -> bool:
@@ -136,8 +138,8 @@ class TopicsLook:
             if tp in self._cut_short:
                 self._cut_short.discard(tp)
                 self._tail.moves.known_since(records[0].timestamp / 1_000)
-            self._tail.take(records)
-        self._tail.put_together()
+            self._tail.add(records)
+        self._tail.assemble()
         for tp in self._tail.positions:
             self._keep_up(tp)
 
@@ -158,17 +160,17 @@ class TopicsLook:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSeen:
-    """What the store told.
+class StoreStatus:
+    """Status read from the store.
 
     Attributes
     ----------
     records
-        Customers of whom a record is kept.
+        Customers with a record.
     generation, statistics
-        The model as it stands; no statistics while partitions are in different generations.
+        The current model; no statistics while partitions are in different generations.
     recovering
-        Partitions of which a recovery is under way.
+        Partitions under recovery.
     """
 
     currency: str
@@ -179,32 +181,32 @@ class StoreSeen:
     recovering: int
 
 
-class StoreLook:
-    """Reads the statistics, and how many customers there are: some numbers a partition.
+class StorePoller:
+    """Reads statistics and customer counts: a few numbers per partition.
 
     Parameters
     ----------
     store
         The deployment.
     generation
-        Returns the newest that is known.
+        Returns the newest known generation.
     """
 
     def __init__(self, store: Partitions, generation: Callable[[], Generation | None]) -> None:
         self._store, self._generation = store, generation
         deployment = store.deployment()
         if deployment is None:
-            raise RuntimeError(f"no worker has run in group {store.keys.group_id!r} as yet")
+            raise RuntimeError(f"no worker has run in group {store.keys.group_id!r} yet")
         self._deployment = deployment
         self._model = GlobalModel(store, deployment.partitions, deployment.segments, 0.0)
 
-    def look(self) -> StoreSeen:
+    def poll(self) -> StoreStatus:
         """Read once."""
         numbers = range(self._deployment.partitions)
         progresses = self._store.progresses(numbers)
         self._model.adopt(self._generation())
         self._model.refresh({}, time.monotonic())
-        return StoreSeen(
+        return StoreStatus(
             currency=self._deployment.currency,
             partitions=len(numbers),
             records=sum(self._store.sizes(numbers)),
@@ -219,18 +221,18 @@ class StoreLook:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupSeen:
-    """How many workers there are, and how many input records they have not committed.
+class GroupStatus:
+    """Number of workers, and of input records that they have not committed.
 
-    By their offsets: the marks of a producer's own transactions count too.
+    Counted by offsets: transaction markers of producers are included.
     """
 
     workers: int
     lag: int
 
 
-class GroupLook:
-    """Asks Kafka about the workers' group, as an operator may; it does not join it."""
+class GroupPoller:
+    """Describes the workers' group through the admin API, without joining it."""
 
     def __init__(self, config: Mapping[str, Any], group_id: str) -> None:
         self._group_id = group_id
@@ -242,15 +244,15 @@ class GroupLook:
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
 
-    def look(self) -> GroupSeen:
-        """Ask once."""
+    def poll(self) -> GroupStatus:
+        """Describe the group once."""
         workers = count_workers(self._admin, self._group_id)
         ends = ends_of(self._consumer, self._inputs, _WAIT_MS)
         starts = starts_of(self._consumer, self._inputs, _WAIT_MS)
         group = self._admin.list_group_offsets({self._group_id: self._inputs})[self._group_id]
         done = {tp: group[tp].offset if tp in group else -1 for tp in self._inputs}
         lag = sum(max(0, ends[tp] - max(done[tp], starts[tp])) for tp in self._inputs)
-        return GroupSeen(workers, lag)
+        return GroupStatus(workers, lag)
 
     def close(self) -> None:
         """Close the connections."""

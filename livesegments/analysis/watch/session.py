@@ -1,4 +1,4 @@
-"""Watch a running deployment until Ctrl-C, or for so many looks."""
+"""Watch a running deployment until Ctrl-C, or for a number of lines."""
 
 import json
 import time
@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.live import Live
 
 from livesegments.analysis.watch.pollers import (
-    GroupLook,
-    GroupSeen,
-    StoreLook,
-    StoreSeen,
-    Tail,
-    TopicsLook,
-    TopicsSeen,
+    GroupPoller,
+    GroupStatus,
+    StorePoller,
+    StoreStatus,
+    TopicsPoller,
+    TopicsState,
+    TopicsStatus,
 )
-from livesegments.analysis.watch.polling_thread import Background
+from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot, snapshot
 from livesegments.analysis.watch.text_view import line
@@ -27,56 +27,66 @@ from livesegments.settings import Settings
 from store.partitions import Partitions
 
 TOPICS_SECONDS, STORE_SECONDS, GROUP_SECONDS = 0.3, 1.0, 3.0
-FIRST_LOOK_SECONDS = 10.0
+FIRST_POLL_SECONDS = 10.0
 
 
-class Watch:
-    """Looks at topics, store and group, each by itself, for the length of a ``with`` block."""
+class WatchSession:
+    """Polls topics, store and group, each in its own thread, for the length of a ``with`` block.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    settings
+        Of the deployment.
+    group
+        Whether to describe the group; some brokers cannot.
+    """
+
+    def __init__(self, settings: Settings, *, group: bool = True) -> None:
         self._settings = settings
         self._began_s = time.time()
         config = kafka_config(settings)
-        tail = Tail(self._began_s)
+        tail = TopicsState(self._began_s)
 
         def say(error: Exception) -> str:
             return explain(error, settings)
 
-        self._topics: Background[TopicsSeen] = Background(
-            "Kafka", lambda: TopicsLook(config, tail), TOPICS_SECONDS, say
+        self._topics: PollingThread[TopicsStatus] = PollingThread(
+            "Kafka", lambda: TopicsPoller(config, tail), TOPICS_SECONDS, say
         )
-        self._store: Background[StoreSeen] = Background(
+        self._store: PollingThread[StoreStatus] = PollingThread(
             "Redis",
-            lambda: StoreLook(
+            lambda: StorePoller(
                 Partitions(redis_client(settings, 5.0), settings.group_id), lambda: tail.generation
             ),
             STORE_SECONDS,
             say,
         )
-        self._group: Background[GroupSeen] = Background(
-            "Kafka", lambda: GroupLook(config, settings.group_id), GROUP_SECONDS, say
+        self._group: PollingThread[GroupStatus] = PollingThread(
+            "Kafka", lambda: GroupPoller(config, settings.group_id), GROUP_SECONDS, say
         )
-        self._looks = (self._topics, self._store, self._group)
+        self._threads = (self._topics, self._store, *([self._group] if group else []))
 
-    def __enter__(self) -> "Watch":
-        for each in self._looks:
+    def __enter__(self) -> "WatchSession":
+        for each in self._threads:
             each.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._looks:
+        for each in self._threads:
             each.stop()
 
     @property
-    def has_looked(self) -> bool:
-        """Whether each look has had an answer, or an error."""
+    def has_polled(self) -> bool:
+        """Whether each poller has had an answer, or an error."""
         topics, store = self._topics.latest, self._store.latest
         waits = bool(topics and topics.generation and store and not store.generation)
-        return not waits and all(each.latest or each.trouble for each in self._looks)
+        return not waits and all(each.latest or each.trouble for each in self._threads)
 
     def snapshot(self) -> Snapshot:
-        """Return what was seen last."""
-        troubles = {each.trouble.why: each.trouble.since_s for each in self._looks if each.trouble}
+        """Return the latest status."""
+        troubles = {
+            each.trouble.why: each.trouble.since_s for each in self._threads if each.trouble
+        }
         return snapshot(
             self._settings.group_id,
             time.time(),
@@ -91,17 +101,17 @@ class Watch:
             ],
         )
 
-    def wait_for_first_look(self, seconds: float = FIRST_LOOK_SECONDS) -> None:
-        """Wait until there is something to show, but no longer than so many seconds."""
+    def wait_for_first_poll(self, seconds: float = FIRST_POLL_SECONDS) -> None:
+        """Wait until there is something to show, up to ``seconds``."""
         deadline = time.monotonic() + seconds
-        while not self.has_looked and time.monotonic() < deadline:
+        while not self.has_polled and time.monotonic() < deadline:
             time.sleep(0.05)
 
 
 def draw(settings: Settings, console: Console, interval: float) -> None:
-    """Draw on the terminal's second screen until Ctrl-C."""
+    """Draw on the terminal's alternate screen until Ctrl-C."""
     with (
-        Watch(settings) as watch,
+        WatchSession(settings) as watch,
         Live(Frame(watch.snapshot()), console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:
@@ -117,9 +127,9 @@ def write_lines(
     as_json: bool = False,
     limit: int | None = None,
 ) -> None:
-    """Write a line each interval, one JSON object or words, until there are enough."""
-    with Watch(settings) as watch:
-        watch.wait_for_first_look()
+    """Write one line per interval, as JSON or text, up to ``limit`` lines."""
+    with WatchSession(settings) as watch:
+        watch.wait_for_first_poll()
         lines = 0
         while True:
             now = watch.snapshot()

@@ -1,4 +1,4 @@
-"""All that is known of a deployment at one moment, however it is shown."""
+"""The state of a deployment at one moment, as the live view shows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,34 +9,32 @@ import numpy as np
 
 from contracts.segments import Centroid, SegmentChange
 from features.vector import FEATURES, natural
-from livesegments.analysis.watch.pollers import GroupSeen, StoreSeen, TopicsSeen
-from livesegments.analysis.watch.transition_window import Move, MovesSeen
-from livesegments.demo_picture import SegmentRow
-from model import drift
-from model.distance import feature_weights
+from livesegments.analysis.drift import drift_since_fit, known
+from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
+from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
+from livesegments.rendering.terminal import SegmentRow
+from model.arrays import Floats
 from model.generation import Generation
 from model.personas import Persona
 from model.statistics import Statistics
-from model.view import ModelView
-from monitoring.drift_report import LEAST_KNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment; None is not known.
+    """The state at one moment; None: unknown.
 
     Attributes
     ----------
     at, began
-        Now, and when the watch began.
+        Time of the snapshot, and of the start of the watch.
     segments
-        The five, with the customers now nearest to their centroid.
+        With the customers nearest to each centroid.
     records
-        Customers of whom a record is kept, also those in no segment.
+        Customers with a record, in a segment or not.
     psi, psi_critical
-        How far the shares are from those at the fit, and what is noise.
+        Population stability index of the shares since the fit, and its noise level.
     troubles
-        What cannot be seen, and why.
+        Current outages.
     """
 
     group_id: str
@@ -50,7 +48,7 @@ class Snapshot:
     psi: float | None = None
     psi_critical: float | None = None
     explained_variance: float | None = None
-    moves: MovesSeen | None = None
+    moves: TransitionCounts | None = None
     workers: int | None = None
     lag: int | None = None
     recovering: int | None = None
@@ -113,23 +111,28 @@ def snapshot(
     at_s: float,
     began_s: float,
     personas: Sequence[Persona],
-    topics: TopicsSeen | None,
-    store: StoreSeen | None,
-    group: GroupSeen | None,
+    topics: TopicsStatus | None,
+    store: StoreStatus | None,
+    group: GroupStatus | None,
     troubles: Sequence[str] = (),
 ) -> Snapshot:
-    """Put together what was seen last.
+    """Combine the latest statuses.
 
-    Sizes and centroids are those of the store's statistics, which are exact; without a store those
-    of the definitions, which are some seconds old.
+    Sizes and centroids come from the store's statistics, which are exact; without a store from the
+    definitions, which are some seconds old.
     """
     generation = topics.generation if topics else None
     if store is not None and store.generation is not None:
         generation = store.generation
     statistics = store.statistics if store else None
-    figures: dict[str, Any] = {}
+    figures: dict[str, float | None] = {}
     if generation is not None and statistics is not None and statistics.members.any():
-        figures = _drift(generation, statistics)
+        drift = drift_since_fit(generation, statistics)
+        figures = {
+            "psi": known(drift.share_psi),
+            "psi_critical": known(drift.share_psi_critical),
+            "explained_variance": known(drift.explained_variance),
+        }
     return Snapshot(
         group_id=group_id,
         at=datetime.fromtimestamp(at_s, UTC),
@@ -150,7 +153,7 @@ def snapshot(
 
 def _rows(
     personas: Sequence[Persona],
-    topics: TopicsSeen | None,
+    topics: TopicsStatus | None,
     generation: Generation | None,
     statistics: Statistics | None,
 ) -> tuple[SegmentRow, ...]:
@@ -162,7 +165,9 @@ def _rows(
         sizes = dict(zip(generation.segments, statistics.members.tolist(), strict=True))
         means = natural(statistics.centroids())
         centroids = {s: _centroid(row) for s, row in zip(generation.segments, means, strict=True)}
-        shifts = _shifts(generation, statistics)
+        found = drift_since_fit(generation, statistics).shift
+        named = zip(generation.segments, found.tolist(), strict=True)
+        shifts = {segment: shift for segment, shift in named if not np.isnan(shift)}
     total = sum(sizes.values())
     return tuple(
         SegmentRow(
@@ -177,36 +182,12 @@ def _rows(
     )
 
 
-def _centroid(row: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Centroid:
-    known = {n: None if np.isnan(v) else v for n, v in zip(FEATURES, row.tolist(), strict=True)}
-    return Centroid(**known)
+def _centroid(row: Floats) -> Centroid:
+    means = {n: None if np.isnan(v) else v for n, v in zip(FEATURES, row.tolist(), strict=True)}
+    return Centroid(**means)
 
 
-def _shifts(generation: Generation, statistics: Statistics) -> dict[str, float]:
-    """How far centroids are from the fit, by what enough customers know, as the metrics have it."""
-    settled = np.where(statistics.known >= LEAST_KNOWN, statistics.centroids(), np.nan)
-    baseline = ModelView.of(generation, None).centroids
-    found = drift.centroid_shift(settled, baseline, feature_weights(generation.variance))
-    return {
-        segment: value
-        for segment, value in zip(generation.segments, found.tolist(), strict=True)
-        if not np.isnan(value)
-    }
-
-
-def _drift(generation: Generation, statistics: Statistics) -> dict[str, float]:
-    view = ModelView.of(generation, statistics)
-    expected, actual = np.array(generation.sizes), statistics.members
-    return {
-        "psi": round(drift.psi(expected, actual), 4),
-        "psi_critical": round(
-            drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum())), 4
-        ),
-        "explained_variance": round(drift.explained_variance_ratio(statistics, view.weights), 4),
-    }
-
-
-def _matrix(moves: Mapping[Move, int]) -> list[dict[str, Any]]:
+def _matrix(moves: Mapping[Transition, int]) -> list[dict[str, Any]]:
     return [
         {"from": before, "to": after, "changes": count}
         for (before, after), count in sorted(moves.items(), key=lambda each: -each[1])

@@ -1,13 +1,14 @@
-"""The watch without a terminal: a line each time, in plain ASCII but for names and ids."""
+"""The watch without a terminal: one line per snapshot, ASCII except for names and ids."""
 
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.demo_picture import UNKNOWN, deviations, reason, segment_name, share
+from livesegments.rendering.formats import UNKNOWN, number, percent
+from livesegments.rendering.terminal import reason, segment_name
 
 
 def line(snapshot: Snapshot) -> str:
-    """Return a moment as one line."""
+    """Return a snapshot as one line."""
     sizes = ", ".join(
-        f"{row.name} {row.customers:,} ({share(row.share)})" for row in snapshot.segments
+        f"{row.name} {row.customers:,} ({percent(row.share)})" for row in snapshot.segments
     )
     return " | ".join(
         [
@@ -16,19 +17,14 @@ def line(snapshot: Snapshot) -> str:
             sizes if snapshot.counted else "no segments yet",
             _changes(snapshot),
             f"lag {number(snapshot.lag)}, workers {number(snapshot.workers)}",
-            f"generation {number(snapshot.generation)}, {drifted(snapshot)}",
+            f"generation {number(snapshot.generation)}, {_drift(snapshot)}",
             _newest(snapshot),
         ]
     )
 
 
-def number(value: int | None) -> str:
-    """Return a count."""
-    return UNKNOWN if value is None else f"{value:,}"
-
-
 def rates(snapshot: Snapshot) -> str:
-    """Return the changes a second of the last minute, by origin."""
+    """Return the changes a second over the last minute, by origin."""
     moves = snapshot.moves
     if moves is None or not moves.per_second:
         return "0/s"
@@ -36,12 +32,11 @@ def rates(snapshot: Snapshot) -> str:
     return ", ".join(f"{origin} {rate:.2g}/s" for origin, rate in ordered)
 
 
-def drifted(snapshot: Snapshot) -> str:
-    """Return how far shares and centroids are from the fit."""
+def _drift(snapshot: Snapshot) -> str:
     shifts = [(row.shift, row.name) for row in snapshot.segments if row.shift is not None]
     farthest, name = max(shifts, default=(None, ""))
     return (
-        f"shares PSI {deviations(snapshot.psi)}, largest shift {deviations(farthest)}"
+        f"shares PSI {number(snapshot.psi, 2)}, largest shift {number(farthest, 2)}"
         + (f" ({name})" if name else "")
         + (", provisional" if snapshot.provisional else "")
     )

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from contracts.topics import CHANGES, PURCHASES, STATES
-from livesegments.datasets import complete_journey
+from livesegments.demo.dataset import complete_journey
 from livesegments.verify.kafka_log import Log
 from tests.livesegments.analysis.report.command import livesegments
 from tests.livesegments.rendering.elements import Elements

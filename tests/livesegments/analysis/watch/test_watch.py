@@ -24,12 +24,12 @@ from contracts.segments import (
     encode,
 )
 from livesegments.analysis.watch import polling_thread
-from livesegments.analysis.watch.pollers import GroupSeen, StoreSeen, TopicsSeen
-from livesegments.analysis.watch.polling_thread import Background
+from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
+from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot, snapshot
 from livesegments.analysis.watch.text_view import line
-from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, Moves
+from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
 from model.personas import PERSONAS
 from model.statistics import Statistics, quantize
 from model.view import ModelView
@@ -93,10 +93,10 @@ def definitions() -> dict[str, SegmentDefinition]:
     }
 
 
-def moves(*changes: SegmentChange, began_s: float = NOW_S - 60) -> Moves:
-    made = Moves(began_s)
+def moves(*changes: SegmentChange, began_s: float = NOW_S - 60) -> TransitionWindow:
+    made = TransitionWindow(began_s)
     for each in changes:
-        made.take(each, each.decided_at.timestamp())
+        made.add(each, each.decided_at.timestamp())
     return made
 
 
@@ -106,9 +106,9 @@ def taken(changes: list[SegmentChange], troubles: tuple[str, ...] = ()) -> Snaps
         NOW_S + 1,
         NOW_S - 60,
         PERSONAS,
-        TopicsSeen(moves(*changes).seen(NOW_S + 1), definitions(), generation()),
-        StoreSeen("EUR", 4, 1_260, generation(), statistics(), 0),
-        GroupSeen(3, 1_234),
+        TopicsStatus(moves(*changes).counts(NOW_S + 1), definitions(), generation()),
+        StoreStatus("EUR", 4, 1_260, generation(), statistics(), 0),
+        GroupStatus(3, 1_234),
         troubles,
     )
 
@@ -163,7 +163,7 @@ def test_a_frame_tells_sizes_moves_drift_lag_and_workers() -> None:
 def test_what_cannot_be_seen_is_told_on_the_frame() -> None:
     text = drawn(HOSTILE, 80, 24)
     assert text[2].startswith("Redis (LIVESEGMENTS_REDIS_URL): away")
-    assert "Kafka does not answer, since 12:00:00 UTC; what was seen before stays" in text[3]
+    assert "Kafka does not answer, since 12:00:00 UTC; older figures stay" in text[3]
     assert "[red]x[/red]" in "\n".join(drawn(HOSTILE, 120, 40))
 
 
@@ -188,7 +188,7 @@ def test_the_line_for_people_has_all_figures() -> None:
 
 
 def test_without_a_store_sizes_are_those_of_the_definitions() -> None:
-    topics = TopicsSeen(moves().seen(NOW_S), definitions(), generation())
+    topics = TopicsStatus(moves().counts(NOW_S), definitions(), generation())
     found = snapshot("livesegments", NOW_S, NOW_S, PERSONAS, topics, None, None)
     assert [row.customers for row in found.segments] == [10] * 5
     assert found.records is found.psi is None
@@ -204,35 +204,37 @@ def test_changes_count_for_an_hour_and_for_the_rate_a_minute() -> None:
         change("c", "high-value-customers", None, seconds=0),
     )
     move = ("families", "high-value-customers")
-    now = some.seen(NOW_S)
+    now = some.counts(NOW_S)
     assert now.last_hour == {move: 3, ("high-value-customers", None): 1}
     assert now.since_start == {move: 1, ("high-value-customers", None): 1}
     assert now.per_second == {"live": pytest.approx(2 / 60)}
-    assert some.seen(NOW_S + 60).last_hour[move] == 2
-    assert not some.seen(NOW_S + 2 * HOUR_S).last_hour
+    assert some.counts(NOW_S + 60).last_hour[move] == 2
+    assert not some.counts(NOW_S + 2 * HOUR_S).last_hour
 
 
 def test_the_newest_are_told_whatever_the_order_they_are_read_in() -> None:
     some = moves(*(change(str(i), seconds=-i) for i in range(500)))
-    assert [each.customer_id for each in some.seen(NOW_S).newest] == [str(i) for i in range(SHOWN)]
+    assert [each.customer_id for each in some.counts(NOW_S).newest] == [
+        str(i) for i in range(SHOWN)
+    ]
 
 
 def test_no_hour_is_claimed_that_was_not_read() -> None:
     some = moves()
-    assert some.seen(NOW_S).since_s == NOW_S - HOUR_S
+    assert some.counts(NOW_S).since_s == NOW_S - HOUR_S
     some.known_since(NOW_S - 90)
-    assert some.seen(NOW_S).since_s == NOW_S - 90
-    assert some.seen(NOW_S + HOUR_S).since_s == NOW_S
+    assert some.counts(NOW_S).since_s == NOW_S - 90
+    assert some.counts(NOW_S + HOUR_S).since_s == NOW_S
 
 
-class Look:
+class Poller:
     """Something that answers, fails or hangs."""
 
     def __init__(self, answers: Callable[[], int]) -> None:
         self._answers = answers
         self.closed = False
 
-    def look(self) -> int:
+    def poll(self) -> int:
         return self._answers()
 
     def close(self) -> None:
@@ -248,18 +250,18 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_what_was_seen_stays_through_an_outage_which_is_told_with_its_start() -> None:
     down = Event()
-    made: list[Look] = []
+    made: list[Poller] = []
 
     def answers() -> int:
         if down.is_set():
             raise KafkaTimeoutError("away")
         return len(made)
 
-    def make() -> Look:
-        made.append(Look(answers))
+    def make() -> Poller:
+        made.append(Poller(answers))
         return made[-1]
 
-    some = Background("Kafka", make, 0.01, str)
+    some = PollingThread("Kafka", make, 0.01, str)
     some.start()
     wait_until(lambda: some.latest == 1)
     assert some.trouble is None
@@ -282,7 +284,7 @@ def test_what_was_seen_stays_through_an_outage_which_is_told_with_its_start() ->
 def test_a_server_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling_thread, "HANGS_SECONDS", 0.05)
     free = Event()
-    some = Background("Redis", lambda: Look(lambda: int(free.wait(20))), 0.01, str)
+    some = PollingThread("Redis", lambda: Poller(lambda: int(free.wait(20))), 0.01, str)
     some.start()
     wait_until(lambda: some.trouble is not None)
     assert some.trouble is not None

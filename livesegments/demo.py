@@ -24,6 +24,7 @@ from livesegments.demo_stage import DATA, DemoError, Stage
 from livesegments.demo_summary import Outcome, summary
 from livesegments.demo_view import LiveView
 from livesegments.embedded import ServerError
+from livesegments.signals import ending_signals
 
 SCRAPE_SECONDS = 0.5
 READY_SECONDS = 60.0
@@ -240,7 +241,7 @@ def _signals_end_it() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = ending_signals(signal.SIGHUP)
 
     def end(signum: int, _: FrameType | None) -> None:
         # Cleaning up takes a few seconds at most, and a second Ctrl-C must not cut it short.

@@ -88,7 +88,7 @@ class Round:
             records,
             self.rules.layout.tile_of(clock_us),
             clock_us,
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
             self.rules.switching,
         )
@@ -189,7 +189,7 @@ class Round:
             origins,
             causes.time_us[rows],
             part.clock_us,
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
         )
         records["segment"][rows] = scores.segment[rows]

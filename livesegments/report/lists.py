@@ -15,7 +15,7 @@ from livesegments.report.figures import OFFERED, Leaving, Left
 from livesegments.report.people import Person, people
 from livesegments.report.standing import Standing
 from livesegments.scan import Stretch
-from model.arrays import Floats
+from model.types import Floats
 
 _OWNER_ONLY = 0o600
 

@@ -18,7 +18,7 @@ from features.record import decode
 from livesegments.report.bought import Bought
 from livesegments.report.standing import Standing
 from livesegments.scan import markers_of
-from model.arrays import Counts, Floats
+from model.types import Counts, Floats
 from store.partitions import Want
 
 MOST_CATEGORIES = 1_000

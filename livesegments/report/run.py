@@ -27,8 +27,8 @@ from livesegments.scan import scan, settled
 from livesegments.segments import describe
 from livesegments.settings import Settings
 from model import drift
-from model.arrays import Floats
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
+from model.types import Floats
 from monitoring.drift_report import LEAST_KNOWN
 from store.partitions import Partitions
 
@@ -111,13 +111,13 @@ def _report(
     first = int(np.argmax(sizes.sum(axis=1) > 0))
     segments = describe(
         model.generation,
-        model.view,
+        model.snapshot,
         standing.statistics,
         rules.personas,
         dict(zip(ids, survey.customers.tolist(), strict=False)),
     )
     order = [segment.id for segment in segments]
-    persona = expected(rules.personas, model.view)
+    persona = expected(rules.personas, model.snapshot)
     names = (*ids, NONE)
     flows = changes.flows.sum(axis=0)
     day_us = [(period.first + day) * DAY_US for day in range(first, period.days)]
@@ -155,7 +155,7 @@ def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float
     generation, statistics, view = (
         standing.model.generation,
         standing.statistics,
-        standing.model.view,
+        standing.model.snapshot,
     )
     now = generation.centroids if statistics is None else statistics.centroids()
     stands = dict(zip(generation.segments, view.zscores(now), strict=True))
@@ -209,10 +209,12 @@ def _drift(standing: Standing, survey: Survey) -> Drift:
     fitted, now = np.array(generation.sizes), np.zeros(len(generation.sizes), np.int64)
     if statistics is not None:
         now = statistics.members
-        settled = np.where(statistics.known >= LEAST_KNOWN, standing.model.view.centroids, np.nan)
-        at_fit = ModelView.of(generation, None)
+        settled = np.where(
+            statistics.known >= LEAST_KNOWN, standing.model.snapshot.centroids, np.nan
+        )
+        at_fit = ModelSnapshot.of(generation, None)
         shift = drift.centroid_shift(settled, at_fit.centroids, at_fit.weights)
-        ratio = drift.explained_variance_ratio(statistics, standing.model.view.weights)
+        ratio = drift.explained_variance_ratio(statistics, standing.model.snapshot.weights)
         share = drift.psi(fitted, now)
     critical = drift.psi_critical_value(len(fitted), int(fitted.sum()), int(now.sum()))
     bins = zip(FEATURES, generation.histograms, survey.binned, strict=False)

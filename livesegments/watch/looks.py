@@ -18,8 +18,8 @@ from contracts.segments import SegmentChange, SegmentDefinition
 from contracts.topics import CHANGES, DEFINITIONS, INPUTS
 from livesegments.doctor import count_workers
 from livesegments.watch.moves import HOUR_S, Moves, MovesSeen
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
 from store.partitions import Partitions
 
 FIRST_CHANGES = 20_000
@@ -175,7 +175,7 @@ class StoreSeen:
     partitions: int
     records: int
     generation: Generation | None
-    statistics: Statistics | None
+    statistics: ClusterStatistics | None
     recovering: int
 
 

@@ -13,11 +13,11 @@ from livesegments.demo_picture import SegmentRow
 from livesegments.watch.looks import GroupSeen, StoreSeen, TopicsSeen
 from livesegments.watch.moves import Move, MovesSeen
 from model import drift
+from model.cluster_statistics import ClusterStatistics
 from model.distance import feature_weights
 from model.generation import Generation
 from model.personas import Persona
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from monitoring.drift_report import LEAST_KNOWN
 
 
@@ -152,7 +152,7 @@ def _rows(
     personas: Sequence[Persona],
     topics: TopicsSeen | None,
     generation: Generation | None,
-    statistics: Statistics | None,
+    statistics: ClusterStatistics | None,
 ) -> tuple[SegmentRow, ...]:
     definitions = topics.definitions if topics else {}
     sizes = {each.id: each.size for each in definitions.values()}
@@ -182,10 +182,10 @@ def _centroid(row: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Centroid:
     return Centroid(**known)
 
 
-def _shifts(generation: Generation, statistics: Statistics) -> dict[str, float]:
+def _shifts(generation: Generation, statistics: ClusterStatistics) -> dict[str, float]:
     """How far centroids are from the fit, by what enough customers know, as the metrics have it."""
     settled = np.where(statistics.known >= LEAST_KNOWN, statistics.centroids(), np.nan)
-    baseline = ModelView.of(generation, None).centroids
+    baseline = ModelSnapshot.of(generation, None).centroids
     found = drift.centroid_shift(settled, baseline, feature_weights(generation.variance))
     return {
         segment: value
@@ -194,8 +194,8 @@ def _shifts(generation: Generation, statistics: Statistics) -> dict[str, float]:
     }
 
 
-def _drift(generation: Generation, statistics: Statistics) -> dict[str, float]:
-    view = ModelView.of(generation, statistics)
+def _drift(generation: Generation, statistics: ClusterStatistics) -> dict[str, float]:
+    view = ModelSnapshot.of(generation, statistics)
     expected, actual = np.array(generation.sizes), statistics.members
     return {
         "psi": round(drift.psi(expected, actual), 4),

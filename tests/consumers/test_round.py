@@ -6,7 +6,7 @@ import pytest
 
 from consumers.owned import Sweep
 from contracts.topics import PROFILES, PURCHASES
-from model.statistics import dequantize
+from model.cluster_statistics import dequantize
 from tests.consumers.world import (
     BUCKETS,
     DAY,
@@ -238,7 +238,7 @@ def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
         known = profile("c", 1 + step / 50, age=age, income=income, location="urban")
         held += world.send(known, model=model()).held_by_margin
         vector = dequantize(world.stored("c")["vector"])
-        [distances] = model().view.assign(vector).distances
+        [distances] = model().snapshot.assign(vector).distances
         student = distances[SEGMENTS.index(STUDENTS)]
         if len(world.changes) == 1:
             assert distances.min() > 0.7 * student

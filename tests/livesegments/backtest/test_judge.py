@@ -5,7 +5,7 @@ import pytest
 
 from livesegments.backtest import judge as module
 from livesegments.backtest.judge import Judge, label_means, labelled_inertia, ratio, reference
-from model import lloyd
+from model import batch_kmeans
 from tests.livesegments.backtest.shop import events, feed, history, rows
 
 STREAM = events(rows())
@@ -51,7 +51,7 @@ def test_histories_of_the_same_customers_share_the_batch_fit(
 ) -> None:
     fits = []
 
-    def fit(X: module.Floats) -> lloyd.Fit:
+    def fit(X: module.Floats) -> batch_kmeans.Fit:
         fits.append(len(X))
         return reference(X)
 

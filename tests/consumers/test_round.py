@@ -19,6 +19,7 @@ from tests.consumers.world import (
     STUDENT,
     STUDENTS,
     World,
+    erasure,
     model,
     profile,
     purchase,
@@ -156,6 +157,26 @@ def test_a_window_that_runs_empty_unassigns_at_a_sweep() -> None:
     assert world.owned[0].statistics[1].members.sum() == 1
     assert world.owned[0].progress.swept_tile == LAYOUT.tile(30 * DAY)
     assert "c" in world.customers[0], "the profile is still known"
+    world.check()
+
+
+def test_what_time_alone_did_has_no_cause_though_a_dropped_event_came_with_it() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT), purchase("c", 5), model=model())
+    world.send(purchase("other", 30), purchase("c", 6), purchase("c", 5), model=model())
+    assert segments(world)[-1] == (STUDENTS, None, "expiry")
+    change = world.changes[-1]
+    assert change.cause is None
+    assert change.occurred_at.timestamp() == 30 * 86_400
+    world.check()
+
+
+def test_an_erased_purchase_is_no_cause() -> None:
+    world = World()
+    world.send(erasure("c", 20), purchase("c", 25), profile("c", 25, **STUDENT), model=model())
+    world.send(purchase("other", 50), purchase("c", 19), model=model())
+    assert segments(world)[-1] == (STUDENTS, None, "expiry")
+    assert world.changes[-1].cause is None
     world.check()
 
 

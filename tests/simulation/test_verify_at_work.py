@@ -1,11 +1,15 @@
 """The verifier beside workers at work, and beside workers that stand still: it reports no fault."""
 
 from random import Random
+from unittest.mock import patch
 
 import pytest
 
-from livesegments.verify import Report, verify
+from livesegments.verify import Report, reading, verify
+from livesegments.verify.partition import Partition
+from livesegments.verify.reading import Records
 from tests.simulation.by_hand import move, reach, settle
+from tests.simulation.mutations import Edit
 from tests.simulation.world import SETTINGS, World
 
 POINTS = (0, 0, 1, 2, 3, 5, 8, 30)
@@ -46,15 +50,20 @@ def let_go_on(world: World, rng: Random) -> None:
         world.cluster.mark_next()
 
 
-@pytest.mark.parametrize("seed", range(16))
-def test_beside_workers_at_work_it_ends_and_reports_nothing(seed: int) -> None:
+def reported_beside_work(seed: int) -> list[str]:
+    """Return what some verifications report while two workers go on between any two calls."""
     rng = Random(seed)
     with at_work(seed).in_place() as world:
         start(world)
         world.let_go_on(lambda: let_go_on(world, rng))
-        for _ in range(5):
-            assert faults(world) == []
+        found = [fault for _ in range(5) for fault in faults(world)]
         assert [worker.process.error for worker in world.workers] == [None, None]
+        return found
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_beside_workers_at_work_it_ends_and_reports_nothing(seed: int) -> None:
+    assert reported_beside_work(seed) == []
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -82,3 +91,51 @@ def test_a_transaction_that_hangs_open_is_named() -> None:
         reach(world.workers[0], "before kafka.send_offsets")
         with pytest.raises(TimeoutError, match=r"v1-\d cannot be read past .* hangs open"):
             faults(world)
+
+
+CUTS = {
+    "each record is compared at its own cut": (
+        Edit(
+            Records,
+            "cut",
+            "return self.found[name][1] if name in self.found else self.last",
+            "return self.last",
+        ),
+        "records",
+    ),
+    "outputs are compared up to where all of them are read": (
+        Edit(
+            Partition,
+            "bound",
+            "inf if self.at_rest else min(self.records.cut(name).version, self.published)",
+            "inf",
+        ),
+        "state",
+    ),
+    "statistics are compared where nobody has had events since": (
+        Edit(reading, "_are_of_one_version", "cut.version != last.version", "False"),
+        "statistics",
+    ),
+    "statistics are compared where no sweep was under way": (
+        Edit(reading, "_are_steady", "return not earlier or", "return True or"),
+        "statistics",
+    ),
+    "dead letters are due where they are published": (
+        Edit(
+            Partition,
+            "decided",
+            "return self.committed.offsets[topic] if self.committed.version else 0",
+            "return self.inputs.read[topic]",
+        ),
+        "dead letters",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", CUTS)
+def test_without_a_rule_of_the_cut_it_would_report_what_is_no_fault(rule: str) -> None:
+    edit, check = CUTS[rule]
+    with patch.object(edit.owner, edit.name, edit.mutated()):
+        assert any(
+            fault.startswith(check) for seed in range(30) for fault in reported_beside_work(seed)
+        )

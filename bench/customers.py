@@ -26,8 +26,8 @@ from features.fold import fold_purchases
 from features.record import empty, encode
 from livesegments.settings import Settings
 from livesegments.worker import rules
-from model.statistics import Statistics
-from model.view import ModelView
+from model.cluster_statistics import ClusterStatistics
+from model.snapshot import ModelSnapshot
 from store.partitions import Partitions
 from store.progress import Progress
 from tests.servers import RedisServer
@@ -90,7 +90,7 @@ class World:
         customers: int,
         records: Sequence[bytes],
         model: Model | None = None,
-        statistics: Statistics | None = None,
+        statistics: ClusterStatistics | None = None,
     ) -> None:
         self.customers = customers
         self._store = Partitions(client, f"bench-{customers}")
@@ -107,7 +107,7 @@ class World:
     def _fitted(self) -> Model:
         generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
         segments = [RULES.segment_ids.index(segment) for segment in generation.segments]
-        view = ModelView.of(generation, None)
+        view = ModelSnapshot.of(generation, None)
         return Model(generation, view, np.array(segments, np.int8))
 
     def grown(self, client: "redis.Redis", customers: int) -> "World":
@@ -116,7 +116,7 @@ class World:
             self.round(self.customers)
         records = [blob for _, blob in self._store.customers(0)]
         [counted] = self._owned.statistics.values()
-        zeros = Statistics.zeros(CLUSTERS, DIMENSIONS)
+        zeros = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
         statistics = sum([counted] * (customers // self.customers), zeros)
         return World(client, customers, records, self._model, statistics)
 

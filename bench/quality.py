@@ -18,7 +18,7 @@ from features.record import Records, decode
 from features.vector import FEATURES, vectors
 from features.window import window
 from livesegments.analysis.backtest.quality import STARTS, labelled_inertia, reference
-from model import lloyd
+from model import batch_kmeans
 
 Events = Sequence[tuple[str, bytes, bytes]]
 Ratios = dict[str, list[float]]
@@ -85,13 +85,13 @@ def _judge(history: History, rivals: Rivals) -> Ratios:
     best = reference(X)
     by_centroids, by_labels = OURS
     found = {
-        by_centroids: [lloyd.inertia(X, model.view.centroids, best.weights)],
+        by_centroids: [batch_kmeans.inertia(X, model.snapshot.centroids, best.weights)],
         by_labels: [labelled_inertia(X, records["cluster"], best.weights)],
     }
     imputed = imputed_fit(X, best.mean, best.weights)
     others = {"batch fit with the mean for unknown": [imputed], **rivals.centroids()}
     for name, seeds in others.items():
-        found[name] = [lloyd.inertia(X, centroids, best.weights) for centroids in seeds]
+        found[name] = [batch_kmeans.inertia(X, centroids, best.weights) for centroids in seeds]
     return {name: [each / best.inertia for each in of] for name, of in found.items()}
 
 

@@ -19,7 +19,7 @@ from bench.report import Table
 from bench.streams import Events
 from contracts.topics import PURCHASES
 from livesegments.analysis.backtest.quality import labelled_inertia, ratio, reference
-from model import lloyd
+from model import batch_kmeans
 
 Runs = dict[str, tuple[Callable[[], Events], int]]
 
@@ -110,7 +110,9 @@ def judge(history: History) -> Ratios:
     assert model is not None
     X, best = now.vectors, reference(now.vectors)
     return Ratios(
-        ratio(lloyd.inertia(X, model.view.centroids, best.weights), best.inertia, len(X)),
+        ratio(
+            batch_kmeans.inertia(X, model.snapshot.centroids, best.weights), best.inertia, len(X)
+        ),
         ratio(labelled_inertia(X, now.cluster, best.weights), best.inertia, len(X)),
         len(X),
     )

@@ -1,4 +1,4 @@
-"""Why each customer of a round was scored: by its last event in the batch, or by a sweep."""
+"""Why each customer of a round was scored: its last event that counted, or a sweep."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
+from consumers.folding import Applied
 from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from producers.messages import Cause
@@ -29,11 +30,11 @@ class Causes:
     ----------
     topic
         (n,) the input topic that names the origin, by its place in `TOPICS`: the last of those
-        that have an event of the customer, -1 for none.
+        with an event of the customer that counted, -1 for none.
     column
-        (n,) column in the batch of the customer's last event there.
+        (n,) column in the batch of the customer's last such event there.
     swept
-        (n,) origin of those without an event, by whether the model moved on since they were scored.
+        (n,) origin of those without one, by whether the model moved on since they were scored.
     time_us
         (n,) when it takes effect.
     """
@@ -46,7 +47,12 @@ class Causes:
 
     @classmethod
     def of(
-        cls, batch: Batch, part: Slice | None, swept: NDArray[np.str_], clock_us: int
+        cls,
+        batch: Batch,
+        part: Slice | None,
+        applied: Applied,
+        swept: NDArray[np.str_],
+        clock_us: int,
     ) -> "Causes":
         """Find the causes of a slice's customers, and of ``swept`` ones after them."""
         n = len(swept)
@@ -54,16 +60,18 @@ class Causes:
         time_us = np.full(n, clock_us, np.int64)
         if part is None:
             return cls(batch, topic, column, swept, time_us)
+        profiles, purchases, erasures = batch.profiles, batch.purchases, batch.erasures
         events = (
-            (part.profiles, batch.profiles_customer, batch.profiles.updated_at),
-            (part.purchases, batch.purchases_customer, batch.purchases.occurred_at),
-            (part.erasures, batch.erasures_customer, batch.erasures.requested_at),
+            (part.profiles, applied.profiles, batch.profiles_customer, profiles.updated_at),
+            (part.purchases, applied.purchases, batch.purchases_customer, purchases.occurred_at),
+            (part.erasures, applied.erasures, batch.erasures_customer, erasures.requested_at),
         )
-        for place, (at, customer, times) in enumerate(events):
+        for place, (at, counted, customer, times) in enumerate(events):
+            columns = at.start + np.flatnonzero(counted[at])
             # Of repeated rows NumPy keeps the last assignment, which is the last event.
-            rows = customer[at]
-            topic[rows], column[rows] = place, np.arange(at.start, at.stop)
-            time_us[rows] = times[at]
+            rows = customer[columns]
+            topic[rows], column[rows] = place, columns
+            time_us[rows] = times[columns]
         return cls(batch, topic, column, swept, time_us)
 
     def of_rows(self, rows: NDArray[np.intp]) -> tuple[list[str], list[Cause | None]]:

@@ -10,16 +10,16 @@ from consumers.scoring import NONE, Scores, take
 from contracts.segments import DIMENSIONS
 from features.record import Records
 from features.vector import FEATURES
-from model.statistics import Statistics
-from model.view import ModelView
+from model.cluster_statistics import ClusterStatistics
+from model.snapshot import ModelSnapshot
 from producers.messages import Change, Standing
 
 Rows = NDArray[np.intp]
 
 
 def recount(
-    statistics: dict[int, Statistics], records: Records, scores: Scores, generation: int
-) -> dict[int, Statistics]:
+    statistics: dict[int, ClusterStatistics], records: Records, scores: Scores, generation: int
+) -> dict[int, ClusterStatistics]:
     """Count each record where it is now, and no longer where it was counted last.
 
     What was counted is taken from the record itself (its cluster, its vector, its generation),
@@ -68,9 +68,9 @@ def recount(
     }
 
 
-def _copy(statistics: dict[int, Statistics], number: int) -> Statistics:
+def _copy(statistics: dict[int, ClusterStatistics], number: int) -> ClusterStatistics:
     found = statistics.get(number)
-    return Statistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found.copy()
+    return ClusterStatistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found.copy()
 
 
 def changed_rows(records: Records, scores: Scores) -> Rows:
@@ -86,7 +86,7 @@ def explain(
     origins: Sequence[str],
     time_us: NDArray[np.int64],
     clock_us: int,
-    view: ModelView,
+    view: ModelSnapshot,
     segment_of_cluster: NDArray[np.int8],
 ) -> list[Change]:
     """Describe the changes of m rows as they are published, from records not yet updated.

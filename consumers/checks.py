@@ -9,9 +9,9 @@ import numpy as np
 
 from consumers.refit import Candidate, find_better
 from consumers.warmup import Sample
-from model.arrays import Floats
-from model.statistics import Statistics
-from model.view import ModelView
+from model.cluster_statistics import ClusterStatistics
+from model.snapshot import ModelSnapshot
+from model.types import Floats
 
 TRAVEL = 0.005
 """A check is due when centroids have moved by so many standard deviations since the last one."""
@@ -32,7 +32,7 @@ class Schedule:
         self._swept_tile = -1
         self._centroids = np.empty((0, 0))
 
-    def is_due(self, view: ModelView, statistics: Statistics, swept_tile: int) -> bool:
+    def is_due(self, view: ModelSnapshot, statistics: ClusterStatistics, swept_tile: int) -> bool:
         """Return whether to check now; a new generation is left alone at first."""
         if view.generation.number != self._generation:
             self.checked(view, swept_tile)
@@ -41,13 +41,13 @@ class Schedule:
             view.generation.provisional and travel(self._centroids, view, statistics) >= TRAVEL
         )
 
-    def checked(self, view: ModelView, swept_tile: int) -> None:
+    def checked(self, view: ModelSnapshot, swept_tile: int) -> None:
         """Take note of a check that is made, of a view and after the sweep of a tile."""
         self._generation, self._swept_tile = view.generation.number, swept_tile
         self._centroids = view.centroids
 
 
-def travel(before: Floats, view: ModelView, statistics: Statistics) -> float:
+def travel(before: Floats, view: ModelSnapshot, statistics: ClusterStatistics) -> float:
     """Return how far the customers' centroids have moved, in standard deviations of a feature.
 
     The root mean square over all known values of all customers; what it adds to the inertia goes
@@ -58,7 +58,7 @@ def travel(before: Floats, view: ModelView, statistics: Statistics) -> float:
     return float(np.sqrt(squares.sum() / max(known.sum(), 1)))
 
 
-def _check(draw: Callable[[], Sample], view: ModelView, seed: int) -> Candidate:
+def _check(draw: Callable[[], Sample], view: ModelSnapshot, seed: int) -> Candidate:
     return find_better(draw(), view, seed)
 
 
@@ -72,12 +72,12 @@ class Checks:
         self._schedule = Schedule()
         self._made = 0
 
-    def is_due(self, view: ModelView, statistics: Statistics, swept_tile: int) -> bool:
+    def is_due(self, view: ModelSnapshot, statistics: ClusterStatistics, swept_tile: int) -> bool:
         """Return whether to start a check now."""
         due = self._schedule.is_due(view, statistics, swept_tile)
         return due and self._running is None and time.monotonic() >= self._not_before
 
-    def start(self, draw: Callable[[], Sample], view: ModelView, swept_tile: int) -> None:
+    def start(self, draw: Callable[[], Sample], view: ModelSnapshot, swept_tile: int) -> None:
         """Begin a check in the thread, with the drawing of its sample."""
         self._schedule.checked(view, swept_tile)
         self._made += 1

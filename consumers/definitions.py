@@ -18,13 +18,13 @@ from consumers.owned import CLUSTERS
 from contracts.segments import SegmentDefinition
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
+from model.cluster_statistics import ClusterStatistics
 from model.distance import feature_weights
 from model.drift import persona_distance
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import Persona
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 
 _PARTITION = TopicPartition(DEFINITIONS, 0)
 POSITION_MS = 100
@@ -124,7 +124,7 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
     )
 
 
-def standing(generation: Generation, statistics: Statistics | None) -> NDArray[np.float64]:
+def standing(generation: Generation, statistics: ClusterStatistics | None) -> NDArray[np.float64]:
     """Return where clusters stand, (k, d): NaN where none of their customers knows a feature.
 
     One without customers stands where the fit put it.
@@ -137,8 +137,8 @@ def standing(generation: Generation, statistics: Statistics | None) -> NDArray[n
 
 def to_definitions(
     generation: Generation,
-    view: ModelView,
-    statistics: Statistics | None,
+    view: ModelSnapshot,
+    statistics: ClusterStatistics | None,
     personas: Sequence[Persona],
 ) -> list[dict[str, Any]]:
     """Describe a generation as it stands, in the fields of `SegmentDefinition`.

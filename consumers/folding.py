@@ -16,6 +16,20 @@ from features.record import Records, decode
 from store.partitions import Reading
 
 Int = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Which events of a batch changed what their customer's window, profile or erasure says.
+
+    (n,) of the columns of each topic. The others were dropped: erased, older than the window, or
+    overtaken.
+    """
+
+    purchases: Flags
+    profiles: Flags
+    erasures: Flags
 
 
 @dataclass(slots=True)
@@ -39,6 +53,8 @@ class Part:
         any in the batch or the store.
     requested
         Rows in the part that a request in the batch is about.
+    effective
+        (k,) which of its requests changed what its customer's add up to.
     """
 
     owned: Owned
@@ -50,6 +66,7 @@ class Part:
     clock_us: int
     markers: dict[int, Marker]
     requested: list[int]
+    effective: Flags
 
     @property
     def rows(self) -> slice:
@@ -81,7 +98,7 @@ def lay_out(
         known = polled.customers if polled else {}
         # Who is in the batch and in the stretch of the sweep as well counts once.
         swept = [name for name in reading.scanned if name not in known]
-        markers, requested = _markers(polled, reading, batch, rules)
+        markers, requested, effective = _markers(polled, reading, batch, rules)
         part = Part(
             owned=owned,
             polled=polled,
@@ -92,6 +109,7 @@ def lay_out(
             clock_us=_clock(owned, polled, batch, rules, now_us),
             markers=markers,
             requested=requested,
+            effective=effective,
         )
         parts.append(part)
         start += len(part.customers)
@@ -108,26 +126,31 @@ def _clock(owned: Owned, polled: Slice | None, batch: Batch, rules: Rules, now_u
 
 def _markers(
     polled: Slice | None, reading: Reading, batch: Batch, rules: Rules
-) -> tuple[dict[int, Marker], list[int]]:
+) -> tuple[dict[int, Marker], list[int], Flags]:
     markers = {
         row: Marker.from_bytes(data)
         for row, data in enumerate(reading.erasures)
         if data is not None
     }
     if polled is None:
-        return markers, []
+        return markers, [], np.zeros(0, np.bool_)
     at, erasures = polled.erasures, batch.erasures
     rows = batch.erasures_customer[at].tolist()
-    for row, action, requested_at in zip(
+    effective = np.zeros(len(rows), np.bool_)
+    requests = zip(
         rows, erasures.action[at].tolist(), erasures.requested_at[at].tolist(), strict=True
-    ):
-        marker = markers.get(row, Marker())
-        markers[row] = marker.after(Action(action), requested_at, rules.layout)
-    return markers, sorted(set(rows))
+    )
+    for i, (row, action, requested_at) in enumerate(requests):
+        before = markers.get(row, Marker())
+        markers[row] = after = before.after(Action(action), requested_at, rules.layout)
+        effective[i] = (before.cutoff_us, before.suppressed) != (after.cutoff_us, after.suppressed)
+    return markers, sorted(set(rows)), effective
 
 
-def fold(parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally) -> Records:
-    """Return the records of all parts with the batch folded in; count what was skipped."""
+def fold(
+    parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally
+) -> tuple[Records, Applied]:
+    """Return the records of all parts with the batch folded in, and which events counted."""
     records = decode([blob for part in parts for blob in part.blobs], rules.layout.tiles)
     cutoff_us = np.zeros(len(records), np.int64)
     for part in parts:
@@ -151,7 +174,7 @@ def fold(parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally) -> Rec
         purchases.cents,
         cutoff,
     )
-    stale = fold_profiles(
+    kept = fold_profiles(
         records,
         ProfileColumns(
             customer=_rows(parts, batch.profiles_customer, "profiles"),
@@ -167,8 +190,19 @@ def fold(parts: Sequence[Part], batch: Batch, rules: Rules, tally: Tally) -> Rec
     tally.purchases = len(purchases.row)
     tally.older_than_window = skipped.older_than_window
     tally.erased = skipped.erased
-    tally.stale_profiles = stale
-    return records
+    tally.stale_profiles = len(profiles.row) - len(kept)
+    applied = Applied(
+        purchases=skipped.applied,
+        profiles=np.isin(np.arange(len(profiles.row)), kept),
+        erasures=np.zeros(len(batch.erasures.row), np.bool_),
+    )
+    tiles = rules.layout.tile_of(purchases.occurred_at)
+    for part in parts:
+        if part.polled is not None:
+            first = rules.layout.tile(part.clock_us) - rules.layout.tiles + 1
+            applied.purchases[part.polled.purchases] &= tiles[part.polled.purchases] >= first
+            applied.erasures[part.polled.erasures] = part.effective
+    return records, applied
 
 
 def reconsented(part: Part, batch: Batch, records: Records, rules: Rules) -> Int:

@@ -15,9 +15,9 @@ from consumers.owned import Owned
 from consumers.refit import Request, next_generation
 from consumers.rules import Decision, Rules
 from consumers.warmup import Draws, draw, first_generation
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from monitoring.metrics import Metrics
 from producers.messages import Messages
 from store.partitions import Commit, Partitions
@@ -165,7 +165,7 @@ class Generations:
         if self._refit == "off" or generation is None or statistics is None:
             return None
         swept_tile = first.progress.swept_tile
-        view = ModelView.of(generation, statistics)
+        view = ModelSnapshot.of(generation, statistics)
         candidate = self._checks.finished()
         if candidate is not None and first.progress.proposed_generation <= generation.number:
             gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
@@ -215,11 +215,11 @@ class Generations:
         self,
         first: Owned,
         generation: Generation,
-        statistics: Statistics | None,
+        statistics: ClusterStatistics | None,
         now_us: int,
         proposed: int | None = None,
     ) -> Decision | None:
-        view = ModelView.of(generation, statistics)
+        view = ModelSnapshot.of(generation, statistics)
         described = to_definitions(generation, view, statistics, self._rules.personas)
         if described == self._described:
             return None

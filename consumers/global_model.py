@@ -11,9 +11,9 @@ import numpy as np
 from consumers.owned import CLUSTERS, Owned, counted_in
 from consumers.rules import Model, UnknownSegmentError
 from contracts.segments import DIMENSIONS
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from store.partitions import Partitions
 
 
@@ -31,9 +31,9 @@ class GlobalModel:
         self._partitions = partitions
         self._index = {segment: i for i, segment in enumerate(segments)}
         self._refresh_seconds = refresh_seconds
-        self._others: dict[int, Statistics | None] = {}
+        self._others: dict[int, ClusterStatistics | None] = {}
         self._read_at = -np.inf
-        self._complete: Statistics | None = None
+        self._complete: ClusterStatistics | None = None
         self.generation: Generation | None = None
         self.floor = 0
         """No older generation assigns: there are records of this one."""
@@ -76,14 +76,14 @@ class GlobalModel:
         self._others = {
             partition: None
             if data is None
-            else Statistics.from_bytes(data, CLUSTERS, DIMENSIONS)
+            else ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS)
             if data
-            else Statistics.zeros(CLUSTERS, DIMENSIONS)
+            else ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
             for partition, data in zip(others, found, strict=True)
         }
         self._read_at = now_s
 
-    def statistics(self, owned: Mapping[int, Owned]) -> Statistics | None:
+    def statistics(self, owned: Mapping[int, Owned]) -> ClusterStatistics | None:
         """Return the sum over all partitions; None until every one is in this generation.
 
         Until then the centroids of the fit serve, since a part of the customers is not the whole.
@@ -91,7 +91,7 @@ class GlobalModel:
         if self.generation is None:
             return None
         number = self.generation.number
-        total = Statistics.zeros(CLUSTERS, DIMENSIONS)
+        total = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
         for partition in range(self._partitions):
             own = owned.get(partition)
             if own is None:
@@ -116,7 +116,7 @@ class GlobalModel:
             self._complete = statistics
         return Model(
             generation=self.generation,
-            view=ModelView.of(self.generation, self._complete),
+            snapshot=ModelSnapshot.of(self.generation, self._complete),
             segment_of_cluster=np.array(
                 [self._index[segment] for segment in self.generation.segments], np.int8
             ),

@@ -10,11 +10,11 @@ from consumers.warmup import Sample
 from consumers.watched import Watched
 from features.vector import FEATURES
 from model import drift
+from model.cluster_statistics import ClusterStatistics
 from model.detectors import DriftDetectors
 from model.generation import Generation
 from model.personas import Persona
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from monitoring.drift_report import ClusterSnapshot, DriftMetrics
 from monitoring.metrics import Metrics
 
@@ -45,7 +45,7 @@ class ModelWatch:
         self._drift = DriftMetrics(metrics)
         self._detectors = DriftDetectors()
         self._watching = 0
-        self._statistics: Statistics | None = None
+        self._statistics: ClusterStatistics | None = None
         self._updated_s = 0.0
         self._sampled_s: float | None = None
 
@@ -65,7 +65,7 @@ class ModelWatch:
     def observe(
         self,
         generation: Generation | None,
-        statistics: Statistics | None,
+        statistics: ClusterStatistics | None,
         first: bool,
         now_s: float,
     ) -> None:
@@ -86,7 +86,7 @@ class ModelWatch:
             return
         if self._statistics is None or statistics != self._statistics:
             self._statistics, self._updated_s = statistics, now_s
-        view = ModelView.of(generation, statistics)
+        view = ModelSnapshot.of(generation, statistics)
         self._drift.update(self._snapshot(generation, statistics, view))
         expected = np.array(generation.sizes, np.float64)
         actual = statistics.members.astype(np.float64)
@@ -99,7 +99,7 @@ class ModelWatch:
             self._report_sample(generation, view)
 
     def _snapshot(
-        self, generation: Generation, statistics: Statistics, view: ModelView
+        self, generation: Generation, statistics: ClusterStatistics, view: ModelSnapshot
     ) -> ClusterSnapshot:
         return ClusterSnapshot(
             generation=generation.number,
@@ -123,7 +123,7 @@ class ModelWatch:
             explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),
         )
 
-    def _report_sample(self, generation: Generation, view: ModelView) -> None:
+    def _report_sample(self, generation: Generation, view: ModelSnapshot) -> None:
         vectors = self._draw().vectors
         assignment = view.assign(vectors)
         self._metrics.silhouette(drift.silhouette(assignment.distances, assignment.clusters))

@@ -20,8 +20,8 @@ from consumers.rules import Model, Tally
 from consumers.takeover import Verdict
 from consumers.warmup import Sample
 from contracts.topics import INPUTS, PURCHASES
+from model.cluster_statistics import ClusterStatistics
 from model.personas import Persona
-from model.statistics import Statistics
 from monitoring.metrics import Metrics
 from producers.publisher import PublishError
 
@@ -177,7 +177,7 @@ class Observation:
             self._counted_at[partition] = now
         self._metrics.sync_age(partition, now - self._counted_at[partition])
         if model.generation is not None:
-            counted: Statistics = counted_in(owned.statistics, model.generation.number)
+            counted: ClusterStatistics = counted_in(owned.statistics, model.generation.number)
             self._metrics.segment_customers(
                 partition,
                 dict(zip(model.generation.segments, counted.members.tolist(), strict=True)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from consumers.seen import Seen
 from contracts.segments import DIMENSIONS
-from model.statistics import Statistics
+from model.cluster_statistics import ClusterStatistics
 from producers.publisher import Publication
 from store.outbox import Output
 from store.progress import Progress
@@ -50,7 +50,7 @@ class Owned:
 
     partition: int
     progress: Progress
-    statistics: dict[int, Statistics] = field(default_factory=dict)
+    statistics: dict[int, ClusterStatistics] = field(default_factory=dict)
     published: int = 0
     unpublished: tuple[tuple[int, tuple[Output, ...]], ...] = ()
     in_outbox: tuple[int, ...] = ()
@@ -92,10 +92,10 @@ class Owned:
         return replace(self, published=version, unpublished=later, offsets_pending=False)
 
 
-def counted_in(statistics: dict[int, Statistics], generation: int) -> Statistics:
+def counted_in(statistics: dict[int, ClusterStatistics], generation: int) -> ClusterStatistics:
     """Return the statistics of a generation, zeros when it has none yet."""
     found = statistics.get(generation)
-    return Statistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found
+    return ClusterStatistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found
 
 
 def decode_seen(ring: bytes, progress: Progress, size: int) -> Seen | None:
@@ -103,8 +103,9 @@ def decode_seen(ring: bytes, progress: Progress, size: int) -> Seen | None:
     return Seen.from_ring(size, progress.remembered, ring) if size else None
 
 
-def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, Statistics]:
+def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, ClusterStatistics]:
     """Return the statistics of each generation from the store's bytes."""
     return {
-        number: Statistics.from_bytes(data, CLUSTERS, DIMENSIONS) for number, data in stored.items()
+        number: ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS)
+        for number, data in stored.items()
     }

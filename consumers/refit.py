@@ -14,10 +14,10 @@ import numpy as np
 from consumers.owned import CLUSTERS
 from consumers.warmup import STARTS, Sample
 from contracts.segments import DIMENSIONS
-from model import lloyd
+from model import batch_kmeans
 from model.generation import Generation
 from model.personas import Persona, match_successors
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 
 NOTHING = 1e-6
 """Squared standard deviations a value below which a fit is as good as perfect."""
@@ -27,7 +27,7 @@ NOTHING = 1e-6
 class Candidate:
     """A fit of a sample, and the share of today's inertia that it saves."""
 
-    fit: lloyd.Fit
+    fit: batch_kmeans.Fit
     gain: float
     sample: Sample
     seconds: float = 0.0
@@ -42,7 +42,7 @@ class Candidate:
         return self.gain > least_gain or (generation.provisional and self.sample.full)
 
 
-def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
+def find_better(sample: Sample, view: ModelSnapshot, seed: int) -> Candidate:
     """Fit a sample anew, and compare with today's centroids over the same rows.
 
     Raises
@@ -50,14 +50,14 @@ def find_better(sample: Sample, view: ModelView, seed: int) -> Candidate:
     ValueError
         If all customers of the sample are the same.
     """
-    fit = lloyd.fit(
+    fit = batch_kmeans.fit(
         sample.vectors,
         len(view.centroids),
         seed=seed,
         starts=STARTS,
         initial=view.centroids,
     )
-    today = lloyd.inertia(sample.vectors, view.centroids, fit.weights)
+    today = batch_kmeans.inertia(sample.vectors, view.centroids, fit.weights)
     nothing = NOTHING * sample.vectors.size
     gain = 1.0 - (fit.inertia * optimism(sample) + nothing) / (today + nothing)
     return Candidate(fit, float(gain), sample)
@@ -80,7 +80,7 @@ def optimism(sample: Sample) -> float:
 
 
 def next_generation(
-    candidate: Candidate, view: ModelView, number: int, personas: Sequence[Persona]
+    candidate: Candidate, view: ModelSnapshot, number: int, personas: Sequence[Persona]
 ) -> Generation:
     """Return the generation that a candidate makes; names stay with what they are nearest to."""
     fit = candidate.fit

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from consumers.batch import Batch, Slice
 from consumers.causes import Causes
 from consumers.changes import changed_rows, explain, recount, restate
-from consumers.folding import Part, fold, lay_out, reconsented
+from consumers.folding import Applied, Part, fold, lay_out, reconsented
 from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
 from consumers.scoring import NONE, Scores, score
@@ -73,10 +73,10 @@ class Round:
         The owners' knowledge of before stays as it is, and valid, in case a commit is refused.
         """
         parts = lay_out(self._work, self.batch, self.rules, self.now_us)
-        records = fold(parts, self.batch, self.rules, self.tally)
+        records, applied = fold(parts, self.batch, self.rules, self.tally)
         scores = self._score(self.model, parts, records) if self.model else None
         decisions = [
-            self._decide(part, records[part.rows], scores and scores.of(part.rows))
+            self._decide(part, records[part.rows], applied, scores and scores.of(part.rows))
             for part in parts
         ]
         return [decision for decision in decisions if decision is not None]
@@ -88,19 +88,21 @@ class Round:
             records,
             self.rules.layout.tile_of(clock_us),
             clock_us,
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
             self.rules.switching,
         )
 
-    def _decide(self, part: Part, records: Records, scores: Scores | None) -> Decision | None:
+    def _decide(
+        self, part: Part, records: Records, applied: Applied, scores: Scores | None
+    ) -> Decision | None:
         owned = part.owned
         progress = self._progress(part)
         changes: list[Change] = []
         causes: list[Cause | None] = []
         statistics = owned.statistics
         if scores is not None and self.model is not None:
-            changes, causes = self._switch(self.model, part, records, scores, progress)
+            changes, causes = self._switch(self.model, part, records, applied, scores, progress)
             statistics = recount(statistics, records, scores, self.model.generation.number)
         gone, nulled = self._forget(part, records)
         forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
@@ -164,7 +166,13 @@ class Round:
         )
 
     def _switch(
-        self, model: Model, part: Part, records: Records, scores: Scores, progress: Progress
+        self,
+        model: Model,
+        part: Part,
+        records: Records,
+        applied: Applied,
+        scores: Scores,
+        progress: Progress,
     ) -> tuple[list[Change], list[Cause | None]]:
         """Bring the records' published fields up to date; return the changes and their causes."""
         self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
@@ -178,7 +186,7 @@ class Round:
         quiet = "recovery" if part.owned.progress.rescore else "expiry"
         moved_on = records["generation"] != model.generation.number
         causes = Causes.of(
-            self.batch, part.polled, np.where(moved_on, "model", quiet), part.clock_us
+            self.batch, part.polled, applied, np.where(moved_on, "model", quiet), part.clock_us
         )
         origins, events = causes.of_rows(rows)
         changes = explain(
@@ -189,7 +197,7 @@ class Round:
             origins,
             causes.time_us[rows],
             part.clock_us,
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
         )
         records["segment"][rows] = scores.segment[rows]

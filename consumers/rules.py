@@ -14,7 +14,7 @@ from features.erasures import marker_key
 from features.layout import Layout
 from model.generation import Generation
 from model.personas import Persona
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from store.partitions import Commit, Want
 
 
@@ -74,7 +74,7 @@ class Model:
     """The model as this round sees it: nothing is assigned without one."""
 
     generation: Generation
-    view: ModelView
+    snapshot: ModelSnapshot
     segment_of_cluster: NDArray[np.int8]
 
 

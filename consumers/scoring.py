@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from features.record import Records, may_be_profiled
 from features.vector import vectors
 from features.window import Window, window
-from model.statistics import quantize
-from model.view import Assignment, ModelView
+from model.cluster_statistics import quantize
+from model.snapshot import Assignment, ModelSnapshot
 
 NONE = -1
 
@@ -79,7 +79,7 @@ def score(
     records: Records,
     clock_tile: NDArray[np.int64],
     time_us: NDArray[np.int64],
-    view: ModelView,
+    view: ModelSnapshot,
     segment_of_cluster: NDArray[np.int8],
     switching: Switching,
 ) -> Scores:

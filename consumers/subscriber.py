@@ -4,7 +4,9 @@ It starts from the compacted topic, which says where everyone is, and goes on wi
 two are joined without gap or repeat: the end of the changes is noted first, then the states are
 read to their end, then changes are followed from the noted place, and those that a state already
 holds are told by their version. The states are followed too, for what no change says: that a
-customer is forgotten, or consents no longer.
+customer is forgotten, or consents no longer. The two topics are polled in any order, so a null
+state is held back until the changes of its partition have been read to where they ended after it
+came.
 """
 
 import json
@@ -60,12 +62,15 @@ class View:
         Customer id -> the version that made the view forget them, while older changes may come.
     ahead
         Customer id -> a state that was read before the change it belongs to.
+    leaving
+        Customer id -> the version of a null that was read while changes before it may still come.
     """
 
     customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
     marketing: dict[str, bool | None] = field(default_factory=dict)
     forgotten: dict[str, int] = field(default_factory=dict)
     ahead: dict[str, SegmentState] = field(default_factory=dict)
+    leaving: dict[str, int] = field(default_factory=dict)
 
     def state(
         self, customer_id: str, state: SegmentState | None, version: int | None
@@ -89,11 +94,34 @@ class View:
     def followed_state(
         self, customer_id: str, state: SegmentState | None, version: int | None
     ) -> Update | None:
-        """Take in a state while changes are followed, which are to tell of all that moves."""
-        if state is None or state.version <= self._version(customer_id):
+        """Take in a state while changes are followed, which are to tell of all that moves.
+
+        A null is held in `leaving`, for `changes_read` to take in.
+        """
+        if state is None:
+            version = self._version(customer_id) if version is None else version
+            if not self._overtaken(customer_id, version):
+                self.leaving[customer_id] = max(version, self.leaving.get(customer_id, -1))
+            return None
+        if state.version <= self._version(customer_id):
             return self.state(customer_id, state, version)
         self.ahead[customer_id] = state
         return None
+
+    def changes_read(self, customer_id: str, version: int | None = None) -> Update | None:
+        """Take in a null that was held back: all changes before it, or before a version, are known.
+
+        None when none is held, or what is known is not enough.
+        """
+        held = self.leaving.get(customer_id)
+        if held is None or (version is not None and version <= held):
+            return None
+        del self.leaving[customer_id]
+        ahead = self.ahead.get(customer_id)
+        update = self.state(customer_id, None, held)
+        if ahead is not None and ahead.version > held:
+            self.ahead[customer_id] = ahead  # of who has come back: its change is still to come
+        return update
 
     def change(self, change: SegmentChange) -> Update | None:
         """Take in a change; None when it is no news."""
@@ -159,20 +187,57 @@ def subscribe(
         consumer.assign(list(begin))
         for tp, offset in begin.items():
             consumer.seek(tp, offset)
-        while True:
-            polled = consumer.poll(200)
-            for record in (record for records in polled.values() for record in records):
+        with LogReader(config) as log:
+            yield from _follow(consumer, log, view)
+    finally:
+        consumer.close()
+
+
+def _follow(
+    consumer: KafkaConsumer, log: LogReader, view: View
+) -> Generator[Update | None, None, None]:
+    """Yield each update, of every customer in the order of versions.
+
+    A null is in the transaction of its version, and what is before it in that one or an earlier. So
+    when it can be read, all changes before it are below the end that the changes of its partition
+    have then. No more states of that partition are polled until the changes are read to there.
+    """
+    due: dict[TopicPartition, tuple[int, list[str]]] = {}
+    while True:
+        polled = consumer.poll(200)
+        news = bool(polled)
+        for tp in sorted(polled, key=lambda tp: tp.topic == STATES):
+            states = tp.topic == STATES
+            for record in polled[tp]:
                 update = (
-                    view.change(SegmentChange.model_validate_json(record.value))
-                    if record.topic == CHANGES
-                    else view.followed_state(*_state(record))
+                    view.followed_state(*_state(record))
+                    if states
+                    else (yield from _change(view, record))
                 )
                 if update is not None:
                     yield update
-            if not polled:
-                yield None
-    finally:
-        consumer.close()
+            names = [record.key.decode() for record in polled[tp] if states and not record.value]
+            if held := [name for name in names if name in view.leaving]:
+                changes = TopicPartition(CHANGES, tp.partition)
+                due[changes] = (log.ends([changes])[changes], held)
+                consumer.pause(tp)
+        for changes in [tp for tp, (end, _) in due.items() if consumer.position(tp) >= end]:
+            _, held = due.pop(changes)
+            consumer.resume(TopicPartition(STATES, changes.partition))
+            for name in held:
+                if (update := view.changes_read(name)) is not None:
+                    news = True
+                    yield update
+        if not news:
+            yield None
+
+
+def _change(view: View, record: ConsumerRecord) -> Generator[Update, None, Update | None]:
+    """Take in a change, after a null that was held back and comes before it."""
+    change = SegmentChange.model_validate_json(record.value)
+    if (forgotten := view.changes_read(change.customer_id, change.version)) is not None:
+        yield forgotten
+    return view.change(change)
 
 
 def _states(

@@ -11,7 +11,7 @@ from features.layout import Layout
 from features.record import decode, may_be_profiled
 from features.vector import vectors
 from features.window import reaches_back, window
-from model import lloyd
+from model import batch_kmeans
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import Persona, match
@@ -106,7 +106,7 @@ def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -
     ValueError
         If all customers of the sample are the same.
     """
-    fit = lloyd.fit(sample.vectors, 5, seed=number, starts=STARTS)
+    fit = batch_kmeans.fit(sample.vectors, 5, seed=number, starts=STARTS)
     scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
     return Generation(
         number=number,

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from features.record import NEVER, Records, is_profiled
 
 Int = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """How many events were counted here and not applied."""
+    """How many events were counted here and not applied; ``applied`` (n,) says which were."""
 
     older_than_window: int
     erased: int
+    applied: Flags
 
 
 def advance(records: Records, head: Int) -> None:
@@ -60,7 +62,7 @@ def fold_purchases(
         (m,) first tile of each customer that an erasure leaves alone.
     """
     tiles = records["counts"].shape[1]
-    kept = tile >= cutoff[customer]
+    kept = np.asarray(tile >= cutoff[customer], np.bool_)
     erased = int(len(tile) - np.count_nonzero(kept))
     if erased:
         customer, tile, count, cents = customer[kept], tile[kept], count[kept], cents[kept]
@@ -71,10 +73,11 @@ def fold_purchases(
     old = int(len(tile) - np.count_nonzero(inside))
     if old:
         customer, tile, count, cents = customer[inside], tile[inside], count[inside], cents[inside]
+        kept[kept] = inside
     slot = tile % tiles
     np.add.at(records["counts"], (customer, slot), count)
     np.add.at(records["cents"], (customer, slot), cents)
-    return Skipped(older_than_window=old, erased=erased)
+    return Skipped(older_than_window=old, erased=erased, applied=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,8 @@ class ProfileColumns:
     profiling: NDArray[np.int8]
 
 
-def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> int:
-    """Keep each customer's newest profile, in place; return how many older ones were skipped.
+def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> Int:
+    """Keep each customer's newest profile, in place; return the columns of those that were kept.
 
     The newest is the one with the highest ``updated_at``; of equals, the last in the log. A
     profile from before ``cutoff_us`` (m,) is erased and counts as skipped.
@@ -106,7 +109,7 @@ def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) ->
     records["profile_updated"][customer] = profiles.updated_at[last]
     for name in ("age", "income", "urbanicity", "marketing", "profiling"):
         records[name][customer] = getattr(profiles, name)[last]
-    return n - len(last)
+    return last
 
 
 def expire(records: Records, before: int, before_us: int) -> None:

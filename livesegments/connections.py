@@ -91,9 +91,10 @@ class Connections(BaseSettings):
         url = value.get_secret_value()
         if not url.startswith(SCHEMES):
             raise ValueError(f"must start with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
-        for each in _servers(url):
+        servers = server_urls(url)
+        for each in servers:
             _check_server(each)
-        if is_cluster(url) and urlsplit(url).path not in ("", "/", "/0"):
+        if is_cluster(url) and urlsplit(servers[0]).path not in ("", "/", "/0"):
             raise ValueError("a Redis Cluster has no database but 0")
         return value
 
@@ -165,13 +166,6 @@ class Connections(BaseSettings):
                 f"{_named(f'{prefix}key_password')} needs {_named(f'{prefix}certfile')}"
             )
         tls.check_files(_named(prefix), cafile, certfile, keyfile, password)
-
-
-def _servers(url: str) -> list[str]:
-    try:
-        return server_urls(url)
-    except ValueError:
-        raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
 
 
 def _check_server(url: str) -> None:

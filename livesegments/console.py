@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from livesegments.signals import ending_signals
+
 if TYPE_CHECKING:
     from livesegments.settings import Settings
 
@@ -91,7 +93,7 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
 def ending_in_order() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
     asked = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = ending_signals()
 
     def end(_signum: int, _frame: FrameType | None) -> None:
         asked.set()

@@ -17,13 +17,13 @@ from contracts.segments import DIMENSIONS
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
 from features.window import reaches_back, window
-from model import lloyd
+from model import batch_kmeans
+from model.cluster_statistics import ClusterStatistics
 from model.distance import squared_distances
 from model.drift import centroid_shift, persona_distance
 from model.generation import Generation
 from model.personas import Persona
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from store.partitions import Partitions
 
 CHUNK = 5_000
@@ -155,7 +155,7 @@ def propose(
     store: Partitions,
     partitions: int,
     generation: Generation,
-    statistics: Statistics,
+    statistics: ClusterStatistics,
     rules: Rules,
     *,
     everyone: bool = False,
@@ -193,7 +193,7 @@ def propose(
         customers += stretch.weight * np.count_nonzero(counted)
         full = full or reaches_back(stretch.records, tile)
     sample = Sample(np.concatenate(parts) if parts else np.empty((0, DIMENSIONS)), customers, full)
-    before = ModelView.of(generation, statistics)
+    before = ModelSnapshot.of(generation, statistics)
     candidate = find_better(sample, before, seed=generation.number)
     fit = next_generation(candidate, before, generation.number, rules.personas)
     moves = np.zeros((len(rules.personas) + 1,) * 2)
@@ -206,17 +206,17 @@ def _compare(
     fit: Generation,
     candidate: Candidate,
     sample: Sample,
-    before: ModelView,
-    statistics: Statistics,
+    before: ModelSnapshot,
+    statistics: ClusterStatistics,
     moves: Floats,
     personas: tuple[Persona, ...],
 ) -> Proposal:
-    after = ModelView.of(fit, None)
+    after = ModelSnapshot.of(fit, None)
     was = before.generation.segments
     old = [was.index(segment) for segment in fit.segments]
     nearest = squared_distances(after.centroids, before.centroids, after.weights).argmin(axis=1)
     rows = len(sample.vectors)
-    now = lloyd.inertia(sample.vectors, before.centroids, candidate.fit.weights)
+    now = batch_kmeans.inertia(sample.vectors, before.centroids, candidate.fit.weights)
     return Proposal(
         fit=fit,
         rows=rows,
@@ -242,7 +242,7 @@ def _moves(stretch: Stretch, fit: Generation, rules: Rules) -> Floats:
         records,
         np.full(n, rules.layout.tile(stretch.clock_us)),
         np.full(n, stretch.clock_us),
-        ModelView.of(fit, None),
+        ModelSnapshot.of(fit, None),
         np.array([rules.segment_ids.index(segment) for segment in fit.segments], np.int8),
         rules.switching,
     )

@@ -1,10 +1,10 @@
 """URLs of Redis: of one server, as redis-py takes them, or of a Redis Cluster.
 
 ``redis://user:password@host:6379/0`` is one server, with ``rediss://`` over TLS; a cluster is
-``redis+cluster://user:password@host:7000,host:7001``, by some of its servers, who tell of the rest.
+``redis+cluster://user:password@host:7000,host:7001``, some of its servers, which name the others.
 """
 
-from urllib.parse import urlsplit
+import re
 
 SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
 _CLUSTER = "+cluster"
@@ -22,15 +22,19 @@ def server_urls(url: str) -> list[str]:
     --------
     >>> server_urls("rediss+cluster://me:secret@a:7000,b:7001/0")
     ['rediss://me:secret@a:7000/0', 'rediss://me:secret@b:7001/0']
+    >>> server_urls("redis+cluster://[::1]:7000,b:7001")
+    ['redis://[::1]:7000', 'redis://b:7001']
     >>> server_urls("redis://localhost:6379/0")
     ['redis://localhost:6379/0']
     """
     if not is_cluster(url):
         return [url]
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    scheme = parts.scheme.removesuffix(_CLUSTER)
+    # Not by urlsplit: many versions of Python refuse a list that holds an IPv6 address.
+    scheme, _, rest = url.partition("://")
+    servers = re.split("[/?#]", rest, maxsplit=1)[0]
+    after = rest.removeprefix(servers)
+    user, at, hosts = servers.rpartition("@")
     return [
-        parts._replace(scheme=scheme, netloc=f"{user}{at}{host.strip()}").geturl()
+        f"{scheme.removesuffix(_CLUSTER)}://{user}{at}{host.strip()}{after}"
         for host in hosts.split(",")
     ]

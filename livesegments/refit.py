@@ -18,8 +18,8 @@ from livesegments.doctor import count_workers
 from livesegments.proposal import Proposal, propose
 from livesegments.settings import Settings
 from livesegments.worker import rules as rules_of
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
 from store.partitions import Partitions
 from store.refits import RefitRequests
 
@@ -191,5 +191,5 @@ class Refit:
 
 
 def _members(stored: Iterable[bytes]) -> int:
-    counted = (Statistics.from_bytes(data, CLUSTERS, DIMENSIONS) for data in stored if data)
+    counted = (ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS) for data in stored if data)
     return sum(int(each.members.sum()) for each in counted)

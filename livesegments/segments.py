@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from consumers.definitions import to_definitions
 from features.vector import FEATURES, PROFILE_FEATURES
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
 from model.personas import Persona, suitable
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 
 FAR = 1.0
 """Standard deviations from its persona at which a segment's name is doubted."""
@@ -45,8 +45,8 @@ class Segment:
 
 def describe(
     generation: Generation,
-    view: ModelView,
-    statistics: Statistics | None,
+    view: ModelSnapshot,
+    statistics: ClusterStatistics | None,
     personas: Sequence[Persona],
     customers: Mapping[str, int],
 ) -> tuple[Segment, ...]:

@@ -24,6 +24,7 @@ from livesegments import __version__
 from livesegments.clients import answers, group_consumer, kafka_config, redis_client
 from livesegments.reach import check_let_in, reach_redis
 from livesegments.settings import Settings
+from livesegments.signals import ending_signals
 from livesegments.topics import check_allowed, partition_counts
 from monitoring.heartbeat import Heartbeat, Watchdog
 from monitoring.http import HealthServer
@@ -160,8 +161,8 @@ def run(
             log.info("finishing the round, then leaving", signal=signal.Signals(signum).name)
             segmenter.stop()
 
-        signal.signal(signal.SIGTERM, leave)
-        signal.signal(signal.SIGINT, leave)
+        for each in ending_signals():
+            signal.signal(each, leave)
 
         def readiness() -> dict[str, bool]:
             return {

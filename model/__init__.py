@@ -1,21 +1,21 @@
 """The segmentation model: pure functions and values, with no I/O, no clock and no hidden chance.
 
-`fit` finds clusters in a sample and a `Generation` keeps them; `Statistics` count every customer
-exactly once; a `ModelView` of the two assigns. `match` names clusters, `model.drift` watches them,
-and `MiniBatchKMeans` is all of it as one River estimator.
+`fit` finds clusters in a sample and a `Generation` keeps them; `ClusterStatistics` count every
+customer exactly once; a `ModelSnapshot` of the two assigns. `match` names clusters, `model.drift`
+watches them, and `MiniBatchKMeans` is all of it as one River estimator.
 """
 
 from model import drift
-from model.arrays import NOWHERE, read_only
+from model.batch_kmeans import Fit, fit, inertia
+from model.cluster_statistics import LIMIT, SCALE, UNKNOWN, ClusterStatistics, dequantize, quantize
 from model.distance import feature_weights, squared_distances
 from model.drift import psi
 from model.generation import Generation
 from model.histogram import Histogram
 from model.kmeans import MiniBatchKMeans
-from model.lloyd import Fit, fit, inertia
 from model.personas import PERSONAS, POSITIONS, Persona, match, match_generations
-from model.statistics import LIMIT, SCALE, UNKNOWN, Statistics, dequantize, quantize
-from model.view import Assignment, ModelView
+from model.snapshot import Assignment, ModelSnapshot
+from model.types import NOWHERE, read_only
 
 __all__ = [
     "LIMIT",
@@ -25,13 +25,13 @@ __all__ = [
     "SCALE",
     "UNKNOWN",
     "Assignment",
+    "ClusterStatistics",
     "Fit",
     "Generation",
     "Histogram",
     "MiniBatchKMeans",
-    "ModelView",
+    "ModelSnapshot",
     "Persona",
-    "Statistics",
     "dequantize",
     "drift",
     "feature_weights",

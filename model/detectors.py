@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from river.drift import ADWIN, PageHinkley
 
-from model.arrays import Flags, Floats
+from model.types import Flags, Floats
 
 FARTHEST = 4.0
 """Distances, in standard deviations, are clipped here: ADWIN's bound is for values of 0 to 1."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.arrays import Floats
-from model.statistics import SCALE
+from model.cluster_statistics import SCALE
+from model.types import Floats
 
 
 def feature_weights(variance: Floats) -> Floats:

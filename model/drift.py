@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import chdtri
 
-from model.arrays import Clusters, Counts, Floats
+from model.cluster_statistics import ClusterStatistics
 from model.personas import Persona, positions
-from model.statistics import Statistics
+from model.types import Clusters, Counts, Floats
 
 
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
@@ -57,7 +57,7 @@ def persona_distance(
     return _root_mean_square(centroids_z - positions([by_id[segment] for segment in segments]))
 
 
-def mean_squared_distance(statistics: Statistics, weights: Floats) -> Floats:
+def mean_squared_distance(statistics: ClusterStatistics, weights: Floats) -> Floats:
     """Mean squared distance of each cluster's members to its centroid, in squared z-units.
 
     Exact, from the sums of squares. Shape (k,); NaN for an empty cluster.
@@ -67,7 +67,7 @@ def mean_squared_distance(statistics: Statistics, weights: Floats) -> Floats:
     return np.where(members > 0, mean, np.nan)
 
 
-def explained_variance_ratio(statistics: Statistics, weights: Floats) -> float:
+def explained_variance_ratio(statistics: ClusterStatistics, weights: Floats) -> float:
     """Share of the customers' spread that the clusters explain, from 0 to 1.
 
     1 - (within-cluster scatter / total scatter), both weighted: exact, from the sums of squares.

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from model.arrays import Floats, read_only
 from model.histogram import Histogram
+from model.types import Floats, read_only
 
 Json: TypeAlias = dict[str, Any]
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 from river import base
 
-from model.arrays import NOWHERE, Floats
+from model.batch_kmeans import distinct_rows, fit
+from model.cluster_statistics import LIMIT, ClusterStatistics, quantize
 from model.generation import Generation
-from model.lloyd import distinct_rows, fit
-from model.statistics import LIMIT, Statistics, quantize
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
+from model.types import NOWHERE, Floats
 
 Row: TypeAlias = frozenset[tuple[Hashable, float]]
 
@@ -51,9 +51,9 @@ class MiniBatchKMeans(base.Clusterer):
         The distinct rows learned before the first fit, and how often; empty afterwards.
     generation : Generation or None
         The first fit.
-    statistics : Statistics or None
+    statistics : ClusterStatistics or None
         The rows now counted.
-    view : ModelView or None
+    view : ModelSnapshot or None
         The centroids and scale that assign rows.
 
     Notes
@@ -112,8 +112,8 @@ class MiniBatchKMeans(base.Clusterer):
         self.features: list[Any] = []
         self.waiting: Counter[Row] = Counter()
         self.generation: Generation | None = None
-        self.statistics: Statistics | None = None
-        self.view: ModelView | None = None
+        self.statistics: ClusterStatistics | None = None
+        self.view: ModelSnapshot | None = None
 
     @property
     def centers(self) -> dict[int, dict[Any, float]]:
@@ -216,7 +216,7 @@ class MiniBatchKMeans(base.Clusterer):
             self.waiting -= rows
             return
         # Rows of the warm-up were counted where the first fit, which is kept, puts them.
-        fitted = ModelView.of(self.generation, None).assign(X).clusters
+        fitted = ModelSnapshot.of(self.generation, None).assign(X).clusters
         counted = np.where(clusters == NOWHERE, fitted, clusters)
         counted[~informative] = NOWHERE
         self.statistics.subtract(quantize(X), counted)
@@ -239,14 +239,14 @@ class MiniBatchKMeans(base.Clusterer):
             sizes=found.sizes,
             segments=tuple(map(str, range(self.n_clusters))),
         )
-        self.statistics = Statistics.zeros(*found.centroids.shape)
-        self.statistics.add(quantize(X), ModelView.of(self.generation, None).assign(X).clusters)
+        self.statistics = ClusterStatistics.zeros(*found.centroids.shape)
+        self.statistics.add(quantize(X), ModelSnapshot.of(self.generation, None).assign(X).clusters)
         self.waiting.clear()
         self._refresh()
 
     def _refresh(self) -> None:
         if self.generation is not None:
-            self.view = ModelView.of(self.generation, self.statistics)
+            self.view = ModelSnapshot.of(self.generation, self.statistics)
 
     def _discover(self, names: Iterable[Any]) -> None:
         new = set(names).difference(self.features)
@@ -272,7 +272,7 @@ class MiniBatchKMeans(base.Clusterer):
             variance=widen(fitted.variance, np.nan),
         )
         sums = (counted.known, counted.total, counted.square)
-        self.statistics = Statistics(counted.members, *(widen(array, 0) for array in sums))
+        self.statistics = ClusterStatistics(counted.members, *(widen(array, 0) for array in sums))
         self._refresh()
 
     def _rows(self, X: Floats) -> list[Row]:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from model.arrays import Floats, read_only
 from model.distance import squared_distances
+from model.types import Floats, read_only
 
 
 @dataclass(frozen=True, slots=True)

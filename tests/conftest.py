@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def clustered(
     service = Service(fresh_kafka, fresh_cluster, tmp_path)
     yield service
     service.stop()
+
+
+def pytest_configure() -> None:
+    """Undo what whoever started the tests had them ignore, which processes would inherit.
+
+    A shell has its jobs in the background ignore Ctrl-C, as ``nohup make test &`` does.
+    """
+    default = {signal.SIGINT: signal.default_int_handler}
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        if signal.getsignal(each) == signal.SIG_IGN:
+            signal.signal(each, default.get(each, signal.SIG_DFL))
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

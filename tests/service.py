@@ -251,7 +251,12 @@ class Service:
         deadline = time.monotonic() + 20
         while True:
             report = verify(
-                self.client, self.config, "livesegments", retention_days=self.retention_days
+                self.client,
+                self.config,
+                "livesegments",
+                retention_days=self.retention_days,
+                event_clock=self.environment["LIVESEGMENTS_CLOCK"] == "event",
+                patience_seconds=10,
             )
             if not report.faults or time.monotonic() > deadline:
                 return report

@@ -56,7 +56,7 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     households = 0
     for partition in range(PARTITIONS):
         stored = read_partition(service.client, "livesegments", partition, TILES)
-        first = stored.clock_us // LAYOUT.tile_us - TILES + 1
+        first = stored.cut.clock_us // LAYOUT.tile_us - TILES + 1
         mine = baskets[baskets["customer_id"].isin(stored.customers) & (baskets["tile"] >= first)]
         totals = mine.groupby("customer_id")["cents"].agg(["count", "sum"])
         households += len(stored.customers)

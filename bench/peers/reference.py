@@ -9,7 +9,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from numpy.typing import NDArray
 
-from model import lloyd
+from model import batch_kmeans
 
 Floats = NDArray[np.float64]
 Offsets = Mapping[int, int]
@@ -32,7 +32,7 @@ class Model:
     @classmethod
     def fit(cls, vectors: Floats) -> "Model":
         """Fit it to customers' vectors (n, 2)."""
-        fit = lloyd.fit(vectors, CLUSTERS, seed=1)
+        fit = batch_kmeans.fit(vectors, CLUSTERS, seed=1)
         scales = np.sqrt(fit.weights)
         return cls(scales, fit.centroids * scales)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from model import drift
-from model.arrays import Floats
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
+from model.types import Floats
 from monitoring.drift_report import LEAST_KNOWN
 
 
@@ -32,7 +32,7 @@ class DriftSinceFit:
     share_psi_critical: float
 
 
-def drift_since_fit(generation: Generation, statistics: Statistics | None) -> DriftSinceFit:
+def drift_since_fit(generation: Generation, statistics: ClusterStatistics | None) -> DriftSinceFit:
     """Return the drift; without statistics all but the noise level is unknown.
 
     Features that few customers of a cluster know do not count, as in the metrics.
@@ -41,7 +41,7 @@ def drift_since_fit(generation: Generation, statistics: Statistics | None) -> Dr
     shift, explained, psi = np.full(len(fitted), np.nan), float("nan"), float("nan")
     if statistics is not None:
         now = statistics.members
-        at_fit, view = ModelView.of(generation, None), ModelView.of(generation, statistics)
+        at_fit, view = ModelSnapshot.of(generation, None), ModelSnapshot.of(generation, statistics)
         settled = np.where(statistics.known >= LEAST_KNOWN, view.centroids, np.nan)
         shift = drift.centroid_shift(settled, at_fit.centroids, at_fit.weights)
         explained = drift.explained_variance_ratio(statistics, view.weights)

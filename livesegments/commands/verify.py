@@ -1,4 +1,4 @@
-"""``livesegments verify``: hold store and topics against the input."""
+"""``livesegments verify``: compare the store and the topics with the input."""
 
 import json
 from typing import Annotated
@@ -12,10 +12,10 @@ def verify(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Recompute everything from Kafka and hold the store and the topics against it.
+    """Recompute everything from Kafka and compare it with the store and the output topics.
 
-    Reads the input topics whole, so it takes a while; it is meant for a quiet moment. Exit 1 on any
-    fault. Example: livesegments verify --json
+    Reads the input topics whole, so it takes a while; workers may go on. Exit 1 on any fault.
+    Example: livesegments verify --json
     """
     settings = read_settings(ctx)
     with clear_errors(settings):
@@ -28,6 +28,7 @@ def verify(
             settings.group_id,
             lambda what: typer.echo(what, err=True),
             settings.days_kept,
+            event_clock=settings.clock == "event",
         )
         lines = [json.dumps(report.to_dict(), indent=2)] if as_json else report.lines()
         typer.echo("\n".join(lines))

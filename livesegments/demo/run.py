@@ -17,6 +17,7 @@ from rich.live import Live
 
 from livesegments.embedded import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
 from livesegments.environment import PREFIX
+from livesegments.signals import ending_signals
 
 if TYPE_CHECKING:
     from livesegments.demo.summary import Progress
@@ -168,7 +169,7 @@ class _Demo:
 @contextmanager
 def _signals_exit() -> Iterator[None]:
     """Turn the signals that end a program into an exception, so that everything is cleaned up."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = ending_signals(signal.SIGHUP)
 
     def end(signum: int, _: FrameType | None) -> None:
         # Cleaning up takes a few seconds at most, and a second Ctrl-C must not cut it short.

@@ -1,10 +1,11 @@
-"""Whether the model counts every customer by what its window holds now."""
+"""The model's count of every customer, compared with what the window holds."""
 
 from math import log, log1p
 
-from livesegments.verify.expected import Expected, Inputs
+from livesegments.verify.expected import Expected
+from livesegments.verify.partition import Partition
 from livesegments.verify.report import Check
-from livesegments.verify.stored import StoredCustomer, StoredPartition
+from livesegments.verify.stored import StoredCustomer
 
 STEPS = 1 << 20
 """Steps in a unit of a feature."""
@@ -15,35 +16,40 @@ HALF_PRECISION = STEPS // 14
 """Ages are kept in half precision: up to 128 within 1/16."""
 
 
-def check_counted(
-    check: Check, where: str, stored: StoredPartition, inputs: Inputs, tiles: int, tile_us: int
-) -> None:
-    """Hold each record's cluster and vector against its window at the partition's clock.
+def check_counted(check: Check, at: Partition) -> None:
+    """Compare each record's cluster and vector with its window at the partition's clock.
 
-    While a sweep is under way some are as of the last tile, and nothing is checked.
+    While a sweep is under way some are as of the last tile, and are left out.
     """
-    last = max(stored.clock_us, inputs.clock_us) // tile_us
-    if not stored.generation:
-        return
-    if stored.rescore or (stored.swept_tile, stored.swept_generation) != (last, stored.generation):
-        check.note = "not where a sweep is under way"
-        return
-    for name in sorted(set(stored.customers) | set(inputs.customers)):
-        record, expected = stored.customers.get(name), inputs.customers.get(name)
-        at = f"{where}, customer {name}"
+    tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
+    left_out = 0
+    for name in at.names():
+        cut, record = at.records.cut(name), at.records.get(name)
+        last = at.clock_us(name) // tile_us
+        if not cut.generation:
+            continue
+        if cut.rescore or (cut.swept_tile, cut.swept_generation) != (last, cut.generation):
+            left_out += 1
+            continue
+        expected = at.inputs.expected(name, cut.offsets)
+        where = f"{at.where}, customer {name}"
         purchases, cents = _window(expected, last - tiles + 1)
         profiled = expected is not None and expected.profiling != 0
-        counts = purchases > 0 and profiled and name not in inputs.suppressed
+        counts = purchases > 0 and profiled and not at.inputs.cutoff(name, cut.offsets)[1]
         is_counted = record is not None and record.cluster >= 0
         check.that(
             is_counted == counts,
-            f"{at}: is {'' if is_counted else 'not '}counted, with {purchases} purchases",
+            f"{where}: is {'' if is_counted else 'not '}counted, with {purchases} purchases",
         )
+        if at.inputs.profile_is_compacted(name, cut.offsets):
+            continue
         if is_counted and counts and record is not None and expected is not None:
             wanted = _vector(purchases, cents, expected)
             check.that(
-                _same(record, wanted), f"{at}: counted as {record.vector}, should be {wanted}"
+                _same(record, wanted), f"{where}: counted as {record.vector}, should be {wanted}"
             )
+    if left_out:
+        check.leave_out(at.where, f"{left_out} customers while a sweep was under way")
 
 
 def _window(expected: Expected | None, first: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from consumers import record_batch  # noqa: F401 - batches are read by it
 
 
 class Log:
-    """Reads whole partitions, read_committed."""
+    """Reads partitions, read_committed."""
 
     def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
@@ -29,8 +29,15 @@ class Log:
         tp = TopicPartition(topic, partition)
         return int(self._consumer.beginning_offsets([tp])[tp])
 
-    def read(self, topic: str, partition: int, end: int | None = None) -> list[ConsumerRecord]:
-        """Return the records below ``end``, or all there are now.
+    def stable_end(self, topic: str, partition: int) -> int:
+        """Return where what is decided ends: below the first open transaction."""
+        tp = TopicPartition(topic, partition)
+        return int(self._consumer.end_offsets([tp])[tp])
+
+    def read(
+        self, topic: str, partition: int, end: int | None = None, *, start: int = 0
+    ) -> list[ConsumerRecord]:
+        """Return the records from ``start`` to below ``end``, or all there are now.
 
         Raises
         ------
@@ -41,17 +48,18 @@ class Log:
         if end is None:
             end = int(self._ends.end_offsets([tp])[tp])
         self._consumer.assign([tp])
-        self._consumer.seek_to_beginning(tp)
+        self._consumer.seek(tp, max(start, self.start(topic, partition)))
         records: list[ConsumerRecord] = []
         deadline = time.monotonic() + self._patience_seconds
-        while self._consumer.position(tp) < end:
-            polled = self._consumer.poll(200, max_records=10_000).get(tp, [])
-            if polled:
-                records += polled
-                deadline = time.monotonic() + self._patience_seconds
+        before = -1
+        while (position := self._consumer.position(tp)) < end:
+            if position != before:
+                before, deadline = position, time.monotonic() + self._patience_seconds
             elif time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"{topic}-{partition} cannot be read past offset"
-                    f" {self._consumer.position(tp)}: a transaction is open, or the broker is away"
+                    f"{topic}-{partition} cannot be read past offset {position} (its end is {end})"
+                    f" for {self._patience_seconds:.0f} s: a transaction hangs open, or the broker"
+                    " is away"
                 )
+            records += self._consumer.poll(200, max_records=10_000).get(tp, [])
         return [record for record in records if record.offset < end]

@@ -14,12 +14,17 @@ class Check:
     cases: int = 0
     faults: list[str] = field(default_factory=list)
     note: str = ""
+    left_out: list[str] = field(default_factory=list)
 
     def that(self, holds: bool, fault: str) -> None:
         """Count a case; ``fault`` says what is wrong when it does not hold."""
         self.cases += 1
         if not holds:
             self.faults.append(fault)
+
+    def leave_out(self, where: str, why: str) -> None:
+        """Say what could not be looked at, and why."""
+        self.left_out.append(f"{where}: {why}")
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class Report:
                     "cases": check.cases,
                     "faults": check.faults,
                     "note": check.note,
+                    "left_out": check.left_out,
                 }
                 for check in self.checks
             ],
@@ -59,10 +65,19 @@ class Report:
         lines = []
         for check in self.checks:
             verdict = f"{len(check.faults)} FAULTS" if check.faults else "ok"
-            note = f"  ({check.note})" if check.note else ""
+            notes = [note for note in (check.note, _and_more(check.left_out)) if note]
+            note = f"  ({'; '.join(notes)})" if notes else ""
             lines.append(f"{verdict:>10}  {check.name}: {check.promise}; {check.cases} cases{note}")
             lines += [f"            - {fault}" for fault in check.faults[:SHOWN]]
             if len(check.faults) > SHOWN:
                 lines.append(f"            - and {len(check.faults) - SHOWN} more (--json has all)")
         lines.append(f"{self.faults} faults" if self.faults else "all promises hold")
         return lines
+
+
+def _and_more(left_out: list[str]) -> str:
+    """Return what was left out, as far as a line has room."""
+    if not left_out:
+        return ""
+    more = f", and in {len(left_out) - 1} more places" if len(left_out) > 1 else ""
+    return f"not checked: {left_out[0]}{more}"

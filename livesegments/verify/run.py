@@ -1,84 +1,49 @@
-"""Hold a deployment against its promises, partition by partition."""
+"""Compare a deployment with its promises, partition by partition."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer
-from kafka.consumer.fetcher import ConsumerRecord
 
-from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, INPUTS, PROFILES, PURCHASES, STATES
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
+from livesegments.verify import of_store, of_topics
 from livesegments.verify.counted import check_counted
-from livesegments.verify.expected import DAY_US, recompute
+from livesegments.verify.expected import Inputs
 from livesegments.verify.kafka_log import Log
-from livesegments.verify.of_store import (
-    check_erasures,
-    check_quiet,
-    check_records,
-    check_retention,
-    check_statistics,
+from livesegments.verify.partition import Deployed, Partition
+from livesegments.verify.reading import (
+    Committed,
+    InputReader,
+    published_through,
+    read_records,
+    unpublished,
+    wait_for_offsets,
+    wait_for_publication,
 )
-from livesegments.verify.of_topics import check_chain, check_dead_letters, check_ids, check_state
 from livesegments.verify.report import Check, Report
-from livesegments.verify.stored import StoredPartition, read_partition
+from livesegments.verify.stored import Store
 from store.servers import Client
 
 _NAMES = {
-    "quiet": "nothing is under way: no recovery, nothing unpublished",
+    "quiet": "no recovery is under way, nothing stays unpublished",
+    "offsets": "Kafka's offsets follow the store's",
+    "outbox": "the outbox holds versions that were committed",
+    "clock": "no partition's clock is behind its purchases",
     "records": "every record equals a recomputation from the input log",
+    "repeats": "the ids of the last purchases are remembered",
     "counted": "the model counts every customer by what its window holds",
     "statistics": "the statistics equal a recount of the records",
     "chain": "each customer's changes follow one another without gap or repeat",
+    "causes": "the event that a change names as its cause is one that counted",
     "state": "the compacted topic and the store agree with the last change",
+    "since": "everybody is in their segment since when their changes say",
     "ids": "no event id is published twice",
     "dead letters": "every rejected record is in the dead letters once, with its bytes",
     "erasures": "nothing of an erased customer is left",
     "retention": "nobody is kept who has stayed away for longer than the retention",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """What a deployment agreed on when its first worker ran, and its retention if that is known."""
-
-    group_id: str
-    partitions: int
-    tiles: int
-    tile_us: int
-    currency: str
-    dedup_events: int
-    segments: Sequence[str]
-    retention_days: int | None
-
-    @classmethod
-    def read(cls, client: Client, group_id: str, retention_days: int | None) -> "Deployed":
-        """Read it from the store.
-
-        Raises
-        ------
-        RuntimeError
-            If no worker has ever run there.
-        """
-        found = _text(client.hgetall(f"{group_id}:deployment"))
-        if not found:
-            raise RuntimeError(
-                f"group {group_id!r} has nothing in the store: no worker has ever run"
-            )
-        tiles = int(found["tiles"])
-        return cls(
-            group_id=group_id,
-            partitions=int(found["partitions"]),
-            tiles=tiles,
-            tile_us=int(found["window_days"]) * DAY_US // tiles,
-            currency=found["currency"],
-            dedup_events=int(found.get("dedup_events", 0)),
-            segments=found["segments"].split(","),
-            retention_days=retention_days,
-        )
-
-
-def _text(stored: Mapping[Any, Any]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in stored.items()}
+LARGEST_RING = 8_000_000
+"""Events of a ring that is read, in one step, of 8 bytes each."""
 
 
 def verify(
@@ -87,8 +52,11 @@ def verify(
     group_id: str,
     progress: Callable[[str], None] = lambda _: None,
     retention_days: int | None = None,
+    *,
+    event_clock: bool | None = None,
+    patience_seconds: float = 45.0,
 ) -> Report:
-    """Check every promise for every partition.
+    """Check every promise for every partition, also while workers are at work.
 
     Parameters
     ----------
@@ -102,13 +70,24 @@ def verify(
         Told what is looked at.
     retention_days
         The deployment's; without it the retention is not looked at.
+    event_clock
+        Whether its clock is that of the events; None when not known.
+    patience_seconds
+        How long a publication may take, and a transaction stay open.
 
     Raises
     ------
     RuntimeError
         If no worker has ever run there.
+    TimeoutError
+        If a transaction hangs open; names the topic.
     """
-    deployed = Deployed.read(client, group_id, retention_days)
+    deployed = Deployed.of(
+        client.hgetall(f"{group_id}:deployment"),  # type: ignore[arg-type]
+        group_id,
+        retention_days,
+        event_clock,
+    )
     report = Report()
     checks = {name: report.check(name, promise) for name, promise in _NAMES.items()}
     log = Log(config)
@@ -117,59 +96,100 @@ def verify(
     )
     try:
         for partition in range(deployed.partitions):
-            progress(f"partition {partition + 1} of {deployed.partitions}")
-            _verify_partition(checks, client, log, offsets, deployed, partition)
+
+            def tell(what: str, number: int = partition + 1) -> None:
+                progress(f"partition {number} of {deployed.partitions}: {what}")
+
+            store = Store(client, group_id, partition)
+            one = _Verification(store, log, offsets, deployed, partition, patience_seconds)
+            one.run(checks, tell)
     finally:
         log.close()
         offsets.close(autocommit=False)
     return report
 
 
-def _verify_partition(
-    checks: Mapping[str, Check],
-    client: Client,
-    log: Log,
-    offsets: KafkaConsumer,
-    deployed: Deployed,
-    partition: int,
-) -> None:
-    where = f"partition {partition}"
-    tiles, tile_us = deployed.tiles, deployed.tile_us
-    stored, outputs = _at_one_version(client, log, deployed, partition)
-    inputs = recompute(
-        log.read(PURCHASES, partition, stored.offsets["purchases"]),
-        log.read(PROFILES, partition, stored.offsets["profiles"]),
-        log.read(ERASURES, partition, stored.offsets["erasures"]),
-        currency=deployed.currency,
-        tile_us=tile_us,
-        dedup_events=deployed.dedup_events,
-    )
-    changes, states, letters = (outputs[topic] for topic in (CHANGES, STATES, DEAD_LETTERS))
-    starts = {topic: log.start(topic, partition) for topic in (*INPUTS, *outputs)}
-    changes_cut, letters_cut = starts[CHANGES] > 0, starts[DEAD_LETTERS] > 0
-    check_quiet(checks["quiet"], where, stored, offsets, partition)
-    check_records(checks["records"], where, stored, inputs, tiles, tile_us)
-    check_counted(checks["counted"], where, stored, inputs, tiles, tile_us)
-    check_statistics(checks["statistics"], where, stored)
-    last = check_chain(checks["chain"], where, changes, changes_cut)
-    check_state(checks["state"], where, stored, last, states, deployed.segments, changes_cut)
-    check_ids(checks["ids"], where, [*changes, *states])
-    check_dead_letters(
-        checks["dead letters"], where, inputs, letters, starts, letters_cut, stored.replayed
-    )
-    check_erasures(checks["erasures"], where, deployed.group_id, stored, inputs, states)
-    if deployed.retention_days is not None:
-        check_retention(checks["retention"], where, stored, tile_us, deployed.retention_days)
+class _Verification:
+    """The verification of one partition."""
 
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        offsets: KafkaConsumer,
+        deployed: Deployed,
+        partition: int,
+        patience_seconds: float,
+    ) -> None:
+        self._store, self._log, self._offsets = store, log, offsets
+        self._deployed, self._partition = deployed, partition
+        self._patience_seconds = patience_seconds
+        self._inputs = Inputs(
+            currency=deployed.currency,
+            tile_us=deployed.tile_us,
+            dedup_events=deployed.dedup_events,
+        )
+        self._reader = InputReader(log, partition, self._inputs)
 
-def _at_one_version(
-    client: Client, log: Log, deployed: Deployed, partition: int
-) -> tuple[StoredPartition, dict[str, list[ConsumerRecord]]]:
-    """Read the store and the outputs: again, when a commit came in between."""
-    stored = read_partition(client, deployed.group_id, partition, deployed.tiles)
-    while True:
-        outputs = {topic: log.read(topic, partition) for topic in (CHANGES, STATES, DEAD_LETTERS)}
-        before = stored
-        stored = read_partition(client, deployed.group_id, partition, deployed.tiles)
-        if before.version == stored.version:
-            return stored, outputs
+    def _committed(self) -> Committed:
+        return Committed.read(self._offsets, self._partition, self._patience_seconds)
+
+    def run(self, checks: Mapping[str, Check], tell: Callable[[str], None]) -> None:
+        """Read the partition, and check it.
+
+        The order matters: the records and the outbox, then Kafka's offsets, which say up to which
+        version the outputs that are read next are complete, then the progress again, below which
+        all inputs are that the outputs were made from.
+        """
+        deployed, store, inputs = self._deployed, self._store, self._inputs
+        tell("records and inputs")
+        records = read_records(store, self._reader, deployed.tiles, deployed.tile_us)
+        committed = wait_for_publication(store, self._committed, records, self._patience_seconds)
+        tell("outputs")
+        changes, states, letters = (
+            self._log.read(topic, self._partition) for topic in (CHANGES, STATES, DEAD_LETTERS)
+        )
+        erased = [name for name, history in inputs.customers.items() if history.erasures]
+        markers = store.markers(erased)
+        reads_ring = 0 < deployed.dedup_events <= LARGEST_RING
+        ring_cut, ring = store.ring() if reads_ring else (records.last, b"")
+        after = store.look().cut
+        now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
+        self._reader.read(after.offsets)
+        topics = (*INPUTS, CHANGES, DEAD_LETTERS)
+        at = Partition(
+            where=f"partition {self._partition}",
+            deployed=deployed,
+            records=records,
+            inputs=inputs,
+            starts={topic: self._log.start(topic, self._partition) for topic in topics},
+            committed=committed,
+            published=published_through(records, committed),
+            at_rest=(after == records.first == records.last and now == committed)
+            and not (committed.known and unpublished(records, committed)),
+        )
+
+        tell(f"checks of {len(records.found)} customers")
+        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
+        of_store.check_quiet(checks["quiet"], at)
+        of_store.check_offsets(checks["offsets"], at, after, now, ends)
+        of_store.check_outbox(checks["outbox"], at)
+        of_store.check_clock(checks["clock"], at)
+        of_store.check_records(checks["records"], at)
+        if reads_ring:
+            of_store.check_ring(checks["repeats"], at, ring_cut, ring)
+        elif deployed.dedup_events:
+            checks["repeats"].leave_out(at.where, "the ring is too large to read in one step")
+        check_counted(checks["counted"], at)
+        of_store.check_statistics(checks["statistics"], at)
+        changes_cut, letters_cut = at.starts[CHANGES] > 0, at.starts[DEAD_LETTERS] > 0
+        told, last = of_topics.check_chain(checks["chain"], at, changes, changes_cut)
+        of_topics.check_causes(checks["causes"], at, told)
+        stated, unknown = of_topics.last_states(at, states)
+        of_topics.check_state(
+            checks["state"], checks["since"], at, last, stated, unknown, changes_cut
+        )
+        of_topics.check_ids(checks["ids"], at, [*changes, *states])
+        of_topics.check_dead_letters(checks["dead letters"], at, letters, after, letters_cut)
+        of_store.check_erasures(checks["erasures"], at, markers, stated)
+        of_store.check_retention(checks["retention"], at)

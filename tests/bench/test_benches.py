@@ -14,7 +14,7 @@ from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
 from contracts.topics import PURCHASES
 from livesegments.analysis.backtest.quality import labelled_inertia
-from model import lloyd
+from model import batch_kmeans
 
 NAN = np.nan
 
@@ -88,13 +88,13 @@ def test_quality_counts_more_changes_without_a_margin(measured: Table) -> None:
 def test_inertia_by_the_labels_of_a_fit_is_that_of_the_fit() -> None:
     X = rows()
     X[::7, 1] = NAN
-    fit = lloyd.fit(X, CLUSTERS, seed=1)
+    fit = batch_kmeans.fit(X, CLUSTERS, seed=1)
     assert labelled_inertia(X, fit.clusters, fit.weights) == pytest.approx(fit.inertia)
 
 
 def test_rows_without_a_label_count_about_the_mean_of_all() -> None:
     X = rows()
-    fit = lloyd.fit(X, CLUSTERS, seed=1)
+    fit = batch_kmeans.fit(X, CLUSTERS, seed=1)
     nowhere = np.full(len(X), -1, np.int8)
     scatter = float((np.nan_to_num(X - fit.mean) ** 2 * fit.weights).sum())
     assert labelled_inertia(X, nowhere, fit.weights) == pytest.approx(scatter)
@@ -153,9 +153,9 @@ def test_rivals_give_centroids_in_feature_units() -> None:
 
 def test_an_imputed_fit_is_the_batch_fit_when_all_is_known() -> None:
     X = rows()[:, :2]
-    fit = lloyd.fit(X, CLUSTERS, seed=1)
+    fit = batch_kmeans.fit(X, CLUSTERS, seed=1)
     imputed = imputed_fit(X, fit.mean, fit.weights)
-    assert lloyd.inertia(X, imputed, fit.weights) == pytest.approx(fit.inertia)
+    assert batch_kmeans.inertia(X, imputed, fit.weights) == pytest.approx(fit.inertia)
 
 
 @pytest.mark.servers

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumers.batch import decode_batch
+from consumers.batch import Batch, decode_batch
 from consumers.causes import Causes
+from consumers.folding import Applied
 from contracts.events import BACKFILL, ORIGIN_HEADER
 from contracts.topics import ERASURES, PURCHASES
 from producers.messages import Cause
@@ -14,12 +15,31 @@ from tests.consumers.world import DAY, World, by_partition, erasure, profile, pu
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def causes(world: World, records: Sequence, swept: int = 0) -> Causes:  # type: ignore[type-arg]
-    """Causes of the customers of partition 0, with some swept after them."""
+def causes(
+    world: World,
+    records: Sequence,  # type: ignore[type-arg]
+    swept: int = 0,
+    dropped: Sequence[int] = (),
+) -> Causes:
+    """Causes of the customers of partition 0, with some swept after them.
+
+    ``dropped`` are the purchases that did not count.
+    """
     batch = decode_batch(by_partition(records), "USD")
     [part] = batch.slices
     origins = np.array(["expiry"] * (len(part.customers) + swept))
-    return Causes.of(batch, part, origins, clock_us=50 * DAY)
+    applied = all_of(batch)
+    applied.purchases[list(dropped)] = False
+    return Causes.of(batch, part, applied, origins, clock_us=50 * DAY)
+
+
+def all_of(batch: Batch) -> Applied:
+    return Applied(
+        *(
+            np.ones(len(each.row), bool)
+            for each in (batch.purchases, batch.profiles, batch.erasures)
+        )
+    )
 
 
 def event(found: Causes, row: int) -> Cause | None:
@@ -63,12 +83,28 @@ def test_an_erasure_names_the_cause_before_a_purchase_and_that_before_a_profile(
     assert third.event_id is None
 
 
+def test_an_event_that_was_dropped_is_no_cause() -> None:
+    world = World()
+    records = [world.record(purchase("a", day)) for day in (3, 7, 5)]
+    found = causes(world, records, dropped=[2])
+    cause = event(found, 0)
+    assert cause is not None
+    assert (cause.event_id, found.time_us.tolist()) == ("a-7-50.0", [7 * DAY])
+    found = causes(world, records, dropped=[0, 1, 2])
+    assert (origin(found, 0), event(found, 0), found.time_us.tolist()) == (
+        "expiry",
+        None,
+        [50 * DAY],
+    )
+
+
 def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     world = World()
     found = causes(world, [world.record(purchase("a", 1))], swept=1)
     assert (origin(found, 1), event(found, 1)) == ("expiry", None)
     assert found.time_us.tolist() == [DAY, 50 * DAY]
-    alone = Causes.of(decode_batch({}, "USD"), None, np.array(["model"]), clock_us=7)
+    batch = decode_batch({}, "USD")
+    alone = Causes.of(batch, None, all_of(batch), np.array(["model"]), clock_us=7)
     assert (origin(alone, 0), event(alone, 0), alone.time_us.tolist()) == ("model", None, [7])
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from consumers.changes import changed_rows, explain, recount
 from consumers.scoring import Scores, Switching, score
 from features.record import Records, empty
-from model.statistics import Statistics
+from model.cluster_statistics import ClusterStatistics
 from tests.consumers.world import DAY, LAYOUT, MEAN, model, recounted
 
 CLOCK = 100 * DAY
@@ -26,7 +26,9 @@ def scored(some: Records, turn: int = 0) -> Scores:
     clock = np.full(len(some), CLOCK)
     now = model(turn=turn)
     switching = Switching(0.15, 0)
-    return score(some, LAYOUT.tile_of(clock), clock, now.view, now.segment_of_cluster, switching)
+    return score(
+        some, LAYOUT.tile_of(clock), clock, now.snapshot, now.segment_of_cluster, switching
+    )
 
 
 ages = st.lists(st.sampled_from([18.0, 40.0, 90.0]), min_size=4, max_size=4)
@@ -38,7 +40,7 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
     steps: list[tuple[list[float], list[bool], int, set[int]]],
 ) -> None:
     some = records([50.0] * 4, [False] * 4)
-    statistics: dict[int, Statistics] = {}
+    statistics: dict[int, ClusterStatistics] = {}
     number = 1
     for new_ages, counted, newer, touched in steps:
         number += newer
@@ -67,11 +69,13 @@ def test_who_is_not_counted_keeps_no_vector() -> None:
     recount({}, some, scored(some), 1)
     assert some["vector"].any()
     some["profiling"] = 0
-    statistics = recount({1: Statistics.zeros(5, 5)}, records([20.0]), scored(records([20.0])), 1)
+    statistics = recount(
+        {1: ClusterStatistics.zeros(5, 5)}, records([20.0]), scored(records([20.0])), 1
+    )
     left = recount(statistics, some, scored(some), 1)
     assert not some["vector"].any()
     assert not left[1].members.any()
-    assert left[1] == Statistics.zeros(5, 5)
+    assert left[1] == ClusterStatistics.zeros(5, 5)
 
 
 def test_the_rows_that_change_are_those_whose_published_segment_does() -> None:
@@ -91,7 +95,7 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     now = model()
     rows = changed_rows(some, scores)
     first, second = explain(
-        rows, ["a", "b"], some, scores, origins, times, CLOCK, now.view, now.segment_of_cluster
+        rows, ["a", "b"], some, scores, origins, times, CLOCK, now.snapshot, now.segment_of_cluster
     )
     assert first.explanation[0][0] == "age"
     assert dict(first.explanation)["age"] == 3.4
@@ -101,6 +105,6 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     assert first.runner_up != first.segment
     assert (second.origin, second.time_us) == ("live", CLOCK)
     none = explain(
-        rows[:0], [], some, scores, [], times[:0], CLOCK, now.view, now.segment_of_cluster
+        rows[:0], [], some, scores, [], times[:0], CLOCK, now.snapshot, now.segment_of_cluster
     )
     assert none == []

@@ -9,28 +9,30 @@ import pytest
 from consumers.checks import TRAVEL, Checks, Schedule, travel
 from consumers.refit import Candidate
 from consumers.warmup import Sample
-from model.arrays import Floats
-from model.statistics import Statistics, quantize
-from model.view import ModelView
+from model.cluster_statistics import ClusterStatistics, quantize
+from model.snapshot import ModelSnapshot
+from model.types import Floats
 from tests.consumers.test_refit import collapsed, sample
 from tests.consumers.world import MEAN, STD, generation
 
 NEAR, FAR = 0.5 * TRAVEL, 2 * TRAVEL
 
 
-def counted(vectors: Floats | None = None) -> Statistics:
+def counted(vectors: Floats | None = None) -> ClusterStatistics:
     """Statistics of customers, by default one where each cluster stands, each a cluster."""
     X = generation().centroids if vectors is None else vectors
-    statistics = Statistics.zeros(5, 5)
+    statistics = ClusterStatistics.zeros(5, 5)
     statistics.add(quantize(X), np.arange(len(X)) % 5)
     return statistics
 
 
-def moved(by: float, number: int = 1, provisional: bool = True) -> ModelView:
+def moved(by: float, number: int = 1, provisional: bool = True) -> ModelSnapshot:
     """The view of a generation, whose centroids have moved by so many standard deviations."""
     fitted = replace(generation(number), provisional=provisional)
-    view = ModelView.of(fitted, None)
-    return ModelView(view.generation, view.centroids + by * STD, view.mean, view.std, view.weights)
+    view = ModelSnapshot.of(fitted, None)
+    return ModelSnapshot(
+        view.generation, view.centroids + by * STD, view.mean, view.std, view.weights
+    )
 
 
 def begun() -> Schedule:
@@ -89,7 +91,7 @@ def test_travel_weighs_clusters_by_their_customers() -> None:
     alone = travel(before, view, counted(generation().centroids[:1]))
     assert alone == pytest.approx(0.3)
     assert travel(before, view, counted()) == pytest.approx(0.3 / np.sqrt(5))
-    assert travel(before, view, Statistics.zeros(5, 5)) == 0
+    assert travel(before, view, ClusterStatistics.zeros(5, 5)) == 0
 
 
 def finished(checks: Checks) -> Candidate | None:

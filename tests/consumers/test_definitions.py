@@ -12,17 +12,17 @@ from consumers.definitions import DefinitionsReader, to_definitions, to_generati
 from contracts.segments import SegmentDefinition, encode
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
+from model.cluster_statistics import ClusterStatistics, quantize
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import PERSONAS
-from model.statistics import Statistics, quantize
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from tests.consumers.world import MEAN, SEGMENTS, STD, generation
 from tests.servers import KafkaServer
 
 
-def described(of: Generation, statistics: Statistics | None = None) -> list[dict[str, Any]]:
-    return to_definitions(of, ModelView.of(of, statistics), statistics, PERSONAS)
+def described(of: Generation, statistics: ClusterStatistics | None = None) -> list[dict[str, Any]]:
+    return to_definitions(of, ModelSnapshot.of(of, statistics), statistics, PERSONAS)
 
 
 def published(definitions: Sequence[dict[str, Any]], version: int = 1) -> list[bytes]:
@@ -45,7 +45,7 @@ def test_a_generation_comes_back_from_its_definitions_to_the_last_bit() -> None:
 
 
 def test_before_anyone_is_counted_a_definition_tells_of_the_fit() -> None:
-    for statistics in (None, Statistics.zeros(5, 5)):
+    for statistics in (None, ClusterStatistics.zeros(5, 5)):
         for cluster, definition in enumerate(described(generation(turn=2), statistics)):
             assert definition["id"] == generation(turn=2).segments[cluster]
             assert definition["cluster"] == cluster
@@ -69,7 +69,7 @@ def test_a_centroid_is_in_natural_units() -> None:
 
 
 def test_a_definition_follows_the_customers_counted_or_stands_where_the_fit_put_it() -> None:
-    statistics = Statistics.zeros(5, 5)
+    statistics = ClusterStatistics.zeros(5, 5)
     x = np.array([[np.log1p(2), np.log1p(30), np.nan, np.log(50_000), 1.0]])
     statistics.add(quantize(np.repeat(x, 2, axis=0)), np.array([1, 1]))
     empty, counted, *_ = described(generation(), statistics)

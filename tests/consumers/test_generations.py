@@ -15,9 +15,9 @@ from consumers.rules import Decision
 from features.record import Records, empty, encode
 from features.vector import vectors
 from features.window import window
+from model.cluster_statistics import ClusterStatistics, quantize
 from model.generation import Generation
 from model.personas import POSITIONS
-from model.statistics import Statistics, quantize
 from monitoring.metrics import Metrics
 from store.partitions import Commit, Partitions
 from store.progress import Progress
@@ -61,7 +61,7 @@ class Deployment:
             segments=SEGMENTS,
         )
         records = people()
-        counted = Statistics.zeros(5, 5)
+        counted = ClusterStatistics.zeros(5, 5)
         counted.add(quantize(vectors(records, window(records, 3))), records["cluster"])
         progress = Progress(
             version=9,

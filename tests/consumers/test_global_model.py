@@ -8,8 +8,8 @@ import redis
 
 from consumers.global_model import GlobalModel
 from consumers.owned import Owned
-from model.statistics import Statistics, quantize
-from model.view import ModelView
+from model.cluster_statistics import ClusterStatistics, quantize
+from model.snapshot import ModelSnapshot
 from store.partitions import Commit, Partitions
 from store.progress import Progress
 from tests.consumers.world import MEAN, SEGMENTS, generation
@@ -24,9 +24,9 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
         yield Partitions(client, "group")
 
 
-def counted(members: int, cluster: int = 0) -> Statistics:
+def counted(members: int, cluster: int = 0) -> ClusterStatistics:
     """Average customers, all in one cluster."""
-    statistics = Statistics.zeros(5, 5)
+    statistics = ClusterStatistics.zeros(5, 5)
     statistics.add(quantize(np.tile(MEAN, (members, 1))), np.full(members, cluster))
     return statistics
 
@@ -36,7 +36,7 @@ def progress(number: int, swept: int, version: int = 1) -> Progress:
 
 
 def commit(
-    store: Partitions, partition: int, after: Progress, statistics: dict[int, Statistics]
+    store: Partitions, partition: int, after: Progress, statistics: dict[int, ClusterStatistics]
 ) -> None:
     before = store.load(partition).progress
     blobs = {number: each.to_bytes() for number, each in statistics.items()}
@@ -62,7 +62,9 @@ def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) ->
     assert total == counted(2) + counted(3, cluster=4)
     now = model.model({0: own})
     assert now is not None
-    assert (now.view.centroids == ModelView.of(generation(1, turn=2), total).centroids).all()
+    assert (
+        now.snapshot.centroids == ModelSnapshot.of(generation(1, turn=2), total).centroids
+    ).all()
     assert [SEGMENTS[i] for i in now.segment_of_cluster] == list(generation(1, turn=2).segments)
     assert own.statistics[1] == counted(2), "summing leaves the parts alone"
 
@@ -79,7 +81,7 @@ def test_until_all_partitions_are_in_the_generation_the_fit_serves(
     assert model.statistics({0: own}) is None
     now = model.model({0: own})
     assert now is not None
-    assert (now.view.centroids == ModelView.of(generation(1), None).centroids).all()
+    assert (now.snapshot.centroids == ModelSnapshot.of(generation(1), None).centroids).all()
 
 
 def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Partitions) -> None:
@@ -87,7 +89,7 @@ def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Pa
     model.adopt(generation(2))
     assert model.statistics({0: Owned(0, progress(2, 1), {1: counted(1), 2: counted(1)})}) is None
     assert model.statistics({0: Owned(0, progress(2, 2), {2: counted(1)})}) == counted(1)
-    assert model.statistics({0: Owned(0, progress(2, 2))}) == Statistics.zeros(5, 5)
+    assert model.statistics({0: Owned(0, progress(2, 2))}) == ClusterStatistics.zeros(5, 5)
 
 
 def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation(
@@ -149,8 +151,8 @@ def test_while_a_partition_is_made_anew_its_customers_count_as_before(store: Par
     meanwhile = model.model(own)
     assert before is not None
     assert meanwhile is not None
-    assert (meanwhile.view.centroids == before.view.centroids).all()
+    assert (meanwhile.snapshot.centroids == before.snapshot.centroids).all()
     model.adopt(generation(2))
     after = model.model(own)
     assert after is not None
-    assert (after.view.centroids == ModelView.of(generation(2), None).centroids).all()
+    assert (after.snapshot.centroids == ModelSnapshot.of(generation(2), None).centroids).all()

@@ -12,9 +12,9 @@ from consumers.rules import Model
 from consumers.warmup import Sample, first_generation
 from consumers.watched import Watched
 from features.vector import FEATURES
+from model.cluster_statistics import ClusterStatistics, quantize
 from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
-from model.statistics import Statistics, quantize
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS
 from tests.consumers.world import MEAN, STD, model
@@ -26,8 +26,8 @@ def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
     return Sample(places + rng.normal(size=(n, 5)) * STD * 0.2, float(n), full)
 
 
-def counted(of: Sample, generation: Generation) -> Statistics:
-    statistics = Statistics.zeros(5, 5)
+def counted(of: Sample, generation: Generation) -> ClusterStatistics:
+    statistics = ClusterStatistics.zeros(5, 5)
     difference = (of.vectors[:, None] - generation.centroids) / STD
     statistics.add(quantize(of.vectors), (difference**2).sum(axis=2).argmin(axis=1))
     return statistics
@@ -132,7 +132,7 @@ def test_a_generation_of_before_histograms_tells_no_drift_of_features(world: Wor
 def test_without_a_model_nothing_is_told(world: World) -> None:
     world.watch.observe(None, None, True, 1.0)
     world.watch.observe(world.generation, None, True, 1.0)
-    world.watch.observe(world.generation, Statistics.zeros(5, 5), True, 1.0)
+    world.watch.observe(world.generation, ClusterStatistics.zeros(5, 5), True, 1.0)
     world.watch.look([Watched(np.ones(5), np.ones(5, bool))], None)
     assert world.draws == 0
     assert world.value("model_generation") == 0

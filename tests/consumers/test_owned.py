@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from consumers.owned import Owned, counted_in, decode_statistics
-from model.statistics import Statistics
+from model.cluster_statistics import ClusterStatistics
 from store.outbox import Output
 from store.progress import Progress
 
@@ -28,6 +28,6 @@ def test_what_a_commit_publishes_waits_until_kafka_has_it() -> None:
 
 
 def test_statistics_come_from_their_bytes_and_are_zero_where_there_are_none() -> None:
-    zeros = Statistics.zeros(5, 5)
+    zeros = ClusterStatistics.zeros(5, 5)
     assert decode_statistics({3: zeros.to_bytes()}) == {3: zeros}
     assert counted_in({}, 3) == zeros

@@ -10,7 +10,7 @@ from consumers.refit import Request, find_better, next_generation, optimism
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from tests.consumers.world import MEAN, STD, generation
 
 SEGMENTS = generation().segments
@@ -23,7 +23,7 @@ def sample(rows: int = 400, seed: int = 0) -> Sample:
     return Sample(places + rng.normal(size=(rows, 5)) * STD * 0.1, float(rows))
 
 
-def collapsed() -> ModelView:
+def collapsed() -> ModelSnapshot:
     """A model whose clusters all stand where one persona is."""
     rng = np.random.default_rng(1)
     fitted = Generation(
@@ -34,7 +34,7 @@ def collapsed() -> ModelView:
         sizes=(1,) * 5,
         segments=SEGMENTS,
     )
-    return ModelView.of(fitted, None)
+    return ModelSnapshot.of(fitted, None)
 
 
 def test_a_collapsed_model_has_a_much_better_fit() -> None:
@@ -43,13 +43,13 @@ def test_a_collapsed_model_has_a_much_better_fit() -> None:
 
 def test_a_model_at_its_best_has_none() -> None:
     best = first_generation(sample(), 1, PERSONAS)
-    assert abs(find_better(sample(), ModelView.of(best, None), seed=1).gain) < 0.005
+    assert abs(find_better(sample(), ModelSnapshot.of(best, None), seed=1).gain) < 0.005
 
 
 def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
     rng = np.random.default_rng(2)
     everybody = Sample(rng.normal(size=(20_000, 5)), 20_000.0)
-    view = ModelView.of(first_generation(everybody, 1, PERSONAS), None)
+    view = ModelSnapshot.of(first_generation(everybody, 1, PERSONAS), None)
     gains, blind = [], []
     for seed in range(5):
         few = everybody.vectors[rng.choice(20_000, 200, replace=False)]
@@ -67,7 +67,7 @@ def test_a_fit_of_everybody_is_worth_what_it_saves() -> None:
 
 def test_what_is_nearly_nothing_cannot_be_bettered() -> None:
     exact = Sample(np.repeat(MEAN + POSITIONS * STD, 40, axis=0), 200.0)
-    view = ModelView.of(first_generation(exact, 1, PERSONAS), None)
+    view = ModelSnapshot.of(first_generation(exact, 1, PERSONAS), None)
     nudged = replace(view, centroids=view.centroids + 1e-6 * STD)
     assert find_better(exact, nudged, seed=1).gain < 0.001
 
@@ -86,7 +86,7 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
     swapped = list(fitted.segments)
     old, young = swapped.index("retirees"), swapped.index("students")
     swapped[old], swapped[young] = swapped[young], swapped[old]
-    view = ModelView.of(replace(fitted, segments=tuple(swapped)), None)
+    view = ModelSnapshot.of(replace(fitted, segments=tuple(swapped)), None)
     after = next_generation(find_better(sample(), view, seed=1), view, 2, PERSONAS)
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
@@ -95,7 +95,7 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
 
 def test_clusters_that_stayed_keep_their_names() -> None:
     before = first_generation(sample(seed=3), 1, PERSONAS)
-    view = ModelView.of(before, None)
+    view = ModelSnapshot.of(before, None)
     after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2, PERSONAS)
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
@@ -143,7 +143,7 @@ def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> 
     full, filling = sample(), replace(sample(), full=False)
     provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
     assert (provisional.provisional, settled.provisional) == (True, False)
-    same = find_better(full, ModelView.of(provisional, None), seed=1)
+    same = find_better(full, ModelSnapshot.of(provisional, None), seed=1)
     assert same.gain < 0.02
     assert same.replaces(provisional, 0.02)
     assert not same.replaces(settled, 0.02)

@@ -6,7 +6,7 @@ import pytest
 
 from consumers.owned import Sweep
 from contracts.topics import PROFILES, PURCHASES
-from model.statistics import dequantize
+from model.cluster_statistics import dequantize
 from tests.consumers.world import (
     BUCKETS,
     DAY,
@@ -19,6 +19,7 @@ from tests.consumers.world import (
     STUDENT,
     STUDENTS,
     World,
+    erasure,
     model,
     profile,
     purchase,
@@ -159,6 +160,26 @@ def test_a_window_that_runs_empty_unassigns_at_a_sweep() -> None:
     world.check()
 
 
+def test_what_time_alone_did_has_no_cause_though_a_dropped_event_came_with_it() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT), purchase("c", 5), model=model())
+    world.send(purchase("other", 30), purchase("c", 6), purchase("c", 5), model=model())
+    assert segments(world)[-1] == (STUDENTS, None, "expiry")
+    change = world.changes[-1]
+    assert change.cause is None
+    assert change.occurred_at.timestamp() == 30 * 86_400
+    world.check()
+
+
+def test_an_erased_purchase_is_no_cause() -> None:
+    world = World()
+    world.send(erasure("c", 20), purchase("c", 25), profile("c", 25, **STUDENT), model=model())
+    world.send(purchase("other", 50), purchase("c", 19), model=model())
+    assert segments(world)[-1] == (STUDENTS, None, "expiry")
+    assert world.changes[-1].cause is None
+    world.check()
+
+
 def test_the_wall_clock_empties_windows_without_any_event() -> None:
     world = World(rules=replace(RULES, event_clock=False))
     world.send(purchase("c", 1), model=model(), now_us=2 * DAY)
@@ -238,7 +259,7 @@ def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
         known = profile("c", 1 + step / 50, age=age, income=income, location="urban")
         held += world.send(known, model=model()).held_by_margin
         vector = dequantize(world.stored("c")["vector"])
-        [distances] = model().view.assign(vector).distances
+        [distances] = model().snapshot.assign(vector).distances
         student = distances[SEGMENTS.index(STUDENTS)]
         if len(world.changes) == 1:
             assert distances.min() > 0.7 * student

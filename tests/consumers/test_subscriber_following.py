@@ -1,11 +1,14 @@
 """Changes and states followed at once: forgotten customers and withdrawn consents are news too."""
 
 from contextlib import closing
+from random import Random
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 
 from consumers.subscriber import View, subscribe
 from contracts.cloudevents import provenance
@@ -13,6 +16,9 @@ from contracts.segments import PublishedConsent, SegmentChange, SegmentState, en
 from contracts.topics import CHANGES, STATES
 from tests.consumers.test_subscriber import SEGMENTS, change, state, until_idle
 from tests.servers import KafkaServer
+from tests.simulation.cluster import Cluster
+from tests.simulation.edges import Edge
+from tests.simulation.kafka_consumer import Consumer
 
 ERASE, CONSENT = -1, -2
 
@@ -80,6 +86,8 @@ def test_however_the_topics_interleave_a_view_ends_where_the_history_does(
         if update is not None and update.kind == "change":
             assert update.payload is not None
             shown.append(update.payload.version)
+    for customer in list(view.leaving):
+        view.changes_read(customer)
     assert len(shown) == len(set(shown))
     assert view.customers == {
         customer: (None if segment is None else SEGMENTS[segment].id, version)
@@ -87,6 +95,40 @@ def test_however_the_topics_interleave_a_view_ends_where_the_history_does(
     }
     assert view.marketing == {customer: history.consents.get(customer) for customer in history.now}
     assert not view.ahead
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_nobody_is_shown_as_forgotten_before_a_change_that_came_before(seed: int) -> None:
+    cluster = Cluster(Random(seed))
+
+    def put(topic: str, customer: str, told: SegmentChange | SegmentState | None, v: int) -> None:
+        log = cluster.logs[TopicPartition(topic, 0)]
+        value = None if told is None else encode(told)
+        log.append(customer.encode(), value, provenance("00000000000000aa", v), 0)
+
+    def consumer(**config: Any) -> Consumer:
+        return Consumer(cluster, Edge("subscriber"), Random(seed), **config, max_poll_records=1)
+
+    with (
+        patch("consumers.subscriber.KafkaConsumer", consumer),
+        patch("consumers.log.KafkaConsumer", consumer),
+        closing(subscribe({})) as updates,
+    ):
+        assert next(updates) is None
+        version = 0
+        for customer in ("a", "b", "a"):
+            for segment in (0, 1, None):
+                version += 1
+                put(CHANGES, customer, change(customer, version, segment), version)
+                if segment is not None:
+                    put(STATES, customer, state(customer, version, segment), version)
+            put(STATES, customer, None, version)
+        put(CHANGES, "b", change("b", version + 1), version + 1)
+        found = [(u.customer_id, u.kind) for u in until_idle(updates)]
+    kinds = {name: [kind for who, kind in found if who == name] for name in "ab"}
+    assert [kinds[name].count("change") for name in "ab"] == [6, 4]
+    assert "forgotten" not in kinds["a"][:3] + kinds["b"][:3]
+    assert kinds["a"][-1] == "forgotten"
 
 
 @pytest.mark.servers
@@ -110,6 +152,6 @@ def test_an_erasure_and_a_withdrawn_consent_are_shown_as_they_come(
         send(STATES, "b", state("b", 1).model_copy(update=refused), 3)
         send(STATES, "unknown", None, 4)
         found = until_idle(updates)
-        kinds = [(u.customer_id, u.kind) for u in found if u.kind != "change"]
+        kinds = sorted((u.customer_id, u.kind) for u in found if u.kind != "change")
         assert kinds == [("a", "forgotten"), ("b", "state"), ("unknown", "forgotten")]
     producer.close()

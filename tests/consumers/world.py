@@ -21,10 +21,10 @@ from contracts.segments import DIMENSIONS, SegmentChange, SegmentRef, SegmentSta
 from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, STATES
 from features.layout import Layout
 from features.record import Records, decode
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from store.outbox import Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
@@ -62,12 +62,12 @@ def generation(number: int = 1, turn: int = 0) -> Generation:
     )
 
 
-def model(number: int = 1, turn: int = 0, statistics: Statistics | None = None) -> Model:
+def model(number: int = 1, turn: int = 0, statistics: ClusterStatistics | None = None) -> Model:
     """The model of a generation, by its fitted centroids unless there are statistics."""
     fitted = generation(number, turn)
     return Model(
         generation=fitted,
-        view=ModelView.of(fitted, statistics),
+        snapshot=ModelSnapshot.of(fitted, statistics),
         segment_of_cluster=np.array([SEGMENTS.index(s) for s in fitted.segments], np.int8),
     )
 
@@ -349,12 +349,12 @@ class World:
         self.states[name] = state or None
 
 
-def recounted(records: Records) -> dict[int, Statistics]:
+def recounted(records: Records) -> dict[int, ClusterStatistics]:
     """The statistics that records say they are counted in, by generation."""
-    counted: dict[int, Statistics] = {}
+    counted: dict[int, ClusterStatistics] = {}
     for number in np.unique(records["generation"][records["cluster"] >= 0]).tolist():
         members = records[records["generation"] == number]
-        counted[number] = Statistics.zeros(CLUSTERS, DIMENSIONS)
+        counted[number] = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
         counted[number].add(members["vector"], members["cluster"])
     return counted
 

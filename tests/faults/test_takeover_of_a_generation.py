@@ -78,7 +78,7 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
         if kill == KILLS // 2:
             sent += service.send(make_load(300, customers=1_500, first=sent))
         over = [
-            read_partition(service.client, "livesegments", p, 30).swept_generation
+            read_partition(service.client, "livesegments", p, 30).cut.swept_generation
             for p in range(PARTITIONS)
         ]
         unfinished += min(over) <= request.replaces

@@ -13,7 +13,7 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import INPUTS, OUTPUTS, REPLAYS
-from tests.service import Service, profile, purchase, running
+from tests.service import WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
 
@@ -60,14 +60,22 @@ def test_a_worker_whose_port_is_taken_says_which_setting_to_change(service: Serv
     assert "LIVESEGMENTS_HTTP_PORT" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_worker_that_is_asked_to_leave_exits_with_0(
-    service: Service, sent: signal.Signals
-) -> None:
+def test_a_worker_leaves_on_ctrl_c_with_0(service: Service) -> None:
     worker = service.start()
     service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
-    worker.send_signal(sent)
+    worker.send_signal(signal.SIGINT)
     assert worker.wait(30) == 0
+
+
+def test_a_worker_in_the_background_leaves_on_sigterm_alone(service: Service) -> None:
+    worker = service.launch(["sh", "-c", 'trap "" INT; exec "$@"', "sh", *WORKER])
+    service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
+    worker.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(1)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert "SIGINT" not in service.tail()
 
 
 def test_ctrl_c_ends_a_subscriber_quietly_with_130(service: Service) -> None:

@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
 from contracts.cloudevents import provenance
-from contracts.topics import CHANGES, DEAD_LETTERS, STATES
+from contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
 from livesegments.verify import Report, verify
 from livesegments.verify.kafka_log import Log
 from tests.load import load
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.servers
 PARTITION = 1
 KEY = f"livesegments:{{{PARTITION}}}:"
 
-CLUSTER, SEGMENT, INCOME, VERSION, VECTOR, COUNTS, CENTS = 2, 3, 18, 42, 50, 70, 100
+CLUSTER, SEGMENT, INCOME, SINCE, VERSION, VECTOR, COUNTS, CENTS = 2, 3, 18, 34, 42, 50, 70, 100
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def quiet(service: Service) -> Service:
 
 
 def faults(service: Service) -> dict[str, list[str]]:
-    report: Report = verify(service.client, service.config, "livesegments")
+    report: Report = verify(
+        service.client, service.config, "livesegments", event_clock=True, patience_seconds=3
+    )
     return {check.name: check.faults for check in report.checks if check.faults}
 
 
@@ -68,6 +70,8 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
     (statistic,) = [key for key in store.hkeys(KEY + "statistics") if key != b"swept"]
     counted = store.hget(KEY + "statistics", statistic)
     marker = store.hkeys(KEY + "erasures")[0]
+    clock_us = int(store.hget(KEY + "progress", "clock_us"))
+    place = int(store.hget(KEY + "progress", "remembered")) - 1
 
     def record(at: int, fmt: str, change: Callable[[Any], Any]) -> Callable[[], object]:
         return lambda: store.hset(KEY + "customers", name, patched(blob, at, fmt, change))
@@ -92,6 +96,14 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
         "another cluster": (record(CLUSTER, "<b", lambda k: (k + 1) % 5), {"statistics"}),
         "another segment": (record(SEGMENT, "<b", lambda k: (k + 1) % 5), {"state"}),
         "another version": (record(VERSION, "<q", lambda v: v - 1), {"state"}),
+        "a segment since another time": (record(SINCE, "<q", lambda t: t + 1), {"since"}),
+        "an event forgotten": (
+            lambda: store.setrange(KEY + "seen", 8 * place, b"\0" * 8),
+            {"repeats"},
+        ),
+        "an event remembered in another place": (progress(remembered=place), {"repeats"}),
+        "a clock behind the purchases": (progress(clock_us=clock_us - 1), {"clock"}),
+        "a clock ahead of the purchases": (progress(clock_us=clock_us + 1), {"clock"}),
         "statistics off by one": (
             lambda: store.hset(
                 KEY + "statistics", statistic, patched(counted, 0, "<q", lambda n: n + 1)
@@ -103,16 +115,18 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
         "a scoring due": (progress(rescore=1), {"quiet"}),
         "an output not published": (
             lambda: store.hset(KEY + "outbox", 10**9, b""),
-            {"quiet"},
+            {"quiet", "outbox"},
         ),
-        "an offset too far back": (progress(purchases=10), {"quiet", "records"}),
+        "an offset too far back": (progress(purchases=10), {"offsets", "records"}),
+        "an offset beyond the log": (progress(purchases=10**6), {"offsets"}),
         "an erasure forgotten": (lambda: store.hdel(KEY + "erasures", marker), {"erasures"}),
         "duplicates that count": (
             lambda: store.hset("livesegments:deployment", "dedup_events", 0),
             {"records"},
         ),
     }
-    keys = [KEY + each for each in ("customers", "progress", "statistics", "outbox", "erasures")]
+    names = ("customers", "progress", "statistics", "outbox", "erasures", "seen")
+    keys = [KEY + each for each in names]
     keys.append("livesegments:deployment")
     for what, (broken, wanted) in breaks.items():
         before = {key: store.dump(key) for key in keys}
@@ -144,6 +158,8 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
     others = [s for s in ("families", "students") if s != (document["segment"] or {}).get("id")]
     elsewhere = {"id": others[0], "name": others[0]}
     wrong = json.dumps({**document, "previous_segment": elsewhere, "change": "reassigned"})
+    first = {"topic": PURCHASES, "partition": PARTITION, "offset": 0, "event_id": "another"}
+    uncaused = json.dumps({**document, "customer_id": "nobody", "cause": first})
     steps: dict[str, tuple[Callable[[], None], str, str]] = {
         "a change told twice": (lambda: put(CHANGES, last), "chain", "previous segment"),
         "an id given twice": (lambda: put(STATES, state), "ids", "2 times"),
@@ -151,6 +167,11 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
             lambda: put(CHANGES, last, value=wrong.encode(), headers=provenance("0" * 16, 1)),
             "chain",
             "version",
+        ),
+        "a cause that is none of the customer's": (
+            lambda: put(CHANGES, last, value=uncaused.encode(), headers=provenance("0" * 16, 1)),
+            "causes",
+            "no event of theirs",
         ),
         "a state that is another": (
             lambda: put(

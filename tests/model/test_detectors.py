@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.arrays import Flags, Floats
 from model.detectors import BATCH, REFERENCE, DriftDetectors
+from model.types import Flags, Floats
 
 Found = set[tuple[str, str]]
 ROUND = 32

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model import PERSONAS, POSITIONS, Statistics, drift, quantize
+from model import PERSONAS, POSITIONS, ClusterStatistics, drift, quantize
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan
@@ -12,13 +12,13 @@ K, D = 3, 2
 
 
 @pytest.fixture
-def customers() -> tuple[Floats, npt.NDArray[np.int64], Statistics]:
+def customers() -> tuple[Floats, npt.NDArray[np.int64], ClusterStatistics]:
     rng = np.random.default_rng(8)
     clusters = rng.integers(0, K, 400)
     X = np.array([[0.0, 10.0], [4.0, 30.0], [8.0, 20.0]])[clusters]
     X = X + rng.normal(0, [1.0, 5.0], X.shape)
     X[rng.random(X.shape) < 0.2] = NAN
-    statistics = Statistics.zeros(K, D)
+    statistics = ClusterStatistics.zeros(K, D)
     statistics.add(quantize(X), clusters)
     return X, clusters, statistics
 
@@ -49,7 +49,7 @@ def test_persona_distance_is_to_the_persona_of_the_name() -> None:
 
 
 def test_mean_squared_distance_equals_that_of_the_members(
-    customers: tuple[Floats, npt.NDArray[np.int64], Statistics],
+    customers: tuple[Floats, npt.NDArray[np.int64], ClusterStatistics],
 ) -> None:
     X, clusters, statistics = customers
     weights = 1 / np.nanvar(X, axis=0)
@@ -58,12 +58,12 @@ def test_mean_squared_distance_equals_that_of_the_members(
         np.nansum((r - np.nanmean(r, axis=0)) ** 2 * weights, axis=1).mean() for r in members
     ]
     assert drift.mean_squared_distance(statistics, weights) == pytest.approx(expected, rel=1e-5)
-    empty = drift.mean_squared_distance(Statistics.zeros(K, D), weights)
+    empty = drift.mean_squared_distance(ClusterStatistics.zeros(K, D), weights)
     assert np.isnan(empty).all()
 
 
 def test_explained_variance_equals_one_less_the_share_within(
-    customers: tuple[Floats, npt.NDArray[np.int64], Statistics],
+    customers: tuple[Floats, npt.NDArray[np.int64], ClusterStatistics],
 ) -> None:
     X, clusters, statistics = customers
     weights = 1 / np.nanvar(X, axis=0)
@@ -73,7 +73,7 @@ def test_explained_variance_equals_one_less_the_share_within(
     ratio = drift.explained_variance_ratio(statistics, weights)
     assert ratio == pytest.approx(1 - within / total, rel=1e-5)
     assert 0.5 < ratio < 1.0
-    assert np.isnan(drift.explained_variance_ratio(Statistics.zeros(K, D), weights))
+    assert np.isnan(drift.explained_variance_ratio(ClusterStatistics.zeros(K, D), weights))
 
 
 def test_silhouette_equals_brute_force() -> None:

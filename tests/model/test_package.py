@@ -22,7 +22,12 @@ def test_examples_in_docstrings_are_right(name: str) -> None:
 
 def test_public_classes_have_examples() -> None:
     finder = doctest.DocTestFinder()
-    for documented in (model.MiniBatchKMeans, model.Statistics, model.ModelView, model.Generation):
+    for documented in (
+        model.MiniBatchKMeans,
+        model.ClusterStatistics,
+        model.ModelSnapshot,
+        model.Generation,
+    ):
         assert any(test.examples for test in finder.find(documented)), documented
 
 

@@ -99,7 +99,7 @@ class Database:
         found[encode(name)] = encode(value)
         return 1
 
-    def _hscan(self, key: object, cursor: int, **_: int) -> tuple[int, Hash]:
+    def _hscan(self, key: object, cursor: int, *_: object, **__: int) -> tuple[int, Hash]:
         """Return a bucket: who is there throughout a walk is met once at least."""
         at = {n: v for n, v in self._hash(key).items() if crc32(n) % BUCKETS == int(cursor)}
         return (int(cursor) + 1) % BUCKETS, at

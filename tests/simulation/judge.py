@@ -26,6 +26,7 @@ def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
         {"client_id": "the judge"},
         SETTINGS.group_id,
         retention_days=SETTINGS.days_kept,
+        event_clock=world.clock == "event",
     )
     return [
         *(f"{check.name}: {fault}" for check in report.checks for fault in check.faults),
@@ -39,7 +40,7 @@ def _wrong_scores(world: World) -> Iterator[str]:
     newest = newest_generation(world)
     for partition in range(PARTITIONS) if newest else ():
         stored = read_partition(world.client(), SETTINGS.group_id, partition, SETTINGS.tiles)  # type: ignore[arg-type]
-        first = _clock_us(world, stored.clock_us) // TILE_US - SETTINGS.tiles + 1
+        first = _clock_us(world, stored.cut.clock_us) // TILE_US - SETTINGS.tiles + 1
         for name, customer in stored.customers.items():
             bought = sum(count for tile, (count, _) in customer.tiles.items() if tile >= first)
             _, suppressed_at, restored_at = stored.markers.get(

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from consumers import reconcile
+from consumers.causes import Causes
 from consumers.log import LogReader
 from consumers.membership import Membership
 from consumers.recovery import Recovery
@@ -152,6 +153,9 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "[part for write in commit.ring for part in write]",
             "[]",
         )
+    ],
+    "causes that counted": [
+        Edit(Causes, "of", "np.flatnonzero(counted[at])", "np.flatnonzero(counted[at] | True)"),
     ],
 }
 

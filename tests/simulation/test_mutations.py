@@ -24,6 +24,7 @@
 | an idle owner looks at the store | plan: a loss without traffic |
 | a new producer after an error | random runs |
 | ring of seen events in the commit | random runs |
+| a cause is an event that counted | random runs |
 
 The plans are those that chance would take thousands of runs to find.
 """
@@ -63,6 +64,7 @@ SHOWN = {
     "look at the store when idle": "does not come to rest",
     "new producer after an error": "does not come to rest",
     "seen events": "records",
+    "causes that counted": "causes",
 }
 """The promise that is broken then."""
 

@@ -167,6 +167,7 @@ class World:
         self.while_waiting: Callable[[], object] = self.cluster.mark_next
         self.schedule: list[str] = []
         self._started = 0
+        self._meanwhile: Callable[[], None] = lambda: None
         self._edge = Edge("the judge", wait=self._advance)
 
     def start(self, instance: str) -> Worker:
@@ -199,10 +200,16 @@ class World:
         """Return a client of the store that nothing happens to."""
         return Redis(self.database, self._edge)
 
+    def let_go_on(self, happens: Callable[[], None]) -> None:
+        """Let something happen before and after each call of who is no worker, and as they wait."""
+        self._edge.pause = lambda _point: happens()
+        self._meanwhile = happens
+
     # -- what the service constructs and is not given
 
     def _advance(self, seconds: float) -> None:
         self.cluster.now += seconds
+        self._meanwhile()
 
     def _edge_of(self, config: dict[str, Any]) -> Edge:
         name = config["client_id"].removeprefix("livesegments-")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from consumers.owned import CLUSTERS
 from livesegments.analysis.backtest.simulator import History
-from model import lloyd
+from model import batch_kmeans
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -44,7 +44,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._seen: Floats = np.empty((0, 0))
-        self._best: lloyd.Fit | None = None
+        self._best: batch_kmeans.Fit | None = None
 
     def __call__(self, history: History) -> Quality | None:
         """Judge a history as it stands; None without a model or when all customers are the same."""
@@ -60,19 +60,23 @@ class Judge:
         except ValueError:
             return None
         return Quality(
-            ratio(lloyd.inertia(X, model.view.centroids, best.weights), best.inertia, len(X)),
+            ratio(
+                batch_kmeans.inertia(X, model.snapshot.centroids, best.weights),
+                best.inertia,
+                len(X),
+            ),
             ratio(labelled_inertia(X, segment, best.weights), best.inertia, len(X)),
             len(X),
         )
 
-    def _reference(self, X: Floats) -> lloyd.Fit:
+    def _reference(self, X: Floats) -> batch_kmeans.Fit:
         if self._best is None or not np.array_equal(X, self._seen, equal_nan=True):
             self._best = reference(X)
             self._seen = X
         return self._best
 
 
-def reference(X: Floats) -> lloyd.Fit:
+def reference(X: Floats) -> batch_kmeans.Fit:
     """Return the best of 20 batch fits.
 
     Raises
@@ -80,7 +84,7 @@ def reference(X: Floats) -> lloyd.Fit:
     ValueError
         If all rows are the same.
     """
-    return lloyd.fit(X, CLUSTERS, seed=1, starts=STARTS)
+    return batch_kmeans.fit(X, CLUSTERS, seed=1, starts=STARTS)
 
 
 def ratio(ours: float, best: float, customers: int) -> float:

@@ -261,7 +261,7 @@ def _segments(history: History, sizes: Mapping[str, tuple[int, ...]]) -> tuple[S
         return ()
     return describe(
         model.generation,
-        model.view,
+        model.snapshot,
         history.model.statistics({0: history.owned}),
         history.rules.personas,
         {segment: of_days[-1] for segment, of_days in sizes.items()},

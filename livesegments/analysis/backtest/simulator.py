@@ -27,7 +27,7 @@ from features.vector import vectors
 from features.window import window
 from livesegments.analysis.backtest.in_memory_store import MemoryPartitions
 from model.generation import Generation
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 
 Event = tuple[str, bytes, bytes]
 """Topic, key and value."""
@@ -175,7 +175,7 @@ class History:
         generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
         if self.refit_gain is None or generation is None or statistics is None:
             return False
-        view, tile = ModelView.of(generation, statistics), self.owned.progress.swept_tile
+        view, tile = ModelSnapshot.of(generation, statistics), self.owned.progress.swept_tile
         if not self._schedule.is_due(view, statistics, tile):
             return False
         self._schedule.checked(view, tile)

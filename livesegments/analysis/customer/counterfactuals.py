@@ -11,7 +11,7 @@ from features.layout import Layout
 from features.record import Records
 from features.vector import FEATURES, vectors
 from features.window import Window, window
-from model.explanation import Axis, goes_to, smallest_change
+from model.counterfactuals import Axis, goes_to, smallest_change
 
 AXES = tuple(
     Axis(each.step, each.least, each.most, each.scale.forward, each.scale.backward)
@@ -81,8 +81,8 @@ def shifts(scores: Scores, published: int, model: Model, margin: float) -> list[
             continue
         now = float(np.round(axis.backward(row[feature]), 6))
         then = {
-            target: smallest_change(row, feature, axis, published, target, model.view, margin)
-            for target in range(len(model.view.centroids))
+            target: smallest_change(row, feature, axis, published, target, model.snapshot, margin)
+            for target in range(len(model.snapshot.centroids))
             if target != published
         }
         reachable = {target: value for target, value in then.items() if value is not None}
@@ -106,9 +106,9 @@ def baskets(
     rows = vectors(np.repeat(record, len(more)), windows)
     firsts = {
         target: int(more[works.argmax()])
-        for target in range(len(model.view.centroids))
+        for target in range(len(model.snapshot.centroids))
         if target != published
-        and (works := goes_to(rows, published, target, model.view, margin)).any()
+        and (works := goes_to(rows, published, target, model.snapshot, margin)).any()
     }
     if not firsts:
         return None
@@ -134,7 +134,7 @@ def by_time(
             record,
             np.array([tile]),
             np.array([time_us]),
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
             switching,
         )

@@ -14,7 +14,7 @@ from features.layout import Layout
 from features.record import Records
 from features.vector import FEATURES, natural
 from livesegments.analysis.customer.counterfactuals import baskets, by_time, rival, shifts
-from model.explanation import contributions
+from model.counterfactuals import contributions
 
 Json = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Reasons:
     def why(self) -> Json:
         """Return the distances, and what each feature does to them."""
         model, scores = self.model, self.scores
-        view, distances = model.view, scores.assignment.distances[0]
+        view, distances = model.snapshot, scores.assignment.distances[0]
         own = int(scores.assignment.clusters[0])
         published = own if self._published == NONE else self._cluster(self._published)
         other = rival(published, distances)

@@ -148,7 +148,7 @@ class _Telling:
             self.found.record,
             np.array([self.found.layout.tile(self.clock_us)]),
             np.array([self.clock_us]),
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
             self.switching,
         )

@@ -11,8 +11,8 @@ from livesegments.analysis.report.customer_rows import hashed
 from livesegments.analysis.report.models import Member
 from livesegments.export import LOCATIONS
 from livesegments.scan import Stretch
-from model.arrays import Counts, Floats
 from model.drift import bin_counts
+from model.types import Counts, Floats
 
 TYPICAL = 5
 _REFUSED, _CONSENTS, _UNKNOWN = range(3)
@@ -85,7 +85,7 @@ class Survey:
         return [[each.member for each in near] for near in self._near]
 
     def _compare(self, stretch: Stretch, segment: Counts, X: Floats) -> None:
-        view = self._standing.model.view
+        view = self._standing.model.snapshot
         distance = view.assign(X).distances[np.arange(len(X)), self._cluster[segment]]
         unknown = np.isnan(X[:, view.weights > 0]).sum(axis=1)
         order = np.lexsort((distance, unknown))

@@ -15,7 +15,7 @@ from livesegments.analysis.report.context import Standing
 from livesegments.analysis.report.customer_rows import Person, people
 from livesegments.analysis.report.models import OFFERED, Leaving, Left
 from livesegments.scan import Stretch
-from model.arrays import Floats
+from model.types import Floats
 
 _OWNER_ONLY = 0o600
 

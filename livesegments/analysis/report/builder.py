@@ -27,8 +27,8 @@ from livesegments.rendering.progress import counting
 from livesegments.scan import scan, settled
 from livesegments.segments import describe
 from livesegments.settings import Settings
-from model.arrays import Floats
 from model.drift import psi
+from model.types import Floats
 from store.partitions import Partitions
 
 
@@ -110,13 +110,13 @@ def _report(
     first = int(np.argmax(sizes.sum(axis=1) > 0))
     segments = describe(
         model.generation,
-        model.view,
+        model.snapshot,
         standing.statistics,
         rules.personas,
         dict(zip(ids, survey.customers.tolist(), strict=False)),
     )
     order = [segment.id for segment in segments]
-    persona = expected(rules.personas, model.view)
+    persona = expected(rules.personas, model.snapshot)
     names = (*ids, NONE)
     flows = changes.flows.sum(axis=0)
     day_us = [(period.first + day) * DAY_US for day in range(first, period.days)]
@@ -154,7 +154,7 @@ def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float
     generation, statistics, view = (
         standing.model.generation,
         standing.statistics,
-        standing.model.view,
+        standing.model.snapshot,
     )
     now = generation.centroids if statistics is None else statistics.centroids()
     stands = dict(zip(generation.segments, view.zscores(now), strict=True))

@@ -18,7 +18,7 @@ from features.record import decode
 from livesegments.analysis.report.category_sets import Bought
 from livesegments.analysis.report.context import Standing
 from livesegments.scan import markers_of
-from model.arrays import Counts, Floats
+from model.types import Counts, Floats
 from store.partitions import Want
 
 MOST_CATEGORIES = 1_000

@@ -128,6 +128,6 @@ class Watch:
 def _spending_more(standing: Standing) -> set[str]:
     """Return the segments whose customers spend more than those of the most valuable one do."""
     segments = standing.model.generation.segments
-    spend = dict(zip(segments, standing.model.view.centroids[:, 1].tolist(), strict=True))
+    spend = dict(zip(segments, standing.model.snapshot.centroids[:, 1].tolist(), strict=True))
     valued = spend[standing.rules.segment_ids[standing.valued]]
     return {segment for segment, each in spend.items() if each > valued}

@@ -71,7 +71,7 @@ def departures(
             records[staying],
             np.full(n, clock_tile + ahead),
             np.full(n, at_us),
-            model.view,
+            model.snapshot,
             model.segment_of_cluster,
             switching,
         )

@@ -11,10 +11,10 @@ from livesegments.clients import kafka_config
 from livesegments.current_model import current_model
 from livesegments.settings import Settings
 from livesegments.worker import rules as rules_of
-from model.arrays import Floats
+from model.cluster_statistics import ClusterStatistics
 from model.personas import Persona, positions
-from model.statistics import Statistics
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
+from model.types import Floats
 from store.deployment import Deployment
 from store.partitions import Partitions
 
@@ -31,7 +31,7 @@ class Standing:
     deployment: Deployment
     rules: Rules
     model: Model
-    statistics: Statistics | None
+    statistics: ClusterStatistics | None
 
     @property
     def valued(self) -> int:
@@ -70,7 +70,7 @@ def look(settings: Settings, store: Partitions) -> Standing:
     return Standing(store, deployment, rules, model, current.statistics({}))
 
 
-def expected(personas: tuple[Persona, ...], view: ModelView) -> Floats:
+def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:
     """Return where personas are expected, in natural units (k, d); NaN where nothing is known."""
     scale = np.where(view.weights > 0, view.std, np.nan)
     return natural(view.mean + positions(personas) * scale)

@@ -15,7 +15,7 @@ from contracts.instants import microseconds
 from contracts.topics import CHANGES
 from features.layout import DAY_US
 from livesegments.analysis.report.context import Standing
-from model.arrays import Counts
+from model.types import Counts
 
 
 class _Ref(TypedDict):

@@ -18,8 +18,8 @@ from contracts.segments import SegmentChange, SegmentDefinition
 from contracts.topics import CHANGES, DEFINITIONS, INPUTS
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionCounts, TransitionWindow
 from livesegments.doctor import count_workers
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.statistics import Statistics
 from store.partitions import Partitions
 
 FIRST_CHANGES = 20_000
@@ -177,7 +177,7 @@ class StoreStatus:
     partitions: int
     records: int
     generation: Generation | None
-    statistics: Statistics | None
+    statistics: ClusterStatistics | None
     recovering: int
 
 

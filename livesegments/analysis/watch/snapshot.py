@@ -13,10 +13,10 @@ from livesegments.analysis.drift import drift_since_fit, known
 from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.rendering.terminal import SegmentRow
-from model.arrays import Floats
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
 from model.personas import Persona
-from model.statistics import Statistics
+from model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _rows(
     personas: Sequence[Persona],
     topics: TopicsStatus | None,
     generation: Generation | None,
-    statistics: Statistics | None,
+    statistics: ClusterStatistics | None,
 ) -> tuple[SegmentRow, ...]:
     definitions = topics.definitions if topics else {}
     sizes = {each.id: each.size for each in definitions.values()}

@@ -11,7 +11,7 @@ from livesegments.analysis.backtest.quality import (
     ratio,
     reference,
 )
-from model import lloyd
+from model import batch_kmeans
 from tests.livesegments.analysis.backtest.shop import events, feed, history, rows
 
 STREAM = events(rows())
@@ -57,7 +57,7 @@ def test_histories_of_the_same_customers_share_the_batch_fit(
 ) -> None:
     fits = []
 
-    def fit(X: module.Floats) -> lloyd.Fit:
+    def fit(X: module.Floats) -> batch_kmeans.Fit:
         fits.append(len(X))
         return reference(X)
 

@@ -60,7 +60,7 @@ def scores_of(world: World, by: Model) -> Scores:
         world.stored("c"),
         np.array([LAYOUT.tile(clock_us)]),
         np.array([clock_us]),
-        by.view,
+        by.snapshot,
         by.segment_of_cluster,
         world.rules.switching,
     )
@@ -160,6 +160,6 @@ def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
 
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
-    lone = replace(MODEL, view=replace(MODEL.view, weights=np.zeros(5)))
+    lone = replace(MODEL, snapshot=replace(MODEL.snapshot, weights=np.zeros(5)))
     assert baskets(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN) is None
     assert shifts(scores_of(world, MODEL), cluster(world), lone, MARGIN) == []

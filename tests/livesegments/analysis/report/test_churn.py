@@ -12,7 +12,7 @@ from livesegments.analysis.report.churn import SHOWN, Watch
 from livesegments.analysis.report.context import Standing
 from livesegments.analysis.report.models import Leaving, Left
 from livesegments.scan import Stretch
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from tests.consumers.world import (
     DAY,
     HIGH_VALUE,
@@ -67,8 +67,8 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     fitted = generation()
     centroids = fitted.centroids.copy()
     centroids[STUDENT, 1] = centroids[:, 1].max() + 1
-    spending = ModelView.of(replace(fitted, centroids=centroids), None)
-    standing = replace(STANDING, model=replace(STANDING.model, view=spending))
+    spending = ModelSnapshot.of(replace(fitted, centroids=centroids), None)
+    standing = replace(STANDING, model=replace(STANDING.model, snapshot=spending))
     names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
     found = Watch(standing, {"c0": WENT, "c1": WENT}, horizon_days=8)
     found.add(Stretch(names, records, CLOCK_US))

@@ -36,7 +36,7 @@ def expected(of: list[tuple[int, int]], horizon: int) -> tuple[int, int]:
             return ahead, -1
         place = (np.array([np.log1p(count), np.log1p(max(cents, 0) / 100)]) - MEAN[:2]) / STD[:2]
         z = {
-            segment: (MODEL.view.centroids[i, :2] - MEAN[:2]) / STD[:2]
+            segment: (MODEL.snapshot.centroids[i, :2] - MEAN[:2]) / STD[:2]
             for i, segment in enumerate(MODEL.generation.segments)
         }
         near = {segment: float(np.hypot(*(place - there))) for segment, there in z.items()}

@@ -30,9 +30,9 @@ from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot, snapshot
 from livesegments.analysis.watch.text_view import line
 from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
+from model.cluster_statistics import ClusterStatistics, quantize
 from model.personas import PERSONAS
-from model.statistics import Statistics, quantize
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
 from tests.consumers.world import generation
 
 NAMES = {persona.id: persona.name for persona in PERSONAS}
@@ -75,10 +75,10 @@ def change(
     )
 
 
-def statistics() -> Statistics:
+def statistics() -> ClusterStatistics:
     """Fifty customers a cluster, near where the fit put them."""
     fitted = generation()
-    counted = Statistics.zeros(5, 5)
+    counted = ClusterStatistics.zeros(5, 5)
     for cluster, place in enumerate(fitted.centroids):
         counted.add(quantize(np.repeat(place[None], 50, axis=0) + 0.05), np.full(50, cluster))
     return counted
@@ -86,7 +86,7 @@ def statistics() -> Statistics:
 
 def definitions() -> dict[str, SegmentDefinition]:
     fitted = generation()
-    made = to_definitions(fitted, ModelView.of(fitted, None), None, PERSONAS)
+    made = to_definitions(fitted, ModelSnapshot.of(fitted, None), None, PERSONAS)
     return {
         each["id"]: SegmentDefinition.model_validate_json(encode({**each, "version": 1}))
         for each in made

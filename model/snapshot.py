@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.arrays import NOWHERE, Clusters, Flags, Floats, read_only
+from model.cluster_statistics import ClusterStatistics
 from model.distance import feature_weights, squared_distances
 from model.generation import Generation
-from model.statistics import Statistics
+from model.types import NOWHERE, Clusters, Flags, Floats, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ModelView:
+class ModelSnapshot:
     """The model as it stands at one moment, complete and never changed.
 
     Attributes
@@ -59,7 +59,7 @@ class ModelView:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import Generation, ModelView
+    >>> from model import Generation, ModelSnapshot
 
     >>> generation = Generation(
     ...     number=1,
@@ -69,7 +69,7 @@ class ModelView:
     ...     sizes=(3, 3),
     ...     segments=("students", "retirees"),
     ... )
-    >>> view = ModelView.of(generation, None)
+    >>> view = ModelSnapshot.of(generation, None)
     >>> assignment = view.assign(np.array([[1.0, 10.0], [3.0, np.nan]]))
     >>> assignment.clusters
     array([0, 1], dtype=int8)
@@ -88,7 +88,7 @@ class ModelView:
     weights: Floats
 
     @classmethod
-    def of(cls, generation: Generation, statistics: Statistics | None) -> ModelView:
+    def of(cls, generation: Generation, statistics: ClusterStatistics | None) -> ModelSnapshot:
         """View of a generation and the customers now counted in it.
 
         Each number is the best that is known: a centroid coordinate is the mean of the cluster's

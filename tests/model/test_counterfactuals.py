@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model import Generation, ModelView, squared_distances
-from model.explanation import (
+from model import Generation, ModelSnapshot, squared_distances
+from model.counterfactuals import (
     Axis,
     contributions,
     goes_to,
@@ -24,12 +24,12 @@ APART = np.sqrt(np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37])).reshape(
 
 
 @st.composite
-def views(draw: st.DrawFn) -> ModelView:
+def views(draw: st.DrawFn) -> ModelSnapshot:
     """Views whose clusters stand anywhere, but no two equally far from a customer."""
     coordinates = st.floats(-5, 9, width=32)
     rows = draw(st.lists(st.lists(coordinates, min_size=D, max_size=D), min_size=K, max_size=K))
     spread = draw(st.lists(st.floats(0.1, 5), min_size=D, max_size=D))
-    return ModelView.of(
+    return ModelSnapshot.of(
         Generation(
             number=1,
             centroids=np.array(rows) + APART,
@@ -62,7 +62,7 @@ def changed(row: Floats, feature: int, values: Floats) -> Floats:
 
 
 @given(customers(), views())
-def test_contributions_add_up_to_the_squared_distances(row: Floats, view: ModelView) -> None:
+def test_contributions_add_up_to_the_squared_distances(row: Floats, view: ModelSnapshot) -> None:
     parts = contributions(row, view.centroids, view.weights)
     assert (parts >= 0).all()
     assert parts.sum(axis=1) == pytest.approx(
@@ -73,7 +73,7 @@ def test_contributions_add_up_to_the_squared_distances(row: Floats, view: ModelV
 
 @given(customers(), views(), pairs, st.integers(0, D - 1), margins)
 def test_the_said_change_moves_a_customer_and_a_smaller_one_does_not(
-    row: Floats, view: ModelView, pair: tuple[int, int], feature: int, margin: float
+    row: Floats, view: ModelSnapshot, pair: tuple[int, int], feature: int, margin: float
 ) -> None:
     axis = AXES[feature]
     value = smallest_change(row, feature, axis, *pair, view, margin)
@@ -92,7 +92,7 @@ def test_the_said_change_moves_a_customer_and_a_smaller_one_does_not(
 
 @given(customers(), views(), pairs, st.integers(0, D - 1), margins)
 def test_no_change_is_said_only_where_none_moves_them(
-    row: Floats, view: ModelView, pair: tuple[int, int], feature: int, margin: float
+    row: Floats, view: ModelSnapshot, pair: tuple[int, int], feature: int, margin: float
 ) -> None:
     axis = AXES[feature]
     assume(not np.isnan(row[feature]))
@@ -105,7 +105,7 @@ def test_no_change_is_said_only_where_none_moves_them(
 
 @given(customers(), views(), pairs, st.integers(0, D - 1), margins)
 def test_inside_the_interval_they_go_over_and_outside_they_do_not(
-    row: Floats, view: ModelView, pair: tuple[int, int], feature: int, margin: float
+    row: Floats, view: ModelSnapshot, pair: tuple[int, int], feature: int, margin: float
 ) -> None:
     interval = takeover_interval(row, feature, *pair, view, margin)
     assume(interval is not None)
@@ -122,7 +122,7 @@ def test_inside_the_interval_they_go_over_and_outside_they_do_not(
 
 
 def test_an_unknown_feature_and_one_that_is_the_same_for_all_move_nobody() -> None:
-    view = ModelView.of(
+    view = ModelSnapshot.of(
         Generation(
             number=1,
             centroids=np.array([[0.0, 1.0], [4.0, 1.0]]),
@@ -138,7 +138,7 @@ def test_an_unknown_feature_and_one_that_is_the_same_for_all_move_nobody() -> No
 
 
 def test_who_goes_over_as_they_stand_needs_no_change() -> None:
-    view = ModelView.of(
+    view = ModelSnapshot.of(
         Generation(
             number=1,
             centroids=np.array([[0.0], [4.0]]),

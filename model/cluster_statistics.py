@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.arrays import NOWHERE, Clusters, Counts, Floats, Vectors
+from model.types import NOWHERE, Clusters, Counts, Floats, Vectors
 
 SCALE = 1 << 20
 """Fixed-point steps per unit of a feature."""
@@ -56,7 +56,7 @@ def dequantize(vectors: Vectors) -> Floats:
 
 
 @dataclass(slots=True, eq=False)
-class Statistics:
+class ClusterStatistics:
     """Count, sum and sum of squares per cluster and feature.
 
     Each customer is counted once, with its latest vector. Because the sums are integers they do
@@ -77,10 +77,10 @@ class Statistics:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import Statistics, quantize
+    >>> from model import ClusterStatistics, quantize
 
     >>> X = np.array([[1.0, 20.0], [3.0, np.nan], [10.0, 60.0]])
-    >>> statistics = Statistics.zeros(k=2, d=2)
+    >>> statistics = ClusterStatistics.zeros(k=2, d=2)
     >>> statistics.add(quantize(X), np.array([0, 0, 1]))
     >>> statistics.members
     array([2, 1])
@@ -101,7 +101,7 @@ class Statistics:
     square: Counts
 
     @classmethod
-    def zeros(cls, k: int, d: int) -> Statistics:
+    def zeros(cls, k: int, d: int) -> ClusterStatistics:
         """Statistics of no customers, for `k` clusters and `d` features."""
         known, total, square = np.zeros((3, k, d), dtype=np.int64)
         return cls(np.zeros(k, dtype=np.int64), known, total, square)
@@ -153,12 +153,12 @@ class Statistics:
                 binned = np.bincount(cells, addend.ravel(), (k + 1) * d)
                 sums += sign * binned[: k * d].astype(np.int64).reshape(k, d)
 
-    def __add__(self, other: Statistics) -> Statistics:
+    def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
         if self.known.shape != other.known.shape:
             raise ValueError(
                 f"statistics of shape {self.known.shape} and {other.known.shape} cannot be added"
             )
-        return Statistics(
+        return ClusterStatistics(
             self.members + other.members,
             self.known + other.known,
             self.total + other.total,
@@ -166,15 +166,15 @@ class Statistics:
         )
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Statistics):
+        if not isinstance(other, ClusterStatistics):
             return NotImplemented
         return self.known.shape == other.known.shape and self.to_bytes() == other.to_bytes()
 
     __hash__ = None  # type: ignore[assignment]
 
-    def copy(self) -> Statistics:
+    def copy(self) -> ClusterStatistics:
         """Copy that shares no array with this one."""
-        return Statistics(
+        return ClusterStatistics(
             self.members.copy(), self.known.copy(), self.total.copy(), self.square.copy()
         )
 
@@ -184,7 +184,7 @@ class Statistics:
         return b"".join(array.astype("<i8").tobytes() for array in arrays)
 
     @classmethod
-    def from_bytes(cls, data: bytes, k: int, d: int) -> Statistics:
+    def from_bytes(cls, data: bytes, k: int, d: int) -> ClusterStatistics:
         """Inverse of `to_bytes`.
 
         Raises

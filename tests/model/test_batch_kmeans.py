@@ -8,7 +8,7 @@ import pytest
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from model import Generation, ModelView, fit, inertia, squared_distances
+from model import Generation, ModelSnapshot, fit, inertia, squared_distances
 
 Floats = npt.NDArray[np.float64]
 CENTERS = np.array([[0.0, 0.0, 20.0], [5.0, 0.0, 30.0], [0.0, 6.0, 45.0], [5.0, 6.0, 70.0]])
@@ -100,7 +100,7 @@ def test_the_view_of_a_fit_assigns_as_the_fit_did() -> None:
     generation = Generation(
         1, found.centroids, found.mean, found.variance, found.sizes, ("a", "b", "c", "d")
     )
-    assert np.array_equal(ModelView.of(generation, None).assign(X).clusters, found.clusters)
+    assert np.array_equal(ModelSnapshot.of(generation, None).assign(X).clusters, found.clusters)
 
 
 def test_unknown_and_constant_features_do_not_disturb() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.arrays import Flags, Floats
-from model.view import ModelView
+from model.snapshot import ModelSnapshot
+from model.types import Flags, Floats
 
 _ROUNDING = np.arange(-2, 3)
 """Steps around a bound that are tried: closed forms and the rule itself round differently."""
@@ -55,7 +55,7 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.explanation import contributions
+    >>> from model.counterfactuals import contributions
 
     >>> contributions(np.array([1.0, np.nan]), np.array([[3.0, 5.0]]), np.array([0.5, 1.0]))
     array([[2., 0.]])
@@ -65,7 +65,7 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
     return np.where(np.isnan(row) | (weights == 0), 0.0, parts)
 
 
-def goes_to(rows: Floats, published: int, target: int, view: ModelView, margin: float) -> Flags:
+def goes_to(rows: Floats, published: int, target: int, view: ModelSnapshot, margin: float) -> Flags:
     """Tell which rows, published under one cluster, go over to another: the rule itself.
 
     Parameters
@@ -75,7 +75,7 @@ def goes_to(rows: Floats, published: int, target: int, view: ModelView, margin: 
     published, target
         The clusters, two different ones.
     view, margin
-        As for `ModelView.switch`.
+        As for `ModelSnapshot.switch`.
 
     """
     under = np.full(len(rows), published, dtype=np.int8)
@@ -84,7 +84,7 @@ def goes_to(rows: Floats, published: int, target: int, view: ModelView, margin: 
 
 
 def takeover_interval(
-    row: Floats, feature: int, published: int, target: int, view: ModelView, margin: float
+    row: Floats, feature: int, published: int, target: int, view: ModelSnapshot, margin: float
 ) -> tuple[float, float] | None:
     """Values of one feature for which a row goes over to another cluster, all else as it is.
 
@@ -102,7 +102,7 @@ def takeover_interval(
     published, target
         The clusters, two different ones.
     view, margin
-        As for `ModelView.switch`.
+        As for `ModelSnapshot.switch`.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def smallest_change(
     axis: Axis,
     published: int,
     target: int,
-    view: ModelView,
+    view: ModelSnapshot,
     margin: float,
 ) -> float | None:
     """Find the value nearest to a feature's own that makes a row go over to another cluster.
@@ -161,7 +161,7 @@ def smallest_change(
     published, target
         The clusters, two different ones.
     view, margin
-        As for `ModelView.switch`.
+        As for `ModelSnapshot.switch`.
 
     Returns
     -------

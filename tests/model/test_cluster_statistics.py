@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model import LIMIT, SCALE, UNKNOWN, Statistics, dequantize, quantize
+from model import LIMIT, SCALE, UNKNOWN, ClusterStatistics, dequantize, quantize
 
 K, D = 3, 4
 Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
@@ -25,8 +25,8 @@ def populations(draw: st.DrawFn) -> Population:
     return vectors, clusters
 
 
-def counted(vectors: npt.NDArray[np.int32], clusters: npt.NDArray[Any]) -> Statistics:
-    statistics = Statistics.zeros(K, D)
+def counted(vectors: npt.NDArray[np.int32], clusters: npt.NDArray[Any]) -> ClusterStatistics:
+    statistics = ClusterStatistics.zeros(K, D)
     statistics.add(vectors, clusters)
     return statistics
 
@@ -65,7 +65,7 @@ def test_bytes_round_trip(population: Population) -> None:
     statistics = counted(*population)
     data = statistics.to_bytes()
     assert len(data) == 8 * K * (1 + 3 * D)
-    restored = Statistics.from_bytes(data, K, D)
+    restored = ClusterStatistics.from_bytes(data, K, D)
     assert restored == statistics
     restored.add(*population)  # the arrays are its own and can be written
 
@@ -94,7 +94,7 @@ def test_sums_of_a_large_batch_of_extreme_values_are_exact() -> None:
 def test_ten_million_ages_do_not_overflow() -> None:
     age = 120 * SCALE
     thousand = counted(np.full((1000, D), age, np.int32), np.zeros(1000, np.int8))
-    grown = sum([thousand] * 10_000, start=Statistics.zeros(K, D))
+    grown = sum([thousand] * 10_000, start=ClusterStatistics.zeros(K, D))
     assert grown.square[0, 0] == 10_000_000 * (age * age >> 20)
     assert grown.mean()[0] == 120.0
     assert grown.variance()[0] < 1 / SCALE
@@ -143,28 +143,28 @@ def test_what_nobody_knows_is_nan() -> None:
 def test_a_wrong_batch_is_refused_and_changes_nothing(
     rows: tuple[int, int], clusters: list[int]
 ) -> None:
-    statistics = Statistics.zeros(K, D)
+    statistics = ClusterStatistics.zeros(K, D)
     with pytest.raises(ValueError, match="clusters"):
         statistics.add(np.zeros(rows, np.int32), np.array(clusters))
-    assert statistics == Statistics.zeros(K, D)
+    assert statistics == ClusterStatistics.zeros(K, D)
 
 
 def test_bytes_of_another_size_are_refused() -> None:
-    data = Statistics.zeros(K, D).to_bytes()
+    data = ClusterStatistics.zeros(K, D).to_bytes()
     with pytest.raises(ValueError, match="take 312 bytes, not 311"):
-        Statistics.from_bytes(data[:-1], K, D)
+        ClusterStatistics.from_bytes(data[:-1], K, D)
 
 
 def test_statistics_of_different_shapes_do_not_add() -> None:
     with pytest.raises(ValueError, match="cannot be added"):
-        Statistics.zeros(K, D) + Statistics.zeros(K, D + 1)
+        ClusterStatistics.zeros(K, D) + ClusterStatistics.zeros(K, D + 1)
 
 
 def test_a_copy_is_independent() -> None:
-    statistics = Statistics.zeros(K, D)
+    statistics = ClusterStatistics.zeros(K, D)
     copy = statistics.copy()
     copy.add(np.zeros((1, D), np.int32), np.array([0]))
-    assert statistics == Statistics.zeros(K, D)
+    assert statistics == ClusterStatistics.zeros(K, D)
     assert copy != statistics
 
 

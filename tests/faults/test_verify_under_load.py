@@ -1,0 +1,53 @@
+"""The verifier beside workers that fold 300 purchases a second: it ends, and reports nothing."""
+
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from livesegments.verify import Report, verify
+from tests.service import Event, Feed, Service, purchase
+
+pytestmark = pytest.mark.servers
+
+CUSTOMERS = 2_000
+SECONDS = 60.0
+"""It takes a few; without an end it would be for ever."""
+
+
+def bought(n: int, first: int = 0) -> list[Event]:
+    """Return purchases of now, which move some from segment to segment."""
+    rng = np.random.default_rng(first)
+    now = datetime.now(UTC).isoformat()
+    return [
+        purchase(
+            f"c{int(CUSTOMERS * rng.random() ** 2):04d}",
+            now,
+            round(float(rng.lognormal(3, 1.5)) + 0.01, 2),
+            event_id=f"e{first + i}",
+        )
+        for i in range(n)
+    ]
+
+
+def test_it_ends_and_reports_nothing_under_steady_traffic(service: Service) -> None:
+    service.start()
+    service.send(bought(5_000))
+    service.wait_for(service.has_model, "the model is known")
+    with Feed(service, bought, every=0.1, portion=30, first=5_000) as feed:
+        feed.go_on(300)
+        for _ in range(3):
+            before, began = feed.sent, time.monotonic()
+            report: Report = verify(
+                service.client, service.config, "livesegments", event_clock=True
+            )
+            took = time.monotonic() - began
+            assert not report.faults, report.lines()
+            assert took < SECONDS
+            assert feed.sent - before >= 30
+            checked = {check.name: check.cases for check in report.checks}
+            assert checked["records"] >= 1_000
+            assert checked["state"] >= 1_000
+    service.wait()
+    service.verified()

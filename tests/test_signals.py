@@ -1,0 +1,36 @@
+"""Signals reach the processes that tests start, in whatever way pytest itself was started."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from livesegments.signals import ending_signals
+
+IGNORED = "import signal as s; print(*[x.name for x in s.Signals if s.getsignal(x) == s.SIG_IGN])"
+
+
+def test_a_process_started_by_a_test_ignores_no_signal_that_ends_it() -> None:
+    done = subprocess.run([sys.executable, "-c", IGNORED], capture_output=True, text=True)
+    assert not {"SIGINT", "SIGTERM", "SIGCHLD"} & set(done.stdout.split())
+
+
+def test_a_process_of_tests_in_the_background_does_not_either() -> None:
+    test = f"{__file__}::{test_a_process_started_by_a_test_ignores_no_signal_that_ends_it.__name__}"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    subprocess.run(
+        ["sh", "-c", 'trap "" INT TERM CHLD; exec "$@"', "sh", *command],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_a_program_in_the_background_is_not_ended_by_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert ending_signals(signal.SIGHUP) == (signal.SIGTERM, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ending_signals() == (signal.SIGTERM, signal.SIGINT)

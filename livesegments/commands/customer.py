@@ -44,7 +44,7 @@ def customer(
         fail("ID must be 1 to 128 characters, without control characters", WRONG)
     with clear_errors(settings):
         from livesegments.analysis.customer.query import ask
-        from livesegments.analysis.customer.text_view import lines
+        from livesegments.analysis.customer.text_view import text
         from livesegments.rendering.progress import counting
 
         with counting("looking through changes") as progress:
@@ -52,4 +52,4 @@ def customer(
         if as_json:
             typer.echo(json.dumps(told.to_dict(), indent=2))
         else:
-            typer.echo("\n".join(lines(told)))
+            typer.echo(text(told))

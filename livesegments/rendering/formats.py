@@ -1,8 +1,12 @@
-"""Dates and numbers as people write them."""
+"""Dates, numbers and columns as people write them."""
 
+from collections.abc import Sequence
 from datetime import date
+from math import ceil
 
 UNKNOWN = "-"
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_TREND = 24
 
 
 def day(text: str) -> str:
@@ -10,11 +14,35 @@ def day(text: str) -> str:
     return f"{date.fromisoformat(text):%d %b %Y}".lstrip("0")
 
 
+def minute(text: str | None) -> str:
+    """Return an RFC 3339 time in UTC to the minute, a dash for None."""
+    return UNKNOWN if text is None else f"{text[:10]} {text[11:16]} UTC"
+
+
 def percent(share: float | None, digits: int = 0) -> str:
-    """Return a share in per cent, a dash where there is none."""
+    """Return a share in per cent, a dash for None and NaN."""
     return UNKNOWN if share is None or share != share else f"{share * 100:.{digits}f}%"
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """Return a number with thousands separated, a dash where there is none."""
+    """Return a number with thousands separated, a dash for None and NaN."""
     return UNKNOWN if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows in columns: the first aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return values as a line of 24 blocks, the highest full."""
+    at = [len(values) * i // _TREND for i in range(_TREND)]
+    top = max(values) or 1
+    return "".join(_BLOCKS[ceil(values[i] * 8 / top)] for i in at)

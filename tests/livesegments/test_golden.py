@@ -14,7 +14,7 @@ import pytest
 from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
 from livesegments.analysis.backtest.text_view import lines as backtest_lines
 from livesegments.analysis.customer.history import History
-from livesegments.analysis.customer.text_view import lines as customer_lines
+from livesegments.analysis.customer.text_view import text as customer_text
 from livesegments.analysis.watch.text_view import line as watch_line
 from tests.consumers.world import RETIREE, STUDENT, profile, purchase
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
@@ -48,7 +48,7 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "backtest.json": lambda: json.dumps(shop().to_dict()),
     "backtest.txt": lambda: "\n".join(backtest_lines(shop())),
     "customer.json": lambda: json.dumps(customer().to_dict(), indent=2),
-    "customer.txt": lambda: "\n".join(customer_lines(customer())),
+    "customer.txt": lambda: customer_text(customer()),
     "watch.json": lambda: json.dumps(BUSY.to_dict()),
     "watch.txt": lambda: "\n".join(map(watch_line, (BUSY, HOSTILE, NOTHING))),
     "watch-80x24.txt": lambda: "\n".join(drawn(BUSY, 80, 24)),

@@ -6,8 +6,8 @@ from features.catalogue import CATALOGUE
 from livesegments.analysis.backtest import text_view as text
 from livesegments.analysis.backtest.event_log import NONE
 from livesegments.analysis.backtest.runner import Backtest
-from livesegments.rendering.html import render
 from livesegments.rendering.plots import series
+from livesegments.rendering.templates import render
 from livesegments.segments import naming
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from features.catalogue import CATALOGUE
 from livesegments.analysis.report.models import NONE, OFFERED, Report
-from livesegments.rendering.html import render
 from livesegments.rendering.plots import series
+from livesegments.rendering.templates import render
 from livesegments.segments import naming
 
 STEADY = 0.3

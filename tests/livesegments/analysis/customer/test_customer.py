@@ -12,7 +12,7 @@ from features.erasures import Marker, marker_key
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import Found
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
-from livesegments.analysis.customer.text_view import lines
+from livesegments.analysis.customer.text_view import text
 from store.deployment import Deployment
 from tests.consumers.world import (
     DAY,
@@ -56,10 +56,6 @@ def found(world: World, customer: str = "c") -> Found:
 def told(world: World, by: Model | None = MODEL, history: History | None = None) -> Answer:
     clock_us = world.owned[0].progress.clock_us
     return answer(found(world), by, world.rules.switching, NAMES, clock_us, history)
-
-
-def text(answer: Answer) -> str:
-    return "\n".join(lines(answer))
 
 
 def world(*events: dict[str, Any], margin: float = 0.15, dwell: int = 0) -> World:
@@ -209,7 +205,7 @@ def test_who_bought_again_after_an_erasure_is_told_from_then_on() -> None:
     assert told_.window is not None
     assert told_.window["spend"] == 7
     assert told_.erased_before == "1970-04-07T00:00:00.000000Z"  # the tile of day 95 ends there
-    assert "nothing of before 1970-04-07" in text(told_)
+    assert "nothing before 1970-04-07" in text(told_)
 
 
 def test_lines_are_no_wider_than_80_columns() -> None:
@@ -228,5 +224,5 @@ def test_lines_are_no_wider_than_80_columns() -> None:
 def test_the_history_says_how_far_back_it_was_looked_for() -> None:
     some = world(purchase("c", 103))
     assert "none among the newest 500" in text(told(some, history=History([], 500, False)))
-    assert "as far back as the log goes" in text(told(some, history=History([], 500, True)))
+    assert "none earlier in the log" in text(told(some, history=History([], 500, True)))
     assert told(some).history is None

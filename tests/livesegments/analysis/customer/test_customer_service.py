@@ -170,7 +170,7 @@ def test_the_command_tells_people_and_scripts_the_same(service: Service) -> None
     people = asked(service, "--", "-1")
     assert people.returncode == 0, people.stderr
     assert f"{found['segment']['name']}, since {found['since'][:10]}" in people.stdout
-    assert "What would move them" in people.stdout
+    assert "Smallest change of each kind" in people.stdout
 
 
 def test_who_is_not_known_ends_it_with_1_in_one_line(service: Service) -> None:

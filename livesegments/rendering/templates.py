@@ -1,0 +1,52 @@
+"""Pages and texts from Jinja2 templates."""
+
+from functools import cache
+from textwrap import wrap
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from livesegments.rendering.formats import aligned, day, minute, number, percent
+from livesegments.rendering.plots import areas, bars, lines, series, spread, totals
+
+
+def render(template: str, **context: Any) -> str:
+    """Return the page or text that a template makes.
+
+    Pages are self-contained: no script runs, nothing is loaded, and every value is escaped.
+
+    Parameters
+    ----------
+    template
+        Path within the package ``livesegments``; pages end in ``.html.j2``, texts in ``.txt.j2``.
+    **context
+        Variables of the template.
+    """
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("livesegments", "."),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "aligned": aligned,
+        "day": day,
+        "minute": minute,
+        "number": number,
+        "percent": percent,
+        "wrapped": wrapped,
+    }
+    found.globals |= {each.__name__: each for each in (areas, bars, lines, series, spread, totals)}
+    return found
+
+
+def wrapped(text: str, first: str = "", others: str | None = None) -> str:
+    """Return a text in lines of 80, with indents of the first line and of the others."""
+    others = " " * len(first) if others is None else others
+    return "\n".join(wrap(text, 80, initial_indent=first, subsequent_indent=others))

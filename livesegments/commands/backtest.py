@@ -56,7 +56,7 @@ def backtest(
     with clear_errors(settings, kafka=False):
         from livesegments.analysis.backtest.page import page
         from livesegments.analysis.backtest.runner import backtest as run_history
-        from livesegments.analysis.backtest.text_view import lines
+        from livesegments.analysis.backtest.text_view import text
         from livesegments.analysis.backtest.variants import variants
         from livesegments.rendering.progress import counting
 
@@ -69,7 +69,7 @@ def backtest(
             found = run_history(
                 history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
             )
-        typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(lines(found)))
+        typer.echo(json.dumps(found.to_dict()) if as_json else text(found))
         if html is not None:
             with replacing(html) as unfinished:
                 unfinished.write_text(page(found), "utf-8")

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from livesegments.rendering.formats import aligned, day, minute, number, percent
+from livesegments.rendering.formats import aligned, day, minute, number, percent, sparkline
 from livesegments.rendering.plots import areas, bars, lines, series, spread, totals
 
 
@@ -40,6 +40,7 @@ def _environment() -> Environment:
         "minute": minute,
         "number": number,
         "percent": percent,
+        "sparkline": sparkline,
         "wrapped": wrapped,
     }
     found.globals |= {each.__name__: each for each in (areas, bars, lines, series, spread, totals)}

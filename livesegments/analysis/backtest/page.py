@@ -3,7 +3,7 @@
 from datetime import date
 
 from features.catalogue import CATALOGUE
-from livesegments.analysis.backtest import text_view as text
+from livesegments.analysis.backtest import wording
 from livesegments.analysis.backtest.event_log import NONE
 from livesegments.analysis.backtest.runner import Backtest
 from livesegments.rendering.plots import series
@@ -22,16 +22,16 @@ def page(found: Backtest) -> str:
         features=CATALOGUE,
         names={each.id: each.name for each in result.segments} | {NONE: "No segment"},
         notes=naming(result.segments),
-        span=text.span(found.data),
-        settings=text.settings(result),
-        no_model=text.no_model(result),
-        faults=text.faults(found.data, result),
-        unknown=text.unknown(result),
-        held=text.held(result),
+        span=wording.span(found.data),
+        settings=wording.settings(result),
+        no_model=wording.no_model(result),
+        faults=wording.faults(found.data, result),
+        unknown=wording.unknown(result),
+        held=wording.held(result),
         median=median,
         worst=worst,
-        comparison_head=text.comparison_head(),
-        compared=[(text.comparison_row(each), each.is_given) for each in found.outcomes],
+        comparison_head=wording.comparison_head(),
+        compared=[(wording.comparison_row(each), each.is_given) for each in found.outcomes],
         # Stacked from below, so that the first segment is on top, as in the legend.
         sizes=series({each.name: result.sizes[each.id] for each in reversed(result.segments)}),
         quality=series(

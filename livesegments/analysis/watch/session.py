@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -64,7 +65,9 @@ class WatchSession:
         self._group: PollingThread[GroupStatus] = PollingThread(
             "Kafka", lambda: GroupPoller(config, settings.group_id), GROUP_SECONDS, say
         )
-        self._threads = (self._topics, self._store, *([self._group] if group else []))
+        self._threads: list[PollingThread[Any]] = [self._topics, self._store]
+        if group:
+            self._threads.append(self._group)
 
     def __enter__(self) -> "WatchSession":
         for each in self._threads:

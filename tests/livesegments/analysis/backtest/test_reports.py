@@ -9,7 +9,7 @@ import pytest
 
 from livesegments.analysis.backtest.page import page
 from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
-from livesegments.analysis.backtest.text_view import lines
+from livesegments.analysis.backtest.text_view import text
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 from tests.livesegments.rendering.elements import Elements
 
@@ -24,9 +24,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Backtest:
 
 
 def test_the_terminal_has_all_in_80_columns(found: Backtest) -> None:
-    text = list(lines(found))
-    assert max(map(len, text)) <= 80
-    whole = "\n".join(text)
+    whole = text(found)
+    assert max(map(len, whole.splitlines())) <= 80
     for segment in found.shown.segments:
         assert segment.name[:20] in whole
     for wanted in ("side by side", "margin=0.5", "as set *", "rows rejected: amount", "Stability"):
@@ -46,18 +45,18 @@ def test_the_page_is_whole_and_names_everything(found: Backtest) -> None:
 
 
 def test_the_page_loads_nothing_and_runs_nothing(found: Backtest) -> None:
-    text = page(found)
-    elements = Elements(text)
+    whole = page(found)
+    elements = Elements(whole)
     assert "script" not in elements.names
-    assert "http" not in re.sub(r"http-equiv", "", text)
+    assert "http" not in re.sub(r"http-equiv", "", whole)
     assert [value for name, value in elements.attributes if name in ("src", "href")] == ["data:,"]
-    assert "default-src 'none'" in text
+    assert "default-src 'none'" in whole
 
 
 def test_the_page_has_colors_for_light_and_dark(found: Backtest) -> None:
-    text = page(found)
-    used = set(re.findall(r"var\(--(c[0-9])\)", text))
-    light, dark = text.split("prefers-color-scheme: dark", 1)
+    whole = page(found)
+    used = set(re.findall(r"var\(--(c[0-9])\)", whole))
+    light, dark = whole.split("prefers-color-scheme: dark", 1)
     for color in used:
         assert f"--{color}: #" in light
         assert f"--{color}: #" in dark
@@ -82,8 +81,8 @@ def test_without_a_model_both_say_what_it_waits_for(tmp_path: Path) -> None:
     file = write(tmp_path / "few.csv", rows(customers=10))
     few = backtest(file, None, [Variant("as set", settings(), is_given=True)])
     assert not few.shown.segments
-    for text in ("\n".join(lines(few)).replace("\n", " "), Elements(page(few)).text):
-        assert "fitted once 30 customers have a purchase" in text
+    for shown in (text(few).replace("\n", " "), Elements(page(few)).text):
+        assert "fitted once 30 customers have a purchase" in shown
     json.dumps(few.to_dict(), allow_nan=False)
 
 

@@ -11,7 +11,7 @@ from contracts.topics import PROFILES, PURCHASES
 from features.layout import Layout
 from features.window import reaches_back
 from livesegments.analysis.backtest import simulator
-from livesegments.analysis.backtest.simulator import Event, Polls
+from livesegments.analysis.backtest.simulator import Event, EventDecoder
 from livesegments.demo.dataset import complete_journey
 from model.personas import PERSONAS
 from producers.files import read_profiles, read_purchases
@@ -26,7 +26,7 @@ def journey() -> list[Event]:
     return events
 
 
-class History(simulator.History):
+class History(simulator.Simulator):
     """A history under the default settings but for a few; it tallies what it takes."""
 
     def __init__(
@@ -47,7 +47,7 @@ class History(simulator.History):
         )
         super().__init__(rules, warmup, refit_gain)
         self.tally = Tally()
-        self._polls = Polls()
+        self._polls = EventDecoder()
 
     def take(self, events: Sequence[Event]) -> None:
         """Do a round with a batch of events, and what becomes due by it.

@@ -1,4 +1,4 @@
-"""``livesegments customer``: ask about one customer."""
+"""``livesegments customer``: query one customer."""
 
 import json
 from typing import Annotated
@@ -17,21 +17,22 @@ def customer(
         ),
     ],
     newest: Annotated[
-        int, typer.Option("--history", min=0, max=1_000, help="Tell the newest changes, so many.")
+        int, typer.Option("--history", min=0, max=1_000, help="Number of recent changes to show.")
     ] = 10,
     searched: Annotated[
         int,
         typer.Option(
             "--search",
             min=1,
-            help="Look for them in the newest so many changes of the customer's partition.",
+            help="Number of newest changes of the customer's partition to search for them.",
         ),
     ] = 1_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Tell where a customer is, why, since when, and what would move them; exit 1 if not known.
+    """Show a customer's segment, the reasons, and changes that would move them.
 
-    Of who was erased it tells that and nothing else. Example: livesegments customer 42 --history 3
+    Exit 1 if the customer is not known. For an erased customer it shows only that. Example:
+    livesegments customer 42 --history 3
     """
     settings = read_settings(ctx)
     from pydantic import ValidationError
@@ -43,13 +44,15 @@ def customer(
     except ValidationError:
         fail("ID must be 1 to 128 characters, without control characters", WRONG)
     with clear_errors(settings):
-        from livesegments.analysis.customer.query import ask
+        from livesegments.analysis.customer.query import query_customer
         from livesegments.analysis.customer.text_view import text
         from livesegments.rendering.progress import counting
 
-        with counting("looking through changes") as progress:
-            told = ask(settings, customer_id, newest=newest, searched=searched, progress=progress)
+        with counting("searching changes") as progress:
+            answer = query_customer(
+                settings, customer_id, newest=newest, searched=searched, progress=progress
+            )
         if as_json:
-            typer.echo(json.dumps(told.to_dict(), indent=2))
+            typer.echo(json.dumps(answer.to_dict(), indent=2))
         else:
-            typer.echo(text(told))
+            typer.echo(text(answer))

@@ -38,10 +38,10 @@ def report(
     if file is not None and (why := unwritable(file)):
         fail(why, WRONG)
     with clear_errors(settings):
-        from livesegments.analysis.report.builder import run
+        from livesegments.analysis.report.builder import build_report
         from livesegments.analysis.report.page import page
 
-        found, written = run(settings, days, lists)
+        found, written = build_report(settings, days, lists)
         if file is not None:
             with replacing(file) as unfinished:
                 unfinished.write_text(page(found), "utf-8")

@@ -1,1 +1,1 @@
-"""Try settings on a history before going live: the service's own decisions, without servers."""
+"""Backtests: settings tried on a history with the service's own decisions, without servers."""

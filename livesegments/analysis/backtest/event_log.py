@@ -1,4 +1,4 @@
-"""What is noted of each step of a history: who moved when, from where, to where, and why."""
+"""Log of the moves in each step of a simulation: customer, day, segments and origin."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,21 +13,19 @@ Move = tuple[int, str, str, str]
 """Day since the epoch, segment before and after (ids, ``none`` for none), origin."""
 
 
-class Journal:
+class EventLog:
     """Counts over the steps of one history.
 
     Attributes
     ----------
     moves
-        How many customers made each move.
+        Number of customers per move.
     sizes
-        Day since the epoch -> customers of each segment at its end, in the order of the segments;
-        days without a purchase are left out.
+        Day since the epoch -> customers in each segment at its end; only days with purchases.
     returns
-        How many were back in the segment they had left, within 30 days.
+        Number of customers that returned within 30 days to the segment they had left.
     held
-        How often a switch was held back, by ``margin`` and by ``dwell``: each time a customer was
-        scored.
+        Number of scorings whose switch was held back, by ``margin`` and by ``dwell``.
     dead_letters
         Records that broke the contract, by reason.
     """
@@ -42,7 +40,7 @@ class Journal:
         self._left: dict[str, tuple[str, int]] = {}
 
     def note(self, step: Step) -> None:
-        """Take a step in."""
+        """Add a step."""
         day, tally = step.clock_us // DAY_US, step.tally
         for customer, (before, after, origin) in zip(step.changed, tally.changes, strict=True):
             self.moves[day, before, after, origin] += 1

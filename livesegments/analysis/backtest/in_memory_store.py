@@ -1,4 +1,4 @@
-"""The state of one partition in memory, in the place of Redis."""
+"""State of one partition in memory, in place of Redis."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,8 +8,8 @@ from store.partitions import Commit, Partitions, Reading, Want
 from store.progress import Progress
 
 
-class MemoryPartitions(Partitions):
-    """What rounds and samples need of a store; nothing outlives it."""
+class InMemoryPartitions(Partitions):
+    """The part of a store that batches and samples need."""
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
@@ -17,7 +17,7 @@ class MemoryPartitions(Partitions):
         self._walk: list[str] = []
 
     def read(self, wants: Sequence[Want]) -> list[Reading]:
-        """Read what a round needs; nobody is ever erased here."""
+        """Read records; no customer is ever erased here."""
         return [self._read(want) for want in wants]
 
     def _read(self, want: Want) -> Reading:
@@ -32,7 +32,7 @@ class MemoryPartitions(Partitions):
         return Reading(records, [], end if end < len(self._walk) else 0, scanned)
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
-        """Take commits as they come: there is no other owner."""
+        """Apply commits: there is no other owner."""
         for commit in commits:
             self.progress = commit.progress
             self.records.update(commit.records)
@@ -41,11 +41,11 @@ class MemoryPartitions(Partitions):
         return [True] * len(commits)
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
-        """Return how many customers there are."""
+        """Return the number of customers."""
         return [len(self.records) for _ in partitions]
 
     def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
-        """Return random records, the same ones whenever the history is the same."""
+        """Return random records, the same for the same history."""
         blobs = list(self.records.values())
         return {
             partition: (self.progress, _choose(blobs, count, seed=self.progress.version))

@@ -1,4 +1,4 @@
-"""How good clusters are: their inertia relative to a batch fit of the same customers."""
+"""Quality of clusters: their inertia relative to a batch fit of the same customers."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.owned import CLUSTERS
-from livesegments.analysis.backtest.simulator import History
+from livesegments.analysis.backtest.simulator import Simulator
 from model import batch_kmeans
 
 Floats = NDArray[np.float64]
@@ -25,10 +25,10 @@ class Quality:
     by_centroids
         Each customer at the nearest of today's centroids.
     as_published
-        Each customer in the segment published, about the mean of the segment: what the margin and
-        the dwell cost as well.
+        Each customer in the published segment, about its mean: includes the cost of margin and
+        dwell.
     customers
-        How many were judged.
+        Number measured.
     """
 
     by_centroids: float
@@ -36,8 +36,8 @@ class Quality:
     customers: int
 
 
-class Judge:
-    """Judges histories on their current customers; remembers the last batch fit, for the next one.
+class QualityMeter:
+    """Measures simulators on their current customers; keeps the last batch fit for the next one.
 
     Of more than ten thousand customers it takes a sample.
     """
@@ -46,8 +46,8 @@ class Judge:
         self._seen: Floats = np.empty((0, 0))
         self._best: batch_kmeans.Fit | None = None
 
-    def __call__(self, history: History) -> Quality | None:
-        """Judge a history as it stands; None without a model or when all customers are the same."""
+    def __call__(self, history: Simulator) -> Quality | None:
+        """Measure a simulator now; None without a model or when all customers are the same."""
         model, now = history.model.model({0: history.owned}), history.population()
         X, segment = now.vectors, now.segment
         if model is None:
@@ -88,7 +88,7 @@ def reference(X: Floats) -> batch_kmeans.Fit:
 
 
 def ratio(ours: float, best: float, customers: int) -> float:
-    """Return ours / best; 1 where both are nothing."""
+    """Return ours / best; 1 where both are 0."""
     nothing = 1e-9 * customers
     return (ours + nothing) / (best + nothing)
 

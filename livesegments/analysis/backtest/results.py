@@ -1,4 +1,4 @@
-"""What a backtest found, as plain data: for the terminal, for scripts and for a page."""
+"""Results of a backtest as plain data: for the terminal, for scripts and for a page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ import numpy as np
 
 from features.layout import DAY_US
 from features.vector import FEATURES
-from livesegments.analysis.backtest.event_log import NONE, Journal
+from livesegments.analysis.backtest.event_log import NONE, EventLog
 from livesegments.analysis.backtest.quality import Quality
-from livesegments.analysis.backtest.simulator import History
+from livesegments.analysis.backtest.simulator import Simulator
 from livesegments.segments import Segment, describe
 from livesegments.settings import Settings
 
@@ -27,14 +27,14 @@ _SHOWN_SETTINGS = (
 
 @dataclass(slots=True)
 class Data:
-    """What was read: the same for all settings.
+    """The data read, the same for all settings.
 
     Attributes
     ----------
     rejected
-        Rows and records left out, by why.
+        Rows and records left out, by reason.
     duplicates
-        Purchases whose id had come before.
+        Purchases with a repeated id.
     """
 
     purchases: int = 0
@@ -74,7 +74,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A generation: when it came, and the share of the inertia it saved (the first: None)."""
+    """A generation: its day, and the share of the inertia it saved (the first: None)."""
 
     day: str
     customers: int
@@ -84,24 +84,24 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """How customers moved, once they were in a segment.
+    """Moves of customers between segments.
 
     Attributes
     ----------
     assigned, reassigned, unassigned
-        First segments, moves to another, and moves to none when the window was empty.
+        First assignments, moves to another segment, and moves to none when the window was empty.
     a_day
         Moves to another segment or to none, over the days since the first fit.
     a_customer_a_year
-        Moves to another segment, over the years that customers were in one.
+        Moves to another segment, over the customer-years in one.
     returned
-        Share of the moves to another segment that undid the last one within 30 days.
+        Share of the moves to another segment that undid the previous one within 30 days.
     held_by_margin, held_by_dwell
-        Share of the times that another centroid was nearest, and that margin or dwell held.
+        Share of the scorings with another centroid nearest that margin or dwell held back.
     origins
-        Moves by why.
+        Moves by origin.
     not_nearest
-        Share of the customers at the end whose segment is not that of the nearest centroid.
+        Share of the customers at the end in another segment than that of the nearest centroid.
     """
 
     assigned: int
@@ -117,23 +117,23 @@ class Stability:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a history under some settings.
+class BacktestResult:
+    """The result of a history under some settings.
 
     Attributes
     ----------
     label
-        What tells the settings from the others, such as ``margin=0.3``.
+        Difference from the other settings, such as ``margin=0.3``.
     is_given
-        Whether they are those of the environment.
+        True for the settings of the environment.
     customers
         With a purchase in the window at the end.
     unknown
-        Feature -> share of them of whom it is not known.
+        Feature -> share of them without it.
     late
-        Purchases that were older than the window when they came, so that they never count.
+        Purchases older than the window on arrival, which never count.
     days, sizes, moves
-        Each day since the first fit, the sizes of each segment, and the moves by origin.
+        Days since the first fit; sizes of each segment; moves by origin.
     transitions
         From segment -> to segment -> moves; ``none`` is no segment.
     """
@@ -167,18 +167,18 @@ def summarize(
     label: str,
     is_given: bool,
     settings: Settings,
-    history: History,
-    journal: Journal,
+    history: Simulator,
+    events: EventLog,
     quality: Sequence[Point],
     late: int,
-) -> Outcome:
-    """Put together what a history came to."""
+) -> BacktestResult:
+    """Return the result of a simulation."""
     now = history.population()
     days = _days(history)
-    moves = _by_day(journal, days)
+    moves = _by_day(events, days)
     unknown = np.isnan(now.vectors).mean(axis=0) if len(now.vectors) else np.ones(len(FEATURES))
-    sizes = _sizes(journal, days, history.rules.segment_ids)
-    return Outcome(
+    sizes = _sizes(events, days, history.rules.segment_ids)
+    return BacktestResult(
         label=label,
         is_given=is_given,
         settings={name: _plain(getattr(settings, name)) for name in _SHOWN_SETTINGS},
@@ -188,7 +188,7 @@ def summarize(
             name: round(float(share), 4) for name, share in zip(FEATURES, unknown, strict=True)
         },
         late=late,
-        stability=_stability(history, journal, sizes, len(days)),
+        stability=_stability(history, events, sizes, len(days)),
         generations=tuple(
             Fit(
                 iso(each.clock_us // DAY_US),
@@ -202,7 +202,7 @@ def summarize(
         days=tuple(iso(day) for day in days),
         sizes=sizes,
         moves=moves,
-        transitions=_transitions(journal, history.rules.segment_ids),
+        transitions=_transitions(events, history.rules.segment_ids),
     )
 
 
@@ -222,40 +222,40 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
-def _days(history: History) -> range:
+def _days(history: Simulator) -> range:
     if not history.generations:
         return range(0)
     return range(history.generations[0].clock_us // DAY_US, history.clock_us // DAY_US + 1)
 
 
-def _sizes(journal: Journal, days: range, segments: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _sizes(events: EventLog, days: range, segments: Sequence[str]) -> dict[str, tuple[int, ...]]:
     rows, last = [], (0,) * len(segments)
     for day in days:
-        last = journal.sizes.get(day, last)
+        last = events.sizes.get(day, last)
         rows.append(last)
     columns = zip(*rows, strict=True) if rows else ((),) * len(segments)
     return dict(zip(segments, columns, strict=True))
 
 
-def _by_day(journal: Journal, days: range) -> dict[str, tuple[int, ...]]:
+def _by_day(events: EventLog, days: range) -> dict[str, tuple[int, ...]]:
     """Return the moves out of a segment of each day, by origin."""
-    origins = sorted({origin for _, before, _, origin in journal.moves if before != NONE})
+    origins = sorted({origin for _, before, _, origin in events.moves if before != NONE})
     counts = {origin: [0] * len(days) for origin in origins}
-    for (day, before, _, origin), n in journal.moves.items():
+    for (day, before, _, origin), n in events.moves.items():
         if before != NONE:
             counts[origin][day - days.start] += n
     return {origin: tuple(count) for origin, count in counts.items()}
 
 
-def _transitions(journal: Journal, segments: Sequence[str]) -> dict[str, dict[str, int]]:
+def _transitions(events: EventLog, segments: Sequence[str]) -> dict[str, dict[str, int]]:
     names = (*segments, NONE)
     found = {before: dict.fromkeys(names, 0) for before in names}
-    for (_, before, after, _), n in journal.moves.items():
+    for (_, before, after, _), n in events.moves.items():
         found[before][after] += n
     return found
 
 
-def _segments(history: History, sizes: Mapping[str, tuple[int, ...]]) -> tuple[Segment, ...]:
+def _segments(history: Simulator, sizes: Mapping[str, tuple[int, ...]]) -> tuple[Segment, ...]:
     model = history.model.model({0: history.owned})
     if model is None:
         return ()
@@ -269,17 +269,17 @@ def _segments(history: History, sizes: Mapping[str, tuple[int, ...]]) -> tuple[S
 
 
 def _stability(
-    history: History, journal: Journal, sizes: Mapping[str, tuple[int, ...]], days: int
+    history: Simulator, events: EventLog, sizes: Mapping[str, tuple[int, ...]], days: int
 ) -> Stability:
     kinds: Counter[str] = Counter()
     origins: Counter[str] = Counter()
-    for (_, before, after, origin), n in journal.moves.items():
+    for (_, before, after, origin), n in events.moves.items():
         kind = "assigned" if before == NONE else "unassigned" if after == NONE else "reassigned"
         kinds[kind] += n
         if before != NONE:
             origins[origin] += n
     years = sum(map(sum, sizes.values())) / YEAR_DAYS
-    switches = kinds["reassigned"] + journal.held.total()
+    switches = kinds["reassigned"] + events.held.total()
     now, carries = history.population(), np.full(1, -1)
     model = history.model.model({0: history.owned})
     if model is not None:
@@ -291,9 +291,9 @@ def _stability(
         unassigned=kinds["unassigned"],
         a_day=_share(kinds["reassigned"] + kinds["unassigned"], days, 2),
         a_customer_a_year=_share(kinds["reassigned"], years, 2),
-        returned=_share(journal.returns, kinds["reassigned"]),
-        held_by_margin=_share(journal.held["margin"], switches),
-        held_by_dwell=_share(journal.held["dwell"], switches),
+        returned=_share(events.returns, kinds["reassigned"]),
+        held_by_margin=_share(events.held["margin"], switches),
+        held_by_dwell=_share(events.held["dwell"], switches),
         origins=dict(origins.most_common()),
         not_nearest=_share(int(elsewhere), len(now.segment)),
     )

@@ -1,4 +1,4 @@
-"""Run a history through the service's decisions, under one or several settings at once."""
+"""Run of a history through the service's decisions, under one or several settings at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ import numpy as np
 from consumers.batch import Batch
 from contracts.topics import PROFILES, PURCHASES
 from features.layout import DAY_US
-from livesegments.analysis.backtest.event_log import Journal
-from livesegments.analysis.backtest.quality import Judge
-from livesegments.analysis.backtest.results import Data, Outcome, Point, iso_of, summarize
-from livesegments.analysis.backtest.simulator import Event, History, Polls
+from livesegments.analysis.backtest.event_log import EventLog
+from livesegments.analysis.backtest.quality import QualityMeter
+from livesegments.analysis.backtest.results import BacktestResult, Data, Point, iso_of, summarize
+from livesegments.analysis.backtest.simulator import Event, EventDecoder, Simulator
 from livesegments.settings import Settings
 from livesegments.worker import rules
 from producers.files import BrokenRowError, Record, read_profiles, read_purchases
@@ -22,13 +22,13 @@ from producers.replay import zone_named
 
 ROUND_RECORDS = 20_000
 ROUND_US = DAY_US // 4
-"""A round covers six hours at most: few customers buy twice in it, as in a live round."""
-JUDGE_DAYS = 30
+"""A batch covers six hours at most: few customers buy twice in it, as in a live batch."""
+MEASURED_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Settings, and what tells them from the others."""
+    """Settings, labelled by their difference from the others."""
 
     label: str
     settings: Settings
@@ -37,14 +37,14 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What was read, and what came of it under each settings."""
+    """The data read, and the result under each settings."""
 
     data: Data
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[BacktestResult, ...]
 
     @property
-    def shown(self) -> Outcome:
-        """The outcome to show in full: that of the settings of the environment."""
+    def shown(self) -> BacktestResult:
+        """The result to show in full: that of the settings of the environment."""
         return next((each for each in self.outcomes if each.is_given), self.outcomes[0])
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,10 +87,10 @@ def backtest(
     timezone
         IANA name for times without an offset.
     now_ms
-        The present, milliseconds since the epoch: what is later is rejected, as it would be live;
-        with 0 nothing is.
+        The current time, milliseconds since the epoch: later events are rejected, as live; with 0
+        none is.
     progress
-        Told how many records have been read.
+        Called with the number of records read.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def backtest(
     if profiles is not None:
         known = read_profiles(profiles, timezone=zone, on_broken=on_broken)
     runs = [_Run(variant) for variant in variants]
-    polls = Polls(now_ms)
-    judged_us = 0
+    polls = EventDecoder(now_ms)
+    measured_us = 0
     for events in chain(_cut(PROFILES, known), _cut(PURCHASES, bought)):
         batch = polls.batch(events, runs[0].history)
         for run in runs:
@@ -122,56 +122,56 @@ def backtest(
         _count(data, batch)
         progress(data.purchases + data.profiles)
         clock_us = runs[0].history.clock_us
-        if clock_us - (judged_us or data.first_us or clock_us) >= JUDGE_DAYS * DAY_US:
-            judged_us = clock_us
-            _judge(runs)
+        if clock_us - (measured_us or data.first_us or clock_us) >= MEASURED_DAYS * DAY_US:
+            measured_us = clock_us
+            _measure(runs)
     if not data.purchases:
         why = f"; the first: {first_broken[0]}" if first_broken else ""
         raise NothingReadError(f"{purchases}: no purchase that can be counted{why}")
-    if judged_us != runs[0].history.clock_us:
-        _judge(runs)
-    data.rejected += runs[0].journal.dead_letters
+    if measured_us != runs[0].history.clock_us:
+        _measure(runs)
+    data.rejected += runs[0].events.dead_letters
     return Backtest(data, tuple(run.outcome() for run in runs))
 
 
 class _Run:
-    """One variant on its way."""
+    """A variant while it runs."""
 
     def __init__(self, variant: Variant) -> None:
         self.variant, settings = variant, variant.settings
         how = rules(settings)
         gain = settings.refit_gain if settings.refit == "auto" else None
-        self.history = History(how, settings.warmup_customers, gain)
-        self.journal = Journal(how.segment_ids)
+        self.history = Simulator(how, settings.warmup_customers, gain)
+        self.events = EventLog(how.segment_ids)
         self.quality: list[Point] = []
         self.late = 0
 
     def take(self, batch: Batch) -> None:
         for step in self.history.feed(batch):
-            self.journal.note(step)
+            self.events.note(step)
         layout = self.history.rules.layout
         first_tile = layout.tile(self.history.clock_us) - layout.tiles + 1
         tiles = layout.tile_of(batch.purchases.occurred_at)
         self.late += int(np.count_nonzero(tiles < first_tile))
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> BacktestResult:
         v = self.variant
         return summarize(
-            v.label, v.is_given, v.settings, self.history, self.journal, self.quality, self.late
+            v.label, v.is_given, v.settings, self.history, self.events, self.quality, self.late
         )
 
 
-def _judge(runs: Sequence[_Run]) -> None:
-    """Judge every variant; those whose customers are the same share the batch fit."""
-    judge = Judge()
+def _measure(runs: Sequence[_Run]) -> None:
+    """Measure every variant; variants with the same customers share the batch fit."""
+    meter = QualityMeter()
     for run in runs:
-        quality = judge(run.history)
+        quality = meter(run.history)
         if quality is not None:
             run.quality.append(Point.of(run.history.clock_us, quality))
 
 
 def _cut(topic: str, records: Iterable[Record]) -> Iterator[list[Event]]:
-    """Cut records into rounds."""
+    """Cut records into batches."""
     events: list[Event] = []
     end_us = 0
     for key, value, instant in records:

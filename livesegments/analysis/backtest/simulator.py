@@ -1,7 +1,7 @@
-"""The decisions of a worker over a history, without servers: one partition, owned for ever.
+"""A worker's decisions over a history, without servers: one partition that keeps its owner.
 
-What decides is what decides live: rounds, sweeps, the first fit and refits. Only their pace is
-another: the clock is that of the events, a sweep is done at once, and a refit waits for its fit.
+The code is that of the service: batches, sweeps, the first fit and refits. Only their pace differs:
+the clock is that of the events, a sweep runs at once, and a refit waits for its fit.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from contracts.topics import CHANGES
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
 from features.window import window
-from livesegments.analysis.backtest.in_memory_store import MemoryPartitions
+from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
 from model.generation import Generation
 from model.snapshot import ModelSnapshot
 
@@ -37,9 +37,9 @@ SWEEP_CUSTOMERS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One round: what it tallied, whose changes those of the tally are, and the clock after it.
+    """One batch: its counters, the customers of the changes counted, and the clock after it.
 
-    ``generation`` is the number of that under which it decided, 0 without one.
+    ``generation`` is the number of the generation that decided, 0 without one.
     """
 
     clock_us: int
@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A generation: when it came, of how many customers, the inertia it saved (the first: None)."""
+    """A generation, its clock and customers, and the share of inertia saved (the first: None)."""
 
     generation: Generation
     clock_us: int
@@ -60,7 +60,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Customers with a purchase in the window who may be profiled.
+    """Customers with a purchase in the window and consent to profiling.
 
     Attributes
     ----------
@@ -77,21 +77,21 @@ class Population:
     cluster: NDArray[np.int8]
 
 
-class Polls:
-    """Turns events into batches, as a poll and the decoding after it do.
+class EventDecoder:
+    """Decodes events into batches, as after a poll.
 
     Parameters
     ----------
     now_ms
-        When the records arrive, milliseconds since the epoch; with 0 nothing is future-dated.
+        Arrival time of the records, milliseconds since the epoch; with 0 none is future-dated.
     """
 
     def __init__(self, now_ms: int = 0) -> None:
         self._now_ms = now_ms
         self._offsets: dict[str, int] = {}
 
-    def batch(self, events: Sequence[Event], history: "History") -> Batch:
-        """Decode events for a history, or for several that have had the same events."""
+    def batch(self, events: Sequence[Event], history: "Simulator") -> Batch:
+        """Decode events for a simulator, or for several with the same events so far."""
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         for topic, key, value in events:
             offset = self._offsets[topic] = self._offsets.get(topic, -1) + 1
@@ -102,24 +102,24 @@ class Polls:
         return decode_batch(polled, history.rules.currency, {0: history.owned.seen})
 
 
-class History:
+class Simulator:
     """A worker's decisions under some settings.
 
     Parameters
     ----------
     rules
-        How rounds decide.
+        Of the decisions.
     warmup_customers
         Customers with a purchase before the first fit.
     refit_gain
-        Share of the inertia that a better fit must save; None: there are no refits.
+        Share of the inertia that a better fit must save; None: no refits.
     """
 
     def __init__(self, rules: Rules, warmup_customers: int, refit_gain: float | None) -> None:
         self.rules = replace(rules, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
         self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
         self._draws = Draws(warmup_customers)
-        self.store = MemoryPartitions()
+        self.store = InMemoryPartitions()
         self.model = GlobalModel(self.store, 1, rules.segment_ids)
         progress = self.store.progress
         self.owned = Owned(0, progress, seen=decode_seen(b"", progress, rules.dedup_events))
@@ -129,11 +129,11 @@ class History:
 
     @property
     def clock_us(self) -> int:
-        """The latest purchase."""
+        """Time of the latest purchase."""
         return self.owned.progress.clock_us
 
     def feed(self, batch: Batch) -> list[Step]:
-        """Do a round with a batch, and what becomes due by it: sweeps, a fit."""
+        """Process a batch, then the sweeps and fits that become due."""
         steps = [self._round(batch)]
         nothing = decode_batch({}, self.rules.currency)
         while True:
@@ -158,20 +158,20 @@ class History:
         return Step(self.clock_us, number, round_.tally, changed)
 
     def _fit_first(self) -> bool:
-        """Make the first generation, once there are customers enough for it."""
+        """Fit the first generation, once there are enough customers."""
         if self.model.generation or sum(self.store.sizes([0])) < self.warmup_customers:
             return False
         sample = self._draws.draw(self.store, 1, self.rules.layout)
         if not self._draws.are_enough(sample):
             return False
-        with suppress(ValueError):  # all customers are the same, as yet
+        with suppress(ValueError):  # all customers are the same so far
             number = self.owned.progress.version + 1
             first = first_generation(sample, number, self.rules.personas)
             self._adopt(first, sample.customers, None)
         return self.model.generation is not None
 
     def _reconsider(self) -> bool:
-        """Make the next generation, when a check is due and finds a better fit."""
+        """Start the next generation when a check is due and finds a better fit."""
         generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
         if self.refit_gain is None or generation is None or statistics is None:
             return False
@@ -210,7 +210,7 @@ class History:
         return decode(list(self.records.values()), self.rules.layout.tiles)
 
     def population(self) -> Population:
-        """Return the customers as they stand."""
+        """Return the current customers."""
         records = self.all()
         at = window(records, self.rules.layout.tile(self.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)

@@ -3,7 +3,7 @@
 from features.catalogue import CATALOGUE
 from livesegments.analysis.backtest import wording
 from livesegments.analysis.backtest.event_log import NONE
-from livesegments.analysis.backtest.results import Outcome
+from livesegments.analysis.backtest.results import BacktestResult
 from livesegments.analysis.backtest.runner import Backtest
 from livesegments.rendering.formats import day, number, percent
 from livesegments.rendering.templates import render, wrapped
@@ -35,7 +35,7 @@ def text(found: Backtest) -> str:
     ).rstrip("\n")
 
 
-def _segments(result: Outcome) -> list[tuple[str, ...]]:
+def _segments(result: BacktestResult) -> list[tuple[str, ...]]:
     headings = (feature.heading.lower() for feature in CATALOGUE)
     everyone = max(sum(each.customers for each in result.segments), 1)
     rows = [
@@ -51,7 +51,7 @@ def _segments(result: Outcome) -> list[tuple[str, ...]]:
     return [("", "size", "share", *headings, "persona"), *rows]
 
 
-def _quality(result: Outcome) -> list[tuple[str, ...]]:
+def _quality(result: BacktestResult) -> list[tuple[str, ...]]:
     points = result.quality[-_DATES:]
     rows = [
         (label, *(f"{value:.3f}" for value in (*result.inertia(name), *values)))
@@ -61,7 +61,7 @@ def _quality(result: Outcome) -> list[tuple[str, ...]]:
     return rows and [("", "median", "worst", *(day(point.day)[:-5] for point in points)), *rows]
 
 
-def _transitions(result: Outcome) -> list[tuple[str, ...]]:
+def _transitions(result: BacktestResult) -> list[tuple[str, ...]]:
     names = {each.id: each.name for each in result.segments} | {NONE: "None"}
     rows = [
         (name[:_NAME], *("." if a == b else f"{result.transitions[a][b]:,}" for b in names))

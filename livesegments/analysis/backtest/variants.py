@@ -1,4 +1,4 @@
-"""The command `livesegments backtest`, and the settings that it compares."""
+"""The settings that `livesegments backtest` compares."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -21,7 +21,7 @@ MOST = 12
 def variants(
     given: Settings, compare: Sequence[str], load: Callable[..., Settings]
 ) -> list[Variant]:
-    """Return the settings to run: those given, and all combinations of what is compared.
+    """Return the settings to run: those given, and all combinations of the values to compare.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def variants(
     compare
         Texts like ``margin=0,0.15,0.3``.
     load
-        Reads the settings anew, with others in place of some.
+        Reads the settings again, with overrides.
 
     Raises
     ------

@@ -1,22 +1,22 @@
 """Sentences and rows about a backtest that its text and its page share."""
 
 from features.vector import PROFILE_FEATURES
-from livesegments.analysis.backtest.results import Data, Outcome, iso_of
+from livesegments.analysis.backtest.results import BacktestResult, Data, iso_of
 from livesegments.rendering.formats import day, number, percent
 
 
-def no_model(outcome: Outcome) -> str:
-    """Return why nobody is in a segment."""
+def no_model(result: BacktestResult) -> str:
+    """Return why there are no segments."""
     return (
-        f"No model: it is fitted once {outcome.settings['warmup_customers']:,} customers have a"
-        f" purchase in the window (LIVESEGMENTS_WARMUP_CUSTOMERS), and there were never so many;"
-        f" at the end {outcome.customers:,}."
+        f"No model: it is fitted once {result.settings['warmup_customers']:,} customers have a"
+        f" purchase in the window (LIVESEGMENTS_WARMUP_CUSTOMERS), which never happened; at the"
+        f" end there were {result.customers:,}."
     )
 
 
-def settings(outcome: Outcome) -> str:
-    """Return the settings that matter in a line."""
-    s = outcome.settings
+def settings(result: BacktestResult) -> str:
+    """Return the main settings as a line."""
+    s = result.settings
     dwell = f"{s['min_dwell'] / 86_400:g} days" if s["min_dwell"] else "none"
     refit = f"gain {s['refit_gain']:g}" if s["refit"] == "auto" else "off"
     return (
@@ -26,7 +26,7 @@ def settings(outcome: Outcome) -> str:
 
 
 def span(data: Data) -> str:
-    """Return what was read, and of when."""
+    """Return the size of the data and its dates."""
     if data.first_us is None or data.last_us is None:
         return "nothing"
     first, last = day(iso_of(data.first_us)), day(iso_of(data.last_us))
@@ -36,31 +36,31 @@ def span(data: Data) -> str:
     )
 
 
-def faults(data: Data, outcome: Outcome) -> list[str]:
-    """Return what is wrong with the data, and what to do."""
+def faults(data: Data, result: BacktestResult) -> list[str]:
+    """Return the faults of the data, and what to do."""
     found = [f"{n:,} rows rejected: {why}" for why, n in data.rejected.most_common()]
     if data.duplicates:
-        found.append(f"{data.duplicates:,} purchases left out: their event_id had come before")
-    if outcome.late:
+        found.append(f"{data.duplicates:,} purchases left out: repeated event_id")
+    if result.late:
         found.append(
-            f"{outcome.late:,} purchases do not count: older than the window when they came. Sort"
-            " the file by occurred_at"
+            f"{result.late:,} purchases do not count: older than the window on arrival. Sort the"
+            " file by occurred_at"
         )
     return found
 
 
-def unknown(outcome: Outcome) -> str:
-    """Return of how many customers profile fields are unknown."""
-    shares = ", ".join(f"{name} {percent(outcome.unknown[name])}" for name in PROFILE_FEATURES)
-    return f"unknown of {outcome.customers:,} current customers: {shares}"
+def unknown(result: BacktestResult) -> str:
+    """Return the shares of customers without profile fields."""
+    shares = ", ".join(f"{name} {percent(result.unknown[name])}" for name in PROFILE_FEATURES)
+    return f"unknown for {result.customers:,} current customers: {shares}"
 
 
-def held(outcome: Outcome) -> str:
-    """Return how often switches were held back."""
-    s = outcome.stability
+def held(result: BacktestResult) -> str:
+    """Return the shares of switches held back."""
+    s = result.stability
     return (
-        f"when another centroid was nearest, the margin held {percent(s.held_by_margin)} of the"
-        f" times, the dwell {percent(s.held_by_dwell)}"
+        f"when another centroid was nearest, the margin held back {percent(s.held_by_margin)} of"
+        f" the switches, the dwell {percent(s.held_by_dwell)}"
     )
 
 
@@ -69,16 +69,16 @@ def comparison_head() -> tuple[str, ...]:
     return ("", "a day", "a year", "undone", "held", "nearest", "published", "fits")
 
 
-def comparison_row(outcome: Outcome) -> tuple[str, ...]:
-    """Return an outcome as a row of a comparison."""
-    s = outcome.stability
+def comparison_row(result: BacktestResult) -> tuple[str, ...]:
+    """Return an result as a row of a comparison."""
+    s = result.stability
     return (
-        f"{outcome.label}{' *' if outcome.is_given else ''}",
+        f"{result.label}{' *' if result.is_given else ''}",
         number(s.a_day, 1),
         number(s.a_customer_a_year, 1),
         percent(s.returned),
         percent(s.held_by_margin + s.held_by_dwell),
-        number(outcome.inertia("by_centroids")[0], 3),
-        number(outcome.inertia("as_published")[0], 3),
-        f"{len(outcome.generations)}",
+        number(result.inertia("by_centroids")[0], 3),
+        number(result.inertia("as_published")[0], 3),
+        f"{len(result.generations)}",
     )

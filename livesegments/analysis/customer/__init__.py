@@ -1,5 +1,5 @@
-"""One customer, asked about: where they are, why, since when, and what would move them.
+"""Query of one customer: segment, reasons, history, and changes that would move them.
 
-`found` and `history` read the store and the change log, `outlook` says what would move them,
-`answer` puts it together and `text` writes it for people.
+`lookup` and `history` read the store and the change log; `explanation` and `counterfactuals`
+compute reasons and changes; `models` is the answer and `text_view` its text.
 """

@@ -1,4 +1,4 @@
-"""What would move a customer: one feature, purchases like theirs, or time alone."""
+"""Changes that would move a customer: one feature, further purchases, or time alone."""
 
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ MOST_PURCHASES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """One feature of another value, all else as it is, and the segment that makes.
+class FeatureChange:
+    """Another value of one feature, everything else unchanged, and the resulting segment.
 
     Values are in natural units; segments are indexes.
     """
@@ -34,8 +34,8 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Baskets:
-    """So many purchases more, each of the customer's mean amount, and the segment that makes."""
+class MorePurchases:
+    """Further purchases of the customer's mean amount, and the resulting segment."""
 
     purchases: int
     cents_each: int
@@ -43,8 +43,8 @@ class Baskets:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When tiles leave the window, what is left in it, and the segment from then on."""
+class Expiry:
+    """Tiles leaving the window: the time, the purchases left, and the segment from then on."""
 
     time_us: int
     purchases: int
@@ -53,30 +53,32 @@ class Moment:
 
 
 def rival(published: int, distances: np.ndarray[tuple[int], np.dtype[np.float64]]) -> int:
-    """Return the nearest cluster beside the published one."""
+    """Return the nearest cluster other than the published one."""
     others = distances.copy()
     others[published] = np.inf
     return int(others.argmin())
 
 
-def shifts(scores: Scores, published: int, model: Model, margin: float) -> list[Shift]:
+def feature_changes(
+    scores: Scores, published: int, model: Model, margin: float
+) -> list[FeatureChange]:
     """Return the smallest change of each feature that makes another segment win, if any does.
 
-    Also what makes the runner-up win, where a smaller change of the feature makes a third one.
+    Also the change that makes the runner-up win, where a smaller one makes a third segment win.
 
     Parameters
     ----------
     scores
-        Of the one customer.
+        Of the customer.
     published
         Cluster of the published segment.
     model, margin
-        What decides.
+        Of the decisions.
     """
     row = scores.vectors[0]
     runner_up = rival(published, scores.assignment.distances[0])
     found = []
-    for feature, axis in enumerate(AXES):
+    for feature, (name, axis) in enumerate(zip(FEATURES, AXES, strict=True)):
         if np.isnan(row[feature]):
             continue
         now = float(np.round(axis.backward(row[feature]), 6))
@@ -88,17 +90,17 @@ def shifts(scores: Scores, published: int, model: Model, margin: float) -> list[
         reachable = {target: value for target, value in then.items() if value is not None}
         ordered = sorted(reachable, key=lambda t: abs(reachable[t] - now))
         found += [
-            Shift(FEATURES[feature], now, reachable[target], int(model.segment_of_cluster[target]))
+            FeatureChange(name, now, reachable[target], int(model.segment_of_cluster[target]))
             for target in ordered
             if target in (ordered[0], runner_up)
         ]
     return found
 
 
-def baskets(
+def more_purchases(
     record: Records, scores: Scores, published: int, model: Model, margin: float
-) -> Baskets | None:
-    """Return how many purchases like theirs it takes to move a customer, None if none do."""
+) -> MorePurchases | None:
+    """Return the further purchases that would move a customer, None if none would."""
     purchases, cents = int(scores.window.purchases[0]), int(scores.window.cents[0])
     each = round(max(cents, 0) / purchases)
     more = np.arange(1, MOST_PURCHASES + 1)
@@ -113,19 +115,19 @@ def baskets(
     if not firsts:
         return None
     target = min(firsts, key=lambda t: firsts[t])
-    return Baskets(firsts[target], each, int(model.segment_of_cluster[target]))
+    return MorePurchases(firsts[target], each, int(model.segment_of_cluster[target]))
 
 
-def by_time(
+def expiries(
     record: Records, clock_us: int, model: Model, layout: Layout, switching: Switching
-) -> list[Moment]:
-    """Follow a customer who buys no more until the window is empty.
+) -> list[Expiry]:
+    """Follow a customer without further purchases until the window is empty.
 
-    The model stays as it is. Each moment is the start of a tile, at which a purchase leaves the
+    The model does not change. Each expiry is the start of a tile at which a purchase leaves the
     window or the segment changes.
     """
     record = record.copy()
-    moments: list[Moment] = []
+    moments: list[Expiry] = []
     now = layout.tile(clock_us)
     left = window(record, now)
     for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
@@ -145,7 +147,7 @@ def by_time(
             or at.purchases[0] != left.purchases[0]
             or at.cents[0] != left.cents[0]
         ):
-            moments.append(Moment(time_us, int(at.purchases[0]), int(at.cents[0]), segment))
+            moments.append(Expiry(time_us, int(at.purchases[0]), int(at.cents[0]), segment))
         if segment != before:
             record["segment"], record["since"] = segment, time_us
         if segment == NONE:

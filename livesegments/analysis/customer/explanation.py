@@ -1,4 +1,4 @@
-"""Why a customer is where they are, and what would move them, as plain values."""
+"""Reasons for a customer's segment, and changes that would move them, as plain values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,29 @@ from contracts.instants import rfc3339
 from features.layout import Layout
 from features.record import Records
 from features.vector import FEATURES, natural
-from livesegments.analysis.customer.counterfactuals import baskets, by_time, rival, shifts
+from livesegments.analysis.customer.counterfactuals import (
+    expiries,
+    feature_changes,
+    more_purchases,
+    rival,
+)
 from model.counterfactuals import contributions
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reasons:
-    """One customer before the model.
+class Explanation:
+    """One customer compared with the model.
 
     Attributes
     ----------
     record, scores
         Of the one customer, at ``clock_us``.
     model, switching, layout
-        What decides.
+        Of the decisions.
     refs
-        Segments by their index, the last of none.
+        Segments by index; the last is None.
     """
 
     record: Records
@@ -43,7 +48,7 @@ class Reasons:
 
     @property
     def counted(self) -> bool:
-        """Whether the customer has a purchase in the window and may be profiled."""
+        """True if the customer has a purchase in the window and consents to profiling."""
         return bool(self.scores.counted[0])
 
     @property
@@ -54,7 +59,7 @@ class Reasons:
         return int(np.argsort(self.model.segment_of_cluster)[segment])
 
     def why(self) -> Json:
-        """Return the distances, and what each feature does to them."""
+        """Return the distances, and the contribution of each feature."""
         model, scores = self.model, self.scores
         view, distances = model.snapshot, scores.assignment.distances[0]
         own = int(scores.assignment.clusters[0])
@@ -118,13 +123,15 @@ class Reasons:
         }
 
     def outlook(self) -> Json:
-        """Return what would move a customer who is in a segment."""
+        """Return the changes that would move a customer out of a segment."""
         model, scores, margin = self.model, self.scores, self.switching.margin
         published = self._cluster(self._published)
-        bought = baskets(self.record, scores, published, model, margin) if self.counted else None
-        features = shifts(scores, published, model, margin) if self.counted else []
+        bought = (
+            more_purchases(self.record, scores, published, model, margin) if self.counted else None
+        )
+        features = feature_changes(scores, published, model, margin) if self.counted else []
         due = int(scores.segment[0])
-        moments = by_time(self.record, self.clock_us, model, self.layout, self.switching)
+        moments = expiries(self.record, self.clock_us, model, self.layout, self.switching)
         return {
             "when_next_scored": self.refs[due],
             "moves_when_next_scored": due != self._published,

@@ -1,4 +1,4 @@
-"""The changes of one customer, newest first, from the end of their partition of the change log."""
+"""Changes of one customer, newest first, from the end of their partition of the change log."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from contracts.topics import CHANGES
 
 STRETCH = 20_000
 SEARCHED = 1_000_000
-"""Records of the partition that are looked through at most."""
+"""Records of the partition that are searched at most."""
 STALL_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the change log told.
+    """Changes found in the log.
 
     Attributes
     ----------
     changes
         Newest first.
     searched
-        Records looked through.
+        Records searched.
     whole
-        Whether there are no more: the partition was read to its start.
+        True if the partition was read to its start: there are no more.
     """
 
     changes: list[SegmentChange]
@@ -47,22 +47,22 @@ def read_history(
 ) -> History:
     """Read a customer's newest changes, backwards in stretches until there are enough.
 
-    No group is joined, and nothing but the customer's partition is read.
+    Joins no group, and reads only the customer's partition.
 
     Parameters
     ----------
     config
         Settings of the Kafka client.
     partition, customer_id
-        Whose.
+        Of the customer.
     newest
-        How many.
+        Number of changes.
     since_us
-        Changes that occurred before are left out: they are of before an erasure.
+        Earlier changes are left out: they precede an erasure.
     searched
-        How many records to look through at most.
+        Number of records to search at most.
     progress
-        Given the number of records looked through.
+        Called with the number of records searched.
     """
     tp, key = TopicPartition(CHANGES, partition), customer_id.encode()
     changes: list[SegmentChange] = []

@@ -1,4 +1,4 @@
-"""What the store has of one customer."""
+"""Lookup of one customer in the store."""
 
 from dataclasses import dataclass
 
@@ -12,21 +12,21 @@ from store.progress import Progress
 
 
 class CustomerError(RuntimeError):
-    """Nothing can be said of a customer; says why."""
+    """The customer is not known; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the store has of a customer.
+class StoredCustomer:
+    """A customer as stored.
 
     Attributes
     ----------
     partition
-        Where they are.
+        Of the customer.
     record
         One record.
     marker
-        What their erasure requests add up to.
+        Sum of their erasure requests.
     progress
         Of the partition.
     """
@@ -40,27 +40,27 @@ class Found:
 
     @property
     def layout(self) -> Layout:
-        """How the window is cut."""
+        """Tiling of the window."""
         return Layout(self.deployment.window_days, self.deployment.tiles)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is kept of them, or no more than that something was deleted."""
+        """True if nothing is kept but the fact that something was deleted."""
         record = self.record
         kept = (record["segment"] >= 0) | record["counts"].any() | record["cents"].any()
         return not bool((kept | is_profiled(record))[0])
 
 
-def find(store: Partitions, customer_id: str) -> Found:
+def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
     """Look a customer up.
 
-    First where producers with Kafka's default partitioner send them. Others have their own; so who
-    is not there is looked for everywhere.
+    First in the partition of Kafka's default partitioner, then, as producers may have their own, in
+    all others.
 
     Raises
     ------
     CustomerError
-        If no worker has ever run, or the store knows nothing of the customer.
+        If no worker has ever run, or the store has nothing about the customer.
     """
     deployment = store.deployment()
     if deployment is None:
@@ -77,7 +77,7 @@ def find(store: Partitions, customer_id: str) -> Found:
             [progress] = store.progresses([partition]) if blob or remembered else [None]
             if progress is None:
                 continue
-            found = Found(
+            found = StoredCustomer(
                 customer_id,
                 partition,
                 decode([blob], deployment.tiles),
@@ -88,6 +88,6 @@ def find(store: Partitions, customer_id: str) -> Found:
             if found.marker.cutoff_us or found.marker.suppressed or not found.is_empty:
                 return found
     raise CustomerError(
-        f"customer {customer_id!r} is not known: no purchase or profile of theirs was taken, or"
-        " what was kept has gone with the retention"
+        f"customer {customer_id!r} is not known: no purchase or profile of theirs was accepted, or"
+        " the retention has removed their record"
     )

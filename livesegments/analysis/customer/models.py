@@ -1,4 +1,4 @@
-"""What is told of a customer: plain values, as `livesegments customer --json` writes them."""
+"""The answer about a customer as plain values, as `livesegments customer --json` writes them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,9 +10,9 @@ from consumers.rules import Model
 from consumers.scoring import NONE, Switching, score
 from features.record import NEVER
 from features.window import window
-from livesegments.analysis.customer.explanation import Json, Reasons, instant, known
+from livesegments.analysis.customer.explanation import Explanation, Json, instant, known
 from livesegments.analysis.customer.history import History
-from livesegments.analysis.customer.lookup import Found
+from livesegments.analysis.customer.lookup import StoredCustomer
 
 Status = Literal["assigned", "unassigned", "erased", "suppressed"]
 _LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
@@ -21,25 +21,24 @@ _CONSENTS = {-1: None, 0: False, 1: True}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that is told; of who was erased or is suppressed no more than that.
+    """The answer; for erased and suppressed customers only that status.
 
     Attributes
     ----------
     because
-        Why there is no segment: ``consent``, ``no_purchase``, ``no_model``, or ``not_scored``
-        as yet.
+        Reason for no segment: ``consent``, ``no_purchase``, ``no_model`` or ``not_scored``.
     as_of
         The clock of the customer's partition, at which the window ends.
     erased_before
-        What was before counts no more, by a request.
+        Events before this no longer count, by an erasure request.
     segment, since, version
-        As published last.
+        As last published.
     model
-        The generation, and the one the customer was last scored under.
+        The current generation, and that of the customer's last score.
     why
-        Distances, and what each feature does to them.
+        Distances, and the contribution of each feature.
     outlook
-        What would move the customer.
+        Changes that would move the customer.
     """
 
     customer_id: str
@@ -66,43 +65,43 @@ class Answer:
         return asdict(self)
 
 
-def nothing_kept(found: Found) -> Answer | None:
-    """Return the answer of who is suppressed or erased, None of anybody else."""
+def nothing_kept(found: StoredCustomer) -> Answer | None:
+    """Return the answer for a suppressed or erased customer, None for any other."""
     if found.marker.suppressed or found.record["suppressed"][0]:
         return Answer(found.customer_id, "suppressed")
     return Answer(found.customer_id, "erased") if found.is_empty else None
 
 
 def answer(
-    found: Found,
+    found: StoredCustomer,
     model: Model | None,
     switching: Switching,
     names: Mapping[str, str],
     clock_us: int,
     history: History | None,
 ) -> Answer:
-    """Put together what is told of a customer of whom something is kept.
+    """Return the answer for a customer with a record.
 
     Parameters
     ----------
     found
-        What the store has.
+        The customer as stored.
     model, switching
-        What decides; None during the warm-up.
+        Of the decisions; no model during the warm-up.
     names
-        Of segments, by their ids.
+        Segment id -> name.
     clock_us
-        The clock of the customer's partition.
+        Clock of the customer's partition.
     history
-        None when it was not asked for.
+        None when not requested.
     """
-    return _Telling(found, model, switching, names, clock_us).answer(history)
+    return _AnswerBuilder(found, model, switching, names, clock_us).answer(history)
 
 
-class _Telling:
+class _AnswerBuilder:
     def __init__(
         self,
-        found: Found,
+        found: StoredCustomer,
         model: Model | None,
         switching: Switching,
         names: Mapping[str, str],
@@ -119,7 +118,7 @@ class _Telling:
 
     def answer(self, history: History | None) -> Answer:
         found, record = self.found, self.record
-        reasons = self._reasons(self.model) if self.model else None
+        explanation = self._reasons(self.model) if self.model else None
         because = None if self.published != NONE else self._because()
         return Answer(
             customer_id=found.customer_id,
@@ -138,12 +137,12 @@ class _Telling:
                 "profiling": _CONSENTS[int(record["profiling"])],
             },
             model=self._model(),
-            why=reasons.why() if reasons and reasons.counted else None,
-            outlook=reasons.outlook() if reasons and self.published != NONE else None,
+            why=explanation.why() if explanation and explanation.counted else None,
+            outlook=explanation.outlook() if explanation and self.published != NONE else None,
             history=None if history is None else _history(history),
         )
 
-    def _reasons(self, model: Model) -> Reasons:
+    def _reasons(self, model: Model) -> Explanation:
         scores = score(
             self.found.record,
             np.array([self.found.layout.tile(self.clock_us)]),
@@ -152,7 +151,7 @@ class _Telling:
             model.segment_of_cluster,
             self.switching,
         )
-        return Reasons(
+        return Explanation(
             self.found.record,
             scores,
             model,

@@ -1,10 +1,10 @@
-"""Ask a running deployment about one customer."""
+"""Query of a running deployment about one customer."""
 
 import time
 from collections.abc import Callable
 
 from livesegments.analysis.customer.history import read_history
-from livesegments.analysis.customer.lookup import find
+from livesegments.analysis.customer.lookup import look_up
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
 from livesegments.clients import kafka_config, redis_client
 from livesegments.current_model import current_model
@@ -13,7 +13,7 @@ from livesegments.worker import rules
 from store.partitions import Partitions
 
 
-def ask(
+def query_customer(
     settings: Settings,
     customer_id: str,
     *,
@@ -21,21 +21,21 @@ def ask(
     searched: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Answer:
-    """Return what there is to say of a customer.
+    """Return the answer about a customer.
 
-    Reads a few keys of the store, the segment definitions, and of the change log the end of the
-    customer's partition; it writes nothing and joins no group.
+    Reads a few keys of the store, the segment definitions, and the end of the customer's partition
+    of the change log; writes nothing and joins no group.
 
     Parameters
     ----------
     settings
         Of the deployment.
     customer_id
-        Whose.
+        Of the customer.
     newest, searched
-        How many changes to tell, and how many records of the change log to look through for them.
+        Number of changes to return, and of records of the change log to search for them.
     progress
-        Given the number of records looked through.
+        Called with the number of records searched.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def ask(
     """
     config = kafka_config(settings)
     store = Partitions(redis_client(settings), settings.group_id)
-    found = find(store, customer_id)
+    found = look_up(store, customer_id)
     forgotten = nothing_kept(found)
     if forgotten is not None:
         return forgotten

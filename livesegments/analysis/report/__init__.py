@@ -1,5 +1,5 @@
-"""What marketing wants to know of a running service: as a page, as JSON, and as lists.
+"""Report on a running service for marketing: as a page, as JSON, and as lists of customers.
 
-Customers are walked over once and the change log and the purchases are read once, all in batches:
-what is kept of them are sums, and of single customers only those that are shown.
+Store, change log and purchases are read once, in batches. Memory holds sums, and of single
+customers only those shown.
 """

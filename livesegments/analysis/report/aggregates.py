@@ -1,4 +1,4 @@
-"""What a walk over all customers adds up to."""
+"""Sums over all customers, and the most typical ones."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from features.vector import FEATURES, natural, vectors
 from features.window import window
-from livesegments.analysis.report.context import Standing
+from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customer_rows import hashed
-from livesegments.analysis.report.models import Member
+from livesegments.analysis.report.models import TypicalCustomer
 from livesegments.export import LOCATIONS
 from livesegments.scan import Stretch
 from model.drift import bin_counts
@@ -20,49 +20,49 @@ _REFUSED, _CONSENTS, _UNKNOWN = range(3)
 
 @dataclass(frozen=True, slots=True)
 class _Near:
-    """A member by how near the centroid; those of whom less is known come after."""
+    """A customer ranked by unknown features, then by distance to the centroid."""
 
     rank: tuple[int, float]
-    member: Member
+    member: TypicalCustomer
 
 
-class Survey:
-    """Takes customers in, batch by batch, and keeps sums and the most typical ones.
+class CustomerAggregates:
+    """Sums over customers, batch by batch, and the most typical ones.
 
     Attributes
     ----------
     customers
-        By published segment, (k,), and last those of none.
+        By published segment, (k + 1,); the last counts no segment.
     marketing
         Customers (k, 3) of each segment by consent: refused, given, unknown.
     cents, purchases, consenting_cents
         (k,) in the window.
     unknown
-        (d,) customers in a segment of whom a feature is not known.
+        (d,) customers in a segment without a feature.
     binned
-        How each feature is distributed over them, in the bins of the fit; none without bins.
+        Distribution of each feature over them, in the bins of the fit; empty without bins.
     """
 
-    def __init__(self, standing: Standing) -> None:
-        k, d = standing.model.generation.centroids.shape
-        self._standing = standing
-        self._cluster = np.argsort(standing.model.segment_of_cluster)
+    def __init__(self, context: ReportContext) -> None:
+        k, d = context.model.generation.centroids.shape
+        self._context = context
+        self._cluster = np.argsort(context.model.segment_of_cluster)
         self._near: list[list[_Near]] = [[] for _ in range(k)]
         self.customers: Counts = np.zeros(k + 1, np.int64)
         self.marketing: Counts = np.zeros((k, 3), np.int64)
         self.cents, self.purchases, self.consenting_cents = np.zeros((3, k), np.int64)
         self.unknown: Counts = np.zeros(d, np.int64)
         self.binned: list[Counts] = [
-            np.zeros(len(each.counts), np.int64) for each in standing.model.generation.histograms
+            np.zeros(len(each.counts), np.int64) for each in context.model.generation.histograms
         ]
 
     def add(self, stretch: Stretch) -> None:
-        """Take a batch in."""
+        """Add a batch."""
         placed = stretch.records["segment"] >= 0
         self.customers[-1] += int(np.count_nonzero(~placed))
         stretch = stretch.where(placed)
         records = stretch.records
-        at = window(records, self._standing.rules.layout.tile(stretch.clock_us))
+        at = window(records, self._context.rules.layout.tile(stretch.clock_us))
         X = vectors(records, at)
         segment, marketing = records["segment"].astype(np.intp), records["marketing"]
         np.add.at(self.customers, segment, 1)
@@ -71,21 +71,21 @@ class Survey:
         np.add.at(self.purchases, segment, at.purchases)
         np.add.at(self.consenting_cents, segment, np.where(marketing == 1, at.cents, 0))
         self.unknown += np.isnan(X).sum(axis=0)
-        histograms = self._standing.model.generation.histograms
+        histograms = self._context.model.generation.histograms
         for counts, column, histogram in zip(self.binned, X.T, histograms, strict=True):
             counts += bin_counts(column, np.array(histogram.edges))
         self._compare(stretch, segment, X)
 
     @property
-    def typical(self) -> list[list[Member]]:
-        """The members of each segment that are nearest to its centroid, nearest first.
+    def typical(self) -> list[list[TypicalCustomer]]:
+        """The customers of each segment nearest to its centroid, nearest first.
 
-        Of whom more is known come first: a distance over fewer features is shorter.
+        Fuller profiles come first: a distance over fewer features is shorter.
         """
         return [[each.member for each in near] for near in self._near]
 
     def _compare(self, stretch: Stretch, segment: Counts, X: Floats) -> None:
-        view = self._standing.model.snapshot
+        view = self._context.model.snapshot
         distance = view.assign(X).distances[np.arange(len(X)), self._cluster[segment]]
         unknown = np.isnan(X[:, view.weights > 0]).sum(axis=1)
         order = np.lexsort((distance, unknown))
@@ -101,11 +101,11 @@ class Survey:
             near.sort(key=lambda each: each.rank)
             del near[TYPICAL:]
 
-    def _member(self, name: str, index: int, x: Floats, distance: float) -> Member:
-        rules = self._standing.rules
+    def _member(self, name: str, index: int, x: Floats, distance: float) -> TypicalCustomer:
+        rules = self._context.rules
         found = dict(zip(FEATURES, natural(x[None])[0].tolist(), strict=True))
         age, income = found["age"], found["income"]
-        return Member(
+        return TypicalCustomer(
             hash=hashed(name, rules.group_id),
             segment=rules.segment_ids[index],
             distance=round(distance, 4),

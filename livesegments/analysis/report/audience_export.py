@@ -1,4 +1,4 @@
-"""Lists of customers by their real ids, as CSV files: only those who consent to marketing."""
+"""Lists of customers with consent to marketing, by their real ids, as CSV files."""
 
 import csv
 import os
@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from livesegments.analysis.report.category_sets import MOST, Bought
-from livesegments.analysis.report.context import Standing
-from livesegments.analysis.report.customer_rows import Person, people
-from livesegments.analysis.report.models import OFFERED, Leaving, Left
+from livesegments.analysis.report.category_sets import MOST, PurchasedCategories
+from livesegments.analysis.report.context import ReportContext
+from livesegments.analysis.report.customer_rows import CustomerRow, customer_rows
+from livesegments.analysis.report.models import OFFERED, AtRiskCustomer, LostCustomer
 from livesegments.scan import Stretch
 from model.types import Floats
 
@@ -21,32 +21,29 @@ _OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
-    """What to offer whom: categories, how they are liked (k, names), and who bought them.
-
-    A lift of NaN is none.
-    """
+class CrossSellOffers:
+    """Categories to offer: their names, lift per segment (k, names; NaN: unknown), and buyers."""
 
     names: Sequence[str]
     lift: Floats
-    bought: Bought
+    bought: PurchasedCategories
 
 
-class Lists:
-    """Writes the files of a folder, which only their owner may read; whole or not at all.
+class AudienceExport:
+    """Writes files that only their owner may read, all of them or none.
 
     Parameters
     ----------
     folder
-        Where; made when it is missing.
-    standing
+        Target folder; created when missing.
+    context
         The deployment.
     offers
-        For the list of cross-sales.
+        For the cross-sell list.
     """
 
-    def __init__(self, folder: Path, standing: Standing, offers: Offers) -> None:
-        self._folder, self._standing, self._offers = folder, standing, offers
+    def __init__(self, folder: Path, context: ReportContext, offers: CrossSellOffers) -> None:
+        self._folder, self._context, self._offers = folder, context, offers
         self._stack = ExitStack()
         self._rows: dict[str, Any] = {}
         self.written: dict[str, int] = {}
@@ -55,7 +52,7 @@ class Lists:
     def __enter__(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
         person = ("customer_id", "hash", "segment", "purchases", "spend", "last_purchase")
-        for segment in self._standing.rules.segment_ids:
+        for segment in self._context.rules.segment_ids:
             self._open(f"target-{segment}.csv", person)
         self._open("retention.csv", (*person, "status", "date", "to"))
         self._open("cross-sell.csv", (*person, "category", "lift"))
@@ -70,30 +67,36 @@ class Lists:
             else:
                 unfinished.unlink(missing_ok=True)
 
-    def add(self, stretch: Stretch, drifting: Iterable[tuple[Person, Left | Leaving]]) -> None:
-        """Write who of a batch consents and is in a segment, and who of them drifts away."""
-        rules = self._standing.rules
+    def add(
+        self,
+        stretch: Stretch,
+        churned: Iterable[tuple[CustomerRow, LostCustomer | AtRiskCustomer]],
+    ) -> None:
+        """Write the customers of a batch with consent: by segment, offers, and churn."""
+        rules = self._context.rules
         consents = stretch.where(stretch.records["marketing"] == 1)
         placed = consents.where(consents.records["segment"] >= 0)
         offered = self._offer(placed)
         for person, offer in zip(
-            people(placed, rules.layout, rules.group_id), offered, strict=True
+            customer_rows(placed, rules.layout, rules.group_id), offered, strict=True
         ):
             row = self._row(person)
             self._write(f"target-{rules.segment_ids[person.segment]}.csv", row)
             if offer is not None:
                 lift = self._offers.lift[person.segment, offer]
                 self._write("cross-sell.csv", [*row, self._offers.names[offer], f"{lift:.2f}"])
-        for person, found in drifting:
+        for person, found in churned:
             if not person.marketing:
                 continue
             status, date = (
-                ("left", found.left_on) if isinstance(found, Left) else ("leaving", found.leaves_on)
+                ("left", found.left_on)
+                if isinstance(found, LostCustomer)
+                else ("leaving", found.leaves_on)
             )
             self._write("retention.csv", [*self._row(person), status, date, found.segment or ""])
 
     def _offer(self, placed: Stretch) -> list[int | None]:
-        """Return of each customer the category that their segment likes most and they lack."""
+        """Return for each customer the category with the highest lift that they have not bought."""
         lift = self._offers.lift[:, :MOST]
         if not lift.size or not placed.names:
             return [None] * len(placed.names)
@@ -104,8 +107,8 @@ class Lists:
         good = liked[np.arange(len(best)), best] >= OFFERED
         return [int(column) if yes else None for column, yes in zip(best, good, strict=True)]
 
-    def _row(self, person: Person) -> list[str]:
-        ids = self._standing.rules.segment_ids
+    def _row(self, person: CustomerRow) -> list[str]:
+        ids = self._context.rules.segment_ids
         return [
             person.customer_id,
             person.hash,

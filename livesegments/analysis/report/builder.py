@@ -1,4 +1,4 @@
-"""Put a report together from the store and the topics."""
+"""Report built from the store and the topics."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -12,15 +12,15 @@ from contracts.instants import rfc3339
 from features.layout import DAY_US
 from features.vector import FEATURES
 from livesegments.analysis.drift import drift_since_fit, known
-from livesegments.analysis.report.aggregates import Survey
-from livesegments.analysis.report.audience_export import Lists, Offers
-from livesegments.analysis.report.category_sets import Bought
-from livesegments.analysis.report.category_stats import LEAST_EXPECTED, Baskets
-from livesegments.analysis.report.churn import Watch
-from livesegments.analysis.report.context import ReportError, Standing, expected, look
+from livesegments.analysis.report.aggregates import CustomerAggregates
+from livesegments.analysis.report.audience_export import AudienceExport, CrossSellOffers
+from livesegments.analysis.report.category_sets import PurchasedCategories
+from livesegments.analysis.report.category_stats import LEAST_EXPECTED, CategoryStats
+from livesegments.analysis.report.churn import ChurnTracker
+from livesegments.analysis.report.context import ReportContext, ReportError, expected, load_context
 from livesegments.analysis.report.customer_rows import dates
 from livesegments.analysis.report.models import NONE, Categories, Drift, Quality, Report, Target
-from livesegments.analysis.report.transitions import Changes, Period, read_changes
+from livesegments.analysis.report.transitions import Period, Transitions, read_transitions
 from livesegments.clients import kafka_config, redis_client
 from livesegments.dead_letters import Selection, letters
 from livesegments.rendering.progress import counting
@@ -32,18 +32,20 @@ from model.types import Floats
 from store.partitions import Partitions
 
 
-def run(settings: Settings, days: int, lists: Path | None = None) -> tuple[Report, dict[str, int]]:
-    """Report on a deployment; return it, and how many customers went to which list.
+def build_report(
+    settings: Settings, days: int, lists: Path | None = None
+) -> tuple[Report, dict[str, int]]:
+    """Return the report on a deployment, and the number of customers per list.
 
     Parameters
     ----------
     settings
         Of the deployment.
     days
-        Length of the period in event time, up to the latest clock of the partitions; and how far
-        ahead customers are looked for who leave the most valuable segment.
+        Length of the period in event time, up to the latest clock of the partitions; and the
+        horizon for departures from the most valuable segment.
     lists
-        Folder for lists of customers by their real ids; None writes none.
+        Folder for lists of customers by their real ids; None: no lists.
 
     Raises
     ------
@@ -52,68 +54,69 @@ def run(settings: Settings, days: int, lists: Path | None = None) -> tuple[Repor
     UnsettledError
         If a recovery is under way.
     """
-    standing = look(settings, Partitions(redis_client(settings), settings.group_id))
+    context = load_context(settings, Partitions(redis_client(settings), settings.group_id))
     config = kafka_config(settings)
-    clock_us = _clock(standing)
+    clock_us = _clock(context)
     period = Period.up_to(clock_us, days)
-    bought = Bought() if lists else None
-    baskets = Baskets(standing, bought)
+    bought = PurchasedCategories() if lists else None
+    categories = CategoryStats(context, bought)
     with LogReader(config) as log:
         with counting("reading changes") as show:
-            changes = read_changes(log, standing, period, show)
+            changes = read_transitions(log, context, period, show)
         with counting("reading purchases") as show:
-            baskets.read(log, show)
-    survey, watch = Survey(standing), Watch(standing, changes.left, days)
+            categories.read(log, show)
+    aggregates, churn = CustomerAggregates(context), ChurnTracker(context, changes.left, days)
     written: dict[str, int] = {}
     with counting("reading customers") as show, ExitStack() as stack:
         out = None
         if lists and bought:
-            offers = Offers(baskets.names, _likely(*baskets.matrix()), bought)
-            out = stack.enter_context(Lists(lists, standing, offers))
+            offers = CrossSellOffers(categories.names, _likely(*categories.matrix()), bought)
+            out = stack.enter_context(AudienceExport(lists, context, offers))
             written = out.written
         total = 0
-        for stretch in scan(standing.store, standing.deployment):
-            survey.add(stretch)
-            drifting = watch.add(stretch)
+        for stretch in scan(context.store, context.deployment):
+            aggregates.add(stretch)
+            churned = churn.add(stretch)
             if out:
-                out.add(stretch, drifting)
+                out.add(stretch, churned)
             total += len(stretch.names)
             show(total)
     with counting("reading dead letters") as show:
-        refused = _dead_letters(config, show)
-    return _report(standing, clock_us, period, changes, baskets, survey, watch, refused), written
+        rejected = _dead_letters(config, show)
+    report = _report(context, clock_us, period, changes, categories, aggregates, churn, rejected)
+    return report, written
 
 
-def _clock(standing: Standing) -> int:
-    found = settled(standing.store, standing.deployment)
+def _clock(context: ReportContext) -> int:
+    found = settled(context.store, context.deployment)
     if not found:
         raise ReportError(
-            f"group {standing.rules.group_id!r} has nothing in the store: it was emptied or lost;"
-            " a worker makes it anew (livesegments run)"
+            f"group {context.rules.group_id!r} has nothing in the store: it was emptied or lost;"
+            " a worker rebuilds it (livesegments run)"
         )
     return max(progress.clock_us for progress in found)
 
 
 def _report(
-    standing: Standing,
+    context: ReportContext,
     clock_us: int,
     period: Period,
-    changes: Changes,
-    baskets: Baskets,
-    survey: Survey,
-    watch: Watch,
-    refused: dict[str, tuple[int, int]],
+    changes: Transitions,
+    categories: CategoryStats,
+    aggregates: CustomerAggregates,
+    churn: ChurnTracker,
+    rejected: dict[str, tuple[int, int]],
 ) -> Report:
-    rules, model = standing.rules, standing.model
+    rules, model = context.rules, context.model
     ids = rules.segment_ids
-    sizes = changes.sizes(survey.customers[:-1])
+    sizes = changes.sizes(aggregates.customers[:-1])
     first = int(np.argmax(sizes.sum(axis=1) > 0))
     segments = describe(
         model.generation,
         model.snapshot,
-        standing.statistics,
+        context.statistics,
         rules.personas,
-        dict(zip(ids, survey.customers.tolist(), strict=False)),
+        dict(zip(ids, aggregates.customers.tolist(), strict=False)),
     )
     order = [segment.id for segment in segments]
     persona = expected(rules.personas, model.snapshot)
@@ -123,11 +126,11 @@ def _report(
     return Report(
         group=rules.group_id,
         clock=rfc3339([clock_us])[0],
-        window_days=standing.deployment.window_days,
+        window_days=context.deployment.window_days,
         currency=rules.currency,
-        customers=int(survey.customers[:-1].sum()),
+        customers=int(aggregates.customers[:-1].sum()),
         segments=segments,
-        places=_places(standing),
+        places=_places(context),
         expected={
             segment: _named(FEATURES, row) for segment, row in zip(ids, persona, strict=True)
         },
@@ -141,20 +144,22 @@ def _report(
             before: dict(zip(names, row.tolist(), strict=True))
             for before, row in zip(names, flows, strict=True)
         },
-        targets=tuple(_target(survey, ids, ids.index(segment)) for segment in order),
-        retention=watch.found(),
-        categories=_categories(baskets, order, ids),
-        typical=tuple(member for segment in order for member in survey.typical[ids.index(segment)]),
-        drift=_drift(standing, survey),
-        quality=_quality(standing, baskets, survey, refused),
+        targets=tuple(_target(aggregates, ids, ids.index(segment)) for segment in order),
+        retention=churn.found(),
+        categories=_categories(categories, order, ids),
+        typical=tuple(
+            member for segment in order for member in aggregates.typical[ids.index(segment)]
+        ),
+        drift=_drift(context, aggregates),
+        quality=_quality(context, categories, aggregates, rejected),
     )
 
 
-def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float]]]:
+def _places(context: ReportContext) -> dict[str, dict[str, tuple[float | None, float]]]:
     generation, statistics, view = (
-        standing.model.generation,
-        standing.statistics,
-        standing.model.snapshot,
+        context.model.generation,
+        context.statistics,
+        context.model.snapshot,
     )
     now = generation.centroids if statistics is None else statistics.centroids()
     stands = dict(zip(generation.segments, view.zscores(now), strict=True))
@@ -165,36 +170,39 @@ def _places(standing: Standing) -> dict[str, dict[str, tuple[float | None, float
                 FEATURES, stands[persona.id].tolist(), persona.position, strict=True
             )
         }
-        for persona in standing.rules.personas
+        for persona in context.rules.personas
     }
 
 
-def _target(survey: Survey, ids: tuple[str, ...], i: int) -> Target:
-    refusing, consenting, unknown = survey.marketing[i].tolist()
+def _target(aggregates: CustomerAggregates, ids: tuple[str, ...], i: int) -> Target:
+    refusing, consenting, unknown = aggregates.marketing[i].tolist()
     return Target(
         segment=ids[i],
-        customers=int(survey.customers[i]),
+        customers=int(aggregates.customers[i]),
         consenting=consenting,
         refusing=refusing,
         unknown=unknown,
-        spend=int(survey.cents[i]) / 100,
-        purchases=int(survey.purchases[i]),
-        consenting_spend=int(survey.consenting_cents[i]) / 100,
+        spend=int(aggregates.cents[i]) / 100,
+        purchases=int(aggregates.purchases[i]),
+        consenting_spend=int(aggregates.consenting_cents[i]) / 100,
     )
 
 
-def _categories(baskets: Baskets, order: list[str], ids: tuple[str, ...]) -> Categories:
-    names = baskets.names
-    counts, cents = baskets.counts[:, 1 : len(names) + 1], baskets.cents[:, 1 : len(names) + 1]
-    lift = _likely(*baskets.matrix())
+def _categories(categories: CategoryStats, order: list[str], ids: tuple[str, ...]) -> Categories:
+    names = categories.names
+    counts, cents = (
+        categories.counts[:, 1 : len(names) + 1],
+        categories.cents[:, 1 : len(names) + 1],
+    )
+    lift = _likely(*categories.matrix())
     rows = [ids.index(segment) for segment in order]
-    columns = np.argsort(-counts.sum(axis=0), kind="stable").tolist()
+    ordered = np.argsort(-counts.sum(axis=0), kind="stable").tolist()
     return Categories(
-        purchases=int(baskets.counts.sum()),
-        without=int(baskets.counts[:, 0].sum()),
-        rows={names[j]: {ids[i]: int(counts[i, j]) for i in rows} for j in columns},
-        spend={names[j]: {ids[i]: int(cents[i, j]) / 100 for i in rows} for j in columns},
-        lift={names[j]: {ids[i]: known(lift[i, j], 3) for i in rows} for j in columns},
+        purchases=int(categories.counts.sum()),
+        without=int(categories.counts[:, 0].sum()),
+        rows={names[j]: {ids[i]: int(counts[i, j]) for i in rows} for j in ordered},
+        spend={names[j]: {ids[i]: int(cents[i, j]) / 100 for i in rows} for j in ordered},
+        lift={names[j]: {ids[i]: known(lift[i, j], 3) for i in rows} for j in ordered},
     )
 
 
@@ -202,10 +210,10 @@ def _likely(expected_purchases: Floats, lift: Floats) -> Floats:
     return np.where(expected_purchases >= LEAST_EXPECTED, lift, np.nan)
 
 
-def _drift(standing: Standing, survey: Survey) -> Drift:
-    generation = standing.model.generation
-    found = drift_since_fit(generation, standing.statistics)
-    bins = zip(FEATURES, generation.histograms, survey.binned, strict=False)
+def _drift(context: ReportContext, aggregates: CustomerAggregates) -> Drift:
+    generation = context.model.generation
+    found = drift_since_fit(generation, context.statistics)
+    bins = zip(FEATURES, generation.histograms, aggregates.binned, strict=False)
     return Drift(
         generation=generation.number,
         provisional=generation.provisional,
@@ -224,19 +232,22 @@ def _drift(standing: Standing, survey: Survey) -> Drift:
 
 
 def _quality(
-    standing: Standing, baskets: Baskets, survey: Survey, refused: dict[str, tuple[int, int]]
+    context: ReportContext,
+    categories: CategoryStats,
+    aggregates: CustomerAggregates,
+    rejected: dict[str, tuple[int, int]],
 ) -> Quality:
-    customers = max(int(survey.customers[:-1].sum()), 1)
+    customers = max(int(aggregates.customers[:-1].sum()), 1)
     return Quality(
         unknown={
             name: round(count / customers, 4)
-            for name, count in zip(FEATURES, survey.unknown.tolist(), strict=True)
+            for name, count in zip(FEATURES, aggregates.unknown.tolist(), strict=True)
         },
-        purchases=baskets.arrived,
-        duplicates=baskets.duplicates if standing.deployment.dedup_events else None,
-        late=baskets.late,
-        dead_letters=refused,
-        behind=baskets.behind,
+        purchases=categories.arrived,
+        duplicates=categories.duplicates if context.deployment.dedup_events else None,
+        late=categories.late,
+        dead_letters=rejected,
+        behind=categories.behind,
     )
 
 

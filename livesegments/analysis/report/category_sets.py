@@ -1,4 +1,4 @@
-"""Which categories each customer bought, 16 bytes a customer."""
+"""Categories bought by each customer, 16 bytes per customer."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,19 +6,19 @@ from numpy.typing import NDArray
 from consumers.seen import Hashes, hashes_of
 
 MOST = 64
-"""Categories that are remembered of single customers: the first that are met."""
+"""Categories kept per customer: the first ones read."""
 _PENDING = 500_000
 
 Masks = NDArray[np.uint64]
 
 
-class Bought:
+class PurchasedCategories:
     """A set of up to 64 categories for each customer, by a hash of the id.
 
     Examples
     --------
     >>> import numpy as np
-    >>> bought = Bought()
+    >>> bought = PurchasedCategories()
     >>> bought.add(["a", "b", "a"], np.array([0, 3, 1]))
     >>> bought.masks(["a", "b", "c"]).tolist()
     [3, 8, 0]
@@ -31,7 +31,7 @@ class Bought:
         self._pending = 0
 
     def add(self, names: list[str], category: NDArray[np.int64]) -> None:
-        """Note that customers (n,) bought categories (n,), each by its number."""
+        """Record that customers (n,) bought categories (n,), by their numbers."""
         kept = category < MOST
         masks = np.left_shift(np.uint64(1), category[kept].astype(np.uint64))
         self._new.append((hashes_of(names)[kept], masks))
@@ -40,7 +40,7 @@ class Bought:
             self._merge()
 
     def masks(self, names: list[str]) -> Masks:
-        """Return what customers bought (n,), a bit for each category."""
+        """Return the purchased categories of customers (n,), one bit each."""
         self._merge()
         hashes = hashes_of(names)
         if not len(self._hashes):

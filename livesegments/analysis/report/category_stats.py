@@ -1,4 +1,4 @@
-"""What purchases of the window say: which segment buys which category, and how clean they are."""
+"""Purchases in the window by segment and category, and their quality."""
 
 from collections.abc import Callable, Sequence
 from typing import NotRequired
@@ -15,8 +15,8 @@ from contracts.decode import Purchases, decode_purchases
 from contracts.topics import PURCHASES
 from contracts.validation import FUTURE_TOLERANCE_US
 from features.record import decode
-from livesegments.analysis.report.category_sets import Bought
-from livesegments.analysis.report.context import Standing
+from livesegments.analysis.report.category_sets import PurchasedCategories
+from livesegments.analysis.report.context import ReportContext
 from livesegments.scan import markers_of
 from model.types import Counts, Floats
 from store.partitions import Want
@@ -24,7 +24,7 @@ from store.partitions import Want
 MOST_CATEGORIES = 1_000
 OTHERS = "(others)"
 LEAST_EXPECTED = 5.0
-"""Purchases below which a share is chance, as in a chi-squared test."""
+"""Expected purchases below which a share is chance, as in a chi-squared test."""
 
 
 class _Categorized(TypedDict):
@@ -34,48 +34,48 @@ class _Categorized(TypedDict):
 _CATEGORY: TypeAdapter[_Categorized] = TypeAdapter(_Categorized)
 
 
-class Baskets:
-    """Takes purchases in, batch by batch, and counts them by segment and category.
+class CategoryStats:
+    """Counts purchases by segment and category.
 
-    Categories after the first thousand that are met are counted as one.
+    Categories after the first thousand read are counted as one.
 
     Attributes
     ----------
     counts, cents
         (k, 1001) purchases of customers in a segment, in the window, by segment and category; the
-        first column is of purchases without one, and the others are in the order of `names`.
+        first column counts purchases without one, the others follow `names`.
     arrived, duplicates, late, behind
-        As in `figures.Quality`.
+        As in `models.Quality`.
     """
 
-    def __init__(self, standing: Standing, bought: Bought | None = None) -> None:
-        k = len(standing.rules.personas)
-        self._standing, self._bought = standing, bought
+    def __init__(self, context: ReportContext, bought: PurchasedCategories | None = None) -> None:
+        k = len(context.rules.personas)
+        self._context, self._bought = context, bought
         self._column = {"": 0}
         self.counts, self.cents = np.zeros((2, k, MOST_CATEGORIES + 1), np.int64)
         self.arrived = self.duplicates = self.late = self.behind = 0
 
     @property
     def names(self) -> list[str]:
-        """Categories, in the order in which they were met."""
+        """Categories, in the order in which they were read."""
         return list(self._column)[1:]
 
     def read(self, log: LogReader, progress: Callable[[int], None]) -> None:
-        """Read the purchases of every partition's window, as far as they are folded."""
-        layout = self._standing.rules.layout
+        """Read the processed purchases of every partition's window."""
+        layout = self._context.rules.layout
         total = 0
-        for partition in range(self._standing.deployment.partitions):
-            loaded = self._standing.store.load(partition)
+        for partition in range(self._context.deployment.partitions):
+            loaded = self._context.store.load(partition)
             done = loaded.progress
             if done is None:
                 continue
             clock_tile = layout.tile(done.clock_us)
             first_us = layout.end(clock_tile - layout.tiles)
             tp = TopicPartition(PURCHASES, partition)
-            # A purchase that is dated later than this after its arrival is refused.
+            # A purchase dated later than this after its arrival is rejected.
             start = log.since(tp, first_us - FUTURE_TOLERANCE_US)
             self.behind += max(log.ends([tp])[tp] - done.purchases, 0)
-            arrivals = Arrivals(self._standing)
+            arrivals = ArrivalCounter(self._context)
             for batch in log.read({tp: (start, done.purchases)}):
                 found = arrivals.add(batch[tp])
                 counted = (found.occurred_at >= first_us) & (found.count > 0)
@@ -91,7 +91,7 @@ class Baskets:
     def matrix(self) -> tuple[Floats, Floats]:
         """Return expected purchases and lift, both (k, names): NaN lift where nothing is expected.
 
-        Without those that have no category.
+        Purchases without a category are left out.
         """
         counts = self.counts[:, 1 : len(self._column)]
         total = max(int(counts.sum()), 1)
@@ -116,8 +116,8 @@ class Baskets:
             self._bought.add(found.where(named).customer_id, category[named] - 1)
 
     def _segments(self, partition: int, found: Purchases, erasures: bool) -> Counts:
-        """Return the segment of each purchase's customer (n,), -1 for one that does not count."""
-        store, rules = self._standing.store, self._standing.rules
+        """Return the segment of each purchase's customer (n,), -1 where it does not count."""
+        store, rules = self._context.store, self._context.rules
         names, row = np.unique(np.array(found.customer_id, object), return_inverse=True)
         customers = names.tolist()
         if not customers:
@@ -137,28 +137,28 @@ class Baskets:
         return self._column.setdefault(name, len(self._column))
 
 
-class Arrivals:
-    """The purchases of one partition as they came, to know repeats and those that came too late.
+class ArrivalCounter:
+    """Purchases of one partition in their order, to count repeats and late ones.
 
     Attributes
     ----------
     purchases
-        Valid ones that were no repeats.
+        Valid ones without repeats.
     duplicates
-        Repeats, where the deployment looks for them.
+        Repeats, where the deployment checks for them.
     late
-        Purchases that were older than the window when they came.
+        Purchases older than the window on arrival.
     """
 
-    def __init__(self, standing: Standing) -> None:
-        self._rules = standing.rules
-        size = standing.deployment.dedup_events
+    def __init__(self, context: ReportContext) -> None:
+        self._rules = context.rules
+        size = context.deployment.dedup_events
         self._seen = Seen(size) if size else None
         self._clock_us = 0
         self.purchases = self.duplicates = self.late = 0
 
     def add(self, records: Sequence[ConsumerRecord]) -> Purchases:
-        """Take in some more, in their order; return the valid ones that are no repeats."""
+        """Add purchases in their order; return the valid ones without repeats."""
         found, _ = decode_purchases(
             [record.key for record in records],
             [record.value for record in records],

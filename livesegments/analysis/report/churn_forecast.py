@@ -1,4 +1,4 @@
-"""When customers leave their segment if they buy nothing more."""
+"""Forecast of departures from a segment without further purchases."""
 
 from dataclasses import dataclass
 
@@ -20,12 +20,12 @@ class Departures:
     Attributes
     ----------
     tiles
-        (n,) tiles from the clock's to that in which each leaves, 0 for at once; `STAYS` for those
-        who are still there at the horizon.
+        (n,) tiles from the clock's tile to that of the departure, 0 for at once; `STAYS` for none
+        up to the horizon.
     segment
-        (n,) where to, -1 for nowhere.
+        (n,) index of the next segment, -1 for none.
     margin
-        (n,) how much farther the nearest other centroid is now than the own one, as a share.
+        (n,) how much farther the nearest other centroid is now than its own, as a share.
     """
 
     tiles: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Departures:
         return self.tiles.tolist(), self.segment.tolist(), self.margin.tolist()
 
 
-def departures(
+def forecast_departures(
     records: Records,
     clock_us: int,
     horizon_tiles: int,
@@ -45,18 +45,18 @@ def departures(
     model: Model,
     switching: Switching,
 ) -> Departures:
-    """Let the window move on without purchases, and see when the service's rules switch.
+    """Advance the window without purchases until the service's rules switch.
 
     Parameters
     ----------
     records
-        (n,) customers who are in a segment.
+        (n,) customers in a segment.
     clock_us
-        Their partition's clock.
+        Clock of their partition.
     horizon_tiles
-        How many tiles to look ahead.
+        Number of tiles to look ahead.
     layout, model, switching
-        What scores them; the centroids stay where they are.
+        Of the scoring; the centroids do not change.
     """
     here = records["segment"].copy()
     tiles = np.full(len(records), STAYS, np.int64)
@@ -85,8 +85,8 @@ def departures(
     return Departures(tiles, segment, margin)
 
 
-def leaves_us(tiles: int, clock_us: int, layout: Layout) -> int:
-    """Return when a departure so many tiles ahead happens."""
+def departure_us(tiles: int, clock_us: int, layout: Layout) -> int:
+    """Return the time of a departure a number of tiles ahead."""
     return clock_us if tiles == 0 else layout.end(layout.tile(clock_us) + tiles - 1)
 
 

@@ -1,4 +1,4 @@
-"""The model of a deployment as it stands, and the rules that it works by."""
+"""The current model of a deployment, and its settings."""
 
 from dataclasses import dataclass, replace
 
@@ -20,12 +20,12 @@ from store.partitions import Partitions
 
 
 class ReportError(RuntimeError):
-    """There is nothing to report on; says why, and the way out."""
+    """Nothing to report on; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A deployment at one moment; no statistics while partitions take a generation over."""
+class ReportContext:
+    """A deployment at one moment; no statistics while partitions move to another generation."""
 
     store: Partitions
     deployment: Deployment
@@ -35,12 +35,12 @@ class Standing:
 
     @property
     def valued(self) -> int:
-        """Index of the segment whose persona is expected to buy and spend the most."""
+        """Index of the segment whose persona buys and spends the most."""
         return int(positions(self.rules.personas)[:, :2].sum(axis=1).argmax())
 
 
-def look(settings: Settings, store: Partitions) -> Standing:
-    """Return a deployment as it stands.
+def load_context(settings: Settings, store: Partitions) -> ReportContext:
+    """Read the current state of a deployment.
 
     Raises
     ------
@@ -67,10 +67,10 @@ def look(settings: Settings, store: Partitions) -> Standing:
         )
     layout = Layout(deployment.window_days, deployment.tiles)
     rules = replace(rules_of(settings), layout=layout, currency=deployment.currency)
-    return Standing(store, deployment, rules, model, current.statistics({}))
+    return ReportContext(store, deployment, rules, model, current.statistics({}))
 
 
 def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:
-    """Return where personas are expected, in natural units (k, d); NaN where nothing is known."""
+    """Return the positions of personas in natural units (k, d); NaN for unknown features."""
     scale = np.where(view.weights > 0, view.std, np.nan)
     return natural(view.mean + positions(personas) * scale)

@@ -1,4 +1,4 @@
-"""Customers of a batch as the report shows them: by a keyed hash, with dates and amounts."""
+"""Rows of customers as the report shows them: keyed hash, dates and amounts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ _MARKETING = {-1: None, 0: False, 1: True}
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One customer: ``customer_id`` is for lists alone, and on no page.
+class CustomerRow:
+    """One customer: ``customer_id`` appears in lists only, never on a page.
 
-    ``segment`` is an index, -1 for none; ``last_purchase`` the date of the end of the tile of the
-    last purchase, or of the clock.
+    ``segment`` is an index, -1 for none; ``last_purchase`` the date of the end of the last
+    purchase's tile, or of the clock.
     """
 
     customer_id: str
@@ -33,12 +33,12 @@ class Person:
 
 
 def hashed(customer_id: str, group_id: str) -> str:
-    """Return the keyed hash of an id as it is shown: the first digits of that in the store."""
+    """Return the first digits of the keyed hash of an id in the store."""
     return marker_key(customer_id, group_id).hex()[:HASH_DIGITS]
 
 
-def people(stretch: Stretch, layout: Layout, group_id: str) -> Iterator[Person]:
-    """Yield the customers of a batch, with what they bought in the window."""
+def customer_rows(stretch: Stretch, layout: Layout, group_id: str) -> Iterator[CustomerRow]:
+    """Yield the customers of a batch, with their purchases in the window."""
     records = stretch.records
     at = window(records, layout.tile(stretch.clock_us))
     last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, stretch.clock_us)
@@ -51,7 +51,7 @@ def people(stretch: Stretch, layout: Layout, group_id: str) -> Iterator[Person]:
         records["marketing"].tolist(),
     )
     for name, segment, purchases, cents, last, marketing in zip(*columns, strict=True):
-        yield Person(
+        yield CustomerRow(
             name,
             hashed(name, group_id),
             segment,

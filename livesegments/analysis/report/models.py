@@ -1,4 +1,4 @@
-"""What a report says, as plain data: for a page and for scripts."""
+"""A report as plain data, for the page and for scripts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,21 +9,21 @@ from livesegments.segments import Segment
 NONE = "none"
 """Stands for no segment where ids are counted."""
 OFFERED = 1.1
-"""Lift from which a segment is said to like a category, and it is offered to those without it."""
+"""Lift from which a segment prefers a category, and it is offered to customers without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom of a segment marketing may address, and what they are worth.
+    """Consent to marketing in a segment, and the value of its customers.
 
     Attributes
     ----------
     consenting, refusing, unknown
         Customers by their consent to marketing.
     spend, purchases
-        Of all its customers, in the window.
+        Of all customers, in the window.
     consenting_spend
-        Of those who consent.
+        Of customers with consent.
     """
 
     segment: str
@@ -37,10 +37,10 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A typical customer of a segment, by the keyed hash of the id; None is not known.
+class TypicalCustomer:
+    """A typical customer of a segment, by the keyed hash of the id; None: unknown.
 
-    Age is rounded to five years and income to two digits, since no more is needed to picture one.
+    Age is rounded to five years and income to two digits.
     """
 
     hash: str
@@ -54,17 +54,17 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A customer who left the most valuable segment in the period and did not come back.
+class LostCustomer:
+    """A customer that left the most valuable segment in the period and did not come back.
 
     Attributes
     ----------
     left_on
         Date of the cause, in event time.
     origin
-        What brought it about, as on `segment-changes.v1`.
+        Origin of the change, as on `segment-changes.v1`.
     segment
-        Where they are now, None for nowhere.
+        The current one, None for no segment.
     last_purchase
         Date of the end of the tile of their last purchase, or of the clock.
     """
@@ -80,16 +80,16 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
-    """A customer of the most valuable segment who leaves it soon, unless they buy.
+class AtRiskCustomer:
+    """A customer of the most valuable segment that leaves it soon, unless they buy.
 
     Attributes
     ----------
     leaves_on
-        Date on which the rules of the service move them, were they to buy nothing until then and
-        the centroids to stay where they are.
+        Date on which the service moves them if they buy nothing until then and the centroids do
+        not change.
     segment
-        Where to, None for nowhere.
+        The next one, None for no segment.
     margin
         How much farther than their own centroid the nearest other one is, as a share; below 0
         another one is nearer, and the switch margin or the dwell holds them.
@@ -107,30 +107,30 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Who drifts away from the most valuable segment: the first of each list, and how many."""
+    """Churn from the most valuable segment: the head of each list, and its length."""
 
     segment: str
-    left: tuple[Left, ...]
+    left: tuple[LostCustomer, ...]
     left_customers: int
-    leaving: tuple[Leaving, ...]
+    leaving: tuple[AtRiskCustomer, ...]
     leaving_customers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Categories:
-    """Which segment buys what: purchases in the window of customers who are in a segment.
+    """Purchases in the window by category and segment of the customer.
 
     Attributes
     ----------
     purchases, without
-        Those looked at, and how many of them have no category.
+        Their number, and the number without a category.
     rows
         Category -> segment -> purchases, the most bought first.
     spend
         The same in currency units.
     lift
-        The same, relative to the average: the category's share of the segment's purchases over its
-        share of all purchases. None where fewer than 5 would be expected.
+        The category's share of the segment's purchases over its share of all purchases. None where
+        fewer than 5 would be expected.
     """
 
     purchases: int
@@ -142,17 +142,16 @@ class Categories:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the model is from the fit that it began with.
+    """Drift of the model since the fit of its generation.
 
     Attributes
     ----------
     shift
-        Segment -> standard deviations a feature that its centroid has moved.
+        Segment -> distance that its centroid has moved, standard deviations per feature.
     explained_variance
-        Share of the customers' spread that the segments explain.
+        Share of the variance between customers that the segments explain.
     share_psi, feature_psi
-        Population stability index of the sizes and of each feature, and the value above which it
-        is neither small nor chance.
+        Population stability index of the sizes and of each feature, each with its noise level.
     """
 
     generation: int
@@ -166,23 +165,22 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good the data is.
+    """Quality of the data.
 
     Attributes
     ----------
     unknown
-        Feature -> share of the customers in a segment of whom it is not known.
+        Feature -> share of the customers in a segment without it.
     purchases
-        Valid ones that arrived since the window began;
+        Valid purchases that arrived since the window began.
     duplicates
-        how many more were sent again, with an `event_id` that had come before, None where the
-        deployment does not look for them;
+        Further purchases with a repeated `event_id`, None where the deployment does not check.
     late
-        how many of them were older than the window when they came, so that they never count.
+        Purchases older than the window on arrival, which never count.
     dead_letters
-        Reason -> (records on the topic, how many of them were sent again).
+        Reason -> (records on the topic, number of them replayed).
     behind
-        Purchases on the topic that are not folded yet.
+        Purchases on the topic that are not processed yet.
     """
 
     unknown: Mapping[str, float]
@@ -195,22 +193,22 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it. Segments are named by id, ``none`` for no segment.
+    """The whole report. Segments are named by id, ``none`` for no segment.
 
     Attributes
     ----------
     clock
-        The latest clock of the partitions; the period of ``days`` ends with its day.
+        Latest clock of the partitions; the period ``days`` ends with its day.
     customers
         In a segment.
     places
-        Segment -> feature -> where its centroid and its persona stand, in standard deviations from
-        the average customer.
+        Segment -> feature -> position of its centroid and of its persona, in standard deviations
+        from the average customer.
     expected
-        Segment -> where its persona stands in natural units.
+        Segment -> position of its persona in natural units.
     days, sizes, moves
-        Each day of the period since the first segment was given; the sizes of each segment at its
-        end; moves out of a segment by origin.
+        Days of the period since the first assignment; sizes of each segment at their end; moves
+        out of a segment by origin.
     transitions
         From segment -> to segment -> changes in the period.
     """
@@ -230,7 +228,7 @@ class Report:
     targets: tuple[Target, ...]
     retention: Retention
     categories: Categories
-    typical: tuple[Member, ...]
+    typical: tuple[TypicalCustomer, ...]
     drift: Drift
     quality: Quality
 

@@ -1,4 +1,4 @@
-"""What the change log says of a period: who went where, when and why."""
+"""Transitions between segments in a period, from the change log."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from consumers.log import LogReader
 from contracts.instants import microseconds
 from contracts.topics import CHANGES
 from features.layout import DAY_US
-from livesegments.analysis.report.context import Standing
+from livesegments.analysis.report.context import ReportContext
 from model.types import Counts
 
 
@@ -23,7 +23,7 @@ class _Ref(TypedDict):
 
 
 class _Change(TypedDict):
-    """The fields of `contracts.segments.SegmentChange` that are counted."""
+    """The fields of `contracts.segments.SegmentChange` that count."""
 
     customer_id: str
     previous_segment: _Ref | None
@@ -37,14 +37,14 @@ _CHANGE: TypeAdapter[_Change] = TypeAdapter(_Change)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Some days, as numbers since the epoch, up to that of a clock."""
+    """Days since the epoch, up to that of a clock."""
 
     first: int
     days: int
 
     @classmethod
     def up_to(cls, clock_us: int, days: int) -> "Period":
-        """Return so many days of which the last is that of a clock."""
+        """Return a number of days that end with that of a clock."""
         return cls(clock_us // DAY_US - days + 1, days)
 
     @property
@@ -53,18 +53,18 @@ class Period:
         return self.first * DAY_US
 
 
-class Changes:
-    """Changes of a period, by event time.
+class Transitions:
+    """Transitions of a period, by event time.
 
     Attributes
     ----------
     flows
         (days, k + 1, k + 1) changes from segment to segment; the last is no segment.
     origins
-        Why -> (days,) moves out of a segment.
+        Origin -> (days,) moves out of a segment.
     left
-        Customer id -> when and why they left the segment ``watched``, of those who did not return
-        or were erased: as many entries as there are such customers.
+        Customer id -> time and origin of the departure from the segment ``watched``, without
+        customers that returned or were erased.
     """
 
     def __init__(self, segments: Sequence[str], watched: int, period: Period) -> None:
@@ -76,7 +76,7 @@ class Changes:
         self.left: dict[str, tuple[int, str]] = {}
 
     def add(self, records: Sequence[ConsumerRecord]) -> None:
-        """Take in changes of one partition, in their order."""
+        """Add changes of one partition, in their order."""
         found = [_CHANGE.validate_json(record.value) for record in records]
         occurred = microseconds([change["occurred_at"] for change in found])
         day = np.minimum(occurred // DAY_US - self._period.first, self._period.days - 1)
@@ -102,9 +102,9 @@ class Changes:
         )
 
     def sizes(self, now: Counts) -> Counts:
-        """Return (days, k) sizes at the end of each day, from those (k,) that are there now.
+        """Return (days, k) sizes at the end of each day, from the current ones (k,).
 
-        Going back from now needs no older changes than those of the period.
+        Counting back from now needs no changes older than the period.
         """
         net = self.flows.sum(axis=1) - self.flows.sum(axis=2)
         later = net[::-1].cumsum(axis=0)[::-1]
@@ -112,16 +112,16 @@ class Changes:
         return np.asarray(np.maximum(now - later[:, :-1], 0), np.int64)
 
 
-def read_changes(
-    log: LogReader, standing: Standing, period: Period, progress: Callable[[int], None]
-) -> Changes:
+def read_transitions(
+    log: LogReader, context: ReportContext, period: Period, progress: Callable[[int], None]
+) -> Transitions:
     """Read the changes of a period.
 
-    What occurred in it was decided in it or later, but for clocks that differ: a day is added.
+    A change is decided when it occurs or later, except for clocks that differ: a day is added.
     """
-    changes = Changes(standing.rules.segment_ids, standing.valued, period)
+    changes = Transitions(context.rules.segment_ids, context.valued, period)
     read = 0
-    for partition in range(standing.deployment.partitions):
+    for partition in range(context.deployment.partitions):
         tp = TopicPartition(CHANGES, partition)
         start = log.since(tp, period.start_us - DAY_US)
         for batch in log.read({tp: (start, log.ends([tp])[tp])}):

@@ -43,7 +43,7 @@ class TopicsStatus:
 
 
 class TopicsState:
-    """What was read from the output topics so far, and their offsets; it outlives connections."""
+    """Records of the output topics so far, and their offsets; it outlives connections."""
 
     def __init__(self, began_s: float) -> None:
         self.moves = TransitionWindow(began_s)

@@ -27,7 +27,7 @@ class Poller(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Why a server cannot be read, and since when, epoch seconds."""
+    """An outage of a server: its start, epoch seconds, and its cause."""
 
     since_s: float
     why: str

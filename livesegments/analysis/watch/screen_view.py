@@ -14,7 +14,7 @@ _LINES_ABOVE_CHANGES = 19
 
 
 class Frame:
-    """A snapshot drawn into the space available; the list of changes takes what is left.
+    """A snapshot drawn into the space available; the list of changes takes the rest.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class WatchSession:
 
     @property
     def has_polled(self) -> bool:
-        """Whether each poller has had an answer, or an error."""
+        """True once each poller has had an answer or an error."""
         topics, store = self._topics.latest, self._store.latest
         waits = bool(topics and topics.generation and store and not store.generation)
         return not waits and all(each.latest or each.trouble for each in self._threads)

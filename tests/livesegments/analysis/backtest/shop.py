@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from contracts.topics import PURCHASES
-from livesegments.analysis.backtest.simulator import Event, History, Polls, Step
+from livesegments.analysis.backtest.simulator import Event, EventDecoder, Simulator, Step
 from livesegments.settings import Settings
 from livesegments.worker import rules
 
@@ -46,11 +46,11 @@ def settings(**changed: object) -> Settings:
     return Settings(_env_file=None, **{**small, **changed})  # type: ignore[arg-type]
 
 
-def history(**changed: object) -> History:
+def history(**changed: object) -> Simulator:
     """A history under these settings."""
     given = settings(**changed)
     gain = given.refit_gain if given.refit == "auto" else None
-    return History(rules(given), given.warmup_customers, gain)
+    return Simulator(rules(given), given.warmup_customers, gain)
 
 
 def events(purchases: list[Row]) -> list[Event]:
@@ -66,9 +66,9 @@ def events(purchases: list[Row]) -> list[Event]:
     ]
 
 
-def feed(to: History, stream: list[Event], size: int = 50) -> list[Step]:
+def feed(to: Simulator, stream: list[Event], size: int = 50) -> list[Step]:
     """Feed a history in rounds of a size; return all steps."""
-    polls = Polls()
+    polls = EventDecoder()
     return [
         step
         for start in range(0, len(stream), size)

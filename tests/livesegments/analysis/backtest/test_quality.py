@@ -5,7 +5,7 @@ import pytest
 
 from livesegments.analysis.backtest import quality as module
 from livesegments.analysis.backtest.quality import (
-    Judge,
+    QualityMeter,
     label_means,
     labelled_inertia,
     ratio,
@@ -19,7 +19,7 @@ NAN = np.nan
 
 
 def test_nothing_is_judged_without_a_model() -> None:
-    assert Judge()(history()) is None
+    assert QualityMeter()(history()) is None
 
 
 def test_the_best_labels_are_as_good_as_the_fit() -> None:
@@ -44,7 +44,7 @@ def test_a_margin_costs_quality_as_published_and_none_by_centroids() -> None:
     for margin in (0.0, 0.6):
         found = history(switch_margin=margin)
         feed(found, STREAM)
-        judged[margin] = Judge()(found)
+        judged[margin] = QualityMeter()(found)
     free, held = judged[0.0], judged[0.6]
     assert free is not None
     assert held is not None
@@ -62,7 +62,7 @@ def test_histories_of_the_same_customers_share_the_batch_fit(
         return reference(X)
 
     monkeypatch.setattr(module, "reference", fit)
-    judge = Judge()
+    judge = QualityMeter()
     for days in (20, 20, 10):
         found = history(window_days=days, refit="off")
         feed(found, STREAM)

@@ -1,4 +1,4 @@
-"""The same outcome for a terminal and as a page."""
+"""The same results for a terminal and as a page."""
 
 import json
 import re

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.analysis.backtest.results import Outcome
+from livesegments.analysis.backtest.results import BacktestResult
 from livesegments.analysis.backtest.runner import Backtest, NothingReadError, Variant, backtest
 from livesegments.analysis.backtest.variants import variants
 from livesegments.settings import Settings, SettingsError
@@ -203,7 +203,7 @@ def test_a_comparison_that_makes_no_sense_is_told(compare: list[str], told: str)
 
 
 def test_an_outcome_without_a_date_has_no_quality(found: Backtest) -> None:
-    none: Outcome = replace(found.shown, quality=())
+    none: BacktestResult = replace(found.shown, quality=())
     middle, worst = none.inertia("by_centroids")
     assert middle != middle
     assert worst != worst

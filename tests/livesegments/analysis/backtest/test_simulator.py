@@ -6,7 +6,7 @@ import pytest
 from consumers.owned import counted_in
 from features.record import Records
 from features.window import window
-from livesegments.analysis.backtest.simulator import History
+from livesegments.analysis.backtest.simulator import Simulator
 from tests.consumers.world import recounted
 from tests.livesegments.analysis.backtest.shop import events, feed, history, rows
 
@@ -14,13 +14,13 @@ STREAM = events(rows())
 
 
 @pytest.fixture(scope="module")
-def ended() -> History:
+def ended() -> Simulator:
     found = history()
     feed(found, STREAM)
     return found
 
 
-def bought(found: History) -> dict[str, tuple[int, int]]:
+def bought(found: Simulator) -> dict[str, tuple[int, int]]:
     records = found.all()
     at = window(records, found.rules.layout.tile(found.clock_us))
     cells = zip(at.purchases.tolist(), at.cents.tolist(), strict=True)
@@ -42,18 +42,18 @@ def test_nobody_has_a_segment_before_the_warm_up_is_over() -> None:
     assert found.generations[0].customers == 60
 
 
-def test_the_statistics_are_a_recount_of_the_records(ended: History) -> None:
+def test_the_statistics_are_a_recount_of_the_records(ended: Simulator) -> None:
     number = ended.model.number
     assert counted_in(ended.owned.statistics, number) == recounted(ended.all())[number]
 
 
-def test_everyone_with_a_purchase_in_the_window_is_in_a_segment(ended: History) -> None:
+def test_everyone_with_a_purchase_in_the_window_is_in_a_segment(ended: Simulator) -> None:
     now = ended.population()
     assert len(now.segment) == sum(purchases > 0 for purchases, _ in bought(ended).values())
     assert (now.segment >= 0).all()
 
 
-def test_a_step_says_whose_each_change_is(ended: History) -> None:
+def test_a_step_says_whose_each_change_is(ended: Simulator) -> None:
     found = history()
     segment_of: dict[str, str] = {}
     for step in feed(found, STREAM):
@@ -66,13 +66,13 @@ def test_a_step_says_whose_each_change_is(ended: History) -> None:
     assert held == {name: segment_of[name] for name in held}
 
 
-def test_windows_do_not_depend_on_how_the_history_is_cut(ended: History) -> None:
+def test_windows_do_not_depend_on_how_the_history_is_cut(ended: Simulator) -> None:
     other = history()
     feed(other, STREAM, size=7)
     assert bought(other) == bought(ended)
 
 
-def test_the_same_history_comes_to_the_same_end(ended: History) -> None:
+def test_the_same_history_comes_to_the_same_end(ended: Simulator) -> None:
     again = history()
     feed(again, STREAM)
     assert again.records == ended.records
@@ -82,7 +82,7 @@ def test_the_same_history_comes_to_the_same_end(ended: History) -> None:
 
 
 def test_a_sweep_of_many_stretches_comes_to_the_same_as_one_of_all(
-    ended: History, monkeypatch: pytest.MonkeyPatch
+    ended: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livesegments.analysis.backtest.simulator.SWEEP_CUSTOMERS", 1)
     stretched = history(refit="off")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from consumers.rules import Model
 from consumers.scoring import NONE, Scores, score
-from livesegments.analysis.customer.counterfactuals import baskets, by_time, shifts
+from livesegments.analysis.customer.counterfactuals import expiries, feature_changes, more_purchases
 from tests.consumers.world import (
     DAY,
     LAYOUT,
@@ -84,7 +84,9 @@ def test_so_many_purchases_like_theirs_move_a_customer_and_fewer_do_not(
 ) -> None:
     world = told(person, history)
     before = segment(world)
-    found = baskets(world.stored("c"), scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
+    found = more_purchases(
+        world.stored("c"), scores_of(world, MODEL), cluster(world), MODEL, MARGIN
+    )
     assume(found is not None)
     assert found is not None
     amount = found.cents_each / 100
@@ -104,7 +106,7 @@ def test_a_profile_that_differs_as_said_moves_a_customer_and_one_a_step_nearer_d
     before = segment(world)
     found = [
         each
-        for each in shifts(scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
+        for each in feature_changes(scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
         if each.feature in ("age", "income")
     ]
     assume(found)
@@ -126,7 +128,7 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
     world = told(person, history, dwell)
     start = len(world.changes)
     clock_us = world.owned[0].progress.clock_us
-    moments = by_time(world.stored("c"), clock_us, MODEL, LAYOUT, world.rules.switching)
+    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, world.rules.switching)
 
     before, moves = segment(world), []
     for moment in moments:
@@ -154,12 +156,15 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
 def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
     world = told({}, [(19, 10), (9, 20), (0, 30)])
     clock_us = world.owned[0].progress.clock_us
-    moments = by_time(world.stored("c"), clock_us, MODEL, LAYOUT, RULES.switching)
+    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, RULES.switching)
     assert [(each.purchases, each.cents) for each in moments] == [(2, 5_000), (1, 3_000), (0, 0)]
 
 
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
     lone = replace(MODEL, snapshot=replace(MODEL.snapshot, weights=np.zeros(5)))
-    assert baskets(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN) is None
-    assert shifts(scores_of(world, MODEL), cluster(world), lone, MARGIN) == []
+    assert (
+        more_purchases(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN)
+        is None
+    )
+    assert feature_changes(scores_of(world, MODEL), cluster(world), lone, MARGIN) == []

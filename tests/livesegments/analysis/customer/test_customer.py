@@ -10,7 +10,7 @@ from consumers.rules import Model
 from contracts.segments import SegmentChange
 from features.erasures import Marker, marker_key
 from livesegments.analysis.customer.history import History
-from livesegments.analysis.customer.lookup import Found
+from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
 from livesegments.analysis.customer.text_view import text
 from store.deployment import Deployment
@@ -41,9 +41,9 @@ DEPLOYMENT = Deployment(
 )
 
 
-def found(world: World, customer: str = "c") -> Found:
+def found(world: World, customer: str = "c") -> StoredCustomer:
     marker = world.erasures[0].get(marker_key(customer, RULES.group_id))
-    return Found(
+    return StoredCustomer(
         customer_id=customer,
         partition=0,
         record=world.stored(customer),
@@ -190,7 +190,7 @@ def test_of_who_was_erased_or_is_suppressed_nothing_else_is_told(action: str) ->
     record["counts"], record["cents"], record["segment"] = 0, 0, -1
     for name in ("age", "income", "urbanicity"):
         record[name] = np.nan
-    gone = Found("c", 0, record, marker, some.owned[0].progress, DEPLOYMENT)
+    gone = StoredCustomer("c", 0, record, marker, some.owned[0].progress, DEPLOYMENT)
     told_ = nothing_kept(gone)
     assert told_ is not None
     status = "erased" if action == "erase" else "suppressed"

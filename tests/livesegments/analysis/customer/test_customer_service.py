@@ -12,7 +12,7 @@ from kafka.admin import KafkaAdminClient
 
 from contracts.topics import CHANGES, PURCHASES
 from livesegments.analysis.customer.history import SEARCHED, STRETCH, read_history
-from livesegments.analysis.customer.query import ask
+from livesegments.analysis.customer.query import query_customer
 from livesegments.settings import Settings
 from livesegments.verify.kafka_log import Log
 from producers.partitioning import partition_of
@@ -94,7 +94,7 @@ def told(
         redis_url=service.redis_server.url,
         clock="event",
     )
-    return ask(settings, customer, newest=newest, searched=searched).to_dict()
+    return query_customer(settings, customer, newest=newest, searched=searched).to_dict()
 
 
 def test_before_the_first_worker_and_before_the_model_it_is_told(

@@ -6,15 +6,15 @@ from typing import Any
 from features.vector import FEATURES
 from livesegments.analysis.report.models import (
     NONE,
+    AtRiskCustomer,
     Categories,
     Drift,
-    Leaving,
-    Left,
-    Member,
+    LostCustomer,
     Quality,
     Report,
     Retention,
     Target,
+    TypicalCustomer,
 )
 from livesegments.segments import Segment
 from model.personas import PERSONAS
@@ -55,13 +55,13 @@ def report(**changed: Any) -> Report:
         retention=Retention(
             segment=IDS[4],
             left=(
-                Left(HASH, "2026-03-04", "expiry", None, "2026-01-02", 0, 0.0, None),
-                Left(HASH, "2026-03-05", "live", IDS[0], "2026-03-05", 9, 120.5, True),
+                LostCustomer(HASH, "2026-03-04", "expiry", None, "2026-01-02", 0, 0.0, None),
+                LostCustomer(HASH, "2026-03-05", "live", IDS[0], "2026-03-05", 9, 120.5, True),
             ),
             left_customers=2_001,
             leaving=(
-                Leaving(HASH, "2026-04-02", IDS[1], -0.05, "2026-02-20", 7, 80.0, False),
-                Leaving(HASH, "2026-04-05", None, 12.0, "2026-01-20", 1, 8.0, True),
+                AtRiskCustomer(HASH, "2026-04-02", IDS[1], -0.05, "2026-02-20", 7, 80.0, False),
+                AtRiskCustomer(HASH, "2026-04-05", None, 12.0, "2026-01-20", 1, 8.0, True),
             ),
             leaving_customers=40_002,
         ),
@@ -75,7 +75,9 @@ def report(**changed: Any) -> Report:
                 for n in range(20)
             },
         ),
-        typical=tuple(Member(HASH, each, 0.5, 12, 341.2, 35.0, None, "suburban") for each in IDS),
+        typical=tuple(
+            TypicalCustomer(HASH, each, 0.5, 12, 341.2, 35.0, None, "suburban") for each in IDS
+        ),
         drift=Drift(
             generation=12,
             provisional=False,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.analysis.report import category_sets as module
-from livesegments.analysis.report.category_sets import MOST, Bought
+from livesegments.analysis.report.category_sets import MOST, PurchasedCategories
 
 BATCHES = st.lists(
     st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, MOST + 2)), max_size=9)
@@ -18,7 +18,7 @@ BATCHES = st.lists(
 def test_it_is_a_set_of_categories_for_each_customer(
     batches: list[list[tuple[str, int]]], pending: int
 ) -> None:
-    found, sets = Bought(), defaultdict[str, set[int]](set)
+    found, sets = PurchasedCategories(), defaultdict[str, set[int]](set)
     before, module._PENDING = module._PENDING, pending
     try:
         for batch in batches:

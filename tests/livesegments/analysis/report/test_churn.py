@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from features.record import Records, empty
-from livesegments.analysis.report.churn import SHOWN, Watch
-from livesegments.analysis.report.context import Standing
-from livesegments.analysis.report.models import Leaving, Left
+from livesegments.analysis.report.churn import SHOWN, ChurnTracker
+from livesegments.analysis.report.context import ReportContext
+from livesegments.analysis.report.models import AtRiskCustomer, LostCustomer
 from livesegments.scan import Stretch
 from model.snapshot import ModelSnapshot
 from tests.consumers.world import (
@@ -27,7 +27,7 @@ from tests.consumers.world import (
 CLOCK_TILE = 5_000
 CLOCK_US = CLOCK_TILE * LAYOUT.tile_us + DAY
 VALUED, STUDENT = SEGMENTS.index(HIGH_VALUE), SEGMENTS.index(STUDENTS)
-STANDING = Standing(sentinel.store, sentinel.deployment, RULES, model(), statistics=None)
+STANDING = ReportContext(sentinel.store, sentinel.deployment, RULES, model(), statistics=None)
 WENT = (CLOCK_US - 5 * DAY, "expiry")
 
 
@@ -41,9 +41,9 @@ def customers(n: int, **fields: Any) -> Records:
     return records
 
 
-def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[Watch, list[Any]]:
+def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[ChurnTracker, list[Any]]:
     names = [f"c{i}" for i in range(len(records))]
-    found = Watch(STANDING, left, horizon_days=8)
+    found = ChurnTracker(STANDING, left, horizon_days=8)
     return found, [each for _, each in found.add(Stretch(names, records, CLOCK_US))]
 
 
@@ -68,9 +68,9 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     centroids = fitted.centroids.copy()
     centroids[STUDENT, 1] = centroids[:, 1].max() + 1
     spending = ModelSnapshot.of(replace(fitted, centroids=centroids), None)
-    standing = replace(STANDING, model=replace(STANDING.model, snapshot=spending))
+    context = replace(STANDING, model=replace(STANDING.model, snapshot=spending))
     names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
-    found = Watch(standing, {"c0": WENT, "c1": WENT}, horizon_days=8)
+    found = ChurnTracker(context, {"c0": WENT, "c1": WENT}, horizon_days=8)
     found.add(Stretch(names, records, CLOCK_US))
     assert [each.segment for each in found.found().left] == [SEGMENTS[0], STUDENTS]
 
@@ -83,7 +83,7 @@ def test_who_must_not_be_profiled_is_on_no_list(fields: dict[str, Any]) -> None:
 
 def test_who_came_back_has_not_left() -> None:
     _, listed = watch(customers(1, segment=VALUED), {"c0": WENT})
-    assert not any(isinstance(each, Left) for each in listed)
+    assert not any(isinstance(each, LostCustomer) for each in listed)
 
 
 def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
@@ -91,7 +91,7 @@ def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
     records["counts"][1] = 30
     records["cents"][1] = 400_000
     found, listed = watch(records, {})
-    assert [type(each) for each in listed] == [Leaving]
+    assert [type(each) for each in listed] == [AtRiskCustomer]
     [leaving] = found.found().leaving
     assert leaving.spend == 10.0
     assert leaving.margin < 0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from consumers.scoring import Switching
 from features.record import Records, empty
-from livesegments.analysis.report.churn_forecast import STAYS, departures, leaves_us
+from livesegments.analysis.report.churn_forecast import STAYS, departure_us, forecast_departures
 from tests.consumers.world import DAY, HIGH_VALUE, LAYOUT, MEAN, SEGMENTS, STD, model
 
 MODEL = model(turn=2)
@@ -58,7 +58,7 @@ TILE = st.tuples(st.integers(0, 60), st.integers(0, 90_000)).map(
 def test_it_is_as_if_the_window_moved_on_tile_by_tile(
     tiles: list[list[tuple[int, int]]], horizon: int
 ) -> None:
-    found = departures(
+    found = forecast_departures(
         bought(tiles), CLOCK_US, horizon, LAYOUT, MODEL, Switching(MARGIN, min_dwell_us=0)
     )
     wanted = [expected(of, horizon) for of in tiles]
@@ -68,14 +68,14 @@ def test_it_is_as_if_the_window_moved_on_tile_by_tile(
 def test_a_dwell_holds_them_for_as_long_as_it_says() -> None:
     records = bought([[(40, 300_000), (0, 0), (0, 0), (0, 0), (1, 500)]])
     records["since"] = CLOCK_US - DAY
-    free = departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 0))
-    held = departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 9 * DAY))
+    free = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 0))
+    held = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 9 * DAY))
     assert free.tiles.tolist() == [1]
     assert held.tiles.tolist() == [3]  # 4 days a tile: the third begins after nine
 
 
 def test_the_margin_says_how_much_farther_the_next_centroid_is() -> None:
-    found = departures(
+    found = forecast_departures(
         bought([[(20, 90_000)] * 5]), CLOCK_US, 0, LAYOUT, MODEL, Switching(MARGIN, 0)
     )
     assert found.tiles.tolist() == [STAYS]
@@ -83,5 +83,5 @@ def test_the_margin_says_how_much_farther_the_next_centroid_is() -> None:
 
 
 def test_who_leaves_at_once_does_so_now_and_others_when_a_tile_begins() -> None:
-    assert leaves_us(0, CLOCK_US, LAYOUT) == CLOCK_US
-    assert leaves_us(2, CLOCK_US, LAYOUT) == (CLOCK_TILE + 2) * LAYOUT.tile_us
+    assert departure_us(0, CLOCK_US, LAYOUT) == CLOCK_US
+    assert departure_us(2, CLOCK_US, LAYOUT) == (CLOCK_TILE + 2) * LAYOUT.tile_us

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.analysis.report.transitions import Changes, Period
+from livesegments.analysis.report.transitions import Period, Transitions
 from tests.consumers.world import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, at
 
 VALUED = SEGMENTS.index(HIGH_VALUE)
@@ -33,8 +33,8 @@ def change(
     )
 
 
-def changes() -> Changes:
-    return Changes(SEGMENTS, VALUED, Period(FIRST, DAYS))
+def changes() -> Transitions:
+    return Transitions(SEGMENTS, VALUED, Period(FIRST, DAYS))
 
 
 def test_a_period_ends_with_the_day_of_the_clock() -> None:

@@ -182,13 +182,21 @@ class Committed:
 
     @classmethod
     def read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
-        """Read them.
+        """Read them; again when a transaction moved them in between.
 
         Raises
         ------
         TimeoutError
             If a transaction that would move them hangs open.
         """
+        tries = 1
+        read = cls._read(consumer, partition, patience_seconds)
+        while read.known and not read.version and tries < TRIES:
+            read, tries = cls._read(consumer, partition, patience_seconds), tries + 1
+        return read
+
+    @classmethod
+    def _read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
         try:
             found: list[OffsetAndMetadata | None] = [
                 consumer.committed(

@@ -1,5 +1,5 @@
 """`livesegments demo`: the whole service on one machine, on a year of real grocery purchases.
 
-It composes what runs in production: the worker and the replay as processes of their own, the live
-view, and `verify`. Only broker and store are small ones that come as Python packages.
+It composes what runs in production: the worker and the replay as processes of their own, and the
+live view. Only broker and store are small ones that come as Python packages.
 """

@@ -13,15 +13,13 @@ import numpy as np
 import pandas as pd
 
 FIRST_DAY = pd.Timestamp("2017-01-01T00:00:00Z")
-# A band stands for its middle; an open one is taken as wide as the band next to it.
+# Years, and dollars a year. A band stands for its middle; an open one is as wide as the next band.
 AGES = {"19-24": 21.5, "25-34": 29.5, "35-44": 39.5, "45-54": 49.5, "55-64": 59.5, "65+": 70.0}
-"""Years."""
 INCOMES = {
     **{"Under 15K": 7_500, "15-24K": 20_000, "25-34K": 30_000, "35-49K": 42_500},
     **{"50-74K": 62_500, "75-99K": 87_500, "100-124K": 112_500, "125-149K": 137_500},
     **{"150-174K": 162_500, "175-199K": 187_500, "200-249K": 225_000, "250K+": 275_000},
 }
-"""Dollars a year."""
 # Fuel is counted in thousandths of a gallon; no line of anything else has more pieces than this.
 _MOST_PIECES = 100
 

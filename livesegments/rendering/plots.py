@@ -1,6 +1,6 @@
 """Geometry of plots drawn as inline SVG; their labels are HTML text, sharp at any width."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
@@ -37,12 +37,9 @@ class Plot(NamedTuple):
     dates: list[str]
 
 
-def series(values: Mapping[str, Sequence[float]]) -> list[Series]:
-    """Return named values with a color each."""
-    return [
-        Series(name, _COLORS[i % len(_COLORS)], each)
-        for i, (name, each) in enumerate(values.items())
-    ]
+def series(values: Iterable[tuple[str, Sequence[float]]]) -> list[Series]:
+    """Return (name, values) with a color each."""
+    return [Series(name, _COLORS[i % len(_COLORS)], each) for i, (name, each) in enumerate(values)]
 
 
 def totals(values: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:

@@ -33,12 +33,12 @@ def page(found: Backtest) -> str:
         comparison_head=wording.comparison_head(),
         compared=[(wording.comparison_row(each), each.is_given) for each in found.outcomes],
         # Stacked from below, so that the first segment is on top, as in the legend.
-        sizes=series({each.name: result.sizes[each.id] for each in reversed(result.segments)}),
+        sizes=series((each.name, result.sizes[each.id]) for each in reversed(result.segments)),
         quality=series(
-            {
-                "Nearest centroid": [point.by_centroids for point in result.quality],
-                "As published": [point.as_published for point in result.quality],
-            }
+            (
+                ("Nearest centroid", [point.by_centroids for point in result.quality]),
+                ("As published", [point.as_published for point in result.quality]),
+            )
         ),
         quality_days=[(each - date.fromisoformat(result.days[0])).days for each in dates],
     )

@@ -27,7 +27,7 @@ _ORIGINS = {
 def page(report: Report) -> str:
     """Return the page."""
     # Stacked from below, so that the first segment is on top, as in the legend.
-    sizes = series({each.name: report.sizes[each.id] for each in reversed(report.segments)})
+    sizes = series((each.name, report.sizes[each.id]) for each in reversed(report.segments))
     ids = [each.id for each in reversed(report.segments)]
     return render(
         "analysis/report/report.html.j2",

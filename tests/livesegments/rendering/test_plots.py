@@ -19,14 +19,14 @@ def test_ticks_reach_over_all_values_in_equal_steps(low: float, high: float) -> 
 
 def test_long_histories_are_thinned_to_what_can_be_seen() -> None:
     days = [f"d{i}" for i in range(5_000)]
-    some = plots.series({"a": list(range(5_000))})
+    some = plots.series([("a", list(range(5_000)))])
     [area] = plots.areas(days, some).shapes
     assert area.path.count(",") == 2 * 240
     assert len(plots.bars(days, some).shapes) <= 60
 
 
 def test_a_history_of_one_day_can_be_drawn() -> None:
-    days, some = ["2026-01-01"], plots.series({"a": [3]})
+    days, some = ["2026-01-01"], plots.series([("a", [3])])
     for plot in (plots.areas(days, some), plots.bars(days, some), plots.lines(days, [0], some, 1)):
         assert plot.dates == days
         assert all("nan" not in shape.path for shape in plot.shapes)

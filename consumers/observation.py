@@ -106,7 +106,6 @@ class Observation:
         for reason, n in (
             ("older_than_window", tally.older_than_window),
             ("erased", tally.erased),
-            ("stale_profile", tally.stale_profiles),
             ("duplicate", batch.duplicates),
         ):
             if n:

@@ -108,9 +108,9 @@ class Metrics:
 
     def set(self, name: str, value: float, *labels: str | int) -> None:
         """Set a gauge; the partition, where it has one, is the last label."""
-        metric = self._labelled(name, tuple(map(str, labels)))
+        metric, values = self._checked(name, tuple(map(str, labels)))
         if "partition" not in SERIES[name].labels or labels[-1] in self._partitions:
-            metric.set(value)
+            (metric.labels(*values) if values else metric).set(value)
 
     def set_all(self, name: str, values: ArrayLike) -> None:
         """Set a gauge for all values of its labels.
@@ -146,6 +146,10 @@ class Metrics:
         return tracker
 
     def _labelled(self, name: str, labels: tuple[str, ...]) -> Any:
+        metric, values = self._checked(name, labels)
+        return metric.labels(*values) if values else metric
+
+    def _checked(self, name: str, labels: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
         series = SERIES.get(name)
         if series is None:
             raise ValueError(f"{name!r} is not in the table of series")
@@ -153,7 +157,7 @@ class Metrics:
             allowed = self._values_of(series, label)
             if allowed is not None and value not in allowed:
                 raise ValueError(f"{name}: {label} is one of {', '.join(allowed)}, not {value!r}")
-        return self._metrics[name].labels(*labels) if labels else self._metrics[name]
+        return self._metrics[name], labels
 
     def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
         return series.values_of(label, self.segments)

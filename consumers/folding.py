@@ -174,7 +174,7 @@ def fold(
         purchases.cents,
         cutoff,
     )
-    kept = fold_profiles(
+    counted, erased_profiles = fold_profiles(
         records,
         ProfileColumns(
             customer=_rows(parts, batch.profiles_customer, "profiles"),
@@ -189,11 +189,10 @@ def fold(
     )
     tally.purchases = len(purchases.row)
     tally.older_than_window = skipped.older_than_window
-    tally.erased = skipped.erased
-    tally.stale_profiles = len(profiles.row) - len(kept)
+    tally.erased = skipped.erased + erased_profiles
     applied = Applied(
         purchases=skipped.applied,
-        profiles=np.isin(np.arange(len(profiles.row)), kept),
+        profiles=np.isin(np.arange(len(profiles.row)), counted),
         erasures=np.zeros(len(batch.erasures.row), np.bool_),
     )
     tiles = rules.layout.tile_of(purchases.occurred_at)

@@ -1,5 +1,6 @@
 """What partition 0's owner publishes of the model: the first generation, then how it stands."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -115,7 +116,7 @@ class Generations:
     def _stand_down(self) -> None:
         """Drop what was begun: another worker owns partition 0 now."""
         self._checks.forget()
-        self._metrics.refit_unknown()
+        self._metrics.set("refit_gain_ratio", math.nan)
         self.describe_again()
 
     def describe_again(self) -> None:
@@ -170,7 +171,9 @@ class Generations:
         if candidate is not None and first.progress.proposed_generation <= generation.number:
             gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
             result = _RESULTS[self._refit] if better else "kept"
-            self._metrics.refit_checked(result, gain, candidate.seconds)
+            self._metrics.count("refit_checks_total", result)
+            self._metrics.set("refit_gain_ratio", gain)
+            self._metrics.set("refit_duration_seconds", candidate.seconds)
             if result == "proposed":
                 log.warning(
                     "a better fit was found; `livesegments refit` takes it",
@@ -207,8 +210,8 @@ class Generations:
     def _next(
         self, first: Owned, generation: Generation, now_us: int, trigger: str
     ) -> Decision | None:
-        self._metrics.generation(trigger)
-        self._metrics.refit_unknown()
+        self._metrics.count("generations_total", trigger)
+        self._metrics.set("refit_gain_ratio", math.nan)
         return self._decision(first, generation, None, now_us, proposed=generation.number)
 
     def _decision(

@@ -60,7 +60,7 @@ class ModelWatch:
             self._watching, self._detectors = model.generation.number, DriftDetectors()
         for each in watched:
             for signal, detector in self._detectors.update(each.distances, each.reassigned):
-                self._metrics.drift_detected(signal, detector)
+                self._metrics.count("drift_detections_total", signal, detector)
 
     def observe(
         self,
@@ -90,8 +90,9 @@ class ModelWatch:
         self._drift.update(self._snapshot(generation, statistics, view))
         expected = np.array(generation.sizes, np.float64)
         actual = statistics.members.astype(np.float64)
-        self._metrics.segment_share_psi(
-            drift.psi(expected, actual),
+        self._metrics.set("segment_share_psi", drift.psi(expected, actual))
+        self._metrics.set(
+            "segment_share_psi_critical",
             drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum())),
         )
         if first and (self._sampled_s is None or now_s - self._sampled_s >= SAMPLE_SECONDS):
@@ -126,10 +127,16 @@ class ModelWatch:
     def _report_sample(self, generation: Generation, view: ModelSnapshot) -> None:
         vectors = self._draw().vectors
         assignment = view.assign(vectors)
-        self._metrics.silhouette(drift.silhouette(assignment.distances, assignment.clusters))
+        self._metrics.set(
+            "silhouette_score", drift.silhouette(assignment.distances, assignment.clusters)
+        )
         if generation.histograms and len(vectors):
-            self._metrics.feature_psi(
+            self._metrics.set_all(
+                "feature_psi",
                 [each.psi(x) for each, x in zip(generation.histograms, vectors.T, strict=True)],
+            )
+            self._metrics.set_all(
+                "feature_psi_critical",
                 [each.psi_critical_value(len(vectors)) for each in generation.histograms],
             )
 
@@ -137,5 +144,6 @@ class ModelWatch:
         if self._sampled_s is not None:
             self._sampled_s = None
             unknown = np.full(len(FEATURES), np.nan)
-            self._metrics.silhouette(np.nan)
-            self._metrics.feature_psi(unknown, unknown)
+            self._metrics.set("silhouette_score", np.nan)
+            self._metrics.set_all("feature_psi", unknown)
+            self._metrics.set_all("feature_psi_critical", unknown)

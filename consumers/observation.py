@@ -50,19 +50,23 @@ class Observation:
 
     def stage(self, stage: str) -> AbstractContextManager[object]:
         """Return what times a stage of a round."""
-        return self._metrics.stage(stage)
+        return self._metrics.time("batch_duration_seconds", stage)
 
     def ready(self, ready: bool) -> None:
         """Note whether the worker has its partitions and works on them."""
-        self._metrics.ready(ready)
+        self._metrics.set("worker_ready", ready)
         if ready:  # taking over has asked both
-            self._metrics.dependency_up("kafka", True)
-            self._metrics.dependency_up("redis", True)
+            self._metrics.set("dependency_up", True, "kafka")
+            self._metrics.set("dependency_up", True, "redis")
 
     def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
         """Count a takeover; return what goes around it."""
-        self._metrics.took_over(verdict.value)
-        return self._metrics.recovering() if verdict is Verdict.RECOVER else nullcontext()
+        self._metrics.count("takeovers_total", verdict.value)
+        return (
+            self._metrics.track("recoveries_running")
+            if verdict is Verdict.RECOVER
+            else nullcontext()
+        )
 
     def took(self, partition: int) -> None:
         """Note a partition taken over."""
@@ -76,24 +80,24 @@ class Observation:
 
     def rebalanced(self) -> None:
         """Note that the group rebalanced."""
-        self._metrics.rebalance()
+        self._metrics.count("rebalances_total")
 
     def failed(self, error: Exception) -> None:
         """Note an outage, by what failed."""
         cause = error.__cause__ or error
         if isinstance(error, PublishError):
-            self._metrics.transaction("failed")
+            self._metrics.count("transactions_total", "failed")
             # It comes from another process, as text.
             if any(fence.__name__ in str(error) for fence in FENCES):
-                self._metrics.fenced("kafka")
+                self._metrics.count("fences_total", "kafka")
             else:
-                self._metrics.dependency_up("kafka", False)
+                self._metrics.set("dependency_up", False, "kafka")
         elif isinstance(error, TakeoverRefusedError | RecoveryInterruptedError):
-            self._metrics.fenced("redis")
+            self._metrics.count("fences_total", "redis")
         elif isinstance(cause, RedisError):
-            self._metrics.dependency_up("redis", False)
+            self._metrics.set("dependency_up", False, "redis")
         elif isinstance(cause, KafkaError):
-            self._metrics.dependency_up("kafka", False)
+            self._metrics.set("dependency_up", False, "kafka")
 
     def decided(self, batch: Batch, tally: Tally, model: Model | None) -> None:
         """Report a round whose commits were accepted."""
@@ -101,23 +105,22 @@ class Observation:
         accepted = (len(batch.purchases.row), len(batch.profiles.row), len(batch.erasures.row))
         for topic, n in zip(INPUTS, accepted, strict=True):
             if batch.consumed[topic]:
-                metrics.consumed(topic, batch.consumed[topic])
-                metrics.processed(topic, n)
+                metrics.count("events_consumed_total", topic, n=batch.consumed[topic])
+                metrics.count("events_processed_total", topic, n=n)
         for reason, n in (
             ("older_than_window", tally.older_than_window),
             ("erased", tally.erased),
-            ("stale_profile", tally.stale_profiles),
             ("duplicate", batch.duplicates),
         ):
             if n:
-                metrics.skipped(reason, n)
+                metrics.count("events_skipped_total", reason, n=n)
         for reason, n in (("margin", tally.held_by_margin), ("dwell", tally.held_by_dwell)):
             if n:
-                metrics.changes_suppressed(reason, n)
+                metrics.count("changes_suppressed_total", reason, n=n)
         for reason, n in Counter(tally.dead_letters).items():
-            metrics.dead_letters(reason, n)
+            metrics.count("dead_letters_total", reason, n=n)
         for (before, after, origin), n in Counter(tally.changes).items():
-            metrics.changes(_or_none(before), _or_none(after), origin, n)
+            metrics.count("changes_total", before, after, origin, n=n)
         self._model.look(tally.watched, model)
         self._note_folded(batch)
         if tally.arrived_ms:
@@ -131,11 +134,13 @@ class Observation:
 
     def published(self, now_us: int) -> None:
         """Report a transaction that Kafka has confirmed."""
-        self._metrics.transaction("committed")
-        self._metrics.dependency_up("kafka", True)
-        self._metrics.dependency_up("redis", True)
+        self._metrics.count("transactions_total", "committed")
+        self._metrics.set("dependency_up", True, "kafka")
+        self._metrics.set("dependency_up", True, "redis")
         if self._arrived_us:
-            self._metrics.latency((now_us - np.concatenate(self._arrived_us)) / 1e6)
+            self._metrics.observe(
+                "end_to_end_latency_seconds", (now_us - np.concatenate(self._arrived_us)) / 1e6
+            )
             self._arrived_us = []
 
     def observe(
@@ -152,7 +157,8 @@ class Observation:
         self._observed_at = now
         for partition, each in owned.items():
             self._observe_partition(consumer, partition, each, model)
-        self._metrics.warmup(waiting, self._warmup_customers)
+        self._metrics.set("warmup_customers", waiting)
+        self._metrics.set("warmup_customers_required", self._warmup_customers)
         statistics = model.statistics(owned)
         self._model.observe(model.generation, statistics, 0 in owned, time.time())
 
@@ -166,23 +172,21 @@ class Observation:
             if highwater is not None:
                 # The consumer passes the markers of a transaction, which are never folded.
                 records = max(0, highwater - max(offset, consumer.position(tp)))
-                self._metrics.lag(topic, partition, records)
+                self._metrics.set("consumer_lag_records", records, topic, partition)
                 if topic == PURCHASES:
                     purchases_behind = records
         if partition in self._folded_ms:
             age = time.time() - self._folded_ms[partition] / 1_000
-            self._metrics.lag_seconds(partition, max(0.0, age) if purchases_behind else 0.0)
+            self._metrics.set(
+                "consumer_lag_seconds", max(0.0, age) if purchases_behind else 0.0, partition
+            )
         now = time.monotonic()
         if owned.progress.swept_generation >= model.number:
             self._counted_at[partition] = now
-        self._metrics.sync_age(partition, now - self._counted_at[partition])
+        self._metrics.set(
+            "partition_sync_age_seconds", now - self._counted_at[partition], partition
+        )
         if model.generation is not None:
             counted: ClusterStatistics = counted_in(owned.statistics, model.generation.number)
-            self._metrics.segment_customers(
-                partition,
-                dict(zip(model.generation.segments, counted.members.tolist(), strict=True)),
-            )
-
-
-def _or_none(segment: str) -> str | None:
-    return None if segment == "none" else segment
+            for segment, n in zip(model.generation.segments, counted.members.tolist(), strict=True):
+                self._metrics.set("segment_customers", n, segment, partition)

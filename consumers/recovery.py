@@ -13,7 +13,6 @@ from itertools import chain, islice
 
 import numpy as np
 from kafka import TopicPartition
-from numpy.typing import NDArray
 
 from consumers.batch import decode_batch
 from consumers.changes import restate
@@ -26,7 +25,6 @@ from consumers.rules import Rules, want
 from consumers.takeover import Committed, Extent, taken_over
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
-from features.erasures import marker_key
 from features.record import decode, encode
 from producers.messages import Messages
 from store.outbox import Output
@@ -136,8 +134,7 @@ class Recovery:
     def _adopt(self, owned: Owned, published: Published) -> Owned:
         """Make every record's published segment what Kafka says, a chunk of customers a commit.
 
-        A customer with a state and no record gets one, for the sweep to end what there is: with a
-        null if that is an erasure's, whose own was in the outbox.
+        A customer with a state and no record gets one, for the sweep to end what there is.
         """
         tiles = self._rules.layout.tiles
         left = published.states
@@ -162,7 +159,6 @@ class Recovery:
             records = decode([blob for _, blob in chunk], tiles)
             states = [left.get(name, NOT_STATED) for name, _ in chunk]
             segment, since, versions, _ = np.array(states, np.int64).T
-            records["erased"] |= self._erased(owned.partition, chunk)
             records["segment"], records["since"], records["version"] = segment, since, versions
             progress = replace(owned.progress, version=owned.progress.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
@@ -171,19 +167,6 @@ class Recovery:
             )
             self._keep_alive()
         return owned
-
-    def _erased(
-        self, partition: int, chunk: Sequence[tuple[str, bytes | None]]
-    ) -> NDArray[np.bool_]:
-        """Return who has no record and a remembered erasure, (len(chunk),)."""
-        keys = [marker_key(name, self._rules.group_id) for name, _ in chunk]
-        [found] = self._store.read([Want(partition, (), keys)])
-        return np.array(
-            [
-                blob is None and marker is not None
-                for (_, blob), marker in zip(chunk, found.erasures, strict=True)
-            ]
-        )
 
     # -- c
     def _keep_dead_letters(

@@ -21,7 +21,7 @@ from consumers.watched import watch
 from contracts.topics import ERASURES, PROFILES, PURCHASES
 from features.erasures import marker_key
 from features.fold import expire
-from features.record import NEVER, Records, encode, is_profiled
+from features.record import Records, encode, is_known, is_profiled
 from producers.messages import Cause, Change, Messages, Standing
 from store.outbox import Output
 from store.partitions import Commit, Reading
@@ -209,15 +209,12 @@ class Round:
         """Return which records go, and of whom the state is to be null."""
         layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
         if kept_tiles is not None:
-            first = layout.tile(part.clock_us) - kept_tiles + 1
-            expire(records, first, layout.end(first - 1))
-        known: Flags = (
-            records["counts"].any(axis=1) | records["cents"].any(axis=1) | is_profiled(records)
-        )
+            expire(records, layout.tile(part.clock_us) - kept_tiles + 1)
+        known = is_known(records)
         bare: Flags = ~known & (records["segment"] == NONE) & (records["cluster"] == NONE)
-        # Of a deleted profile the time is kept, so that an older one does not come back.
-        gone: Flags = bare & (records["profile_updated"] == NEVER)
-        nulled: Flags = bare & records["erased"] | gone & (records["version"] > 0)
+        nulled: Flags = bare & (records["erased"] | (records["version"] > 0))
+        # A refusal outlives what it was said of, and has no state of its own.
+        gone: Flags = bare & ~is_profiled(records)
         if self.replay:
             # A null that is to be published is left to the sweep that follows a recovery.
             return gone & ~nulled, np.zeros_like(nulled)

@@ -85,7 +85,6 @@ class Tally:
     purchases: int = 0
     older_than_window: int = 0
     erased: int = 0
-    stale_profiles: int = 0
     held_by_margin: int = 0
     held_by_dwell: int = 0
     dead_letters: list[str] = field(default_factory=list)

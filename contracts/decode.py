@@ -137,8 +137,7 @@ def decode_profiles(
 ) -> tuple[Profiles, list[Rejection]]:
     """Decode records of the profiles topic; parameters and result as in `decode_purchases`.
 
-    A null value deletes the profile of its key, as of the record's timestamp; without one it is
-    too old to delete anything.
+    A null value deletes the profile of its key; its time is the record's timestamp, 0 without one.
     """
     valid, unread = validation.validate(
         events.CUSTOMER_PROFILE, keys, values, read_null=_read_tombstone
@@ -147,7 +146,7 @@ def decode_profiles(
     deleted = np.array([values[row] is None for row in valid.row.tolist()], dtype=bool)
     updated_at = np.where(
         deleted,
-        np.where(timestamps_us > 0, timestamps_us, -1),
+        np.maximum(timestamps_us, 0),
         instants.microseconds(valid.column("updated_at")),
     )
     age = _age(valid.optional("age"), valid.optional("birth_year"), updated_at)

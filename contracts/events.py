@@ -84,12 +84,14 @@ class Consent(TypedDict):
 
 
 class CustomerProfile(TypedDict):
-    """All that is known of a customer; replaces what was known before. A null value deletes it."""
+    """All that is known of a customer. The last record of a key counts; a null value deletes it."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
 
     customer_id: CustomerId
-    updated_at: Instant
+    updated_at: Annotated[
+        Instant, Field(description="What an erasure compares with its cutoff; decides no order")
+    ]
     age: NotRequired[
         Annotated[float, Field(ge=0, le=130, description="Years; wins over `birth_year`")] | None
     ]

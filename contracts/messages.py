@@ -68,7 +68,7 @@ MESSAGES = (
         "customer-profile",
         PROFILES,
         "Customer profile",
-        "All that is known of a customer; replaces what was known before",
+        "All that is known of a customer; the last one in the log counts",
         events.CUSTOMER_PROFILE,
     ),
     Message(

@@ -1,8 +1,19 @@
 """Fold purchases, profiles and erasures into records, a whole batch at a time.
 
-Every fold is commutative: the order of events, and how they are cut into batches, does not change
-the records. That holds because a slot is found from the event's own tile, a profile is kept by its
-own ``updated_at``, and an erasure is a cutoff in event time.
+How batches are cut, and how the three topics interleave, does not change the records. Purchases
+and erasures may come in any order: a slot is found from the event's own tile, and an erasure is a
+cutoff in event time.
+
+What is kept of a customer's profile depends on two things alone: the last record of their key in
+the log of profiles, and the cutoff of their erasures.
+
+- The last record replaces all before it, whatever ``updated_at`` says. So compaction, which keeps
+  the last record of a key, changes nothing.
+- A null, and a profile that says nothing, leave what no profile leaves. So a null may be compacted
+  away.
+- A profile with an ``updated_at`` before the cutoff loses age, income, location and consents that
+  were given, whether profile or request comes first. A refusal (``marketing`` or ``profiling``
+  false) holds until a later record says otherwise: no erasure, suppression or restore ends it.
 """
 
 from dataclasses import dataclass
@@ -82,7 +93,7 @@ def fold_purchases(
 
 @dataclass(frozen=True, slots=True)
 class ProfileColumns:
-    """Profiles as columns: NaN or -1 where a field is unknown; a deleted one knows nothing."""
+    """Profiles as columns: NaN or -1 where a field is unknown; a null knows nothing."""
 
     customer: Int
     updated_at: Int
@@ -93,41 +104,61 @@ class ProfileColumns:
     profiling: NDArray[np.int8]
 
 
-def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> Int:
-    """Keep each customer's newest profile, in place; return the columns of those that were kept.
+def fold_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> tuple[Int, int]:
+    """Replace profiles by each customer's last one, in place.
 
-    The newest is the one with the highest ``updated_at``; of equals, the last in the log. A
-    profile from before ``cutoff_us`` (m,) is erased and counts as skipped.
+    Parameters
+    ----------
+    records
+        (m,) records, one a customer.
+    profiles
+        (n,) profiles in the order of the log.
+    cutoff_us
+        (m,) first microsecond of each customer that an erasure leaves alone.
+
+    Returns
+    -------
+    The columns of the profiles that are each customer's last, and how many of them an erasure
+    reaches.
     """
-    n = len(profiles.customer)
-    order = np.lexsort((np.arange(n), profiles.updated_at, profiles.customer))
-    ordered = profiles.customer[order]
-    last = order[np.append(ordered[1:] != ordered[:-1], True)] if n else order
-    customer, updated = profiles.customer[last], profiles.updated_at[last]
-    newer = (updated >= records["profile_updated"][customer]) & (updated >= cutoff_us[customer])
-    last, customer = last[newer], customer[newer]
-    records["profile_updated"][customer] = profiles.updated_at[last]
+    last = np.full(len(records), -1)
+    # Of repeated rows NumPy keeps the last assignment, which is the last profile.
+    last[profiles.customer] = np.arange(len(profiles.customer))
+    customer = np.flatnonzero(last >= 0)
+    last = last[customer]
+    replaced = records[customer]
+    replaced["profile_updated"] = profiles.updated_at[last]
     for name in ("age", "income", "urbanicity", "marketing", "profiling"):
-        records[name][customer] = getattr(profiles, name)[last]
-    return last
+        replaced[name] = getattr(profiles, name)[last]
+    replaced["profile_updated"][~is_profiled(replaced)] = NEVER
+    erased = _erase_profiles(replaced, cutoff_us[customer])
+    records[customer] = replaced
+    return last, erased
 
 
-def expire(records: Records, before: int, before_us: int) -> None:
-    """Empty what is only of before a tile, in place: the retention of those who stay away.
+def _erase_profiles(records: Records, cutoff_us: Int) -> int:
+    """Leave refusals alone of profiles from before a cutoff (m,); return how many those are."""
+    reached = (records["profile_updated"] != NEVER) & (records["profile_updated"] < cutoff_us)
+    for name in ("age", "income", "urbanicity"):
+        records[name][reached] = np.nan
+    for name in ("marketing", "profiling"):
+        records[name][reached & (records[name] > 0)] = -1
+    records["profile_updated"][reached] = NEVER
+    return int(np.count_nonzero(reached))
 
-    Purchases go when the newest tile of the customer is before ``before``, and the time of a
-    deleted profile when it is before ``before_us``. A profile that says anything stays: its topic
-    says how long.
+
+def expire(records: Records, before: int) -> None:
+    """Empty purchases of customers who bought nothing since a tile, in place: the retention.
+
+    A profile stays: its topic says how long.
     """
     away = records["head"] < before
-    deleted = (records["profile_updated"] < before_us) & ~is_profiled(records)
     for name in ("counts", "cents", "head"):
         records[name][away] = 0
-    records["profile_updated"][deleted] = NEVER
 
 
 def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
-    """Empty what lies before each record's cutoff (m,), in place.
+    """Empty what lies before each record's cutoff (m,), in place, but for refusals of consent.
 
     ``cutoff`` is the first tile that stays and ``cutoff_us`` its first microsecond; 0 keeps all.
     """
@@ -139,10 +170,5 @@ def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
         records[name] = np.where(gone, 0, records[name])
     # A head left by an erased event would tell of it, and make the bytes depend on its arrival.
     records["head"] = np.where(records["head"] < cutoff, 0, records["head"])
-    forgotten = (records["profile_updated"] != NEVER) & (records["profile_updated"] < cutoff_us)
-    records["profile_updated"][forgotten] = NEVER
-    for name in ("age", "income", "urbanicity"):
-        records[name][forgotten] = np.nan
-    for name in ("marketing", "profiling"):
-        records[name][forgotten] = -1
+    _erase_profiles(records, cutoff_us)
     records["erased"] = True

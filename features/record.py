@@ -32,7 +32,8 @@ def memory_dtype(tiles: int) -> np.dtype[np.void]:
     statistics of ``generation`` hold of this customer (-1: nothing); ``segment``, ``since``
     (microseconds) and ``version`` are what was published last (-1: nothing). ``erased`` says that
     the null which an erasure publishes is still due; ``suppressed`` that a request forbids to
-    profile the customer.
+    profile the customer. ``profile_updated`` is the time of the profile, `NEVER` when there is none
+    or an erasure has reached it.
     """
     return np.dtype(
         [
@@ -115,11 +116,17 @@ def may_be_profiled(records: Records) -> NDArray[np.bool_]:
 
 
 def is_profiled(records: Records) -> NDArray[np.bool_]:
-    """Return (n,) of whom a profile says anything; a deleted one leaves only its time."""
+    """Return (n,) of whom a profile says anything; of an erased one that is a refusal."""
     known = ~np.isnan(records["age"]) | ~np.isnan(records["income"])
     known |= ~np.isnan(records["urbanicity"])
     known |= (records["marketing"] >= 0) | (records["profiling"] >= 0)
     return np.asarray(known, np.bool_)
+
+
+def is_known(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) of whom there are purchases, or a profile that no erasure has reached."""
+    bought = records["counts"].any(axis=1) | records["cents"].any(axis=1)
+    return np.asarray(bought | (records["profile_updated"] != NEVER), np.bool_)
 
 
 def encode(records: Records) -> list[bytes]:

@@ -124,6 +124,30 @@ def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
     return f"{rejections[0].reason}: {rejections[0].message}" if rejections else None
 
 
+class LaterProfiles:
+    """Dead letters of profiles that would replace what came after them, if sent again.
+
+    The last profile of a key counts. The topic is read when the first letter asks, to its end of
+    then, so what a replay sends is not among it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._last: dict[int, dict[bytes | None, int]] = {}
+
+    def refusal(self, letter: Letter) -> str | None:
+        """Return why a profile is not to be sent; None if it may be, and of other topics."""
+        origin = letter.origin
+        if origin.topic != PROFILES:
+            return None
+        if origin.partition not in self._last:
+            with LogReader(self._config) as log:
+                records = _records(log, PROFILES, [origin.partition])
+                self._last[origin.partition] = {record.key: record.offset for record in records}
+        last = self._last[origin.partition].get(letter.key, -1)
+        return "superseded: a later profile of its key is there" if last > origin.offset else None
+
+
 def _records(
     log: LogReader, topic: str, partitions: range | list[int], offset: int | None = None
 ) -> Iterator[ConsumerRecord]:

@@ -13,7 +13,14 @@ from typing import Any
 
 from contracts.replays import mark
 from contracts.topics import INPUTS, REPLAYS
-from livesegments.dead_letters import DeadLettersError, Letter, Selection, letters, refusal
+from livesegments.dead_letters import (
+    DeadLettersError,
+    LaterProfiles,
+    Letter,
+    Selection,
+    letters,
+    refusal,
+)
 from livesegments.topics import partition_counts
 from producers.publisher import Publication, Publisher, PublishError
 from store.outbox import Output
@@ -71,7 +78,7 @@ def replay(
     currency
         The one that the deployment takes.
     refused_too
-        Also what would be refused again as it stands.
+        Also what would be refused again as it stands, but for profiles that have a later one.
     progress
         Given the number of records after each transaction.
 
@@ -109,16 +116,19 @@ def _due(
     outcome: Outcome,
 ) -> Iterator[Letter]:
     """Yield what is to be sent, and count everything."""
+    later = LaterProfiles(config)
     for letter in letters(config, selection):
         reason = letter.origin.reason
         if letter.replayed_at is not None:
             outcome.sent_before[reason] += 1
             continue
-        why = refusal(letter, currency, datetime.now(UTC))
+        superseded = later.refusal(letter)
+        why = refusal(letter, currency, datetime.now(UTC)) or superseded
         if why is not None:
             outcome.refused_again[reason] += 1
             outcome.refusals[why] += 1
-        if why is None or (refused_too and letter.origin.topic in INPUTS):
+        may_be_sent = letter.origin.topic in INPUTS and superseded is None
+        if why is None or (refused_too and may_be_sent):
             outcome.sent[reason] += 1
             yield letter
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from contracts.instants import rfc3339
 from features.layout import Layout
-from features.record import is_profiled
+from features.record import is_known
 from features.window import window
 from livesegments.files import replacing
 from livesegments.scan import Stretch, scan
@@ -92,12 +92,7 @@ def _rows(stretch: Stretch, layout: Layout, segments: Sequence[str]) -> list[Row
     records = stretch.records
     at = window(records, layout.tile(stretch.clock_us))
     since = rfc3339(records["since"])
-    kept = (
-        (records["segment"] >= 0)
-        | records["counts"].any(axis=1)
-        | records["cents"].any(axis=1)
-        | is_profiled(records)
-    )
+    kept = (records["segment"] >= 0) | is_known(records)
     return [
         {
             "customer_id": stretch.names[i],

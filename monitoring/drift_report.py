@@ -127,17 +127,23 @@ class DriftMetrics:
         settled = np.where(enough, centroids, np.nan)
 
         metrics = self._metrics
-        metrics.model(snapshot.generation, snapshot.updated_at)
-        metrics.provisional(snapshot.provisional)
-        metrics.centroids(natural(snapshot.means[rows]))
-        metrics.cluster_customers(snapshot.sizes[rows])
-        metrics.centroid_positions((centroids - snapshot.mean) / unit)
-        metrics.centroid_shifts(centroid_shift(settled, snapshot.baseline[rows], weights))
-        metrics.centroid_travel(self._travel(snapshot.generation, settled, weights))
-        metrics.persona_distances(snapshot.persona_distances[rows])
-        metrics.cluster_mean_squared_distances(snapshot.mean_squared_distances[rows])
-        metrics.explained_variance(snapshot.explained_variance_ratio)
-        metrics.scaler(snapshot.mean, np.sqrt(snapshot.variance))
+        metrics.set("model_generation", snapshot.generation)
+        metrics.set("model_last_update_timestamp_seconds", snapshot.updated_at)
+        metrics.set("model_provisional", snapshot.provisional)
+        metrics.set_all("centroid_natural_units", natural(snapshot.means[rows]))
+        metrics.set_all("cluster_customers", snapshot.sizes[rows])
+        metrics.set_all("centroid_position_stddevs", (centroids - snapshot.mean) / unit)
+        metrics.set_all(
+            "centroid_shift_stddevs", centroid_shift(settled, snapshot.baseline[rows], weights)
+        )
+        travel = self._travel(snapshot.generation, settled, weights).tolist()
+        for segment, way in zip(metrics.segments, travel, strict=True):
+            metrics.count("centroid_travel_stddevs_total", segment, n=way)
+        metrics.set_all("persona_distance_stddevs", snapshot.persona_distances[rows])
+        metrics.set_all("cluster_mean_squared_distance", snapshot.mean_squared_distances[rows])
+        metrics.set("explained_variance_ratio", snapshot.explained_variance_ratio)
+        metrics.set_all("scaler_mean", snapshot.mean)
+        metrics.set_all("scaler_stddev", np.sqrt(snapshot.variance))
 
     def _travel(self, generation: int, centroids: Floats, weights: Floats) -> Floats:
         last = self._last if generation == self._generation else centroids

@@ -41,7 +41,6 @@ REASONS: dict[str, tuple[str, ...]] = {
     "events_skipped_total": (
         "older_than_window",
         "erased",
-        "stale_profile",
         "duplicate",
     ),
     "dead_letters_total": tuple(reason.value for reason in Reason),

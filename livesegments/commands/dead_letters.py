@@ -136,22 +136,24 @@ def replay(
 ) -> None:
     """Send dead letters again to the topics they came from, after a fix; none of them twice.
 
-    What would be refused again as it stands is told and left alone. It may be stopped at any time,
-    and run again. Example: livesegments dead-letters replay --reason future_dated --dry-run
+    What would be refused again as it stands is told and left alone, and so is a profile that would
+    replace a later one. It may be stopped at any time, and run again.
+
+    Example: livesegments dead-letters replay --reason future_dated --dry-run
     """
     settings = read_settings(ctx)
     if offset is not None and partition is None:
         fail("--offset needs --partition", WRONG)
     selection = _selection(reason, topic, since, partition, offset)
     with clear_errors(settings):
-        from contracts.topics import DEAD_LETTERS, INPUTS, REPLAYS
+        from contracts.topics import DEAD_LETTERS, INPUTS, PROFILES, REPLAYS
         from livesegments import dead_letters_replay
         from livesegments.clients import kafka_config
         from livesegments.rendering.progress import counting
         from livesegments.topics import check_allowed
 
         config, currency = kafka_config(settings), settings.currency
-        readable = [DEAD_LETTERS, REPLAYS]
+        readable = [DEAD_LETTERS, REPLAYS, PROFILES]
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
             outcome = dead_letters_replay.rehearse(

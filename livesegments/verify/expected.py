@@ -57,9 +57,14 @@ Event: TypeAlias = Purchase | Profile | Erasure
 
 @dataclass(slots=True)
 class Expected:
-    """One customer: every purchase by tile, and the profile that counts."""
+    """One customer: every purchase by tile, and the profile that counts.
+
+    ``profile_us`` is the time of a profile that no erasure reaches. Of one that an erasure reaches
+    the refusals are left.
+    """
 
     tiles: dict[int, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    profile_us: int | None = None
     profile: tuple[float | None, float | None, str | None] = (None, None, None)
     marketing: int = -1
     profiling: int = -1
@@ -102,6 +107,8 @@ class Inputs:
     rejected
         (topic, offset) -> (key, value, reason) of each record that no contract takes, as its dead
         letter must have them.
+    profile_offsets
+        Where a profile, a null or a refused record is: compaction leaves gaps.
     read
         How far each topic has been read.
     """
@@ -110,7 +117,9 @@ class Inputs:
         self._currency, self._tile_us, self._dedup_events = currency, tile_us, dedup_events
         self.customers: dict[str, History] = defaultdict(History)
         self.rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
+        self.profile_offsets: set[int] = set()
         self.read: dict[str, int] = dict.fromkeys(INPUTS, 0)
+        self._refused_profiles: set[str] = set()
         self._last_seen: dict[str, int] = {}
         self._ids: list[str] = []
         self._id_offsets: list[int] = []
@@ -131,6 +140,9 @@ class Inputs:
             take = self._purchases
         elif topic == PROFILES:
             (decoded, bad), take = decode_profiles(*columns), self._profiles
+            self.profile_offsets.update(record.offset for record in records)
+            keys = (records[rejection.row].key or b"" for rejection in bad)
+            self._refused_profiles.update(key.decode(errors="replace") for key in keys)
         else:
             (decoded, bad), take = decode_erasures(*columns), self._erasures
         for rejection in bad:
@@ -220,23 +232,27 @@ class Inputs:
                 tile = customer.tiles[purchase.at // self._tile_us]
                 tile[0] += purchase.number
                 tile[1] += purchase.cents
-        latest: int | None = None
-        for profile in _below(history.profiles, offsets[PROFILES]):
-            if profile.at >= cutoff and (latest is None or profile.at >= latest):
-                known, latest = True, profile.at
-                customer.profile = profile.known
-                customer.marketing, customer.profiling = profile.marketing, profile.profiling
+        for last in _below(history.profiles, offsets[PROFILES])[-1:]:
+            said, consents = last.known, (last.marketing, last.profiling)
+            if last.at < cutoff:
+                said = (None, None, None)
+                consents = (0 if last.marketing == 0 else -1, 0 if last.profiling == 0 else -1)
+            if (*said, *consents) != (None, None, None, -1, -1):
+                known = True
+                customer.profile_us = last.at if last.at >= cutoff else None
+                customer.profile, (customer.marketing, customer.profiling) = said, consents
         return customer if known else None
 
     def profile_is_compacted(self, name: str, offsets: Offsets) -> bool:
         """Return whether the log may lack a customer's profile below an offset.
 
-        Compaction keeps the last of a key, which may lie above.
+        Compaction keeps the last of a key, which may lie above, or be one that no contract takes.
         """
         history = self.customers.get(name)
-        if history is None or not history.profiles:
+        profiles = history.profiles if history else []
+        if profiles and profiles[0].offset < offsets[PROFILES]:
             return False
-        return history.profiles[0].offset >= offsets[PROFILES]
+        return bool(profiles) or name in self._refused_profiles
 
 
 def _below(events: Sequence[E], offset: int) -> Sequence[E]:

@@ -8,11 +8,11 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pandas.util import hash_array
 
 from contracts.topics import INPUTS, PURCHASES
-from livesegments.verify.expected import DAY_US
+from livesegments.verify.expected import DAY_US, Expected
 from livesegments.verify.partition import Partition
 from livesegments.verify.reading import Committed, unpublished
 from livesegments.verify.report import Check
-from livesegments.verify.stored import Cut, Marker, counts
+from livesegments.verify.stored import Cut, Marker, StoredCustomer, counts
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
@@ -127,20 +127,25 @@ def check_records(check: Check, at: Partition) -> None:
         check.that(found == wanted, f"{at.where}, customer {name}: tiles {found}, not {wanted}")
         if at.inputs.profile_is_compacted(name, cut.offsets):
             continue
-        profile = expected.profile if expected else (None, None, None)
-        kept = (record.age, record.income, record.location) if record else (None, None, None)
-        check.that(
-            _close(kept[0], profile[0]) and kept[1:] == profile[1:],
-            f"{at.where}, customer {name}: profile {kept}, not {profile}",
-        )
-        consent = (
-            record.marketing if record else UNASKED,
-            expected.marketing if expected else UNASKED,
-        )
-        check.that(
-            consent[0] == consent[1],
-            f"{at.where}, customer {name}: consent to marketing {consent[0]}, not {consent[1]}",
-        )
+        _check_profile(check, f"{at.where}, customer {name}", record, expected)
+
+
+def _check_profile(
+    check: Check, where: str, record: StoredCustomer | None, expected: Expected | None
+) -> None:
+    profile = expected.profile if expected else (None, None, None)
+    kept = (record.age, record.income, record.location) if record else (None, None, None)
+    check.that(
+        _close(kept[0], profile[0]) and kept[1:] == profile[1:],
+        f"{where}: profile {kept}, not {profile}",
+    )
+    wanted_us = expected.profile_us if expected else None
+    kept_us = record.profile_us if record else None
+    check.that(kept_us == wanted_us, f"{where}: profile of {kept_us}, not of {wanted_us}")
+    consents = (expected.marketing, expected.profiling) if expected else (UNASKED, UNASKED)
+    held = (record.marketing, record.profiling) if record else (UNASKED, UNASKED)
+    for to, found, wanted in zip(("marketing", "profiling"), held, consents, strict=True):
+        check.that(found == wanted, f"{where}: consent to {to} {found}, not {wanted}")
 
 
 def _close(found: float | None, wanted: float | None) -> bool:
@@ -188,7 +193,7 @@ def check_erasures(
     markers: Mapping[str, tuple[Cut, Marker | None]],
     states: Mapping[str, ConsumerRecord],
 ) -> None:
-    """Nothing of an erased customer is left.
+    """Nothing of an erased customer is left but refusals of consent, and no state.
 
     ``markers`` has what is remembered of each, as of when it was read, and ``states`` each
     customer's last state.
@@ -201,9 +206,13 @@ def check_erasures(
             if marker is not None:
                 check.that(marker[0] == cutoff, f"{where}: the erasure's time is another")
         own = at.records.cut(name).offsets
-        if not at.inputs.cutoff(name, own)[0] or at.inputs.expected(name, own) is not None:
+        if not at.inputs.cutoff(name, own)[0] or at.inputs.profile_is_compacted(name, own):
             continue
-        check.that(at.records.get(name) is None, f"{where}: was erased and has a record")
+        expected = at.inputs.expected(name, own)
+        if expected and (expected.tiles or expected.profile_us is not None):
+            continue
+        if expected is None:
+            check.that(at.records.get(name) is None, f"{where}: was erased and has a record")
         if at.compares(name):
             state = states.get(name)
             gone = state is None or state.value is None
@@ -223,7 +232,7 @@ def check_retention(check: Check, at: Partition) -> None:
             continue
         first = tile - -(-days * DAY_US // tile_us) + 1
         check.that(
-            customer.profiled or customer.head >= first or customer.profile_us >= first * tile_us,
+            customer.profiled or customer.head >= first,
             f"{at.where}, customer {name}: stayed away since tile {customer.head}, and is kept",
         )
     if left_out:

@@ -12,6 +12,7 @@ from store.servers import Client, server_of
 _HEAD = struct.Struct("<BBbbiqedqqq5i")
 _LOCATIONS = {0: None, 1: "rural", 2: "suburban", 3: "urban"}
 _MARKER = struct.Struct("<qqq")
+_NEVER = -(2**63)
 Marker: TypeAlias = tuple[int, int, int]
 """First microsecond that counts, and the latest requests to suppress and to restore."""
 _OFFSETS = {PURCHASES: "purchases", PROFILES: "profiles", ERASURES: "erasures"}
@@ -24,7 +25,8 @@ CHUNK = 2_000
 class StoredCustomer:
     """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
 
-    ``head`` is the newest tile of a purchase, ``profiled`` whether a profile says anything.
+    ``head`` is the newest tile of a purchase, ``profiled`` whether a profile says anything,
+    ``profile_us`` its time: None of one that an erasure reaches.
     """
 
     cluster: int
@@ -36,9 +38,10 @@ class StoredCustomer:
     income: float | None
     location: str | None
     marketing: int
+    profiling: int
     vector: tuple[int, ...]
     head: int
-    profile_us: int
+    profile_us: int | None
     profiled: bool
     tiles: dict[int, tuple[int, int]]
 
@@ -184,9 +187,10 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
         income=None if income != income else income,
         location=_LOCATIONS[flags & 3],
         marketing=(flags >> 2 & 3) - 1,
+        profiling=(flags >> 4 & 3) - 1,
         vector=tuple(vector),
         head=head,
-        profile_us=updated,
+        profile_us=None if updated == _NEVER else updated,
         profiled=age == age or income == income or bool(flags & 0b111111),
         tiles={
             tile: (counts[tile % tiles], cents[tile % tiles])

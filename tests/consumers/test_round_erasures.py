@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from contracts.topics import ERASURES
 from features.erasures import marker_key
 from features.record import NEVER, encode
@@ -17,6 +19,8 @@ from tests.consumers.world import (
     purchase,
     segments,
 )
+
+REFUSED = {"profiling": False}
 
 
 def test_an_erasure_unassigns_and_leaves_nothing_but_a_null() -> None:
@@ -39,7 +43,7 @@ def test_an_erased_event_that_arrives_later_does_not_count() -> None:
     world.send(erasure("c", 2), model=model())
     assert world.states == {"c": None}
     tally = world.send(purchase("c", 1), profile("c", 1, **STUDENT), model=model())
-    assert (tally.erased, tally.stale_profiles) == (1, 1)
+    assert tally.erased == 2
     assert world.customers[0] == {}
     assert world.changes == []
     world.check()
@@ -144,15 +148,52 @@ def test_of_who_is_erased_and_whose_profile_was_deleted_later_the_state_is_null(
         assert world.states["c"] is None
         assert world.changes[-1].change == "unassigned"
         told = len(world.changes)
-        assert world.stored("c")["profile_updated"] == 9 * DAY, "so that no older one comes back"
-        assert not world.stored("c")["version"].any()
-        assert not world.stored("c")["erased"].any()
+        assert world.customers[0] == {}
         world.sweep(model(2, turn=1))
         assert len(world.changes) == told
         world.check()
         world.send(profile("c", 10, **STUDENT), purchase("c", 11), model=model(2, turn=1))
         assert segments(world)[-1] == (None, STUDENTS, "live")
         world.check()
+
+
+def test_an_erased_refusal_is_kept_without_a_state_and_holds_in_later_tiles() -> None:
+    for requests in (
+        [profile("c", 0, **STUDENT, consent=REFUSED), purchase("c", 1), erasure("c", 2)],
+        [purchase("c", 1), erasure("c", 2), profile("c", 3, **STUDENT, consent=REFUSED)],
+        [erasure("c", 2), profile("c", 0, **STUDENT, consent=REFUSED), purchase("c", 1)],
+        [
+            erasure("c", 2, "suppress"),
+            profile("c", 5, **STUDENT, consent=REFUSED),
+            erasure("c", 6, "restore"),
+        ],
+    ):
+        world = World()
+        for request in requests:
+            world.send(request, model=model())
+        assert world.states == {"c": None}
+        assert np.isnan(world.stored("c")["age"][0])
+        assert not world.stored("c")["version"].any()
+        world.send(purchase("c", 9), model=model())
+        world.sweep(model(2, turn=1))
+        assert not world.changes or world.changes[-1].segment is None
+        assert world.states == {"c": None}
+        world.check()
+        world.send(profile("c", 10, consent={"profiling": True}), model=model(2, turn=1))
+        assert world.changes[-1].change == "assigned"
+
+
+def test_who_refuses_marketing_is_stated_as_such_after_an_erasure() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT, consent={"marketing": False}), purchase("c", 1))
+    world.send(erasure("c", 2), model=model())
+    assert world.states == {"c": None}
+    world.send(purchase("c", 9), model=model())
+    state = world.states["c"]
+    assert state is not None
+    assert state.segment is not None
+    assert state.consent.marketing is False
+    world.check()
 
 
 def test_a_replay_publishes_nothing_and_leaves_the_null_to_the_sweep_after_it() -> None:

@@ -154,8 +154,10 @@ def test_a_null_value_deletes_the_profile_as_of_its_record() -> None:
 
 
 @pytest.mark.parametrize("timestamp_ms", [0, -1, -(2**63)])
-def test_a_null_value_of_no_time_is_too_old(timestamp_ms: int) -> None:
-    assert refused(None, timestamp_ms=timestamp_ms).reason is Reason.TOO_OLD
+def test_a_null_value_of_no_time_deletes_as_well(timestamp_ms: int) -> None:
+    row = accepted(None, timestamp_ms=timestamp_ms)
+    assert row["deleted"]
+    assert row["updated_at"] == 0
 
 
 @pytest.mark.parametrize(

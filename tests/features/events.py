@@ -36,6 +36,11 @@ class Profiled:
     marketing: int = -1
     profiling: int = -1
 
+    @property
+    def says_anything(self) -> bool:
+        known = not np.isnan([self.age, self.income, self.urbanicity]).all()
+        return known or self.marketing >= 0 or self.profiling >= 0
+
 
 @dataclass(frozen=True)
 class Requested:
@@ -56,6 +61,7 @@ profiles = st.builds(
     marketing=st.integers(-1, 1),
     profiling=st.integers(-1, 1),
 )
+nulls = st.builds(Profiled, times)
 erasures = st.builds(Requested, times)
 
 

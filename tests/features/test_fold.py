@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.erasures import Action
 from features.fold import advance, erase
 from features.record import NEVER, decode, empty, encode
 from features.window import window
@@ -15,29 +17,46 @@ from tests.features.events import (
     cut,
     erasures,
     fold_batches,
+    nulls,
     profiles,
     purchases,
     sums,
 )
 
 places = st.lists(st.integers(0, 100), max_size=4)
-histories = st.lists(purchases | profiles | erasures, max_size=25).filter(
-    # Of profiles with one time the log's order decides, so it must not be shuffled.
-    lambda events: (
-        len({e.at for e in events if isinstance(e, Profiled)})
-        == sum(isinstance(e, Profiled) for e in events)
-    )
-)
+histories = st.lists(purchases | profiles | nulls | erasures, max_size=25)
+
+
+def shuffled(events: list[Event], data: st.DataObject) -> list[Event]:
+    """Events in any order but that of profiles, which is the log's."""
+    known = (event for event in events if isinstance(event, Profiled))
+    mixed = data.draw(st.permutations(events))
+    return [next(known) if isinstance(event, Profiled) else event for event in mixed]
 
 
 @given(histories, st.data())
-def test_any_order_and_any_cut_into_batches_give_the_same_bytes(
+def test_any_interleaving_and_any_cut_into_batches_give_the_same_bytes(
     events: list[Event], data: st.DataObject
 ) -> None:
-    shuffled = data.draw(st.permutations(events))
     in_order, _ = fold_batches([events])
-    in_batches, _ = fold_batches(cut(shuffled, data.draw(places)))
+    in_batches, _ = fold_batches(cut(shuffled(events, data), data.draw(places)))
     assert encode(in_order) == encode(in_batches)
+
+
+@given(histories, st.data())
+def test_any_compaction_of_profiles_gives_the_same_bytes(
+    events: list[Event], data: st.DataObject
+) -> None:
+    known = [event for event in events if isinstance(event, Profiled)]
+    older = known[: data.draw(st.integers(0, len(known)))]
+    last = older[-1:]
+    if last and not last[0].says_anything and data.draw(st.booleans()):
+        last = []
+    others = [event for event in events if not isinstance(event, Profiled)]
+    compacted = [*others, *last, *known[len(older) :]]
+    live, _ = fold_batches(cut(events, data.draw(places)))
+    rebuilt, _ = fold_batches(cut(shuffled(compacted, data), data.draw(places)))
+    assert encode(live) == encode(rebuilt)
 
 
 @given(histories, st.data())
@@ -103,10 +122,10 @@ def test_customers_of_one_batch_do_not_touch_each_other() -> None:
     assert records["counts"].sum(axis=1).tolist() == [0, LAYOUT.tiles - 1, 0]
 
 
-def test_a_newer_profile_replaces_all_of_an_older_one() -> None:
-    older = Profiled(5 * DAY, age=30.0, income=1_000.0, urbanicity=1.0, marketing=1, profiling=1)
-    newer = Profiled(6 * DAY, age=31.0)
-    for batches in ([[older], [newer]], [[newer], [older]], [[older, newer]], [[newer, older]]):
+@pytest.mark.parametrize("at", [4 * DAY, 5 * DAY, 6 * DAY])
+def test_the_last_profile_of_the_log_replaces_all_whatever_its_time(at: int) -> None:
+    before = Profiled(5 * DAY, age=30.0, income=1_000.0, urbanicity=1.0, marketing=1, profiling=0)
+    for batches in ([[before], [Profiled(at, age=31.0)]], [[before, Profiled(at, age=31.0)]]):
         [record] = fold_batches(batches)[0]
         assert record["age"] == 31.0
         assert np.isnan(record["income"])
@@ -114,30 +133,70 @@ def test_a_newer_profile_replaces_all_of_an_older_one() -> None:
         assert (record["marketing"], record["profiling"]) == (-1, -1)
 
 
-def test_of_profiles_with_one_time_the_last_in_the_log_counts() -> None:
-    first, last = Profiled(DAY, age=30.0), Profiled(DAY, age=40.0)
-    for batches in ([[first, last]], [[first], [last]]):
-        assert fold_batches(batches)[0]["age"][0] == 40.0
+@pytest.mark.parametrize("at", [0, 4 * DAY, 9 * DAY])
+def test_a_null_beats_all_before_it_and_leaves_what_no_profile_leaves(at: int) -> None:
+    known = Profiled(5 * DAY, age=30.0, marketing=0, profiling=0)
+    nothing = encode(empty(1, LAYOUT.tiles))
+    for batches in ([[known], [Profiled(at)]], [[known, Profiled(at)]]):
+        assert encode(fold_batches(batches)[0]) == nothing
+    again, _ = fold_batches([[known], [Profiled(at)], [known]])
+    assert encode(again) == encode(fold_batches([[known]])[0])
 
 
-@given(st.lists(purchases | profiles | erasures, max_size=25), st.data())
-def test_nothing_before_the_cutoff_survives_and_all_after_it_stays(
+@given(st.lists(purchases | profiles | nulls | erasures, max_size=25), st.data())
+def test_nothing_before_the_cutoff_survives_but_refusals_and_all_after_it_stays(
     events: list[Event], data: st.DataObject
 ) -> None:
-    request = data.draw(erasures)
-    mixed = data.draw(st.permutations([*events, request]))
+    mixed = shuffled([*events, data.draw(erasures)], data)
     records, _ = fold_batches(cut(mixed, data.draw(places)))
     cutoff = max(LAYOUT.end(LAYOUT.tile(e.at)) for e in mixed if isinstance(e, Requested))
-    kept = [event for event in mixed if isinstance(event, Requested) or event.at >= cutoff]
-    only_later, _ = fold_batches([kept])
-    for name in records.dtype.names or ():
-        if name not in ("age", "income", "urbanicity", "marketing", "profiling"):
-            assert records[name].tolist() == only_later[name].tolist(), name
-    later = [event.at for event in kept if isinstance(event, Profiled)]
-    assert records["profile_updated"][0] == max(later, default=NEVER)
-    if not later:
-        assert np.isnan(records["age"][0])
-        assert records["profiling"][0] == -1
+    last = next((e for e in reversed(mixed) if isinstance(e, Profiled)), Profiled(0))
+    if last.at < cutoff:
+        refused = (0 if consent == 0 else -1 for consent in (last.marketing, last.profiling))
+        last = Profiled(NEVER, np.nan, np.nan, np.nan, *refused)
+    names = ("age", "income", "urbanicity", "marketing", "profiling")
+    for name in names:
+        np.testing.assert_equal(records[name].tolist(), [getattr(last, name)])
+    assert records["profile_updated"][0] == (last.at if last.says_anything else NEVER)
+    others = [event for event in mixed if not isinstance(event, Profiled)]
+    later = [event for event in others if isinstance(event, Requested) or event.at >= cutoff]
+    only_later, _ = fold_batches([later])
+    for name in set(records.dtype.names or ()) - {*names, "profile_updated"}:
+        assert records[name].tolist() == only_later[name].tolist(), name
+
+
+REFUSED = Profiled(5 * DAY, age=30.0, income=1.0, marketing=0, profiling=0)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [[REFUSED], [Requested(6 * DAY)]],
+        [[Requested(6 * DAY)], [REFUSED]],
+        [[REFUSED, Requested(6 * DAY)]],
+        [[Requested(4 * DAY)], [REFUSED]],
+        [[Requested(4 * DAY, Action.SUPPRESS)], [REFUSED], [Requested(9 * DAY, Action.RESTORE)]],
+        [[REFUSED], [Requested(6 * DAY)], [Requested(30 * DAY)]],
+    ],
+    ids=["before", "late", "at once", "after it in its tile", "while suppressed", "erased twice"],
+)
+def test_a_refusal_survives_an_erasure_and_nothing_else_of_its_profile(
+    batches: list[list[Event]],
+) -> None:
+    [record] = fold_batches(batches)[0]
+    assert (record["marketing"], record["profiling"]) == (0, 0)
+    assert np.isnan([record[name] for name in ("age", "income", "urbanicity")]).all()
+    assert record["profile_updated"] == NEVER
+
+
+def test_a_consent_agreedbefore_the_cutoff_is_not_known_any_more() -> None:
+    agreed = Profiled(5 * DAY, marketing=1, profiling=1)
+    request = Requested(5 * DAY)
+    early: list[list[Event]] = [[agreed], [request]]
+    late: list[list[Event]] = [[request], [REFUSED, agreed]]
+    for batches in (early, late):
+        [record] = fold_batches(batches)[0]
+        assert (record["marketing"], record["profiling"]) == (-1, -1)
 
 
 def test_an_erased_purchase_is_counted_as_such_before_its_age_is_looked_at() -> None:

@@ -152,6 +152,32 @@ def test_only_what_was_chosen_is_sent(service: Service) -> None:
 
 
 @pytest.mark.servers
+def test_a_profile_is_never_sent_again_over_a_later_one(service: Service) -> None:
+    refused = profile("c1", "2024-01-02T00:00:00Z", consent={"profiling": False})
+    service.send([profile("c1", "2024-01-01T00:00:00Z", age=30), refused])
+    there = on(service, PROFILES)
+    producer = KafkaProducer(**service.config)
+    for key in (b"c1", b"c2"):
+        _, _, value = profile(key.decode(), "2024-01-03T00:00:00Z", age=40)
+        headers = dead_letters.headers(
+            [],
+            topic=PROFILES,
+            partition=there[0].partition,
+            offset=there[0].offset,
+            timestamp_ms=1_700_000_000_000,
+            reason=Reason.FUTURE_DATED,
+            message="updated_at: ahead",
+        )
+        producer.send(DEAD_LETTERS, key=key, value=value, partition=0, headers=headers)
+    producer.flush(30)
+    producer.close()
+    done = replay(service.config, ALL, "USD", refused_too=True)
+    assert (done.sent.total(), done.refused_again.total()) == (1, 1)
+    assert list(done.refusals) == ["superseded: a later profile of its key is there"]
+    assert [record.key for record in on(service, PROFILES)].count(b"c1") == len(there) == 2
+
+
+@pytest.mark.servers
 def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=5, seconds=6)
     today = datetime.now(UTC).date().isoformat()

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.servers
 PARTITION = 1
 KEY = f"livesegments:{{{PARTITION}}}:"
 
-CLUSTER, SEGMENT, INCOME, SINCE, VERSION, VECTOR, COUNTS, CENTS = 2, 3, 18, 34, 42, 50, 70, 100
+FLAGS, CLUSTER, SEGMENT, UPDATED, INCOME, SINCE, VERSION = 1, 2, 3, 8, 18, 34, 42
+VECTOR, COUNTS, CENTS = 50, 70, 100
 
 
 @pytest.fixture
@@ -84,6 +85,8 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
         "a purchase lost": (record(COUNTS + slot, "<B", lambda n: n - 1), {"records"}),
         "spend off by a cent": (record(CENTS + 4 * slot, "<i", lambda n: n + 1), {"records"}),
         "a profile of before": (record(INCOME, "<d", lambda x: x + 1), {"records"}),
+        "another consent to profiling": (record(FLAGS, "<B", lambda b: b ^ 1 << 4), {"records"}),
+        "a profile of another time": (record(UPDATED, "<q", lambda t: t - 1), {"records"}),
         "a record lost": (
             lambda: store.hdel(KEY + "customers", name),
             {"records", "counted", "statistics", "state"},

@@ -77,7 +77,7 @@ def ask(
 
 
 def test_metrics_are_prometheus_text_by_default(server: HealthServer, metrics: Metrics) -> None:
-    metrics.consumed("purchases.v1", 7)
+    metrics.count("events_consumed_total", "purchases.v1", n=7)
     answer = ask(server, "/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain")

@@ -100,7 +100,7 @@ def test_the_help_text_says_unit_and_how_to_aggregate(metrics: Metrics) -> None:
 
 def test_the_text_is_valid_openmetrics_too(metrics: Metrics) -> None:
     metrics.take_partition(0)
-    metrics.latency([0.1, 9999.0])
+    metrics.observe("end_to_end_latency_seconds", [0.1, 9999.0])
     text = generate_openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
     parsed = parse_openmetrics(text)  # type: ignore[no-untyped-call]
     families = {family.name for family in parsed}
@@ -112,7 +112,7 @@ def test_the_text_is_valid_openmetrics_too(metrics: Metrics) -> None:
 @needs_promtool
 def test_promtool_finds_nothing_to_object_to(metrics: Metrics) -> None:
     metrics.take_partition(0)
-    metrics.latency([0.1, 9999.0])
+    metrics.observe("end_to_end_latency_seconds", [0.1, 9999.0])
     checked = subprocess.run(
         ["promtool", "check", "metrics"],
         input=generate_latest(metrics.registry),
@@ -147,7 +147,7 @@ def test_series_of_a_partition_live_as_long_as_it_is_held(metrics: Metrics) -> N
     metrics.take_partition(3)
     metrics.take_partition(4)
     assert names(metrics) >= PARTITION_SERIES
-    metrics.lag("purchases.v1", 3, 17)
+    metrics.set("consumer_lag_records", 17, "purchases.v1", 3)
     assert value(metrics, "consumer_lag_records", topic="purchases.v1", partition="3") == 17
     metrics.give_up_partition(3)
     left = {dict(labels).get("partition") for _, labels in exposed(metrics)}
@@ -160,10 +160,10 @@ def test_a_value_of_a_partition_given_up_does_not_bring_it_back(metrics: Metrics
     metrics.take_partition(0)
     metrics.give_up_partition(0)
     before = exposed(metrics).keys()
-    metrics.lag("purchases.v1", 0, 5)
-    metrics.lag_seconds(0, 5.0)
-    metrics.sync_age(0, 5.0)
-    metrics.segment_customers(0, {"families": 5})
+    metrics.set("consumer_lag_records", 5, "purchases.v1", 0)
+    metrics.set("consumer_lag_seconds", 5.0, 0)
+    metrics.set("partition_sync_age_seconds", 5.0, 0)
+    metrics.set("segment_customers", 5, "families", 0)
     assert exposed(metrics).keys() == before
 
 
@@ -177,33 +177,25 @@ def test_giving_up_a_partition_twice_does_no_harm(metrics: Metrics) -> None:
 
 def test_a_partition_taken_again_starts_anew(metrics: Metrics) -> None:
     metrics.take_partition(0)
-    metrics.segment_customers(0, {"families": 5})
+    metrics.set("segment_customers", 5, "families", 0)
     metrics.give_up_partition(0)
     metrics.take_partition(0)
     assert value(metrics, "segment_customers", segment="families", partition="0") == 0
 
 
-def test_a_segment_that_lost_its_last_customer_goes_to_zero(metrics: Metrics) -> None:
-    metrics.take_partition(0)
-    metrics.segment_customers(0, {"families": 5, "students": 2})
-    metrics.segment_customers(0, {"students": 3})
-    assert value(metrics, "segment_customers", segment="families", partition="0") == 0
-    assert value(metrics, "segment_customers", segment="students", partition="0") == 3
-
-
 def test_counters_count(metrics: Metrics) -> None:
-    metrics.consumed("purchases.v1", 10)
-    metrics.processed("purchases.v1", 8)
-    metrics.skipped("duplicate")
-    metrics.dead_letters("not_json", 2)
-    metrics.changes(None, "families", "backfill", 3)
-    metrics.changes("families", "students", "live")
-    metrics.changes("students", None, "erasure")
-    metrics.changes_suppressed("dwell", 4)
-    metrics.rebalance()
-    metrics.transaction("committed")
-    metrics.fenced("redis")
-    metrics.drift_detected("distance", "adwin")
+    metrics.count("events_consumed_total", "purchases.v1", n=10)
+    metrics.count("events_processed_total", "purchases.v1", n=8)
+    metrics.count("events_skipped_total", "duplicate")
+    metrics.count("dead_letters_total", "not_json", n=2)
+    metrics.count("changes_total", "none", "families", "backfill", n=3)
+    metrics.count("changes_total", "families", "students", "live")
+    metrics.count("changes_total", "students", "none", "erasure")
+    metrics.count("changes_suppressed_total", "dwell", n=4)
+    metrics.count("rebalances_total")
+    metrics.count("transactions_total", "committed")
+    metrics.count("fences_total", "redis")
+    metrics.count("drift_detections_total", "distance", "adwin")
     counted = {
         (name.removeprefix(PREFIX), *sorted(labels)): number
         for (name, labels), number in exposed(metrics).items()
@@ -227,16 +219,20 @@ def test_counters_count(metrics: Metrics) -> None:
 
 def test_gauges_take_the_last_value(metrics: Metrics) -> None:
     metrics.take_partition(1)
-    metrics.lag_seconds(1, 2.5)
-    metrics.sync_age(1, 7.0)
-    metrics.dependency_up("redis", True)
-    metrics.warmup(120, 1000)
-    metrics.model(2, 1.7e9)
-    metrics.silhouette(0.3)
-    metrics.segment_share_psi(0.2, 0.1)
-    metrics.feature_psi(np.arange(5.0), np.full(5, 0.1))
-    metrics.ready(True)
-    metrics.provisional(True)
+    metrics.set("consumer_lag_seconds", 2.5, 1)
+    metrics.set("partition_sync_age_seconds", 7.0, 1)
+    metrics.set("dependency_up", True, "redis")
+    metrics.set("warmup_customers", 120)
+    metrics.set("warmup_customers_required", 1000)
+    metrics.set("model_generation", 2)
+    metrics.set("model_last_update_timestamp_seconds", 1.7e9)
+    metrics.set("silhouette_score", 0.3)
+    metrics.set("segment_share_psi", 0.2)
+    metrics.set("segment_share_psi_critical", 0.1)
+    metrics.set_all("feature_psi", np.arange(5.0))
+    metrics.set_all("feature_psi_critical", np.full(5, 0.1))
+    metrics.set("worker_ready", True)
+    metrics.set("model_provisional", True)
     assert value(metrics, "consumer_lag_seconds", partition="1") == 2.5
     assert value(metrics, "partition_sync_age_seconds", partition="1") == 7
     assert value(metrics, "dependency_up", dependency="redis") == 1
@@ -255,7 +251,7 @@ def test_gauges_take_the_last_value(metrics: Metrics) -> None:
 
 
 def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
-    metrics.centroid_positions(np.arange(25.0).reshape(5, 5))
+    metrics.set_all("centroid_position_stddevs", np.arange(25.0).reshape(5, 5))
     for (i, segment), (j, feature) in product(enumerate(SEGMENTS), enumerate(FEATURES)):
         found = value(metrics, "centroid_position_stddevs", segment=segment, feature=feature)
         assert found == 5 * i + j
@@ -264,12 +260,12 @@ def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
 def test_segments_of_ones_own_have_the_series() -> None:
     own = ("a", "b", "c", "d", "e")
     metrics = Metrics(CollectorRegistry(), segments=own)
-    metrics.changes(None, "b", "live")
-    metrics.cluster_customers([1, 2, 3, 4, 5])
+    metrics.count("changes_total", "none", "b", "live")
+    metrics.set_all("cluster_customers", [1, 2, 3, 4, 5])
     assert value(metrics, "changes_total", **{"from": "none", "to": "b"}, origin="live") == 1
     assert value(metrics, "cluster_customers", segment="e") == 5
     with pytest.raises(ValueError, match="segment is one of a, b"):
-        metrics.segment_customers(0, {"families": 1})
+        metrics.set("segment_customers", 1, "families", 0)
 
 
 def test_the_build_is_told(metrics: Metrics) -> None:
@@ -280,15 +276,15 @@ def test_the_build_is_told(metrics: Metrics) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda metrics: metrics.consumed("customer-4711"),
-        lambda metrics: metrics.skipped("not_json"),
-        lambda metrics: metrics.changes("families", "pensioners", "live"),
-        lambda metrics: metrics.stage("think"),
-        lambda metrics: metrics.segment_customers(0, {"pensioners": 1}),
-        lambda metrics: metrics.lag("orders", 0, 1),
-        lambda metrics: metrics.feature_psi([1.0, 2.0], [0.1, 0.1]),
-        lambda metrics: metrics.centroid_positions(np.zeros((5, 4))),
-        lambda metrics: metrics.processed("purchases.v1", -1),
+        lambda metrics: metrics.count("events_consumed_total", "customer-4711"),
+        lambda metrics: metrics.count("events_skipped_total", "not_json"),
+        lambda metrics: metrics.count("changes_total", "families", "pensioners", "live"),
+        lambda metrics: metrics.time("batch_duration_seconds", "think"),
+        lambda metrics: metrics.set("segment_customers", 1, "pensioners", 0),
+        lambda metrics: metrics.set("consumer_lag_records", 1, "orders", 0),
+        lambda metrics: metrics.set_all("feature_psi", [1.0, 2.0]),
+        lambda metrics: metrics.set_all("centroid_position_stddevs", np.zeros((5, 4))),
+        lambda metrics: metrics.count("events_processed_total", "purchases.v1", n=-1),
     ],
 )
 def test_what_is_not_in_the_table_is_refused(
@@ -302,7 +298,7 @@ def test_what_is_not_in_the_table_is_refused(
 
 def test_a_partition_is_being_rebuilt_until_that_ends_however_it_ends(metrics: Metrics) -> None:
     def fail() -> None:
-        with metrics.recovering():
+        with metrics.track("recoveries_running"):
             assert value(metrics, "recoveries_running") == 1
             raise ConnectionError
 
@@ -312,9 +308,9 @@ def test_a_partition_is_being_rebuilt_until_that_ends_however_it_ends(metrics: M
 
 
 def test_a_stage_is_timed_even_when_it_fails(metrics: Metrics) -> None:
-    with metrics.stage("decode"):
+    with metrics.time("batch_duration_seconds", "decode"):
         pass
-    with pytest.raises(ConnectionError), metrics.stage("commit"):
+    with pytest.raises(ConnectionError), metrics.time("batch_duration_seconds", "commit"):
         raise ConnectionError
     assert value(metrics, "batch_duration_seconds_count", stage="decode") == 1
     assert value(metrics, "batch_duration_seconds_count", stage="assign") == 0
@@ -323,7 +319,7 @@ def test_a_stage_is_timed_even_when_it_fails(metrics: Metrics) -> None:
 
 def test_two_workers_in_one_process_do_not_share_numbers(metrics: Metrics) -> None:
     other = Metrics(CollectorRegistry())
-    other.consumed("purchases.v1", 5)
+    other.count("events_consumed_total", "purchases.v1", n=5)
     assert value(metrics, "events_consumed_total", topic="purchases.v1") == 0
 
 
@@ -360,7 +356,7 @@ def _samples(registry: CollectorRegistry) -> list[tuple[str, float]]:
 
 
 def test_an_unknown_latency_is_left_out(metrics: Metrics) -> None:
-    metrics.latency([math.nan, 0.2])
-    metrics.latency(0.3)
+    metrics.observe("end_to_end_latency_seconds", [math.nan, 0.2])
+    metrics.observe("end_to_end_latency_seconds", 0.3)
     assert value(metrics, "end_to_end_latency_seconds_count") == 2
     assert value(metrics, "end_to_end_latency_seconds_sum") == pytest.approx(0.5)

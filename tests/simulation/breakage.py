@@ -10,7 +10,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
-from contracts.topics import INPUTS, PURCHASES, STATES
+from contracts.topics import INPUTS, PROFILES, PURCHASES, STATES
 from contracts.validation import FUTURE_TOLERANCE_US
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.judge import TILE_US
@@ -57,7 +57,7 @@ class Breakage:
         """Return all that can break, what is likelier more than once."""
         return [
             *[self.crash, self.freeze, self.put_out] * 3,
-            *[self.lose_commits, self.go_back, self.retention] * 2,
+            *[self.lose_commits, self.go_back, self.retention, self.compact_profiles] * 2,
             self.leave,
             self.join,
             self.empty_store,
@@ -215,6 +215,23 @@ class Breakage:
         log = self._world.cluster.logs[TopicPartition(STATES, partition)]
         self._note("compaction")
         log.compact(self._rng.randint(log.start, log.end), tombstones=self._rng.random() < 0.5)
+
+    def compact_profiles(self) -> None:
+        """Compact the profiles, and drop nulls that any store that may come back has folded."""
+        partition = self._rng.randrange(PARTITIONS)
+        log = self._world.cluster.logs[TopicPartition(PROFILES, partition)]
+        upto, tombstones = self._rng.randint(log.start, log.end), self._rng.random() < 0.5
+        self._note("compaction of profiles")
+        if tombstones:
+            # They stay for a week, and a store from before is to be rebuilt.
+            upto = min(upto, self._folded(partition))
+        log.compact(upto, tombstones=tombstones)
+
+    def _folded(self, partition: int) -> int:
+        """Return up to where each of the last stores has the profiles of a partition."""
+        key = f"{SETTINGS.group_id}:{{{partition}}}:progress".encode()
+        progresses = [hashes.get(key) for hashes, _ in self._world.database.history]
+        return min((int(each[b"profiles"]) for each in progresses if each), default=0)
 
 
 def _tile(record: ConsumerRecord) -> int | None:

@@ -3,7 +3,7 @@
 import json
 from random import Random
 
-from contracts.topics import PURCHASES
+from contracts.topics import PROFILES, PURCHASES
 from tests.consumers.world import DAY, erasure, profile, purchase, topic_of
 from tests.simulation.cluster import PARTITIONS
 
@@ -28,6 +28,8 @@ class Inputs:
         self.day = FIRST_DAY
         self._made = 0
         self._last: list[Event] = []
+        self._profiles: list[Event] = []
+        self._about: tuple[int, int] = (0, 0)
 
     def first(self) -> list[Event]:
         """Return enough for a model: a purchase and a profile of most customers."""
@@ -44,17 +46,24 @@ class Inputs:
         """Return one more event; time goes on a little."""
         rng = self._rng
         self.day += rng.choice((0, 0, 0.02, 0.1)) if rng.random() < 0.97 else rng.choice((1, 2, 5))
-        partition, number = rng.randrange(PARTITIONS), rng.randrange(CUSTOMERS)
+        # Often of one customer in a row: requests, profiles and purchases meet at one tile.
+        if rng.random() < 0.7:
+            self._about = rng.randrange(PARTITIONS), rng.randrange(CUSTOMERS)
+        partition, number = self._about
         customer = f"c{partition}{number}"
         kind = rng.random()
-        if kind < 0.10 and self._last:
+        if kind < 0.08 and self._last:
             return rng.choice(self._last)
+        if kind < 0.11 and self._profiles:
+            return rng.choice(self._profiles)
         if kind < 0.22:
             return self._bad(customer, partition)
-        if kind < 0.34:
+        if kind < 0.25:
+            return PROFILES, partition, customer.encode(), None
+        if kind < 0.37:
             taste = number if rng.random() < 0.5 else rng.randrange(CUSTOMERS)
             event = self._profile(customer, taste)
-        elif kind < 0.39:
+        elif kind < 0.43:
             action = rng.choice(("erase", "erase", "erase", "suppress", "restore", "restore"))
             event = erasure(customer, self.day - rng.choice((0, 1, 3)), action)
         else:
@@ -63,6 +72,8 @@ class Inputs:
         made = self.event(event, partition)
         if made[0] == PURCHASES:
             self._last = [*self._last[-4:], made]
+        elif made[0] == PROFILES:
+            self._profiles = [*self._profiles[-4:], made]
         return made
 
     def event(self, event: dict[str, object], partition: int) -> Event:
@@ -87,10 +98,16 @@ class Inputs:
             (70, 30_000, "rural"),
             (50, 250_000, "suburban"),
         )[taste]
-        # The log keeps the last of a key, so of profiles it is the last that must count.
         known = {"age": age, "income": income, "location": place}
-        consent = {"marketing": self._rng.choice((True, False, None))}
-        return profile(customer, self.day, **known, consent=consent)
+        rng = self._rng
+        consent = {
+            "marketing": rng.choice((True, False, None)),
+            "profiling": rng.choice((True, None, None, None, False)),
+        }
+        # Of profiles the log's order counts, not their times: which are equal, late, and ahead of
+        # the broker's clock by less than is refused.
+        day = self.day + rng.choice((0, 0, 2 / 1_440, -0.5, -1, -3))
+        return profile(customer, day, **(known if rng.random() < 0.8 else {}), consent=consent)
 
     def _bad(self, customer: str, partition: int) -> Event:
         topic, _, key, value = self.event(self._purchase(customer, 0), partition)

@@ -46,7 +46,7 @@ def _wrong_scores(world: World) -> Iterator[str]:
             _, suppressed_at, restored_at = stored.markers.get(
                 marker_of(name, SETTINGS.group_id), (0, 0, 0)
             )
-            counted = bought > 0 and suppressed_at <= restored_at
+            counted = bought > 0 and suppressed_at <= restored_at and customer.profiling != 0
             if counted != (customer.cluster >= 0):
                 yield f"scores: {name} is in cluster {customer.cluster} with {bought} purchases"
             elif counted and abs(customer.vector[0] / STEPS - log1p(bought)) > 2 / STEPS:

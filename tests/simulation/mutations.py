@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from consumers import reconcile
+from consumers import folding, reconcile
 from consumers.causes import Causes
 from consumers.log import LogReader
 from consumers.membership import Membership
 from consumers.recovery import Recovery
+from consumers.round import Round
 from consumers.segmenter import Segmenter
+from features import fold
 from livesegments import clients
 from producers.publisher import Publisher
 from store import partitions
@@ -156,6 +158,33 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "causes that counted": [
         Edit(Causes, "of", "np.flatnonzero(counted[at])", "np.flatnonzero(counted[at] | True)"),
+    ],
+    "refusals survive erasures": [
+        Edit(fold, "_erase_profiles", "reached & (records[name] > 0)", "reached")
+    ],
+    "the last profile counts": [
+        Edit(
+            folding,
+            "fold_profiles",
+            "last >= 0",
+            '(last >= 0) & (np.append(profiles.updated_at, 0)[last] >= records["profile_updated"])',
+        )
+    ],
+    "a null leaves nothing": [
+        Edit(
+            folding,
+            "fold_profiles",
+            'replaced["profile_updated"][~is_profiled(replaced)] = NEVER',
+            "pass",
+        )
+    ],
+    "a null state beside a refusal": [
+        Edit(
+            Round,
+            "_forget",
+            "known = is_known(records)",
+            "known = is_known(records) | is_profiled(records)",
+        ),
     ],
 }
 

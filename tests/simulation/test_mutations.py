@@ -61,7 +61,7 @@ SHOWN = {
     "futures": "chain",
     "membership at poll": "ids",
     "generation at poll": "ids",
-    "assignment at poll": "purchases.v1-1: offsets went back",
+    "assignment at poll": "ids",
     "joins are ended": "does not come to rest",
     "stable offsets": "ids",
     "dead letters in the outbox": "dead letters",

@@ -8,14 +8,18 @@ from typing import Any
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 
+from consumers.data_loss import DataLossError, LossCheck
 from consumers.log import LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
+from consumers.published import read_back
 from consumers.recovery import Recovery
 from consumers.rules import Rules
-from consumers.takeover import Committed, Extent, Verdict, taken_over, verdict
+from consumers.scoring import NONE
+from consumers.takeover import Committed, Extent, Verdict, is_lost, taken_over, verdict
 from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from store.deployment import Deployment
 from store.partitions import Commit, Loaded, Partitions
+from store.progress import Progress
 
 log = structlog.get_logger()
 
@@ -37,8 +41,10 @@ class Reconciler:
         Client settings for reading the log outside the group.
     rules, deployment
         How records are folded, and what the store has to agree on: written anew when it is lost.
+    now_us
+        The wall clock, in microseconds.
     accept_loss
-        Go on with windows that start short, where purchases no longer reach back.
+        Go on where the inputs no longer hold what may still count.
     noted
         Is told each verdict; returns what goes around the takeover.
     """
@@ -50,12 +56,14 @@ class Reconciler:
         config: Mapping[str, Any],
         rules: Rules,
         deployment: Deployment,
+        *,
+        now_us: Callable[[], int],
         accept_loss: bool = False,
         noted: Callable[[Verdict], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> None:
         self._store, self._consumer, self._config = store, consumer, config
         self._rules, self._deployment = rules, deployment
-        self._accept_loss, self._noted = accept_loss, noted
+        self._now_us, self._accept_loss, self._noted = now_us, accept_loss, noted
 
     def take_over(
         self, partitions: Sequence[int], keep_alive: Callable[[], None]
@@ -68,6 +76,8 @@ class Reconciler:
         ------
         TakeoverRefusedError
             If another owner of one committed in between.
+        DataLossError
+            If the inputs no longer hold what may still count, and that is not accepted.
         """
         owned: dict[int, Owned] = {}
         if not partitions:
@@ -87,7 +97,7 @@ class Reconciler:
         loaded = self._store.load(partition)
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)
-        inputs = _extent(reader, partition)
+        inputs = extent_of(reader, partition)
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
         empty = loaded.progress is None and not any(reader.ends(outputs).values())
         decided = verdict(loaded.progress, committed, inputs, empty)
@@ -98,11 +108,41 @@ class Reconciler:
             store=loaded.progress.metadata if loaded.progress else None,
             kafka=committed.metadata if committed else None,
         )
+        if decided is not Verdict.FRESH:
+            # Before anything is written: a store that is intact must not be emptied.
+            self._check_losses(partition, reader, loaded.progress, committed, inputs, keep_alive)
         with self._noted(decided):
             if decided is Verdict.RECOVER:
-                recovery = Recovery(self._store, reader, self._rules, keep_alive, self._accept_loss)
+                recovery = Recovery(self._store, reader, self._rules, keep_alive)
                 return recovery.run(partition, loaded, committed, inputs, nonce)
             return self._become_owner(partition, loaded, committed, inputs, nonce)
+
+    def _check_losses(
+        self,
+        partition: int,
+        reader: LogReader,
+        progress: Progress | None,
+        committed: Committed | None,
+        inputs: Extent,
+        keep_alive: Callable[[], None],
+    ) -> None:
+        def anyone_counts() -> bool:
+            segment_ids = self._rules.segment_ids
+            published = read_back(reader, partition, segment_ids, committed, keep_alive)
+            return any(state.segment != NONE for state in published.states.values())
+
+        check = LossCheck(reader, self._rules, self._now_us, keep_alive)
+        try:
+            if progress is None or is_lost(progress, inputs):
+                check.check_ends(partition, inputs, None, committed)
+                check.check_window(partition, inputs, anyone_counts)
+            else:
+                check.check_ends(partition, inputs, progress, committed)
+                check.check_unread(partition, inputs, progress)
+        except DataLossError as error:
+            if not self._accept_loss:
+                raise
+            log.warning("goes on without what is lost", partition=partition, loss=str(error))
 
     def _become_owner(
         self,
@@ -146,7 +186,8 @@ class Reconciler:
         return Committed.of([each and (each.offset, each.metadata) for each in found])
 
 
-def _extent(reader: LogReader, partition: int) -> Extent:
+def extent_of(reader: LogReader, partition: int) -> Extent:
+    """Return what Kafka has of a partition's inputs."""
     tps = [TopicPartition(topic, partition) for topic in INPUTS]
 
     def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:

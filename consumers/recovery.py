@@ -22,7 +22,7 @@ from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.published import NOT_STATED, Published, read_back
 from consumers.round import Round
 from consumers.rules import Rules, want
-from consumers.takeover import Committed, Extent, taken_over
+from consumers.takeover import Committed, Extent, is_lost, taken_over
 from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
 from features.record import decode, encode
@@ -33,10 +33,6 @@ from store.progress import FROM_NOTHING, FROM_THE_STORE, SETTLED, Progress
 
 CHUNK = 1_000
 """Customers that are read or written at once."""
-
-
-class RecoveryError(RuntimeError):
-    """A recovery cannot be finished; says what is missing and the way out."""
 
 
 class RecoveryInterruptedError(RuntimeError):
@@ -52,10 +48,9 @@ class Recovery:
         reader: LogReader,
         rules: Rules,
         keep_alive: Callable[[], None],
-        accept_loss: bool,
     ) -> None:
         self._store, self._reader, self._rules = store, reader, rules
-        self._keep_alive, self._accept_loss = keep_alive, accept_loss
+        self._keep_alive = keep_alive
 
     def run(
         self,
@@ -66,12 +61,7 @@ class Recovery:
         nonce: str,
     ) -> Owned:
         """Recover a partition; return it ready to go on, with a sweep due over all customers."""
-        lost = (
-            loaded.progress is None
-            or not inputs.goes_on_from(loaded.progress)
-            # One that was interrupted, or refused, has folded a part: it starts from nothing again.
-            or loaded.progress.recovering == FROM_NOTHING
-        )
+        lost = is_lost(loaded.progress, inputs)
         owned = self._begin(partition, loaded, committed, inputs, nonce, lost)
         published = read_back(
             self._reader, partition, self._rules.segment_ids, committed, self._keep_alive
@@ -79,9 +69,7 @@ class Recovery:
         if not lost:
             owned = self._keep_dead_letters(owned, loaded, published, committed)
         owned = self._adopt(owned, published)
-        owned, first_tile = self._replay(owned, published, committed)
-        if lost and not self._accept_loss:
-            self._check_reach(owned, first_tile, inputs.start)
+        owned = self._replay(owned, published, committed, inputs)
         owned = self._restate(owned, published)
         done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
@@ -198,25 +186,22 @@ class Recovery:
         owned: Owned,
         published: Published,
         committed: Committed | None,
-    ) -> tuple[Owned, int | None]:
-        """Fold the inputs up to Kafka's offsets; return the first tile seen as well."""
-        inputs = [TopicPartition(topic, owned.partition) for topic in INPUTS]
+        inputs: Extent,
+    ) -> Owned:
+        """Fold the inputs up to Kafka's offsets."""
+        tps = [TopicPartition(topic, owned.partition) for topic in INPUTS]
         ends = (
-            dict(zip(inputs, committed.offsets, strict=True))
+            dict(zip(tps, inputs.within(committed.offsets), strict=True))
             if committed
-            else self._reader.ends(inputs)
+            else self._reader.ends(tps)
         )
         ranges = {
-            tp: (offset, ends[tp])
-            for tp, offset in zip(inputs, owned.progress.offsets, strict=True)
+            tp: (offset, ends[tp]) for tp, offset in zip(tps, owned.progress.offsets, strict=True)
         }
-        first_tile: int | None = None
         for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
             seen = {owned.partition: owned.seen}
             batch = decode_batch(polled, self._rules.currency, seen)
             part = batch.slices[0]
-            if first_tile is None and len(batch.purchases.occurred_at):
-                first_tile = self._rules.layout.tile(int(batch.purchases.occurred_at.min()))
             due = [
                 bad
                 for bad in part.rejected
@@ -232,13 +217,13 @@ class Recovery:
                 raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
             owned = decision.owned
             self._keep_alive()
-        offsets = zip(("purchases", "profiles", "erasures"), inputs, strict=True)
+        offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
         progress = replace(
             owned.progress,
             version=owned.progress.version + 1,
             **{name: max(getattr(owned.progress, name), ends[tp]) for name, tp in offsets},
         )
-        return self._commit(owned, Commit(owned.partition, owned.progress, progress)), first_tile
+        return self._commit(owned, Commit(owned.partition, owned.progress, progress))
 
     # -- e
     def _restate(self, owned: Owned, published: Published) -> Owned:
@@ -271,21 +256,6 @@ class Recovery:
 
     def _records(self, partition: int, names: Sequence[str]) -> list[bytes | None]:
         return self._store.read([Want(partition, names)])[0].records
-
-    def _check_reach(
-        self, owned: Owned, first_tile: int | None, start: tuple[int, int, int]
-    ) -> None:
-        """Refuse to go on when the log no longer holds a whole window of purchases."""
-        layout = self._rules.layout
-        window_start = layout.tile(owned.progress.clock_us) - layout.tiles + 1
-        if start[0] == 0 or first_tile is None or first_tile < window_start:
-            return
-        raise RecoveryError(
-            f"partition {owned.partition}: the store is lost, and the purchases topic no longer"
-            f" holds a window of {layout.window_days} days: what was before offset {start[0]} is"
-            " gone. Give the topic a longer retention; to go on with windows that start short, run"
-            " `livesegments run --accept-loss`"
-        )
 
     def _commit(self, owned: Owned, commit: Commit) -> Owned:
         if not self._store.commit([commit])[0]:

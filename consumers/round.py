@@ -185,6 +185,9 @@ class Round:
             return [], []
         quiet = "recovery" if part.owned.progress.rescore else "expiry"
         moved_on = records["generation"] != model.generation.number
+        if part.owned.progress.rescore:
+            # Who was never scored is in a store made anew: the model has not moved for them.
+            moved_on &= records["generation"] > 0
         causes = Causes.of(
             self.batch, part.polled, applied, np.where(moved_on, "model", quiet), part.clock_us
         )

@@ -122,15 +122,24 @@ def start_sweep(owned: Owned, generation: int, rules: Rules, now_us: int) -> Own
     return replace(owned, sweep=Sweep(generation, tile))
 
 
-def trim(owned: Owned) -> Decision | None:
-    """Return the commit that empties the outbox of what Kafka has, None if nothing of it is left.
+def tidy(owned: Owned, positions: Sequence[int]) -> Decision | None:
+    """Return the commit of quiet times, None if there is nothing to do.
 
-    Each commit does so in passing; this one is for quiet times, since what was published names
-    customers, some of whom may be erased by now.
+    It empties the outbox of what Kafka has, which each commit does in passing: what was published
+    names customers, some of whom may be erased by now. And it moves the offsets up to
+    ``positions``, where no record lies between.
     """
-    if not owned.trimmable:
+    purchases, profiles, erasures = map(max, owned.progress.offsets, positions)
+    moved = (purchases, profiles, erasures) != owned.progress.offsets
+    if not owned.trimmable and not moved:
         return None
-    progress = replace(owned.progress, version=owned.progress.version + 1)
+    progress = replace(
+        owned.progress,
+        version=owned.progress.version + 1,
+        purchases=purchases,
+        profiles=profiles,
+        erasures=erasures,
+    )
     commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
     return Decision(commit, owned.committed(progress, ()))
 

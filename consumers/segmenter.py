@@ -39,7 +39,7 @@ from consumers.publications import Publications
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
-from consumers.rules import Decision, Rules, start_sweep, trim, want
+from consumers.rules import Decision, Rules, start_sweep, tidy, want
 from contracts.topics import INPUTS
 from producers.publisher import Publishing
 from store.partitions import Partitions
@@ -108,7 +108,7 @@ class Segmenter:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepPace(rules.max_changes_per_second)
-        self._checked_at = self._stayed_at = 0.0
+        self._checked_at = self._stayed_at = self._tidied_at = 0.0
 
     def stop(self) -> None:
         """Ask it to finish its round and leave; safe in a signal handler."""
@@ -123,6 +123,7 @@ class Segmenter:
             after_round()
         if self.owned and not self._reconcile_due:
             try:
+                self._tidy(list(self.owned))
                 # The membership of the last poll: asked for now, it might be another's or none.
                 self._publications.begin(self.owned, self._membership, everything=True)
                 self._publications.confirm(self.owned)
@@ -170,9 +171,11 @@ class Segmenter:
             self._reconcile_soon()
             return {}
         except OffsetOutOfRangeError as error:
-            log.warning("offset out of range", error=str(error))
-            self._reconcile_soon()
-            self._backoff.failed()
+            # Said again by every poll until the takeover, which the pause must not hold up.
+            if not self._reconcile_due:
+                log.warning("offset out of range", error=str(error))
+                self._reconcile_soon()
+                self._backoff.failed()
             return {}
         except KafkaError as error:
             self._out(error)
@@ -302,8 +305,9 @@ class Segmenter:
             self._checked_at = now
             self._check_still_owner()
             self._check_kafka_answers()
-            trims = [trim(owned) for owned in self.owned.values()]
-            self._commit([decision for decision in trims if decision is not None])
+        if now - self._tidied_at >= IDLE_CHECK_SECONDS:
+            self._tidied_at = now
+            self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _round(self, new: Polled) -> None:
@@ -341,6 +345,22 @@ class Segmenter:
             raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
         for decision in decisions:
             self.owned[decision.owned.partition] = decision.owned
+
+    def _tidy(self, partitions: Sequence[int]) -> None:
+        """Trim outboxes in quiet times, and pass what holds no record at the ends of inputs.
+
+        All that was polled is folded, so between an offset and the consumer's position there are
+        markers of transactions and what was aborted or compacted: deleted later, they would look
+        like records that nobody has read.
+        """
+        decisions = [
+            tidy(
+                self.owned[partition],
+                [self._consumer.position(TopicPartition(topic, partition)) for topic in INPUTS],
+            )
+            for partition in partitions
+        ]
+        self._commit([decision for decision in decisions if decision is not None])
 
     def _tend_definitions(self) -> None:
         decision = self._generations.tend(self.owned, self._model, self._now_us())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from store.progress import Progress
+from store.progress import FROM_NOTHING, Progress
 
 _METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
@@ -75,17 +75,25 @@ class Extent:
     end: tuple[int, int, int]
     topics: str
 
-    def goes_on_from(self, progress: Progress) -> bool:
-        """Return whether it is the log that was folded, and holds all that was not."""
-        return (
-            _none_below(progress.offsets, self.start)
-            and _none_below(self.end, progress.offsets)
-            and (not self.topics or progress.topics in ("", self.topics))
+    def is_of(self, progress: Progress) -> bool:
+        """Return whether they are the topics that were folded, not others of their names."""
+        return not self.topics or progress.topics in ("", self.topics)
+
+    def within(self, offsets: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return the nearest offsets that the logs have."""
+        purchases, profiles, erasures = (
+            min(max(offset, start), max(start, end))
+            for offset, start, end in zip(offsets, self.start, self.end, strict=True)
         )
+        return purchases, profiles, erasures
 
 
-def _none_below(offsets: tuple[int, int, int], bounds: tuple[int, int, int]) -> bool:
-    return all(offset >= bound for offset, bound in zip(offsets, bounds, strict=True))
+def is_lost(progress: Progress | None, inputs: Extent) -> bool:
+    """Return whether a store has nothing that a recovery could begin with.
+
+    One that was interrupted, or refused, has folded a part: it starts from nothing again.
+    """
+    return progress is None or not inputs.is_of(progress) or progress.recovering == FROM_NOTHING
 
 
 def verdict(
@@ -111,7 +119,7 @@ def verdict(
         return Verdict.FRESH if committed is None and outputs_empty else Verdict.RECOVER
     if progress.recovering or committed is None:
         return Verdict.RECOVER
-    if not inputs.goes_on_from(progress):
+    if not inputs.is_of(progress):
         return Verdict.RECOVER
     own_line = committed.nonce == progress.nonce and committed.version <= progress.version
     if own_line or committed.metadata == progress.seen:
@@ -125,15 +133,20 @@ def taken_over(
     inputs: Extent,
     nonce: str,
 ) -> Progress:
-    """Return the progress of the takeover commit: a fresh nonce, a version above all published."""
-    if progress is None:
-        purchases, profiles, erasures = inputs.start
-        progress = Progress(purchases=purchases, profiles=profiles, erasures=erasures)
+    """Return the progress of the takeover commit: a fresh nonce, a version above all published.
+
+    Its offsets are those that the logs have.
+    """
+    progress = progress or Progress()
+    purchases, profiles, erasures = inputs.within(progress.offsets)
     published = committed.version if committed else 0
     return replace(
         progress,
         version=max(progress.version, published) + 1,
         nonce=nonce,
         seen=committed.metadata if committed else "",
+        purchases=purchases,
+        profiles=profiles,
+        erasures=erasures,
         topics=inputs.topics,
     )

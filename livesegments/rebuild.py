@@ -7,16 +7,17 @@ the workers that are running, or else one that runs here until it is done.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
-from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from consumers.data_loss import DataLossError, LossCheck
 from consumers.definitions import DefinitionsReader
 from consumers.log import LogReader
+from consumers.reconcile import extent_of
 from consumers.rules import UnknownSegmentError
-from contracts.decode import decode_purchases
-from contracts.topics import PURCHASES, check_partition_counts
+from contracts.topics import check_partition_counts
 from features.layout import Layout
 from features.record import decode
 from features.window import window
@@ -31,7 +32,7 @@ from store.partitions import Partitions
 
 POLL_SECONDS = 0.5
 DESERTED_SECONDS = 15.0
-FIRST_RECORDS = 1_000
+DRAWN_CUSTOMERS = 1_000
 
 
 class RebuildError(RuntimeError):
@@ -75,9 +76,9 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     Raises
     ------
     RebuildError
-        If other settings are asked for than running workers have, or Kafka no longer holds a whole
-        window of purchases and that loss is not accepted, or it is and workers run: they do not
-        accept it, and would end one after the other.
+        If other settings are asked for than running workers have, or the inputs no longer hold
+        what counts and that loss is not accepted, or it is and workers run: they do not accept it,
+        and would end one after the other.
     UnknownSegmentError
         If segments of other ids are published.
     """
@@ -99,7 +100,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
             " store anew by itself"
         )
     if not accept_loss:
-        _check_reach(settings, store, wanted)
+        _check_losses(settings, store, wanted)
     return Plan(wanted, sum(store.sizes(range(wanted.partitions))), workers)
 
 
@@ -198,41 +199,31 @@ def _generation(settings: Settings) -> Generation | None:
     return reader.generation
 
 
-def _check_reach(settings: Settings, store: Partitions, deployment: Deployment) -> None:
-    """Refuse when a partition's log begins inside the window."""
+def _check_losses(settings: Settings, store: Partitions, deployment: Deployment) -> None:
+    """Refuse when the inputs no longer make up what the store holds."""
     layout = Layout(deployment.window_days, deployment.tiles)
     with LogReader(kafka_config(settings)) as log:
+        check = LossCheck(log, worker.rules(settings), worker.now_us, lambda: None)
         for partition in range(deployment.partitions):
-            tp = TopicPartition(PURCHASES, partition)
-            start, end = log.starts([tp])[tp], log.ends([tp])[tp]
             progress = store.load(partition).progress
-            if start == 0 or progress is None:
+            if progress is None:
                 continue
-            if start == end:
-                if _counts_somebody(store, partition, layout):
-                    raise RebuildError(
-                        f"partition {partition}: {PURCHASES} holds no purchase any more, and this"
-                        " store still counts some in the window. To do it all the same:"
-                        " --accept-loss"
-                    )
-                continue
-            window_start = layout.tile(progress.clock_us) - layout.tiles + 1
-            first = next(log.read({tp: (start, min(end, start + FIRST_RECORDS))}), {}).get(tp, [])
-            keys, values = [r.key for r in first], [r.value for r in first]
-            times = [r.timestamp for r in first]
-            purchases, _ = decode_purchases(keys, values, times, currency=deployment.currency)
-            occurred_at = purchases.occurred_at
-            if len(occurred_at) and layout.tile(int(occurred_at.min())) >= window_start:
+            inputs = extent_of(log, partition)
+            counts = partial(_counts_somebody, store, partition, layout)
+            try:
+                if inputs.is_of(progress):
+                    check.check_ends(partition, inputs, progress, None)
+                check.check_window(partition, inputs, counts)
+            except DataLossError as error:
                 raise RebuildError(
-                    f"partition {partition}: {PURCHASES} begins at offset {start}, inside the"
-                    f" window of {layout.window_days} days, so a rebuilt store would count less"
-                    " than this one. To do it all the same: --accept-loss"
-                )
+                    f"partition {partition}: {error.fact}, so a rebuilt store would lack what this"
+                    " one counts. To do it all the same: --accept-loss"
+                ) from None
 
 
 def _counts_somebody(store: Partitions, partition: int, layout: Layout) -> bool:
     """Return whether some of a partition's customers, drawn, have a purchase in their window."""
-    for progress, blobs in store.sample({partition: FIRST_RECORDS}).values():
+    for progress, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
         found = window(decode(blobs, layout.tiles), layout.tile(progress.clock_us))
         return bool(found.purchases.any())
     return False

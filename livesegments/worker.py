@@ -77,6 +77,11 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
     )
 
 
+def now_us() -> int:
+    """Return the wall clock, in microseconds."""
+    return time.time_ns() // 1_000
+
+
 def run(
     settings: Settings,
     *,
@@ -147,13 +152,20 @@ def run(
                 refit_gain=settings.refit_gain,
             ),
             reconciler=Reconciler(
-                store, consumer, config, how, agreed, accept_loss, observation.taking_over
+                store,
+                consumer,
+                config,
+                how,
+                agreed,
+                now_us=now_us,
+                accept_loss=accept_loss,
+                noted=observation.taking_over,
             ),
             observation=observation,
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,
-            now_us=lambda: time.time_ns() // 1_000,
+            now_us=now_us,
             check_let_in=lambda: check_let_in(settings),
         )
 

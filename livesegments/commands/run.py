@@ -13,8 +13,8 @@ def run(
         bool,
         typer.Option(
             "--accept-loss",
-            help="Go on though the store is lost and the purchases topic no longer holds a whole"
-            " window: windows then start short.",
+            help="Go on though the inputs no longer hold what may still count: at their start or"
+            " end with the store as it is, or, if that is lost, with windows that start short.",
         ),
     ] = False,
 ) -> None:

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from consumers.takeover import Committed, Extent, Verdict, taken_over, verdict
-from store.progress import Progress
+from consumers.takeover import Committed, Extent, Verdict, is_lost, taken_over, verdict
+from store.progress import FROM_NOTHING, FROM_THE_STORE, Progress
 
 OWN, OTHER = "00000000000000aa", "00000000000000bb"
 STORE = Progress(
@@ -50,30 +50,38 @@ def test_how_to_take_over(
 
 
 @pytest.mark.parametrize(
-    ("start", "decided"),
+    ("start", "end", "goes_on_at"),
     [
-        ((10, 20, 30), Verdict.CURRENT),
-        ((11, 0, 0), Verdict.RECOVER),
-        ((0, 21, 0), Verdict.RECOVER),
-        ((0, 0, 31), Verdict.RECOVER),
+        ((10, 20, 30), (10, 20, 30), (10, 20, 30)),
+        ((11, 0, 0), (90, 90, 90), (11, 20, 30)),
+        ((0, 21, 31), (90, 90, 90), (10, 21, 31)),
+        ((0, 0, 0), (9, 19, 29), (9, 19, 29)),
+        ((12, 0, 0), (12, 90, 90), (12, 20, 30)),
     ],
 )
-def test_offsets_that_fell_off_a_log_need_a_recovery(
-    start: tuple[int, int, int], decided: Verdict
+def test_a_store_whose_offsets_fell_off_the_logs_is_kept_and_goes_on_where_they_are(
+    start: tuple[int, int, int], end: tuple[int, int, int], goes_on_at: tuple[int, int, int]
 ) -> None:
-    inputs = replace(INPUTS, start=start)
-    assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is decided
-    assert inputs.goes_on_from(STORE) == (decided is Verdict.CURRENT)
+    inputs = replace(INPUTS, start=start, end=end)
+    assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is Verdict.CURRENT
+    assert not is_lost(STORE, inputs)
+    assert taken_over(STORE, committed(OWN, 7), inputs, OTHER).offsets == goes_on_at
 
 
-@pytest.mark.parametrize("end", [(9, 20, 30), (10, 19, 30), (10, 20, 29)])
-def test_a_log_that_ends_before_what_was_folded_of_it_needs_a_recovery(
-    end: tuple[int, int, int],
+@pytest.mark.parametrize(
+    ("progress", "lost"),
+    [
+        (None, True),
+        (STORE, False),
+        (replace(STORE, topics="others of their names"), True),
+        (replace(STORE, recovering=FROM_THE_STORE), False),
+        (replace(STORE, recovering=FROM_NOTHING), True),
+    ],
+)
+def test_only_a_store_that_holds_nothing_of_these_topics_is_lost(
+    progress: Progress | None, lost: bool
 ) -> None:
-    inputs = replace(INPUTS, end=end)
-    assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is Verdict.RECOVER
-    just = replace(INPUTS, end=STORE.offsets)
-    assert verdict(STORE, committed(OWN, 7), just, outputs_empty=False) is Verdict.CURRENT
+    assert is_lost(progress, INPUTS) == lost
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def record(
     *,
     partition: int = 0,
     timestamp_ms: int = 0,
+    timestamp_type: int = 0,
     headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> ConsumerRecord:
     """A record as a poll returns it."""
@@ -129,7 +130,7 @@ def record(
         leader_epoch=0,
         offset=offset,
         timestamp=timestamp_ms,
-        timestamp_type=0,
+        timestamp_type=timestamp_type,
         key=key,
         value=value,
         headers=list(headers),

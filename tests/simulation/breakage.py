@@ -1,19 +1,14 @@
 """What breaks in a world, each thing at a place that chance chooses."""
 
-import json
 from collections.abc import Callable
-from datetime import datetime
-from itertools import takewhile
 from random import Random
 
 from kafka import TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
-from contracts.topics import INPUTS, PROFILES, PURCHASES, STATES
-from contracts.validation import FUTURE_TOLERANCE_US
+from contracts.topics import INPUTS, PROFILES, STATES
 from tests.simulation.cluster import PARTITIONS
-from tests.simulation.judge import TILE_US
+from tests.simulation.log_loss import LogLoss
 from tests.simulation.world import SETTINGS, Worker, World
 
 INSTANCES = ("a", "b", "c")
@@ -45,6 +40,7 @@ class Breakage:
 
     def __init__(self, world: World, rng: Random, note: Callable[..., None]) -> None:
         self._world, self._rng, self._note = world, rng, note
+        self._logs = LogLoss(world, rng, note)
 
     def races(self) -> list[Callable[[], None]]:
         """Return what it takes for two owners and lost commits to meet."""
@@ -57,7 +53,7 @@ class Breakage:
         """Return all that can break, what is likelier more than once."""
         return [
             *[self.crash, self.freeze, self.put_out] * 3,
-            *[self.lose_commits, self.go_back, self.retention, self.compact_profiles] * 2,
+            *[self.lose_commits, self.go_back, self._logs.retention, self.compact_profiles] * 2,
             self.leave,
             self.join,
             self.empty_store,
@@ -67,6 +63,10 @@ class Breakage:
             self.reset_offsets,
             self.compact,
         ]
+
+    def short_logs(self) -> list[Callable[[], None]]:
+        """Return all that can break, and logs that no longer hold what is needed."""
+        return [*self.anything(), *[self._logs.deletion] * 8, self._logs.cut_end, self.empty_store]
 
     def _start(self, instance: str) -> None:
         if sum(worker.alive for worker in self._world.workers) < MOST_WORKERS:
@@ -192,23 +192,6 @@ class Breakage:
             offset = self._rng.randint(log.start, log.end)
             self._world.cluster.group.offsets[tp] = OffsetAndMetadata(offset, "", -1)
 
-    def retention(self) -> None:
-        """Delete purchases that are told and older than the window, but for one that is older."""
-        partition = self._rng.randrange(PARTITIONS)
-        tp = TopicPartition(PURCHASES, partition)
-        committed = self._world.cluster.group.offsets.get(tp)
-        records, _ = self._world.cluster.logs[tp].read(0, 1_000_000)
-        told = [
-            r for r in records if committed and committed.metadata and r.offset < committed.offset
-        ]
-        tiles = [(record.offset, _tile(record)) for record in told]
-        first = max((t for _, t in tiles if t is not None), default=0) - SETTINGS.tiles + 1
-        past = takewhile(lambda each: each[1] is None or each[1] < first, tiles)
-        old = [offset for offset, tile in past if tile is not None]
-        if len(old) > 1:
-            self._note("retention")
-            self._world.cluster.logs[tp].delete_before(old[-1])
-
     def compact(self) -> None:
         """Compact the states."""
         partition = self._rng.randrange(PARTITIONS)
@@ -232,16 +215,3 @@ class Breakage:
         key = f"{SETTINGS.group_id}:{{{partition}}}:progress".encode()
         progresses = [hashes.get(key) for hashes, _ in self._world.database.history]
         return min((int(each[b"profiles"]) for each in progresses if each), default=0)
-
-
-def _tile(record: ConsumerRecord) -> int | None:
-    """Return the tile of a purchase, None of what is none."""
-    try:
-        purchase = json.loads(record.value)
-        at = datetime.fromisoformat(purchase["occurred_at"])
-    except (TypeError, ValueError):
-        return None
-    us = at.timestamp() * 1_000_000
-    future = us > record.timestamp * 1_000 + FUTURE_TOLERANCE_US
-    theirs = record.key.decode() == purchase["customer_id"]
-    return int(us // TILE_US) if theirs and not future else None

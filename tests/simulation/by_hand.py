@@ -33,7 +33,8 @@ def settle(world: World, *workers: Worker) -> None:
     for _ in range(PATIENCE // 20):
         for worker in workers:
             worker.step(20)
-            assert worker.process.error is None, worker.process.error
+            if worker.process.error is not None:
+                raise RestlessError(f"a worker ended by {worker.process.error!r}")
         world.cluster.now += 0.3
         world.cluster.expire()
         while world.cluster.mark_next():

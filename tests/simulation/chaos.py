@@ -6,6 +6,7 @@ from random import Random
 
 from kafka import TopicPartition
 
+from consumers.data_loss import DataLossError
 from tests.simulation.breakage import INSTANCES, Breakage
 from tests.simulation.edges import Edge, Fate
 from tests.simulation.judge import faults, unsettled
@@ -45,10 +46,12 @@ class Chaos:
         self.rate = RATES[seed % len(RATES)]
         self.injected: dict[str, int] = {}
         self._healing = False
+        self.refused = 0
         self.world = World(self.rng, self.rng.choice(("event", "wall")), self._fate)
         self.world.while_waiting = self._while_waiting
         breakage = Breakage(self.world, self.rng, self._inject)
-        self._breaks = breakage.races() if seed % 3 == 2 else breakage.anything()
+        kinds = (breakage.anything, breakage.short_logs, breakage.races)
+        self._breaks = kinds[seed % len(kinds)]()
 
     def run(self) -> Outcome:
         """Run it, and judge it."""
@@ -154,6 +157,15 @@ class Chaos:
     # -- healing
 
     def _died(self) -> list[str]:
+        """Say who has ended that should not have; who was right to is started to go on."""
+        world = self.world
+        for worker in list(world.workers):
+            error = worker.process.error
+            if isinstance(error, DataLossError) and error.partition in world.doubtful:
+                self._note(f"{worker.name} refuses: {error}")
+                self.refused += 1
+                worker.process.error, world.loss_accepted = None, True
+                world.start(worker.instance)
         return [
             f"worker {w.name} ended by {w.process.error!r}"
             for w in self.world.workers

@@ -62,7 +62,7 @@ class Inputs:
             return PROFILES, partition, customer.encode(), None
         if kind < 0.37:
             taste = number if rng.random() < 0.5 else rng.randrange(CUSTOMERS)
-            event = self._profile(customer, taste)
+            event = self._any_profile(customer, taste)
         elif kind < 0.43:
             action = rng.choice(("erase", "erase", "erase", "suppress", "restore", "restore"))
             event = erasure(customer, self.day - rng.choice((0, 1, 3)), action)
@@ -99,15 +99,24 @@ class Inputs:
             (50, 250_000, "suburban"),
         )[taste]
         known = {"age": age, "income": income, "location": place}
+        consent = {"marketing": self._rng.choice((True, False, None))}
+        return profile(customer, self.day, **known, consent=consent)
+
+    def _any_profile(self, customer: str, taste: int) -> dict[str, object]:
+        """Return a profile that may refuse, or say nothing but consents, and of any time.
+
+        The log's order counts and not the times: which are equal, late, and ahead of the broker's
+        clock by less than is refused.
+        """
         rng = self._rng
+        told = self._profile(customer, taste)
+        day = self.day + rng.choice((0, 0, 2 / 1_440, -0.5, -1, -3))
         consent = {
             "marketing": rng.choice((True, False, None)),
             "profiling": rng.choice((True, None, None, None, False)),
         }
-        # Of profiles the log's order counts, not their times: which are equal, late, and ahead of
-        # the broker's clock by less than is refused.
-        day = self.day + rng.choice((0, 0, 2 / 1_440, -0.5, -1, -3))
-        return profile(customer, day, **(known if rng.random() < 0.8 else {}), consent=consent)
+        known = ("age", "income", "location") if rng.random() < 0.8 else ()
+        return profile(customer, day, **{name: told[name] for name in known}, consent=consent)
 
     def _bad(self, customer: str, partition: int) -> Event:
         topic, _, key, value = self.event(self._purchase(customer, 0), partition)

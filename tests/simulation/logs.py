@@ -1,7 +1,8 @@
 """Partitions of topics, as the brokers keep them: records, markers, and who may read how far."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kafka import TopicPartition
@@ -9,6 +10,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 from tests.consumers.world import record
+
+LOG_APPEND_TIME = 1
+"""As the topics are created: arrival sets the timestamps."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -50,6 +54,8 @@ class Log:
     def __init__(self, tp: TopicPartition) -> None:
         self.tp = tp
         self.entries: list[Entry] = []
+        self.deleted: list[Entry] = []
+        """What retention has taken, for the judge."""
         self.start = self.end = 0
         self._undecided: dict[Transaction, int] = {}
 
@@ -69,6 +75,7 @@ class Log:
             value,
             partition=self.tp.partition,
             timestamp_ms=timestamp_ms,
+            timestamp_type=LOG_APPEND_TIME,
             headers=headers,
         )
         if transaction is not None:
@@ -111,8 +118,24 @@ class Log:
 
     def delete_before(self, offset: int) -> None:
         """Retention: what was before an offset is gone."""
-        self.start = max(self.start, min(offset, self.end))
+        self.start = max(self.start, min(offset, self.stable_end))
+        self.deleted += self.entries[: self._index(self.start)]
         del self.entries[: self._index(self.start)]
+
+    def cut(self, offset: int) -> None:
+        """An unclean election, or a copy that is behind: what was from an offset on is gone."""
+        self.end = max(self.start, min(offset, self.stable_end))
+        del self.entries[self._index(self.end) :]
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have what was deleted back for a while."""
+        start, entries = self.start, self.entries
+        self.start, self.entries = 0, self.deleted + self.entries
+        try:
+            yield
+        finally:
+            self.start, self.entries = start, entries
 
     def compact(self, upto: int, *, tombstones: bool) -> None:
         """Keep the last record of each key below ``upto``; drop old tombstones as well."""

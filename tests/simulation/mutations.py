@@ -11,11 +11,13 @@ from unittest.mock import patch
 
 from consumers import folding, reconcile
 from consumers.causes import Causes
+from consumers.data_loss import LossCheck
 from consumers.log import LogReader
 from consumers.membership import Membership
 from consumers.recovery import Recovery
 from consumers.round import Round
 from consumers.segmenter import Segmenter
+from consumers.takeover import Extent
 from features import fold
 from livesegments import clients
 from producers.publisher import Publisher
@@ -147,6 +149,50 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "producer, self._producer = self._producer, None",
             "producer = None",
         )
+    ],
+    "pause before a takeover": [
+        Edit(Segmenter, "_poll", "if not self._reconcile_due:", "if True:")
+    ],
+    "offsets past markers": [
+        Edit(Segmenter, "_tidy", "self._consumer.position(TopicPartition(topic, partition))", "0")
+    ],
+    "offsets past markers at a stop": [
+        Edit(Segmenter, "run", "self._tidy(list(self.owned))", "pass")
+    ],
+    "unread records": [
+        Edit(
+            reconcile.Reconciler,
+            "_check_losses",
+            "check.check_unread(partition, inputs, progress)",
+            "pass",
+        )
+    ],
+    "a window of a lost store": [
+        Edit(
+            reconcile.Reconciler,
+            "_check_losses",
+            "check.check_window(partition, inputs, anyone_counts)",
+            "pass",
+        )
+    ],
+    "a store with unread records gone is kept": [
+        Edit(
+            Extent,
+            "is_of",
+            'not self.topics or progress.topics in ("", self.topics)',
+            "all(map(int.__ge__, progress.offsets, self.start))",
+        )
+    ],
+    "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
+    "origin of a recovery": [
+        Edit(Round, "_switch", "if part.owned.progress.rescore:", "if False:")
+    ],
+    "wall clock of a lost store": [
+        Edit(LossCheck, "_outlived", "if not self.rules.event_clock:", "if False:")
+    ],
+    "ends of logs": [Edit(LossCheck, "check_ends", "if offset > end:", "if False:")],
+    "replay within the log": [
+        Edit(Recovery, "_replay", "inputs.within(committed.offsets)", "committed.offsets")
     ],
     "seen events": [
         Edit(

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from contracts.topics import CHANGES
-from tests.consumers.world import erasure
+from tests.consumers.world import erasure, profile
 from tests.simulation.by_hand import lose_offsets, move, prefix, put_out, reach, settle
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import Snapshot
+from tests.simulation.log_plans import LOG_PLANS
 from tests.simulation.world import Worker, World
 
 COMMITTED = "after redis.evalsha"
@@ -187,6 +188,21 @@ def a_decision_in_the_outbox(world: World) -> None:
     settle(world, world.start("a"))
 
 
+def a_consent_in_the_outbox(world: World) -> None:
+    """The state that tells of a consent withdrawn is dropped with the outbox."""
+    worker = begun(world)
+    for marketing in (True, False):
+        told = profile("c01", world.inputs.day, age=33, consent={"marketing": marketing})
+        world.send(world.inputs.event(told, partition=0))
+        if marketing:
+            settle(world, worker)
+    reach(worker, COMMITTED)
+    worker.crash()
+    put_out(world, worker)
+    lose_offsets(world, 0)
+    settle(world, world.start("a"))
+
+
 def only_the_topics_are_left(world: World) -> None:
     """Store and offsets are lost at once, and a customer goes who came at a high version."""
     worker = begun(world)
@@ -227,7 +243,9 @@ PLANS: dict[str, Callable[[World], None]] = {
     "assignment at poll": publishes_before_its_new_partitions_are_known,
     "stable offsets": offsets_on_their_way,
     "uncommitted end": markers_on_their_way,
+    "consent stated anew": a_consent_in_the_outbox,
     "scoring after a recovery": a_decision_in_the_outbox,
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,
+    **LOG_PLANS,
 }

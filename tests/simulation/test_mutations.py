@@ -14,7 +14,7 @@
 | reading back to the uncommitted end | plan: offsets' marker first |
 | published state adopted in a recovery | random runs |
 | replay ends at Kafka's offsets | random runs |
-| consent stated anew in a recovery | random runs |
+| consent stated anew in a recovery | plan: a consent withdrawn in the outbox that is dropped |
 | scoring after a recovery | plan: a first segment in the outbox that is dropped |
 | a version above all published | plan: only the topics are left |
 | a recovery under way is known | random runs |
@@ -29,6 +29,16 @@
 | the last profile of the log counts | random runs |
 | a null leaves nothing | random runs |
 | a null state beside a refusal that is kept | random runs |
+| a pause before a takeover that ends | plan: deleted unread, and older than any window |
+| offsets pass markers when idle, and at a stop | plans: a marker is deleted at a log's end |
+| unread records that are gone are looked for | random runs |
+| the window of a lost store is looked for | random runs |
+| a store is kept though unread records are gone | plan: deleted unread, accepted |
+| a lost store where no purchase is left | plan: all purchases and the store are gone |
+| changes of a store made anew say so | the same |
+| the wall clock of a lost store | plan: idle past the window |
+| a log that ends before what was read of it | plan: its end is cut off |
+| a replay that ends with the log | plan: its end is cut off, and the store lost |
 
 The plans are those that chance would take thousands of runs to find.
 """
@@ -51,7 +61,7 @@ SHOWN = {
     "futures": "chain",
     "membership at poll": "ids",
     "generation at poll": "ids",
-    "assignment at poll": "purchases.v1-1: offsets went back",
+    "assignment at poll": "ids",
     "joins are ended": "does not come to rest",
     "stable offsets": "ids",
     "dead letters in the outbox": "dead letters",
@@ -73,6 +83,17 @@ SHOWN = {
     "the last profile counts": "records",
     "a null leaves nothing": "records",
     "a null state beside a refusal": "erasures",
+    "pause before a takeover": "does not come to rest",
+    "offsets past markers": "a worker ended by DataLossError",
+    "offsets past markers at a stop": "a worker ended by DataLossError",
+    "unread records": "records",
+    "a window of a lost store": "records",
+    "a store with unread records gone is kept": "the store was emptied",
+    "no purchase left": "goes on without what is lost",
+    "origin of a recovery": "changes say",
+    "wall clock of a lost store": "a worker ended by DataLossError",
+    "ends of logs": "goes on without what is lost",
+    "replay within the log": "does not come to rest",
 }
 """The promise that is broken then."""
 

@@ -37,6 +37,8 @@ FAULTS = (
     "compaction",
     "compaction of profiles",
     "retention",
+    "deletion",
+    "cut end",
 )
 
 

@@ -122,7 +122,15 @@ class Worker:
                 metrics=cast(Metrics, Unobserved()),
                 warmup_customers=settings.warmup_customers,
             ),
-            reconciler=Reconciler(store, consumer, config, how, agreed),
+            reconciler=Reconciler(
+                store,
+                consumer,
+                config,
+                how,
+                agreed,
+                now_us=lambda: world.inputs.wall_us,
+                accept_loss=world.loss_accepted,
+            ),
             observation=cast(Observation, Unobserved()),
             rules=how,
             max_records=settings.max_poll_records,
@@ -150,6 +158,10 @@ class World:
     ----------
     while_waiting
         What happens while a worker waits.
+    doubtful
+        Partitions of which the log has lost what may count: a worker may refuse to go on.
+    loss_accepted
+        Whether workers are started so that they go on all the same.
     """
 
     def __init__(
@@ -166,6 +178,8 @@ class World:
         self.running: Worker | None = None
         self.while_waiting: Callable[[], object] = self.cluster.mark_next
         self.schedule: list[str] = []
+        self.doubtful: set[int] = set()
+        self.loss_accepted = False
         self._started = 0
         self._meanwhile: Callable[[], None] = lambda: None
         self._edge = Edge("the judge", wait=self._advance)

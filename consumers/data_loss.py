@@ -1,0 +1,189 @@
+"""Input records that a log no longer holds: whether any of them still counts.
+
+Purchases count for a window, profiles and erasures for good. What is gone from a log and was
+never folded, or is needed again since the store is lost, is a loss where it may still count. All
+that is gone arrived before the first record that is left, and no event is later than its arrival:
+where that is before the window at the end of the log, nothing is missing. What cannot be known is
+refused.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from consumers.log import LogReader
+from consumers.rules import Rules
+from consumers.takeover import Committed, Extent
+from contracts.decode import decode_purchases
+from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from contracts.validation import FUTURE_TOLERANCE_US
+from store.progress import Progress
+
+log = structlog.get_logger()
+
+LOG_APPEND_TIME = 1
+TAIL = 1_000
+"""Offsets at the end of the purchases that as a rule say how far the clock has come."""
+
+LOST_STORE = (
+    "The store is lost, and would lack it: give the topic a longer retention; to go on without it,"
+    " with windows that start short, run `livesegments run --accept-loss`"
+)
+
+
+class DataLossError(RuntimeError):
+    """Records that may still count are gone from the inputs.
+
+    Attributes
+    ----------
+    partition
+        Of the inputs.
+    fact
+        What is gone. The message says the way out, too.
+    """
+
+    def __init__(self, partition: int, fact: str, way_out: str) -> None:
+        super().__init__(f"partition {partition}: {fact}. {way_out}")
+        self.partition, self.fact = partition, fact
+
+
+@dataclass(frozen=True, slots=True)
+class LossCheck:
+    """Looks for losses, a partition at a time.
+
+    Attributes
+    ----------
+    reader, rules
+        What reads the inputs, and how purchases are read and windows laid out.
+    now_us
+        The wall clock, in microseconds.
+    keep_alive
+        Called now and then while the log is read.
+    """
+
+    reader: LogReader
+    rules: Rules
+    now_us: Callable[[], int]
+    keep_alive: Callable[[], None]
+
+    def check_ends(
+        self, partition: int, inputs: Extent, progress: Progress | None, committed: Committed | None
+    ) -> None:
+        """Refuse a log that ends before what was folded or published of it.
+
+        Raises
+        ------
+        DataLossError
+            If one does: an unclean election, or a copy that was behind.
+        """
+        for offsets in (progress and progress.offsets, committed and committed.offsets):
+            for topic, offset, end in zip(INPUTS, offsets or (), inputs.end, strict=False):
+                if offset > end:
+                    raise DataLossError(
+                        partition,
+                        f"{topic} ends at offset {end}, and was read up to {offset}: its end is"
+                        " lost, as by an unclean leader election or a copy that was behind",
+                        "Restore the topic; to go on at its end with the store as it is, run"
+                        " `livesegments run --accept-loss`; to make the store what the topics"
+                        " say, `livesegments rebuild --accept-loss`",
+                    )
+
+    def check_unread(self, partition: int, inputs: Extent, progress: Progress) -> None:
+        """Refuse when what the store has not folded is gone and may still count.
+
+        Raises
+        ------
+        DataLossError
+            If so.
+        """
+        for topic, offset, start, end in zip(
+            INPUTS, progress.offsets, inputs.start, inputs.end, strict=True
+        ):
+            if offset >= start or (
+                topic == PURCHASES and self._outlived(partition, start, end, progress.clock_us)
+            ):
+                continue
+            raise DataLossError(
+                partition,
+                f"{topic} begins at offset {start}, and was read up to {offset}: what lay between"
+                " was deleted unread, and may still count",
+                "Give the topic a longer retention; to go on at its start with the store as it is,"
+                " run `livesegments run --accept-loss`",
+            )
+
+    def check_window(
+        self, partition: int, inputs: Extent, anyone_counts: Callable[[], bool]
+    ) -> None:
+        """Refuse when a store made anew from the inputs would lack what counts.
+
+        ``anyone_counts`` is asked where no purchase is left: whether somebody has a segment, or a
+        purchase in the window.
+
+        Raises
+        ------
+        DataLossError
+            If so.
+        """
+        for topic, start in zip(INPUTS, inputs.start, strict=True):
+            if topic in (PROFILES, ERASURES) and start > 0:
+                raise DataLossError(
+                    partition,
+                    f"{topic}, which counts for good, begins at offset {start}: what was before"
+                    " is gone",
+                    LOST_STORE,
+                )
+        start, end = inputs.start[0], inputs.end[0]
+        if start == 0 or self._outlived(partition, start, end, 0):
+            return
+        if next(self._read(partition, start, end), None) is None and not anyone_counts():
+            return
+        raise DataLossError(
+            partition,
+            f"{PURCHASES} no longer holds a window of {self.rules.layout.window_days} days: what"
+            f" was before offset {start} is gone",
+            LOST_STORE,
+        )
+
+    def _outlived(self, partition: int, start: int, end: int, clock_us: int) -> bool:
+        """Return whether all purchases before the first one left are older than the window."""
+        newest_us = self._newest_before(partition, start, end)
+        if newest_us is None:
+            return False
+        if not self.rules.event_clock:
+            clock_us = max(clock_us, self.now_us())
+        layout = self.rules.layout
+        # The clock may do, or the end of the log; where late events are at its end, all are read.
+        for first in sorted({start, max(start, end - TAIL), end}, reverse=True):
+            for records in self._read(partition, first, end):
+                clock_us = max([clock_us, *self._occurred(records)])
+            if layout.tile(newest_us) <= layout.tile(clock_us) - layout.tiles:
+                return True
+        return False
+
+    def _newest_before(self, partition: int, start: int, end: int) -> int | None:
+        """Return the latest time of a purchase before the first one left, None if none is left."""
+        for records in self._read(partition, start, end):
+            if records[0].timestamp_type == LOG_APPEND_TIME:
+                return int(records[0].timestamp) * 1_000 + FUTURE_TOLERANCE_US
+            # Only the broker's timestamps come in order: of others the events' own must do.
+            if occurred := self._occurred(records):
+                return min(occurred)
+        return None
+
+    def _read(self, partition: int, start: int, end: int) -> Iterator[Sequence[ConsumerRecord]]:
+        tp = TopicPartition(PURCHASES, partition)
+        for batch in self.reader.read({tp: (start, end)}):
+            self.keep_alive()
+            yield batch[tp]
+
+    def _occurred(self, records: Sequence[ConsumerRecord]) -> list[int]:
+        purchases, _ = decode_purchases(
+            [record.key for record in records],
+            [record.value for record in records],
+            [record.timestamp for record in records],
+            currency=self.rules.currency,
+        )
+        return list(purchases.occurred_at.tolist())

@@ -1,0 +1,115 @@
+"""Whether what is gone from the inputs still counts, as the logs that are left tell."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+from kafka import TopicPartition
+
+from consumers.data_loss import DataLossError, LossCheck
+from consumers.log import LogReader
+from consumers.takeover import Committed, Extent
+from contracts.topics import PURCHASES
+from livesegments.worker import rules
+from store.progress import Progress
+from tests.consumers.world import DAY, purchase
+from tests.simulation.logs import Log
+from tests.simulation.world import SETTINGS, World
+
+FIRST_DAY = 20_000.0
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World(Random(1)).in_place() as world:
+        yield world
+
+
+def _log(world: World) -> Log:
+    return world.cluster.logs[TopicPartition(PURCHASES, 0)]
+
+
+def _send(world: World, *days: float, late: float = 0) -> None:
+    """Send a purchase on each of some days, which happened so many days before."""
+    for day in days:
+        world.inputs.day = day
+        at = world.inputs.day - late
+        world.send(world.inputs.event(purchase("c00", at, event_id=f"{day}-{late}"), partition=0))
+
+
+def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DAY) -> bool:
+    """Return whether purchases that were deleted before any was read are no loss."""
+    log = _log(world)
+    how = replace(rules(SETTINGS), event_clock=event_clock)
+    inputs = Extent((log.start, 0, 0), (log.end, 0, 0), "")
+    with LogReader({"client_id": "the test"}) as reader:
+        check = LossCheck(reader, how, lambda: round(now_day * DAY), lambda: None)
+        try:
+            check.check_unread(0, inputs, Progress())
+        except DataLossError:
+            return False
+        return True
+
+
+def test_what_arrived_before_the_window_of_the_logs_end_is_no_loss(world: World) -> None:
+    _send(world, FIRST_DAY, FIRST_DAY, FIRST_DAY + 5)
+    _log(world).delete_before(1)
+    assert _unread(world)
+
+
+def test_what_may_have_arrived_within_it_is(world: World) -> None:
+    _send(world, FIRST_DAY, FIRST_DAY + 2, FIRST_DAY + 5)
+    _log(world).delete_before(1)
+    assert not _unread(world)
+
+
+def test_a_late_event_that_is_left_says_nothing_of_those_before_it(world: World) -> None:
+    _send(world, FIRST_DAY + 5)
+    _send(world, FIRST_DAY + 5, late=5)
+    _log(world).delete_before(1)
+    assert not _unread(world)
+
+
+def test_late_events_at_the_end_do_not_hide_how_far_the_clock_is(world: World) -> None:
+    _send(world, FIRST_DAY, FIRST_DAY, FIRST_DAY + 5)
+    _send(world, FIRST_DAY + 5, late=4)
+    _log(world).delete_before(1)
+    assert _unread(world)
+
+
+def test_where_no_purchase_is_left_nothing_is_known(world: World) -> None:
+    _send(world, FIRST_DAY)
+    _log(world).delete_before(1)
+    assert not _unread(world, event_clock=False, now_day=FIRST_DAY + 100)
+
+
+def test_the_wall_clock_moves_the_window_where_it_is_the_clock(world: World) -> None:
+    _send(world, FIRST_DAY, FIRST_DAY)
+    _log(world).delete_before(1)
+    assert not _unread(world, now_day=FIRST_DAY + 5)
+    assert _unread(world, event_clock=False, now_day=FIRST_DAY + 5)
+
+
+@pytest.mark.parametrize("topic", [1, 2], ids=["profiles", "erasures"])
+def test_profiles_and_erasures_count_for_good(topic: int) -> None:
+    starts = [0, 0, 0]
+    starts[topic] = 1
+    inputs = Extent((starts[0], starts[1], starts[2]), (9, 9, 9), "")
+    with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
+        check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
+        with pytest.raises(DataLossError, match="begins at offset 1"):
+            check.check_unread(0, inputs, Progress())
+        with pytest.raises(DataLossError, match="counts for good"):
+            check.check_window(0, inputs, lambda: False)
+
+
+def test_offsets_beyond_an_end_are_named_the_stores_and_kafkas() -> None:
+    inputs = Extent((0, 0, 0), (9, 9, 9), "")
+    with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
+        check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
+        check.check_ends(0, inputs, Progress(purchases=9), Committed((9, 9, 9), "", 1))
+        with pytest.raises(DataLossError, match=r"purchases\.v1 ends at offset 9, and was read up"):
+            check.check_ends(0, inputs, Progress(purchases=10), None)
+        with pytest.raises(DataLossError, match="erasures"):
+            check.check_ends(0, inputs, None, Committed((9, 9, 10), "", 1))

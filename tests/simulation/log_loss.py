@@ -1,0 +1,107 @@
+"""Logs that lose records: to retention, read or not, and where an end is cut off."""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from itertools import takewhile
+from random import Random
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from contracts.topics import INPUTS, PURCHASES, STATES
+from contracts.validation import FUTURE_TOLERANCE_US
+from tests.simulation.cluster import PARTITIONS
+from tests.simulation.judge import TILE_US
+from tests.simulation.logs import Entry, Log
+from tests.simulation.world import SETTINGS, World
+
+
+class LogLoss:
+    """Takes records away.
+
+    Whether a worker may refuse to go on then is worked out here too, from what the log still says:
+    all that is gone from it arrived before its first record, and no event is younger than that.
+
+    Parameters
+    ----------
+    world, rng
+        What loses records, and what chooses.
+    note
+        Told what was lost, and where.
+    """
+
+    def __init__(self, world: World, rng: Random, note: Callable[..., None]) -> None:
+        self._world, self._rng, self._note = world, rng, note
+
+    def retention(self) -> None:
+        """Delete purchases that are told and arrived before the window, but for one that did."""
+        log = self._log(PURCHASES)
+        committed = self._world.cluster.group.offsets.get(log.tp)
+        upto = committed.offset if committed and committed.metadata else 0
+        told = (entry for entry in log.entries if entry.offset < upto)
+        first = self._window_start(log)
+        old = [e.offset for e in takewhile(lambda e: _newest_tile([e]) < first, told) if e.record]
+        if len(old) > 1:
+            self._note("retention")
+            log.delete_before(old[-1])
+
+    def deletion(self) -> None:
+        """Delete an input up to any point, read or not, and with it markers at its end.
+
+        Only once somebody there has a segment: before, a lost store cannot tell what is gone.
+        """
+        log = self._log(self._rng.choice((PURCHASES, PURCHASES, PURCHASES, *INPUTS)))
+        if not self._world.cluster.logs[TopicPartition(STATES, log.tp.partition)].end:
+            return
+        if self._rng.random() < 0.3:
+            log.mark()
+        upto = self._rng.choice((log.stable_end, self._rng.randint(log.start, log.stable_end)))
+        self._note("deletion", f"{log.tp.topic}-{log.tp.partition} below {upto}")
+        log.delete_before(upto)
+        if self._may_count(log):
+            self._world.doubtful.add(log.tp.partition)
+
+    def cut_end(self) -> None:
+        """Cut off the end of an input: an unclean election, or a copy that was behind."""
+        log = self._log(self._rng.choice(INPUTS))
+        if log.stable_end == log.end > log.start:
+            self._note("cut end", f"{log.tp.topic}-{log.tp.partition}")
+            log.cut(log.end - self._rng.choice((1, 1, 2, 5)))
+            self._world.doubtful.add(log.tp.partition)
+            self._world.loss_accepted = True  # offsets are given twice: who is late sees nothing
+
+    def _log(self, topic: str) -> Log:
+        return self._world.cluster.logs[TopicPartition(topic, self._rng.randrange(PARTITIONS))]
+
+    def _may_count(self, log: Log) -> bool:
+        if log.tp.topic != PURCHASES:
+            return bool(log.deleted)
+        first = next((entry for entry in log.entries if entry.record), None)
+        return first is None or _newest_tile([first]) >= self._window_start(log)
+
+    def _window_start(self, log: Log) -> int:
+        """Return the first tile of the window as the log that is left moves it."""
+        tiles = [_tile(entry.record) for entry in log.entries if entry.record]
+        if self._world.clock == "wall":
+            tiles.append(self._world.inputs.wall_us // TILE_US)
+        return max((tile for tile in tiles if tile is not None), default=0) - SETTINGS.tiles + 1
+
+
+def _newest_tile(entries: Iterable[Entry]) -> int:
+    """Return the last tile that an event may be in which arrived with some records or before."""
+    arrived = max((e.record.timestamp for e in entries if e.record), default=0)
+    return int((arrived * 1_000 + FUTURE_TOLERANCE_US) // TILE_US)
+
+
+def _tile(record: ConsumerRecord) -> int | None:
+    """Return the tile of a purchase, None of what is none."""
+    try:
+        purchase = json.loads(record.value)
+        at = datetime.fromisoformat(purchase["occurred_at"])
+    except (TypeError, ValueError):
+        return None
+    us = at.timestamp() * 1_000_000
+    future = us > record.timestamp * 1_000 + FUTURE_TOLERANCE_US
+    theirs = record.key is not None and record.key.decode() == purchase["customer_id"]
+    return int(us // TILE_US) if theirs and not future else None

@@ -1,0 +1,158 @@
+"""Schedules in which an input has lost records, at its start or its end."""
+
+import json
+from collections.abc import Callable
+
+from kafka import TopicPartition
+
+from consumers.data_loss import DataLossError
+from contracts.topics import CHANGES, PURCHASES
+from tests.simulation.by_hand import PATIENCE, RestlessError, move, prefix, put_out, settle
+from tests.simulation.logs import Log
+from tests.simulation.world import Worker, World
+
+
+def _begun(world: World) -> Worker:
+    for event in world.inputs.first():
+        world.send(event)
+    worker = world.start("a")
+    settle(world, worker)
+    return worker
+
+
+def _end(world: World, worker: Worker) -> None:
+    put_out(world, worker)
+    worker.crash()
+
+
+def _purchases(world: World) -> Log:
+    return world.cluster.logs[TopicPartition(PURCHASES, 0)]
+
+
+def _refuses(world: World) -> None:
+    """Start a worker that must end, naming the way out; whoever comes next accepts the loss."""
+    worker = world.start("b")
+    for _ in range(PATIENCE):
+        worker.step(20)
+        world.cluster.now += 0.3
+        if worker.process.ended:
+            break
+    if not isinstance(worker.process.error, DataLossError):
+        raise RestlessError(f"goes on without what is lost, or ends by {worker.process.error!r}")
+    assert "--accept-loss" in str(worker.process.error)
+    worker.process.error = None
+    put_out(world, worker)
+    world.loss_accepted = True
+
+
+def _origins(world: World, start: int) -> set[str]:
+    records, _ = world.cluster.logs[TopicPartition(CHANGES, 0)].read(start, 1_000)
+    return {json.loads(record.value)["origin"] for record in records}
+
+
+def deleted_unread_and_old(world: World) -> None:
+    """What was deleted unread is older than any window by now: nothing is lost."""
+    _end(world, _begun(world))
+    for customer in ("c01", "c02", "c03"):
+        move(world, customer, 50)
+    _purchases(world).delete_before(_purchases(world).end - 1)
+    world.inputs.day += 10
+    move(world, "c04", 50)
+    settle(world, world.start("a"))
+
+
+def only_a_marker_deleted(world: World) -> None:
+    """All was read; what was deleted beyond it is the marker of a transaction."""
+    worker = _begun(world)
+    _purchases(world).mark()
+    settle(world, worker)
+    world.cluster.now += 10
+    worker.step(200)
+    settle(world, worker)
+    _end(world, worker)
+    _purchases(world).delete_before(_purchases(world).end)
+    settle(world, world.start("a"))
+
+
+def a_marker_deleted_after_a_stop(world: World) -> None:
+    """So it is when the worker is asked to stop before it has been idle for long."""
+    worker = _begun(world)
+    _purchases(world).mark()
+    assert worker.segmenter is not None
+    assert worker.consumer is not None
+    worker.segmenter._tidied_at = world.cluster.now
+    while worker.consumer.position(_purchases(world).tp) < _purchases(world).end:
+        worker.step()
+    worker.segmenter.stop()
+    worker.step(500)
+    settle(world, worker)
+    _purchases(world).delete_before(_purchases(world).end)
+    settle(world, world.start("a"))
+
+
+def deleted_unread(world: World) -> None:
+    """What was deleted unread counts; who accepts that keeps the store."""
+    _end(world, _begun(world))
+    before = dict(world.database.hashes[prefix(0) + b"customers"])
+    move(world, "c01", 9_000)
+    _purchases(world).delete_before(_purchases(world).end)
+    _refuses(world)
+    settle(world, world.start("a"))
+    if world.database.hashes[prefix(0) + b"customers"] != before:
+        raise RestlessError("the store was emptied")
+
+
+def nothing_left_for_a_lost_store(world: World) -> None:
+    """All purchases are gone and the store is: who was in a segment would be in none."""
+    _end(world, _begun(world))
+    _purchases(world).delete_before(_purchases(world).end)
+    world.database.lose(-1, prefix(0))
+    _refuses(world)
+    told = world.cluster.logs[TopicPartition(CHANGES, 0)].end
+    settle(world, world.start("a"))
+    if _origins(world, told) != {"recovery"}:
+        raise RestlessError(f"changes say {_origins(world, told)}, not recovery")
+
+
+def idle_past_the_window(world: World) -> None:
+    """By the wall clock the window of a partition without traffic has moved past all deleted."""
+    world.clock = "wall"
+    worker = _begun(world)
+    move(world, "c01", 50)
+    settle(world, worker)
+    world.inputs.day += 10
+    settle(world, worker)
+    _end(world, worker)
+    _purchases(world).delete_before(_purchases(world).end - 2)
+    world.database.lose(-1, prefix(0))
+    settle(world, world.start("a"))
+
+
+def end_cut_off(world: World) -> None:
+    """A log ends before what was read of it."""
+    _end(world, _begun(world))
+    _purchases(world).cut(_purchases(world).end - 2)
+    _refuses(world)
+    settle(world, world.start("a"))
+
+
+def end_cut_off_and_store_lost(world: World) -> None:
+    """Kafka's offsets are beyond the log's end, up to which a lost store is made anew."""
+    _end(world, _begun(world))
+    _purchases(world).cut(_purchases(world).end - 2)
+    world.database.lose(-1, prefix(0))
+    _refuses(world)
+    settle(world, world.start("a"))
+
+
+LOG_PLANS: dict[str, Callable[[World], None]] = {
+    "pause before a takeover": deleted_unread_and_old,
+    "offsets past markers": only_a_marker_deleted,
+    "offsets past markers at a stop": a_marker_deleted_after_a_stop,
+    "a store with unread records gone is kept": deleted_unread,
+    "no purchase left": nothing_left_for_a_lost_store,
+    "origin of a recovery": nothing_left_for_a_lost_store,
+    "wall clock of a lost store": idle_past_the_window,
+    "ends of logs": end_cut_off,
+    "replay within the log": end_cut_off_and_store_lost,
+}

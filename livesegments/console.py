@@ -1,4 +1,4 @@
-"""How commands meet a person: errors in one line, exit codes, and pipes that close."""
+"""Conventions of all commands: errors in one line, exit codes, and closed pipes."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ WRONG, FAILED, INTERRUPTED = 2, 1, 130
 
 
 class Commands(TyperGroup):
-    """The commands; what reads their output may leave when it has seen enough."""
+    """The commands; a reader of their output may close the pipe early."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -31,7 +31,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             if ctx.invoked_subcommand == "run":
-                raise  # nobody reads a worker's output: it has lost its log
+                raise  # a worker without a reader has lost its log
             # The interpreter must not flush into the pipe again when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from None
@@ -66,7 +66,7 @@ def read_settings(ctx: typer.Context) -> "Settings":
 
 @contextmanager
 def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
-    """Turn what users can mend into one line and exit code 1; the rest stays a traceback.
+    """Turn errors that users can fix into one line and exit code 1; others keep their traceback.
 
     At log level debug all of it does. Where ``kafka`` is needed it is connected to first, since
     its clients try for long what cannot get better.

@@ -1,4 +1,4 @@
-"""What each segment is at one moment, for whoever shows it."""
+"""Description of each segment at one moment, for reports and backtests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Segment:
     Attributes
     ----------
     customers
-        Whose published segment it is.
+        Customers with this published segment.
     centroid
-        Mean of its cluster in natural units, None where nobody knows.
+        Mean of its cluster in natural units, None where unknown.
     persona_distance
-        How far that is from where the persona is expected, standard deviations a feature.
+        Distance of the mean from the persona, standard deviations per feature.
     named_by
         Features that its name rests on.
     matched_anew
-        Id that it would have if clusters were named now: its own, unless names have stayed while
-        clusters moved, and others would suit far better.
+        Id that it would get if clusters were named now: its own, unless clusters have moved and
+        another name would suit far better.
     """
 
     id: str
@@ -50,16 +50,16 @@ def describe(
     personas: Sequence[Persona],
     customers: Mapping[str, int],
 ) -> tuple[Segment, ...]:
-    """Describe the segments, those that spend most first.
+    """Describe the segments, by falling spend.
 
     Parameters
     ----------
     generation, view, statistics
-        The model as it stands; no statistics while nobody is counted in it.
+        The current model; no statistics while it counts no customers.
     personas
         Of the deployment.
     customers
-        Segment id -> whose published segment it is.
+        Segment id -> number of customers with this published segment.
     """
     centroids = generation.centroids if statistics is None else statistics.centroids()
     matched = suitable(view.zscores(centroids), generation.segments, personas)
@@ -81,29 +81,29 @@ def describe(
 
 
 def naming(segments: Sequence[Segment]) -> list[str]:
-    """Return what is to be known about the names, and what to do where they do not suit."""
+    """Return notes about the names, and remedies where they do not suit."""
     known = {feature for segment in segments for feature in segment.named_by}
     missing = [feature for feature in FEATURES if feature not in known]
     notes = []
     if missing:
         alone = set(missing) >= set(PROFILE_FEATURES)
         notes.append(
-            f"Names rest on {', '.join(each for each in FEATURES if each in known)}: of nobody"
+            f"Names rest on {', '.join(each for each in FEATURES if each in known)}: no customer's"
             f" {', '.join(missing)} was known at the fit."
-            + (" They tell how customers buy, and nothing of who they are." if alone else "")
+            + (" They describe how customers buy, not who they are." if alone else "")
         )
     names = {segment.id: segment.name for segment in segments}
     others = [each for each in segments if each.matched_anew != each.id]
     if others:
         pairs = ", ".join(f"{each.name} as {names[each.matched_anew]}" for each in others)
         notes.append(
-            f"Names that no longer suit: given anew, {pairs}. The next refit does it; or raise"
-            " WARMUP_CUSTOMERS, so that the first fit sees customers as they mostly are."
+            f"Names that no longer suit: named now, {pairs}. The next refit renames them; or raise"
+            " WARMUP_CUSTOMERS, so that the first fit sees typical customers."
         )
     far = [each.name for each in segments if (each.persona_distance or 0.0) > FAR]
     if far:
         notes.append(
-            f"Far from what their names say (above {FAR:g}): {', '.join(far)}. Names and"
+            f"Far from the persona of their name (above {FAR:g}): {', '.join(far)}. Names and"
             " expectations of your own: livesegments personas --template"
         )
     return notes

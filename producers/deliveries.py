@@ -1,4 +1,4 @@
-"""Many records to Kafka, fast, in bounded memory, and every one of them seen delivered."""
+"""Fast delivery of many records to Kafka in bounded memory, every one confirmed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,11 +35,11 @@ _PRODUCER = {
 
 
 class DeliveryError(RuntimeError):
-    """Kafka could not be reached, lacks a topic, or did not take every record."""
+    """Kafka could not be reached, lacks a topic, or did not accept every record."""
 
 
 class Deliveries:
-    """Sends records and sees every one of them delivered; `connected` makes one.
+    """Sends records and confirms every delivery; `connected` makes one.
 
     Any method raises `DeliveryError` once a record could not be delivered, or an
     `AuthorizationError` when Kafka does not allow it.
@@ -59,7 +59,7 @@ class Deliveries:
         self._in_flight: deque[FutureRecordMetadata] = deque()
 
     def send(self, topic: str, record: Record) -> None:
-        """Send, waiting only when too many records are on their way."""
+        """Send a record, waiting only when too many are in flight."""
         try:
             self._in_flight.append(
                 self._producer.send(topic, record.value, record.key, headers=self._headers)
@@ -73,12 +73,12 @@ class Deliveries:
             self._progress(self.sent)
 
     def check(self) -> None:
-        """Take note of what is done, without waiting."""
+        """Check finished deliveries, without waiting."""
         while self._in_flight and self._in_flight[0].is_done:
             self._await_oldest()
 
     def finish(self) -> None:
-        """Wait until all is delivered."""
+        """Wait until all records are delivered."""
         try:
             self._producer.flush(_DELIVERY_TIMEOUT_MS / 1000)
         except KafkaError as error:
@@ -122,11 +122,11 @@ def connected(
     client
         Settings of kafka-python's producer; they win over the ones set here.
     topics
-        What will be sent to: each must exist.
+        Topics to send to: each must exist.
     linger_ms
-        How long a batch waits to be filled.
+        Time for which a batch waits to be filled.
     progress
-        Called with the number of records sent, every now and then.
+        Called with the number of records sent, at intervals.
     headers
         Of every record.
 
@@ -166,7 +166,7 @@ def connected(
 
 
 class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The default partitions, remembered: it hashes in Python, an eighth of the time of a send."""
+    """The default partitioner with a cache: hashing in Python takes an eighth of a send."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], int] = {}

@@ -27,7 +27,7 @@ __all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "repl
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay did."""
+    """Result of a replay."""
 
     profiles: int
     """Profiles delivered."""
@@ -38,9 +38,9 @@ class ReplayReport:
     broken_rows: tuple[BrokenRowError, ...]
     """The first of them, at most 10."""
     seconds: float
-    """How long it took, with connecting."""
+    """Duration, including the connection."""
     stopped: bool
-    """Whether it was told to stop, so that the files may not have been sent to their end."""
+    """True if it was stopped: the files may not have been sent to their end."""
 
     @property
     def sent(self) -> int:
@@ -66,24 +66,24 @@ def replay(
     Parameters
     ----------
     purchases_file, profiles_file
-        CSV, JSON Lines or Parquet; `producers.files` says what is in them.
+        CSV, JSON Lines or Parquet; `producers.files` describes their columns.
     client
         Settings of kafka-python's producer: bootstrap servers, security. They win over the ones
         set here.
     currency
         Of the purchases that name none.
     speed
-        How many seconds of event time go by in one of wall time; by default as fast as possible.
+        Seconds of event time per second of wall time; by default as fast as possible.
     on_error
         Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
     timezone
         IANA name for the times that have no offset, such as ``UTC``; by default they are errors.
     backfill
-        Whether the changes that these events bring about are to say ``origin: backfill``.
+        Whether the changes caused by these events have ``origin: backfill``.
     progress
-        Called now and then, and at the end, with the number of records sent so far.
+        Called at intervals, and at the end, with the number of records sent so far.
     stop
-        Ends the replay in order when it is set, as from a signal handler.
+        Ends the replay in order when set, as from a signal handler.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def replay(
     DeliveryError
         Kafka cannot be reached, a topic is missing, or a record was not delivered.
     ValueError
-        ``speed`` or ``timezone`` makes no sense.
+        ``speed`` or ``timezone`` is invalid.
     """
     if speed is not None and not 0 < speed < float("inf"):
         raise ValueError(f"speed must be above 0, not {speed}")
@@ -100,7 +100,7 @@ def replay(
     zone = zone_named(timezone)
     broken = _BrokenRows()
     on_broken = broken.add if on_error == "skip" else None
-    # What is wrong with a file as a whole, or with its first row, is found before anything is sent.
+    # Faults of a file as a whole, or of its first row, are found before anything is sent.
     purchases = _begun(
         read_purchases(purchases_file, currency=currency, timezone=zone, on_broken=on_broken)
     )
@@ -142,7 +142,7 @@ def replay(
 
 
 class _BrokenRows:
-    """Counts what is skipped and keeps the first."""
+    """Counts skipped rows and keeps the first ones."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -157,7 +157,7 @@ class _BrokenRows:
 def _paced(
     records: Iterator[Record], speed: float, stop: threading.Event, check: Callable[[], None]
 ) -> Iterator[Record]:
-    """Let each record through when its time has come, counted from the first; late ones at once."""
+    """Yield each record at its time, counted from the first; late ones at once."""
     started = time.monotonic()
     first: int | None = None
     for record in records:
@@ -177,7 +177,7 @@ def _until(stop: threading.Event, records: Iterator[Record]) -> Iterator[Record]
 
 
 def _begun(records: Iterator[Record]) -> Iterator[Record]:
-    """The same records, with the first one read already."""
+    """Return the same records, with the first one already read."""
     for first in records:
         return chain([first], records)
     return iter(())
@@ -189,7 +189,7 @@ def zone_named(name: str | None) -> tzinfo | None:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no time zone of that name.
     """
     if name is None or name.upper() == "UTC":
         return None if name is None else UTC

@@ -1,4 +1,4 @@
-"""The dashboard for marketing: who is where, who moves, what the segments mean, how they drift."""
+"""Dashboard for marketing: sizes of segments, moves, centroids and drift."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -14,11 +14,11 @@ def build() -> Dashboard:
     return dashboard(
         "livesegments-business",
         "Livesegments: customers",
-        "Segments over time, migrations between them, what they mean and how they drift.",
+        "Segments over time, migrations between them, their centroids and their drift.",
         [
             ("Segments", _segments()),
             ("Migrations", _migrations()),
-            ("What the segments mean: the average customer of each", _centroids()),
+            ("Centroids: the average customer of each segment", _centroids()),
             ("Drift", _drift()),
         ],
     )
@@ -59,7 +59,7 @@ def _migrations() -> list[Panel]:
         lines(
             *("Net flow", "cps", (f"{into} - {out}", "{{segment}}")),
             width=7,
-            about="Customers a second that enter a segment, less those that leave it for another.",
+            about="Customers per second that enter a segment, less those that leave it.",
         ),
         lines(
             "Changes a purchase",

@@ -1,4 +1,4 @@
-"""The dashboard for whoever runs it: is it up, does it keep up, where does the time go."""
+"""Dashboard for operators: health, lag, latency, throughput, transactions and faults."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -13,7 +13,7 @@ def build() -> Dashboard:
     return dashboard(
         "livesegments-operations",
         "Livesegments: operations",
-        "Workers, lag, latency, throughput, stages of a round, transactions, Redis, faults.",
+        "Workers, lag, latency, throughput, stages of a batch, transactions, Redis, faults.",
         [
             ("Now", _now()),
             ("Keeping up", _keeping_up()),

@@ -1,4 +1,4 @@
-"""What the dashboards are made of: a few kinds of panels, all on one Prometheus."""
+"""Kinds of panels of the dashboards, all on one Prometheus."""
 
 from typing import TypeAlias
 

@@ -25,7 +25,7 @@ def replay(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=0, help="Event time runs so many times as fast as the clock."),
+        typer.Option(min=0, help="Event time per wall time, such as 3600."),
     ] = None,
     on_error: Annotated[
         str, typer.Option(help="`stop` at a broken row, or `skip` it and report it at the end.")
@@ -77,6 +77,6 @@ def replay(
             f" {done.skipped} rows"
         )
         if done.stopped:
-            again = "to go on, send the file again: purchases that were sent count once"
+            again = "to continue, send the file again: purchases already sent count once"
             typer.echo(f"{again} (DEDUP_EVENTS)", err=True)
             raise typer.Exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""``livesegments report``: what marketing wants to know, as a page."""
+"""``livesegments report``: a page for marketing."""
 
 import json
 from pathlib import Path
@@ -21,15 +21,15 @@ def report(
     lists: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for CSV files with real customer ids, of those who consent to marketing:"
+            help="Folder for CSV files with real ids of customers with consent to marketing:"
             " target-SEGMENT.csv, retention.csv, cross-sell.csv."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same figures, for scripts.")] = False,
 ) -> None:
-    """Report on the running service: segments, who moved, whom to target, retain and cross-sell.
+    """Report on the running service: segments, moves, customers to target and keep, cross-selling.
 
-    The page needs nothing beside itself and names no customer but by a keyed hash.
+    The page is self-contained and names customers only by a keyed hash.
     Example: livesegments report report.html --days 30 --lists campaigns
     """
     settings = read_settings(ctx)

@@ -11,7 +11,7 @@ def subscribe(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     changes_only: Annotated[
-        bool, typer.Option("--changes-only", help="Leave out where everyone is now.")
+        bool, typer.Option("--changes-only", help="Leave out the current segments.")
     ] = False,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="All changes that the topic still holds.")
@@ -22,14 +22,14 @@ def subscribe(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="End after so many lines."),
+        typer.Option(min=1, help="Number of lines after which to end."),
     ] = None,
     idle_exit: Annotated[
         float | None,
-        typer.Option(help="End when nothing came for so many seconds."),
+        typer.Option(help="Seconds without a record after which to end."),
     ] = None,
 ) -> None:
-    """Show where every customer is, then each change as it comes.
+    """Show every customer's current segment, then each change as it arrives.
 
     Example: livesegments subscribe --segment high-value-customers --json
     """

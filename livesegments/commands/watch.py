@@ -15,13 +15,15 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     interval: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds between two looks (unset: 0.5, or 2 for lines)."),
+        typer.Option(min=0.1, help="Seconds between updates (unset: 0.5, or 2 for lines)."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many lines.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Number of lines after which to end.")
+    ] = None,
 ) -> None:
     """Show segments, who moves, lag and drift of the running service, until Ctrl-C.
 
-    It only looks: it joins no group, and an outage is told and waited out. Example: livesegments
+    Read-only: it joins no group, reports outages and waits for their end. Example: livesegments
     watch --json --limit 1
     """
     settings = read_settings(ctx)

@@ -27,7 +27,7 @@ WORKER = ("livesegments.cli", "run")
 _SETTINGS = {
     "CLOCK": "event",
     # Four fifths of the households, present by February: clusters fitted to the one or two
-    # purchases of a year's first days get names that do not suit what they become.
+    # purchases of a year's first days get names that soon stop to suit.
     "WARMUP_CUSTOMERS": "2000",
     "DEFINITIONS_SECONDS": "2",
     # The embedded broker lets a group's members wait for half of this.

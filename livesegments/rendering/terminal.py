@@ -11,7 +11,7 @@ from features.catalogue import CATALOGUE, Feature
 from livesegments.rendering.formats import number, percent
 
 WIDE = 100
-"""Columns from which tables have room for more."""
+"""Columns from which tables show more."""
 COLORS = {
     "high-value-customers": "bright_blue",
     "young-professionals": "cyan",

@@ -376,7 +376,7 @@ def test_the_page_has_the_figures_that_json_has(shop: Shop) -> None:
     text = Elements(shop.page).text
     for segment in shop.told["segments"]:
         assert f"{segment['customers']:,} customers" in text
-    assert "of nobody urbanicity was known at the fit" in text
+    assert "no customer's urbanicity was known at the fit" in text
 
 
 def test_lists_hold_who_consents_by_their_ids_and_nobody_else(shop: Shop) -> None:

@@ -13,6 +13,7 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import INPUTS, OUTPUTS, REPLAYS
+from tests import processes
 from tests.service import WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -23,13 +24,10 @@ COMMAND = [sys.executable, "-m", "livesegments.cli"]
 def livesegments(
     service: Service, *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [*COMMAND, *arguments],
         env=service.full_environment(**settings),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
 
 

@@ -43,7 +43,7 @@ def _siphash(blocks: Hashes) -> Hashes:
         state[0] ^= block
     state[2] ^= np.uint64(0xFF)
     _rounds(state, 4)
-    return state[0] ^ state[1] ^ state[2] ^ state[3]
+    return np.bitwise_xor.reduce(state)
 
 
 def _rounds(v: list[Hashes], times: int) -> None:

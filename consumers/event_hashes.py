@@ -43,7 +43,10 @@ def _siphash(blocks: Hashes) -> Hashes:
         state[0] ^= block
     state[2] ^= np.uint64(0xFF)
     _rounds(state, 4)
-    return np.bitwise_xor.reduce(state)
+    first, *others = state
+    for each in others:
+        first ^= each
+    return first
 
 
 def _rounds(v: list[Hashes], times: int) -> None:

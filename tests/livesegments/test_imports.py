@@ -22,7 +22,7 @@ def imported_by(module: str) -> set[str]:
         "consumers.subscriber",
         "livesegments.dead_letters_replay",
         "livesegments.doctor",
-        "livesegments.watch.run",
+        "livesegments.analysis.watch.session",
         "livesegments.worker",
         "producers.publishing_process",
     ],

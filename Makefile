@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 LOCK_VENV := .cache/lock
+LOWEST_VENV := .cache/lowest
+# Tests of servers that use every client library: Kafka, Redis, files, pages.
+LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/test_export.py \
+	tests/livesegments/test_cli_service.py tests/livesegments/test_redis_cluster.py
 # LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
 LOCK_OPTIONS ?=
 # Test files that run side by side, each process with servers of its own; 0: one after another.
 PROCESSES ?= 3
+# Options of the long runs: seeds to begin with, how many.
+EXPLORE_OPTIONS ?= --runs 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick soak bench docs lint lock clean
+.PHONY: help setup servers demo test test-quick test-lowest check explore soak bench docs lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,7 +44,26 @@ test: setup servers ## Run all tests, against Apache Kafka and Redis
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## Run the tests that need no servers
-	$(BIN)/python -m pytest -m "not servers"
+	$(BIN)/python -m pytest -m "not servers" -n $(PROCESSES) --dist worksteal
+
+check: lint test-quick ## What to run before each commit: style, types and quick tests
+
+test-lowest: $(LOWEST_VENV)/.installed servers ## Run tests with the lowest versions that pyproject.toml allows
+	$(LOWEST_VENV)/bin/python -m pytest -n $(PROCESSES) --dist worksteal -m "not servers" $(LOWEST_OPTIONS)
+	$(LOWEST_VENV)/bin/python -m pytest -n $(PROCESSES) --dist loadfile $(LOWEST_SERVER_TESTS) $(LOWEST_OPTIONS)
+
+$(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
+	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOWEST_VENV)
+	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --all-extras --resolution lowest-direct \
+		--python $(LOWEST_VENV)/bin/python --output-file $(LOWEST_VENV)/requirements.txt
+	$(LOCK_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python \
+		-r $(LOWEST_VENV)/requirements.txt
+	$(LOCK_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+explore: setup ## Run many more seeds of the simulation than the tests do
+	$(BIN)/python -m tests.simulation $(EXPLORE_OPTIONS)
 
 soak: setup servers ## Kill, stop and rob workers under load for a quarter of an hour, and verify
 	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
@@ -56,9 +81,12 @@ lint: setup ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-lock: ## Pin all dependencies again, in requirements.lock
+$(LOCK_VENV)/bin/uv: Makefile
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOCK_VENV)
 	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again, in requirements.lock
 	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --all-extras --universal \
 		--fork-strategy fewest --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --output-file requirements.lock $(LOCK_OPTIONS)

@@ -10,7 +10,8 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from consumers.seen import Recall, Seen, hashes_of
+from consumers.event_hashes import hashes_of
+from consumers.seen import Recall, Seen
 from contracts.dead_letters import Rejection
 from contracts.decode import (
     Erasures,

@@ -8,29 +8,18 @@ Ids are kept as 8-byte hashes: in the store as a ring, the hash of the n-th purc
 ``n % size``; in memory as sorted runs that double in size, to look a whole batch up at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas.util import hash_array
 
-Hashes = NDArray[np.uint64]
+from consumers.event_hashes import Hashes
+
 Flags = NDArray[np.bool_]
 Int = NDArray[np.int64]
 
 _BYTES = 8
-
-
-def hashes_of(event_ids: Sequence[str]) -> Hashes:
-    """Return the hash of each id, (n,): the same in every process.
-
-    Of a million ids the chance that two share one is 3e-8.
-    """
-    ids = np.empty(len(event_ids), object)
-    ids[:] = event_ids
-    return np.asarray(hash_array(ids, categorize=False), np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +60,7 @@ class Seen:
 
     Examples
     --------
+    >>> from consumers.event_hashes import hashes_of
     >>> seen = Seen(size=2)
     >>> seen, repeated = seen.after(hashes_of(["a", "b", "a"]))
     >>> repeated.tolist()

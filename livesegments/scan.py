@@ -8,7 +8,8 @@ from sys import maxsize
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.seen import Seen, hashes_of
+from consumers.event_hashes import hashes_of
+from consumers.seen import Seen
 from features.erasures import Marker, marker_key
 from features.record import Records, decode
 from store.deployment import Deployment

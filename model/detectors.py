@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from river.drift import ADWIN, PageHinkley
 
 from model.types import Flags, Floats
 
@@ -54,6 +53,9 @@ class DriftDetectors:
     """
 
     def __init__(self) -> None:
+        # Here, since it takes a second to import and commands that look at a model need it not.
+        from river.drift import ADWIN, PageHinkley
+
         self._distance = ADWIN(delta=CONFIDENCE)
         self._reassigned = ADWIN(delta=CONFIDENCE)
         self._inertia = PageHinkley(min_instances=10, delta=ALLOWED, threshold=EXCESS, alpha=0.9999)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import chdtri
 
 from model.cluster_statistics import ClusterStatistics
 from model.personas import Persona, positions
@@ -205,6 +204,8 @@ def psi_critical_value(bins: int, expected: int, actual: int) -> float:
     """
     if expected <= 0 or actual <= 0:
         return float("inf")
+    from scipy.special import chdtri  # slow to import, and few commands need it
+
     return max(0.1, (1 / expected + 1 / actual) * float(chdtri(bins - 1, 0.01)))
 
 

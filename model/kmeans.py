@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from river import base
 
 from model.batch_kmeans import distinct_rows, fit
@@ -17,6 +16,9 @@ from model.cluster_statistics import LIMIT, ClusterStatistics, quantize
 from model.generation import Generation
 from model.snapshot import ModelSnapshot
 from model.types import NOWHERE, Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row: TypeAlias = frozenset[tuple[Hashable, float]]
 
@@ -283,7 +285,7 @@ class MiniBatchKMeans(base.Clusterer):
         ]
 
     def _array(self, rows: pd.DataFrame | Sequence[Mapping[Any, Any]]) -> Floats:
-        if isinstance(rows, pd.DataFrame):
+        if not isinstance(rows, Sequence):
             known = rows.reindex(columns=self.features)
             X = known.to_numpy(dtype=np.float64, na_value=np.nan)
         else:
@@ -296,4 +298,6 @@ class MiniBatchKMeans(base.Clusterer):
 
 
 def _series(clusters: npt.NDArray[np.int64], X: pd.DataFrame) -> pd.Series[int]:
+    import pandas as pd  # slow to import; the service has arrays and does without
+
     return pd.Series(clusters, index=X.index, name="cluster")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from model.distance import squared_distances
 from model.types import Floats, read_only
@@ -122,7 +121,7 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
             f"the personas need centroids of shape {at.shape}, not {centroids_z.shape}"
         )
     cost = squared_distances(centroids_z, at, np.ones(at.shape[1]))
-    return tuple(personas[column].id for column in linear_sum_assignment(cost)[1].tolist())
+    return tuple(personas[column].id for column in _matching(cost)[1].tolist())
 
 
 def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[np.intp]:
@@ -147,7 +146,7 @@ def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[
     """
     if new.shape != old.shape:
         raise ValueError(f"cannot match centroids of shape {new.shape} to {old.shape}")
-    return linear_sum_assignment(squared_distances(new, old, weights))[1]
+    return _matching(squared_distances(new, old, weights))[1]
 
 
 def match_successors(
@@ -180,7 +179,7 @@ def match_successors(
     ones = np.ones(at.shape[1])
     old = np.nan_to_num(old_z)[carrier]
     cost = squared_distances(new_z, old, ones) + squared_distances(new_z, at, ones)
-    kept = tuple(ids[column] for column in linear_sum_assignment(cost)[1].tolist())
+    kept = tuple(ids[column] for column in _matching(cost)[1].tolist())
     return suitable(new_z, kept, personas)
 
 
@@ -207,3 +206,12 @@ def suitable(
         for names in (segments, fresh)
     )
     return fresh if now > RENAMED * best else tuple(segments)
+
+
+def _matching(cost: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the rows and columns of a matching of least cost."""
+    # Here, since it takes a second to import and only a fit needs it.
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(cost)
+    return rows, columns

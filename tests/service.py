@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.verify import Report, verify
+from tests import processes
+from tests.processes import Process
 from tests.servers import KafkaServer, RedisCluster, RedisServer
 
 PARTITIONS = 4
@@ -112,7 +113,7 @@ class Service:
             **{f"LIVESEGMENTS_{name}": value for name, value in (settings or {}).items()},
         }
         self.retention_days = 400
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Process] = []
         self.logs: list[Path] = []
         self.client = store.client()
         self.config = {"bootstrap_servers": kafka.bootstrap}
@@ -139,21 +140,16 @@ class Service:
         more = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
         return {**os.environ, **self.environment, **more}
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, **settings: str) -> Process:
         """Start one more worker."""
         return self.launch([*WORKER, *arguments], **settings)
 
-    def launch(self, command: Sequence[str], **settings: str) -> subprocess.Popen[bytes]:
+    def launch(self, command: Sequence[str], **settings: str) -> Process:
         """Start a process of this deployment."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as out:
-            worker = subprocess.Popen(
-                command,
-                env=self.full_environment(**settings),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, with the publisher's process
-            )
+            # A group of its own, with the publisher's process.
+            worker = processes.start(command, self.full_environment(**settings), out)
         self.workers.append(worker)
         self.logs.append(log)
         return worker
@@ -292,6 +288,7 @@ class Service:
         for worker in self.workers:
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
+            worker.kill()  # it may not have a group yet
             worker.wait()
         self.client.close()
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.batch import decode_batch
-from consumers.seen import Seen, hashes_of
+from consumers.event_hashes import hashes_of
+from consumers.seen import Seen
 from tests.consumers.world import RULES, World, by_partition, purchase, record
 
 SIZES = st.integers(1, 12)
@@ -66,7 +67,7 @@ def test_what_is_remembered_stays_bounded_and_in_few_runs() -> None:
     [("e-1", 12489684386117361974), ("é", 16908809132758853863), ("", 1760245841805064774)],
 )
 def test_hashes_are_those_that_stores_have_kept(event_id: str, stored: int) -> None:
-    # Another hash, as of another pandas, would make every repeat of what is stored count.
+    # Another hash would make every repeat of what is stored count.
     assert hashes_of([event_id]).tolist() == [stored]
 
 

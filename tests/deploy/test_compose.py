@@ -14,6 +14,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from livesegments.embedded import free_ports
 from producers.files import read_profiles, read_purchases
+from tests import processes
 from tests.deploy.documents import (
     ROOT,
     check_settings,
@@ -215,11 +216,11 @@ def test_the_example_makes_segments_and_the_health_check_sees_the_worker(
     assert OURS["replay"]["command"] == ["replay", *command]
     here = [word.replace("/history", str(folder)) for word in command]
     replay = [sys.executable, "-m", "livesegments.cli", "replay", *here]
-    subprocess.run(replay, env=environment, check=True, capture_output=True)
+    processes.run(replay, env=environment, check=True)
     service.start(HTTP_PORT=str(port), WARMUP_CUSTOMERS="50")
     service.wait_for(service.has_model, "everyone is scored")
     subprocess.run(check, env=environment, check=True)
     service.wait()
     export = [sys.executable, "-m", "livesegments.cli", "export", str(tmp_path / "segments.csv")]
-    done = subprocess.run(export, env=environment, check=True, capture_output=True, text=True)
+    done = processes.run(export, env=environment, check=True)
     assert "wrote 100 customers" in done.stdout

@@ -1,13 +1,13 @@
 """Inputs that were deleted below the group's offsets, or beyond them: a worker goes on or ends."""
 
 from collections.abc import Callable
-from subprocess import Popen
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from contracts.topics import PURCHASES
+from tests.processes import Process
 from tests.service import PARTITIONS, Event, Service, purchase
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
@@ -21,7 +21,7 @@ def worked(service: Service, make_load: Callable[..., list[Event]]) -> Service:
     return service
 
 
-def _leave(service: Service, worker: Popen[bytes]) -> None:
+def _leave(service: Service, worker: Process) -> None:
     service.wait()
     worker.terminate()
     assert worker.wait(30) == 0

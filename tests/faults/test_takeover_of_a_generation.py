@@ -17,7 +17,6 @@ from contracts.topics import DEFINITIONS
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
 from store.refits import RefitRequests
-from tests.faults.forked_worker import fork
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
@@ -70,10 +69,9 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
     rng = np.random.default_rng(0)
     unfinished = 0
     for kill in range(KILLS):
-        log = tmp_path / f"forked-{kill}.log"
-        worker = fork(service.environment, log)
+        worker = service.start()
         if kill % 4:
-            service.wait_for(partial(owns, log), "it takes over")
+            service.wait_for(partial(owns, service.logs[-1]), "it takes over")
         time.sleep(rng.uniform(0, 0.8))
         if kill == KILLS // 2:
             sent += service.send(make_load(300, customers=1_500, first=sent))
@@ -83,7 +81,7 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
         ]
         unfinished += min(over) <= request.replaces
         worker.kill()
-        worker.join()
+        worker.wait()
     assert unfinished > KILLS // 2
 
     service.start(SWEEP_CUSTOMERS="500", MAX_CHANGES_PER_SECOND="0")

@@ -11,6 +11,7 @@ import pytest
 
 from livesegments import __version__
 from livesegments.embedded import free_ports
+from tests import processes
 from tests.livesegments.analysis.backtest.shop import rows, write
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
@@ -20,13 +21,10 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
     """Run a command with only these settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LIVESEGMENTS_")}
     environment |= {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
-    return subprocess.run(
+    return processes.run(
         [*COMMAND, *arguments],
         env=environment,
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
 
 

@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import INPUTS, OUTPUTS, REPLAYS
+from contracts.topics import CHANGES, INPUTS, OUTPUTS, REPLAYS
+from tests import processes
 from tests.service import WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -23,13 +23,10 @@ COMMAND = [sys.executable, "-m", "livesegments.cli"]
 def livesegments(
     service: Service, *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [*COMMAND, *arguments],
         env=service.full_environment(**settings),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
 
 
@@ -79,14 +76,20 @@ def test_a_worker_in_the_background_leaves_on_sigterm_alone(service: Service) ->
 
 
 def test_ctrl_c_ends_a_subscriber_quietly_with_130(service: Service) -> None:
-    done = subprocess.Popen(
-        [*COMMAND, "subscribe"], env=service.full_environment(), stderr=subprocess.PIPE
+    example = Path(__file__).parents[2] / "docs" / "schemas" / "examples" / "segment-change.json"
+    record = json.loads(example.read_text())
+    service.send([(CHANGES, record["key"].encode(), json.dumps(record["value"]).encode())])
+    following = subprocess.Popen(
+        [*COMMAND, "subscribe", "--from-start"],
+        env=service.full_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    time.sleep(5)
-    assert done.poll() is None
-    done.send_signal(signal.SIGINT)
-    _, err = done.communicate(timeout=30)
-    assert (done.returncode, err) == (130, b"")
+    assert following.stdout is not None
+    assert following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    _, err = following.communicate(timeout=30)
+    assert (following.returncode, err) == (130, b"")
 
 
 def test_an_interrupted_replay_says_how_far_it_came(service: Service, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
 from livesegments.dead_letters import DeadLettersError, Selection, letters
 from livesegments.dead_letters_replay import rehearse, replay
 from livesegments.verify.kafka_log import Log
+from tests import processes
 from tests.service import PARTITIONS, Service, profile, purchase, running
 
 COMMAND = [sys.executable, "-m", "livesegments.cli", "dead-letters"]
@@ -30,13 +30,10 @@ CRASHING = [sys.executable, "-m", "tests.livesegments.crashing_replay"]
 
 
 def livesegments(service: Service, *arguments: str) -> str:
-    done = subprocess.run(
+    done = processes.run(
         [*COMMAND, *arguments],
         env=service.full_environment(),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -292,13 +289,10 @@ def test_no_dead_letter_there_is_told(service: Service) -> None:
         (("1", "5"), "no dead letter at partition 1"),
         (("99", "0"), "no partition 99"),
     ):
-        done = subprocess.run(
+        done = processes.run(
             [*COMMAND, "show", *place],
             env=service.full_environment(),
-            capture_output=True,
-            text=True,
             timeout=60,
-            check=False,
         )
         assert done.returncode == 1
         assert told in done.stderr
@@ -314,8 +308,6 @@ def test_no_dead_letter_there_is_told(service: Service) -> None:
     ],
 )
 def test_wrong_use_is_told_with_what_is_right(arguments: tuple[str, ...], told: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = processes.run([*COMMAND, *arguments], timeout=60)
     assert done.returncode == 2
     assert told in done.stderr

@@ -12,6 +12,7 @@ from contracts.topics import DEFINITIONS
 from livesegments.personas import to_toml
 from livesegments.verify.kafka_log import Log
 from model.personas import PERSONAS, Persona
+from tests import processes
 from tests.service import Service, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -25,13 +26,10 @@ OWN = tuple(
 def livesegments(
     service: Service, *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "livesegments.cli", *arguments],
         env=service.full_environment(**settings),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
 
 

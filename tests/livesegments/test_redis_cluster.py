@@ -13,6 +13,7 @@ from livesegments.clients import answers, redis_client
 from livesegments.diagnosis import explain
 from livesegments.settings import load
 from store.partitions import Partitions
+from tests import processes
 from tests.load import load as make_load
 from tests.servers import RedisCluster, RedisServer
 from tests.service import PARTITIONS, Service
@@ -21,13 +22,10 @@ pytestmark = pytest.mark.servers
 
 
 def command(service: Service, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "livesegments.cli", *arguments],
         env=service.full_environment(),
-        capture_output=True,
-        text=True,
         timeout=120,
-        check=False,
     )
 
 

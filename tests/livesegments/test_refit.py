@@ -19,6 +19,7 @@ from livesegments.refit import Refit, RefitError
 from livesegments.settings import Settings
 from livesegments.verify.kafka_log import Log
 from store.refits import RefitRequests
+from tests import processes
 from tests.consumers.world import generation
 from tests.servers import RedisServer
 from tests.service import PARTITIONS, Event, Service, profile, purchase
@@ -55,13 +56,10 @@ def known() -> list[Event]:
 
 
 def livesegments(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "livesegments.cli", "refit", *arguments],
         env=service.full_environment(),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import struct
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from contracts.cloudevents import provenance
 from contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
 from livesegments.verify import Report, verify
 from livesegments.verify.kafka_log import Log
+from tests import processes
 from tests.load import load
 from tests.service import Service, erasure
 
@@ -208,9 +208,7 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
     producer.close()
 
     command = [sys.executable, "-m", "livesegments.cli", "verify", "--json"]
-    done = subprocess.run(
-        command, env=quiet.full_environment(), capture_output=True, text=True, check=False
-    )
+    done = processes.run(command, env=quiet.full_environment())
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert told["faults"] == sum(len(check["faults"]) for check in told["checks"])

@@ -16,6 +16,7 @@ from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS
 from livesegments.clients import kafka_config
 from livesegments.settings import load
 from livesegments.topics import check_allowed
+from tests import processes
 from tests.security.secured import Secured, documented_acls, lower, password_of
 from tests.servers import fresh_topics
 from tests.service import Service, purchase
@@ -39,13 +40,10 @@ def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
 
 def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
-    done = subprocess.run(
+    done = processes.run(
         [*COMMAND, *arguments],
         env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
         timeout=120,
-        check=False,
     )
     for role in ("worker", "auditor"):
         assert password_of(role) not in done.stdout + done.stderr

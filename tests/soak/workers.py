@@ -2,10 +2,11 @@
 
 import os
 import signal
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.processes import Process
 
 
 @dataclass(slots=True)
@@ -13,7 +14,7 @@ class Place:
     """Where a worker runs: one ends, the next begins."""
 
     name: str
-    worker: subprocess.Popen[bytes]
+    worker: Process
     log: Path
     wake_at: float | None = None
 

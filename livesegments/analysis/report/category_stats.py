@@ -9,8 +9,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from consumers.event_hashes import hashes_of
 from consumers.log import LogReader
-from consumers.seen import Seen, hashes_of
+from consumers.seen import Seen
 from contracts.decode import Purchases, decode_purchases
 from contracts.topics import PURCHASES
 from contracts.validation import FUTURE_TOLERANCE_US

@@ -16,6 +16,7 @@ from livesegments.analysis.customer.query import query_customer
 from livesegments.settings import Settings
 from livesegments.verify.kafka_log import Log
 from producers.partitioning import partition_of
+from tests import processes
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
 
@@ -75,13 +76,10 @@ def service(
 
 
 def asked(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "livesegments.cli", "customer", *arguments],
         env=service.full_environment(),
-        capture_output=True,
-        text=True,
         timeout=100,
-        check=False,
     )
 
 

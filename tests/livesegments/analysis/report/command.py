@@ -3,15 +3,13 @@
 import subprocess
 import sys
 
+from tests import processes
 from tests.service import Service
 
 
 def livesegments(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-m", "livesegments.cli", *arguments],
         env=service.full_environment(),
-        capture_output=True,
-        text=True,
         timeout=120,
-        check=False,
     )

@@ -1,0 +1,31 @@
+"""What commands import: users wait for all of it."""
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = ("pandas", "pyarrow", "scipy", "sklearn", "river.drift")
+
+
+def imported_by(module: str) -> set[str]:
+    program = f"import sys, {module}; print(*[name for name in {SLOW} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "consumers.subscriber",
+        "livesegments.dead_letters_replay",
+        "livesegments.doctor",
+        "livesegments.analysis.watch.session",
+        "livesegments.worker",
+        "producers.publishing_process",
+    ],
+)
+def test_a_command_imports_nothing_slow_before_it_needs_it(module: str) -> None:
+    assert imported_by(module) == set()

@@ -1,0 +1,226 @@
+"""Processes of ``python -m ...``, forked off a parent that has imported everything.
+
+Imports take a worker two to three seconds of CPU time. Tests start hundreds of workers and
+commands; what runs in them is the same, and they can be killed and stopped like any other process.
+Tests of how a process starts (its interpreter, terminal, pipes and packages) use `subprocess`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Protocol
+
+import livesegments
+
+ROOT = Path(__file__).parents[1]
+
+
+class Process(Protocol):
+    """A process, as `subprocess` has it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Forked:
+    """A process forked off the parent, in a session of its own."""
+
+    def __init__(self, status: int) -> None:
+        self._status = os.fdopen(status, "rb", 0)
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs; negative for the signal that ended it."""
+        return self._wait(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit status."""
+        if (status := self._wait(timeout)) is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+        return status
+
+    def _wait(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class _Parent:
+    """The parent, a process with one thread, and the socket that asks it for children."""
+
+    def __init__(self) -> None:
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        command = [sys.executable, "-m", "tests.processes", str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT)
+        theirs.close()
+        atexit.register(self.close)
+
+    def fork(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: IO[bytes],
+        errors: IO[bytes],
+    ) -> Forked:
+        """Start a child that runs ``python -m`` with arguments."""
+        ours, theirs = os.pipe()
+        request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
+        with self._lock:
+            socket.send_fds(self._link, [request], [output.fileno(), errors.fileno(), theirs])
+        os.close(theirs)
+        return Forked(ours)
+
+    def close(self) -> None:
+        """End the parent; children live on."""
+        self._link.close()
+        self._process.wait()
+
+
+_parents: dict[int, _Parent] = {}
+
+
+def _parent() -> _Parent:
+    if os.getpid() not in _parents:
+        _parents[os.getpid()] = _Parent()
+    return _parents[os.getpid()]
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Process:
+    """Start a process in a session of its own that writes to a log."""
+    if list(command[:2]) == [sys.executable, "-m"]:
+        return _parent().fork(command[2:], environment, log, log)
+    return subprocess.Popen(
+        command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120.0,
+    check: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m ...`` to its end and capture its output, as `subprocess.run` does."""
+    words = [str(each) for each in command]
+    assert words[:2] == [sys.executable, "-m"], command
+    environment = os.environ if env is None else env
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = _parent().fork(words[2:], environment, output, errors)
+        try:
+            status = process.wait(timeout)
+        finally:
+            process.kill()
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read().decode())
+    done = subprocess.CompletedProcess(words, status, *texts)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _serve(link: socket.socket) -> list[str]:
+    """Fork a child at each request; return in the child, with its arguments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it is meant for pytest
+    while True:
+        request, files, _, _ = socket.recv_fds(link, 1 << 20, 3)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not request:
+            sys.exit()
+        if os.fork() == 0:
+            link.close()
+            arguments, environment, folder = json.loads(request)
+            _fork_and_report(files.pop())
+            _settle(environment, folder, *files)
+            return list(arguments)
+        for each in files:
+            os.close(each)
+
+
+def _fork_and_report(status: int) -> None:
+    """Fork, write the child's id and then its exit status; return in the child."""
+    if (pid := os.fork()) == 0:
+        os.close(status)
+        return
+    os.write(status, b"%d\n" % pid)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.write(status, b"%d\n" % ended)
+    os._exit(0)
+
+
+def _settle(environment: Mapping[str, str], folder: str, output: int, errors: int) -> None:
+    """Make this process one that was started by itself."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for source, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (errors, 2)):
+        os.dup2(source, stream)
+        os.close(source)
+    # The interpreter's own were made for the files of the parent.
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+
+
+def _main(link: socket.socket) -> None:
+    for each in pkgutil.walk_packages(livesegments.__path__, "livesegments."):
+        import_module(each.name)
+    gc.freeze()
+    # Libraries keep threads of their own, which wait; Python 3.12 and newer warn of them.
+    warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning)
+    module, *arguments = _serve(link)
+    sys.argv = [module, *arguments]
+    sys.modules.pop(module, None)  # it is imported again, as the main module
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main(socket.socket(fileno=int(sys.argv[1])))

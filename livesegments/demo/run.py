@@ -100,7 +100,7 @@ class _Demo:
         self._say("reading the topics\n")
         for part in progress.summarize(sent):
             with self._console.capture() as drawn:
-                self._console.print(part, highlight=False, markup=False)
+                self._console.print(part, soft_wrap=isinstance(part, str), highlight=False)
             text = drawn.get() if self._screen else drawn.get().translate(_ASCII)
             self._console.out(text, end="", highlight=False)
         return progress.good

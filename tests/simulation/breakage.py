@@ -66,7 +66,12 @@ class Breakage:
 
     def short_logs(self) -> list[Callable[[], None]]:
         """Return all that can break, and logs that no longer hold what is needed."""
-        return [*self.anything(), *[self._logs.deletion] * 8, self._logs.cut_end, self.empty_store]
+        return [
+            *self.anything(),
+            *[self._logs.deletion] * 8,
+            *[self._logs.cut_end] * 3,
+            self.empty_store,
+        ]
 
     def _start(self, instance: str) -> None:
         if sum(worker.alive for worker in self._world.workers) < MOST_WORKERS:

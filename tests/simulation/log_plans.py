@@ -114,6 +114,15 @@ def nothing_left_for_a_lost_store(world: World) -> None:
         raise RestlessError(f"changes say {_origins(world, told)}, not recovery")
 
 
+def one_left_for_a_lost_store(world: World) -> None:
+    """The store is lost, and one purchase is left of a window."""
+    _end(world, _begun(world))
+    _purchases(world).delete_before(_purchases(world).end - 1)
+    world.database.lose(-1, prefix(0))
+    _refuses(world)
+    settle(world, world.start("a"))
+
+
 def idle_past_the_window(world: World) -> None:
     """By the wall clock the window of a partition without traffic has moved past all deleted."""
     world.clock = "wall"
@@ -150,6 +159,7 @@ LOG_PLANS: dict[str, Callable[[World], None]] = {
     "offsets past markers": only_a_marker_deleted,
     "offsets past markers at a stop": a_marker_deleted_after_a_stop,
     "a store with unread records gone is kept": deleted_unread,
+    "a window of a lost store": one_left_for_a_lost_store,
     "no purchase left": nothing_left_for_a_lost_store,
     "origin of a recovery": nothing_left_for_a_lost_store,
     "wall clock of a lost store": idle_past_the_window,

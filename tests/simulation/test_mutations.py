@@ -32,7 +32,7 @@
 | a pause before a takeover that ends | plan: deleted unread, and older than any window |
 | offsets pass markers when idle, and at a stop | plans: a marker is deleted at a log's end |
 | unread records that are gone are looked for | random runs |
-| the window of a lost store is looked for | random runs |
+| the window of a lost store is looked for | plan: one purchase is left |
 | a store is kept though unread records are gone | plan: deleted unread, accepted |
 | a lost store where no purchase is left | plan: all purchases and the store are gone |
 | changes of a store made anew say so | the same |
@@ -61,7 +61,7 @@ SHOWN = {
     "futures": "chain",
     "membership at poll": "ids",
     "generation at poll": "ids",
-    "assignment at poll": "ids",
+    "assignment at poll": "purchases.v1-1: offsets went back",
     "joins are ended": "does not come to rest",
     "stable offsets": "ids",
     "dead letters in the outbox": "dead letters",
@@ -87,7 +87,7 @@ SHOWN = {
     "offsets past markers": "a worker ended by DataLossError",
     "offsets past markers at a stop": "a worker ended by DataLossError",
     "unread records": "records",
-    "a window of a lost store": "records",
+    "a window of a lost store": "goes on without what is lost",
     "a store with unread records gone is kept": "the store was emptied",
     "no purchase left": "goes on without what is lost",
     "origin of a recovery": "changes say",

@@ -3,19 +3,3 @@
 `partitions` is the way in; `commit.lua` is what a commit does, all or nothing. `progress` and
 `outbox` are what it keeps beside records, `keys` where, and `servers` which server that is on.
 """
-
-from store.deployment import Deployment, StoreMismatchError
-from store.outbox import Output
-from store.partitions import Commit, Loaded, Partitions, Reading
-from store.progress import Progress
-
-__all__ = [
-    "Commit",
-    "Deployment",
-    "Loaded",
-    "Output",
-    "Partitions",
-    "Progress",
-    "Reading",
-    "StoreMismatchError",
-]

@@ -8,8 +8,9 @@ import pytest
 SLOW = ("pandas", "pyarrow", "scipy", "sklearn", "river.drift")
 
 
-def imported_by(module: str) -> set[str]:
-    program = f"import sys, {module}; print(*[name for name in {SLOW} if name in sys.modules])"
+def imported_by(module: str, looked_for: tuple[str, ...] = SLOW) -> set[str]:
+    names = f"[name for name in {looked_for} if name in sys.modules]"
+    program = f"import sys, {module}; print(*{names})"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -29,3 +30,7 @@ def imported_by(module: str) -> set[str]:
 )
 def test_a_command_imports_nothing_slow_before_it_needs_it(module: str) -> None:
     assert imported_by(module) == set()
+
+
+def test_the_publishers_process_imports_nothing_of_the_store() -> None:
+    assert "redis" not in imported_by("producers.publishing_process", ("redis",))

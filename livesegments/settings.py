@@ -70,9 +70,9 @@ class Settings(Connections):
         int,
         Field(
             ge=0,
-            le=100_000_000,
+            le=67_108_864,  # 512 MB, the longest string of Redis
             description="Purchases of a partition whose event_id is remembered, so that a repeat"
-            " is skipped (8 bytes each in Redis; 0: repeats count)",
+            " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
         ),
     ] = 1_000_000
 

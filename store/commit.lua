@@ -5,11 +5,28 @@
 --   outbox pairs, outbox gone, erasure pairs, keys to empty first (1-based),
 --   pairs of byte offset and bytes in the ring of seen events
 -- Returns 1 when committed, 0 when another owner has written.
+--
+-- Redis takes nothing back of a script that fails half way, so what can fail is checked before the
+-- first write: types, permissions and the size of the ring here; memory, replicas, a full disk and
+-- a replica's refusal by Redis itself, at the first write and at no later one.
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   local wanted = i < 6 and 'hash' or 'string'
   if kind ~= wanted and kind ~= 'none' then
     return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. kind .. ', not a ' .. wanted .. '; nothing was written')
+  end
+end
+
+-- Permissions may be withdrawn while workers run. Redis before 7.0 cannot be asked.
+if redis.acl_check_cmd then
+  for i, key in ipairs(KEYS) do
+    local hash = i < 6
+    if not (redis.acl_check_cmd('UNLINK', key)
+        and (not hash or redis.acl_check_cmd('HSET', key, 'f', 'v'))
+        and (not hash or redis.acl_check_cmd('HDEL', key, 'f'))
+        and (hash or redis.acl_check_cmd('SETRANGE', key, '0', 'v'))) then
+      return redis.error_reply('NOPERM The user executing the script may not write to ' .. key .. '; nothing was written')
+    end
   end
 end
 
@@ -30,6 +47,16 @@ for i = lists[9][1], lists[9][2] do
   redis.call('UNLINK', KEYS[tonumber(ARGV[i])])
 end
 
+-- The ring before all else, and of two parts the one that ends further on first: the longest
+-- string that Redis takes is a setting of the server (proto-max-bulk-len), and only this meets it.
+local first, last, step = lists[10][1], lists[10][2] - 1, 2
+if last > first and tonumber(ARGV[last]) > tonumber(ARGV[first]) then
+  first, last, step = last, first, -2
+end
+for i = first, last, step do
+  redis.call('SETRANGE', KEYS[6], ARGV[i], ARGV[i + 1])
+end
+
 -- unpack() is bounded by Lua's stack; an even chunk keeps pairs together.
 local CHUNK = 4000
 local function each(command, key, list)
@@ -46,8 +73,5 @@ each('HDEL', KEYS[3], 5)
 each('HSET', KEYS[4], 6)
 each('HDEL', KEYS[4], 7)
 each('HSET', KEYS[5], 8)
-for i = lists[10][1], lists[10][2], 2 do
-  redis.call('SETRANGE', KEYS[6], ARGV[i], ARGV[i + 1])
-end
 each('HSET', KEYS[1], 1)
 return 1

@@ -55,6 +55,7 @@ WRONG = [
     ("DEFINITIONS_SECONDS", "0", "greater than 0"),
     ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
     ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
+    ("DEDUP_EVENTS", "67108865", "less than or equal to 67108864"),
     ("RETENTION_DAYS", "-1", "greater than or equal to"),
     ("RETENTION_DAYS", "89", "less than the window of 90 days"),
     ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),

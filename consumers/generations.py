@@ -21,6 +21,7 @@ from model.generation import Generation
 from model.snapshot import ModelSnapshot
 from monitoring.metrics import Metrics
 from producers.messages import Messages
+from store.outbox import Entry
 from store.partitions import Commit, Partitions
 from store.refits import RefitRequests
 
@@ -241,11 +242,12 @@ class Generations:
             decided_at_us=now_us,
             segments=self._rules.segments,
         ).definitions(described)
+        entry = Entry.of(progress, outputs)
         commit = Commit(
             partition=0,
             expected=first.progress,
             progress=progress,
-            outputs=outputs,
+            entry=entry,
             published=first.trimmable,
         )
-        return Decision(commit, first.committed(progress, outputs))
+        return Decision(commit, first.committed(progress, entry))

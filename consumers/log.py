@@ -15,6 +15,10 @@ COUNTED = 1_000
 """Offsets of a partition up to which `LogReader.count_from` reads what is there."""
 
 
+STALL_SECONDS = 60.0
+"""Longer than our own transactions can take."""
+
+
 class LogStalledError(TimeoutError):
     """A stretch of the log could not be read to its end in time."""
 
@@ -31,7 +35,7 @@ class LogReader:
         until it ends or times out, so this is longer than a transaction may take.
     """
 
-    def __init__(self, config: Mapping[str, Any], stall_seconds: float = 60.0) -> None:
+    def __init__(self, config: Mapping[str, Any], stall_seconds: float = STALL_SECONDS) -> None:
         self._config = dict(config)
         self._stall_seconds = stall_seconds
         self._committed = self._open("read_committed")

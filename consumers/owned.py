@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from consumers.seen import Seen
 from contracts.segments import DIMENSIONS
 from model.cluster_statistics import ClusterStatistics
 from producers.publisher import Publication
-from store.outbox import Output
+from store.outbox import Entry, Offsets
 from store.progress import Progress
 
 CLUSTERS = 5
@@ -35,7 +36,7 @@ class Owned:
     published
         The last version that Kafka has confirmed.
     unpublished
-        (version, outputs) in the store's outbox above ``published``.
+        What the store's outbox has above ``published``, oldest version first.
     in_outbox
         All versions in the store's outbox; those that are published go with the next commit.
     erasures
@@ -52,7 +53,7 @@ class Owned:
     progress: Progress
     statistics: dict[int, ClusterStatistics] = field(default_factory=dict)
     published: int = 0
-    unpublished: tuple[tuple[int, tuple[Output, ...]], ...] = ()
+    unpublished: tuple[Entry, ...] = ()
     in_outbox: tuple[int, ...] = ()
     erasures: int = 0
     sweep: Sweep | None = None
@@ -70,26 +71,61 @@ class Owned:
         """Versions in the store's outbox that Kafka has."""
         return tuple(version for version in self.in_outbox if version <= self.published)
 
-    def committed(self, progress: Progress, outputs: Sequence[Output]) -> "Owned":
-        """Return it after a commit that trimmed what was published and added outputs."""
-        version = progress.version
+    def committed(self, progress: Progress, entry: Entry | None) -> "Owned":
+        """Return it after a commit that trimmed what was published and added an entry, if any."""
+        added = (entry,) if entry else ()
+        kept = (version for version in self.in_outbox if version > self.published)
         return replace(
             self,
             progress=progress,
-            unpublished=self.unpublished + (((version, tuple(outputs)),) if outputs else ()),
-            in_outbox=tuple(each for each in self.in_outbox if each > self.published)
-            + ((version,) if outputs else ()),
+            unpublished=(*self.unpublished, *added),
+            in_outbox=(*kept, *(each.version for each in added)),
         )
 
-    def publication(self) -> Publication:
-        """Return all that Kafka lacks of it."""
-        outputs = [output for _, each in self.unpublished for output in each]
-        return Publication(self.partition, self.progress, outputs)
+    def portion(self, most_bytes: int) -> "Portion":
+        """Return the oldest versions that Kafka lacks, one at least and no more than so many bytes.
+
+        All of it goes with the offsets of the last commit; a part with those of its last version.
+        """
+        entries = self.unpublished
+        size, cut = 0, 0
+        for number, entry in enumerate(entries, 1):
+            size += entry.size
+            if cut and size > most_bytes:
+                last = entries[cut - 1]
+                return self._portion(entries[:cut], last.version, last.offsets)
+            if entry.offsets is not None:
+                cut = number
+        return self._portion(entries, self.progress.version, self.progress.offsets)
+
+    def _portion(
+        self, entries: Sequence[Entry], version: int, offsets: Offsets | None
+    ) -> "Portion":
+        outputs = [output for entry in entries for output in entry.outputs]
+        metadata = self.progress.metadata_of(version)
+        publication = Publication(self.partition, outputs, offsets, metadata)
+        return Portion(version, sum(entry.size for entry in entries), publication)
 
     def confirmed(self, version: int) -> "Owned":
         """Return it with all published up to a version."""
-        later = tuple(each for each in self.unpublished if each[0] > version)
+        later = tuple(each for each in self.unpublished if each.version > version)
         return replace(self, published=version, unpublished=later, offsets_pending=False)
+
+
+class Portion(NamedTuple):
+    """A part of an outbox that one transaction publishes.
+
+    Attributes
+    ----------
+    version
+        The last that is published by it.
+    size
+        Bytes of its outputs, about.
+    """
+
+    version: int
+    size: int
+    publication: Publication
 
 
 def counted_in(statistics: dict[int, ClusterStatistics], generation: int) -> ClusterStatistics:

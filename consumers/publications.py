@@ -1,19 +1,20 @@
 """What is on its way to Kafka: one publication at most, while the next round is worked on."""
 
 import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from consumers.observation import Observation
 from consumers.outages import describe
-from consumers.owned import Owned
+from consumers.owned import Owned, Portion
 from producers.publisher import PublishError, Publishing
 
 log = structlog.get_logger()
 
 OFFSETS_SECONDS = 1.0
-MOST_WAITING = 20_000
-"""Outputs that may wait for a publication under way: each is a kilobyte here and in the store."""
+MOST_BYTES = 20 * 1024 * 1024
+"""Of the outputs of a transaction, and of those that wait for one: about 20,000 changes."""
 
 
 class Publications:
@@ -25,10 +26,15 @@ class Publications:
         Does the work.
     observation
         Told of what was published, and of what failed.
+    most_bytes
+        Of a transaction, unless a single version has more.
     """
 
-    def __init__(self, publisher: Publishing, observation: Observation) -> None:
+    def __init__(
+        self, publisher: Publishing, observation: Observation, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._publisher, self._observed = publisher, observation
+        self._most_bytes = most_bytes
         self._offsets_at = 0.0
         self.under_way: dict[int, int] = {}
         """Partition -> version, of what was begun and not yet confirmed."""
@@ -41,10 +47,11 @@ class Publications:
         everything: bool = False,
         behind: bool = False,
     ) -> None:
-        """Publish what has not been: outputs at once, offsets alone now and then.
+        """Begin a transaction of what Kafka lacks: outputs at once, offsets alone now and then.
 
-        The publication before it must end first; ``owned`` is brought up to date by that. While
-        there is much to fold, nobody waits for it until much waits to be published.
+        The one before it must end first; ``owned`` is brought up to date by that. While there is
+        much to fold, nobody waits for it until much waits to be published. What is more than one
+        transaction takes is left for the next: see `too_much_waits`.
         """
         now = time.monotonic()
         new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
@@ -54,24 +61,48 @@ class Publications:
             self.confirm(owned, wait=False)
             return
         with self._observed.stage("publish"):
-            self.confirm(owned, wait=not behind or self._waiting(new) >= MOST_WAITING)
+            self.confirm(owned, wait=not behind or self.too_much_waits(owned))
             if self.under_way:
                 return
-            self._publisher.begin([owned[p].publication() for p in told], membership)
+            portions = self._portions([owned[p] for p in told])
+            self._publisher.begin([each.publication for each in portions], membership)
         if due:
             self._offsets_at = now
-        self.under_way = {p: owned[p].progress.version for p in told}
+        self.under_way = {each.publication.partition: each.version for each in portions}
+
+    def _portions(self, owned: Sequence[Owned]) -> list[Portion]:
+        """Return what the next transaction publishes, of partitions with little to publish first.
+
+        So that one with much delays no other.
+        """
+        left = self._most_bytes
+        portions: list[Portion] = []
+        for each in sorted(owned, key=self._waiting):
+            portion = each.portion(left)
+            if portion.size <= left or not portions:
+                portions.append(portion)
+                left -= portion.size
+        return portions
 
     def _latest(self, owned: Owned) -> int:
         return max(owned.published, self.under_way.get(owned.partition, 0))
 
-    def _waiting(self, owned: list[Owned]) -> int:
-        return sum(
-            len(outputs)
-            for each in owned
-            for version, outputs in each.unpublished
-            if version > self._latest(each)
-        )
+    def _waiting(self, owned: Owned) -> int:
+        latest = self._latest(owned)
+        return sum(entry.size for entry in owned.unpublished if entry.version > latest)
+
+    def too_much_waits(self, owned: dict[int, Owned]) -> bool:
+        """Return whether more waits than one transaction takes, so that nothing may be added."""
+        return sum(map(self._waiting, owned.values())) > self._most_bytes
+
+    def publish_all(
+        self, owned: dict[int, Owned], membership: object, keep_alive: Callable[[], None]
+    ) -> None:
+        """Publish all outputs that wait, a transaction after another."""
+        while any(each.unpublished for each in owned.values()):
+            self.begin(owned, membership)
+            self.confirm(owned)
+            keep_alive()
 
     def confirm(self, owned: dict[int, Owned], *, wait: bool = True) -> None:
         """Take in, into ``owned``, that Kafka has what was begun to be published."""
@@ -83,7 +114,7 @@ class Publications:
         self.under_way = {}
         self._observed.published(ended_us)
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, alive: Callable[[], None]) -> None:
         """Wait for what is under way, whatever becomes of it, and fence an earlier producer.
 
         Kafka's offsets tell what became of it.
@@ -94,4 +125,6 @@ class Publications:
         except PublishError as error:
             self._observed.failed(error)
             log.warning("a transaction failed", error=describe(error))
+        alive()
         self._publisher.open()
+        alive()

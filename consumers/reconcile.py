@@ -9,7 +9,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 
 from consumers.data_loss import DataLossError, LossCheck
-from consumers.log import LogReader
+from consumers.log import STALL_SECONDS, LogReader
 from consumers.owned import Owned, decode_seen, decode_statistics
 from consumers.published import read_back
 from consumers.recovery import Recovery
@@ -45,6 +45,8 @@ class Reconciler:
         The wall clock, in microseconds.
     accept_loss
         Go on where the inputs no longer hold what may still count.
+    stall_seconds
+        How long a read of the log may stand still: shorter than a round of the worker may take.
     noted
         Is told each verdict; returns what goes around the takeover.
     """
@@ -59,11 +61,13 @@ class Reconciler:
         *,
         now_us: Callable[[], int],
         accept_loss: bool = False,
+        stall_seconds: float = STALL_SECONDS,
         noted: Callable[[Verdict], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> None:
         self._store, self._consumer, self._config = store, consumer, config
         self._rules, self._deployment = rules, deployment
         self._now_us, self._accept_loss, self._noted = now_us, accept_loss, noted
+        self._stall_seconds = stall_seconds
 
     def take_over(
         self, partitions: Sequence[int], keep_alive: Callable[[], None]
@@ -84,7 +88,7 @@ class Reconciler:
             return owned
         log.info("compares the store with Kafka", partitions=sorted(partitions))
         self._store.agree(self._deployment)
-        with LogReader(self._config) as reader:
+        with LogReader(self._config, self._stall_seconds) as reader:
             for partition in partitions:
                 owned[partition] = self._take_over(partition, reader, keep_alive)
         return owned
@@ -160,18 +164,18 @@ class Reconciler:
             partition=partition,
             expected=loaded.progress,
             progress=progress,
-            published=[version for version, _ in loaded.outbox if version <= published],
+            published=[entry.version for entry in loaded.outbox if entry.version <= published],
         )
         if not self._store.commit([commit])[0]:
             raise TakeoverRefusedError(f"partition {partition}: another owner has written")
-        unpublished = tuple((v, tuple(out)) for v, out in loaded.outbox if v > published)
+        unpublished = tuple(entry for entry in loaded.outbox if entry.version > published)
         return Owned(
             partition=partition,
             progress=progress,
             statistics=decode_statistics(loaded.statistics),
             published=published,
             unpublished=unpublished,
-            in_outbox=tuple(version for version, _ in unpublished),
+            in_outbox=tuple(entry.version for entry in unpublished),
             erasures=loaded.erasures,
             seen=seen,
         )

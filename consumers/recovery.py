@@ -27,7 +27,7 @@ from contracts.dead_letters import parse
 from contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
 from features.record import decode, encode
 from producers.messages import Messages
-from store.outbox import Output
+from store.outbox import Entry, Offsets, Output
 from store.partitions import Commit, Loaded, Partitions, Want
 from store.progress import FROM_NOTHING, FROM_THE_STORE, SETTLED, Progress
 
@@ -170,15 +170,24 @@ class Recovery:
                 return (letter.topic, letter.offset) not in published.dead_letters
             return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
 
-        version = max(owned.progress.version, published.version) + 1
-        commit = Commit(
-            partition=owned.partition,
-            expected=owned.progress,
-            progress=replace(owned.progress, version=version),
-            outputs=[out for _, outputs in loaded.outbox for out in outputs if is_due(out)],
-            published=[version for version, _ in loaded.outbox],
-        )
-        return self._commit(owned, commit)
+        version = max(owned.progress.version, published.version)
+        # An entry at a time, so that none is larger than it was.
+        for entry in loaded.outbox:
+            version += 1
+            due = tuple(out for out in entry.outputs if is_due(out))
+            offsets = (
+                _latest(entry.offsets, committed.offsets) if entry.offsets and committed else None
+            )
+            commit = Commit(
+                partition=owned.partition,
+                expected=owned.progress,
+                progress=replace(owned.progress, version=version),
+                entry=Entry(version, offsets, due) if due else None,
+                published=[entry.version],
+            )
+            owned = self._commit(owned, commit)
+            self._keep_alive()
+        return owned
 
     # -- d
     def _replay(
@@ -249,7 +258,8 @@ class Recovery:
                     decided_at_us=progress.clock_us,
                     segments=self._rules.segments,
                 ).states(restate(rows, names, records, None))
-                commit = Commit(owned.partition, owned.progress, progress, outputs=outputs)
+                entry = Entry.of(progress, outputs)
+                commit = Commit(owned.partition, owned.progress, progress, entry=entry)
                 owned = self._commit(owned, commit)
             self._keep_alive()
         return owned
@@ -260,4 +270,10 @@ class Recovery:
     def _commit(self, owned: Owned, commit: Commit) -> Owned:
         if not self._store.commit([commit])[0]:
             raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
-        return owned.committed(commit.progress, commit.outputs)
+        return owned.committed(commit.progress, commit.entry)
+
+
+def _latest(here: Offsets, there: Offsets) -> Offsets:
+    """Return the later offset of each input: what is dropped here may be published there."""
+    purchases, profiles, erasures = map(max, here, there)
+    return purchases, profiles, erasures

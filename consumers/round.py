@@ -23,7 +23,7 @@ from features.erasures import marker_key
 from features.fold import expire
 from features.record import Records, encode, is_known, is_profiled
 from producers.messages import Cause, Change, Messages, Standing
-from store.outbox import Output
+from store.outbox import Entry, Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
 
@@ -108,6 +108,10 @@ class Round:
         forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
         standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
         outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
+        entry = Entry.of(progress, outputs)
+        if entry is not None and self.replay:
+            # Some dead letters beyond it are published already: all go out in one transaction.
+            entry = replace(entry, offsets=None)
         commit = Commit(
             partition=owned.partition,
             expected=owned.progress,
@@ -124,7 +128,7 @@ class Round:
                 if owned.statistics.get(number) is not counted
             },
             statistics_gone=[number for number in owned.statistics if number not in statistics],
-            outputs=outputs,
+            entry=entry,
             published=owned.trimmable,
             erasures={
                 marker_key(part.customers[row], self.rules.group_id): part.markers[row].to_bytes()
@@ -133,13 +137,13 @@ class Round:
             ring=part.polled.recall.ring if part.polled and part.polled.recall else (),
         )
         swept = owned.sweep is not None and part.sweep is None
-        if part.polled is None and not (commit.records or commit.gone or outputs or swept):
+        if part.polled is None and not (commit.records or commit.gone or entry or swept):
             # A stretch of a sweep in which nobody's score changed: nothing to write.
             return Decision(None, replace(owned, sweep=part.sweep)) if part.sweep else None
         return Decision(
             commit,
             replace(
-                owned.committed(progress, outputs),
+                owned.committed(progress, entry),
                 statistics=statistics,
                 erasures=owned.erasures + len(commit.erasures),
                 sweep=part.sweep,

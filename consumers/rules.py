@@ -141,7 +141,7 @@ def tidy(owned: Owned, positions: Sequence[int]) -> Decision | None:
         erasures=erasures,
     )
     commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
-    return Decision(commit, owned.committed(progress, ()))
+    return Decision(commit, owned.committed(progress, None))
 
 
 def want(owned: Owned, part: Slice | None, rules: Rules, *, walk: bool = True) -> Want:

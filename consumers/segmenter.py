@@ -35,7 +35,7 @@ from consumers.offsets import starts_of
 from consumers.outages import OUTAGES, Backoff, describe, refusal
 from consumers.owned import Owned
 from consumers.pace import SWEPT, SweepPace
-from consumers.publications import Publications
+from consumers.publications import MOST_BYTES, Publications
 from consumers.reconcile import Reconciler, TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.round import Round
@@ -66,6 +66,8 @@ class Segmenter:
         How it decides.
     max_records
         Most records of a round.
+    transaction_bytes
+        Outputs of a transaction, unless a single version has more.
     alive
         Called in every round.
     check_let_in
@@ -88,12 +90,13 @@ class Segmenter:
         observation: Observation,
         rules: Rules,
         max_records: int,
+        transaction_bytes: int = MOST_BYTES,
         alive: Callable[[], None],
         now_us: Callable[[], int],
         check_let_in: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer, self._store = consumer, store
-        self._publications = Publications(publisher, observation)
+        self._publications = Publications(publisher, observation, transaction_bytes)
         self._model, self._generations = model, generations
         self._learning = Learning(definitions, model, generations)
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
@@ -125,6 +128,7 @@ class Segmenter:
             try:
                 self._tidy(list(self.owned))
                 # The membership of the last poll: asked for now, it might be another's or none.
+                self._publications.publish_all(self.owned, self._membership, self._alive)
                 self._publications.begin(self.owned, self._membership, everything=True)
                 self._publications.confirm(self.owned)
             except OUTAGES as error:
@@ -244,13 +248,15 @@ class Segmenter:
         assignment = set(self._consumer.assignment())
         try:
             partitions = partitions_of(assignment)
-            self._publications.begin_anew()
+            self._publications.begin_anew(self._alive)
             self._learning.poll()
             owned = self._reconciler.take_over(partitions, self._stay_in_group)
             newest = max((o.known_generation for o in owned.values()), default=0)
             self._learning.wait_for(newest, self._alive)
             if self._group.changed:
                 raise RecoveryInterruptedError("the group has rebalanced")
+            # Before anything more is folded, or each attempt would add a round to the outbox.
+            self._publications.publish_all(owned, self._membership, self._stay_in_group)
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
@@ -296,11 +302,11 @@ class Segmenter:
         *huge, last = portions(new)
         for portion in huge:
             self._round(portion)
-            self._publications.begin(self.owned, membership)
+            self._publish(membership)
         self._round(last)
         self._tend_definitions()
         behind = 2 * sum(map(len, new.values())) > self._max_records
-        self._publications.begin(self.owned, membership, behind=behind)
+        self._publish(membership, behind=behind)
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
@@ -309,6 +315,13 @@ class Segmenter:
             self._tidied_at = now
             self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
+
+    def _publish(self, membership: object, *, behind: bool = False) -> None:
+        """Begin to publish; return when what waits is little enough for another round."""
+        self._publications.begin(self.owned, membership, behind=behind)
+        while self._publications.too_much_waits(self.owned):
+            self._alive()
+            self._publications.begin(self.owned, membership)
 
     def _round(self, new: Polled) -> None:
         model = self._model.model(self.owned)

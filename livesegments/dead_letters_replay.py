@@ -156,7 +156,7 @@ def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
         key, value = mark(letter.place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
         publications += [
-            Publication(origin.partition, None, [again]),
-            Publication(letter.place.partition, None, [marked]),
+            Publication(origin.partition, [again]),
+            Publication(letter.place.partition, [marked]),
         ]
     return publications

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
+from consumers.log import STALL_SECONDS
 from consumers.observation import Observation
 from consumers.reconcile import Reconciler
 from consumers.rules import Rules
@@ -37,11 +38,19 @@ from store.refits import RefitRequests
 
 log = structlog.get_logger()
 
-HANG_SHARE = 0.6
-"""Of the poll interval: below what the watchdog ends the worker after."""
+WATCHDOG_SHARE = 0.9
+"""Of the poll interval: a round that takes longer ends the worker."""
+
+PATIENCE_SHARE = 0.6
+"""Of the poll interval: what hangs longer is given up and tried again, before the watchdog acts."""
 
 PROBE_SECONDS = 0.5
 """An orchestrator gives ``/readyz`` a second, as a rule."""
+
+
+def patience(seconds: float, settings: Settings) -> float:
+    """Return how long to wait for what hangs: so many seconds, less where a round is short."""
+    return min(seconds, settings.max_poll_interval_seconds * PATIENCE_SHARE)
 
 
 def rules(settings: Settings) -> Rules:
@@ -104,7 +113,7 @@ def run(
     publisher = PublishingProcess(
         kafka_config(settings),
         f"{settings.group_id}-{instance}",
-        hang_seconds=min(HANG_SECONDS, settings.max_poll_interval_seconds * HANG_SHARE),
+        hang_seconds=patience(HANG_SECONDS, settings),
     )
     try:
         config = kafka_config(settings)
@@ -118,7 +127,7 @@ def run(
         reach_redis(lambda: store.try_commands(partitions))
         reach_redis(lambda: store.agree(agreed))
         watchdog = Watchdog(
-            settings.max_poll_interval_seconds * 0.9,
+            settings.max_poll_interval_seconds * WATCHDOG_SHARE,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),
         )
 
@@ -159,6 +168,7 @@ def run(
                 agreed,
                 now_us=now_us,
                 accept_loss=accept_loss,
+                stall_seconds=patience(STALL_SECONDS, settings),
                 noted=observation.taking_over,
             ),
             observation=observation,

@@ -28,14 +28,15 @@ from contracts.topics import INPUTS
 from producers import record_batch
 from producers.record_batch import Sent
 from producers.shutdown import shut_down
-from store.outbox import Output
-from store.progress import Progress
+from store.outbox import Offsets, Output
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
 
 BATCH_BYTES = 512 * 1024
 MOST_PATIENCE = 4
+MOST_TURNS = 64
+"""Transactions that go record by record before a topic that took no batch is given one again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,20 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What one partition publishes, and the progress that goes with it; None where none does."""
+    """Outputs of one partition, and the input offsets that are committed with them.
+
+    Attributes
+    ----------
+    offsets
+        In the order of ``contracts.topics.INPUTS``; None to commit none.
+    metadata
+        Of these offsets.
+    """
 
     partition: int
-    progress: Progress | None
     outputs: Iterable[Output]
+    offsets: Offsets | None = None
+    metadata: str = ""
 
 
 class PublishError(RuntimeError):
@@ -95,7 +105,10 @@ class Publisher:
         self._transactional_id = transactional_id
         self._timeouts = self._usual = timeouts or Timeouts()
         self._patience = 1
-        self._singly: set[str] = set()
+        self._singly: dict[str, int] = {}
+        """Topic -> how many more transactions send to it record by record."""
+        self._turns: dict[str, int] = {}
+        """Topic -> how many did, when last it took no batch."""
         self._producer: KafkaProducer | None = None
         self._ended_us: int | None = None
 
@@ -165,6 +178,8 @@ class Publisher:
             if isinstance(error, PublishError):
                 raise
             raise PublishError(f"transaction failed: {error!r}") from error
+        for topic in {each.topic for each in sent} & self._singly.keys():
+            self._singly[topic] = max(0, self._singly[topic] - 1)
         if self._patience > 1 and (time.monotonic() - began) * 1_000 < self._usual.request_ms:
             # Not kept: were the worker killed, others would wait for this producer's transaction.
             self._producer = None
@@ -206,7 +221,7 @@ class Publisher:
             self._flush(producer, sent)
 
     def _batch_bytes(self, topic: str) -> int:
-        return 1 if topic in self._singly else BATCH_BYTES
+        return 1 if self._singly.get(topic) else BATCH_BYTES
 
     def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
         """Wait for all that was sent, also for the halves of a batch that its topic found large."""
@@ -224,7 +239,8 @@ class Publisher:
     def _check_whole(self, sent: Sequence[Sent]) -> None:
         for each in sent:
             if each.was_split and each.records > 1:
-                self._singly.add(each.topic)
+                turns = min(2 * self._turns.get(each.topic, 0) or 1, MOST_TURNS)
+                self._singly[each.topic] = self._turns[each.topic] = turns
                 raise PublishError(
                     f"{each.topic} takes no batches of {BATCH_BYTES} bytes: records will be sent"
                     " singly, which is slower; its max.message.bytes should be 1048588, the default"
@@ -266,8 +282,8 @@ def _abort(producer: KafkaProducer) -> None:
 
 def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
-        TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.progress.metadata, -1)
+        TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.metadata, -1)
         for each in publications
-        if each.progress is not None
-        for topic, offset in zip(INPUTS, each.progress.offsets, strict=True)
+        if each.offsets is not None
+        for topic, offset in zip(INPUTS, each.offsets, strict=True)
     }

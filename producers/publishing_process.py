@@ -79,7 +79,7 @@ def _send(connection: Connection, publications: Sequence[Publication], membershi
     # to pickle outputs would take three times as long.
     outputs = [list(each.outputs) for each in publications]
     told = [
-        (each.partition, each.progress, math.ceil(len(all_of_it) / PIECE))
+        (each.partition, each.offsets, each.metadata, math.ceil(len(all_of_it) / PIECE))
         for each, all_of_it in zip(publications, outputs, strict=True)
     ]
     connection.send((told, membership))
@@ -91,10 +91,10 @@ def _send(connection: Connection, publications: Sequence[Publication], membershi
 def _received(connection: Connection) -> tuple[list[Publication], Any]:
     told, membership = connection.recv()
     # All at once, since the worker goes on only then.
-    pieces = [[connection.recv_bytes() for _ in range(n)] for _, _, n in told]
+    pieces = [[connection.recv_bytes() for _ in range(n)] for *_, n in told]
     return [
-        Publication(partition, progress, _unpacked(each))
-        for (partition, progress, _), each in zip(told, pieces, strict=True)
+        Publication(partition, _unpacked(each), offsets, metadata)
+        for (partition, offsets, metadata, _), each in zip(told, pieces, strict=True)
     ], membership
 
 

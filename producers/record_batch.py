@@ -21,9 +21,6 @@ from kafka.record.util import encode_varint
 
 from store.outbox import Header, Output
 
-RECORD_OVERHEAD_BYTES = 512
-"""Of a record beside what it alone has: shared headers, about."""
-
 
 class Batch(list[tuple[str, bytes]]):
     """The headers of a batch's first record.
@@ -105,13 +102,6 @@ class Sent:
         return getattr(self.future, "_produce_future", None) is not self._result
 
 
-def size_of(output: Output) -> int:
-    """Return about how many bytes a record takes."""
-    # Key and headers of a dead letter are those of any record.
-    own = sum(2 + len(name.encode()) + len(value) for name, value in output.own_headers)
-    return len(output.key or b"") + len(output.value or b"") + own + RECORD_OVERHEAD_BYTES
-
-
 def cut(
     outputs: Iterable[Output], most_bytes: Callable[[str], int]
 ) -> Iterator[tuple[int, list[Output]]]:
@@ -132,7 +122,7 @@ def cut(
     sizes: dict[str, int] = defaultdict(int)
     most = {}
     for output in outputs:
-        topic, own = output.topic, size_of(output)
+        topic, own = output.topic, output.size
         batch, size = batches[topic], sizes[topic] + own
         if not batch:
             most[topic] = most_bytes(topic)

@@ -1,11 +1,18 @@
 """What a version publishes, kept as bytes until Kafka has confirmed it."""
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from store.progress import Progress
+
 Header: TypeAlias = tuple[str, bytes]
+
+OVERHEAD_BYTES = 512
+"""Of an output beside what it alone has: topic and shared headers, about."""
 
 
 class Output(NamedTuple):
@@ -33,10 +40,67 @@ class Output(NamedTuple):
         """All headers."""
         return [*self.own_headers, *self.shared_headers]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the record, about."""
+        # Key and headers of a dead letter are those of any record.
+        own = sum(2 + len(name.encode()) + len(value) for name, value in self.own_headers)
+        return len(self.key or b"") + len(self.value or b"") + own + OVERHEAD_BYTES
+
+
+Offsets: TypeAlias = tuple[int, int, int]
 
 _Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _Row: TypeAlias = tuple[str, bytes | None, bytes | None, list[Header], _Place]
-_decode = msgspec.msgpack.Decoder(tuple[list[tuple[Header, ...]], list[_Row]]).decode
+_Packed: TypeAlias = tuple[list[tuple[Header, ...]], list[_Row]]
+_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode_entry = msgspec.msgpack.Decoder(tuple[Offsets | None, _Packed]).decode
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The outputs of one version: the smallest part of an outbox that is published.
+
+    Attributes
+    ----------
+    version
+        The commit that made them.
+    offsets
+        Input offsets to commit to Kafka when this version is published and no later one is. None
+        when it must not be the last of a transaction.
+    outputs
+        In the order of publication.
+    """
+
+    version: int
+    offsets: Offsets | None
+    outputs: tuple[Output, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the outputs, about: in the store, in memory and on the wire."""
+        return sum(output.size for output in self.outputs)
+
+    @classmethod
+    def of(cls, progress: Progress, outputs: Sequence[Output]) -> Self | None:
+        """Return the entry of a commit, None when it publishes nothing."""
+        return cls(progress.version, progress.offsets, tuple(outputs)) if outputs else None
+
+    def to_bytes(self) -> bytes:
+        """Return what the store keeps: MessagePack of the offsets and the packed outputs."""
+        return msgspec.msgpack.encode((self.offsets, _packed(self.outputs)))
+
+    @classmethod
+    def from_bytes(cls, version: int, data: bytes) -> Self:
+        """Return the entry that `to_bytes` made bytes of.
+
+        Raises
+        ------
+        ValueError
+            If these are no such bytes, or not all of them.
+        """
+        offsets, packed = _decode_entry(data)
+        return cls(version, offsets, tuple(_unpacked(packed)))
 
 
 def pack(outputs: Sequence[Output]) -> bytes:
@@ -44,12 +108,7 @@ def pack(outputs: Sequence[Output]) -> bytes:
 
     Each as (topic, key, value, own headers, place of its shared headers among those).
     """
-    shared = {id(output.shared_headers): output.shared_headers for output in outputs}
-    place = {each: i for i, each in enumerate(shared)}
-    rows = [
-        (topic, key, value, own, place[id(others)]) for topic, key, value, own, others in outputs
-    ]
-    return msgspec.msgpack.encode((list(shared.values()), rows))
+    return msgspec.msgpack.encode(_packed(outputs))
 
 
 def unpack(data: bytes) -> list[Output]:
@@ -60,7 +119,20 @@ def unpack(data: bytes) -> list[Output]:
     ValueError
         If these are no such bytes, or not all of them.
     """
-    shared, rows = _decode(data)
+    return _unpacked(_decode(data))
+
+
+def _packed(outputs: Sequence[Output]) -> _Packed:
+    shared = {id(output.shared_headers): output.shared_headers for output in outputs}
+    place = {each: i for i, each in enumerate(shared)}
+    rows = [
+        (topic, key, value, own, place[id(others)]) for topic, key, value, own, others in outputs
+    ]
+    return list(shared.values()), rows
+
+
+def _unpacked(packed: _Packed) -> list[Output]:
+    shared, rows = packed
     try:
         return [
             Output(topic, key, value, own, shared[place]) for topic, key, value, own, place in rows

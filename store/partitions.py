@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any
 
 from redis.client import Pipeline
@@ -10,7 +11,7 @@ from redis.exceptions import NoScriptError
 
 from store.deployment import Deployment
 from store.keys import Keys
-from store.outbox import Output, pack, unpack
+from store.outbox import Entry
 from store.progress import Progress
 from store.servers import Client, Servers
 
@@ -23,7 +24,8 @@ class Loaded:
     """A partition as the store has it: no progress when the store knows nothing of it."""
 
     progress: Progress | None
-    outbox: list[tuple[int, list[Output]]]
+    outbox: list[Entry]
+    """Oldest version first."""
     statistics: dict[int, bytes]
     erasures: int
     """How many customers have an erasure to remember."""
@@ -62,7 +64,8 @@ class Commit:
     gone: Sequence[str] = ()
     statistics: Mapping[int, bytes] = field(default_factory=dict)
     statistics_gone: Sequence[int] = ()
-    outputs: Sequence[Output] = ()
+    entry: Entry | None = None
+    """What this version publishes."""
     published: Sequence[int] = ()
     """Versions to drop from the outbox: Kafka has them."""
     erasures: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -155,7 +158,10 @@ class Partitions:
         progress, outbox, statistics, erasures = self._servers.transaction(key, queue)
         return Loaded(
             progress=Progress.from_fields(progress) if progress else None,
-            outbox=sorted((int(version), unpack(data)) for version, data in outbox.items()),
+            outbox=sorted(
+                (Entry.from_bytes(int(version), data) for version, data in outbox.items()),
+                key=attrgetter("version"),
+            ),
             statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
             erasures=erasures,
         )
@@ -291,7 +297,7 @@ class Partitions:
 
 
 def _arguments(commit: Commit) -> list[str | int | bytes]:
-    expected, version = commit.expected or Progress(), commit.progress.version
+    expected = commit.expected or Progress()
     statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
     lists: list[Sequence[str | int | bytes]] = [
         commit.progress.to_fields(),
@@ -299,7 +305,7 @@ def _arguments(commit: Commit) -> list[str | int | bytes]:
         commit.gone,
         statistics,
         commit.statistics_gone,
-        [version, pack(commit.outputs)] if commit.outputs else [],
+        [commit.entry.version, commit.entry.to_bytes()] if commit.entry else [],
         commit.published,
         _flat(commit.erasures),
         [1, 2, 3, 4, 5, 6] if commit.empty_first else [],

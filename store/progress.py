@@ -67,7 +67,11 @@ class Progress:
     @property
     def metadata(self) -> str:
         """The metadata that goes with every committed offset."""
-        return f"{self.nonce}:{self.version}"
+        return self.metadata_of(self.version)
+
+    def metadata_of(self, version: int) -> str:
+        """Metadata of the offsets of a version that this owner publishes: made by it or before."""
+        return f"{self.nonce}:{version}"
 
     @property
     def offsets(self) -> tuple[int, int, int]:

@@ -87,7 +87,7 @@ def test_nothing_is_written_or_published_of_who_did_not_move() -> None:
     again = profile("c", 0, **STUDENT)
     world.send(again, model=model())
     commit = world.commits[-1]
-    assert (commit.records, commit.outputs, commit.statistics) == ({}, [], {})
+    assert (commit.records, commit.entry, commit.statistics) == ({}, None, {})
     assert commit.progress.profiles == 2
     assert world.changes[0].version == world.stored("c")["version"][0]
 

@@ -84,7 +84,7 @@ def test_published_versions_leave_the_outbox_with_the_next_commit() -> None:
     world.send(purchase("a", 1), model=model())
     world.send(purchase("b", 1), model=model())
     assert world.outbox[0] == {1, 2}
-    assert [version for version, _ in world.owned[0].unpublished] == [1, 2]
+    assert [entry.version for entry in world.owned[0].unpublished] == [1, 2]
     world.owned[0] = world.owned[0].confirmed(world.owned[0].progress.version)
     assert world.owned[0].unpublished == ()
     world.send(purchase("c", 1), model=model())

@@ -61,7 +61,7 @@ def test_a_consent_withdrawn_is_told_by_a_state_though_nobody_moves() -> None:
     assert after.confidence is not None
     commits = len(world.commits)
     world.send(profile("c", 3, **STUDENT, consent=REFUSED), model=model())
-    assert not world.commits[commits].outputs, "and once only"
+    assert not world.commits[commits].entry, "and once only"
     world.check()
 
 
@@ -69,7 +69,8 @@ def test_a_consent_that_comes_with_a_move_is_told_once() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT, consent=GIVEN), purchase("c", 1), model=model())
     world.send(profile("c", 2, **RETIREE, consent=REFUSED), model=model())
-    assert len(world.commits[-1].outputs) == 2
+    assert (entry := world.commits[-1].entry)
+    assert len(entry.outputs) == 2
     assert world.changes[-1].consent.marketing is False
     assert state(world).consent.marketing is False
     world.check()
@@ -102,7 +103,7 @@ def test_nothing_is_told_of_consents_in_a_replay() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT, consent=GIVEN), purchase("c", 1), model=model())
     world.send(profile("c", 2, **STUDENT, consent=REFUSED), replay=True)
-    assert world.commits[-1].outputs == []
+    assert world.commits[-1].entry is None
 
 
 def test_who_refuses_before_the_first_purchase_is_never_assigned_nor_counted() -> None:

@@ -199,7 +199,7 @@ def test_who_refuses_marketing_is_stated_as_such_after_an_erasure() -> None:
 def test_a_replay_publishes_nothing_and_leaves_the_null_to_the_sweep_after_it() -> None:
     world = World()
     tally = world.send(purchase("c", 1), purchase("d", 1), erasure("c", 2), replay=True)
-    assert world.commits[-1].outputs == []
+    assert world.commits[-1].entry is None
     assert tally.changes == []
     assert world.stored("c")["erased"][0]
     assert world.stored("c")["profile_updated"] == NEVER

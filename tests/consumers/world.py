@@ -322,9 +322,9 @@ class World:
             assert start <= len(self.rings[p]), "a write to the ring leaves a hole"
             self.rings[p][start : start + len(part)] = part
         self.outbox[p] -= set(commit.published)
-        self.outbox[p] |= {commit.progress.version} if commit.outputs else set()
+        self.outbox[p] |= {commit.entry.version} if commit.entry else set()
         self.commits.append(commit)
-        for output in commit.outputs:
+        for output in commit.entry.outputs if commit.entry else ():
             self._publish(output, commit.progress)
 
     def _publish(self, output: Output, progress: Progress) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 
+from contracts.topics import PURCHASES
 from monitoring.heartbeat import EXIT_CODE
 from tests.faults.crashing_worker import crashing
 from tests.servers import KafkaServer, Proxy, RedisServer, fresh_topics
@@ -67,6 +70,34 @@ def test_a_broker_that_hangs_is_noticed_told_and_waited_for(
                 service.verified()
             finally:
                 service.stop()
+
+
+def test_a_transaction_of_somebody_else_that_hangs_is_waited_for_in_the_shortest_of_rounds(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    first = service.start()
+    service.send(make_load(2_000))
+    service.wait()
+    first.terminate()
+    assert first.wait(20) == 0
+    # Without offsets the log is read to its very end, past what is not decided yet.
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_groups(["livesegments"])
+    upstream = KafkaProducer(
+        **service.config, transactional_id="upstream", transaction_timeout_ms=120_000
+    )
+    upstream.init_transactions()
+    upstream.begin_transaction()
+    topic, key, value = next(e for e in make_load(100, first=2_000) if e[0] == PURCHASES)
+    upstream.send(topic, key=key, value=value)
+    upstream.flush()
+    worker = service.start(MAX_POLL_INTERVAL_SECONDS="20")
+    service.wait_for(lambda: "could not be read past" in service.logs[-1].read_text(), "it is told")
+    upstream.commit_transaction()
+    upstream.close()
+    service.wait()
+    assert worker.poll() is None, "the watchdog has not ended it"
+    service.verified()
 
 
 def test_a_call_that_never_comes_back_ends_the_worker_and_another_goes_on(

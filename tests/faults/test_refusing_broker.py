@@ -1,28 +1,32 @@
 """A broker that takes no outputs, or cannot write at all: told, waited for, and nothing is lost."""
 
+import re
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
+from consumers.publications import MOST_BYTES
 from contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import Event, Feed, Service
+from tests.service import PARTITIONS, Event, Feed, Service
 
 pytestmark = pytest.mark.servers
 
 FILE_BYTES = 400_000
 
 
-def configure(service: Service, config: Mapping[str, str]) -> None:
-    """Set the configuration of the outputs."""
+def configure(
+    service: Service,
+    config: Mapping[str, str],
+    topics: Sequence[str] = (CHANGES, STATES, DEAD_LETTERS),
+) -> None:
+    """Set the configuration of outputs."""
     with KafkaAdminClient(**service.config) as admin:
-        admin.alter_configs(
-            [ConfigResource("topic", t, dict(config)) for t in (CHANGES, STATES, DEAD_LETTERS)]
-        )
+        admin.alter_configs([ConfigResource("topic", topic, dict(config)) for topic in topics])
 
 
 def test_outputs_that_are_refused_are_published_once_the_broker_takes_them(
@@ -36,6 +40,41 @@ def test_outputs_that_are_refused_are_published_once_the_broker_takes_them(
         feed.go_on(500)
         configure(service, {"max.message.bytes": "2097152"})
         feed.go_on(500)
+    service.wait(90)
+    assert worker.poll() is None
+    service.verified()
+
+
+def failures(service: Service) -> int:
+    return service.logs[-1].read_text().count("round failed")
+
+
+def outbox_bytes(service: Service) -> int:
+    keys = [f"livesegments:{{{partition}}}:outbox" for partition in range(PARTITIONS)]
+    return sum(len(entry) for key in keys for entry in service.client.hvals(key))
+
+
+def memory_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+
+
+def test_nothing_is_added_to_an_outbox_that_a_topic_does_not_take(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    worker = service.start()
+    with Feed(service, make_load, portion=500) as feed:
+        service.wait_for(service.has_model, "the model is known")
+        configure(service, {"max.message.bytes": "100"}, [CHANGES])
+        service.wait_for(lambda: failures(service) >= 2, "two attempts have failed")
+        folded, outbox, memory = service.folded(), outbox_bytes(service), memory_bytes(worker.pid)
+        assert outbox, "what the topic does not take"
+        service.wait_for(lambda: failures(service) >= 7, "more attempts have failed")
+        assert service.folded() == folded
+        assert outbox_bytes(service) <= outbox < 2 * MOST_BYTES
+        assert memory_bytes(worker.pid) < memory + 50_000_000
+        configure(service, {"max.message.bytes": "2097152"}, [CHANGES])
+        feed.go_on(1_000)
     service.wait(90)
     assert worker.poll() is None
     service.verified()

@@ -12,9 +12,9 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
-from producers.publisher import Publication, PublishError
+from producers.publisher import PublishError
 from producers.publishing_process import PIECE, PublishingProcess
-from tests.producers.test_publisher import PROGRESS, config, member, output, published
+from tests.producers.test_publisher import config, member, output, publication, published
 from tests.service import Service
 
 __all__ = ["config", "member"]
@@ -41,7 +41,7 @@ def test_what_was_begun_is_published_once_finished(
 ) -> None:
     publisher.open()
     before = time.time_ns() // 1_000
-    publisher.begin([Publication(2, PROGRESS, [output("a"), output("b")])], member.group_metadata())
+    publisher.begin([publication(2, [output("a"), output("b")])], member.group_metadata())
     ended = publisher.finish()
     assert ended is not None
     assert before < ended <= time.time_ns() // 1_000
@@ -58,7 +58,7 @@ def test_more_than_a_piece_goes_through_in_order(
     texts = [[f"{p}-{i:05d}" for i in range(n)] for p, n in enumerate((2 * PIECE + 1, 0, PIECE))]
     publisher.open()
     publisher.begin(
-        [Publication(p, PROGRESS, map(output, each)) for p, each in enumerate(texts)],
+        [publication(p, map(output, each)) for p, each in enumerate(texts)],
         member.group_metadata(),
     )
     assert publisher.finish()
@@ -73,11 +73,11 @@ def test_what_is_refused_is_told_and_the_process_works_again_when_reopened(
     known = member.group_metadata()
     stale = ConsumerGroupMetadata(known.group_id, 0, known.member_id, None)
     publisher.open()
-    publisher.begin([Publication(0, PROGRESS, [output("lost")])], stale)
+    publisher.begin([publication(0, [output("lost")])], stale)
     with pytest.raises(PublishError, match="transaction failed"):
         publisher.finish()
     publisher.open()
-    publisher.begin([Publication(0, PROGRESS, [output("told")])], known)
+    publisher.begin([publication(0, [output("told")])], known)
     assert publisher.finish()
     assert published(config) == [b"told"]
 
@@ -89,12 +89,12 @@ def test_a_process_that_is_gone_is_told_and_another_takes_its_place(
 ) -> None:
     publisher.open()
     os.kill(child(publisher), signal.SIGSTOP)
-    publisher.begin([Publication(0, PROGRESS, [output("lost")])], member.group_metadata())
+    publisher.begin([publication(0, [output("lost")])], member.group_metadata())
     os.kill(child(publisher), signal.SIGKILL)
     with pytest.raises(PublishError, match="gone"):
         publisher.finish()
     publisher.open()
-    publisher.begin([Publication(0, PROGRESS, [output("told")])], member.group_metadata())
+    publisher.begin([publication(0, [output("told")])], member.group_metadata())
     assert publisher.finish()
     assert published(config) == [b"told"]
 

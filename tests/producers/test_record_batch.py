@@ -15,7 +15,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from livesegments.verify.kafka_log import Log
-from producers.record_batch import Batch, RecordsBuilder, cut, encode, send, size_of
+from producers.record_batch import Batch, RecordsBuilder, cut, encode, send
 from store.outbox import Output
 from tests.servers import KafkaServer
 
@@ -80,7 +80,7 @@ def test_batches_are_about_as_large_as_asked_and_keep_the_order() -> None:
     records = [Output(CHANGES, b"%d" % i, b"x" * (i * 37 % 3_000), []) for i in range(500)]
     sizes, batches = zip(*cut(records, lambda _: 20_000), strict=True)
     assert [each for batch in batches for each in batch] == records
-    assert list(sizes) == [sum(map(size_of, batch)) for batch in batches]
+    assert list(sizes) == [sum(output.size for output in batch) for batch in batches]
     assert max(sizes) <= 20_000
     assert min(sizes[:-1]) > 20_000 - 3_600
 
@@ -154,7 +154,7 @@ def test_a_topic_that_is_not_there_is_not_taken_for_another_kafka_python() -> No
 @given(outputs)
 def test_keys_and_headers_of_a_record_count(records: list[Output]) -> None:
     own = [each._replace(shared_headers=()) for each in records]
-    assert len(encode(own, 0, 0)) <= sum(map(size_of, own))
+    assert len(encode(own, 0, 0)) <= sum(output.size for output in own)
 
 
 @pytest.mark.servers

@@ -6,7 +6,7 @@ from random import Random
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from contracts.topics import INPUTS, PROFILES, STATES
+from contracts.topics import INPUTS, OUTPUTS, PROFILES, STATES
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.log_loss import LogLoss
 from tests.simulation.world import SETTINGS, Worker, World
@@ -53,7 +53,8 @@ class Breakage:
         """Return all that can break, what is likelier more than once."""
         return [
             *[self.crash, self.freeze, self.put_out] * 3,
-            *[self.lose_commits, self.go_back, self._logs.retention, self.compact_profiles] * 2,
+            *[self.lose_commits, self.go_back, self._logs.retention] * 2,
+            *[self.compact_profiles, self.refuse_outputs] * 2,
             self.leave,
             self.join,
             self.empty_store,
@@ -196,6 +197,12 @@ class Breakage:
             log = self._world.cluster.logs[tp]
             offset = self._rng.randint(log.start, log.end)
             self._world.cluster.group.offsets[tp] = OffsetAndMetadata(offset, "", -1)
+
+    def refuse_outputs(self) -> None:
+        """Let some of the outputs take nothing for a long time."""
+        refused = self._rng.sample(OUTPUTS, self._rng.choice((1, 1, 3)))
+        self._note("outputs refused", " ".join(refused))
+        self._world.cluster.refusing.update(refused)
 
     def compact(self) -> None:
         """Compact the states."""

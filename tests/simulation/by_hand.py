@@ -44,6 +44,32 @@ def settle(world: World, *workers: Worker) -> None:
     raise RestlessError(f"does not come to rest: {unsettled(world)}")
 
 
+def started(world: World) -> Worker:
+    """Return a worker that has a model, everybody in a segment, and nothing to publish."""
+    for event in world.inputs.first():
+        world.send(event)
+    worker = world.start("a")
+    settle(world, worker)
+    return worker
+
+
+def begun(world: World) -> Worker:
+    """Return a worker that has a model, everybody in a segment, and nothing to do at all."""
+    worker = started(world)
+    rest(world, worker)
+    return worker
+
+
+def rest(world: World, worker: Worker) -> None:
+    """Let a worker come to rest, refit and trim its outbox too; no connection is in use then."""
+    for _ in range(3):
+        settle(world, worker)
+        world.cluster.now += 10
+        reach(worker, "between rounds", times=3)
+    settle(world, worker)
+    reach(worker, "between rounds")
+
+
 def put_out(world: World, worker: Worker, *, told: bool = False) -> None:
     """Take a worker out of the group; it knows only if a heartbeat has told it."""
     assert worker.consumer is not None

@@ -49,6 +49,7 @@ class Chaos:
         self.refused = 0
         self.world = World(self.rng, self.rng.choice(("event", "wall")), self._fate)
         self.world.while_waiting = self._while_waiting
+        self.world.is_late = lambda: self.rng.random() < 0.5
         breakage = Breakage(self.world, self.rng, self._inject)
         kinds = (breakage.anything, breakage.short_logs, breakage.races)
         self._breaks = kinds[seed % len(kinds)]()
@@ -106,6 +107,8 @@ class Chaos:
         if rng.random() < 0.05 and not self._healing:
             self._upstream()
         world.cluster.expire()
+        if rng.random() < 0.02:
+            world.cluster.refusing.clear()
         if not self._healing and rng.random() < 0.03 * self.rate:
             rng.choice(self._breaks)()
 
@@ -177,6 +180,7 @@ class Chaos:
         world = self.world
         self._note("--- heals")
         self._healing = True
+        world.cluster.refusing.clear()
         while world.late:
             world.arrive()
         self._heartbeats()

@@ -5,23 +5,26 @@ has joined, and markers of a decided transaction are written one at a time, when
 called, so that readers see some of them long before others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from kafka import TopicPartition
-from kafka.errors import CommitFailedError, InvalidTxnStateError, ProducerFencedError
+from kafka.errors import (
+    CommitFailedError,
+    InvalidTxnStateError,
+    MessageSizeTooLargeError,
+    ProducerFencedError,
+)
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from contracts.topics import INPUTS, OUTPUTS
-from tests.simulation.logs import Log, Transaction
+from tests.simulation.logs import Log, Message, Transaction
 
 PARTITIONS = 2
 TRANSACTION_SECONDS = 10.0
-
-Message = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 @dataclass
@@ -70,14 +73,21 @@ class Group:
 class Cluster:
     """All topics and what coordinates them.
 
+    ``watch`` is shown the records of each transaction that is committed.
+
     Attributes
     ----------
+    refusing
+        Topics that take no records.
     went_back
         Partitions of which a transaction took the committed offset back.
     """
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
+    def __init__(
+        self, rng: Random, watch: Callable[[Sequence[Message]], object] = lambda _: None
+    ) -> None:
+        self._rng, self._watch = rng, watch
+        self.refusing: set[str] = set()
         self.now = 0.0
         self.wall_ms = 0
         self.logs = {
@@ -130,6 +140,9 @@ class Cluster:
     ) -> None:
         """Append a batch to a log, in the transaction under way."""
         transaction = self._ongoing(transactional_id, epoch)
+        if tp.topic in self.refusing:
+            raise MessageSizeTooLargeError(tp.topic)
+        transaction.records += batch
         for key, value, headers in batch:
             self.logs[tp].append(key, value, headers, self.wall_ms, transaction)
 
@@ -158,7 +171,10 @@ class Cluster:
 
     def end(self, transactional_id: str, epoch: int, decision: str) -> None:
         """Commit or abort the transaction under way; its markers follow."""
-        self._decide(self._ongoing(transactional_id, epoch), decision)
+        transaction = self._ongoing(transactional_id, epoch)
+        if decision == "commit":
+            self._watch(transaction.records)
+        self._decide(transaction, decision)
 
     def expire(self, *, everything: bool = False) -> None:
         """Abort transactions that have been open for too long, and fence their producers."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from tests.simulation.edges import Edge
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 BUCKETS = 4
 HISTORY = 12
+LONGEST_STRING = 512 * 1024 * 1024
 
 Hash = dict[bytes, bytes]
 Snapshot = tuple[dict[bytes, Hash], dict[bytes, bytes]]
@@ -28,10 +29,15 @@ def encode(value: object) -> bytes:
 
 
 class Database:
-    """What a Redis server holds, and what it held after each of the last commits."""
+    """What a Redis server holds, and what it held after each of the last commits.
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
+    ``watch`` is shown the outbox after each.
+    """
+
+    def __init__(
+        self, rng: Random, watch: Callable[[bytes, Hash], object] = lambda *_: None
+    ) -> None:
+        self._rng, self._watch = rng, watch
         self.hashes: dict[bytes, Hash] = {}
         self.strings: dict[bytes, bytes] = {}
         self.scripts: set[str] = set()
@@ -143,6 +149,9 @@ class Database:
             lists
         )
         self._unlink(*(keys[int(number) - 1] for number in emptied))
+        writes = [(int(at), part) for at, part in zip(ring[::2], ring[1::2], strict=True)]
+        for place, part in sorted(writes, key=lambda each: -each[0]):
+            self._setrange(keys[5], place, part)
         self._hset(keys[1], customers)
         self._hdel(keys[1], gone)
         self._hset(keys[2], counted)
@@ -150,9 +159,8 @@ class Database:
         self._hset(keys[3], outbox)
         self._hdel(keys[3], told)
         self._hset(keys[4], erased)
-        for place, part in zip(ring[::2], ring[1::2], strict=True):
-            self._setrange(keys[5], int(place), part)
         self._hset(keys[0], progress)
+        self._watch(keys[3], self._hash(keys[3]))
         return 1
 
     def _hset(self, key: bytes, pairs: Sequence[bytes]) -> None:
@@ -160,6 +168,8 @@ class Database:
             self.hashes.setdefault(key, {}).update(zip(pairs[::2], pairs[1::2], strict=True))
 
     def _setrange(self, key: bytes, at: int, part: bytes) -> None:
+        if at + len(part) > LONGEST_STRING:
+            raise ResponseError("string exceeds maximum allowed size (proto-max-bulk-len)")
         before = self.strings.get(key, b"").ljust(at, b"\0")
         self.strings[key] = before[:at] + part + before[at + len(part) :]
 
@@ -254,7 +264,7 @@ class Pipeline:
                 raise RedisConnectionError("Connection closed by server.")
             try:
                 return self._run(name, *command)
-            except NoScriptError as error:
+            except ResponseError as error:
                 return error
 
         return self._client.run(name, effect, writes=name == "evalsha")

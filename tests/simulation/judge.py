@@ -41,6 +41,7 @@ def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
             for fault in of_all[name]
         ),
         *_wrong_scores(world),
+        *([] if offsets_lost else world.outbox.faults),
         *(
             f"{tp}: offsets went back"
             for tp in world.cluster.went_back

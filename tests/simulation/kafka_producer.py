@@ -18,8 +18,9 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from producers.record_batch import Batch
-from tests.simulation.cluster import Cluster, Message
+from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
+from tests.simulation.logs import Message
 
 RETRY_SECONDS = 0.1
 

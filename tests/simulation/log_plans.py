@@ -7,17 +7,9 @@ from kafka import TopicPartition
 
 from consumers.data_loss import DataLossError
 from contracts.topics import CHANGES, PURCHASES
-from tests.simulation.by_hand import PATIENCE, RestlessError, move, prefix, put_out, settle
+from tests.simulation.by_hand import PATIENCE, RestlessError, move, prefix, put_out, settle, started
 from tests.simulation.logs import Log
 from tests.simulation.world import Worker, World
-
-
-def _begun(world: World) -> Worker:
-    for event in world.inputs.first():
-        world.send(event)
-    worker = world.start("a")
-    settle(world, worker)
-    return worker
 
 
 def _end(world: World, worker: Worker) -> None:
@@ -52,7 +44,7 @@ def _origins(world: World, start: int) -> set[str]:
 
 def deleted_unread_and_old(world: World) -> None:
     """What was deleted unread is older than any window by now: nothing is lost."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     for customer in ("c01", "c02", "c03"):
         move(world, customer, 50)
     _purchases(world).delete_before(_purchases(world).end - 1)
@@ -63,7 +55,7 @@ def deleted_unread_and_old(world: World) -> None:
 
 def only_a_marker_deleted(world: World) -> None:
     """All was read; what was deleted beyond it is the marker of a transaction."""
-    worker = _begun(world)
+    worker = started(world)
     _purchases(world).mark()
     settle(world, worker)
     world.cluster.now += 10
@@ -76,7 +68,7 @@ def only_a_marker_deleted(world: World) -> None:
 
 def a_marker_deleted_after_a_stop(world: World) -> None:
     """So it is when the worker is asked to stop before it has been idle for long."""
-    worker = _begun(world)
+    worker = started(world)
     _purchases(world).mark()
     assert worker.segmenter is not None
     assert worker.consumer is not None
@@ -92,7 +84,7 @@ def a_marker_deleted_after_a_stop(world: World) -> None:
 
 def deleted_unread(world: World) -> None:
     """What was deleted unread counts; who accepts that keeps the store."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     before = dict(world.database.hashes[prefix(0) + b"customers"])
     move(world, "c01", 9_000)
     _purchases(world).delete_before(_purchases(world).end)
@@ -104,7 +96,7 @@ def deleted_unread(world: World) -> None:
 
 def nothing_left_for_a_lost_store(world: World) -> None:
     """All purchases are gone and the store is: who was in a segment would be in none."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     _purchases(world).delete_before(_purchases(world).end)
     world.database.lose(-1, prefix(0))
     _refuses(world)
@@ -116,7 +108,7 @@ def nothing_left_for_a_lost_store(world: World) -> None:
 
 def one_left_for_a_lost_store(world: World) -> None:
     """The store is lost, and one purchase is left of a window."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     _purchases(world).delete_before(_purchases(world).end - 1)
     world.database.lose(-1, prefix(0))
     _refuses(world)
@@ -126,7 +118,7 @@ def one_left_for_a_lost_store(world: World) -> None:
 def idle_past_the_window(world: World) -> None:
     """By the wall clock the window of a partition without traffic has moved past all deleted."""
     world.clock = "wall"
-    worker = _begun(world)
+    worker = started(world)
     move(world, "c01", 50)
     settle(world, worker)
     world.inputs.day += 10
@@ -139,7 +131,7 @@ def idle_past_the_window(world: World) -> None:
 
 def end_cut_off(world: World) -> None:
     """A log ends before what was read of it."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     _purchases(world).cut(_purchases(world).end - 2)
     _refuses(world)
     settle(world, world.start("a"))
@@ -147,7 +139,7 @@ def end_cut_off(world: World) -> None:
 
 def end_cut_off_and_store_lost(world: World) -> None:
     """Kafka's offsets are beyond the log's end, up to which a lost store is made anew."""
-    _end(world, _begun(world))
+    _end(world, started(world))
     _purchases(world).cut(_purchases(world).end - 2)
     world.database.lose(-1, prefix(0))
     _refuses(world)
@@ -158,6 +150,7 @@ LOG_PLANS: dict[str, Callable[[World], None]] = {
     "pause before a takeover": deleted_unread_and_old,
     "offsets past markers": only_a_marker_deleted,
     "offsets past markers at a stop": a_marker_deleted_after_a_stop,
+    "unread records": deleted_unread,
     "a store with unread records gone is kept": deleted_unread,
     "a window of a lost store": one_left_for_a_lost_store,
     "no purchase left": nothing_left_for_a_lost_store,

@@ -15,6 +15,7 @@ LOG_APPEND_TIME = 1
 """As the topics are created: arrival sets the timestamps."""
 
 Headers = Sequence[tuple[str, bytes | None]]
+Message = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
 @dataclass(eq=False)
@@ -27,6 +28,7 @@ class Transaction:
     unmarked: list["Log | None"] = field(default_factory=list)
     """Logs to get a marker yet; None for the group's offsets."""
     offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
+    records: list[Message] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

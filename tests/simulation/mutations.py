@@ -14,6 +14,7 @@ from consumers.causes import Causes
 from consumers.data_loss import LossCheck
 from consumers.log import LogReader
 from consumers.membership import Membership
+from consumers.owned import Owned
 from consumers.recovery import Recovery
 from consumers.round import Round
 from consumers.segmenter import Segmenter
@@ -70,8 +71,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Segmenter,
             "_work",
-            "self._publications.begin(self.owned, membership, behind=behind)",
-            "self._publications.begin(self.owned, self._consumer.group_metadata(), behind=behind)",
+            "self._publish(membership, behind=behind)",
+            "self._publish(self._consumer.group_metadata(), behind=behind)",
         )
     ],
     "generation at poll": [
@@ -98,8 +99,9 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             partitions,
             "_arguments",
-            "pack(commit.outputs)] if",
-            'pack([o for o in commit.outputs if "dead-letters" not in o.topic])] if',
+            "commit.entry.to_bytes()]",
+            "Entry(commit.entry.version, commit.entry.offsets, tuple("
+            'o for o in commit.entry.outputs if "dead-letters" not in o.topic)).to_bytes()]',
         )
     ],
     "uncommitted end": [
@@ -134,8 +136,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             reconcile.Reconciler,
             "_become_owner",
-            "for v, out in loaded.outbox if v > published",
-            "for v, out in loaded.outbox",
+            "for entry in loaded.outbox if entry.version > published",
+            "for entry in loaded.outbox",
         )
     ],
     "refusals": [Edit(Segmenter, "_commit", "if not all(accepted):", "if False:")],
@@ -193,6 +195,46 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "ends of logs": [Edit(LossCheck, "check_ends", "if offset > end:", "if False:")],
     "replay within the log": [
         Edit(Recovery, "_replay", "inputs.within(committed.offsets)", "committed.offsets")
+    ],
+    "nothing is added to an outbox that waits": [
+        Edit(
+            Segmenter,
+            "_reconcile",
+            "self._publications.publish_all(owned, self._membership, self._stay_in_group)",
+            "pass",
+        )
+    ],
+    "transactions are bounded": [
+        Edit(Owned, "portion", "if cut and size > most_bytes:", "if False:")
+    ],
+    "oldest versions first": [
+        Edit(Owned, "portion", "self._portion(entries[:cut],", "self._portion(entries[-cut:],")
+    ],
+    "offsets as of the version": [Edit(Owned, "portion", "last.offsets", "self.progress.offsets")],
+    "metadata as of the version": [Edit(Owned, "portion", "last.version", "self.progress.version")],
+    "dead letters of a replay go together": [
+        Edit(
+            Recovery,
+            "_keep_dead_letters",
+            "if entry.offsets and committed else None",
+            "if entry.offsets and committed else entry.offsets",
+        )
+    ],
+    "offsets not before Kafka's": [
+        Edit(
+            Recovery,
+            "_keep_dead_letters",
+            "_latest(entry.offsets, committed.offsets)",
+            "entry.offsets",
+        )
+    ],
+    "dead letters kept have their offsets": [
+        Edit(
+            Recovery,
+            "_keep_dead_letters",
+            "_latest(entry.offsets, committed.offsets)",
+            "_latest(owned.progress.offsets, committed.offsets)",
+        )
     ],
     "seen events": [
         Edit(

@@ -5,24 +5,32 @@ from functools import partial
 
 from contracts.topics import CHANGES
 from tests.consumers.world import erasure, profile
-from tests.simulation.by_hand import lose_offsets, move, prefix, put_out, reach, settle
+from tests.simulation.by_hand import (
+    begun,
+    lose_offsets,
+    move,
+    prefix,
+    put_out,
+    reach,
+    rest,
+    settle,
+    started,
+)
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import Snapshot
 from tests.simulation.log_plans import LOG_PLANS
-from tests.simulation.world import Worker, World
+from tests.simulation.outbox_plans import (
+    a_part_is_published,
+    a_part_is_published_and_the_store_lost,
+    a_part_of_another_line_is_published,
+    a_part_of_another_line_is_published_without_offsets,
+    outputs_fail_for_long,
+)
+from tests.simulation.world import World
 
 COMMITTED = "after redis.evalsha"
 SENDING = "before kafka.send_offsets"
 COMMITTING = "before redis.pipeline of evalsha"
-
-
-def begun(world: World) -> Worker:
-    """Return a worker that has a model, everybody in a segment, and nothing to do."""
-    for event in world.inputs.first():
-        world.send(event)
-    worker = world.start("a")
-    settle(world, worker)
-    return worker
 
 
 def version(stored: Snapshot, partition: int = 0) -> int:
@@ -32,7 +40,7 @@ def version(stored: Snapshot, partition: int = 0) -> int:
 
 def same_number_again(world: World) -> None:
     """A store that lost a commit comes to the same version under another owner."""
-    zombie = begun(world)
+    zombie = started(world)
     # A commit that publishes nothing yet, and the next: within a second of the last offsets.
     seg = zombie.segmenter
     assert seg is not None
@@ -91,7 +99,7 @@ def publishes_after_the_group_went_on(world: World) -> None:
     """A worker learns that it is out between its commit and its transaction."""
     zombie = begun(world)
     move(world, "c00", 9_000)
-    reach(zombie, COMMITTED)
+    reach(zombie, COMMITTED, lambda: _waits(world, 0))
     put_out(world, zombie)
     owner = world.start("b")
     settle(world, owner)
@@ -104,18 +112,20 @@ def takes_over_when_it_is_out(world: World) -> None:
     """A worker learns that it is out when its poll has just returned, and is asked to stop."""
     first = begun(world)
     move(world, "c00", 9_000)
-    reach(first, COMMITTED)
+    reach(first, COMMITTED, lambda: _waits(world, 0))
     first.crash()
     put_out(world, first)
     zombie = world.start("a")
-    reach(
-        zombie, "after kafka.poll", lambda: bool(zombie.consumer and zombie.consumer.assignment())
-    )
-    reach(zombie, "after kafka.poll")  # a round polls twice
+    polls = 0
+    while polls < 2 or not (zombie.consumer and zombie.consumer.assignment()):
+        zombie.step()
+        polls += zombie.process.point == "after kafka.poll" and zombie.segmenter is not None
+        if zombie.process.point == "between rounds":
+            polls = 0  # a round polls twice
     put_out(world, zombie, told=True)
-    reach(zombie, "between rounds")
+    reach(zombie, SENDING)
     owner = world.start("b")
-    settle(world, owner)
+    owner.step(600)
     assert zombie.segmenter is not None
     zombie.segmenter.stop()
     zombie.step(200)
@@ -227,11 +237,21 @@ def lost_without_traffic(world: World) -> None:
     worker = begun(world)
     kept = world.database.snapshot()
     move(world, "c10", 0.01, partition=1)
-    settle(world, worker)
+    rest(world, worker)
     # Another worker may have told the script to the server that has lost them.
     scripts = world.database.scripts.copy()
     world.database.restore(kept, prefix(1))
     world.database.scripts |= scripts
+    settle(world, worker)
+
+
+def emptied_under_its_owner(world: World) -> None:
+    """The store is emptied under an owner, which reads nothing of a customer who has a segment."""
+    worker = begun(world)
+    scripts = world.database.scripts.copy()
+    world.database.lose(-1, prefix(0))
+    world.database.scripts |= scripts
+    move(world, "c00", 9_000)
     settle(world, worker)
 
 
@@ -247,5 +267,13 @@ PLANS: dict[str, Callable[[World], None]] = {
     "scoring after a recovery": a_decision_in_the_outbox,
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,
+    "refusals": emptied_under_its_owner,
+    "nothing is added to an outbox that waits": outputs_fail_for_long,
+    "oldest versions first": a_part_is_published,
+    "metadata as of the version": a_part_is_published,
+    "offsets as of the version": a_part_is_published_and_the_store_lost,
+    "offsets not before Kafka's": a_part_of_another_line_is_published,
+    "dead letters kept have their offsets": a_part_of_another_line_is_published,
+    "dead letters of a replay go together": a_part_of_another_line_is_published_without_offsets,
     **LOG_PLANS,
 }

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from livesegments.worker import deployment
-from store.outbox import Output
+from store.outbox import Entry, Output
 from store.partitions import Commit, Partitions, Want
 from store.progress import Progress
 from tests.servers import RedisServer
 from tests.simulation.cluster import PARTITIONS
-from tests.simulation.database import Database, Redis
+from tests.simulation.database import LONGEST_STRING, Database, Redis
 from tests.simulation.edges import Edge
 from tests.simulation.world import SETTINGS
 
@@ -87,6 +87,7 @@ class Calls:
             self._older.append(progress)
             self._last[partition] = progress
         outputs = [Output("topic", b"key", rng.choice((None, b"v")), [("h", b"x")])]
+        entry = Entry.of(progress, outputs if rng.random() < 0.5 else [])
         return Commit(
             partition,
             expected,
@@ -95,7 +96,7 @@ class Calls:
             gone=rng.sample(CUSTOMERS, rng.randrange(2)),
             statistics={rng.randrange(3): rng.randbytes(4)},
             statistics_gone=[rng.randrange(3)],
-            outputs=outputs if rng.random() < 0.5 else [],
+            entry=entry,
             published=[base.version] if rng.random() < 0.5 else [],
             erasures={name: rng.randbytes(2) for name in rng.sample(MARKERS, rng.randrange(2))},
             ring=[(rng.randrange(4) * 8, rng.randbytes(8)) for _ in range(rng.randrange(3))],
@@ -134,3 +135,17 @@ def test_a_server_without_the_script_is_given_it_at_the_next_commit(real: Partit
         with pytest.raises(NoScriptError):
             store.commit([commit])
         assert store.commit([commit, replace(commit, partition=1)]) == [False, True]
+
+
+def test_a_ring_that_is_too_long_for_a_string_is_an_error_and_nothing_is_written(
+    real: Partitions,
+) -> None:
+    _, fake = simulated()
+    progress = Progress(version=1, nonce="00000000000000aa")
+    ring = [(0, bytes(8)), (LONGEST_STRING - 7, bytes(8))]
+    for store in (fake, real):
+        with pytest.raises(ResponseError, match="maximum allowed size"):
+            store.commit([Commit(0, None, progress, records={"c": b"1"}, ring=ring)])
+        assert store.load(0).progress is None
+        assert store.ring(0) == b""
+        assert store.sizes([0]) == [0]

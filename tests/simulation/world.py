@@ -24,7 +24,6 @@ from livesegments.clients import group_consumer, kafka_config
 from livesegments.settings import Settings
 from livesegments.worker import deployment, rules
 from monitoring.metrics import Metrics
-from producers.publisher import Publisher
 from store.partitions import Partitions
 from store.refits import RefitRequests
 from tests.simulation.cluster import PARTITIONS, Cluster
@@ -33,6 +32,8 @@ from tests.simulation.edges import Edge, Fate, Process
 from tests.simulation.inputs import Event, Inputs
 from tests.simulation.kafka_consumer import Consumer
 from tests.simulation.kafka_producer import Producer
+from tests.simulation.outbox import Outbox
+from tests.simulation.publishing import LatePublisher
 
 SETTINGS = Settings(
     group_id="group",
@@ -44,6 +45,9 @@ SETTINGS = Settings(
     retention_days=8,
     max_poll_records=4,
 )
+
+TRANSACTION_BYTES = 4_000
+"""A few outputs, so that an outbox of some versions takes several transactions."""
 
 
 class Worker:
@@ -107,7 +111,8 @@ class Worker:
             definitions = DefinitionsReader(config)
         except (KafkaError, RedisError):
             return  # it ends, and is started again
-        publisher = Publisher(config, f"{settings.group_id}-{self.instance}")
+        transactional_id = f"{settings.group_id}-{self.instance}"
+        publisher = LatePublisher(config, transactional_id, lambda: world.is_late())
         self.segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -134,6 +139,7 @@ class Worker:
             observation=cast(Observation, Unobserved()),
             rules=how,
             max_records=settings.max_poll_records,
+            transaction_bytes=TRANSACTION_BYTES,
             alive=lambda: self._pause("between rounds"),
             now_us=lambda: world.inputs.wall_us,
         )
@@ -162,6 +168,8 @@ class World:
         Partitions of which the log has lost what may count: a worker may refuse to go on.
     loss_accepted
         Whether workers are started so that they go on all the same.
+    is_late
+        Whether a publication under way takes longer.
     """
 
     def __init__(
@@ -171,12 +179,15 @@ class World:
         fate: Callable[[Edge, str], Fate] = lambda _edge, _call: Fate.FINE,
     ) -> None:
         self.rng, self.clock, self.fate = rng, clock, fate
-        self.cluster, self.database = Cluster(rng), Database(rng)
+        self.outbox = Outbox(TRANSACTION_BYTES)
+        self.cluster = Cluster(rng, self.outbox.published)
+        self.database = Database(rng, self.outbox.committed)
         self.inputs = Inputs(rng)
         self.late: list[Callable[[], object]] = []
         self.workers: list[Worker] = []
         self.running: Worker | None = None
         self.while_waiting: Callable[[], object] = self.cluster.mark_next
+        self.is_late: Callable[[], bool] = lambda: False
         self.schedule: list[str] = []
         self.doubtful: set[int] = set()
         self.loss_accepted = False

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.outbox import Output, pack, unpack
+from store.outbox import Entry, Output, pack, unpack
+from store.progress import Progress
 
 headers = st.lists(st.tuples(st.text(), st.binary()))
 outputs = st.builds(
@@ -20,6 +21,23 @@ outputs = st.builds(
 @given(st.lists(outputs))
 def test_outputs_come_back_from_their_bytes(some: list[Output]) -> None:
     assert unpack(pack(some)) == some
+
+
+@given(st.lists(outputs), st.none() | st.tuples(*[st.integers(0, 2**63 - 1)] * 3))
+def test_an_entry_comes_back_from_its_bytes(
+    some: list[Output], offsets: tuple[int, int, int] | None
+) -> None:
+    entry = Entry(7, offsets, tuple(some))
+    assert Entry.from_bytes(7, entry.to_bytes()) == entry
+    with pytest.raises(ValueError, match="truncated"):
+        Entry.from_bytes(7, entry.to_bytes()[:-1])
+
+
+def test_a_commit_that_publishes_nothing_has_no_entry() -> None:
+    progress = Progress(version=3, purchases=4, profiles=5, erasures=6)
+    output = Output("t", None, None, [])
+    assert Entry.of(progress, []) is None
+    assert Entry.of(progress, [output]) == Entry(3, (4, 5, 6), (output,))
 
 
 def test_null_and_empty_are_told_apart() -> None:

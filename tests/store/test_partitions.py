@@ -5,10 +5,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
+import redis
+from redis.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 
 from store.deployment import Deployment, StoreMismatchError
-from store.outbox import Output
+from store.outbox import Entry, Output
 from store.partitions import Commit, Loaded, Partitions, Reading, Want
 from store.progress import Progress
 from store.servers import Client, Cluster, server_of
@@ -21,6 +28,7 @@ DEPLOYMENT = Deployment(
     partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0, segments=("a", "b")
 )
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
+ENTRY = Entry(1, (4, 5, 6), (OUTPUT,))
 
 
 @pytest.fixture(params=["fresh_redis", "fresh_cluster"])
@@ -44,7 +52,7 @@ def started(store: Partitions) -> Partitions:
         FIRST,
         records={"c-1": b"one"},
         statistics={1: b"counted"},
-        outputs=[OUTPUT],
+        entry=ENTRY,
         erasures={b"hash": b"marker"},
     )
     assert store.commit([commit]) == [True]
@@ -66,7 +74,7 @@ def test_a_fresh_partition_has_no_progress(store: Partitions) -> None:
 
 def test_a_commit_writes_all_it_has(started: Partitions) -> None:
     assert started.load(0) == Loaded(
-        progress=FIRST, outbox=[(1, [OUTPUT])], statistics={1: b"counted"}, erasures=1
+        progress=FIRST, outbox=[ENTRY], statistics={1: b"counted"}, erasures=1
     )
     assert dict(started.customers(0)) == {"c-1": b"one"}
     assert started.load(1).progress is None
@@ -103,7 +111,7 @@ def test_a_commit_on_another_version_or_owner_is_refused_and_writes_nothing(
         records={"c-1": b"other", "c-2": b"two"},
         gone=["c-1"],
         statistics={2: b"x"},
-        outputs=[OUTPUT],
+        entry=replace(ENTRY, version=9),
         published=[1],
         erasures={b"other": b"marker"},
         empty_first=empty_first,
@@ -148,13 +156,13 @@ def test_a_partition_can_be_emptied_in_the_commit_that_writes_it_anew(started: P
 def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> None:
     progress = FIRST
     for _ in range(11):
-        output = OUTPUT._replace(key=b"%d" % (progress.version + 1))
-        assert started.commit([Commit(0, progress, after(progress), outputs=[output])]) == [True]
+        entry = replace(ENTRY, version=progress.version + 1)
+        assert started.commit([Commit(0, progress, after(progress), entry=entry)]) == [True]
         progress = after(progress)
-    assert [version for version, _ in started.load(0).outbox] == list(range(1, 13))
+    assert [entry.version for entry in started.load(0).outbox] == list(range(1, 13))
     trim = Commit(0, progress, after(progress), published=range(1, 12))
     assert started.commit([trim]) == [True]
-    assert started.load(0).outbox == [(12, [OUTPUT._replace(key=b"12")])]
+    assert started.load(0).outbox == [replace(ENTRY, version=12)]
 
 
 @pytest.mark.parametrize("name", ["progress", "customers", "statistics", "outbox", "erasures"])
@@ -170,7 +178,7 @@ def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
         FIRST,
         after(FIRST),
         records={"c-2": b"two"},
-        outputs=[OUTPUT],
+        entry=replace(ENTRY, version=2),
         erasures={b"h": b"m"},
         empty_first=True,
     )
@@ -182,20 +190,22 @@ def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
 @contextmanager
 def full(client: Client) -> Iterator[None]:
     """Redis without memory to give."""
-    servers = client.masters().values() if isinstance(client, Cluster) else [client]
-    for server in servers:
+    for server in servers_of(client):
         server.config_set("maxmemory-policy", "noeviction")
-        server.config_set("maxmemory", "1")
-    try:
+    with configured(client, "maxmemory", "1"):
         yield
-    finally:
-        for server in servers:
-            server.config_set("maxmemory", "0")
 
 
 def test_a_full_store_refuses_a_commit_as_a_whole(started: Partitions, client: Client) -> None:
     before = contents(client)
-    commit = Commit(0, FIRST, after(FIRST), records={"c-2": b"two"}, gone=["c-1"], outputs=[OUTPUT])
+    commit = Commit(
+        0,
+        FIRST,
+        after(FIRST),
+        records={"c-2": b"two"},
+        gone=["c-1"],
+        entry=replace(ENTRY, version=2),
+    )
     with full(client), pytest.raises(OutOfMemoryError):
         started.commit([commit])
     assert contents(client) == before
@@ -205,7 +215,7 @@ def test_a_full_store_refuses_a_commit_as_a_whole(started: Partitions, client: C
     "commit",
     [
         Commit(0, FIRST, after(FIRST), records={"c-2": b"two"}, empty_first=True),
-        Commit(0, FIRST, after(FIRST), gone=["c-1"], outputs=[OUTPUT]),
+        Commit(0, FIRST, after(FIRST), gone=["c-1"], entry=replace(ENTRY, version=2)),
     ],
 )
 def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
@@ -216,7 +226,107 @@ def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
         assert started.commit([commit]) == [True]
     assert dict(started.customers(0)) == commit.records
     assert started.load(0).progress == commit.progress
-    assert started.load(0).outbox[-1:] == ([(2, [OUTPUT])] if commit.outputs else [])
+    assert started.load(0).outbox[-1:] == ([commit.entry] if commit.entry else [])
+
+
+ALL = Commit(
+    0,
+    FIRST,
+    after(FIRST),
+    records={"c-2": b"two"},
+    gone=["c-1"],
+    statistics={2: b"counted"},
+    statistics_gone=[1],
+    entry=replace(ENTRY, version=2),
+    published=[1],
+    erasures={b"other": b"marker"},
+    ring=[(0, b"12345678"), (16, b"12345678")],
+)
+"""Runs every command of the script but the one that empties."""
+
+
+def servers_of(client: Client) -> list[redis.Redis]:
+    return list(client.masters().values()) if isinstance(client, Cluster) else [client]
+
+
+@contextmanager
+def configured(client: Client, name: str, value: str) -> Iterator[None]:
+    """Redis with a setting of its own."""
+    before = [str(server.config_get(name)[name]) for server in servers_of(client)]
+    for server in servers_of(client):
+        server.config_set(name, value)
+    try:
+        yield
+    finally:
+        for server, was in zip(servers_of(client), before, strict=True):
+            server.config_set(name, was)
+
+
+@pytest.mark.parametrize("empty_first", [False, True])
+def test_a_ring_longer_than_a_string_may_be_is_an_error_and_nothing_is_written(
+    started: Partitions, client: Client, empty_first: bool
+) -> None:
+    before = contents(client)
+    ring = [(0, b"12345678"), (512 * 1024 * 1024 - 7, b"12345678")]
+    with pytest.raises(ResponseError, match="maximum allowed size"):
+        started.commit([replace(ALL, ring=ring, empty_first=empty_first)])
+    assert contents(client) == before if not empty_first else started.load(0).progress is None
+
+
+def test_a_server_that_takes_shorter_strings_only_is_an_error_and_nothing_is_written(
+    started: Partitions, client: Client
+) -> None:
+    before = contents(client)
+    ring = [(0, b"12345678"), (1024 * 1024, b"12345678")]
+    with (
+        configured(client, "proto-max-bulk-len", str(1024 * 1024)),
+        pytest.raises(ResponseError, match="maximum allowed size"),
+    ):
+        started.commit([replace(ALL, ring=ring)])
+    assert contents(client) == before
+
+
+def test_a_store_that_has_too_few_replicas_refuses_a_commit_as_a_whole(
+    started: Partitions, client: Client
+) -> None:
+    before = contents(client)
+    with (
+        configured(client, "min-replicas-to-write", "9"),
+        pytest.raises(ResponseError, match="NOREPLICAS"),
+    ):
+        started.commit([ALL])
+    assert contents(client) == before
+    assert started.commit([ALL]) == [True]
+
+
+def test_a_replica_refuses_a_commit_as_a_whole(fresh_redis: RedisServer) -> None:
+    with fresh_redis.client() as client:
+        started = Partitions(client, "group")
+        assert started.commit([Commit(0, None, FIRST, records={"c-1": b"one"})]) == [True]
+        before = contents(client)
+        client.replicaof("127.0.0.1", "1")
+        try:
+            with pytest.raises(ReadOnlyError):
+                started.commit([ALL])
+        finally:
+            client.replicaof("NO", "ONE")
+        assert contents(client) == before
+
+
+@pytest.mark.parametrize("command", ["unlink", "hset", "hdel", "setrange"])
+def test_a_permission_withdrawn_at_work_refuses_a_commit_as_a_whole(
+    started: Partitions, client: Client, command: str
+) -> None:
+    before = contents(client)
+    for server in servers_of(client):
+        server.execute_command("ACL", "SETUSER", "default", f"-{command}")  # type: ignore[no-untyped-call]
+    try:
+        with pytest.raises(NoPermissionError, match="nothing was written"):
+            started.commit([ALL])
+    finally:
+        for server in servers_of(client):
+            server.execute_command("ACL", "SETUSER", "default", f"+{command}")  # type: ignore[no-untyped-call]
+    assert contents(client) == before
 
 
 def test_a_server_that_forgot_the_script_is_another_and_is_told_it_at_the_next_commit(

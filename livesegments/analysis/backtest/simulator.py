@@ -153,7 +153,8 @@ class Simulator:
             self.owned = decision.owned.confirmed(decision.owned.progress.version)
             if decision.commit is not None:
                 self.store.commit([decision.commit])
-                outputs = decision.commit.outputs
+                entry = decision.commit.entry
+                outputs = entry.outputs if entry else ()
                 changed += [(out.key or b"").decode() for out in outputs if out.topic == CHANGES]
         return Step(self.clock_us, number, round_.tally, changed)
 
@@ -196,7 +197,7 @@ class Simulator:
     def _adopt(self, generation: Generation, customers: float, gain: float | None) -> None:
         self.model.adopt(generation)
         progress = replace(self.owned.progress, version=generation.number)
-        self.owned = self.owned.committed(progress, ()).confirmed(progress.version)
+        self.owned = self.owned.committed(progress, None).confirmed(progress.version)
         self.store.progress = progress
         self.generations.append(Fitted(generation, self.clock_us, round(customers), gain))
 

@@ -1,0 +1,57 @@
+"""The bounds of the outbox, judged at every commit and every transaction."""
+
+from collections.abc import Mapping, Sequence
+
+from contracts.cloudevents import read_provenance
+from store.outbox import Entry
+from tests.simulation.logs import Message
+
+Line = tuple[str, int] | None
+"""Nonce and version of an entry's first output: no other entry has them."""
+
+
+class Outbox:
+    """What has been in outboxes and transactions, and where it was more than may be.
+
+    Parameters
+    ----------
+    most_bytes
+        Of a transaction, unless a single version has more.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._sizes: dict[Line, int] = {}
+        self._inseparable: set[Line] = set()
+        self._known: dict[bytes, int] = {}
+        self._largest: dict[bytes, int] = {}
+        self.faults: list[str] = []
+
+    def committed(self, key: bytes, outbox: Mapping[bytes, bytes]) -> None:
+        """Look at the outbox of a partition after a commit.
+
+        A transaction may be under way, another may wait, and a round adds a version and maybe a
+        definition; a version may be larger than a transaction.
+        """
+        sizes = [self._size(int(version), data) for version, data in outbox.items()]
+        largest = self._largest[key] = max(self._largest.get(key, 0), *sizes, 0)
+        if sum(sizes) > 2 * self._most + 3 * largest:
+            self.faults.append(f"outbox: {key.decode()} has {len(sizes)} versions, {sum(sizes)} B")
+
+    def _size(self, version: int, data: bytes) -> int:
+        if data not in self._known:
+            entry = Entry.from_bytes(version, data)
+            self._known[data] = entry.size
+            if entry.outputs:
+                line = read_provenance(entry.outputs[0].headers)
+                self._sizes[line] = entry.size
+                if entry.offsets is None:
+                    self._inseparable.add(line)
+        return self._known[data]
+
+    def published(self, records: Sequence[Message]) -> None:
+        """Look at the records of a transaction."""
+        versions = {read_provenance(headers) for _, _, headers in records} - {None}
+        size = sum(self._sizes.get(version, 0) for version in versions)
+        if len(versions) > 1 and size > self._most and not versions & self._inseparable:
+            self.faults.append(f"transaction: {len(versions)} versions, {size} B")

@@ -15,19 +15,17 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
 from consumers.batch import decode_batch
-from consumers.owned import CLUSTERS, Owned, Sweep
+from consumers.owned import Owned, Sweep, estimator
 from consumers.round import Round
 from consumers.rules import Model, want
 from consumers.warmup import draw, first_generation
 from contracts.instants import rfc3339
-from contracts.segments import DIMENSIONS
 from contracts.topics import PURCHASES
 from features.fold import fold_purchases
 from features.record import empty, encode
 from livesegments.settings import Settings
 from livesegments.worker import rules
-from model.cluster_statistics import ClusterStatistics
-from model.snapshot import ModelSnapshot
+from model.kmeans import MiniBatchKMeans
 from store.partitions import Partitions
 from store.progress import Progress
 from tests.servers import RedisServer
@@ -90,7 +88,7 @@ class World:
         customers: int,
         records: Sequence[bytes],
         model: Model | None = None,
-        statistics: ClusterStatistics | None = None,
+        learned: MiniBatchKMeans | None = None,
     ) -> None:
         self.customers = customers
         self._store = Partitions(client, f"bench-{customers}")
@@ -102,28 +100,26 @@ class World:
         progress = Progress(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
         client.hset(self._store.keys.progress(0), items=progress.to_fields())
         self._model = model or self._fitted()
-        self._owned = Owned(0, progress, {1: statistics} if statistics else {})
+        self._owned = Owned(0, progress, {1: learned} if learned else {})
 
     def _fitted(self) -> Model:
         generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
-        segments = [RULES.segment_ids.index(segment) for segment in generation.segments]
-        view = ModelSnapshot.of(generation, None)
-        return Model(generation, view, np.array(segments, np.int8))
+        return Model.of(estimator(generation), RULES.segment_ids)
 
     def grown(self, client: "redis.Redis", customers: int) -> "World":
         """Return a partition of so many customers like these, who are all assigned and counted."""
         if not self._offset:
             self.round(self.customers)
         records = [blob for _, blob in self._store.customers(0)]
-        [counted] = self._owned.statistics.values()
-        zeros = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
-        statistics = sum([counted] * (customers // self.customers), zeros)
-        return World(client, customers, records, self._model, statistics)
+        [learned] = self._owned.estimators.values()
+        total = sum([learned] * (customers // self.customers), estimator())
+        return World(client, customers, records, self._model, total)
 
     @property
     def members(self) -> int:
-        """How many customers the statistics count."""
-        return sum(int(each.members.sum()) for each in self._owned.statistics.values())
+        """How many customers have been learned."""
+        learned = self._owned.estimators.values()
+        return sum(int(each.statistics.members.sum()) for each in learned)
 
     def _polled(self, events: int) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return a purchase of each of some customers, all different."""

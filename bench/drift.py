@@ -106,9 +106,7 @@ class Watch:
 
     def _look(self) -> Iterator[str]:
         history, now_s = self.history, self.history.owned.progress.clock_us / 1e6
-        self.watch.observe(
-            history.model.generation, history.model.statistics({0: history.owned}), True, now_s
-        )
+        self.watch.observe(history.model.complete({0: history.owned}), True, now_s)
         explained = self.value("explained_variance_ratio")
         self.explained.append((self.day, explained))
         week = [ratio for day, ratio in self.explained if day > self.day - 7]

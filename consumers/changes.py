@@ -1,34 +1,33 @@
-"""Take scores over into records: recount the statistics, list the segments that change."""
+"""Update records by their scores: relearn customers that moved, list segment changes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.owned import CLUSTERS
-from consumers.scoring import NONE, Scores, take
-from contracts.segments import DIMENSIONS
+from consumers.owned import estimator
+from consumers.scoring import NONE, Scores
 from features.record import Records
 from features.vector import FEATURES
-from model.cluster_statistics import ClusterStatistics
+from model.kmeans import MiniBatchKMeans
 from model.snapshot import ModelSnapshot
 from producers.messages import Change, Standing
 
 Rows = NDArray[np.intp]
 
 
-def recount(
-    statistics: dict[int, ClusterStatistics], records: Records, scores: Scores, generation: int
-) -> dict[int, ClusterStatistics]:
-    """Count each record where it is now, and no longer where it was counted last.
+def relearn(
+    estimators: dict[int, MiniBatchKMeans], records: Records, scores: Scores, generation: int
+) -> dict[int, MiniBatchKMeans]:
+    """Revert each record from where it was learned and learn it where it is assigned now.
 
-    What was counted is taken from the record itself (its cluster, its vector, its generation),
-    never predicted again: so the sums stay exact however often a customer moves.
+    The learned cluster, vector and generation are those in the record and are not predicted again,
+    so the statistics stay exact however often a customer moves.
 
     Parameters
     ----------
-    statistics
-        Generation -> statistics before; not changed.
+    estimators
+        Generation -> estimator before; not changed.
     records
         (n,) records; their cluster, vector and generation are brought up to date in place.
     scores
@@ -38,39 +37,31 @@ def recount(
 
     Returns
     -------
-    Generation -> statistics after; an older generation without members is dropped.
+    Generation -> estimator after; an older generation without members is dropped.
     """
     moved = np.flatnonzero(
         (records["cluster"] != scores.cluster)
         | (records["generation"] != generation)
         | (records["vector"] != scores.fixed).any(axis=1)
     )
-    after = dict(statistics)
-    was, vector, cluster = (records[name][moved] for name in ("generation", "vector", "cluster"))
-    for number in np.unique(was[cluster != NONE]).tolist():
+    was, vectors, clusters = (records[name][moved] for name in ("generation", "vector", "cluster"))
+    left = np.unique(was[clusters != NONE]).tolist()
+    after = dict(estimators)
+    for number in {*left, generation} if moved.size else ():
+        after[number] = after[number].copy() if number in after else estimator()
+    for number in left:
         rows = was == number
-        after[number] = _copy(after, number)
-        after[number].subtract(vector[rows], cluster[rows])
+        after[number].revert_arrays(vectors[rows], clusters[rows])
     if moved.size:
-        after[generation] = (
-            after[generation]
-            if after.get(generation) is not statistics.get(generation)
-            else _copy(after, generation)
-        )
-        after[generation].add(scores.fixed[moved], scores.cluster[moved])
+        after[generation].learn_arrays(scores.fixed[moved], scores.cluster[moved])
     records["cluster"] = scores.cluster
     records["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
     records["generation"] = generation
     return {
-        number: counted
-        for number, counted in after.items()
-        if number == generation or counted.members.any()
+        number: each
+        for number, each in after.items()
+        if number == generation or each.statistics.members.any()
     }
-
-
-def _copy(statistics: dict[int, ClusterStatistics], number: int) -> ClusterStatistics:
-    found = statistics.get(number)
-    return ClusterStatistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found.copy()
 
 
 def changed_rows(records: Records, scores: Scores) -> Rows:
@@ -86,7 +77,7 @@ def explain(
     origins: Sequence[str],
     time_us: NDArray[np.int64],
     clock_us: int,
-    view: ModelSnapshot,
+    snapshot: ModelSnapshot,
     segment_of_cluster: NDArray[np.int8],
 ) -> list[Change]:
     """Describe the changes of m rows as they are published, from records not yet updated.
@@ -95,13 +86,13 @@ def explain(
     """
     if not rows.size:
         return []
-    assignment = take(scores.assignment, rows)
+    assignment = scores.assignment.take(rows)
     nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
     segment = scores.segment[rows]
     confidences: list[float | None] = assignment.confidence().round(4).tolist()
     distances: list[float | None] = nearest.round(4).tolist()
     runners_up = np.where(segment == NONE, NONE, segment_of_cluster[assignment.runner_up()])
-    explanations = _strongest(view.zscores(scores.vectors[rows]).round(2))
+    explanations = _strongest(snapshot.zscores(scores.vectors[rows]).round(2))
     for i in np.flatnonzero(segment == NONE).tolist():
         confidences[i], distances[i], explanations[i] = None, None, []
     columns = (
@@ -128,7 +119,7 @@ def restate(
     """Describe where some rows are, from records that are up to date; scores may be missing."""
     confidence: list[float | None] = [None] * len(rows)
     if scores is not None and rows.size:
-        confidence = take(scores.assignment, rows).confidence().round(4).tolist()
+        confidence = scores.assignment.take(rows).confidence().round(4).tolist()
     return [
         Standing(
             customer_id=customers[row],

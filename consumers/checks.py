@@ -1,4 +1,4 @@
-"""When the model is checked: after each sweep, and as centroids travel while windows fill."""
+"""Schedule of refit checks: after each sweep, and as centroids travel while windows fill."""
 
 import time
 from collections.abc import Callable
@@ -8,23 +8,24 @@ from dataclasses import replace
 import numpy as np
 
 from consumers.refit import Candidate, find_better
+from consumers.rules import Model
 from consumers.warmup import Sample
 from model.cluster_statistics import ClusterStatistics
 from model.snapshot import ModelSnapshot
 from model.types import Floats
 
 TRAVEL = 0.005
-"""A check is due when centroids have moved by so many standard deviations since the last one."""
+"""Standard deviations that centroids move before a check is due."""
 DUTY = 5.0
-"""A check is not repeated before so many times as long as the last one took."""
+"""Minimum pause after a check, in multiples of its duration."""
 
 
 class Schedule:
-    """When a check is due: after each sweep, and as centroids travel while windows fill.
+    """Due times of checks: after each sweep, and as centroids travel while windows fill.
 
-    A sweep first, for it moves the centroids by itself: what it cures takes no new generation. As
-    long as most customers are new, the best clusters do not stay so for a tile. Later they do; what
-    moves centroids within a tile is then a fault or a drift, to be told before it is learned.
+    A check waits for the sweep, which moves the centroids by itself and may make a new generation
+    unnecessary. While most customers are new, the best clusters change within a tile. Later they do
+    not: centroids that move within a tile are then a fault or a drift, to report before a refit.
     """
 
     def __init__(self) -> None:
@@ -32,38 +33,37 @@ class Schedule:
         self._swept_tile = -1
         self._centroids = np.empty((0, 0))
 
-    def is_due(self, view: ModelSnapshot, statistics: ClusterStatistics, swept_tile: int) -> bool:
+    def is_due(self, model: Model, swept_tile: int) -> bool:
         """Return whether to check now; a new generation is left alone at first."""
-        if view.generation.number != self._generation:
-            self.checked(view, swept_tile)
+        if model.generation.number != self._generation:
+            self.checked(model, swept_tile)
             return False
-        return swept_tile > self._swept_tile or (
-            view.generation.provisional and travel(self._centroids, view, statistics) >= TRAVEL
-        )
+        moved = travel(self._centroids, model.snapshot, model.statistics)
+        return swept_tile > self._swept_tile or (model.generation.provisional and moved >= TRAVEL)
 
-    def checked(self, view: ModelSnapshot, swept_tile: int) -> None:
-        """Take note of a check that is made, of a view and after the sweep of a tile."""
-        self._generation, self._swept_tile = view.generation.number, swept_tile
-        self._centroids = view.centroids
+    def checked(self, model: Model, swept_tile: int) -> None:
+        """Take note of a check of the model after the sweep of a tile."""
+        self._generation, self._swept_tile = model.generation.number, swept_tile
+        self._centroids = model.snapshot.centroids
 
 
-def travel(before: Floats, view: ModelSnapshot, statistics: ClusterStatistics) -> float:
+def travel(before: Floats, now: ModelSnapshot, statistics: ClusterStatistics) -> float:
     """Return how far the customers' centroids have moved, in standard deviations of a feature.
 
     The root mean square over all known values of all customers; what it adds to the inertia goes
     with its square.
     """
-    known = statistics.known * (view.weights > 0)
-    squares = known * view.weights * (view.centroids - before) ** 2
+    known = statistics.known * (now.weights > 0)
+    squares = known * now.weights * (now.centroids - before) ** 2
     return float(np.sqrt(squares.sum() / max(known.sum(), 1)))
 
 
-def _check(draw: Callable[[], Sample], view: ModelSnapshot, seed: int) -> Candidate:
-    return find_better(draw(), view, seed)
+def _check(draw: Callable[[], Sample], model: Model, seed: int) -> Candidate:
+    return find_better(draw(), model, seed)
 
 
 class Checks:
-    """Runs checks, one at a time, in a thread beside the rounds."""
+    """Runs checks one at a time in a background thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fit")
@@ -72,20 +72,20 @@ class Checks:
         self._schedule = Schedule()
         self._made = 0
 
-    def is_due(self, view: ModelSnapshot, statistics: ClusterStatistics, swept_tile: int) -> bool:
+    def is_due(self, model: Model, swept_tile: int) -> bool:
         """Return whether to start a check now."""
-        due = self._schedule.is_due(view, statistics, swept_tile)
+        due = self._schedule.is_due(model, swept_tile)
         return due and self._running is None and time.monotonic() >= self._not_before
 
-    def start(self, draw: Callable[[], Sample], view: ModelSnapshot, swept_tile: int) -> None:
+    def start(self, draw: Callable[[], Sample], model: Model, swept_tile: int) -> None:
         """Begin a check in the thread, with the drawing of its sample."""
-        self._schedule.checked(view, swept_tile)
+        self._schedule.checked(model, swept_tile)
         self._made += 1
         self._started = time.monotonic()
-        self._running = self._thread.submit(_check, draw, view, self._made)
+        self._running = self._thread.submit(_check, draw, model, self._made)
 
     def forget(self) -> None:
-        """Leave the check that is under way to end for nobody."""
+        """Ignore the result of the running check."""
         self._running = None
 
     def finished(self) -> Candidate | None:

@@ -15,30 +15,29 @@ from numpy.typing import NDArray
 
 from consumers.log import LogReader
 from consumers.owned import CLUSTERS
+from consumers.rules import Model
 from contracts.segments import SegmentDefinition
 from contracts.topics import DEFINITIONS
 from features.vector import FEATURES, natural
-from model.cluster_statistics import ClusterStatistics
 from model.distance import feature_weights
 from model.drift import persona_distance
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import Persona
-from model.snapshot import ModelSnapshot
 
 _PARTITION = TopicPartition(DEFINITIONS, 0)
 POSITION_MS = 100
 
 
 class DefinitionsReader:
-    """Follows the definitions topic and puts generations together.
+    """Follows the definitions topic and assembles generations.
 
     Attributes
     ----------
     generation
         The newest that was whole.
     went_back
-        How often the topic was found shorter than it had been: somebody made it anew.
+        How often the topic was found shorter than before, since it was recreated.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -124,33 +123,26 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
     )
 
 
-def standing(generation: Generation, statistics: ClusterStatistics | None) -> NDArray[np.float64]:
-    """Return where clusters stand, (k, d): NaN where none of their customers knows a feature.
+def standing(model: Model) -> NDArray[np.float64]:
+    """Return the means of the clusters' customers, (k, d); NaN where a feature is unknown.
 
-    One without customers stands where the fit put it.
+    A cluster without customers keeps its fitted centroid.
     """
-    if statistics is None:
-        return generation.centroids
-    occupied = statistics.members > 0
-    return np.where(occupied[:, None], statistics.centroids(), generation.centroids)
+    occupied = model.statistics.members > 0
+    return np.where(occupied[:, None], model.statistics.centroids(), model.generation.centroids)
 
 
-def to_definitions(
-    generation: Generation,
-    view: ModelSnapshot,
-    statistics: ClusterStatistics | None,
-    personas: Sequence[Persona],
-) -> list[dict[str, Any]]:
-    """Describe a generation as it stands, in the fields of `SegmentDefinition`.
+def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, Any]]:
+    """Describe the model as it stands, in the fields of `SegmentDefinition`.
 
     The centroid is the mean of the segment's customers in natural units, null where none of them
-    knows the feature. A segment without customers stands where the fit put it.
+    knows the feature. A segment without customers keeps its fitted centroid.
     """
-    current, sizes = standing(generation, statistics), generation.sizes
-    if statistics is not None and statistics.members.any():
-        sizes = tuple(statistics.members.tolist())
+    generation, current = model.generation, standing(model)
+    members = tuple(model.statistics.members.tolist())
+    sizes = members if any(members) else generation.sizes
     units = natural(current)
-    distances = persona_distance(view.zscores(current), generation.segments, personas)
+    distances = persona_distance(model.snapshot.zscores(current), generation.segments, personas)
     by_id = {persona.id: persona for persona in personas}
     known = named_by(generation)
     definitions = []

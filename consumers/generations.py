@@ -1,4 +1,4 @@
-"""What partition 0's owner publishes of the model: the first generation, then how it stands."""
+"""Generations and definitions that the owner of partition 0 publishes."""
 
 import math
 import time
@@ -12,13 +12,11 @@ import structlog
 from consumers.checks import Checks
 from consumers.definitions import to_definitions
 from consumers.global_model import GlobalModel
-from consumers.owned import Owned
+from consumers.owned import Owned, estimator
 from consumers.refit import Request, next_generation
-from consumers.rules import Decision, Rules
+from consumers.rules import Decision, Model, Rules
 from consumers.warmup import Draws, draw, first_generation
-from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.snapshot import ModelSnapshot
 from monitoring.metrics import Metrics
 from producers.messages import Messages
 from store.outbox import Entry
@@ -162,12 +160,10 @@ class Generations:
         self, owned: Mapping[int, Owned], model: GlobalModel, now_us: int
     ) -> Decision | None:
         """Return the commit of a next generation, when a check has found one that is better."""
-        generation, first = model.generation, owned[0]
-        statistics = model.statistics(owned)
-        if self._refit == "off" or generation is None or statistics is None:
+        now, first = model.complete(owned), owned[0]
+        if self._refit == "off" or now is None:
             return None
-        swept_tile = first.progress.swept_tile
-        view = ModelSnapshot.of(generation, statistics)
+        generation, swept_tile = now.generation, first.progress.swept_tile
         candidate = self._checks.finished()
         if candidate is not None and first.progress.proposed_generation <= generation.number:
             gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
@@ -184,13 +180,13 @@ class Generations:
                 return None
             number = first.progress.version + 1
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
-            successor = next_generation(candidate, view, number, self._rules.personas)
+            successor = next_generation(candidate, now, number, self._rules.personas)
             return self._next(first, successor, now_us, "check")
         on_its_way = first.progress.proposed_generation > generation.number
-        if not on_its_way and self._checks.is_due(view, statistics, swept_tile):
-            buyers = int(statistics.members.sum())
+        if not on_its_way and self._checks.is_due(now, swept_tile):
+            buyers = int(now.statistics.members.sum())
             sample = partial(draw, self._store, self._partitions, self._rules.layout, buyers)
-            self._checks.start(sample, view, swept_tile)
+            self._checks.start(sample, now, swept_tile)
         return None
 
     def refresh(
@@ -203,28 +199,25 @@ class Generations:
         if first.progress.proposed_generation > generation.number:
             return None  # what is newer is on its way, and is not to be overwritten
         self._next_look = time.monotonic() + self._definitions_seconds
-        statistics = model.statistics(owned)
-        if statistics is None:
-            return None
-        return self._decision(first, generation, statistics, now_us)
+        now = model.complete(owned)
+        return None if now is None else self._decision(first, now, now_us)
 
     def _next(
         self, first: Owned, generation: Generation, now_us: int, trigger: str
     ) -> Decision | None:
         self._metrics.count("generations_total", trigger)
         self._metrics.set("refit_gain_ratio", math.nan)
-        return self._decision(first, generation, None, now_us, proposed=generation.number)
+        fitted = Model.of(estimator(generation), self._rules.segment_ids)
+        return self._decision(first, fitted, now_us, proposed=generation.number)
 
     def _decision(
         self,
         first: Owned,
-        generation: Generation,
-        statistics: ClusterStatistics | None,
+        model: Model,
         now_us: int,
         proposed: int | None = None,
     ) -> Decision | None:
-        view = ModelSnapshot.of(generation, statistics)
-        described = to_definitions(generation, view, statistics, self._rules.personas)
+        described = to_definitions(model, self._rules.personas)
         if described == self._described:
             return None
         self._described = described
@@ -238,7 +231,7 @@ class Generations:
             partition=0,
             version=progress.version,
             nonce=progress.nonce,
-            generation=generation.number,
+            generation=model.generation.number,
             decided_at_us=now_us,
             segments=self._rules.segments,
         ).definitions(described)

@@ -1,24 +1,21 @@
-"""The model of the whole deployment: the sum of the partitions' statistics.
+"""The model of the whole deployment: the sum of the partitions' estimators.
 
-Each partition's owner counts its own customers, exactly. A worker adds what the others' partitions
-had when it last looked; their sum is a moment old, which costs next to nothing in quality.
+Each partition's owner learns its own customers. A worker adds the estimators of the others'
+partitions as of its last refresh; their sum is a moment old, at next to no cost in quality.
 """
 
+import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from consumers.owned import CLUSTERS, Owned, counted_in
+from consumers.owned import Owned, estimator
 from consumers.rules import Model, UnknownSegmentError
-from contracts.segments import DIMENSIONS
-from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
-from model.snapshot import ModelSnapshot
+from model.kmeans import MiniBatchKMeans
 from store.partitions import Partitions
 
 
 class GlobalModel:
-    """What assigns customers, in one worker."""
+    """The model as one worker knows it."""
 
     def __init__(
         self,
@@ -29,11 +26,11 @@ class GlobalModel:
     ) -> None:
         self._store = store
         self._partitions = partitions
-        self._index = {segment: i for i, segment in enumerate(segments)}
+        self._segments = segments
         self._refresh_seconds = refresh_seconds
-        self._others: dict[int, ClusterStatistics | None] = {}
-        self._read_at = -np.inf
-        self._complete: ClusterStatistics | None = None
+        self._others: dict[int, MiniBatchKMeans | None] = {}
+        self._read_at = -math.inf
+        self._last: Model | None = None
         self.generation: Generation | None = None
         self.floor = 0
         """No older generation assigns: there are records of this one."""
@@ -49,17 +46,17 @@ class GlobalModel:
         Raises
         ------
         UnknownSegmentError
-            If it has a segment that is none of this deployment's.
+            If it has a segment that this deployment does not have.
         """
         if generation is None or generation.number < self.floor:
             return
-        UnknownSegmentError.check(generation.segments, list(self._index))
+        UnknownSegmentError.check(generation.segments, self._segments)
         if self.generation is None or generation.number > self.generation.number:
             self.generation = generation
-            self._others, self._read_at, self._complete = {}, -np.inf, None
+            self._others, self._read_at, self._last = {}, -math.inf, None
 
     def do_without(self, number: int) -> None:
-        """Assign nobody until there is a generation as new as this one, which is lost."""
+        """Assign no customer until there is a generation as new as this one, which is lost."""
         self.floor = max(self.floor, number)
         if self.number < self.floor:
             self.generation = None
@@ -67,57 +64,42 @@ class GlobalModel:
     def refresh(self, owned: Mapping[int, Owned], now_s: float) -> None:
         """Read the statistics of partitions that others own, if it is time."""
         others = [partition for partition in range(self._partitions) if partition not in owned]
-        # What was given up since is not known at all, and is not waited for.
+        # A partition given up since is not known at all, and is read without delay.
         unknown = any(partition not in self._others for partition in others)
         is_time = unknown or now_s - self._read_at >= self._refresh_seconds
         if self.generation is None or not is_time:
             return
         found = self._store.statistics_in(self.generation.number, others) if others else []
         self._others = {
-            partition: None
-            if data is None
-            else ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS)
-            if data
-            else ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
+            partition: None if data is None else estimator(learned=data)
             for partition, data in zip(others, found, strict=True)
         }
         self._read_at = now_s
 
-    def statistics(self, owned: Mapping[int, Owned]) -> ClusterStatistics | None:
-        """Return the sum over all partitions; None until every one is in this generation.
+    def complete(self, owned: Mapping[int, Owned]) -> Model | None:
+        """Return the sum of all partitions; None until every one is in this generation.
 
         Until then the centroids of the fit serve, since a part of the customers is not the whole.
         """
         if self.generation is None:
             return None
-        number = self.generation.number
-        total = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
+        total = estimator(self.generation)
         for partition in range(self._partitions):
-            own = owned.get(partition)
-            if own is None:
-                counted = self._others.get(partition)
-            elif own.progress.swept_generation >= number:
-                counted = counted_in(own.statistics, number)
+            if partition in owned:
+                part = owned[partition].learned_in(self.generation.number)
             else:
-                counted = None
-            if counted is None:
+                part = self._others.get(partition)
+            if part is None:
                 return None
-            total = total + counted
-        return total
+            total += part
+        return Model.of(total, self._segments)
 
     def model(self, owned: Mapping[int, Owned]) -> Model | None:
         """Return the model as it stands, None during the warm-up.
 
-        While a partition is made anew, its customers count as they did before.
+        While a partition is rebuilt, its customers count as they did before.
         """
         if self.generation is None:
             return None
-        if (statistics := self.statistics(owned)) is not None:
-            self._complete = statistics
-        return Model(
-            generation=self.generation,
-            snapshot=ModelSnapshot.of(self.generation, self._complete),
-            segment_of_cluster=np.array(
-                [self._index[segment] for segment in self.generation.segments], np.int8
-            ),
-        )
+        self._last = self.complete(owned) or self._last
+        return self._last or Model.of(estimator(self.generation), self._segments)

@@ -1,4 +1,4 @@
-"""What a worker tells of the model: where the clusters are, and how they drift."""
+"""Metrics of the model: positions of the clusters, and their drift."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,9 +12,7 @@ from features.vector import FEATURES
 from model import drift
 from model.cluster_statistics import ClusterStatistics
 from model.detectors import DriftDetectors
-from model.generation import Generation
 from model.personas import Persona
-from model.snapshot import ModelSnapshot
 from monitoring.drift_report import ClusterSnapshot, DriftMetrics
 from monitoring.metrics import Metrics
 
@@ -43,7 +41,7 @@ class ModelWatch:
     ) -> None:
         self._metrics, self._personas, self._draw = metrics, personas, draw
         self._drift = DriftMetrics(metrics)
-        self._detectors = DriftDetectors()
+        self._detectors: DriftDetectors | None = None
         self._watching = 0
         self._statistics: ClusterStatistics | None = None
         self._updated_s = 0.0
@@ -56,7 +54,7 @@ class ModelWatch:
         """
         if model is None or model.generation.provisional:
             return
-        if model.generation.number != self._watching:
+        if self._detectors is None or model.generation.number != self._watching:
             self._watching, self._detectors = model.generation.number, DriftDetectors()
         for each in watched:
             for signal, detector in self._detectors.update(each.distances, each.reassigned):
@@ -64,8 +62,7 @@ class ModelWatch:
 
     def observe(
         self,
-        generation: Generation | None,
-        statistics: ClusterStatistics | None,
+        model: Model | None,
         first: bool,
         now_s: float,
     ) -> None:
@@ -73,8 +70,8 @@ class ModelWatch:
 
         Parameters
         ----------
-        generation, statistics
-            The current generation and all customers counted in it, None while there are none.
+        model
+            The sum of all partitions; None while there is none.
         first
             Whether this worker owns partition 0.
         now_s
@@ -82,12 +79,12 @@ class ModelWatch:
         """
         if not first:
             self._forget_sample()
-        if generation is None or statistics is None or not statistics.members.any():
+        if model is None or not model.statistics.members.any():
             return
+        generation, statistics = model.generation, model.statistics
         if self._statistics is None or statistics != self._statistics:
             self._statistics, self._updated_s = statistics, now_s
-        view = ModelSnapshot.of(generation, statistics)
-        self._drift.update(self._snapshot(generation, statistics, view))
+        self._drift.update(self._snapshot(model))
         expected = np.array(generation.sizes, np.float64)
         actual = statistics.members.astype(np.float64)
         self._metrics.set("segment_share_psi", drift.psi(expected, actual))
@@ -97,47 +94,46 @@ class ModelWatch:
         )
         if first and (self._sampled_s is None or now_s - self._sampled_s >= SAMPLE_SECONDS):
             self._sampled_s = now_s
-            self._report_sample(generation, view)
+            self._report_sample(model)
 
-    def _snapshot(
-        self, generation: Generation, statistics: ClusterStatistics, view: ModelSnapshot
-    ) -> ClusterSnapshot:
+    def _snapshot(self, model: Model) -> ClusterSnapshot:
+        generation, statistics, now = model.generation, model.statistics, model.snapshot
         return ClusterSnapshot(
             generation=generation.number,
             provisional=generation.provisional,
             updated_at=self._updated_s,
             segments=generation.segments,
-            centroids=view.centroids,
+            centroids=now.centroids,
             means=statistics.centroids(),
             known=statistics.known,
             baseline=generation.centroids,
             stddevs=np.sqrt(generation.variance),
             sizes=statistics.members,
-            mean=view.mean,
-            variance=view.std**2,
+            mean=now.mean,
+            variance=now.std**2,
             persona_distances=drift.persona_distance(
-                view.zscores(standing(generation, statistics)),
+                now.zscores(standing(model)),
                 generation.segments,
                 self._personas,
             ),
-            mean_squared_distances=drift.mean_squared_distance(statistics, view.weights),
-            explained_variance_ratio=drift.explained_variance_ratio(statistics, view.weights),
+            mean_squared_distances=drift.mean_squared_distance(statistics, now.weights),
+            explained_variance_ratio=drift.explained_variance_ratio(statistics, now.weights),
         )
 
-    def _report_sample(self, generation: Generation, view: ModelSnapshot) -> None:
-        vectors = self._draw().vectors
-        assignment = view.assign(vectors)
+    def _report_sample(self, model: Model) -> None:
+        vectors, histograms = self._draw().vectors, model.generation.histograms
+        assignment = model.kmeans.predict_arrays(vectors)
         self._metrics.set(
             "silhouette_score", drift.silhouette(assignment.distances, assignment.clusters)
         )
-        if generation.histograms and len(vectors):
+        if histograms and len(vectors):
             self._metrics.set_all(
                 "feature_psi",
-                [each.psi(x) for each, x in zip(generation.histograms, vectors.T, strict=True)],
+                [each.psi(x) for each, x in zip(histograms, vectors.T, strict=True)],
             )
             self._metrics.set_all(
                 "feature_psi_critical",
-                [each.psi_critical_value(len(vectors)) for each in generation.histograms],
+                [each.psi_critical_value(len(vectors)) for each in histograms],
             )
 
     def _forget_sample(self) -> None:

@@ -13,14 +13,13 @@ from redis.exceptions import RedisError
 from consumers.batch import Batch
 from consumers.global_model import GlobalModel
 from consumers.model_watch import ModelWatch
-from consumers.owned import Owned, counted_in
+from consumers.owned import Owned, estimator
 from consumers.reconcile import TakeoverRefusedError
 from consumers.recovery import RecoveryInterruptedError
 from consumers.rules import Model, Tally
 from consumers.takeover import Verdict
 from consumers.warmup import Sample
 from contracts.topics import INPUTS, PURCHASES
-from model.cluster_statistics import ClusterStatistics
 from model.personas import Persona
 from monitoring.metrics import Metrics
 from producers.publisher import PublishError
@@ -159,8 +158,7 @@ class Observation:
             self._observe_partition(consumer, partition, each, model)
         self._metrics.set("warmup_customers", waiting)
         self._metrics.set("warmup_customers_required", self._warmup_customers)
-        statistics = model.statistics(owned)
-        self._model.observe(model.generation, statistics, 0 in owned, time.time())
+        self._model.observe(model.complete(owned), 0 in owned, time.time())
 
     def _observe_partition(
         self, consumer: KafkaConsumer, partition: int, owned: Owned, model: GlobalModel
@@ -187,6 +185,7 @@ class Observation:
             "partition_sync_age_seconds", now - self._counted_at[partition], partition
         )
         if model.generation is not None:
-            counted: ClusterStatistics = counted_in(owned.statistics, model.generation.number)
-            for segment, n in zip(model.generation.segments, counted.members.tolist(), strict=True):
+            learned = owned.estimators.get(model.generation.number) or estimator()
+            members = learned.statistics.members.tolist()
+            for segment, n in zip(model.generation.segments, members, strict=True):
                 self._metrics.set("segment_customers", n, segment, partition)

@@ -1,4 +1,4 @@
-"""What an owner keeps in memory of a partition it has taken over."""
+"""In-memory state of a partition that this worker owns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,12 +6,17 @@ from typing import NamedTuple
 
 from consumers.seen import Seen
 from contracts.segments import DIMENSIONS
+from features.vector import FEATURES
 from model.cluster_statistics import ClusterStatistics
+from model.generation import Generation
+from model.kmeans import MiniBatchKMeans
 from producers.publisher import Publication
 from store.outbox import Entry, Offsets
 from store.progress import Progress
 
 CLUSTERS = 5
+STARTS = 16
+"""K-means++ starts of a fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,8 @@ class Owned:
     ----------
     progress
         As in the store.
-    statistics
-        Generation -> statistics of the customers counted in it.
+    estimators
+        Generation -> estimator that has learned this partition's customers in it.
     published
         The last version that Kafka has confirmed.
     unpublished
@@ -51,7 +56,7 @@ class Owned:
 
     partition: int
     progress: Progress
-    statistics: dict[int, ClusterStatistics] = field(default_factory=dict)
+    estimators: dict[int, MiniBatchKMeans] = field(default_factory=dict)
     published: int = 0
     unpublished: tuple[Entry, ...] = ()
     in_outbox: tuple[int, ...] = ()
@@ -70,6 +75,12 @@ class Owned:
     def trimmable(self) -> tuple[int, ...]:
         """Versions in the store's outbox that Kafka has."""
         return tuple(version for version in self.in_outbox if version <= self.published)
+
+    def learned_in(self, generation: int) -> MiniBatchKMeans | None:
+        """Return its estimator in a generation; None until all its customers are in that."""
+        if self.progress.swept_generation < generation:
+            return None
+        return self.estimators.get(generation) or estimator()
 
     def committed(self, progress: Progress, entry: Entry | None) -> "Owned":
         """Return it after a commit that trimmed what was published and added an entry, if any."""
@@ -128,20 +139,25 @@ class Portion(NamedTuple):
     publication: Publication
 
 
-def counted_in(statistics: dict[int, ClusterStatistics], generation: int) -> ClusterStatistics:
-    """Return the statistics of a generation, zeros when it has none yet."""
-    found = statistics.get(generation)
-    return ClusterStatistics.zeros(CLUSTERS, DIMENSIONS) if found is None else found
+def estimator(generation: Generation | None = None, learned: bytes = b"") -> MiniBatchKMeans:
+    """Return an estimator over the customers' features.
+
+    Parameters
+    ----------
+    generation
+        Its fit; without one it counts customers that the sum over partitions has assigned.
+    learned
+        Statistics of the customers it has learned, as stored; empty for none.
+    """
+    statistics = ClusterStatistics.from_bytes(learned, CLUSTERS, DIMENSIONS) if learned else None
+    return MiniBatchKMeans.of(FEATURES, generation, statistics, n_clusters=CLUSTERS, starts=STARTS)
+
+
+def decode_estimators(stored: Mapping[int, bytes]) -> dict[int, MiniBatchKMeans]:
+    """Return the estimator of each generation from the stored statistics."""
+    return {number: estimator(learned=data) for number, data in stored.items()}
 
 
 def decode_seen(ring: bytes, progress: Progress, size: int) -> Seen | None:
     """Return the purchases remembered from the store's ring of so many, None for a size of 0."""
     return Seen.from_ring(size, progress.remembered, ring) if size else None
-
-
-def decode_statistics(stored: Mapping[int, bytes]) -> dict[int, ClusterStatistics]:
-    """Return the statistics of each generation from the store's bytes."""
-    return {
-        number: ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS)
-        for number, data in stored.items()
-    }

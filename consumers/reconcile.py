@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from consumers.data_loss import DataLossError, LossCheck
 from consumers.log import STALL_SECONDS, LogReader
-from consumers.owned import Owned, decode_seen, decode_statistics
+from consumers.owned import Owned, decode_estimators, decode_seen
 from consumers.published import read_back
 from consumers.recovery import Recovery
 from consumers.rules import Rules
@@ -172,7 +172,7 @@ class Reconciler:
         return Owned(
             partition=partition,
             progress=progress,
-            statistics=decode_statistics(loaded.statistics),
+            estimators=decode_estimators(loaded.statistics),
             published=published,
             unpublished=unpublished,
             in_outbox=tuple(entry.version for entry in unpublished),

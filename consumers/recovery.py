@@ -18,7 +18,7 @@ from consumers.batch import decode_batch
 from consumers.changes import restate
 from consumers.fetch import portions
 from consumers.log import LogReader
-from consumers.owned import Owned, decode_seen, decode_statistics
+from consumers.owned import Owned, decode_estimators, decode_seen
 from consumers.published import NOT_STATED, Published, read_back
 from consumers.round import Round
 from consumers.rules import Rules, want
@@ -109,7 +109,7 @@ class Recovery:
         owned = Owned(
             partition=partition,
             progress=progress,
-            statistics={} if lost else decode_statistics(loaded.statistics),
+            estimators={} if lost else decode_estimators(loaded.statistics),
             published=committed.version if committed else 0,
             erasures=0 if lost else loaded.erasures,
             seen=decode_seen(

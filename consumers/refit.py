@@ -1,7 +1,7 @@
-"""The model checks itself: a fresh fit of a sample, taken when it is better by enough.
+"""Refit: a fresh fit of a sample, which replaces the generation when it is better by enough.
 
 Exact means do not leave a local optimum by themselves, and the first customers are not the later
-ones. So partition 0's owner fits a sample anew, from today's centroids and from k-means++ starts.
+ones. So partition 0's owner fits a sample again, from today's centroids and from k-means++ starts.
 """
 
 import json
@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import numpy as np
-
 from consumers.owned import CLUSTERS
-from consumers.warmup import STARTS, Sample
+from consumers.rules import Model
+from consumers.warmup import Sample
 from contracts.segments import DIMENSIONS
-from model import batch_kmeans
+from model.batch_kmeans import Fit, inertia
 from model.generation import Generation
 from model.personas import Persona, match_successors
-from model.snapshot import ModelSnapshot
 
 NOTHING = 1e-6
 """Squared standard deviations a value below which a fit is as good as perfect."""
@@ -27,7 +25,7 @@ NOTHING = 1e-6
 class Candidate:
     """A fit of a sample, and the share of today's inertia that it saves."""
 
-    fit: batch_kmeans.Fit
+    fit: Fit
     gain: float
     sample: Sample
     seconds: float = 0.0
@@ -42,22 +40,16 @@ class Candidate:
         return self.gain > least_gain or (generation.provisional and self.sample.full)
 
 
-def find_better(sample: Sample, view: ModelSnapshot, seed: int) -> Candidate:
-    """Fit a sample anew, and compare with today's centroids over the same rows.
+def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
+    """Fit a sample and compare the fit with today's centroids over the same rows.
 
     Raises
     ------
     ValueError
         If all customers of the sample are the same.
     """
-    fit = batch_kmeans.fit(
-        sample.vectors,
-        len(view.centroids),
-        seed=seed,
-        starts=STARTS,
-        initial=view.centroids,
-    )
-    today = batch_kmeans.inertia(sample.vectors, view.centroids, fit.weights)
+    fit = model.kmeans.fit_arrays(sample.vectors, seed=seed)
+    today = inertia(sample.vectors, model.snapshot.centroids, fit.weights)
     nothing = NOTHING * sample.vectors.size
     gain = 1.0 - (fit.inertia * optimism(sample) + nothing) / (today + nothing)
     return Candidate(fit, float(gain), sample)
@@ -80,23 +72,19 @@ def optimism(sample: Sample) -> float:
 
 
 def next_generation(
-    candidate: Candidate, view: ModelSnapshot, number: int, personas: Sequence[Persona]
+    candidate: Candidate, model: Model, number: int, personas: Sequence[Persona]
 ) -> Generation:
-    """Return the generation that a candidate makes; names stay with what they are nearest to."""
+    """Return the generation of a candidate; clusters keep the names they are nearest to."""
     fit = candidate.fit
-    scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
     segments = match_successors(
-        (fit.centroids - fit.mean) * scale,
-        (view.centroids - fit.mean) * scale,
-        view.generation.segments,
+        fit.zscores(fit.centroids),
+        fit.zscores(model.snapshot.centroids),
+        model.generation.segments,
         personas,
     )
-    return Generation(
+    return Generation.of(
+        fit,
         number=number,
-        centroids=fit.centroids,
-        mean=fit.mean,
-        variance=fit.variance,
-        sizes=fit.sizes,
         segments=segments,
         histograms=candidate.sample.histograms(),
         provisional=not candidate.sample.full,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
 from consumers.causes import Causes
-from consumers.changes import changed_rows, explain, recount, restate
+from consumers.changes import changed_rows, explain, relearn, restate
 from consumers.folding import Applied, Part, fold, lay_out, reconsented
 from consumers.owned import Owned
 from consumers.rules import Decision, Model, Rules, Tally
@@ -88,7 +88,7 @@ class Round:
             records,
             self.rules.layout.tile_of(clock_us),
             clock_us,
-            model.snapshot,
+            model.kmeans,
             model.segment_of_cluster,
             self.rules.switching,
         )
@@ -100,10 +100,10 @@ class Round:
         progress = self._progress(part)
         changes: list[Change] = []
         causes: list[Cause | None] = []
-        statistics = owned.statistics
+        estimators = owned.estimators
         if scores is not None and self.model is not None:
             changes, causes = self._switch(self.model, part, records, applied, scores, progress)
-            statistics = recount(statistics, records, scores, self.model.generation.number)
+            estimators = relearn(estimators, records, scores, self.model.generation.number)
         gone, nulled = self._forget(part, records)
         forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
         standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
@@ -123,11 +123,11 @@ class Round:
                 if empty and blob is not None
             ],
             statistics={
-                number: counted.to_bytes()
-                for number, counted in statistics.items()
-                if owned.statistics.get(number) is not counted
+                number: learned.statistics.to_bytes()
+                for number, learned in estimators.items()
+                if owned.estimators.get(number) is not learned
             },
-            statistics_gone=[number for number in owned.statistics if number not in statistics],
+            statistics_gone=[number for number in owned.estimators if number not in estimators],
             entry=entry,
             published=owned.trimmable,
             erasures={
@@ -144,7 +144,7 @@ class Round:
             commit,
             replace(
                 owned.committed(progress, entry),
-                statistics=statistics,
+                estimators=estimators,
                 erasures=owned.erasures + len(commit.erasures),
                 sweep=part.sweep,
                 seen=part.seen,

@@ -1,4 +1,4 @@
-"""What a round is told, the rules and the model as it stands, and what it tallies."""
+"""Processing configuration, model and counters of a round."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,16 @@ from consumers.scoring import Switching
 from consumers.watched import Watched
 from features.erasures import marker_key
 from features.layout import Layout
+from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
+from model.kmeans import MiniBatchKMeans
 from model.personas import Persona
 from model.snapshot import ModelSnapshot
 from store.partitions import Commit, Want
 
 
 class UnknownSegmentError(RuntimeError):
-    """What is published has a segment that is none of this deployment's."""
+    """A published segment is not one of this deployment's."""
 
     @classmethod
     def check(cls, published: Iterable[str], known: Sequence[str]) -> None:
@@ -71,16 +73,46 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model as this round sees it: nothing is assigned without one."""
+    """The model that a round assigns by.
 
-    generation: Generation
-    snapshot: ModelSnapshot
+    Attributes
+    ----------
+    kmeans
+        The fitted estimator, with the customers of all partitions as far as they are known.
+    segment_of_cluster
+        (k,) index of the segment that each cluster carries.
+    """
+
+    kmeans: MiniBatchKMeans
     segment_of_cluster: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, kmeans: MiniBatchKMeans, segment_ids: Sequence[str]) -> "Model":
+        """Return the model of an estimator and the deployment's segments."""
+        assert kmeans.generation is not None
+        carried = [segment_ids.index(segment) for segment in kmeans.generation.segments]
+        return cls(kmeans, np.array(carried, np.int8))
+
+    @property
+    def generation(self) -> Generation:
+        """The fit."""
+        assert self.kmeans.generation is not None
+        return self.kmeans.generation
+
+    @property
+    def snapshot(self) -> ModelSnapshot:
+        """Centroids and scale."""
+        return self.kmeans.snapshot
+
+    @property
+    def statistics(self) -> ClusterStatistics:
+        """The customers counted in each cluster."""
+        return self.kmeans.statistics
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a round counted, for the metrics."""
+    """Counters of a round, for the metrics."""
 
     purchases: int = 0
     older_than_window: int = 0

@@ -1,4 +1,4 @@
-"""Which cluster a record is in and which segment is published for it: arrays in, arrays out."""
+"""Cluster and published segment of records: arrays in, arrays out."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,15 @@ from features.record import Records, may_be_profiled
 from features.vector import vectors
 from features.window import Window, window
 from model.cluster_statistics import quantize
-from model.snapshot import Assignment, ModelSnapshot
+from model.kmeans import MiniBatchKMeans
+from model.snapshot import Assignment
 
 NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Switching:
-    """When a published segment may change.
+    """Conditions under which a published segment may change.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Scores:
             counted=self.counted[rows],
             cluster=self.cluster[rows],
             segment=self.segment[rows],
-            assignment=take(self.assignment, rows),
+            assignment=self.assignment.take(rows),
             held_by_margin=self.held_by_margin[rows],
             held_by_dwell=self.held_by_dwell[rows],
         )
@@ -79,7 +80,7 @@ def score(
     records: Records,
     clock_tile: NDArray[np.int64],
     time_us: NDArray[np.int64],
-    view: ModelSnapshot,
+    kmeans: MiniBatchKMeans,
     segment_of_cluster: NDArray[np.int8],
     switching: Switching,
 ) -> Scores:
@@ -93,8 +94,8 @@ def score(
         (n,) tile of each record's partition clock.
     time_us
         (n,) when a switch would happen, to hold against the dwell.
-    view
-        What assigns.
+    kmeans
+        The estimator that assigns.
     segment_of_cluster
         (k,) segment index that each cluster carries.
     switching
@@ -103,14 +104,14 @@ def score(
     at = window(records, clock_tile)
     features = vectors(records, at)
     counted = (at.purchases > 0) & may_be_profiled(records)
-    assignment = view.assign(features)
+    assignment = kmeans.predict_arrays(features)
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
     # Each cluster carries a segment of its own, so sorting inverts the map.
     cluster_of_segment = np.argsort(segment_of_cluster).astype(np.int8)
     old = records["segment"]
     published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)
-    switched, held_by_margin = view.switch(published, assignment, switching.margin)
+    switched, held_by_margin = assignment.switch(published, switching.margin)
     dwelling = (old >= 0) & (time_us - records["since"] < switching.min_dwell_us)
     held_by_dwell = dwelling & (switched != published) & counted
     switched = np.where(held_by_dwell, published, switched)
@@ -126,8 +127,3 @@ def score(
         held_by_margin=held_by_margin & counted,
         held_by_dwell=held_by_dwell,
     )
-
-
-def take(assignment: Assignment, rows: slice | NDArray[np.intp]) -> Assignment:
-    """Return the assignment of some rows."""
-    return Assignment(assignment.clusters[rows], assignment.distances[rows])

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from consumers.owned import estimator
 from contracts.segments import DIMENSIONS
 from features.layout import Layout
 from features.record import decode, may_be_profiled
 from features.vector import vectors
 from features.window import reaches_back, window
-from model import batch_kmeans
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import Persona, match
@@ -19,7 +19,6 @@ from store.partitions import Partitions
 
 SAMPLE = 3_000
 MOST_DRAWN = 10 * SAMPLE
-STARTS = 16
 LEAST_ROWS, MOST_SMALL = 100, 100
 
 
@@ -106,15 +105,11 @@ def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -
     ValueError
         If all customers of the sample are the same.
     """
-    fit = batch_kmeans.fit(sample.vectors, 5, seed=number, starts=STARTS)
-    scale = np.where(fit.weights > 0, np.sqrt(fit.weights), np.nan)
-    return Generation(
+    fit = estimator().fit_arrays(sample.vectors, seed=number)
+    return Generation.of(
+        fit,
         number=number,
-        centroids=fit.centroids,
-        mean=fit.mean,
-        variance=fit.variance,
-        sizes=fit.sizes,
-        segments=match((fit.centroids - fit.mean) * scale, personas),
+        segments=match(fit.zscores(fit.centroids), personas),
         histograms=sample.histograms(),
         provisional=not sample.full,
     )

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.owned import estimator
 from consumers.refit import Candidate, find_better, next_generation
-from consumers.rules import Rules
+from consumers.rules import Model, Rules
 from consumers.scoring import score
 from consumers.warmup import SAMPLE, Sample
 from contracts.segments import DIMENSIONS
 from features.record import Records, decode, may_be_profiled
 from features.vector import vectors
 from features.window import reaches_back, window
-from model import batch_kmeans
-from model.cluster_statistics import ClusterStatistics
+from model.batch_kmeans import inertia
 from model.distance import squared_distances
 from model.drift import centroid_shift, persona_distance
 from model.generation import Generation
 from model.personas import Persona
-from model.snapshot import ModelSnapshot
 from store.partitions import Partitions
 
 CHUNK = 5_000
@@ -154,8 +153,7 @@ class Proposal:
 def propose(
     store: Partitions,
     partitions: int,
-    generation: Generation,
-    statistics: ClusterStatistics,
+    before: Model,
     rules: Rules,
     *,
     everyone: bool = False,
@@ -166,7 +164,7 @@ def propose(
     ----------
     store, partitions
         The deployment.
-    generation, statistics
+    before
         The model as it stands.
     rules
         How the service decides.
@@ -193,30 +191,30 @@ def propose(
         customers += stretch.weight * np.count_nonzero(counted)
         full = full or reaches_back(stretch.records, tile)
     sample = Sample(np.concatenate(parts) if parts else np.empty((0, DIMENSIONS)), customers, full)
-    before = ModelSnapshot.of(generation, statistics)
-    candidate = find_better(sample, before, seed=generation.number)
-    fit = next_generation(candidate, before, generation.number, rules.personas)
+    number = before.generation.number
+    candidate = find_better(sample, before, seed=number)
+    fit = next_generation(candidate, before, number, rules.personas)
+    model = Model.of(estimator(fit), rules.segment_ids)
     moves = np.zeros((len(rules.personas) + 1,) * 2)
     for stretch in stretches():
-        moves += _moves(stretch, fit, rules)
-    return _compare(fit, candidate, sample, before, statistics, moves, rules.personas)
+        moves += _moves(stretch, model, rules)
+    return _compare(model, candidate, sample, before, moves, rules.personas)
 
 
 def _compare(
-    fit: Generation,
+    model: Model,
     candidate: Candidate,
     sample: Sample,
-    before: ModelSnapshot,
-    statistics: ClusterStatistics,
+    before: Model,
     moves: Floats,
     personas: tuple[Persona, ...],
 ) -> Proposal:
-    after = ModelSnapshot.of(fit, None)
+    fit, after, today = model.generation, model.snapshot, before.snapshot
     was = before.generation.segments
     old = [was.index(segment) for segment in fit.segments]
-    nearest = squared_distances(after.centroids, before.centroids, after.weights).argmin(axis=1)
+    nearest = squared_distances(after.centroids, today.centroids, after.weights).argmin(axis=1)
     rows = len(sample.vectors)
-    now = batch_kmeans.inertia(sample.vectors, before.centroids, candidate.fit.weights)
+    now = inertia(sample.vectors, today.centroids, candidate.fit.weights)
     return Proposal(
         fit=fit,
         rows=rows,
@@ -225,25 +223,25 @@ def _compare(
         inertia_new=candidate.fit.inertia / rows,
         gain=candidate.gain,
         moves=moves.round().astype(np.int64),
-        sizes_now=statistics.members[old].tolist(),
+        sizes_now=before.statistics.members[old].tolist(),
         sizes_new=[round(size * sample.customers / rows) for size in fit.sizes],
-        persona_now=persona_distance(before.zscores(before.centroids), was, personas)[old],
+        persona_now=persona_distance(today.zscores(today.centroids), was, personas)[old],
         persona_new=persona_distance(after.zscores(after.centroids), fit.segments, personas),
-        shift=centroid_shift(after.centroids, before.centroids[old], after.weights),
+        shift=centroid_shift(after.centroids, today.centroids[old], after.weights),
         continues=[was[cluster] for cluster in nearest.tolist()],
         personas=personas,
     )
 
 
-def _moves(stretch: Stretch, fit: Generation, rules: Rules) -> Floats:
+def _moves(stretch: Stretch, model: Model, rules: Rules) -> Floats:
     """Return the customers (6, 6) by segment before and after, as the takeover would have it."""
     records, n = stretch.records, len(stretch.records)
     scores = score(
         records,
         np.full(n, rules.layout.tile(stretch.clock_us)),
         np.full(n, stretch.clock_us),
-        ModelSnapshot.of(fit, None),
-        np.array([rules.segment_ids.index(segment) for segment in fit.segments], np.int8),
+        model.kmeans,
+        model.segment_of_cluster,
         rules.switching,
     )
     moves = np.zeros((len(rules.personas) + 1,) * 2)

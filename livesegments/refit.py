@@ -64,22 +64,20 @@ class Refit:
             If there is no model or nobody to fit, or a generation is being taken over.
         """
         segments = self._rules.segment_ids
-        model = current_model(self._config, self._store, self.partitions, segments)
-        generation = model.generation
+        current = current_model(self._config, self._store, self.partitions, segments)
+        generation = current.generation
         if generation is None:
             raise RefitError(
                 f"there is no model yet: the first comes when {self._settings.warmup_customers}"
                 " customers have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
             )
-        statistics = model.statistics({})
-        if statistics is None:
+        model = current.complete({})
+        if model is None:
             raise RefitError(
                 f"partitions are still taking generation {generation.number} over: try again later"
             )
         try:
-            return propose(
-                self._store, self.partitions, generation, statistics, self._rules, everyone=everyone
-            )
+            return propose(self._store, self.partitions, model, self._rules, everyone=everyone)
         except ValueError as error:
             raise RefitError(
                 "there is nothing to fit: no customers that differ have a purchase in their window"

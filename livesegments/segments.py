@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from consumers.definitions import to_definitions
+from consumers.definitions import standing, to_definitions
+from consumers.rules import Model
 from features.vector import FEATURES, PROFILE_FEATURES
-from model.cluster_statistics import ClusterStatistics
-from model.generation import Generation
 from model.personas import Persona, suitable
-from model.snapshot import ModelSnapshot
 
 FAR = 1.0
 """Standard deviations from its persona at which a segment's name is doubted."""
@@ -44,9 +42,7 @@ class Segment:
 
 
 def describe(
-    generation: Generation,
-    view: ModelSnapshot,
-    statistics: ClusterStatistics | None,
+    model: Model,
     personas: Sequence[Persona],
     customers: Mapping[str, int],
 ) -> tuple[Segment, ...]:
@@ -54,16 +50,16 @@ def describe(
 
     Parameters
     ----------
-    generation, view, statistics
-        The current model; no statistics while it counts no customers.
+    model
+        The current model.
     personas
         Of the deployment.
     customers
         Segment id -> number of customers with this published segment.
     """
-    centroids = generation.centroids if statistics is None else statistics.centroids()
-    matched = suitable(view.zscores(centroids), generation.segments, personas)
-    definitions = to_definitions(generation, view, statistics, personas)
+    centroids = model.snapshot.zscores(standing(model))
+    matched = suitable(centroids, model.generation.segments, personas)
+    definitions = to_definitions(model, personas)
     found = [
         Segment(
             id=each["id"],

@@ -20,7 +20,7 @@ class Fit:
     ----------
     centroids
         Means of the members' known values, shape (k, d), in feature units; NaN where no member has
-        the feature known. A cluster that stayed empty is nowhere.
+        the feature known, as in a cluster that stayed empty.
     clusters
         Cluster of each row, int8, shape (n,).
     inertia
@@ -43,6 +43,11 @@ class Fit:
     def sizes(self) -> tuple[int, ...]:
         """Rows in each cluster."""
         return tuple(np.bincount(self.clusters, minlength=len(self.centroids)).tolist())
+
+    def zscores(self, centroids: Floats) -> Floats:
+        """Standardize centroids by mean and variance; NaN for a feature that is constant."""
+        scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)
+        return np.asarray((centroids - self.mean) * scale, dtype=np.float64)
 
 
 def fit(
@@ -90,7 +95,7 @@ def fit(
     Examples
     --------
     >>> import numpy as np
-    >>> from model import fit
+    >>> from model.batch_kmeans import fit
 
     >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [np.nan, 3.0], [9.0, 30.0], [8.0, np.nan]])
     >>> found = fit(X, k=2, seed=1)
@@ -130,8 +135,8 @@ def fit(
 def inertia(X: Floats, centroids: Floats, weights: Floats) -> float:
     """Sum of squared masked distances to the nearest centroid, in squared z-units.
 
-    What a refit compares: the inertia of today's centroids with that of a new `Fit`, over the same
-    rows and with the fit's weights.
+    A refit compares the inertia of the current centroids with that of a new `Fit`, over the same
+    rows and with the weights of the fit.
 
     Parameters
     ----------

@@ -1,13 +1,14 @@
-"""Exact, retractable cluster statistics in fixed-point integers."""
+"""Exact, mergeable and retractable cluster statistics in fixed-point integers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from model.types import NOWHERE, Clusters, Counts, Floats, Vectors
+from model.types import NOWHERE, Counts, Floats, Vectors
 
 SCALE = 1 << 20
 """Fixed-point steps per unit of a feature."""
@@ -39,7 +40,7 @@ def quantize(X: Floats) -> Vectors:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import dequantize, quantize
+    >>> from model.cluster_statistics import dequantize, quantize
 
     >>> dequantize(quantize(np.array([1.5, np.nan, -1e9]))).tolist()
     [1.5, nan, -2000.0]
@@ -55,59 +56,64 @@ def dequantize(vectors: Vectors) -> Floats:
     return np.where(vectors == UNKNOWN, np.nan, vectors / SCALE)
 
 
-@dataclass(slots=True, eq=False)
 class ClusterStatistics:
     """Count, sum and sum of squares per cluster and feature.
 
-    Each customer is counted once, with its latest vector. Because the sums are integers they do
-    not depend on order or batching, and `subtract` undoes `add` to the last bit.
+    Statistics of disjoint sets of rows add up with ``+=`` and are taken out again with ``-=``, as
+    those of `river.stats` do. The sums are integers, so neither order nor batching leaves a trace,
+    and ``-=`` undoes ``+=`` to the last bit.
+
+    Parameters
+    ----------
+    k, d
+        Number of clusters and of features.
+    sums
+        The sums in one array, int64, shape (k * (1 + 3 * d),); zeros by default. The attributes
+        are views of it.
 
     Attributes
     ----------
     members
-        Customers in each cluster, int64, shape (k,).
+        Rows in each cluster, shape (k,).
     known
-        How many of them have the feature known, int64, shape (k, d).
+        How many of them have the feature known, shape (k, d).
     total
-        Sum of the known values v, in steps of 1 / `SCALE` unit, int64, shape (k, d).
+        Sum of the known values v, in steps of 1 / `SCALE` unit, shape (k, d).
     square
-        Sum of (v * v) >> 20, in steps of 1 / `SCALE` squared unit, int64, shape (k, d). Room for
-        ten million customers whose values have a mean square of 800,000 squared units.
+        Sum of (v * v) >> 20, in steps of 1 / `SCALE` squared unit, shape (k, d). Room for ten
+        million rows whose values have a mean square of 800,000 squared units.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from model import ClusterStatistics, quantize
+    >>> from model.cluster_statistics import ClusterStatistics, quantize
 
     >>> X = np.array([[1.0, 20.0], [3.0, np.nan], [10.0, 60.0]])
-    >>> statistics = ClusterStatistics.zeros(k=2, d=2)
-    >>> statistics.add(quantize(X), np.array([0, 0, 1]))
+    >>> statistics = ClusterStatistics.of(quantize(X), np.array([0, 0, 1]), k=2)
     >>> statistics.members
     array([2, 1])
     >>> statistics.centroids()
     array([[ 2., 20.],
            [10., 60.]])
 
-    >>> statistics.subtract(quantize(X[:2]), np.array([0, 0]))
+    >>> statistics -= ClusterStatistics.of(quantize(X[:2]), np.array([0, 0]), k=2)
     >>> statistics.centroids()
     array([[nan, nan],
            [10., 60.]])
 
     """
 
-    members: Counts
-    known: Counts
-    total: Counts
-    square: Counts
+    __slots__ = ("known", "members", "square", "sums", "total")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, k: int, d: int, sums: Counts | None = None) -> None:
+        self.sums = np.zeros(k * (1 + 3 * d), dtype=np.int64) if sums is None else sums
+        self.members = self.sums[:k]
+        self.known, self.total, self.square = self.sums[k:].reshape(3, k, d)
 
     @classmethod
-    def zeros(cls, k: int, d: int) -> ClusterStatistics:
-        """Statistics of no customers, for `k` clusters and `d` features."""
-        known, total, square = np.zeros((3, k, d), dtype=np.int64)
-        return cls(np.zeros(k, dtype=np.int64), known, total, square)
-
-    def add(self, vectors: Vectors, clusters: Clusters | npt.NDArray[np.integer]) -> None:
-        """Count customers in.
+    def of(cls, vectors: Vectors, clusters: npt.NDArray[np.integer], k: int) -> ClusterStatistics:
+        """Count rows.
 
         Parameters
         ----------
@@ -115,27 +121,23 @@ class ClusterStatistics:
             Quantized vectors, int32, shape (n, d).
         clusters
             The cluster of each, shape (n,); rows with -1 are not counted.
+        k
+            Number of clusters.
 
         Raises
         ------
         ValueError
-            When the shapes do not fit or a cluster is not in -1..k-1; nothing is counted then.
+            When the shapes do not fit or a cluster is not in -1..k-1.
 
         """
-        self._count(vectors, clusters, 1)
-
-    def subtract(self, vectors: Vectors, clusters: Clusters | npt.NDArray[np.integer]) -> None:
-        """Take customers out: the exact inverse of `add` with the same arguments."""
-        self._count(vectors, clusters, -1)
-
-    def _count(self, vectors: Vectors, clusters: npt.NDArray[np.integer], sign: int) -> None:
-        k, d = self.known.shape
-        if vectors.shape != (len(clusters), d):
+        if vectors.ndim != 2 or len(vectors) != len(clusters):
             raise ValueError(
-                f"{len(clusters)} clusters need vectors of shape (n, {d}), not {vectors.shape}"
+                f"{len(clusters)} clusters need vectors of shape (n, d), not {vectors.shape}"
             )
         if len(clusters) and not (clusters.min() >= NOWHERE and clusters.max() < k):
             raise ValueError(f"clusters must be from {NOWHERE} to {k - 1}")
+        d = vectors.shape[1]
+        found = cls(k, d)
         for start in range(0, len(vectors), _EXACT_ROWS):
             part = vectors[start : start + _EXACT_ROWS]
             # Rows that are in no cluster fall into one extra row, which is dropped.
@@ -144,44 +146,60 @@ class ClusterStatistics:
             cells = (rows[:, None] * d + np.arange(d)).ravel()
             known = part != UNKNOWN
             value = np.where(known, part, 0).astype(np.int64)
-            self.members += sign * np.bincount(rows, minlength=k + 1)[:k]
+            found.members += np.bincount(rows, minlength=k + 1)[:k]
             for sums, addend in (
-                (self.known, known),
-                (self.total, value),
-                (self.square, (value * value) >> 20),
+                (found.known, known),
+                (found.total, value),
+                (found.square, (value * value) >> 20),
             ):
                 binned = np.bincount(cells, addend.ravel(), (k + 1) * d)
-                sums += sign * binned[: k * d].astype(np.int64).reshape(k, d)
+                sums += binned[: k * d].astype(np.int64).reshape(k, d)
+        return found
+
+    def __iadd__(self, other: ClusterStatistics) -> ClusterStatistics:
+        self.sums += self._same_shape(other).sums
+        return self
+
+    def __isub__(self, other: ClusterStatistics) -> ClusterStatistics:
+        self.sums -= self._same_shape(other).sums
+        return self
 
     def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
-        if self.known.shape != other.known.shape:
+        total = self.copy()
+        total += other
+        return total
+
+    def _same_shape(self, other: ClusterStatistics) -> ClusterStatistics:
+        if other.known.shape != self.known.shape:
             raise ValueError(
                 f"statistics of shape {self.known.shape} and {other.known.shape} cannot be added"
             )
-        return ClusterStatistics(
-            self.members + other.members,
-            self.known + other.known,
-            self.total + other.total,
-            self.square + other.square,
-        )
+        return other
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClusterStatistics):
             return NotImplemented
-        return self.known.shape == other.known.shape and self.to_bytes() == other.to_bytes()
+        return self.known.shape == other.known.shape and np.array_equal(self.sums, other.sums)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClusterStatistics, (*self.known.shape, self.sums)
 
     def copy(self) -> ClusterStatistics:
         """Copy that shares no array with this one."""
-        return ClusterStatistics(
-            self.members.copy(), self.known.copy(), self.total.copy(), self.square.copy()
-        )
+        k, d = self.known.shape
+        return ClusterStatistics(k, d, self.sums.copy())
+
+    def widened(self, columns: Sequence[int], d: int) -> ClusterStatistics:
+        """Move the features to the columns of `d` ones; the others are known of no row."""
+        wide = ClusterStatistics(len(self.members), d)
+        wide.members[:] = self.members
+        for name in ("known", "total", "square"):
+            getattr(wide, name)[:, columns] = getattr(self, name)
+        return wide
 
     def to_bytes(self) -> bytes:
-        """Serialize to 8 * k * (1 + 3 * d) bytes: the four arrays as little-endian int64."""
-        arrays = (self.members, self.known, self.total, self.square)
-        return b"".join(array.astype("<i8").tobytes() for array in arrays)
+        """Serialize to 8 * k * (1 + 3 * d) bytes: `sums` as little-endian int64."""
+        return self.sums.astype("<i8").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes, k: int, d: int) -> ClusterStatistics:
@@ -199,9 +217,7 @@ class ClusterStatistics:
                 f"statistics of {k} clusters and {d} features take {expected} bytes, "
                 f"not {len(data)}"
             )
-        numbers = np.frombuffer(data, dtype="<i8").astype(np.int64)
-        known, total, square = numbers[k:].reshape(3, k, d)
-        return cls(numbers[:k].copy(), known.copy(), total.copy(), square.copy())
+        return cls(k, d, np.frombuffer(data, dtype="<i8").astype(np.int64))
 
     def centroids(self) -> Floats:
         """Mean of each cluster's known values, shape (k, d), NaN where nothing is known."""
@@ -217,8 +233,7 @@ class ClusterStatistics:
         A feature with one value throughout may come out as a trifle below 1 / `SCALE` instead of 0.
         """
         known = self.known.sum(axis=0)
-        scatter = _scatter(known, self.total.sum(axis=0), self.square.sum(axis=0))
-        return np.where(known > 0, scatter / np.maximum(known, 1), np.nan)
+        return np.where(known > 0, self.total_scatter() / np.maximum(known, 1), np.nan)
 
     def within_scatter(self) -> Floats:
         """Sum of squared deviations from the cluster's centroid, shape (k, d), squared units."""

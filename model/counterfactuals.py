@@ -1,4 +1,4 @@
-"""Why a row is in its cluster, and the least that would move it: the geometry of one customer."""
+"""Explanation of an assignment, and counterfactuals: the smallest change that would switch it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _ROUNDING = np.arange(-2, 3)
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How a feature is counted in its natural unit.
+    """Natural unit of a feature: step, bounds and conversion.
 
     Attributes
     ----------
     step
         The smallest change, in natural units.
     least, most
-        Natural values beyond which nothing is looked for.
+        Bounds of the search, in natural units.
     forward, backward
         From natural units to feature units, rising, and back.
 
@@ -65,7 +65,9 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
     return np.where(np.isnan(row) | (weights == 0), 0.0, parts)
 
 
-def goes_to(rows: Floats, published: int, target: int, view: ModelSnapshot, margin: float) -> Flags:
+def goes_to(
+    rows: Floats, published: int, target: int, snapshot: ModelSnapshot, margin: float
+) -> Flags:
     """Tell which rows, published under one cluster, go over to another: the rule itself.
 
     Parameters
@@ -74,17 +76,19 @@ def goes_to(rows: Floats, published: int, target: int, view: ModelSnapshot, marg
         Shape (n, d), in feature units.
     published, target
         The clusters, two different ones.
-    view, margin
-        As for `ModelSnapshot.switch`.
+    snapshot
+        Centroids and scale.
+    margin
+        As for `Assignment.switch`.
 
     """
     under = np.full(len(rows), published, dtype=np.int8)
-    switched, _ = view.switch(under, view.assign(rows), margin)
+    switched, _ = snapshot.assign(rows).switch(under, margin)
     return np.asarray(switched == target)
 
 
 def takeover_interval(
-    row: Floats, feature: int, published: int, target: int, view: ModelSnapshot, margin: float
+    row: Floats, feature: int, published: int, target: int, snapshot: ModelSnapshot, margin: float
 ) -> tuple[float, float] | None:
     """Values of one feature for which a row goes over to another cluster, all else as it is.
 
@@ -101,8 +105,10 @@ def takeover_interval(
         Index of a feature.
     published, target
         The clusters, two different ones.
-    view, margin
-        As for `ModelSnapshot.switch`.
+    snapshot
+        Centroids and scale.
+    margin
+        As for `Assignment.switch`.
 
     Returns
     -------
@@ -110,12 +116,12 @@ def takeover_interval(
     value would do, or the feature is unknown or does not count.
 
     """
-    weight = float(view.weights[feature])
+    weight = float(snapshot.weights[feature])
     if weight == 0 or np.isnan(row[feature]):
         return None
-    rest = contributions(row, view.centroids, view.weights)
+    rest = contributions(row, snapshot.centroids, snapshot.weights)
     rest[:, feature] = 0
-    place = view.centroids[:, feature]
+    place = snapshot.centroids[:, feature]
     # D_c(t) = weight t^2 - 2 weight place_c t + constant_c
     constant = rest.sum(axis=1) + weight * place**2
     slope = -2 * weight * place
@@ -147,7 +153,7 @@ def smallest_change(
     axis: Axis,
     published: int,
     target: int,
-    view: ModelSnapshot,
+    snapshot: ModelSnapshot,
     margin: float,
 ) -> float | None:
     """Find the value nearest to a feature's own that makes a row go over to another cluster.
@@ -160,8 +166,10 @@ def smallest_change(
         Index of a feature, and how it is counted.
     published, target
         The clusters, two different ones.
-    view, margin
-        As for `ModelSnapshot.switch`.
+    snapshot
+        Centroids and scale.
+    margin
+        As for `Assignment.switch`.
 
     Returns
     -------
@@ -169,7 +177,7 @@ def smallest_change(
     when the row goes over as it stands; None where no value does it.
 
     """
-    interval = takeover_interval(row, feature, published, target, view, margin)
+    interval = takeover_interval(row, feature, published, target, snapshot, margin)
     if interval is None:
         return None
     now = float(axis.backward(row[feature]))
@@ -182,7 +190,7 @@ def smallest_change(
     inside = (values >= axis.least) & (values <= axis.most)
     rows = np.repeat(row[None], len(values), axis=0)
     rows[:, feature] = axis.forward(np.clip(values, axis.least, axis.most))
-    works = inside & goes_to(rows, published, target, view, margin)
+    works = inside & goes_to(rows, published, target, snapshot, margin)
     if not works.any():
         return None
     return float(values[works][np.abs(steps[works]).argmin()])

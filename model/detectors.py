@@ -1,4 +1,4 @@
-"""River's drift detectors on what the model sees of its customers, a few of each batch."""
+"""River's drift detectors on a sample of each mini-batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BATCH = 100
 """Customers whose inertia is one value of the Page-Hinkley test."""
 
 ALLOWED, EXCESS = 1.5, 5.5
-"""Standard errors that a batch may be off, and what the rest may add up to.
+"""Standard errors that a batch may be off, and the bound of the summed excess.
 
 Centroids catch up with a sudden drift within a few batches, so it has to be found in those. Batches
 of customers who stay the same come to that much less than once in 60 million customers.
 """
 
 REFERENCE = 10 * BATCH
-"""Customers that tell what inertia to expect before a batch is judged."""
+"""Customers from which the expected inertia is estimated before a batch is tested."""
 
 
 class DriftDetectors:
@@ -31,7 +31,7 @@ class DriftDetectors:
 
     ADWIN [1]_ follows the mean of the distance to the nearest centroid and of the share of
     customers whose published segment changes. The Page-Hinkley test [2]_ follows the inertia of
-    batches in standard errors from that of all customers so far: it adds up what is beyond noise.
+    batches, in standard errors from that of all customers so far, and adds up the excess.
 
     Examples
     --------
@@ -40,8 +40,8 @@ class DriftDetectors:
 
     >>> rng, detectors = np.random.default_rng(7), DriftDetectors()
     >>> near, far = rng.uniform(0, 1, 5_000), rng.uniform(0, 3, 5_000)
-    >>> nobody = np.zeros(5_000, bool)
-    >>> detectors.update(near, nobody), sorted(set(detectors.update(far, nobody)))
+    >>> unmoved = np.zeros(5_000, bool)
+    >>> detectors.update(near, unmoved), sorted(set(detectors.update(far, unmoved)))
     ([], [('distance', 'adwin'), ('inertia', 'page_hinkley')])
 
     References
@@ -53,7 +53,7 @@ class DriftDetectors:
     """
 
     def __init__(self) -> None:
-        # Here, since it takes a second to import and commands that look at a model need it not.
+        # Imports scikit-learn, SciPy and pandas: seconds that only a worker with a model pays.
         from river.drift import ADWIN, PageHinkley
 
         self._distance = ADWIN(delta=CONFIDENCE)

@@ -1,4 +1,4 @@
-"""Masked squared distances: only what is known about a customer counts."""
+"""Masked squared distances: only the known features of a row count."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import squared_distances
+    >>> from model.distance import squared_distances
 
     >>> X = np.array([[1.0, 5.0], [1.0, np.nan]])
     >>> squared_distances(X, np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([1.0, 0.5]))

@@ -1,4 +1,4 @@
-"""How far the clusters have moved and how well they hold: one pure function a metric."""
+"""Drift and quality metrics of the clusters, one function each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from model.types import Clusters, Counts, Floats
 
 
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
-    """How far each centroid is from where it was, in standard deviations a feature.
+    """Distance of each centroid from its baseline, in standard deviations per feature.
 
     The z-distance divided by sqrt(d): the root mean square over the features that both have.
-    Between two successive views it is the travel of a centroid.
+    Between two successive snapshots it is the travel of a centroid.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floa
 def persona_distance(
     centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
 ) -> Floats:
-    """How far each cluster is from the persona it is named after, in standard deviations a feature.
+    """Distance of each cluster from its persona, in standard deviations per feature.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def silhouette(distances: Floats, clusters: Clusters) -> float:
 
 
 def bin_edges(sample: Floats, bins: int = 10) -> Floats:
-    """Inner edges that part a baseline sample of a feature into equally frequent bins.
+    """Inner edges of equally frequent bins of a baseline sample.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
     Examples
     --------
     >>> import numpy as np
-    >>> from model import psi
+    >>> from model.drift import psi
 
     >>> round(psi(np.array([50, 50]), np.array([80, 20])), 3)
     0.416
@@ -183,7 +183,7 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
 
 
 def psi_critical_value(bins: int, expected: int, actual: int) -> float:
-    """The index above which a shift is neither small nor chance: max(0.1, 99 % null).
+    """Threshold above which a shift is neither small nor chance: max(0.1, 99 % quantile).
 
     Between two samples of one distribution the index is about (1 / n + 1 / m) times a chi-squared
     variable with `bins` - 1 degrees of freedom [1]_; below 0.1 the shift is by convention

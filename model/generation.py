@@ -1,13 +1,14 @@
-"""A generation of the model: the fit that gave the clusters their places and their names."""
+"""A generation of the model: a batch fit with the names of its clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from model.batch_kmeans import Fit
 from model.histogram import Histogram
 from model.types import Floats, read_only
 
@@ -16,26 +17,25 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """What a fit decided, until the next fit.
+    """Initial centroids, scale and cluster names, valid until the next fit.
 
     Attributes
     ----------
     number
-        Counts generations from 1.
+        Rises with every generation, from 1.
     centroids
-        Fitted centroids, shape (k, d), in feature units; NaN where no member knew the feature.
+        Fitted centroids, shape (k, d), in feature units; NaN where no member has the feature known.
     mean, variance
-        Of each feature at the fit, shape (d,); NaN where nobody knew it.
+        Of each feature at the fit, shape (d,); NaN where it is unknown.
     sizes
         Rows of the fit in each cluster, k integers.
     segments
         Segment id of each cluster, k distinct names.
     histograms
-        How each feature was distributed at the fit, d of them, to see later whether it still is;
-        none when that is not known.
+        Distribution of each feature at the fit, d of them, as a baseline for drift; or none.
     provisional
-        Fitted before the windows were full, so that the model moves by itself while they fill:
-        no baseline to measure drift from.
+        Fitted before the windows were full. The model still moves as they fill, so it is no
+        baseline for drift.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Generation:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import Generation
+    >>> from model.generation import Generation
 
     >>> generation = Generation(
     ...     number=1,
@@ -109,6 +109,34 @@ class Generation:
 
     def __hash__(self) -> int:
         return hash((self.number, self.segments, self.sizes))
+
+    @classmethod
+    def of(cls, fit: Fit, *, number: int, segments: Sequence[str], **more: Any) -> Generation:
+        """Generation of a batch fit; ``more`` are histograms and provisional."""
+        return cls(
+            number=number,
+            centroids=fit.centroids,
+            mean=fit.mean,
+            variance=fit.variance,
+            sizes=fit.sizes,
+            segments=tuple(segments),
+            **more,
+        )
+
+    def widened(self, columns: Sequence[int], d: int) -> Generation:
+        """Move the features to the columns of `d` ones; the others are unknown."""
+
+        def wide(array: Floats) -> Floats:
+            moved = np.full((*array.shape[:-1], d), np.nan)
+            moved[..., columns] = array
+            return moved
+
+        return replace(
+            self,
+            centroids=wide(self.centroids),
+            mean=wide(self.mean),
+            variance=wide(self.variance),
+        )
 
     def to_dict(self) -> Json:
         """Plain numbers, strings and lists for JSON, with None for NaN."""

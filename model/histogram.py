@@ -1,4 +1,4 @@
-"""How one feature was distributed at a fit, and how far it is from that now."""
+"""Distribution of a feature at a fit, as a baseline for drift."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Customers of a sample in bins that were equally frequent in it.
+    """Counts of a sample in bins that are equally frequent in it.
 
     Attributes
     ----------
     edges
         Inner edges of the bins, rising; in feature units.
     counts
-        Customers below the first edge, from each edge up to the next, and last those of whom the
-        feature is not known: two more than there are edges.
+        Customers below the first edge, from each edge up to the next, and last those with the
+        feature unknown: two more than there are edges.
 
     Raises
     ------
@@ -32,7 +32,7 @@ class Histogram:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import Histogram
+    >>> from model.histogram import Histogram
 
     >>> ages = np.array([20.0, 30.0, 40.0, 50.0, np.nan])
     >>> histogram = Histogram.of(ages, bins=2)
@@ -54,7 +54,7 @@ class Histogram:
 
     @classmethod
     def of(cls, sample: Floats, bins: int = 10) -> Histogram:
-        """Make bins from a sample of the feature, shape (n,), NaN unknown, and count it."""
+        """Bin and count a sample of the feature, shape (n,); NaN is unknown."""
         edges = np.unique(bin_edges(sample, bins).round(_DIGITS))
         return cls(tuple(edges.tolist()), tuple(bin_counts(sample, edges).tolist()))
 
@@ -63,5 +63,5 @@ class Histogram:
         return psi(np.array(self.counts), bin_counts(sample, np.array(self.edges)))
 
     def psi_critical_value(self, rows: int) -> float:
-        """What the index of a later sample of so many rows must exceed to matter."""
+        """Threshold of the index for a later sample of so many rows."""
         return psi_critical_value(len(self.counts), sum(self.counts), rows)

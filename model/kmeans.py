@@ -1,39 +1,45 @@
-"""Mini-batch k-means for River, over the same functions that segment customers."""
+"""Online mini-batch k-means as a River estimator: the model of the service."""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from river import base
 
-from model.batch_kmeans import distinct_rows, fit
-from model.cluster_statistics import LIMIT, ClusterStatistics, quantize
+from model import frames
+from model.batch_kmeans import Fit, distinct_rows, fit
+from model.cluster_statistics import ClusterStatistics, quantize
 from model.generation import Generation
-from model.snapshot import ModelSnapshot
-from model.types import NOWHERE, Floats
+from model.snapshot import Assignment, ModelSnapshot
+from model.types import NOWHERE, Floats, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row: TypeAlias = frozenset[tuple[Hashable, float]]
-
 
 class MiniBatchKMeans(base.Clusterer):
-    """Online k-means whose centroids are exactly the means of the rows now counted.
+    """Online mini-batch k-means with exact, mergeable and retractable centroids.
 
-    The first rows are kept until there are `warmup` of them, then clustered in batch (k-means++ and
-    Lloyd). From then on a row is counted in its nearest cluster: count, sum and sum of squares in
-    fixed-point integers, so that the order of rows does not matter and `revert_one` undoes
-    `learn_one` to the last bit. Features are scaled by their variance over all rows counted, so no
-    scaler is needed in front. A feature that is missing, None or NaN is left out of distances and
-    means.
+    The first `warmup` rows are kept and clustered in batch (k-means++ and Lloyd [1]_). From then on
+    each mini-batch is assigned to the centroids from before it, with masked distances over the
+    features known in a row [2]_, and counted where it was assigned:
 
-    Rows learned in one batch are all assigned to the centroids from before the batch.
+        centroid[k, j] = sum of x[j] / count, over the rows in k whose x[j] is known
+
+    Unlike a decaying learning rate [3]_ this is the exact mean of the rows now counted: sums are
+    fixed-point integers, so their order does not matter, `revert_one` undoes `learn_one` to the
+    last bit, and estimators of one fit that learned disjoint rows add up with ``+=``. Features
+    are scaled by their variance over all rows counted: no scaler is needed in front. A feature that
+    is missing, None or NaN is left out of distances and means.
+
+    Beneath River's methods are those for arrays, which a service calls for whole batches:
+    `predict_arrays` assigns, `learn_arrays` and `revert_arrays` count where something was assigned.
+    They may be of different estimators: workers learn their own rows each, and assign by the sum.
 
     Parameters
     ----------
@@ -44,24 +50,33 @@ class MiniBatchKMeans(base.Clusterer):
         clusters.
     seed
         Seed of the first fit.
+    starts
+        Number of k-means++ starts of a fit.
 
     Attributes
     ----------
     features : list
-        Names of the features seen, sorted.
+        Names of the features seen, sorted, or as given to `of`.
     waiting : collections.Counter
         The distinct rows learned before the first fit, and how often; empty afterwards.
     generation : Generation or None
-        The first fit.
-    statistics : ClusterStatistics or None
+        The fit; None before it, and in a part that only counts.
+    statistics : ClusterStatistics
         The rows now counted.
-    view : ModelSnapshot or None
-        The centroids and scale that assign rows.
 
     Notes
     -----
     Values are counted in steps of 2**-20 and clipped to plus and minus 2,000; a feature whose
     variance is at most 2**-20 counts as constant. Take logarithms of money, for example.
+
+    References
+    ----------
+    .. [1] Arthur, D. and Vassilvitskii, S., 2007. k-means++: The Advantages of Careful Seeding.
+       Proceedings of the 18th Annual ACM-SIAM Symposium on Discrete Algorithms, pp. 1027-1035.
+    .. [2] Chi, J. T., Chi, E. C. and Baraniuk, R. G., 2016. k-POD: A Method for k-Means Clustering
+       of Missing Data. The American Statistician, 70(1), pp. 91-99.
+    .. [3] Sculley, D., 2010. Web-scale k-means clustering. Proceedings of the 19th International
+       Conference on World Wide Web, pp. 1177-1178.
 
     Examples
     --------
@@ -103,28 +118,87 @@ class MiniBatchKMeans(base.Clusterer):
     >>> model.centers
     {0: {'x': 9.0, 'y': 2.0}, 1: {'x': 1.0, 'y': 2.0}}
 
+    Parts add up to the whole. One worker counts a row where the sum assigns it:
+
+    >>> import numpy as np
+    >>> from model.cluster_statistics import quantize
+
+    >>> part = MiniBatchKMeans.of(model.features, n_clusters=2)
+    >>> X = np.array([[9.0, 6.0]])
+    >>> part.learn_arrays(quantize(X), model.predict_arrays(X).clusters)
+    >>> model += part
+    >>> model.centers
+    {0: {'x': 9.0, 'y': 3.0}, 1: {'x': 1.0, 'y': 2.0}}
+
     """
 
-    def __init__(self, n_clusters: int = 5, warmup: int = 100, seed: int = 0) -> None:
+    def __init__(
+        self, n_clusters: int = 5, warmup: int = 100, seed: int = 0, starts: int = 8
+    ) -> None:
         if not 2 <= n_clusters <= np.iinfo(np.int8).max:
             raise ValueError(f"n_clusters must be from 2 to 127, not {n_clusters}")
         self.n_clusters = n_clusters
         self.warmup = warmup
         self.seed = seed
+        self.starts = starts
         self.features: list[Any] = []
-        self.waiting: Counter[Row] = Counter()
+        self.waiting: Counter[frames.Row] = Counter()
         self.generation: Generation | None = None
-        self.statistics: ClusterStatistics | None = None
-        self.view: ModelSnapshot | None = None
+        self.statistics = ClusterStatistics(n_clusters, 0)
+        self._snapshot: ModelSnapshot | None = None
+
+    @classmethod
+    def of(
+        cls,
+        features: Sequence[Any],
+        generation: Generation | None = None,
+        statistics: ClusterStatistics | None = None,
+        **parameters: Any,
+    ) -> Self:
+        """Estimator of a fit and the rows counted in it; without a fit, a part that only counts.
+
+        Parameters
+        ----------
+        features
+            Names of the d features, in the order of the columns of arrays.
+        generation
+            The fit.
+        statistics
+            The rows counted in its clusters, zeros by default; they become the estimator's own.
+        parameters
+            Those of the class.
+
+        """
+        model = cls(**parameters)
+        model.features = list(features)
+        model.generation = generation
+        model.statistics = statistics or ClusterStatistics(model.n_clusters, len(features))
+        return model
 
     @property
     def centers(self) -> dict[int, dict[Any, float]]:
         """Centroid of each cluster by feature; empty before the first fit."""
-        centroids = [] if self.view is None else self.view.centroids.tolist()
+        centroids = [] if self.generation is None else self.snapshot.centroids.tolist()
         return {
             i: dict(zip(self.features, centroid, strict=True))
             for i, centroid in enumerate(centroids)
         }
+
+    @property
+    def snapshot(self) -> ModelSnapshot:
+        """Centroids and scale as they are now.
+
+        Raises
+        ------
+        ValueError
+            When there is no fit.
+
+        """
+        if self.generation is None:
+            raise ValueError("there are no centroids before a fit")
+        if self._snapshot is None:
+            self._snapshot = ModelSnapshot.of(self.generation, self.statistics)
+        return self._snapshot
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Count one row in its nearest cluster; before the first fit, keep it for that.
@@ -138,33 +212,33 @@ class MiniBatchKMeans(base.Clusterer):
         self.learn_predict_one(x)
 
     def learn_predict_one(self, x: Mapping[Any, Any]) -> int:
-        """Learn one row and return the cluster it was counted in, which `revert_one` asks for.
+        """Learn one row and return the cluster it was counted in, as `revert_one` needs it.
 
         That is what `predict_one` would have returned before. It is -1 for a row that was kept for
         the first fit, and for one with nothing known.
         """
         self._discover(x)
-        return int(self._learn(self._array([x]))[0])
+        return int(self._learn(frames.from_dicts([x], self.features))[0])
 
     def learn_many(self, X: pd.DataFrame) -> None:
-        """Count a batch of rows, one a line and one feature a column; see `learn_one`."""
+        """Count a mini-batch of rows, one feature a column; see `learn_one`."""
         self.learn_predict_many(X)
 
     def learn_predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
-        """Learn a batch and return the cluster of each row, with the index of `X`."""
+        """Learn a mini-batch and return the cluster of each row, with the index of `X`."""
         self._discover(X.columns)
-        return _series(self._learn(self._array(X)), X)
+        return frames.to_series(self._learn(frames.from_frame(X, self.features)), X)
 
     def predict_one(self, x: Mapping[Any, Any]) -> int:
         """Return the nearest cluster, from 0; always 0 before the first fit.
 
         Features never learned are ignored.
         """
-        return int(self._predict(self._array([x]))[0])
+        return int(self._predict(frames.from_dicts([x], self.features))[0])
 
     def predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
         """Return the nearest cluster of each row, with the index of `X`."""
-        return _series(self._predict(self._array(X)), X)
+        return frames.to_series(self._predict(frames.from_frame(X, self.features)), X)
 
     def revert_one(self, x: Mapping[Any, Any], cluster: int) -> None:
         """Take back one row, as if it had not been learned.
@@ -185,119 +259,138 @@ class MiniBatchKMeans(base.Clusterer):
             learned.
 
         """
-        self._revert(self._array([x]), np.array([cluster], dtype=np.int64))
+        self._revert(frames.from_dicts([x], self.features), np.array([cluster]))
 
     def revert_many(self, X: pd.DataFrame, clusters: pd.Series[int]) -> None:
-        """Take back a batch, from the clusters that `learn_predict_many` returned."""
-        self._revert(self._array(X), np.asarray(clusters, dtype=np.int64))
+        """Take back a mini-batch, from the clusters that `learn_predict_many` returned."""
+        self._revert(frames.from_frame(X, self.features), np.asarray(clusters, dtype=np.int64))
+
+    def predict_arrays(self, X: Floats) -> Assignment:
+        """Assign rows, shape (n, d), in feature units; NaN is unknown."""
+        return self.snapshot.assign(X)
+
+    def learn_arrays(self, vectors: Vectors, clusters: npt.NDArray[np.integer]) -> None:
+        """Count rows in their clusters.
+
+        Parameters
+        ----------
+        vectors
+            Quantized rows, int32, shape (n, d); see `model.quantize`.
+        clusters
+            The cluster of each, shape (n,); rows with -1 are not counted.
+
+        Raises
+        ------
+        ValueError
+            When the shapes do not fit or a cluster does not exist; nothing is counted then.
+
+        """
+        self.statistics += ClusterStatistics.of(vectors, clusters, self.n_clusters)
+        self._snapshot = None
+
+    def revert_arrays(self, vectors: Vectors, clusters: npt.NDArray[np.integer]) -> None:
+        """Take rows back: the exact inverse of `learn_arrays` with the same arguments."""
+        self.statistics -= ClusterStatistics.of(vectors, clusters, self.n_clusters)
+        self._snapshot = None
+
+    def fit_arrays(self, X: Floats, seed: int | None = None) -> Fit:
+        """Cluster rows in batch, from k-means++ starts and from the present centroids.
+
+        The estimator does not change.
+
+        Parameters
+        ----------
+        X
+            Rows, shape (n, d), in feature units; NaN is unknown.
+        seed
+            Another seed than the estimator's.
+
+        """
+        return fit(
+            X,
+            self.n_clusters,
+            seed=self.seed if seed is None else seed,
+            starts=self.starts,
+            initial=None if self.generation is None else self.snapshot.centroids,
+        )
+
+    def __iadd__(self, other: MiniBatchKMeans) -> Self:
+        if other.features != self.features:
+            raise ValueError(f"features {other.features} cannot be added to {self.features}")
+        if self.generation and other.generation and other.generation != self.generation:
+            raise ValueError("estimators of different fits cannot be added")
+        self.statistics += other.statistics
+        self._snapshot = None
+        return self
+
+    def __add__(self, other: MiniBatchKMeans) -> Self:
+        total = self.copy()
+        total += other
+        return total
+
+    def copy(self) -> Self:
+        """Copy that learns on its own."""
+        twin = copy.copy(self)
+        twin.features, twin.waiting = self.features.copy(), self.waiting.copy()
+        twin.statistics = self.statistics.copy()
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_snapshot": None}
 
     def _learn(self, X: Floats) -> npt.NDArray[np.int64]:
         clusters = np.full(len(X), NOWHERE)
         informative = ~np.isnan(X).all(axis=1)
-        if self.view is None or self.statistics is None:
-            self.waiting.update(self._rows(X[informative]))
+        if self.generation is None:
+            if self.statistics.members.any():
+                raise ValueError("a part has no centroids to assign rows to")
+            self.waiting.update(frames.to_rows(X[informative], self.features))
             if self.waiting.total() >= self.warmup:
                 self._first_fit()
         else:
-            clusters[informative] = self.view.assign(X[informative]).clusters
-            self.statistics.add(quantize(X), clusters)
-            self._refresh()
+            clusters[informative] = self.predict_arrays(X[informative]).clusters
+            self.learn_arrays(quantize(X), clusters)
         return clusters
 
     def _predict(self, X: Floats) -> npt.NDArray[np.int64]:
-        if self.view is None:
+        if self.generation is None:
             return np.zeros(len(X), dtype=np.int64)
-        return self.view.assign(X).clusters.astype(np.int64)
+        return self.predict_arrays(X).clusters.astype(np.int64)
 
     def _revert(self, X: Floats, clusters: npt.NDArray[np.int64]) -> None:
         informative = ~np.isnan(X).all(axis=1)
-        if self.statistics is None or self.generation is None:
-            rows = Counter(self._rows(X[informative]))
+        if self.generation is None:
+            rows = Counter(frames.to_rows(X[informative], self.features))
             if not rows <= self.waiting or (clusters != NOWHERE).any():
                 raise ValueError("before the first fit only learned rows can be taken back, as -1")
             self.waiting -= rows
             return
         # Rows of the warm-up were counted where the first fit, which is kept, puts them.
-        fitted = ModelSnapshot.of(self.generation, None).assign(X).clusters
+        fitted = ModelSnapshot.of(self.generation).assign(X).clusters
         counted = np.where(clusters == NOWHERE, fitted, clusters)
         counted[~informative] = NOWHERE
-        self.statistics.subtract(quantize(X), counted)
-        self._refresh()
+        self.revert_arrays(quantize(X), counted)
 
     def _first_fit(self) -> None:
-        distinct = self._array([dict(row) for row in self.waiting])
+        distinct = frames.from_dicts([dict(row) for row in self.waiting], self.features)
         # In sorted order the fit does not depend on the order in which the rows came.
         order = np.lexsort(distinct.T)
         counts = np.fromiter(self.waiting.values(), dtype=np.int64)
         X = np.repeat(distinct[order], counts[order], axis=0)
         if distinct_rows(X) < self.n_clusters:
             return
-        found = fit(X, self.n_clusters, seed=self.seed)
-        self.generation = Generation(
-            number=1,
-            centroids=found.centroids,
-            mean=found.mean,
-            variance=found.variance,
-            sizes=found.sizes,
-            segments=tuple(map(str, range(self.n_clusters))),
-        )
-        self.statistics = ClusterStatistics.zeros(*found.centroids.shape)
-        self.statistics.add(quantize(X), ModelSnapshot.of(self.generation, None).assign(X).clusters)
+        names = [str(cluster) for cluster in range(self.n_clusters)]
+        self.generation = Generation.of(self.fit_arrays(X), number=1, segments=names)
+        self.learn_arrays(quantize(X), self.predict_arrays(X).clusters)
         self.waiting.clear()
-        self._refresh()
-
-    def _refresh(self) -> None:
-        if self.generation is not None:
-            self.view = ModelSnapshot.of(self.generation, self.statistics)
 
     def _discover(self, names: Iterable[Any]) -> None:
         new = set(names).difference(self.features)
         if not new:
             return
-        # Names of several types do not compare, so types come first.
-        features = sorted({*self.features, *new}, key=lambda name: (type(name).__name__, name))
-        before = [features.index(name) for name in self.features]
-        self.features = features
-        if self.generation is None or self.statistics is None:
-            return
-
-        def widen(array: npt.NDArray[Any], unknown: float) -> npt.NDArray[Any]:
-            wide = np.full((*array.shape[:-1], len(features)), unknown, dtype=array.dtype)
-            wide[..., before] = array
-            return wide
-
-        fitted, counted = self.generation, self.statistics
-        self.generation = replace(
-            fitted,
-            centroids=widen(fitted.centroids, np.nan),
-            mean=widen(fitted.mean, np.nan),
-            variance=widen(fitted.variance, np.nan),
-        )
-        sums = (counted.known, counted.total, counted.square)
-        self.statistics = ClusterStatistics(counted.members, *(widen(array, 0) for array in sums))
-        self._refresh()
-
-    def _rows(self, X: Floats) -> list[Row]:
-        known = ~np.isnan(X)
-        return [
-            frozenset((self.features[i], X[line, i].item()) for i in np.flatnonzero(known[line]))
-            for line in range(len(X))
-        ]
-
-    def _array(self, rows: pd.DataFrame | Sequence[Mapping[Any, Any]]) -> Floats:
-        if not isinstance(rows, Sequence):
-            known = rows.reindex(columns=self.features)
-            X = known.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            X = np.full((len(rows), len(self.features)), np.nan)
-            for line, row in enumerate(rows):
-                for column, name in enumerate(self.features):
-                    if (value := row.get(name)) is not None:
-                        X[line, column] = value
-        return np.asarray(np.clip(X, -LIMIT, LIMIT))
-
-
-def _series(clusters: npt.NDArray[np.int64], X: pd.DataFrame) -> pd.Series[int]:
-    import pandas as pd  # slow to import; the service has arrays and does without
-
-    return pd.Series(clusters, index=X.index, name="cluster")
+        features = frames.ordered({*self.features, *new})
+        columns = [features.index(name) for name in self.features]
+        self.statistics = self.statistics.widened(columns, len(features))
+        if self.generation is not None:
+            self.generation = self.generation.widened(columns, len(features))
+        self.features, self._snapshot = features, None

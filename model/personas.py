@@ -1,4 +1,4 @@
-"""The five personas of the house, and how clusters get and keep their names."""
+"""The five default personas, and the names that clusters get from them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from model.types import Floats, read_only
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A segment as marketing thinks of it.
+    """A segment as marketing defines it.
 
     Attributes
     ----------
     id
         Segment id; immutable, never reused.
     name
-        For people to read.
+        Display name.
     description
         One sentence.
     position
-        Where the persona stands, in z-units of the population, one number a feature: purchases,
-        spend, age, income, urbanicity.
+        Where the persona is expected, in z-units of the population: purchases, spend, age,
+        income, urbanicity.
 
     """
 
@@ -71,18 +71,18 @@ PERSONAS = (
 
 
 def positions(personas: Sequence[Persona]) -> Floats:
-    """Return where personas stand, in z-units of the population, shape (k, d)."""
+    """Expected positions of personas, in z-units of the population, shape (k, d)."""
     return read_only([persona.position for persona in personas])
 
 
 POSITIONS = positions(PERSONAS)
 
 RENAMED = 1.25
-"""Names are given afresh when the sum of squared distances to the personas is so much too high."""
+"""Clusters are renamed when fresh names would divide the summed squared distance by this."""
 
 
 def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
-    """Name each cluster after a persona, so that the summed squared distance is least.
+    """Name each cluster after a persona, with the least summed squared distance.
 
     The Hungarian algorithm [1]_ on masked squared distances: each persona is used once.
 
@@ -109,7 +109,7 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from model import PERSONAS, POSITIONS, match
+    >>> from model.personas import PERSONAS, POSITIONS, match
 
     >>> match(POSITIONS[::-1], PERSONAS)[0]
     'high-value-customers'
@@ -121,43 +121,17 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
             f"the personas need centroids of shape {at.shape}, not {centroids_z.shape}"
         )
     cost = squared_distances(centroids_z, at, np.ones(at.shape[1]))
-    return tuple(personas[column].id for column in _matching(cost)[1].tolist())
-
-
-def match_generations(new: Floats, old: Floats, weights: Floats) -> npt.NDArray[np.intp]:
-    """Find the old cluster that each new cluster continues.
-
-    The Hungarian algorithm on squared distances, so that names persist where they fit best.
-
-    Parameters
-    ----------
-    new
-        Centroids of the new fit, shape (k, d), in feature units; NaN is unknown.
-    old
-        Centroids that the new ones replace, shape (k, d), without NaN where the weight is positive.
-    weights
-        Weight of each feature, shape (d,).
-
-    Returns
-    -------
-    Old cluster of each new cluster, a permutation of range(k): the new segments are
-    ``tuple(segments[cluster] for cluster in match_generations(...))``.
-
-    """
-    if new.shape != old.shape:
-        raise ValueError(f"cannot match centroids of shape {new.shape} to {old.shape}")
-    return _matching(squared_distances(new, old, weights))[1]
+    return tuple(personas[column].id for column in _cheapest(cost).tolist())
 
 
 def match_successors(
     new_z: Floats, old_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
 ) -> tuple[str, ...]:
-    """Name the clusters of a new fit after those they continue, as far as the names suit them.
+    """Name the clusters of a new fit after those they continue, where the names still fit.
 
     The Hungarian algorithm on the squared distance to the old cluster of a name plus that to its
-    persona: a cluster that stayed keeps its name, and one that is where no old one was takes the
-    name that tells best what it is. Names that persist over many small steps can come to say what
-    is not so: then they are given afresh, see `suitable`.
+    persona: a cluster that stayed keeps its name, and one in a new place takes the name that fits
+    best. After many small steps a kept name can be wrong: then `suitable` renames all clusters.
 
     Parameters
     ----------
@@ -179,14 +153,14 @@ def match_successors(
     ones = np.ones(at.shape[1])
     old = np.nan_to_num(old_z)[carrier]
     cost = squared_distances(new_z, old, ones) + squared_distances(new_z, at, ones)
-    kept = tuple(ids[column] for column in _matching(cost)[1].tolist())
+    kept = tuple(ids[column] for column in _cheapest(cost).tolist())
     return suitable(new_z, kept, personas)
 
 
 def suitable(
     centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
 ) -> tuple[str, ...]:
-    """Return the names of clusters as they are, or names given afresh where those suit far better.
+    """Keep the names of clusters, or rename them where fresh names fit far better.
 
     Parameters
     ----------
@@ -208,10 +182,8 @@ def suitable(
     return fresh if now > RENAMED * best else tuple(segments)
 
 
-def _matching(cost: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the rows and columns of a matching of least cost."""
-    # Here, since it takes a second to import and only a fit needs it.
-    from scipy.optimize import linear_sum_assignment
+def _cheapest(cost: Floats) -> npt.NDArray[np.intp]:
+    """Return the column of each row in the assignment of least cost."""
+    from scipy.optimize import linear_sum_assignment  # takes longer than all else to import
 
-    rows, columns = linear_sum_assignment(cost)
-    return rows, columns
+    return linear_sum_assignment(cost)[1]

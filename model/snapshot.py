@@ -1,10 +1,11 @@
-"""What assigns customers: the centroids and the scale of one moment."""
+"""Centroids and scale at one moment, and the assignment of rows to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from model.cluster_statistics import ClusterStatistics
 from model.distance import feature_weights, squared_distances
@@ -40,15 +41,47 @@ class Assignment:
         ratio = np.divide(first, second, out=np.ones_like(first), where=second > 0)
         return np.asarray(np.clip(1.0 - ratio, 0.0, 1.0))
 
+    def take(self, rows: slice | npt.NDArray[np.integer]) -> Assignment:
+        """Select rows."""
+        return Assignment(self.clusters[rows], self.distances[rows])
+
+    def switch(self, published: Clusters, margin: float) -> tuple[Clusters, Flags]:
+        """Decide whose published cluster changes, with hysteresis.
+
+        A published cluster gives way only to a centroid that is nearer by the margin:
+        d_new <= (1 - margin) * d_published. A tie never switches.
+
+        Parameters
+        ----------
+        published
+            Cluster under which each row is published, int8, shape (n,); -1 for none.
+        margin
+            From 0 (every nearer centroid wins) to less than 1.
+
+        Returns
+        -------
+        The published clusters from now on, int8, shape (n,), and which rows kept theirs although
+        another centroid is nearer, bool, shape (n,).
+
+        """
+        if not 0.0 <= margin < 1.0:
+            raise ValueError(f"margin must be at least 0 and below 1, not {margin}")
+        rows = np.arange(len(published))
+        nearest = self.distances[rows, self.clusters]
+        # Rows with nothing published look at an arbitrary column, and the result is not used.
+        present = self.distances[rows, published]
+        nobody = published == NOWHERE
+        nearer = ~nobody & (nearest < present)
+        switches = nobody | (nearer & (nearest <= (1.0 - margin) * present))
+        return np.where(switches, self.clusters, published), nearer & ~switches
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSnapshot:
-    """The model as it stands at one moment, complete and never changed.
+    """Centroids and scale at one moment; immutable, so that threads may share it.
 
     Attributes
     ----------
-    generation
-        The generation that it belongs to.
     centroids
         Shape (k, d), in feature units, without NaN.
     mean, std
@@ -59,7 +92,8 @@ class ModelSnapshot:
     Examples
     --------
     >>> import numpy as np
-    >>> from model import Generation, ModelSnapshot
+    >>> from model.generation import Generation
+    >>> from model.snapshot import ModelSnapshot
 
     >>> generation = Generation(
     ...     number=1,
@@ -69,8 +103,8 @@ class ModelSnapshot:
     ...     sizes=(3, 3),
     ...     segments=("students", "retirees"),
     ... )
-    >>> view = ModelSnapshot.of(generation, None)
-    >>> assignment = view.assign(np.array([[1.0, 10.0], [3.0, np.nan]]))
+    >>> snapshot = ModelSnapshot.of(generation)
+    >>> assignment = snapshot.assign(np.array([[1.0, 10.0], [3.0, np.nan]]))
     >>> assignment.clusters
     array([0, 1], dtype=int8)
     >>> assignment.distances.round(2)
@@ -81,27 +115,28 @@ class ModelSnapshot:
 
     """
 
-    generation: Generation
     centroids: Floats
     mean: Floats
     std: Floats
     weights: Floats
 
     @classmethod
-    def of(cls, generation: Generation, statistics: ClusterStatistics | None) -> ModelSnapshot:
-        """View of a generation and the customers now counted in it.
+    def of(
+        cls, generation: Generation, statistics: ClusterStatistics | None = None
+    ) -> ModelSnapshot:
+        """Combine a fit with the rows counted since.
 
-        Each number is the best that is known: a centroid coordinate is the mean of the cluster's
-        members, else the fitted one, else the mean of all; a feature's mean and variance are those
-        of all customers, else (unknown, or no spread yet) those of the fit. An empty cluster thus
-        holds its fitted place. A coordinate that nobody knows is 0, with weight 0.
+        A centroid coordinate is the mean of the cluster's members, else the fitted one, else the
+        mean of all rows. A feature's mean and variance are those of all rows, else (unknown, or no
+        spread yet) those of the fit. So an empty cluster keeps its fitted place. A coordinate that
+        is known of no row is 0, with weight 0.
 
         Parameters
         ----------
         generation
-            The current generation.
+            The fit.
         statistics
-            The customers' statistics; None while there are none.
+            The rows counted in its clusters; None counts none.
 
         """
         mean, variance, centroids = generation.mean, generation.variance, generation.centroids
@@ -116,7 +151,6 @@ class ModelSnapshot:
             variance = np.where(feature_weights(spread) > 0, spread, variance)
             centroids = _else(statistics.centroids(), centroids)
         return cls(
-            generation=generation,
             centroids=read_only(np.nan_to_num(_else(centroids, mean))),
             mean=read_only(mean),
             std=read_only(np.sqrt(variance)),
@@ -145,40 +179,6 @@ class ModelSnapshot:
         """
         scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)
         return np.asarray((X - self.mean) * scale, dtype=np.float64)
-
-    def switch(
-        self, published: Clusters, assignment: Assignment, margin: float
-    ) -> tuple[Clusters, Flags]:
-        """Decide whose published cluster changes, with hysteresis.
-
-        A published cluster gives way only to a centroid that is nearer by the margin:
-        d_new <= (1 - margin) * d_published. A tie never switches.
-
-        Parameters
-        ----------
-        published
-            Cluster under which each row is published, int8, shape (n,); -1 is none.
-        assignment
-            What `assign` gave for the same rows.
-        margin
-            From 0 (every nearer centroid wins) to less than 1.
-
-        Returns
-        -------
-        The published clusters from now on, int8, shape (n,), and which rows kept theirs although
-        another centroid is nearer, bool, shape (n,).
-
-        """
-        if not 0.0 <= margin < 1.0:
-            raise ValueError(f"margin must be at least 0 and below 1, not {margin}")
-        rows = np.arange(len(published))
-        nearest = assignment.distances[rows, assignment.clusters]
-        # Rows with nothing published look at an arbitrary column, and the result is not used.
-        present = assignment.distances[rows, published]
-        nobody = published == NOWHERE
-        nearer = ~nobody & (nearest < present)
-        switches = nobody | (nearer & (nearest <= (1.0 - margin) * present))
-        return np.where(switches, assignment.clusters, published), nearer & ~switches
 
 
 def _else(values: Floats, fallback: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Names for the array types that travel through the model."""
+"""Array types of the model."""
 
 from typing import TypeAlias
 
@@ -12,11 +12,11 @@ Clusters: TypeAlias = npt.NDArray[np.int8]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 NOWHERE = -1
-"""The cluster of a customer who is in none."""
+"""The cluster of a row that is in none."""
 
 
 def read_only(values: npt.ArrayLike) -> Floats:
-    """Copy `values` to an array that nobody can change."""
+    """Copy `values` to a read-only array."""
     array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array

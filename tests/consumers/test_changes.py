@@ -2,11 +2,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.changes import changed_rows, explain, recount
+from consumers.changes import changed_rows, explain, relearn
 from consumers.scoring import Scores, Switching, score
 from features.record import Records, empty
 from model.cluster_statistics import ClusterStatistics
-from tests.consumers.world import DAY, LAYOUT, MEAN, model, recounted
+from model.kmeans import MiniBatchKMeans
+from tests.consumers.world import DAY, LAYOUT, MEAN, model, recounted, statistics_in
 
 CLOCK = 100 * DAY
 
@@ -26,9 +27,7 @@ def scored(some: Records, turn: int = 0) -> Scores:
     clock = np.full(len(some), CLOCK)
     now = model(turn=turn)
     switching = Switching(0.15, 0)
-    return score(
-        some, LAYOUT.tile_of(clock), clock, now.snapshot, now.segment_of_cluster, switching
-    )
+    return score(some, LAYOUT.tile_of(clock), clock, now.kmeans, now.segment_of_cluster, switching)
 
 
 ages = st.lists(st.sampled_from([18.0, 40.0, 90.0]), min_size=4, max_size=4)
@@ -40,7 +39,7 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
     steps: list[tuple[list[float], list[bool], int, set[int]]],
 ) -> None:
     some = records([50.0] * 4, [False] * 4)
-    statistics: dict[int, ClusterStatistics] = {}
+    estimators: dict[int, MiniBatchKMeans] = {}
     number = 1
     for new_ages, counted, newer, touched in steps:
         number += newer
@@ -48,34 +47,32 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
         part = some[rows]
         moved = records(new_ages, counted)[rows]
         part["age"], part["counts"] = moved["age"], moved["counts"]
-        before = dict(statistics)
-        bytes_before = {n: each.to_bytes() for n, each in before.items()}
-        statistics = recount(statistics, part, scored(part, number % 5), number)
-        assert {n: each.to_bytes() for n, each in before.items()} == bytes_before
+        before = dict(estimators)
+        bytes_before = {n: each.statistics.to_bytes() for n, each in before.items()}
+        estimators = relearn(estimators, part, scored(part, number % 5), number)
+        assert {n: each.statistics.to_bytes() for n, each in before.items()} == bytes_before
         some[rows] = part
+        statistics = statistics_in(estimators)
         assert {n: s for n, s in statistics.items() if s.members.any()} == recounted(some)
         assert all(s.members.any() for n, s in statistics.items() if n != number)
 
 
-def test_statistics_that_do_not_change_are_the_same_objects() -> None:
+def test_estimators_that_do_not_change_are_the_same_objects() -> None:
     some = records([20.0, 70.0])
-    statistics = recount({}, some, scored(some), 1)
-    again = recount(statistics, some, scored(some), 1)
-    assert again[1] is statistics[1]
+    estimators = relearn({}, some, scored(some), 1)
+    again = relearn(estimators, some, scored(some), 1)
+    assert again[1] is estimators[1]
 
 
 def test_who_is_not_counted_keeps_no_vector() -> None:
     some = records([20.0])
-    recount({}, some, scored(some), 1)
+    relearn({}, some, scored(some), 1)
     assert some["vector"].any()
     some["profiling"] = 0
-    statistics = recount(
-        {1: ClusterStatistics.zeros(5, 5)}, records([20.0]), scored(records([20.0])), 1
-    )
-    left = recount(statistics, some, scored(some), 1)
+    estimators = relearn({}, records([20.0]), scored(records([20.0])), 1)
+    left = relearn(estimators, some, scored(some), 1)
     assert not some["vector"].any()
-    assert not left[1].members.any()
-    assert left[1] == ClusterStatistics.zeros(5, 5)
+    assert left[1].statistics == ClusterStatistics(5, 5)
 
 
 def test_the_rows_that_change_are_those_whose_published_segment_does() -> None:

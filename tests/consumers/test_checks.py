@@ -8,12 +8,13 @@ import pytest
 
 from consumers.checks import TRAVEL, Checks, Schedule, travel
 from consumers.refit import Candidate
+from consumers.rules import Model
 from consumers.warmup import Sample
 from model.cluster_statistics import ClusterStatistics, quantize
 from model.snapshot import ModelSnapshot
 from model.types import Floats
 from tests.consumers.test_refit import collapsed, sample
-from tests.consumers.world import MEAN, STD, generation
+from tests.consumers.world import MEAN, STD, generation, model_of
 
 NEAR, FAR = 0.5 * TRAVEL, 2 * TRAVEL
 
@@ -21,63 +22,64 @@ NEAR, FAR = 0.5 * TRAVEL, 2 * TRAVEL
 def counted(vectors: Floats | None = None) -> ClusterStatistics:
     """Statistics of customers, by default one where each cluster stands, each a cluster."""
     X = generation().centroids if vectors is None else vectors
-    statistics = ClusterStatistics.zeros(5, 5)
-    statistics.add(quantize(X), np.arange(len(X)) % 5)
-    return statistics
+    return ClusterStatistics.of(quantize(X), np.arange(len(X)) % 5, k=5)
 
 
-def moved(by: float, number: int = 1, provisional: bool = True) -> ModelSnapshot:
-    """The view of a generation, whose centroids have moved by so many standard deviations."""
+def shifted(by: float) -> ModelSnapshot:
+    """Centroids that have moved by so many standard deviations."""
+    view = ModelSnapshot.of(generation())
+    return replace(view, centroids=view.centroids + by * STD)
+
+
+def moved(by: float, number: int = 1, provisional: bool = True) -> Model:
+    """The model of a generation, whose customers have moved by so many standard deviations."""
     fitted = replace(generation(number), provisional=provisional)
-    view = ModelSnapshot.of(fitted, None)
-    return ModelSnapshot(
-        view.generation, view.centroids + by * STD, view.mean, view.std, view.weights
-    )
+    return model_of(fitted, counted(fitted.centroids + by * STD))
 
 
 def begun() -> Schedule:
     """A schedule that has seen generation 1 after the sweep of tile 10."""
     schedule = Schedule()
-    assert not schedule.is_due(moved(0), counted(), 10)
+    assert not schedule.is_due(moved(0), 10)
     return schedule
 
 
 def test_a_check_is_due_after_each_sweep() -> None:
     schedule = begun()
-    assert not schedule.is_due(moved(0), counted(), 10)
-    assert schedule.is_due(moved(0), counted(), 11)
+    assert not schedule.is_due(moved(0), 10)
+    assert schedule.is_due(moved(0), 11)
     schedule.checked(moved(0), 11)
-    assert not schedule.is_due(moved(0), counted(), 11)
+    assert not schedule.is_due(moved(0), 11)
 
 
 def test_while_windows_fill_a_check_is_due_when_centroids_have_travelled() -> None:
     schedule = begun()
-    assert not schedule.is_due(moved(NEAR), counted(), 10)
-    assert schedule.is_due(moved(FAR), counted(), 10)
+    assert not schedule.is_due(moved(NEAR), 10)
+    assert schedule.is_due(moved(FAR), 10)
     schedule.checked(moved(FAR), 10)
-    assert not schedule.is_due(moved(FAR), counted(), 10)
-    assert schedule.is_due(moved(2 * FAR), counted(), 10)
+    assert not schedule.is_due(moved(FAR), 10)
+    assert schedule.is_due(moved(2 * FAR), 10)
 
 
 def test_once_windows_are_full_only_a_sweep_makes_a_check_due() -> None:
     schedule = Schedule()
     schedule.checked(moved(0, provisional=False), 10)
-    assert not schedule.is_due(moved(FAR, provisional=False), counted(), 10)
-    assert schedule.is_due(moved(0, provisional=False), counted(), 11)
+    assert not schedule.is_due(moved(FAR, provisional=False), 10)
+    assert schedule.is_due(moved(0, provisional=False), 11)
 
 
 def test_a_new_generation_is_left_alone_at_first() -> None:
     schedule = begun()
-    assert not schedule.is_due(moved(FAR, number=2), counted(), 11)
-    assert not schedule.is_due(moved(FAR, number=2), counted(), 11)
-    assert schedule.is_due(moved(FAR, number=2), counted(), 12)
+    assert not schedule.is_due(moved(FAR, number=2), 11)
+    assert not schedule.is_due(moved(FAR, number=2), 11)
+    assert schedule.is_due(moved(FAR, number=2), 12)
 
 
 def test_travel_is_in_standard_deviations_of_a_known_value() -> None:
-    assert travel(moved(0).centroids, moved(0.3), counted()) == pytest.approx(0.3)
+    assert travel(shifted(0).centroids, shifted(0.3), counted()) == pytest.approx(0.3)
     half = generation().centroids.copy()
     half[:, 1:] = np.nan
-    view = moved(0)
+    view = shifted(0)
     before = np.array(view.centroids)
     before[:, 0] -= 0.3 * STD[0]
     assert travel(before, view, counted(half)) == pytest.approx(0.3)
@@ -85,13 +87,13 @@ def test_travel_is_in_standard_deviations_of_a_known_value() -> None:
 
 
 def test_travel_weighs_clusters_by_their_customers() -> None:
-    view = moved(0)
+    view = shifted(0)
     before = np.array(view.centroids)
     before[0] -= 0.3 * STD
     alone = travel(before, view, counted(generation().centroids[:1]))
     assert alone == pytest.approx(0.3)
     assert travel(before, view, counted()) == pytest.approx(0.3 / np.sqrt(5))
-    assert travel(before, view, ClusterStatistics.zeros(5, 5)) == 0
+    assert travel(before, view, ClusterStatistics(5, 5)) == 0
 
 
 def finished(checks: Checks) -> Candidate | None:
@@ -105,15 +107,15 @@ def finished(checks: Checks) -> Candidate | None:
 
 
 def test_one_check_runs_at_a_time_and_the_next_waits() -> None:
-    checks, statistics = Checks(), counted()
-    checks.is_due(collapsed(), statistics, 10)
+    checks = Checks()
+    checks.is_due(collapsed(), 10)
     checks.start(sample, collapsed(), 11)
-    assert not checks.is_due(collapsed(), statistics, 12)
+    assert not checks.is_due(collapsed(), 12)
     candidate = finished(checks)
     assert candidate is not None
     assert candidate.gain > 0.5
     assert checks.finished() is None
-    assert not checks.is_due(collapsed(), statistics, 13)
+    assert not checks.is_due(collapsed(), 13)
 
 
 def test_a_forgotten_check_finds_nothing() -> None:

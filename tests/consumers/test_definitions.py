@@ -16,13 +16,12 @@ from model.cluster_statistics import ClusterStatistics, quantize
 from model.generation import Generation
 from model.histogram import Histogram
 from model.personas import PERSONAS
-from model.snapshot import ModelSnapshot
-from tests.consumers.world import MEAN, SEGMENTS, STD, generation
+from tests.consumers.world import MEAN, SEGMENTS, STD, generation, model_of
 from tests.servers import KafkaServer
 
 
 def described(of: Generation, statistics: ClusterStatistics | None = None) -> list[dict[str, Any]]:
-    return to_definitions(of, ModelSnapshot.of(of, statistics), statistics, PERSONAS)
+    return to_definitions(model_of(of, statistics), PERSONAS)
 
 
 def published(definitions: Sequence[dict[str, Any]], version: int = 1) -> list[bytes]:
@@ -45,12 +44,11 @@ def test_a_generation_comes_back_from_its_definitions_to_the_last_bit() -> None:
 
 
 def test_before_anyone_is_counted_a_definition_tells_of_the_fit() -> None:
-    for statistics in (None, ClusterStatistics.zeros(5, 5)):
-        for cluster, definition in enumerate(described(generation(turn=2), statistics)):
-            assert definition["id"] == generation(turn=2).segments[cluster]
-            assert definition["cluster"] == cluster
-            assert definition["size"] == 10
-            assert definition["persona_distance"] == pytest.approx(0, abs=1e-3)
+    for cluster, definition in enumerate(described(generation(turn=2))):
+        assert definition["id"] == generation(turn=2).segments[cluster]
+        assert definition["cluster"] == cluster
+        assert definition["size"] == 10
+        assert definition["persona_distance"] == pytest.approx(0, abs=1e-3)
 
 
 def test_a_centroid_is_in_natural_units() -> None:
@@ -69,9 +67,8 @@ def test_a_centroid_is_in_natural_units() -> None:
 
 
 def test_a_definition_follows_the_customers_counted_or_stands_where_the_fit_put_it() -> None:
-    statistics = ClusterStatistics.zeros(5, 5)
     x = np.array([[np.log1p(2), np.log1p(30), np.nan, np.log(50_000), 1.0]])
-    statistics.add(quantize(np.repeat(x, 2, axis=0)), np.array([1, 1]))
+    statistics = ClusterStatistics.of(quantize(np.repeat(x, 2, axis=0)), np.array([1, 1]), k=5)
     empty, counted, *_ = described(generation(), statistics)
     assert counted["size"] == 2
     assert counted["centroid"]["purchases"] == pytest.approx(2, abs=1e-4)

@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from consumers.generations import Generations, Refit
 from consumers.global_model import GlobalModel
-from consumers.owned import Owned
+from consumers.owned import Owned, estimator
 from consumers.rules import Decision
 from features.record import Records, empty, encode
 from features.vector import vectors
 from features.window import window
-from model.cluster_statistics import ClusterStatistics, quantize
+from model.cluster_statistics import quantize
 from model.generation import Generation
 from model.personas import POSITIONS
 from monitoring.metrics import Metrics
@@ -61,8 +61,8 @@ class Deployment:
             segments=SEGMENTS,
         )
         records = people()
-        counted = ClusterStatistics.zeros(5, 5)
-        counted.add(quantize(vectors(records, window(records, 3))), records["cluster"])
+        learned = estimator()
+        learned.learn_arrays(quantize(vectors(records, window(records, 3))), records["cluster"])
         progress = Progress(
             version=9,
             nonce="00000000000000aa",
@@ -73,7 +73,7 @@ class Deployment:
         )
         blobs = {f"c{i}": blob for i, blob in enumerate(encode(records))}
         assert self.store.commit([Commit(0, None, progress, records=blobs)]) == [True]
-        self.owned = {0: Owned(0, progress, statistics={NUMBER: counted})}
+        self.owned = {0: Owned(0, progress, estimators={NUMBER: learned})}
         self.model = GlobalModel(self.store, 1, SEGMENTS)
         self.model.adopt(fitted)
         self.generations = Generations(
@@ -100,7 +100,7 @@ class Deployment:
             swept_generation=NUMBER,
             swept_tile=4,
         )
-        self.owned = {0: Owned(0, progress, statistics=owned.statistics)}
+        self.owned = {0: Owned(0, progress, estimators=owned.estimators)}
 
     def checks(self, result: str) -> float | None:
         return self.metrics.registry.get_sample_value(
@@ -156,6 +156,6 @@ def test_definitions_of_today_do_not_overwrite_a_generation_on_its_way(
     deployment = Deployment(fresh_redis, "off")
     owned = deployment.owned[0]
     on_its_way = Progress(version=10, nonce=owned.progress.nonce, proposed_generation=10)
-    later = {0: Owned(0, on_its_way, statistics=owned.statistics)}
+    later = {0: Owned(0, on_its_way, estimators=owned.estimators)}
     assert deployment.generations.refresh(later, deployment.model, 0) is None
     assert deployment.generations.refresh(deployment.owned, deployment.model, 0) is not None

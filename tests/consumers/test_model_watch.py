@@ -17,7 +17,7 @@ from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
 from monitoring.metrics import Metrics
 from monitoring.series import PREFIX, SEGMENTS
-from tests.consumers.world import MEAN, STD, model
+from tests.consumers.world import MEAN, STD, generation, model_of
 
 
 def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
@@ -26,11 +26,11 @@ def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
     return Sample(places + rng.normal(size=(n, 5)) * STD * 0.2, float(n), full)
 
 
-def counted(of: Sample, generation: Generation) -> ClusterStatistics:
-    statistics = ClusterStatistics.zeros(5, 5)
+def counted(of: Sample, generation: Generation) -> Model:
+    """The model of a fit and of a sample's customers in it."""
     difference = (of.vectors[:, None] - generation.centroids) / STD
-    statistics.add(quantize(of.vectors), (difference**2).sum(axis=2).argmin(axis=1))
-    return statistics
+    nearest = (difference**2).sum(axis=2).argmin(axis=1)
+    return model_of(generation, ClusterStatistics.of(quantize(of.vectors), nearest, k=5))
 
 
 class World:
@@ -47,7 +47,7 @@ class World:
         return self.drawn
 
     def observe(self, of: Sample, now_s: float = 1.7e9, first: bool = True) -> None:
-        self.watch.observe(self.generation, counted(of, self.generation), first, now_s)
+        self.watch.observe(counted(of, self.generation), first, now_s)
 
     def value(self, name: str, **labels: str) -> float:
         found = self.registry.get_sample_value(PREFIX + name, labels)
@@ -100,7 +100,8 @@ def test_what_nobody_of_a_cluster_told_at_the_fit_is_no_baseline(world: World) -
     centroids[0, 2:] = np.nan
     world.generation = replace(world.generation, centroids=centroids)
     whole = replace(world.generation, centroids=first_generation(sample(), 3, PERSONAS).centroids)
-    world.watch.observe(world.generation, counted(world.drawn, whole), True, 1.7e9)
+    members = counted(world.drawn, whole).statistics
+    world.watch.observe(model_of(world.generation, members), True, 1.7e9)
     segment = world.generation.segments[0]
     assert world.value("centroid_shift_stddevs", segment=segment) < 0.05
 
@@ -130,9 +131,8 @@ def test_a_generation_of_before_histograms_tells_no_drift_of_features(world: Wor
 
 
 def test_without_a_model_nothing_is_told(world: World) -> None:
-    world.watch.observe(None, None, True, 1.0)
-    world.watch.observe(world.generation, None, True, 1.0)
-    world.watch.observe(world.generation, ClusterStatistics.zeros(5, 5), True, 1.0)
+    world.watch.observe(None, True, 1.0)
+    world.watch.observe(model_of(world.generation), True, 1.0)
     world.watch.look([Watched(np.ones(5), np.ones(5, bool))], None)
     assert world.draws == 0
     assert world.value("model_generation") == 0
@@ -147,8 +147,7 @@ def rounds(reassigned: bool) -> list[Watched]:
 
 
 def of(number: int, provisional: bool) -> Model:
-    given = model(number)
-    return replace(given, generation=replace(given.generation, provisional=provisional))
+    return model_of(replace(generation(number), provisional=provisional))
 
 
 def test_a_change_in_who_is_reassigned_is_counted(world: World) -> None:

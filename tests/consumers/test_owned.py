@@ -1,7 +1,8 @@
 from dataclasses import replace
 
-from consumers.owned import Owned, counted_in, decode_statistics
-from model.cluster_statistics import ClusterStatistics
+import numpy as np
+
+from consumers.owned import Owned, decode_estimators, estimator
 from store.outbox import Entry, Output
 from store.progress import Progress
 
@@ -62,7 +63,17 @@ def test_a_version_without_offsets_is_not_the_last_of_a_portion() -> None:
     assert portion(joined, 1) == (2, 2, (2, 2, 2), "n:2")
 
 
-def test_statistics_come_from_their_bytes_and_are_zero_where_there_are_none() -> None:
-    zeros = ClusterStatistics.zeros(5, 5)
-    assert decode_statistics({3: zeros.to_bytes()}) == {3: zeros}
-    assert counted_in({}, 3) == zeros
+def test_estimators_come_from_the_stored_statistics() -> None:
+    learned = estimator()
+    learned.learn_arrays(np.ones((2, 5), np.int32), np.array([4, 4]))
+    [(number, decoded)] = decode_estimators({3: learned.statistics.to_bytes()}).items()
+    assert (number, decoded.statistics) == (3, learned.statistics)
+
+
+def test_a_partition_has_learned_a_generation_once_it_is_swept() -> None:
+    owned = Owned(0, Progress(swept_generation=2), {2: estimator()})
+    assert owned.learned_in(2) is owned.estimators[2]
+    assert owned.learned_in(3) is None
+    empty = Owned(0, Progress(swept_generation=3)).learned_in(3)
+    assert empty is not None
+    assert not empty.statistics.members.any()

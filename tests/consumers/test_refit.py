@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from consumers.refit import Request, find_better, next_generation, optimism
+from consumers.rules import Model
 from consumers.warmup import Sample, first_generation
 from model.generation import Generation
 from model.personas import PERSONAS, POSITIONS
-from model.snapshot import ModelSnapshot
-from tests.consumers.world import MEAN, STD, generation
+from tests.consumers.world import MEAN, STD, generation, model_of
 
 SEGMENTS = generation().segments
 
@@ -23,7 +23,7 @@ def sample(rows: int = 400, seed: int = 0) -> Sample:
     return Sample(places + rng.normal(size=(rows, 5)) * STD * 0.1, float(rows))
 
 
-def collapsed() -> ModelSnapshot:
+def collapsed() -> Model:
     """A model whose clusters all stand where one persona is."""
     rng = np.random.default_rng(1)
     fitted = Generation(
@@ -34,7 +34,7 @@ def collapsed() -> ModelSnapshot:
         sizes=(1,) * 5,
         segments=SEGMENTS,
     )
-    return ModelSnapshot.of(fitted, None)
+    return model_of(fitted)
 
 
 def test_a_collapsed_model_has_a_much_better_fit() -> None:
@@ -43,18 +43,18 @@ def test_a_collapsed_model_has_a_much_better_fit() -> None:
 
 def test_a_model_at_its_best_has_none() -> None:
     best = first_generation(sample(), 1, PERSONAS)
-    assert abs(find_better(sample(), ModelSnapshot.of(best, None), seed=1).gain) < 0.005
+    assert abs(find_better(sample(), model_of(best), seed=1).gain) < 0.005
 
 
 def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
     rng = np.random.default_rng(2)
     everybody = Sample(rng.normal(size=(20_000, 5)), 20_000.0)
-    view = ModelSnapshot.of(first_generation(everybody, 1, PERSONAS), None)
+    model = model_of(first_generation(everybody, 1, PERSONAS))
     gains, blind = [], []
     for seed in range(5):
         few = everybody.vectors[rng.choice(20_000, 200, replace=False)]
-        gains.append(find_better(Sample(few, 20_000.0), view, seed).gain)
-        blind.append(find_better(Sample(few, 200.0), view, seed).gain)
+        gains.append(find_better(Sample(few, 20_000.0), model, seed).gain)
+        blind.append(find_better(Sample(few, 200.0), model, seed).gain)
     # In the few themselves their own fit is much better, in structureless data most of all.
     assert np.mean(blind) - np.mean(gains) == pytest.approx(2 * 5 / 200, rel=0.2)
 
@@ -67,14 +67,14 @@ def test_a_fit_of_everybody_is_worth_what_it_saves() -> None:
 
 def test_what_is_nearly_nothing_cannot_be_bettered() -> None:
     exact = Sample(np.repeat(MEAN + POSITIONS * STD, 40, axis=0), 200.0)
-    view = ModelSnapshot.of(first_generation(exact, 1, PERSONAS), None)
-    nudged = replace(view, centroids=view.centroids + 1e-6 * STD)
+    fitted = first_generation(exact, 1, PERSONAS)
+    nudged = model_of(replace(fitted, centroids=fitted.centroids + 1e-6 * STD))
     assert find_better(exact, nudged, seed=1).gain < 0.001
 
 
 def test_the_next_generation_names_clusters_after_what_they_are() -> None:
-    view = collapsed()
-    after = next_generation(find_better(sample(), view, seed=1), view, 7, PERSONAS)
+    model = collapsed()
+    after = next_generation(find_better(sample(), model, seed=1), model, 7, PERSONAS)
     assert after.number == 7
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
@@ -86,8 +86,8 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
     swapped = list(fitted.segments)
     old, young = swapped.index("retirees"), swapped.index("students")
     swapped[old], swapped[young] = swapped[young], swapped[old]
-    view = ModelSnapshot.of(replace(fitted, segments=tuple(swapped)), None)
-    after = next_generation(find_better(sample(), view, seed=1), view, 2, PERSONAS)
+    model = model_of(replace(fitted, segments=tuple(swapped)))
+    after = next_generation(find_better(sample(), model, seed=1), model, 2, PERSONAS)
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
         assert after.segments[nearest] == persona
@@ -95,8 +95,8 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
 
 def test_clusters_that_stayed_keep_their_names() -> None:
     before = first_generation(sample(seed=3), 1, PERSONAS)
-    view = ModelSnapshot.of(before, None)
-    after = next_generation(find_better(sample(seed=4), view, seed=2), view, 2, PERSONAS)
+    model = model_of(before)
+    after = next_generation(find_better(sample(seed=4), model, seed=2), model, 2, PERSONAS)
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
         assert before.segments[old] == segment
@@ -143,7 +143,7 @@ def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> 
     full, filling = sample(), replace(sample(), full=False)
     provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
     assert (provisional.provisional, settled.provisional) == (True, False)
-    same = find_better(full, ModelSnapshot.of(provisional, None), seed=1)
+    same = find_better(full, model_of(provisional), seed=1)
     assert same.gain < 0.02
     assert same.replaces(provisional, 0.02)
     assert not same.replaces(settled, 0.02)
@@ -152,8 +152,8 @@ def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> 
 
 
 def test_the_next_generation_keeps_how_features_are_distributed() -> None:
-    drawn, view = sample(), collapsed()
-    after = next_generation(find_better(drawn, view, seed=1), view, 7, PERSONAS)
+    drawn, model = sample(), collapsed()
+    after = next_generation(find_better(drawn, model, seed=1), model, 7, PERSONAS)
     assert after.histograms == drawn.histograms()
     assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
         *(0, 0, 0, 0, 0)

@@ -127,7 +127,7 @@ def test_who_is_known_by_a_profile_only_is_kept_and_not_assigned() -> None:
 def test_who_denies_profiling_is_unassigned_and_leaves_the_statistics() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
-    assert world.owned[0].statistics[1].members.sum() == 1
+    assert world.owned[0].estimators[1].statistics.members.sum() == 1
     world.send(profile("c", 2, **STUDENT, consent={"profiling": False}), model=model())
     assert segments(world)[1:] == [(STUDENTS, None, "profile")]
     change = world.changes[-1]
@@ -137,7 +137,7 @@ def test_who_denies_profiling_is_unassigned_and_leaves_the_statistics() -> None:
     state = world.states["c"]
     assert state is not None
     assert state.segment is None
-    assert world.owned[0].statistics[1].members.sum() == 0
+    assert world.owned[0].estimators[1].statistics.members.sum() == 0
     world.send(purchase("c", 3), model=model())
     assert len(world.changes) == 2
     world.send(profile("c", 4, **STUDENT, consent={"profiling": True}), model=model())
@@ -154,7 +154,7 @@ def test_a_window_that_runs_empty_unassigns_at_a_sweep() -> None:
     change = world.changes[-1]
     assert change.cause is None
     assert change.occurred_at.timestamp() == 30 * 86_400
-    assert world.owned[0].statistics[1].members.sum() == 1
+    assert world.owned[0].estimators[1].statistics.members.sum() == 1
     assert world.owned[0].progress.swept_tile == LAYOUT.tile(30 * DAY)
     assert "c" in world.customers[0], "the profile is still known"
     world.check()
@@ -213,7 +213,7 @@ def test_a_sweep_scores_who_is_polled_meanwhile_once() -> None:
         world.send(*(purchase(name, 1) for name in names), model=model())
         world.check()
     assert [world.stored(name)["counts"].sum() for name in names] == [1 + BUCKETS] * 10
-    assert world.owned[0].statistics[1].members.sum() == 10
+    assert world.owned[0].estimators[1].statistics.members.sum() == 10
     assert world.owned[0].progress.swept_generation == 1
 
 
@@ -233,11 +233,11 @@ def test_a_new_generation_moves_everyone_and_drops_the_old_statistics() -> None:
     world.send(*(purchase(f"c-{i}", 1, 10.0 * i) for i in range(1, 9)), model=model())
     world.sweep(model())
     world.send(purchase("c-1", 2), model=model(2, turn=1))
-    assert set(world.owned[0].statistics) == {1, 2}
+    assert set(world.owned[0].estimators) == {1, 2}
     assert world.owned[0].progress.settled_generation == 0
     world.check()
     world.sweep(model(2, turn=1))
-    assert set(world.owned[0].statistics) == set(world.statistics[0]) == {2}
+    assert set(world.owned[0].estimators) == set(world.statistics[0]) == {2}
     assert world.owned[0].progress.settled_generation == 2
     world.check()
 
@@ -259,7 +259,7 @@ def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
         known = profile("c", 1 + step / 50, age=age, income=income, location="urban")
         held += world.send(known, model=model()).held_by_margin
         vector = dequantize(world.stored("c")["vector"])
-        [distances] = model().snapshot.assign(vector).distances
+        [distances] = model().kmeans.predict_arrays(vector).distances
         student = distances[SEGMENTS.index(STUDENTS)]
         if len(world.changes) == 1:
             assert distances.min() > 0.7 * student

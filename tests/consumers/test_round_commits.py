@@ -11,6 +11,7 @@ from tests.consumers.world import (
     model,
     profile,
     purchase,
+    statistics_in,
 )
 
 
@@ -66,7 +67,7 @@ def test_partitions_of_one_round_are_decided_each_by_itself() -> None:
     assert offsets == {0: (2, 1, 0), 2: (1, 0, 0), 5: (1, 1, 1)}
     assert [owned.progress.version for owned in world.owned.values()] == [1, 1, 1]
     assert {p for p in world.erasures if world.erasures[p]} == {5}
-    assert world.owned[5].statistics[1].members.sum() == 1
+    assert world.owned[5].estimators[1].statistics.members.sum() == 1
     assert {c.cause.partition for c in world.changes if c.cause} == {0, 5}
     world.check()
 
@@ -97,12 +98,12 @@ def test_a_refused_commit_leaves_the_owners_knowledge_as_it_was() -> None:
     world = World()
     world.send(*(purchase(f"c-{i}", 1, 9.0 * i) for i in range(1, 9)), model=model())
     owned = world.owned[0]
-    before = {number: counted.to_bytes() for number, counted in owned.statistics.items()}
+    before = {number: each.to_bytes() for number, each in statistics_in(owned.estimators).items()}
     records = [world.record(purchase(f"c-{i}", 2, 400.0)) for i in range(20)]
     # The same generation, then another: both move members out of the statistics kept.
     for scored_under in (model(), model(2, turn=1)):
         world.decide(records, scored_under).decide()
     assert world.owned[0] is owned
-    assert {n: counted.to_bytes() for n, counted in owned.statistics.items()} == before
+    assert {n: each.to_bytes() for n, each in statistics_in(owned.estimators).items()} == before
     first, second = (world.decide(records, model()).decide()[0].commit for _ in range(2))
     assert first == second, "and it can be decided anew"

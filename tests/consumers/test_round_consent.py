@@ -112,7 +112,7 @@ def test_who_refuses_before_the_first_purchase_is_never_assigned_nor_counted() -
     world.send(purchase("c", 1), purchase("other", 1), model=model())
     world.sweep(model(2, turn=1))
     assert [change.customer_id for change in world.changes if change.customer_id == "c"] == []
-    assert world.owned[0].statistics[2].members.sum() == 1
+    assert world.owned[0].estimators[2].statistics.members.sum() == 1
     assert world.stored("c")["counts"].sum() == 1, "it counts from when the consent is given"
     world.send(profile("c", 2, **STUDENT, consent={"profiling": True}), model=model(2, turn=1))
     assert segments(world)[-1] == (None, STUDENTS, "profile")
@@ -129,7 +129,7 @@ def test_a_deleted_profile_leaves_the_segment_to_the_purchases() -> None:
     assert stored["age"] != stored["age"]
     assert state(world).segment is not None
     assert state(world).consent.marketing is None
-    assert world.owned[0].statistics[1].known.sum() == 2, "purchases and spend"
+    assert world.owned[0].estimators[1].statistics.known.sum() == 2, "purchases and spend"
     world.check()
 
 

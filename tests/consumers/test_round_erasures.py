@@ -33,7 +33,7 @@ def test_an_erasure_unassigns_and_leaves_nothing_but_a_null() -> None:
     assert (cause.topic, cause.event_id) == (ERASURES, "c-2")
     assert world.states == {"c": None}
     assert world.customers[0] == {}
-    assert world.owned[0].statistics[1].members.sum() == 0
+    assert world.owned[0].estimators[1].statistics.members.sum() == 0
     assert list(world.erasures[0]) == [marker_key("c", RULES.group_id)]
     world.check()
 
@@ -102,7 +102,7 @@ def test_a_suppressed_customer_is_not_assigned_by_events_or_sweeps_until_restore
     world.sweep(model())
     world.sweep(model(2, turn=2))
     assert [c.customer_id for c in world.changes].count("c") == 2
-    assert world.owned[0].statistics[2].members.sum() == 1
+    assert world.owned[0].estimators[2].statistics.members.sum() == 1
     world.send(erasure("c", 9, "restore"), model=model(2, turn=2))
     world.send(purchase("c", 11.9), model=model(2, turn=2))
     assert [c.customer_id for c in world.changes].count("c") == 2, "of the time before the restore"

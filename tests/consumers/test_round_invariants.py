@@ -108,7 +108,7 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
         at = window(records, LAYOUT.tile(owned.progress.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         expected = vectors(records, at)
-        clusters = now.snapshot.assign(expected).clusters
+        clusters = now.kmeans.predict_arrays(expected).clusters
         assert records["cluster"].tolist() == np.where(counted, clusters, -1).tolist()
         assert (records["vector"][counted] == quantize(expected[counted])).all()
         assert ((records["segment"] >= 0) == counted).all()

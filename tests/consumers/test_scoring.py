@@ -27,7 +27,7 @@ def scored(some: Records, margin: float = 0.15, min_dwell_us: int = 0, turn: int
         some,
         LAYOUT.tile_of(clock),
         clock,
-        now.snapshot,
+        now.kmeans,
         now.segment_of_cluster,
         Switching(margin, min_dwell_us),
     )

@@ -20,7 +20,7 @@ def scores_of(records: Records) -> Scores:
     n, given = len(records), model()
     clock = np.full(n, 100)
     at = clock * LAYOUT.tile_us
-    return score(records, clock, at, given.snapshot, given.segment_of_cluster, Switching(0.15, 0))
+    return score(records, clock, at, given.kmeans, given.segment_of_cluster, Switching(0.15, 0))
 
 
 def test_of_many_customers_an_even_pick_is_shown() -> None:

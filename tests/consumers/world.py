@@ -11,20 +11,20 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from consumers.batch import decode_batch
-from consumers.owned import CLUSTERS, Owned, decode_seen, decode_statistics
+from consumers.owned import CLUSTERS, Owned, decode_estimators, decode_seen, estimator
 from consumers.round import Round
 from consumers.rules import Model, Rules, Tally, start_sweep, want
 from consumers.scoring import Switching
 from contracts.cloudevents import read_provenance
 from contracts.instants import rfc3339
-from contracts.segments import DIMENSIONS, SegmentChange, SegmentRef, SegmentState
+from contracts.segments import SegmentChange, SegmentRef, SegmentState
 from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, STATES
 from features.layout import Layout
 from features.record import Records, decode
 from model.cluster_statistics import ClusterStatistics
 from model.generation import Generation
+from model.kmeans import MiniBatchKMeans
 from model.personas import PERSONAS, POSITIONS
-from model.snapshot import ModelSnapshot
 from store.outbox import Output
 from store.partitions import Commit, Reading
 from store.progress import Progress
@@ -64,12 +64,17 @@ def generation(number: int = 1, turn: int = 0) -> Generation:
 
 def model(number: int = 1, turn: int = 0, statistics: ClusterStatistics | None = None) -> Model:
     """The model of a generation, by its fitted centroids unless there are statistics."""
-    fitted = generation(number, turn)
-    return Model(
-        generation=fitted,
-        snapshot=ModelSnapshot.of(fitted, statistics),
-        segment_of_cluster=np.array([SEGMENTS.index(s) for s in fitted.segments], np.int8),
-    )
+    return model_of(generation(number, turn), statistics)
+
+
+def model_of(fitted: Generation, statistics: ClusterStatistics | None = None) -> Model:
+    """The model of a fit and of the customers counted in it."""
+    return Model.of(estimator(fitted, statistics.to_bytes() if statistics else b""), SEGMENTS)
+
+
+def statistics_in(estimators: dict[int, MiniBatchKMeans]) -> dict[int, ClusterStatistics]:
+    """The statistics of what each generation's estimator has learned."""
+    return {number: each.statistics for number, each in estimators.items()}
 
 
 def at(day: float) -> str:
@@ -242,7 +247,7 @@ class World:
             self.owned[p] = Owned(
                 p,
                 owned.progress,
-                statistics=decode_statistics(self.statistics[p]),
+                estimators=decode_estimators(self.statistics[p]),
                 in_outbox=tuple(sorted(self.outbox[p])),
                 erasures=len(self.erasures[p]),
                 seen=decode_seen(bytes(self.rings[p]), owned.progress, self.rules.dedup_events),
@@ -257,9 +262,9 @@ class World:
         for p, owned in self.owned.items():
             blobs = list(self.customers[p].values())
             counted = recounted(decode(blobs, self.rules.layout.tiles))
-            stored = decode_statistics(self.statistics[p])
+            stored = statistics_in(decode_estimators(self.statistics[p]))
             assert {g: s for g, s in stored.items() if s.members.any()} == counted
-            assert owned.statistics == stored
+            assert statistics_in(owned.estimators) == stored
             assert set(owned.in_outbox) == self.outbox[p]
         self._check_chains()
 
@@ -355,8 +360,7 @@ def recounted(records: Records) -> dict[int, ClusterStatistics]:
     counted: dict[int, ClusterStatistics] = {}
     for number in np.unique(records["generation"][records["cluster"] >= 0]).tolist():
         members = records[records["generation"] == number]
-        counted[number] = ClusterStatistics.zeros(CLUSTERS, DIMENSIONS)
-        counted[number].add(members["vector"], members["cluster"])
+        counted[number] = ClusterStatistics.of(members["vector"], members["cluster"], CLUSTERS)
     return counted
 
 

@@ -8,7 +8,10 @@ import pytest
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from model import Generation, ModelSnapshot, fit, inertia, squared_distances
+from model.batch_kmeans import fit, inertia
+from model.distance import squared_distances
+from model.generation import Generation
+from model.snapshot import ModelSnapshot
 
 Floats = npt.NDArray[np.float64]
 CENTERS = np.array([[0.0, 0.0, 20.0], [5.0, 0.0, 30.0], [0.0, 6.0, 45.0], [5.0, 6.0, 70.0]])

@@ -1,5 +1,6 @@
 """The statistics are exact: order, batching and retraction leave no trace."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model import LIMIT, SCALE, UNKNOWN, ClusterStatistics, dequantize, quantize
+from model.cluster_statistics import LIMIT, SCALE, UNKNOWN, ClusterStatistics, dequantize, quantize
 
 K, D = 3, 4
 Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
@@ -26,9 +27,7 @@ def populations(draw: st.DrawFn) -> Population:
 
 
 def counted(vectors: npt.NDArray[np.int32], clusters: npt.NDArray[Any]) -> ClusterStatistics:
-    statistics = ClusterStatistics.zeros(K, D)
-    statistics.add(vectors, clusters)
-    return statistics
+    return ClusterStatistics.of(vectors, clusters, K)
 
 
 @given(populations(), st.randoms(use_true_random=False))
@@ -42,15 +41,15 @@ def test_order_does_not_matter(population: Population, random: Any) -> None:
 def test_batching_does_not_matter(population: Population, cut: int) -> None:
     vectors, clusters = population
     in_two = counted(vectors[:cut], clusters[:cut])
-    in_two.add(vectors[cut:], clusters[cut:])
+    in_two += counted(vectors[cut:], clusters[cut:])
     assert in_two == counted(vectors, clusters)
 
 
 @given(populations(), populations())
-def test_subtract_undoes_add_to_the_last_bit(before: Population, transient: Population) -> None:
+def test_taking_out_undoes_adding_exactly(before: Population, transient: Population) -> None:
     statistics = counted(*before)
-    statistics.add(*transient)
-    statistics.subtract(*transient)
+    statistics += counted(*transient)
+    statistics -= counted(*transient)
     assert statistics.to_bytes() == counted(*before).to_bytes()
 
 
@@ -67,7 +66,7 @@ def test_bytes_round_trip(population: Population) -> None:
     assert len(data) == 8 * K * (1 + 3 * D)
     restored = ClusterStatistics.from_bytes(data, K, D)
     assert restored == statistics
-    restored.add(*population)  # the arrays are its own and can be written
+    restored += counted(*population)  # the arrays are its own and can be written
 
 
 @given(populations())
@@ -94,7 +93,7 @@ def test_sums_of_a_large_batch_of_extreme_values_are_exact() -> None:
 def test_ten_million_ages_do_not_overflow() -> None:
     age = 120 * SCALE
     thousand = counted(np.full((1000, D), age, np.int32), np.zeros(1000, np.int8))
-    grown = sum([thousand] * 10_000, start=ClusterStatistics.zeros(K, D))
+    grown = sum([thousand] * 10_000, start=ClusterStatistics(K, D))
     assert grown.square[0, 0] == 10_000_000 * (age * age >> 20)
     assert grown.mean()[0] == 120.0
     assert grown.variance()[0] < 1 / SCALE
@@ -143,28 +142,28 @@ def test_what_nobody_knows_is_nan() -> None:
 def test_a_wrong_batch_is_refused_and_changes_nothing(
     rows: tuple[int, int], clusters: list[int]
 ) -> None:
-    statistics = ClusterStatistics.zeros(K, D)
-    with pytest.raises(ValueError, match="clusters"):
-        statistics.add(np.zeros(rows, np.int32), np.array(clusters))
-    assert statistics == ClusterStatistics.zeros(K, D)
+    statistics = ClusterStatistics(K, D)
+    with pytest.raises(ValueError, match=r"clusters|shape"):
+        statistics += counted(np.zeros(rows, np.int32), np.array(clusters))
+    assert statistics == ClusterStatistics(K, D)
 
 
 def test_bytes_of_another_size_are_refused() -> None:
-    data = ClusterStatistics.zeros(K, D).to_bytes()
+    data = ClusterStatistics(K, D).to_bytes()
     with pytest.raises(ValueError, match="take 312 bytes, not 311"):
         ClusterStatistics.from_bytes(data[:-1], K, D)
 
 
 def test_statistics_of_different_shapes_do_not_add() -> None:
     with pytest.raises(ValueError, match="cannot be added"):
-        ClusterStatistics.zeros(K, D) + ClusterStatistics.zeros(K, D + 1)
+        ClusterStatistics(K, D) + ClusterStatistics(K, D + 1)
 
 
 def test_a_copy_is_independent() -> None:
-    statistics = ClusterStatistics.zeros(K, D)
+    statistics = ClusterStatistics(K, D)
     copy = statistics.copy()
-    copy.add(np.zeros((1, D), np.int32), np.array([0]))
-    assert statistics == ClusterStatistics.zeros(K, D)
+    copy += counted(np.zeros((1, D), np.int32), np.array([0]))
+    assert statistics == ClusterStatistics(K, D)
     assert copy != statistics
 
 
@@ -178,3 +177,25 @@ def test_quantizing_rounds_by_at_most_half_a_step(X: npt.NDArray[np.float64]) ->
 def test_values_out_of_range_are_clipped() -> None:
     X = np.array([[np.inf, -np.inf, 1e300, -2000.5]])
     assert dequantize(quantize(X)).tolist() == [[LIMIT, -LIMIT, LIMIT, -LIMIT]]
+
+
+@given(populations())
+def test_a_pickle_is_the_same_and_can_be_added_to(population: Population) -> None:
+    statistics = counted(*population)
+    restored = pickle.loads(pickle.dumps(statistics))  # noqa: S301
+    assert restored == statistics
+    restored += statistics
+    assert restored.members.tolist() == (2 * statistics.members).tolist()
+
+
+def test_features_of_which_nothing_is_known_can_be_put_between() -> None:
+    statistics = counted(np.arange(2 * D, dtype=np.int32).reshape(2, D), np.array([0, 2]))
+    wide = statistics.widened([0, 2, 3, 4], D + 1)
+    assert wide.members.tolist() == [1, 0, 1]
+    assert not wide.known[:, 1].any()
+    for before, after in zip(
+        (statistics.known, statistics.total, statistics.square),
+        (wide.known, wide.total, wide.square),
+        strict=True,
+    ):
+        assert np.array_equal(np.delete(after, 1, axis=1), before)

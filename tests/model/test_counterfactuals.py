@@ -6,7 +6,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model import Generation, ModelSnapshot, squared_distances
 from model.counterfactuals import (
     Axis,
     contributions,
@@ -14,6 +13,9 @@ from model.counterfactuals import (
     smallest_change,
     takeover_interval,
 )
+from model.distance import squared_distances
+from model.generation import Generation
+from model.snapshot import ModelSnapshot
 
 Floats = npt.NDArray[np.float64]
 K, D = 4, 3

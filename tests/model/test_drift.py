@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model import PERSONAS, POSITIONS, ClusterStatistics, drift, quantize
+from model import drift
+from model.cluster_statistics import ClusterStatistics, quantize
+from model.personas import PERSONAS, POSITIONS
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan
@@ -18,8 +20,7 @@ def customers() -> tuple[Floats, npt.NDArray[np.int64], ClusterStatistics]:
     X = np.array([[0.0, 10.0], [4.0, 30.0], [8.0, 20.0]])[clusters]
     X = X + rng.normal(0, [1.0, 5.0], X.shape)
     X[rng.random(X.shape) < 0.2] = NAN
-    statistics = ClusterStatistics.zeros(K, D)
-    statistics.add(quantize(X), clusters)
+    statistics = ClusterStatistics.of(quantize(X), clusters, K)
     return X, clusters, statistics
 
 
@@ -58,7 +59,7 @@ def test_mean_squared_distance_equals_that_of_the_members(
         np.nansum((r - np.nanmean(r, axis=0)) ** 2 * weights, axis=1).mean() for r in members
     ]
     assert drift.mean_squared_distance(statistics, weights) == pytest.approx(expected, rel=1e-5)
-    empty = drift.mean_squared_distance(ClusterStatistics.zeros(K, D), weights)
+    empty = drift.mean_squared_distance(ClusterStatistics(K, D), weights)
     assert np.isnan(empty).all()
 
 
@@ -73,7 +74,7 @@ def test_explained_variance_equals_one_less_the_share_within(
     ratio = drift.explained_variance_ratio(statistics, weights)
     assert ratio == pytest.approx(1 - within / total, rel=1e-5)
     assert 0.5 < ratio < 1.0
-    assert np.isnan(drift.explained_variance_ratio(ClusterStatistics.zeros(K, D), weights))
+    assert np.isnan(drift.explained_variance_ratio(ClusterStatistics(K, D), weights))
 
 
 def test_silhouette_equals_brute_force() -> None:

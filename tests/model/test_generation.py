@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import Generation, Histogram
+from model.generation import Generation
+from model.histogram import Histogram
 
 
 @pytest.fixture

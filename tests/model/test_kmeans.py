@@ -1,6 +1,8 @@
 """The River estimator learns exact means, forgets exactly and never changes by predicting."""
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import MiniBatchKMeans
+from model.batch_kmeans import fit
+from model.cluster_statistics import ClusterStatistics, quantize
 
 CENTERS = {"x": [0.0, 5.0, 10.0], "y": [0.0, 9.0, 0.0]}
 
@@ -33,12 +37,12 @@ def rows_of(X: pd.DataFrame) -> list[dict[Any, Any]]:
 def warm(n: int = 120) -> MiniBatchKMeans:
     model = MiniBatchKMeans(n_clusters=3, warmup=100, seed=1)
     model.learn_many(customers(n))
-    assert model.view is not None
+    assert model.generation is not None
     return model
 
 
 def state(model: MiniBatchKMeans) -> tuple[Any, ...]:
-    counted = None if model.statistics is None else model.statistics.to_bytes()
+    counted = model.statistics.to_bytes()
     return model.features, model.waiting, model.generation, counted, model.centers
 
 
@@ -47,7 +51,7 @@ def test_before_the_first_fit_every_row_is_in_cluster_zero() -> None:
     assert model.predict_one({"x": 1.0}) == 0
     assert model.predict_many(pd.DataFrame({"x": [1.0, 2.0]})).tolist() == [0, 0]
     model.learn_many(customers(49, unknown=0.0))
-    assert model.view is None
+    assert model.generation is None
     assert model.centers == {}
     assert model.predict_one({"x": 10.0, "y": 0.0}) == 0
 
@@ -61,11 +65,8 @@ def test_the_groups_are_found() -> None:
 def test_centers_are_the_means_of_the_rows_counted_in_them() -> None:
     model = warm()
     batch = customers(200, seed=5)
-    before = model.statistics
-    assert before is not None
-    before = before.copy()
+    before = model.statistics.copy()
     clusters = model.learn_predict_many(batch)
-    assert model.statistics is not None
     for cluster in range(3):
         rows = batch[clusters == cluster]
         total = model.statistics.centroids() * model.statistics.known
@@ -120,7 +121,7 @@ def test_one_row_batches_equal_single_rows(warmup: int) -> None:
         one.learn_one(x)
         many.learn_many(X.iloc[[row]])
     assert state(one)[1:] == state(many)[1:]
-    assert (one.view is None) == (warmup == 10_000)
+    assert (one.generation is None) == (warmup == 10_000)
 
 
 @settings(max_examples=25)
@@ -133,7 +134,7 @@ def test_order_in_a_batch_does_not_matter(order: list[int], warmup: int) -> None
             model.learn_many(customers(50))
         model.learn_many(last)
     assert state(straight) == state(shuffled)
-    assert (straight.view is None) == (warmup == 10_000)
+    assert (straight.generation is None) == (warmup == 10_000)
 
 
 @settings(max_examples=25, deadline=None)
@@ -178,14 +179,13 @@ def test_warmup_rows_can_be_taken_back_before_and_after_the_fit() -> None:
     model.revert_many(X[:20], pd.Series([-1] * 20))
     assert not model.waiting
     assert set(model.learn_predict_many(X)) == {-1}
-    assert model.view is not None
+    assert model.generation is not None
     fitted = model.predict_many(X)
     pull = pd.DataFrame({"x": [-60.0] * 30, "y": [0.0] * 30, "z": [3.0] * 30})
     clusters = model.learn_predict_many(pull)
     assert model.predict_many(X).tolist() != fitted.tolist()
     model.revert_many(X, pd.Series([-1] * 60))
     model.revert_many(pull, clusters)
-    assert model.statistics is not None
     assert not np.frombuffer(model.statistics.to_bytes(), np.int64).any()
 
 
@@ -251,8 +251,7 @@ def test_a_feature_may_appear_after_the_fit() -> None:
     assert model.predict_many(customers(50, seed=9)).tolist() == old.tolist()
     for value in range(20):
         model.learn_one({"a": float(value)})
-    assert model.view is not None
-    assert model.view.weights[0] > 0
+    assert model.snapshot.weights[0] > 0
 
 
 def test_names_of_several_types_can_be_features() -> None:
@@ -260,18 +259,18 @@ def test_names_of_several_types_can_be_features() -> None:
     for value in range(4):
         model.learn_one({1: value, "one": value * 2.0, 0: 3})
     assert model.features == [0, 1, "one"]
-    assert model.view is not None
+    assert model.generation is not None
 
 
 def test_the_first_fit_waits_for_distinct_rows() -> None:
     model = MiniBatchKMeans(n_clusters=3, warmup=10)
     for _ in range(500):
         model.learn_one({"x": 1.0, "y": 2.0})
-    assert model.view is None
+    assert model.generation is None
     assert len(model.waiting) == 1
     for value in (2.0, 3.0):
         model.learn_one({"x": value})
-    assert model.view is not None
+    assert model.generation is not None
 
 
 def test_extreme_values_do_not_break_it() -> None:
@@ -288,5 +287,88 @@ def test_pickle_and_clone() -> None:
     X = customers(50, seed=6)
     assert restored.learn_predict_many(X).tolist() == model.learn_predict_many(X).tolist()
     clone = model.clone()
-    assert clone.view is None
+    assert clone.generation is None
     assert (clone.n_clusters, clone.warmup, clone.seed) == (3, 100, 1)
+
+
+def parts_of(model: MiniBatchKMeans, n: int) -> list[MiniBatchKMeans]:
+    return [MiniBatchKMeans.of(model.features, n_clusters=model.n_clusters) for _ in range(n)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=80, max_size=80))
+def test_the_parts_add_up_to_the_estimator_that_learned_all(shares: list[int]) -> None:
+    whole, X = warm(), customers(80, seed=12)
+    total = whole.copy()
+    x = X.to_numpy()
+    assigned = np.where(np.isnan(x).all(axis=1), -1, whole.predict_arrays(x).clusters)
+    assert whole.learn_predict_many(X).tolist() == assigned.tolist()
+    parts = parts_of(whole, 3)
+    for share, part in enumerate(parts):
+        rows = np.array(shares) == share
+        part.learn_arrays(quantize(x[rows]), assigned[rows])
+    for part in parts:
+        total += part
+    assert state(total) == state(whole)
+    assert (parts[0] + parts[1] + parts[2]).statistics == sum(
+        (part.statistics for part in parts), ClusterStatistics(3, 3)
+    )
+
+
+def test_a_sum_leaves_its_parts_alone() -> None:
+    model = warm()
+    before = state(model)
+    [part] = parts_of(model, 1)
+    part.learn_arrays(quantize(np.full((4, 3), 7.0)), np.zeros(4, np.int8))
+    assert (model + part).centers != model.centers
+    assert state(model) == before
+    assert part.statistics.members.tolist() == [4, 0, 0]
+
+
+def test_a_copy_learns_on_its_own() -> None:
+    model = warm()
+    before = state(model)
+    twin = model.copy()
+    assert state(twin) == before
+    twin.learn_one({"x": 1.0, "new": 3.0})
+    assert state(model) == before
+    waiting = MiniBatchKMeans()
+    waiting.copy().learn_one({"x": 1.0})
+    assert not waiting.waiting
+    assert not waiting.features
+
+
+def test_what_does_not_belong_together_does_not_add() -> None:
+    one, other = warm(), warm(n=110)
+    with pytest.raises(ValueError, match="different fits"):
+        one += other
+    with pytest.raises(ValueError, match="features"):
+        one += MiniBatchKMeans.of(["x"], n_clusters=3)
+
+
+def test_a_part_counts_and_does_not_assign() -> None:
+    [part] = parts_of(warm(), 1)
+    part.learn_arrays(np.zeros((1, 3), np.int32), np.array([0]))
+    with pytest.raises(ValueError, match="centroids"):
+        part.learn_one({"x": 1.0})
+    with pytest.raises(ValueError, match="centroids"):
+        part.predict_arrays(np.ones((1, 3)))
+    part.revert_arrays(np.zeros((1, 3), np.int32), np.array([0]))
+    assert part.statistics == ClusterStatistics(3, 3)
+
+
+def test_a_fit_starts_from_where_the_clusters_are_too_and_changes_nothing() -> None:
+    model = warm()
+    before = state(model)
+    X = customers(150, seed=4, unknown=0.0).to_numpy()
+    found = model.fit_arrays(X, seed=5)
+    assert state(model) == before
+    expected = fit(X, 3, seed=5, starts=8, initial=model.snapshot.centroids)
+    assert np.array_equal(found.centroids, expected.centroids)
+
+
+def test_importing_the_estimator_loads_neither_services_nor_pandas_nor_scipy() -> None:
+    heavy = ("pandas", "scipy", "kafka", "redis", "consumers", "store", "features")
+    code = f"import sys, model; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

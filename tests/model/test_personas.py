@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import PERSONAS, POSITIONS, match, match_generations
-from model.personas import suitable
+from model.personas import PERSONAS, POSITIONS, match, match_successors, suitable
 
 IDS = tuple(persona.id for persona in PERSONAS)
 PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)
@@ -101,16 +100,10 @@ def test_another_number_of_clusters_is_refused() -> None:
         match(POSITIONS[:4], PERSONAS)
 
 
-@given(st.permutations(range(4)), st.integers(0, 2**32 - 1))
+@given(st.permutations(range(5)), st.integers(0, 2**32 - 1))
 def test_names_persist_over_generations(order: list[int], seed: int) -> None:
-    old = np.array([[0.0, 0.0], [0.0, 50.0], [5.0, 0.0], [5.0, 50.0]])
-    moved = old + np.random.default_rng(seed).uniform(-1, 1, old.shape) * [0.5, 5.0]
-    weights = np.array([1.0, 0.01])
-    assert match_generations(moved[order], old, weights).tolist() == order
+    names, old = tuple(IDS[i] for i in order), POSITIONS[order]
+    moved = old + np.random.default_rng(seed).uniform(-0.1, 0.1, old.shape)
+    assert match_successors(moved, old, names, PERSONAS) == names
     moved[0, 1] = np.nan
-    assert sorted(match_generations(moved, old, weights)) == [0, 1, 2, 3]
-
-
-def test_generations_of_different_shape_do_not_match() -> None:
-    with pytest.raises(ValueError, match="cannot match"):
-        match_generations(np.zeros((3, 2)), np.zeros((4, 2)), np.ones(2))
+    assert match_successors(moved, old, names, PERSONAS) == names

@@ -103,7 +103,7 @@ def test_the_streams_reach_past_the_first_fit(stream: Stream) -> None:
     model = estimator()
     for x, _ in stream:
         model.learn_one(x)
-    assert model.view is not None
+    assert model.generation is not None
     assert len({model.predict_one(x) for x, _ in stream}) > 1
 
 

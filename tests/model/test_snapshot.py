@@ -1,4 +1,4 @@
-"""A view assigns by the best that is known, and published clusters resist flapping."""
+"""A snapshot assigns by the best that is known, and published clusters resist flapping."""
 
 from dataclasses import replace
 
@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model import Assignment, ClusterStatistics, Generation, ModelSnapshot, quantize
+from model.cluster_statistics import ClusterStatistics, quantize
+from model.generation import Generation
+from model.snapshot import Assignment, ModelSnapshot
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan
@@ -25,38 +27,36 @@ GENERATION = Generation(
 
 
 def statistics_of(X: list[list[float]], clusters: list[int]) -> ClusterStatistics:
-    statistics = ClusterStatistics.zeros(3, 2)
-    statistics.add(quantize(np.array(X)), np.array(clusters))
-    return statistics
+    return ClusterStatistics.of(quantize(np.array(X)), np.array(clusters), 3)
 
 
-@pytest.mark.parametrize("statistics", [None, ClusterStatistics.zeros(3, 2)], ids=["none", "empty"])
+@pytest.mark.parametrize("statistics", [None, ClusterStatistics(3, 2)], ids=["none", "empty"])
 def test_without_members_the_fit_serves(statistics: ClusterStatistics | None) -> None:
-    view = ModelSnapshot.of(GENERATION, statistics)
-    assert view.centroids.tolist() == [[0.0, 10.0], [4.0, 30.0], [8.0, 50.0]]
-    assert view.mean.tolist() == [4.0, 30.0]
-    assert view.std.tolist() == [2.0, 10.0]
-    assert view.weights.tolist() == [0.25, 0.01]
+    snapshot = ModelSnapshot.of(GENERATION, statistics)
+    assert snapshot.centroids.tolist() == [[0.0, 10.0], [4.0, 30.0], [8.0, 50.0]]
+    assert snapshot.mean.tolist() == [4.0, 30.0]
+    assert snapshot.std.tolist() == [2.0, 10.0]
+    assert snapshot.weights.tolist() == [0.25, 0.01]
 
 
 def test_centroids_and_scale_are_those_of_the_members() -> None:
     rows = [[1.0, 10.0], [3.0, 14.0], [5.0, 30.0], [9.0, 70.0]]
-    view = ModelSnapshot.of(GENERATION, statistics_of(rows, [0, 0, 1, 2]))
-    assert view.centroids.tolist() == [[2.0, 12.0], [5.0, 30.0], [9.0, 70.0]]
-    assert view.mean == pytest.approx(np.mean(rows, axis=0))
-    assert view.std == pytest.approx(np.std(rows, axis=0), rel=1e-6)
-    assert view.weights == pytest.approx(1 / np.var(rows, axis=0), rel=1e-6)
+    snapshot = ModelSnapshot.of(GENERATION, statistics_of(rows, [0, 0, 1, 2]))
+    assert snapshot.centroids.tolist() == [[2.0, 12.0], [5.0, 30.0], [9.0, 70.0]]
+    assert snapshot.mean == pytest.approx(np.mean(rows, axis=0))
+    assert snapshot.std == pytest.approx(np.std(rows, axis=0), rel=1e-6)
+    assert snapshot.weights == pytest.approx(1 / np.var(rows, axis=0), rel=1e-6)
 
 
 def test_an_empty_cluster_holds_its_place() -> None:
-    view = ModelSnapshot.of(GENERATION, statistics_of([[1.0, 10.0], [3.0, 20.0]], [0, 0]))
-    assert view.centroids[2].tolist() == [8.0, 50.0]
+    snapshot = ModelSnapshot.of(GENERATION, statistics_of([[1.0, 10.0], [3.0, 20.0]], [0, 0]))
+    assert snapshot.centroids[2].tolist() == [8.0, 50.0]
 
 
 def test_an_unknown_coordinate_is_fitted_else_the_mean_of_all() -> None:
     rows = [[1.0, NAN], [3.0, NAN], [4.0, NAN], [9.0, 60.0], [9.5, 70.0]]
-    view = ModelSnapshot.of(GENERATION, statistics_of(rows, [0, 0, 1, 2, 2]))
-    assert view.centroids[:, 1].tolist() == [10.0, 65.0, 65.0]
+    snapshot = ModelSnapshot.of(GENERATION, statistics_of(rows, [0, 0, 1, 2, 2]))
+    assert snapshot.centroids[:, 1].tolist() == [10.0, 65.0, 65.0]
 
 
 def test_a_feature_nobody_knows_is_zero_without_weight() -> None:
@@ -66,36 +66,36 @@ def test_a_feature_nobody_knows_is_zero_without_weight() -> None:
         mean=np.array([4.0, NAN]),
         variance=np.array([4.0, NAN]),
     )
-    view = ModelSnapshot.of(unknown, None)
-    assert view.centroids[:, 1].tolist() == [0.0, 0.0, 0.0]
-    assert view.weights.tolist() == [0.25, 0.0]
-    assert np.array_equal(view.zscores(np.array([[6.0, 5.0]])), [[1.0, NAN]], equal_nan=True)
+    snapshot = ModelSnapshot.of(unknown, None)
+    assert snapshot.centroids[:, 1].tolist() == [0.0, 0.0, 0.0]
+    assert snapshot.weights.tolist() == [0.25, 0.0]
+    assert np.array_equal(snapshot.zscores(np.array([[6.0, 5.0]])), [[1.0, NAN]], equal_nan=True)
 
 
 def test_a_single_member_does_not_take_the_scale_away() -> None:
-    view = ModelSnapshot.of(GENERATION, statistics_of([[1.0, 10.0]], [0]))
-    assert view.weights.tolist() == [0.25, 0.01]
+    snapshot = ModelSnapshot.of(GENERATION, statistics_of([[1.0, 10.0]], [0]))
+    assert snapshot.weights.tolist() == [0.25, 0.01]
 
 
 def test_a_feature_without_spread_weighs_nothing() -> None:
     constant = replace(GENERATION, variance=np.array([4.0, 0.0]))
-    view = ModelSnapshot.of(constant, statistics_of([[1.0, 10.0], [2.0, 10.0]], [0, 1]))
-    assert view.weights[1] == 0.0
+    snapshot = ModelSnapshot.of(constant, statistics_of([[1.0, 10.0], [2.0, 10.0]], [0, 1]))
+    assert snapshot.weights[1] == 0.0
 
 
 def test_statistics_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="the generation"):
-        ModelSnapshot.of(GENERATION, ClusterStatistics.zeros(3, 4))
+        ModelSnapshot.of(GENERATION, ClusterStatistics(3, 4))
 
 
-def test_the_view_does_not_follow_the_statistics() -> None:
+def test_a_snapshot_does_not_follow_the_statistics() -> None:
     statistics = statistics_of([[1.0, 10.0], [3.0, 20.0]], [0, 0])
-    view = ModelSnapshot.of(GENERATION, statistics)
-    before = view.centroids.copy()
-    statistics.add(quantize(np.array([[90.0, 90.0]])), np.array([0]))
-    assert np.array_equal(view.centroids, before)
+    snapshot = ModelSnapshot.of(GENERATION, statistics)
+    before = snapshot.centroids.copy()
+    statistics += statistics_of([[90.0, 90.0]], [0])
+    assert np.array_equal(snapshot.centroids, before)
     with pytest.raises(ValueError, match="read-only"):
-        view.centroids[0, 0] = 1.0
+        snapshot.centroids[0, 0] = 1.0
 
 
 def test_assignment_finds_the_nearest_by_known_features() -> None:
@@ -117,20 +117,19 @@ def test_confidence_is_the_relative_lead_of_the_nearest() -> None:
 
 
 def test_zscores_are_relative_to_the_population() -> None:
-    view = ModelSnapshot.of(GENERATION, None)
-    assert view.zscores(np.array([[6.0, 20.0]])).tolist() == [[1.0, -1.0]]
+    snapshot = ModelSnapshot.of(GENERATION, None)
+    assert snapshot.zscores(np.array([[6.0, 20.0]])).tolist() == [[1.0, -1.0]]
 
 
 def test_an_empty_batch_is_assigned() -> None:
-    view = ModelSnapshot.of(GENERATION, None)
-    assignment = view.assign(np.empty((0, 2)))
-    switched, suppressed = view.switch(np.empty(0, np.int8), assignment, 0.15)
+    snapshot = ModelSnapshot.of(GENERATION, None)
+    assignment = snapshot.assign(np.empty((0, 2)))
+    switched, suppressed = assignment.switch(np.empty(0, np.int8), 0.15)
     assert assignment.distances.shape == (0, 3)
     assert (len(switched), len(suppressed), len(assignment.confidence())) == (0, 0, 0)
 
 
 def test_a_switch_needs_the_margin() -> None:
-    view = ModelSnapshot.of(GENERATION, None)
     distances = np.array(
         [
             [1.0, 0.9, 5.0],  # nearer, by too little
@@ -142,7 +141,7 @@ def test_a_switch_needs_the_margin() -> None:
     )
     nearest = distances.argmin(axis=1).astype(np.int8)
     published = np.array([0, 0, 1, -1, 2], np.int8)
-    switched, suppressed = view.switch(published, Assignment(nearest, distances), 0.15)
+    switched, suppressed = Assignment(nearest, distances).switch(published, 0.15)
     assert switched.tolist() == [0, 1, 1, 1, 2]
     assert switched.dtype == np.int8
     assert suppressed.tolist() == [True, False, False, False, False]
@@ -154,10 +153,9 @@ def test_a_switch_needs_the_margin() -> None:
     st.floats(0, 0.99),
 )
 def test_switching_settles_at_once(distances: Floats, published: Floats, margin: float) -> None:
-    view = ModelSnapshot.of(GENERATION, None)
     assignment = Assignment(distances.argmin(axis=1).astype(np.int8), distances)
-    once, suppressed = view.switch(published.astype(np.int8), assignment, margin)
-    twice, still = view.switch(once, assignment, margin)
+    once, suppressed = assignment.switch(published.astype(np.int8), margin)
+    twice, still = assignment.switch(once, margin)
     assert (once >= 0).all()
     assert np.array_equal(once, twice)
     assert np.array_equal(suppressed, still)
@@ -167,6 +165,6 @@ def test_switching_settles_at_once(distances: Floats, published: Floats, margin:
 
 @pytest.mark.parametrize("margin", [-0.1, 1.0, np.nan])
 def test_a_margin_out_of_range_is_refused(margin: float) -> None:
-    view = ModelSnapshot.of(GENERATION, None)
+    snapshot = ModelSnapshot.of(GENERATION, None)
     with pytest.raises(ValueError, match="margin"):
-        view.switch(np.zeros(1, np.int8), view.assign(np.zeros((1, 2))), margin)
+        snapshot.assign(np.zeros((1, 2))).switch(np.zeros(1, np.int8), margin)

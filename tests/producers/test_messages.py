@@ -174,7 +174,7 @@ def test_a_tombstone_is_a_null_state() -> None:
 
 def test_definitions_keep_the_contract() -> None:
     now = model()
-    outputs = MESSAGES.definitions(to_definitions(now.generation, now.snapshot, None, PERSONAS))
+    outputs = MESSAGES.definitions(to_definitions(now, PERSONAS))
     assert {output.topic for output in outputs} == {DEFINITIONS}
     for output in outputs:
         assert output.value is not None

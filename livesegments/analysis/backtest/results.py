@@ -260,9 +260,7 @@ def _segments(history: Simulator, sizes: Mapping[str, tuple[int, ...]]) -> tuple
     if model is None:
         return ()
     return describe(
-        model.generation,
-        model.snapshot,
-        history.model.statistics({0: history.owned}),
+        model,
         history.rules.personas,
         {segment: of_days[-1] for segment, of_days in sizes.items()},
     )

@@ -27,7 +27,6 @@ from features.vector import vectors
 from features.window import window
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
 from model.generation import Generation
-from model.snapshot import ModelSnapshot
 
 Event = tuple[str, bytes, bytes]
 """Topic, key and value."""
@@ -173,24 +172,21 @@ class Simulator:
 
     def _reconsider(self) -> bool:
         """Start the next generation when a check is due and finds a better fit."""
-        generation, statistics = self.model.generation, self.model.statistics({0: self.owned})
-        if self.refit_gain is None or generation is None or statistics is None:
+        model, tile = self.model.complete({0: self.owned}), self.owned.progress.swept_tile
+        if self.refit_gain is None or model is None or not self._schedule.is_due(model, tile):
             return False
-        view, tile = ModelSnapshot.of(generation, statistics), self.owned.progress.swept_tile
-        if not self._schedule.is_due(view, statistics, tile):
-            return False
-        self._schedule.checked(view, tile)
+        self._schedule.checked(model, tile)
         self._checks += 1
-        buyers = int(statistics.members.sum())
+        buyers = int(model.statistics.members.sum())
         sample = draw(self.store, 1, self.rules.layout, buyers)
         try:
-            candidate = find_better(sample, view, seed=self._checks)
+            candidate = find_better(sample, model, seed=self._checks)
         except ValueError:  # all customers are the same, lately
             return False
-        if not candidate.replaces(generation, self.refit_gain):
+        if not candidate.replaces(model.generation, self.refit_gain):
             return False
         number = self.owned.progress.version + 1
-        better = next_generation(candidate, view, number, self.rules.personas)
+        better = next_generation(candidate, model, number, self.rules.personas)
         self._adopt(better, sample.customers, candidate.gain)
         return True
 

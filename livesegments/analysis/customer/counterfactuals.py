@@ -136,7 +136,7 @@ def expiries(
             record,
             np.array([tile]),
             np.array([time_us]),
-            model.snapshot,
+            model.kmeans,
             model.segment_of_cluster,
             switching,
         )

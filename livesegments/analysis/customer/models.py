@@ -147,7 +147,7 @@ class _AnswerBuilder:
             self.found.record,
             np.array([self.found.layout.tile(self.clock_us)]),
             np.array([self.clock_us]),
-            model.snapshot,
+            model.kmeans,
             model.segment_of_cluster,
             self.switching,
         )

@@ -85,9 +85,10 @@ class CustomerAggregates:
         return [[each.member for each in near] for near in self._near]
 
     def _compare(self, stretch: Stretch, segment: Counts, X: Floats) -> None:
-        view = self._context.model.snapshot
-        distance = view.assign(X).distances[np.arange(len(X)), self._cluster[segment]]
-        unknown = np.isnan(X[:, view.weights > 0]).sum(axis=1)
+        model = self._context.model
+        distances = model.kmeans.predict_arrays(X).distances
+        distance = distances[np.arange(len(X)), self._cluster[segment]]
+        unknown = np.isnan(X[:, model.snapshot.weights > 0]).sum(axis=1)
         order = np.lexsort((distance, unknown))
         for index, near in enumerate(self._near):
             rows = order[segment[order] == index][:TYPICAL].tolist()

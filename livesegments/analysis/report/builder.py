@@ -112,9 +112,7 @@ def _report(
     sizes = changes.sizes(aggregates.customers[:-1])
     first = int(np.argmax(sizes.sum(axis=1) > 0))
     segments = describe(
-        model.generation,
-        model.snapshot,
-        context.statistics,
+        model,
         rules.personas,
         dict(zip(ids, aggregates.customers.tolist(), strict=False)),
     )

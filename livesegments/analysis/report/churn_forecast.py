@@ -71,7 +71,7 @@ def forecast_departures(
             records[staying],
             np.full(n, clock_tile + ahead),
             np.full(n, at_us),
-            model.snapshot,
+            model.kmeans,
             model.segment_of_cluster,
             switching,
         )

@@ -67,7 +67,9 @@ def load_context(settings: Settings, store: Partitions) -> ReportContext:
         )
     layout = Layout(deployment.window_days, deployment.tiles)
     rules = replace(rules_of(settings), layout=layout, currency=deployment.currency)
-    return ReportContext(store, deployment, rules, model, current.statistics({}))
+    complete = current.complete({})
+    statistics = None if complete is None else complete.statistics
+    return ReportContext(store, deployment, rules, model, statistics)
 
 
 def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:

@@ -206,12 +206,13 @@ class StorePoller:
         progresses = self._store.progresses(numbers)
         self._model.adopt(self._generation())
         self._model.refresh({}, time.monotonic())
+        model = self._model.complete({})
         return StoreStatus(
             currency=self._deployment.currency,
             partitions=len(numbers),
             records=sum(self._store.sizes(numbers)),
             generation=self._model.generation,
-            statistics=self._model.statistics({}),
+            statistics=None if model is None else model.statistics,
             recovering=sum(bool(each and each.recovering) for each in progresses),
         )
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from consumers.owned import counted_in
 from features.record import Records
 from features.window import window
 from livesegments.analysis.backtest.simulator import Simulator
@@ -44,7 +43,7 @@ def test_nobody_has_a_segment_before_the_warm_up_is_over() -> None:
 
 def test_the_statistics_are_a_recount_of_the_records(ended: Simulator) -> None:
     number = ended.model.number
-    assert counted_in(ended.owned.statistics, number) == recounted(ended.all())[number]
+    assert ended.owned.estimators[number].statistics == recounted(ended.all())[number]
 
 
 def test_everyone_with_a_purchase_in_the_window_is_in_a_segment(ended: Simulator) -> None:

@@ -17,6 +17,7 @@ from tests.consumers.world import (
     SEGMENTS,
     World,
     model,
+    model_of,
     profile,
     purchase,
     switching,
@@ -60,7 +61,7 @@ def scores_of(world: World, by: Model) -> Scores:
         world.stored("c"),
         np.array([LAYOUT.tile(clock_us)]),
         np.array([clock_us]),
-        by.snapshot,
+        by.kmeans,
         by.segment_of_cluster,
         world.rules.switching,
     )
@@ -162,7 +163,7 @@ def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
 
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
-    lone = replace(MODEL, snapshot=replace(MODEL.snapshot, weights=np.zeros(5)))
+    lone = model_of(replace(MODEL.generation, variance=np.zeros(5)))
     assert (
         more_purchases(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN)
         is None

@@ -24,6 +24,7 @@ from tests.consumers.world import (
     World,
     erasure,
     model,
+    model_of,
     profile,
     purchase,
     switching,
@@ -147,7 +148,7 @@ def test_a_switch_that_the_dwell_holds_back_is_told_with_its_end() -> None:
 def test_a_move_that_is_due_is_told() -> None:
     some = world(profile("c", 1, **STUDENT), purchase("c", 103, 20))
     centroids = np.roll(MODEL.snapshot.centroids, 1, axis=0)
-    elsewhere = replace(MODEL, snapshot=replace(MODEL.snapshot, centroids=centroids))
+    elsewhere = model_of(replace(MODEL.generation, centroids=centroids))
     told_ = told(some, elsewhere)
     assert told_.outlook is not None
     assert told_.outlook["moves_when_next_scored"]

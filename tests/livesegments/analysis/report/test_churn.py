@@ -12,7 +12,6 @@ from livesegments.analysis.report.churn import SHOWN, ChurnTracker
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.models import AtRiskCustomer, LostCustomer
 from livesegments.scan import Stretch
-from model.snapshot import ModelSnapshot
 from tests.consumers.world import (
     DAY,
     HIGH_VALUE,
@@ -22,6 +21,7 @@ from tests.consumers.world import (
     STUDENTS,
     generation,
     model,
+    model_of,
 )
 
 CLOCK_TILE = 5_000
@@ -67,8 +67,7 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     fitted = generation()
     centroids = fitted.centroids.copy()
     centroids[STUDENT, 1] = centroids[:, 1].max() + 1
-    spending = ModelSnapshot.of(replace(fitted, centroids=centroids), None)
-    context = replace(STANDING, model=replace(STANDING.model, snapshot=spending))
+    context = replace(STANDING, model=model_of(replace(fitted, centroids=centroids)))
     names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
     found = ChurnTracker(context, {"c0": WENT, "c1": WENT}, horizon_days=8)
     found.add(Stretch(names, records, CLOCK_US))

@@ -32,8 +32,7 @@ from livesegments.analysis.watch.text_view import line
 from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
 from model.cluster_statistics import ClusterStatistics, quantize
 from model.personas import PERSONAS
-from model.snapshot import ModelSnapshot
-from tests.consumers.world import generation
+from tests.consumers.world import generation, model
 
 NAMES = {persona.id: persona.name for persona in PERSONAS}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -78,15 +77,15 @@ def change(
 def statistics() -> ClusterStatistics:
     """Fifty customers a cluster, near where the fit put them."""
     fitted = generation()
-    counted = ClusterStatistics.zeros(5, 5)
+    counted = ClusterStatistics(5, 5)
     for cluster, place in enumerate(fitted.centroids):
-        counted.add(quantize(np.repeat(place[None], 50, axis=0) + 0.05), np.full(50, cluster))
+        near = quantize(np.repeat(place[None], 50, axis=0) + 0.05)
+        counted += ClusterStatistics.of(near, np.full(50, cluster), k=5)
     return counted
 
 
 def definitions() -> dict[str, SegmentDefinition]:
-    fitted = generation()
-    made = to_definitions(fitted, ModelSnapshot.of(fitted, None), None, PERSONAS)
+    made = to_definitions(model(), PERSONAS)
     return {
         each["id"]: SegmentDefinition.model_validate_json(encode({**each, "version": 1}))
         for each in made

@@ -83,7 +83,7 @@ class Owned:
         return self.estimators.get(generation) or estimator()
 
     def committed(self, progress: Progress, entry: Entry | None) -> "Owned":
-        """Return it after a commit that trimmed what was published and added an entry, if any."""
+        """Return it after a commit that trimmed published versions and added an entry, if any."""
         added = (entry,) if entry else ()
         kept = (version for version in self.in_outbox if version > self.published)
         return replace(

@@ -50,8 +50,8 @@ class Publications:
         """Begin a transaction of what Kafka lacks: outputs at once, offsets alone now and then.
 
         The one before it must end first; ``owned`` is brought up to date by that. While there is
-        much to fold, nobody waits for it until much waits to be published. What is more than one
-        transaction takes is left for the next: see `too_much_waits`.
+        much to fold, the wait is put off until much is to be published. Outputs beyond the size of
+        a transaction are left for the next: see `too_much_waits`.
         """
         now = time.monotonic()
         new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
@@ -71,7 +71,7 @@ class Publications:
         self.under_way = {each.publication.partition: each.version for each in portions}
 
     def _portions(self, owned: Sequence[Owned]) -> list[Portion]:
-        """Return what the next transaction publishes, of partitions with little to publish first.
+        """Return the parts that the next transaction publishes, of small outboxes first.
 
         So that one with much delays no other.
         """

@@ -274,6 +274,6 @@ class Recovery:
 
 
 def _latest(here: Offsets, there: Offsets) -> Offsets:
-    """Return the later offset of each input: what is dropped here may be published there."""
+    """Return the later offset of each input: decisions dropped here may be published there."""
     purchases, profiles, erasures = map(max, here, there)
     return purchases, profiles, erasures

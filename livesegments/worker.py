@@ -49,7 +49,7 @@ PROBE_SECONDS = 0.5
 
 
 def patience(seconds: float, settings: Settings) -> float:
-    """Return how long to wait for what hangs: so many seconds, less where a round is short."""
+    """Return seconds to wait for a call that hangs: those given, fewer where rounds are short."""
     return min(seconds, settings.max_poll_interval_seconds * PATIENCE_SHARE)
 
 

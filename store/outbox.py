@@ -12,7 +12,7 @@ from store.progress import Progress
 Header: TypeAlias = tuple[str, bytes]
 
 OVERHEAD_BYTES = 512
-"""Of an output beside what it alone has: topic and shared headers, about."""
+"""Topic and shared headers of an output, about."""
 
 
 class Output(NamedTuple):
@@ -87,7 +87,7 @@ class Entry:
         return cls(progress.version, progress.offsets, tuple(outputs)) if outputs else None
 
     def to_bytes(self) -> bytes:
-        """Return what the store keeps: MessagePack of the offsets and the packed outputs."""
+        """Return the bytes to store: MessagePack of the offsets and the packed outputs."""
         return msgspec.msgpack.encode((self.offsets, _packed(self.outputs)))
 
     @classmethod

@@ -80,7 +80,7 @@ def test_a_transaction_of_somebody_else_that_hangs_is_waited_for_in_the_shortest
     service.wait()
     first.terminate()
     assert first.wait(20) == 0
-    # Without offsets the log is read to its very end, past what is not decided yet.
+    # Without offsets the log is read to its very end, past the open transaction.
     with KafkaAdminClient(**service.config) as admin:
         admin.delete_groups(["livesegments"])
     upstream = KafkaProducer(
@@ -92,7 +92,9 @@ def test_a_transaction_of_somebody_else_that_hangs_is_waited_for_in_the_shortest
     upstream.send(topic, key=key, value=value)
     upstream.flush()
     worker = service.start(MAX_POLL_INTERVAL_SECONDS="20")
-    service.wait_for(lambda: "could not be read past" in service.logs[-1].read_text(), "it is told")
+    service.wait_for(
+        lambda: "could not be read past" in service.logs[-1].read_text(), "the worker reports it"
+    )
     upstream.commit_transaction()
     upstream.close()
     service.wait()

@@ -11,7 +11,7 @@ Line = tuple[str, int] | None
 
 
 class Outbox:
-    """What has been in outboxes and transactions, and where it was more than may be.
+    """Sizes of outboxes and transactions, and where a bound was exceeded.
 
     Parameters
     ----------

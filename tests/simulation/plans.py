@@ -246,7 +246,7 @@ def lost_without_traffic(world: World) -> None:
 
 
 def emptied_under_its_owner(world: World) -> None:
-    """The store is emptied under an owner, which reads nothing of a customer who has a segment."""
+    """The store is emptied under an owner, which reads no record of a customer in a segment."""
     worker = begun(world)
     scripts = world.database.scripts.copy()
     world.database.lose(-1, prefix(0))

@@ -1,4 +1,4 @@
-"""The publisher beside the worker: what was begun may be done at once, or when it is waited for."""
+"""A publisher that publishes at once, or only when the worker waits for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ class LatePublisher(Publisher):
     config, transactional_id
         As for `Publisher`.
     is_late
-        Asked whether what is under way takes longer.
+        Asked whether the publication under way takes longer.
     """
 
     def __init__(

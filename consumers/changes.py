@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.owned import CLUSTERS
-from consumers.scoring import NONE, Scores, take
+from consumers.scoring import NONE, Scores, since, take
 from contracts.segments import DIMENSIONS
 from features.record import Records
 from features.vector import FEATURES
@@ -112,7 +112,7 @@ def explain(
         origins,
         time_us.tolist(),
         # A cause may be dated ahead of the clock, and a segment since then could not be left.
-        np.maximum(records["since"][rows], np.minimum(time_us, clock_us)).tolist(),
+        np.maximum(since(records[rows], clock_us), np.minimum(time_us, clock_us)).tolist(),
         confidences,
         distances,
         runners_up.tolist(),

@@ -9,6 +9,7 @@ from types import FrameType
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from consumers.clocks import Clocks
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
@@ -134,6 +135,7 @@ def run(
             how.personas,
             lambda: draw(store, partitions, how.layout),
         )
+        clocks = Clocks(store, config, partitions, now_us)
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -157,7 +159,7 @@ def run(
                 config,
                 how,
                 agreed,
-                now_us=now_us,
+                now_us=clocks.now_us,
                 accept_loss=accept_loss,
                 noted=observation.taking_over,
             ),
@@ -165,7 +167,7 @@ def run(
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,
-            now_us=now_us,
+            clocks=clocks,
             check_let_in=lambda: check_let_in(settings),
         )
 
@@ -178,6 +180,7 @@ def run(
 
         def readiness() -> dict[str, bool]:
             return {
+                "clocks": clocks.agree,
                 "joined": segmenter.ready,
                 "redis": answers(probe),
                 "model": model.generation is not None,

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -30,8 +31,8 @@ def encode(value: object) -> bytes:
 class Database:
     """What a Redis server holds, and what it held after each of the last commits."""
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
+    def __init__(self, rng: Random, now_us: Callable[[], int] = lambda: 0) -> None:
+        self._rng, self._now_us = rng, now_us
         self.hashes: dict[bytes, Hash] = {}
         self.strings: dict[bytes, bytes] = {}
         self.scripts: set[str] = set()
@@ -65,6 +66,9 @@ class Database:
         return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
 
     # -- commands
+
+    def _time(self) -> tuple[int, int]:
+        return divmod(self._now_us(), 1_000_000)
 
     def _get(self, key: object) -> bytes | None:
         return self.strings.get(encode(key))
@@ -182,6 +186,7 @@ class Redis:
 
     def __init__(self, database: Database, edge: Edge) -> None:
         self.database, self.edge = database, edge
+        self.connection_pool = SimpleNamespace(connection_kwargs={"host": "redis"})
 
     def pipeline(self, transaction: bool) -> "Pipeline":
         return Pipeline(self, transaction)

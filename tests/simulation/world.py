@@ -14,6 +14,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from consumers.clocks import Clocks
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
@@ -67,6 +68,8 @@ class Worker:
         self.process = Process(name, self._main)
         self.asleep = 0
         """Turns of the schedule for which it is frozen."""
+        self.clock_error_us = 0
+        """By how much its wall clock is ahead; negative behind."""
 
     @property
     def alive(self) -> bool:
@@ -108,6 +111,9 @@ class Worker:
         except (KafkaError, RedisError):
             return  # it ends, and is started again
         publisher = Publisher(config, f"{settings.group_id}-{self.instance}")
+        clocks = Clocks(
+            store, config, PARTITIONS, lambda: world.inputs.wall_us + self.clock_error_us
+        )
         self.segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -128,14 +134,14 @@ class Worker:
                 config,
                 how,
                 agreed,
-                now_us=lambda: world.inputs.wall_us,
+                now_us=clocks.now_us,
                 accept_loss=world.loss_accepted,
             ),
             observation=cast(Observation, Unobserved()),
             rules=how,
             max_records=settings.max_poll_records,
             alive=lambda: self._pause("between rounds"),
-            now_us=lambda: world.inputs.wall_us,
+            clocks=clocks,
         )
         self.segmenter.run()
         publisher.close()
@@ -171,8 +177,11 @@ class World:
         fate: Callable[[Edge, str], Fate] = lambda _edge, _call: Fate.FINE,
     ) -> None:
         self.rng, self.clock, self.fate = rng, clock, fate
-        self.cluster, self.database = Cluster(rng), Database(rng)
         self.inputs = Inputs(rng)
+        self.store_clock_error_us = 0
+        """By how much the clock of the store's server is ahead; negative behind."""
+        self.cluster = Cluster(rng)
+        self.database = Database(rng, lambda: self.inputs.wall_us + self.store_clock_error_us)
         self.late: list[Callable[[], object]] = []
         self.workers: list[Worker] = []
         self.running: Worker | None = None

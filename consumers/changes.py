@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.owned import estimator
-from consumers.scoring import NONE, Scores
+from consumers.scoring import NONE, Scores, since
 from features.record import Records
 from features.vector import FEATURES
 from model.kmeans import MiniBatchKMeans
@@ -103,7 +103,7 @@ def explain(
         origins,
         time_us.tolist(),
         # A cause may be dated ahead of the clock, and a segment since then could not be left.
-        np.maximum(records["since"][rows], np.minimum(time_us, clock_us)).tolist(),
+        np.maximum(since(records[rows], clock_us), np.minimum(time_us, clock_us)).tolist(),
         confidences,
         distances,
         runners_up.tolist(),

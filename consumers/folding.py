@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.batch import Batch, Slice
+from consumers.clock import bounded, latest
 from consumers.owned import Owned, Sweep
 from consumers.rules import Rules, Tally
 from consumers.seen import Seen
@@ -106,7 +107,7 @@ def lay_out(
             customers=[*known, *swept],
             blobs=[*reading.records, *(reading.scanned[name] for name in swept)],
             start=start,
-            clock_us=_clock(owned, polled, batch, rules, now_us),
+            clock_us=_clock(owned, polled, reading, batch, rules, now_us),
             markers=markers,
             requested=requested,
             effective=effective,
@@ -116,12 +117,21 @@ def lay_out(
     return parts
 
 
-def _clock(owned: Owned, polled: Slice | None, batch: Batch, rules: Rules, now_us: int) -> int:
-    clock_us = (
-        owned.progress.clock_us if rules.event_clock else max(owned.progress.clock_us, now_us)
-    )
-    occurred_at = batch.purchases.occurred_at[polled.purchases] if polled else np.empty(0, np.int64)
-    return int(occurred_at.max(initial=clock_us))
+def _clock(
+    owned: Owned, polled: Slice | None, reading: Reading, batch: Batch, rules: Rules, now_us: int
+) -> int:
+    """Return where a partition's clock is after the batch: it never goes back.
+
+    So it takes no step that the clock of the store's server does not bear out: neither by a wall
+    clock that is wrong nor by a purchase that its producer has dated together with its record.
+    """
+    wall_us = 0 if rules.event_clock else bounded(now_us, reading.time_us)
+    clock_us = max(owned.progress.clock_us, wall_us)
+    if polled is None:
+        return clock_us
+    occurred_at = batch.purchases.occurred_at[polled.purchases]
+    plausible = occurred_at <= latest(reading.time_us)
+    return int(occurred_at[plausible].max(initial=clock_us))
 
 
 def _markers(

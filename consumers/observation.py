@@ -58,6 +58,11 @@ class Observation:
             self._metrics.set("dependency_up", True, "kafka")
             self._metrics.set("dependency_up", True, "redis")
 
+    def clocks(self, errors_us: Mapping[str, int]) -> None:
+        """Report how far clocks are apart: by server, and a partition's from Redis'."""
+        for clock, error_us in errors_us.items():
+            self._metrics.set("clock_error_seconds", error_us / 1e6, clock)
+
     def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
         """Count a takeover; return what goes around it."""
         self._metrics.count("takeovers_total", verdict.value)

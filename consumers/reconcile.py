@@ -3,11 +3,13 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 
+from consumers.clock import bounded
 from consumers.data_loss import DataLossError, LossCheck
 from consumers.log import STALL_SECONDS, LogReader
 from consumers.owned import Owned, decode_estimators, decode_seen
@@ -135,6 +137,10 @@ class Reconciler:
             published = read_back(reader, partition, segment_ids, committed, keep_alive)
             return any(state.segment != NONE for state in published.states.values())
 
+        if progress is not None:
+            # One that a wrong clock has moved ahead would have everything outlived.
+            clock_us = bounded(progress.clock_us, self._now_us())
+            progress = replace(progress, clock_us=clock_us)
         check = LossCheck(reader, self._rules, self._now_us, keep_alive)
         try:
             if progress is None or is_lost(progress, inputs):

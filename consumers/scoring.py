@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.clock import TOLERANCE_US
 from features.record import Records, may_be_profiled
 from features.vector import vectors
 from features.window import Window, window
@@ -112,7 +113,7 @@ def score(
     old = records["segment"]
     published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)
     switched, held_by_margin = assignment.switch(published, switching.margin)
-    dwelling = (old >= 0) & (time_us - records["since"] < switching.min_dwell_us)
+    dwelling = (old >= 0) & (time_us - since(records, time_us) < switching.min_dwell_us)
     held_by_dwell = dwelling & (switched != published) & counted
     switched = np.where(held_by_dwell, published, switched)
     segment = np.where(counted, segment_of_cluster[switched], NONE).astype(np.int8)
@@ -127,3 +128,12 @@ def score(
         held_by_margin=held_by_margin & counted,
         held_by_dwell=held_by_dwell,
     )
+
+
+def since(records: Records, clock_us: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Return (n,) when each published segment began, 0 where that is ahead of the clock.
+
+    A clock was wrong then, and has been set back by a rebuild: the segment can be left at once.
+    """
+    began: NDArray[np.int64] = records["since"]
+    return np.where(began > clock_us + TOLERANCE_US, 0, began)

@@ -24,6 +24,8 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 from kafka.structs import MemberState
 
 from consumers.batch import decode_batch
+from consumers.clock import WrongClockError
+from consumers.clocks import Clocks
 from consumers.definitions import DefinitionsReader
 from consumers.fetch import Polled, poll, portions
 from consumers.generations import Generations
@@ -73,8 +75,8 @@ class Segmenter:
     check_let_in
         Called when rounds fail again and again: kafka-python waits for a broker that refuses a
         password as for one that is away. Raises if it is that.
-    now_us
-        The wall clock, in microseconds.
+    clocks
+        The wall clock, and its comparison with the servers'.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Segmenter:
         max_records: int,
         transaction_bytes: int = MOST_BYTES,
         alive: Callable[[], None],
-        now_us: Callable[[], int],
+        clocks: Clocks,
         check_let_in: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer, self._store = consumer, store
@@ -100,11 +102,11 @@ class Segmenter:
         self._model, self._generations = model, generations
         self._learning = Learning(definitions, model, generations)
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
-        self._max_records, self._alive, self._now_us = max_records, alive, now_us
+        self._max_records, self._alive, self._clocks = max_records, alive, clocks
         self._check_let_in = check_let_in
         self.owned: dict[int, Owned] = {}
         self.ready = False
-        self._stopping = False
+        self._stopping = self._joined = False
         self._group = Membership(consumer)
         self._generation_id = -1
         self._membership: object = None
@@ -119,7 +121,6 @@ class Segmenter:
 
     def run(self, after_round: Callable[[], None] = lambda: None) -> None:
         """Work until asked to stop."""
-        self._consumer.subscribe(list(INPUTS), listener=self._group)
         while not self._stopping:
             self.step()
             self._alive()
@@ -136,6 +137,9 @@ class Segmenter:
 
     def step(self) -> None:
         """Do one round."""
+        if not self._joined:
+            self._join()
+            return
         polled = self._poll()
         membership = self._membership = self._consumer.group_metadata()
         if membership.state is not MemberState.STABLE:
@@ -158,8 +162,48 @@ class Segmenter:
         try:
             self._work(polled, membership)
             self._backoff.succeeded()
+        except WrongClockError as error:
+            self._stand_aside(error)
         except OUTAGES as error:
             self._out(error)
+
+    # -- join
+
+    def _join(self) -> None:
+        """Join the group, once the wall clock is found to be right."""
+        if self._backoff.left:
+            time.sleep(min(0.1, self._backoff.left))
+            return
+        try:
+            self._clocks.look()
+        except WrongClockError as error:
+            self._stand_aside(error)
+            return
+        except OUTAGES as error:
+            self._out(error)
+            return
+        self._tell_clocks()
+        self._consumer.subscribe(list(INPUTS), listener=self._group)
+        self._joined = True
+
+    def _stand_aside(self, error: WrongClockError) -> None:
+        """Leave the group, and with it the work to those whose clocks are right; look again soon.
+
+        One look at a clock that is ahead would move everybody out of their windows for good.
+        """
+        self._reconcile_soon()
+        if self._joined:
+            with suppress(KafkaError):
+                self._consumer.unsubscribe()
+            self._joined = False
+        pause = self._backoff.failed()
+        self._tell_clocks()
+        log.error("does not work: clocks are apart", error=str(error), looks_again_in_seconds=pause)
+
+    def _tell_clocks(self) -> None:
+        clocks_us = [owned.progress.clock_us for owned in self.owned.values()]
+        ahead_us = max(clocks_us, default=0) - self._clocks.shown_us
+        self._observed.clocks(self._clocks.errors_us | {"partition": max(ahead_us, 0)})
 
     # -- poll
 
@@ -248,6 +292,7 @@ class Segmenter:
         assignment = set(self._consumer.assignment())
         try:
             partitions = partitions_of(assignment)
+            self._clocks.look_at_redis(partitions)
             self._publications.begin_anew(self._alive)
             self._learning.poll()
             owned = self._reconciler.take_over(partitions, self._stay_in_group)
@@ -260,6 +305,9 @@ class Segmenter:
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
+        except WrongClockError as error:
+            self._stand_aside(error)
+            return
         except OUTAGES as error:
             self._out(error)
             return
@@ -299,6 +347,7 @@ class Segmenter:
         self._learning.poll_now_and_then()
         self._model.refresh(self.owned, now)
         new = self._new_records(polled)
+        self._clocks.look_at_polled(self._consumer, new)
         *huge, last = portions(new)
         for portion in huge:
             self._round(portion)
@@ -310,10 +359,12 @@ class Segmenter:
         if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
             self._check_still_owner()
+            self._clocks.look_at_redis(self.owned)
             self._check_kafka_answers()
         if now - self._tidied_at >= IDLE_CHECK_SECONDS:
             self._tidied_at = now
             self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
+        self._tell_clocks()
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _publish(self, membership: object, *, behind: bool = False) -> None:
@@ -326,8 +377,9 @@ class Segmenter:
     def _round(self, new: Polled) -> None:
         model = self._model.model(self.owned)
         number = model.generation.number if model else 0
+        before_us, now_us = self._clocks.wall_us(), self._clocks.now_us()
         for partition, owned in self.owned.items():
-            self.owned[partition] = start_sweep(owned, number, self._rules, self._now_us())
+            self.owned[partition] = start_sweep(owned, number, self._rules, now_us)
         walk = not self._pace.pause(time.monotonic())
         sweeping = {p for p, owned in self.owned.items() if owned.sweep and walk}
         busy = sorted({tp.partition for tp in new} | sweeping)
@@ -340,9 +392,10 @@ class Segmenter:
         wants = [want(self.owned[p], parts.get(p), self._rules, walk=walk) for p in busy]
         with self._observed.stage("read"):
             readings = self._store.read(wants)
+        now_us = self._clocks.after_reading(before_us, busy, readings)
         work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
         with self._observed.stage("assign"):
-            round_ = Round(self._rules, model, batch, work, self._now_us())
+            round_ = Round(self._rules, model, batch, work, now_us)
             decisions = round_.decide()
         self._commit(decisions)
         swept = sum(origin in SWEPT for _, _, origin in round_.tally.changes)
@@ -376,7 +429,7 @@ class Segmenter:
         self._commit([decision for decision in decisions if decision is not None])
 
     def _tend_definitions(self) -> None:
-        decision = self._generations.tend(self.owned, self._model, self._now_us())
+        decision = self._generations.tend(self.owned, self._model, self._clocks.now_us())
         if decision is not None:
             self._commit([decision])
 

@@ -25,6 +25,7 @@ from contracts.topics import (
 from features.vector import FEATURES
 from livesegments.clients import kafka_config, redis_client
 from livesegments.diagnosis import explain
+from livesegments.doctor_clocks import look_at_clocks
 from livesegments.doctor_redis import look_at_redis
 from livesegments.finding import Finding
 from livesegments.reach import ReachError, reach_kafka
@@ -281,6 +282,7 @@ _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]
     ("redis", look_at_redis, frozenset()),
     ("deployment", _deployment, frozenset({"redis"})),
     ("progress", _progress, frozenset({"kafka", "topics", "redis"})),
+    ("clocks", look_at_clocks, frozenset({"kafka", "topics", "redis"})),
     ("model", _model, frozenset({"kafka", "topics"})),
 )
 """Name, look, and the findings it rests on."""

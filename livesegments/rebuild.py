@@ -12,6 +12,8 @@ from functools import partial
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from consumers.clock import WrongClockError, bounded
+from consumers.clocks import Clocks
 from consumers.data_loss import DataLossError, LossCheck
 from consumers.definitions import DefinitionsReader
 from consumers.log import LogReader
@@ -203,13 +205,20 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
     """Refuse when the inputs no longer make up what the store holds."""
     layout = Layout(deployment.window_days, deployment.tiles)
     with LogReader(kafka_config(settings)) as log:
-        check = LossCheck(log, worker.rules(settings), worker.now_us, lambda: None)
+        clocks = Clocks(store, kafka_config(settings), deployment.partitions, worker.now_us)
+        try:
+            clocks.look()
+        except WrongClockError as error:
+            raise RebuildError(f"{error}. Set the wrong one right first (NTP)") from None
+        check = LossCheck(log, worker.rules(settings), clocks.now_us, lambda: None)
         for partition in range(deployment.partitions):
             progress = store.load(partition).progress
             if progress is None:
                 continue
             inputs = extent_of(log, partition)
-            counts = partial(_counts_somebody, store, partition, layout)
+            # A wrong clock may have moved the partition's ahead: then nobody would count.
+            clock_us = bounded(progress.clock_us, clocks.shown_us)
+            counts = partial(_counts_somebody, store, partition, layout, clock_us)
             try:
                 if inputs.is_of(progress):
                     check.check_ends(partition, inputs, progress, None)
@@ -221,9 +230,9 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
                 ) from None
 
 
-def _counts_somebody(store: Partitions, partition: int, layout: Layout) -> bool:
+def _counts_somebody(store: Partitions, partition: int, layout: Layout, clock_us: int) -> bool:
     """Return whether some of a partition's customers, drawn, have a purchase in their window."""
-    for progress, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
-        found = window(decode(blobs, layout.tiles), layout.tile(progress.clock_us))
+    for _, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
+        found = window(decode(blobs, layout.tiles), layout.tile(clock_us))
         return bool(found.purchases.any())
     return False

@@ -9,6 +9,7 @@ from types import FrameType
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from consumers.clocks import Clocks
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
@@ -143,6 +144,7 @@ def run(
             how.personas,
             lambda: draw(store, partitions, how.layout),
         )
+        clocks = Clocks(store, config, partitions, now_us)
         segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -166,7 +168,7 @@ def run(
                 config,
                 how,
                 agreed,
-                now_us=now_us,
+                now_us=clocks.now_us,
                 accept_loss=accept_loss,
                 stall_seconds=patience(STALL_SECONDS, settings),
                 noted=observation.taking_over,
@@ -175,7 +177,7 @@ def run(
             rules=how,
             max_records=settings.max_poll_records,
             alive=alive,
-            now_us=now_us,
+            clocks=clocks,
             check_let_in=lambda: check_let_in(settings),
         )
 
@@ -188,6 +190,7 @@ def run(
 
         def readiness() -> dict[str, bool]:
             return {
+                "clocks": clocks.agree,
                 "joined": segmenter.ready,
                 "redis": answers(probe),
                 "model": model.generation is not None,

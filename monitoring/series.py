@@ -35,6 +35,7 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "result": ("kept", "proposed", "taken"),
     "trigger": ("warmup", "check", "request"),
     "dependency": ("redis", "kafka"),
+    "clock": ("redis", "kafka", "partition"),
 }
 
 REASONS: dict[str, tuple[str, ...]] = {
@@ -181,6 +182,14 @@ TABLE: tuple[Series, ...] = (
         *("worker_ready", "gauge", (), "1 or 0"),
         "Whether the worker is in the group, has taken its partitions over and works.",
         over_workers="min",
+    ),
+    Series(
+        *("clock_error_seconds", "gauge", ("clock",), "s"),
+        "How far the worker's wall clock is ahead of Redis' or, as far as its records show, the "
+        "broker's; negative behind. Beyond 300 either way it does not work. `partition`: how far "
+        "the clock of a partition that it holds is ahead of Redis'.",
+        over_workers="max",
+        initial=UNKNOWN,
     ),
     Series(
         *("takeovers_total", "counter", ("verdict",), "takeovers"),

@@ -1,6 +1,6 @@
 """Read and commit the state of partitions: one round trip each a round, to every server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from operator import attrgetter
@@ -17,6 +17,8 @@ from store.servers import Client, Servers
 
 _SCRIPT = files("store").joinpath("commit.lua").read_text()
 SWEPT = b"swept"
+NO_CLOCK = 1 << 62
+"""The time where nobody says what it is: of a store in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Reading:
     cursor: int | None
     """Where the walk goes on: 0 when it is through, None when there was none."""
     scanned: dict[str, bytes]
+    time_us: int = field(default=NO_CLOCK, compare=False)
+    """The clock of the server that has the partition, when it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Partitions:
             batch.on(key).hdel(key, "field")
             batch.on(key).setrange(key, 0, "value")
             batch.on(key).unlink(key)
+            batch.on(key).time()
         batch.execute()
 
     def agree(self, deployment: Deployment) -> None:
@@ -184,6 +189,19 @@ class Partitions:
             batch.on(key).hmget(key, "version", "nonce")
         return [(int(v or 0), (n or b"").decode()) for v, n in batch.execute()]
 
+    def server(self, partition: int) -> str:
+        """Return the name of the server that has a partition, for people."""
+        at = self._servers.of(self.keys.progress(partition)).connection_pool.connection_kwargs
+        return f"Redis {at.get('host', at.get('path'))}:{at.get('port', '')}".rstrip(":")
+
+    def times(self, partitions: Iterable[int]) -> dict[str, int]:
+        """Return what time it is at the servers that have some partitions, by their names."""
+        keys = {self.server(partition): self.keys.progress(partition) for partition in partitions}
+        batch = self._servers.batch()
+        for key in keys.values():
+            batch.on(key).time()
+        return dict(zip(keys, map(_micros, batch.execute()), strict=True))
+
     def read(self, wants: Sequence[Want]) -> list[Reading]:
         """Read what a round needs of all its partitions, in one round trip a server."""
         batch = self._servers.batch()
@@ -197,6 +215,7 @@ class Partitions:
             if want.scan:
                 cursor, count = want.scan
                 batch.on(customers).hscan(customers, cursor, count=count)
+            batch.on(customers).time()
         replies = iter(batch.execute())
         return [_reading(want, replies) for want in wants]
 
@@ -323,7 +342,12 @@ def _reading(want: Want, replies: Iterator[Any]) -> Reading:
     erasures = next(replies) if want.erasures else []
     cursor, found = next(replies) if want.scan else (None, {})
     scanned = {name.decode(): blob for name, blob in found.items()}
-    return Reading(records, erasures, cursor, scanned)
+    return Reading(records, erasures, cursor, scanned, _micros(next(replies)))
+
+
+def _micros(time: tuple[int, int]) -> int:
+    seconds, micros = time
+    return seconds * 1_000_000 + micros
 
 
 def _flat(

@@ -117,6 +117,8 @@ class Service:
         self.logs: list[Path] = []
         self.client = store.client()
         self.config = {"bootstrap_servers": kafka.bootstrap}
+        self.now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
+        """The clock that the verifier is given."""
 
     @property
     def redis_server(self) -> RedisServer:
@@ -253,6 +255,7 @@ class Service:
                 retention_days=self.retention_days,
                 event_clock=self.environment["LIVESEGMENTS_CLOCK"] == "event",
                 patience_seconds=10,
+                now_us=self.now_us,
             )
             if not report.faults or time.monotonic() > deadline:
                 return report
@@ -264,9 +267,9 @@ class Service:
         assert not report.faults, "\n".join([*report.lines(), self.tail()])
         return report
 
-    def missing(self) -> list[str]:
-        """Return what the latest worker's ``/readyz`` says is missing."""
-        found = re.search(r'"port": (\d+)', self.logs[-1].read_text())
+    def missing(self, worker: int = -1) -> list[str]:
+        """Return what a worker's ``/readyz`` says is missing, of the latest by default."""
+        found = re.search(r'"port": (\d+)', self.logs[worker].read_text())
         if found is None:
             return ["everything"]
         try:

@@ -1,26 +1,52 @@
-"""A worker whose wall clock is ahead by the days in a file: ``python -m ... FILE``.
+"""A worker whose wall clock is ahead by the days in a file: ``python -m ... FILE [alone]``.
 
-Only tests run this; the service knows nothing of it.
+Redis' clock is ahead by as much, as the worker sees it, so that time itself has passed; unless the
+worker is ``alone`` with its clock, which then is wrong. Only tests run this.
 """
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from livesegments import worker
+from livesegments import logs, worker
+from livesegments.clients import redis_client
 from livesegments.settings import load
+from store.servers import Client
 
-DAY_NS = 86_400_000_000_000
+DAY_US = 86_400_000_000
 
 
-def shift(by: Path) -> None:
+def days(file: Path) -> Callable[[], int]:
+    """Return what reads a file's days, in microseconds."""
+    return lambda: round(float(file.read_text()) * DAY_US)
+
+
+def shift_redis(client: Client, ahead_us: Callable[[], int]) -> Client:
+    """Let a client see Redis' clock ahead."""
+
+    def shown(reply: Any, **_: object) -> tuple[int, int]:
+        seconds, micros = (int(part) for part in reply)
+        return divmod(seconds * 1_000_000 + micros + ahead_us(), 1_000_000)
+
+    client.set_response_callback("TIME", shown)
+    return client
+
+
+def shift(ahead_us: Callable[[], int], *, alone: bool) -> None:
     """Move the clock that the worker ends its windows at."""
-    real = time.time_ns
-    shifted = SimpleNamespace(time_ns=lambda: real() + round(float(by.read_text()) * DAY_NS))
+    real, connect = time.time_ns, redis_client
+    shifted = SimpleNamespace(time_ns=lambda: real() + ahead_us() * 1_000)
     setattr(worker, "time", shifted)  # noqa: B010 - not among what the module exports
+    if not alone:
+        connected = lambda *given: shift_redis(connect(*given), ahead_us)  # noqa: E731
+        setattr(worker, "redis_client", connected)  # noqa: B010
 
 
 if __name__ == "__main__":
-    shift(Path(sys.argv[1]))
-    worker.run(load())
+    shift(days(Path(sys.argv[1])), alone=sys.argv[2:] == ["alone"])
+    settings = load()
+    logs.configure(settings)
+    worker.run(settings)

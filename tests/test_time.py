@@ -1,6 +1,7 @@
 """Time passes without events: windows run empty, and who stays away goes."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from contracts.topics import CHANGES, STATES
 from livesegments.verify.kafka_log import Log
 from livesegments.verify.stored import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
+from tests.shifted_worker import days, shift_redis
 
 pytestmark = pytest.mark.servers
 
@@ -79,6 +81,8 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     ahead = tmp_path / "days"
     ahead.write_text("0")
     start = [sys.executable, "-m", "tests.shifted_worker", str(ahead)]
+    shift_redis(service.client, days(ahead))
+    service.now_us = lambda: time.time_ns() // 1_000 + days(ahead)()
     service.launch(start)
     people = [f"c{i:03d}" for i in range(PEOPLE)]
     service.send([profile(p, "2020-01-01T00:00:00Z", age=30) for p in people[:10]])

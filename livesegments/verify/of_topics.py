@@ -29,20 +29,23 @@ class Told:
     latest_us: float
 
     @classmethod
-    def after(cls, before: "Told | None", change: SegmentChange, shortened: bool) -> "Told":
+    def after(
+        cls, before: "Told | None", change: SegmentChange, shortened: bool, now_us: float
+    ) -> "Told":
         """Return it after one more change.
 
         A segment holds since the event time of what brought it about, or longer. A profile or an
         erasure may be dated ahead of the partition's clock, which is not published; a customer of
-        whom nothing was left begins anew.
+        whom nothing was left begins anew. A time after ``now_us``, the latest there is, counts for
+        nothing: a clock was wrong.
         """
         at_us = _micros(change.occurred_at)
         earliest, latest = (0, inf if shortened else 0)
         if before is not None:
             earliest, latest = before.earliest_us, before.latest_us
-            if before.change.segment is None:
+            if before.change.segment is None or earliest > now_us:
                 earliest = 0
-        is_exact = change.cause is None or change.cause.topic == PURCHASES
+        is_exact = at_us <= now_us and (change.cause is None or change.cause.topic == PURCHASES)
         return cls(change, max(earliest, at_us) if is_exact else earliest, max(latest, at_us))
 
 
@@ -83,7 +86,7 @@ def check_chain(
                 change.version > before.version,
                 f"{where}: version {change.version} after {before.version}",
             )
-        last[name] = Told.after(told, change, shortened)
+        last[name] = Told.after(told, change, shortened, at.latest_us)
         if version_of(record) <= at.bound(name):
             compared[name] = last[name]
     return changes, compared

@@ -77,6 +77,8 @@ class Partition:
     at_rest
         Whether nothing was committed, to the store or to Kafka, while it was read, and nothing is
         known to wait for its publication: all there is has to agree.
+    latest_us
+        The latest that anything may be dated, by the clock of the store's server.
     """
 
     where: str
@@ -87,6 +89,7 @@ class Partition:
     committed: Committed
     published: float
     at_rest: bool
+    latest_us: float = inf
 
     def names(self) -> list[str]:
         """Return everybody who has a record or an event."""

@@ -1,12 +1,14 @@
 """Compare a deployment with its promises, partition by partition."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer
 
-from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
+from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES
 from livesegments.verify import of_store, of_topics
+from livesegments.verify.clocks import Clocks, check_clocks
 from livesegments.verify.counted import check_counted
 from livesegments.verify.expected import Inputs
 from livesegments.verify.kafka_log import Log
@@ -29,6 +31,7 @@ _NAMES = {
     "offsets": "Kafka's offsets follow the store's",
     "outbox": "the outbox holds versions that were committed",
     "clock": "no partition's clock is behind its purchases",
+    "clocks": "no clock is ahead of the servers', and those agree with the one here",
     "records": "every record equals a recomputation from the input log",
     "repeats": "the ids of the last purchases are remembered",
     "counted": "the model counts every customer by what its window holds",
@@ -42,6 +45,8 @@ _NAMES = {
     "erasures": "nothing of an erased customer is left",
     "retention": "nobody is kept who has stayed away for longer than the retention",
 }
+NEWEST = 10
+"""Offsets among which a partition's last record is looked for; others may be markers."""
 LARGEST_RING = 8_000_000
 """Events of a ring that is read, in one step, of 8 bytes each."""
 
@@ -55,6 +60,7 @@ def verify(
     *,
     event_clock: bool | None = None,
     patience_seconds: float = 45.0,
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
 ) -> Report:
     """Check every promise for every partition, also while workers are at work.
 
@@ -74,6 +80,8 @@ def verify(
         Whether its clock is that of the events; None when not known.
     patience_seconds
         How long a publication may take, and a transaction stay open.
+    now_us
+        The wall clock here, in microseconds.
 
     Raises
     ------
@@ -102,7 +110,7 @@ def verify(
 
             store = Store(client, group_id, partition)
             one = _Verification(store, log, offsets, deployed, partition, patience_seconds)
-            one.run(checks, tell)
+            one.run(checks, tell, now_us)
     finally:
         log.close()
         offsets.close(autocommit=False)
@@ -134,7 +142,12 @@ class _Verification:
     def _committed(self) -> Committed:
         return Committed.read(self._offsets, self._partition, self._patience_seconds)
 
-    def run(self, checks: Mapping[str, Check], tell: Callable[[str], None]) -> None:
+    def run(
+        self,
+        checks: Mapping[str, Check],
+        tell: Callable[[str], None],
+        now_us: Callable[[], int],
+    ) -> None:
         """Read the partition, and check it.
 
         The order matters: the records and the outbox, then Kafka's offsets, which say up to which
@@ -156,6 +169,7 @@ class _Verification:
         after = store.look().cut
         now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
         self._reader.read(after.offsets)
+        clocks = Clocks.read(store, now_us)
         topics = (*INPUTS, CHANGES, DEAD_LETTERS)
         at = Partition(
             where=f"partition {self._partition}",
@@ -167,6 +181,7 @@ class _Verification:
             published=published_through(records, committed),
             at_rest=(after == records.first == records.last and now == committed)
             and not (committed.known and unpublished(records, committed)),
+            latest_us=clocks.latest_us,
         )
 
         tell(f"checks of {len(records.found)} customers")
@@ -174,7 +189,11 @@ class _Verification:
         of_store.check_quiet(checks["quiet"], at)
         of_store.check_offsets(checks["offsets"], at, after, now, ends)
         of_store.check_outbox(checks["outbox"], at)
+        newest = self._log.read(
+            PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
+        )
         of_store.check_clock(checks["clock"], at)
+        check_clocks(checks["clocks"], at.where, after, clocks, newest)
         of_store.check_records(checks["records"], at)
         if reads_ring:
             of_store.check_ring(checks["repeats"], at, ring_cut, ring)

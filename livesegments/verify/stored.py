@@ -117,6 +117,11 @@ class Store:
             progress, *replies = pipeline.execute()
         return Cut.of(progress), replies
 
+    def time_us(self) -> int:
+        """Return what time it is at the server that has the partition."""
+        seconds, micros = server_of(self._client, self._prefix).time()
+        return int(seconds) * 1_000_000 + int(micros)
+
     def scan(self) -> Iterator[tuple[Cut, dict[str, bytes]]]:
         """Yield all records, some at a time. Who is there throughout is met once at least."""
         cursor = 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from consumers.clock import TOLERANCE_US
 from consumers.owned import Sweep
 from contracts.topics import PROFILES, PURCHASES
 from model.cluster_statistics import dequantize
@@ -189,6 +190,32 @@ def test_the_wall_clock_empties_windows_without_any_event() -> None:
     assert world.owned[0].progress.clock_us == 40 * DAY
     world.send(purchase("c", 3), model=model(), now_us=39 * DAY)
     assert world.owned[0].progress.clock_us == 40 * DAY, "it never goes back"
+
+
+def test_no_clock_moves_a_partition_beyond_what_the_store_s_bears_out() -> None:
+    world = World(rules=replace(RULES, event_clock=False))
+    world.store_us = 2 * DAY
+    world.send(purchase("c", 1), model=model(), now_us=700 * DAY)
+    assert world.owned[0].progress.clock_us == 2 * DAY + TOLERANCE_US
+
+
+def test_a_purchase_dated_ahead_of_every_clock_counts_and_moves_none() -> None:
+    world = World()
+    world.store_us = 2 * DAY
+    world.send(purchase("c", 1), purchase("d", 700), purchase("e", 1.5), model=model())
+    assert world.owned[0].progress.clock_us == 1.5 * DAY
+    assert {segments(world)[i][0] for i in range(3)} == {None}
+    assert all(state is not None and state.segment for state in world.states.values())
+
+
+def test_a_change_after_a_clock_that_was_wrong_begins_now() -> None:
+    world = World(rules=switching(RULES, min_dwell_us=DAY))
+    world.send(profile("c", 0, **STUDENT), purchase("c", 1), purchase("c", 700), model=model())
+    wrong = world.owned[0]
+    world.owned[0] = replace(wrong, progress=replace(wrong.progress, clock_us=2 * DAY))
+    world.send(profile("c", 2, **RETIREE), model=model())
+    assert world.changes[-1].segment is not None
+    assert world.stored("c")["since"] == 2 * DAY
 
 
 def test_a_stretch_of_a_sweep_without_a_change_commits_nothing() -> None:

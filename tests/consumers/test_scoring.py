@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from consumers.clock import TOLERANCE_US
 from consumers.scoring import NONE, Scores, Switching, score
 from features.record import Records, empty
 from tests.consumers.world import DAY, LAYOUT, MEAN, SEGMENTS, STUDENTS, model
@@ -91,6 +92,13 @@ def test_a_dwell_does_not_hold_who_is_not_counted_or_was_not_published() -> None
     scores = scored(some, min_dwell_us=DAY)
     assert scores.segment.tolist() == [NONE, STUDENT]
     assert not scores.held_by_dwell.any()
+
+
+def test_a_segment_that_began_in_the_future_holds_nobody() -> None:
+    """A clock was wrong then; within its tolerance it may be that of another worker."""
+    some = records(2, segment=RETIREE, age=19.0, income=18_000.0)
+    some["since"] = [CLOCK + TOLERANCE_US, CLOCK + TOLERANCE_US + 1]
+    assert scored(some, min_dwell_us=DAY).segment.tolist() == [RETIREE, STUDENT]
 
 
 def test_scores_of_some_rows_are_those_rows_of_the_scores() -> None:

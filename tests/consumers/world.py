@@ -26,7 +26,7 @@ from model.generation import Generation
 from model.kmeans import MiniBatchKMeans
 from model.personas import PERSONAS, POSITIONS
 from store.outbox import Output
-from store.partitions import Commit, Reading
+from store.partitions import NO_CLOCK, Commit, Reading
 from store.progress import Progress
 
 DAY = 86_400_000_000
@@ -175,6 +175,8 @@ class World:
         self.states: dict[str, SegmentState | None] = {}
         self.dead_letters: list[Output] = []
         self.commits: list[Commit] = []
+        self.store_us = NO_CLOCK
+        """What the clock of the store's server shows."""
         self._offsets: dict[tuple[str, int], int] = {}
         self._ce_ids: set[bytes] = set()
 
@@ -308,6 +310,7 @@ class World:
             [erasures.get(key) for key in wanted.erasures],
             cursor,
             scanned,
+            self.store_us,
         )
 
     def _apply(self, commit: Commit) -> None:

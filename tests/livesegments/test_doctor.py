@@ -13,11 +13,13 @@ from pydantic import SecretStr
 
 from contracts.topics import CHANGES, DEAD_LETTERS, ERASURES, PURCHASES, REPLAYS, STATES
 from livesegments.doctor import examine
+from livesegments.doctor_clocks import look_at_clocks
 from livesegments.embedded import free_ports
 from livesegments.finding import Finding
 from livesegments.settings import Settings
 from store.deployment import Deployment
-from store.partitions import Partitions
+from store.partitions import Commit, Partitions
+from store.progress import Progress
 from tests.livesegments.test_topics import delete, settle
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, purchase, running
@@ -269,6 +271,31 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         service.stop()
         service.send([purchase("late", "2024-01-21T10:00:00Z")] * 7)
         assert named(examine(settings), "progress").detail == "80 customers, 7 input records to go"
+
+
+def test_clocks_that_are_apart_are_named(settings: Settings, client: "redis.Redis") -> None:
+    assert named(examine(settings), "clocks").status == "ok"
+    [found] = look_at_clocks(settings, lambda: time.time_ns() // 1_000 - 3_600_000_000)
+    assert found.status == "fail"
+    assert "the clock here is 60 min behind Redis 127.0.0.1" in found.detail
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    producer.send(PURCHASES, key=b"c", value=b"{}", partition=1).get(30)
+    producer.close()
+    *_, found = look_at_clocks(settings, lambda: time.time_ns() // 1_000 - 3_600_000_000)
+    assert "the broker, by its last record in purchases.v1-1" in found.detail
+
+
+def test_a_partition_that_is_ahead_is_to_be_rebuilt(
+    settings: Settings, client: "redis.Redis"
+) -> None:
+    agree(client, settings)
+    ahead_us = time.time_ns() // 1_000 + 3 * 86_400_000_000
+    progress = Progress(clock_us=ahead_us)
+    assert Partitions(client, settings.group_id).commit([Commit(1, None, progress)]) == [True]
+    found = named(examine(settings), "clocks")
+    assert found.status == "fail"
+    assert "partition 1 is 3 days ahead of Redis" in found.detail
+    assert "livesegments rebuild" in found.fix
 
 
 def test_markers_of_transactions_are_nothing_to_go(

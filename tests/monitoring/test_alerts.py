@@ -83,6 +83,11 @@ CASES = {
         {metric("process_start_time_seconds"): "1x4 2x60"},
     ),
     "WorkerNotReady": Case(10, NOT_READY, {**NOT_READY, **REBUILDING}),
+    "ClocksApart": Case(
+        5,
+        ours("clock_error_seconds", "-400x60", clock="redis"),
+        ours("clock_error_seconds", "299x60", clock="redis"),
+    ),
     "DependencyAway": Case(
         5,
         {

@@ -13,6 +13,8 @@ from tests.simulation.world import SETTINGS, Worker, World
 
 INSTANCES = ("a", "b", "c")
 MOST_WORKERS = 5
+MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
+CLOCK_ERRORS_US = (-730 * DAY_US, -10 * MINUTE_US, 10 * MINUTE_US, 3 * DAY_US, 730 * DAY_US)
 SORE_POINTS = (
     "before redis.pipeline of evalsha",
     "before redis.evalsha",
@@ -54,7 +56,7 @@ class Breakage:
         return [
             *[self.crash, self.freeze, self.put_out] * 3,
             *[self.lose_commits, self.go_back, self._logs.retention] * 2,
-            *[self.compact_profiles, self.refuse_outputs] * 2,
+            *[self.compact_profiles, self.refuse_outputs, self.set_clock] * 2,
             self.leave,
             self.join,
             self.empty_store,
@@ -63,6 +65,7 @@ class Breakage:
             self.lose_both,
             self.reset_offsets,
             self.compact,
+            self.set_store_clock,
         ]
 
     def short_logs(self) -> list[Callable[[], None]]:
@@ -172,6 +175,20 @@ class Breakage:
             else:
                 worker.crash()
             self._start(worker.instance)
+
+    def set_clock(self) -> None:
+        """Set a worker's wall clock wrong, or right again."""
+        if worker := self._someone():
+            wrong = not worker.clock_error_us or self._rng.random() < 0.3
+            worker.clock_error_us = self._rng.choice(CLOCK_ERRORS_US) if wrong else 0
+            what = f"{worker.name} off by {worker.clock_error_us / MINUTE_US:.0f} minutes"
+            self._note("wrong clock" if wrong else "right clock", what)
+
+    def set_store_clock(self) -> None:
+        """Set the clock of the store's server wrong, or right again: then nobody may work."""
+        wrong = not self._world.store_clock_error_us
+        self._world.store_clock_error_us = self._rng.choice(CLOCK_ERRORS_US) if wrong else 0
+        self._note("wrong clock of the store" if wrong else "right clock of the store")
 
     def lose_offsets(self) -> None:
         """Lose the group's offsets."""

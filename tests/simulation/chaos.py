@@ -186,8 +186,9 @@ class Chaos:
         self._heartbeats()
         for _ in range(3):
             world.send(world.inputs.next())
+        world.store_clock_error_us = 0
         for worker in world.workers:
-            worker.asleep = 0
+            worker.asleep = worker.clock_error_us = 0
         zombies = {worker.name for worker in world.workers if worker.alive}
         world.start("healer")
         for turn in range(HEALING_TURNS):

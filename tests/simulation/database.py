@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -31,13 +32,16 @@ def encode(value: object) -> bytes:
 class Database:
     """What a Redis server holds, and what it held after each of the last commits.
 
-    ``watch`` is shown the outbox after each.
+    ``watch`` is shown the outbox after each. ``now_us`` is the server's clock.
     """
 
     def __init__(
-        self, rng: Random, watch: Callable[[bytes, Hash], object] = lambda *_: None
+        self,
+        rng: Random,
+        watch: Callable[[bytes, Hash], object] = lambda *_: None,
+        now_us: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._rng, self._watch = rng, watch
+        self._rng, self._watch, self._now_us = rng, watch, now_us
         self.hashes: dict[bytes, Hash] = {}
         self.strings: dict[bytes, bytes] = {}
         self.scripts: set[str] = set()
@@ -71,6 +75,9 @@ class Database:
         return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
 
     # -- commands
+
+    def _time(self) -> tuple[int, int]:
+        return divmod(self._now_us(), 1_000_000)
 
     def _get(self, key: object) -> bytes | None:
         return self.strings.get(encode(key))
@@ -192,6 +199,7 @@ class Redis:
 
     def __init__(self, database: Database, edge: Edge) -> None:
         self.database, self.edge = database, edge
+        self.connection_pool = SimpleNamespace(connection_kwargs={"host": "redis"})
 
     def pipeline(self, transaction: bool) -> "Pipeline":
         return Pipeline(self, transaction)

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from math import log1p
 
 from kafka import TopicPartition
 
-from contracts.topics import DEFINITIONS, INPUTS
+from contracts.topics import CHANGES, DEFINITIONS, INPUTS
+from contracts.validation import FUTURE_TOLERANCE_US as TOLERANCE_US
 from livesegments.verify import verify
 from livesegments.verify.stored import marker_of, read_partition
 from tests.simulation.cluster import PARTITIONS
@@ -42,6 +44,7 @@ def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
         ),
         *_wrong_scores(world),
         *([] if offsets_lost else world.outbox.faults),
+        *_wrong_times(world),
         *(
             f"{tp}: offsets went back"
             for tp in world.cluster.went_back
@@ -57,6 +60,7 @@ def _checks(world: World) -> dict[str, list[str]]:
         SETTINGS.group_id,
         retention_days=SETTINGS.days_kept,
         event_clock=world.clock == "event",
+        now_us=lambda: world.inputs.wall_us,
     )
     return {check.name: check.faults for check in report.checks}
 
@@ -81,6 +85,17 @@ def _wrong_scores(world: World) -> Iterator[str]:
                 yield f"scores: {name} is in a cluster and has no segment"
             if counted and customer.generation != newest:
                 yield f"scores: {name} is of generation {customer.generation}, not {newest}"
+
+
+def _wrong_times(world: World) -> Iterator[str]:
+    """Say which changes were decided at a time that was not; they may be published much later."""
+    for partition in range(PARTITIONS):
+        for record in world.cluster.logs[TopicPartition(CHANGES, partition)].read(0, 1_000_000)[0]:
+            decided_at = datetime.fromisoformat(json.loads(record.value)["decided_at"])
+            ahead = decided_at.timestamp() - (world.inputs.wall_us + TOLERANCE_US) / 1e6
+            late = record.timestamp / 1_000 - decided_at.timestamp()
+            if ahead > 0 or late > 500 * 86_400:
+                yield f"times: change {record.offset} decided at {decided_at}"
 
 
 def _clock_us(world: World, clock_us: int) -> int:

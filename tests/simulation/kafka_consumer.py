@@ -56,6 +56,11 @@ class Consumer:
     def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
         self._topics, self._listener = list(topics), listener or Membership(self)
 
+    def unsubscribe(self) -> None:
+        self.close()
+        self._topics, self._positions = [], {}
+        self._member, self._generation, self._state = "", -1, MemberState.UNJOINED
+
     def group_metadata(self) -> ConsumerGroupMetadata:
         return ConsumerGroupMetadata(
             self._group_id, self._generation, self._member, None, self._state

@@ -68,6 +68,8 @@ class Log:
         headers: Headers,
         timestamp_ms: int,
         transaction: Transaction | None = None,
+        *,
+        timestamp_type: int = LOG_APPEND_TIME,
     ) -> int:
         """Append a record; return its offset."""
         appended = record(
@@ -77,7 +79,7 @@ class Log:
             value,
             partition=self.tp.partition,
             timestamp_ms=timestamp_ms,
-            timestamp_type=LOG_APPEND_TIME,
+            timestamp_type=timestamp_type,
             headers=headers,
         )
         if transaction is not None:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from consumers import folding, reconcile
 from consumers.causes import Causes
+from consumers.clocks import Clocks
 from consumers.data_loss import LossCheck
 from consumers.log import LogReader
 from consumers.membership import Membership
@@ -236,6 +237,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "_latest(owned.progress.offsets, committed.offsets)",
         )
     ],
+    "clocks compared": [Edit(Clocks, "_check", "check(evidence)", "pass")],
+    "newest purchase compared": [Edit(Clocks, "look_at_polled", "if newest:", "if False:")],
+    "bound of the wall clock": [
+        # Both: the second would do alone for the partition's clock, the first for its sweeps.
+        Edit(Clocks, "after_reading", "bounded(after_us, self.shown_us)", "after_us"),
+        Edit(folding, "_clock", "bounded(now_us, reading.time_us)", "now_us"),
+    ],
+    "bound of a partition's clock": [Edit(folding, "_clock", "<= latest(reading.time_us)", ">= 0")],
     "seen events": [
         Edit(
             partitions,

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
-from contracts.topics import CHANGES
-from tests.consumers.world import erasure, profile
+from kafka import TopicPartition
+
+from contracts.topics import CHANGES, PURCHASES
+from tests.consumers.world import erasure, profile, purchase
+from tests.simulation.breakage import DAY_US
 from tests.simulation.by_hand import (
     begun,
     lose_offsets,
@@ -66,7 +69,7 @@ def another_line(world: World) -> None:
     worker = begun(world)
     before = world.database.snapshot()
     move(world, "c00", 9_000)
-    reach(worker, COMMITTED)
+    reach(worker, COMMITTED, lambda: _waits(world, 0))
     worker.crash()
     put_out(world, worker)
     for _ in range(20):  # takeovers that come to nothing raise the version
@@ -191,7 +194,7 @@ def a_decision_in_the_outbox(world: World) -> None:
     """The first segment of a customer is dropped with the outbox."""
     worker = begun(world)
     move(world, "c09", 9_000)
-    reach(worker, COMMITTED)
+    reach(worker, COMMITTED, lambda: _waits(world, 0))
     worker.crash()
     put_out(world, worker)
     lose_offsets(world, 0)
@@ -255,6 +258,56 @@ def emptied_under_its_owner(world: World) -> None:
     settle(world, worker)
 
 
+def a_clock_that_is_behind(world: World) -> None:
+    """The wall clock of the only worker is two years behind, while somebody buys."""
+    wrong = begun(world)
+    wrong.clock_error_us = -730 * DAY_US
+    move(world, "c00", 9_000)
+    wrong.step(1_000)
+    owner = world.start("b")
+    settle(world, owner, wrong)
+
+
+def two_clocks_that_are_behind(world: World) -> None:
+    """The only worker's clock and the store's are two years behind; the broker's is right."""
+    worker = begun(world)
+    world.store_clock_error_us = worker.clock_error_us = -730 * DAY_US
+    move(world, "c00", 9_000)
+    worker.step(1_000)
+    world.store_clock_error_us = worker.clock_error_us = 0
+    settle(world, worker)
+
+
+def a_clock_that_jumps(world: World) -> None:
+    """The wall clock of a worker jumps two years ahead, and back, between a read and its commit."""
+    world.clock = "wall"
+    worker = begun(world)
+    move(world, "c00", 9_000)
+    bought = TopicPartition(PURCHASES, 0)
+    end, consumer = world.cluster.logs[bought].end, worker.consumer
+    assert consumer is not None
+    # The read of the batch, not a look at who has written.
+    reach(worker, "before redis.pipeline of hmget", lambda: consumer.position(bought) == end)
+    worker.clock_error_us = 730 * DAY_US
+    reach(worker, COMMITTED)
+    worker.clock_error_us = 0
+    settle(world, worker)
+
+
+def a_purchase_far_ahead(world: World) -> None:
+    """A purchase is two years ahead, and so is its record, by the clock of who sent both."""
+    worker = begun(world)
+    at = world.inputs.day + 730
+    topic, partition, key, value = world.inputs.event(purchase("c00", at, 90.0), 0)
+    log = world.cluster.logs[TopicPartition(topic, partition)]
+    log.append(key, value, [], round(at * DAY_US / 1_000), timestamp_type=0)
+    settle(world, worker)
+    worker.crash()
+    put_out(world, worker)
+    world.database.lose(-1, prefix(0))
+    settle(world, world.start("b"))
+
+
 PLANS: dict[str, Callable[[World], None]] = {
     "nonce": same_number_again,
     "seen": another_line,
@@ -276,4 +329,8 @@ PLANS: dict[str, Callable[[World], None]] = {
     "dead letters kept have their offsets": a_part_of_another_line_is_published,
     "dead letters of a replay go together": a_part_of_another_line_is_published_without_offsets,
     **LOG_PLANS,
+    "clocks compared": a_clock_that_is_behind,
+    "newest purchase compared": two_clocks_that_are_behind,
+    "bound of the wall clock": a_clock_that_jumps,
+    "bound of a partition's clock": a_purchase_far_ahead,
 }

@@ -47,6 +47,10 @@
 | offsets not before Kafka's | plan: a part of another line is published |
 | dead letters kept have their offsets | the same plan |
 | dead letters of a replay go together | plan: the same without offsets |
+| clocks are compared | plan: a worker whose clock is two years behind |
+| with the newest purchase too | plan: worker and store are two years behind |
+| a round's time is bounded by Redis' | plan: a clock that jumps and comes back |
+| so is a partition's clock | plan: a purchase dated two years ahead |
 
 The plans are those that chance would take thousands of runs to find.
 """
@@ -110,6 +114,10 @@ SHOWN = {
     "dead letters kept have their offsets": "dead letters",
     "dead letters of a replay go together": "dead letters",
     "offsets not before Kafka's": "customer-profiles.v1-0: offsets went back",
+    "clocks compared": "times",
+    "newest purchase compared": "times",
+    "bound of the wall clock": "clocks",
+    "bound of a partition's clock": "clocks",
 }
 """The promise that is broken then."""
 

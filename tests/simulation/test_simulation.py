@@ -38,6 +38,8 @@ FAULTS = (
     "compaction of profiles",
     "retention",
     "deletion",
+    "wrong clock",
+    "wrong clock of the store",
     "cut end",
 )
 

@@ -14,6 +14,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from consumers.clocks import Clocks
 from consumers.definitions import DefinitionsReader
 from consumers.generations import Generations
 from consumers.global_model import GlobalModel
@@ -71,6 +72,8 @@ class Worker:
         self.process = Process(name, self._main)
         self.asleep = 0
         """Turns of the schedule for which it is frozen."""
+        self.clock_error_us = 0
+        """By how much its wall clock is ahead; negative behind."""
 
     @property
     def alive(self) -> bool:
@@ -113,6 +116,9 @@ class Worker:
             return  # it ends, and is started again
         transactional_id = f"{settings.group_id}-{self.instance}"
         publisher = LatePublisher(config, transactional_id, lambda: world.is_late())
+        clocks = Clocks(
+            store, config, PARTITIONS, lambda: world.inputs.wall_us + self.clock_error_us
+        )
         self.segmenter = Segmenter(
             consumer=consumer,
             publisher=publisher,
@@ -133,7 +139,7 @@ class Worker:
                 config,
                 how,
                 agreed,
-                now_us=lambda: world.inputs.wall_us,
+                now_us=clocks.now_us,
                 accept_loss=world.loss_accepted,
             ),
             observation=cast(Observation, Unobserved()),
@@ -141,7 +147,7 @@ class Worker:
             max_records=settings.max_poll_records,
             transaction_bytes=TRANSACTION_BYTES,
             alive=lambda: self._pause("between rounds"),
-            now_us=lambda: world.inputs.wall_us,
+            clocks=clocks,
         )
         self.segmenter.run()
         publisher.close()
@@ -181,8 +187,14 @@ class World:
         self.rng, self.clock, self.fate = rng, clock, fate
         self.outbox = Outbox(TRANSACTION_BYTES)
         self.cluster = Cluster(rng, self.outbox.published)
-        self.database = Database(rng, self.outbox.committed)
         self.inputs = Inputs(rng)
+        self.store_clock_error_us = 0
+        """By how much the clock of the store's server is ahead; negative behind."""
+        self.database = Database(
+            rng,
+            self.outbox.committed,
+            lambda: self.inputs.wall_us + self.store_clock_error_us,
+        )
         self.late: list[Callable[[], object]] = []
         self.workers: list[Worker] = []
         self.running: Worker | None = None

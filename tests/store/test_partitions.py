@@ -1,5 +1,6 @@
 """The store against Redis itself: one server, and a cluster of several."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -392,6 +393,15 @@ def test_a_round_reads_in_the_order_it_asks(started: Partitions) -> None:
         Reading([], [], 0, {}),
         Reading([], [], None, {}),
     ]
+
+
+def test_a_read_and_a_look_say_what_time_it_is_at_the_server(started: Partitions) -> None:
+    before_us = time.time_ns() // 1_000
+    [reading] = started.read([Want(0, [])])
+    times = started.times([0, 1, 2])
+    assert all(name.startswith("Redis 127.0.0.1:") for name in times)
+    assert before_us <= reading.time_us <= min(times.values())
+    assert max(times.values()) <= time.time_ns() // 1_000
 
 
 def test_a_walk_comes_by_every_customer(store: Partitions) -> None:

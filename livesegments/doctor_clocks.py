@@ -1,0 +1,49 @@
+"""The doctor's look at clocks: the one here, those of the servers, and the partitions'."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from consumers.clock import TOLERANCE_US, apart, latest
+from consumers.clocks import Clocks
+from contracts.topics import PURCHASES
+from livesegments.clients import kafka_config, redis_client
+from livesegments.finding import Finding
+from livesegments.settings import Settings
+from livesegments.topics import partition_counts
+from store.partitions import Partitions
+
+
+def look_at_clocks(
+    settings: Settings, wall_us: Callable[[], int] = lambda: time.time_ns() // 1_000
+) -> Iterator[Finding]:
+    """Compare the clock here with the servers', as a worker does, and the partitions' with Redis'.
+
+    ``wall_us`` is the clock here, in microseconds.
+    """
+    store = Partitions(redis_client(settings), settings.group_id)
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    partitions = partition_counts(config)[PURCHASES]
+    clocks = Clocks(store, config, partitions, wall_us)
+    evidence = clocks.evidence()
+    wrong = {e.name: e.error_us for e in evidence if abs(e.error_us) > TOLERANCE_US}
+    for name, error_us in wrong.items():
+        yield Finding(
+            "clocks",
+            "fail",
+            f"the clock here is {apart(error_us)} {name}",
+            "set the wrong one right (NTP): a worker that is more than 5 minutes off does not work",
+        )
+    for partition, progress in enumerate(store.progresses(range(partitions))):
+        ahead_us = progress.clock_us - clocks.shown_us if progress else 0
+        if ahead_us > latest(0):
+            wrong[f"partition {partition}"] = ahead_us
+            yield Finding(
+                "clocks",
+                "fail",
+                f"the clock of partition {partition} is {apart(ahead_us)} Redis: purchases of now"
+                " do not count",
+                "set the clocks of workers and servers right, then: livesegments rebuild",
+            )
+    if not wrong:
+        most = max((abs(each.error_us) for each in evidence), default=0) / 1_000_000
+        yield Finding("clocks", "ok", f"here and at the servers at most {most:.1f} s apart")

@@ -48,7 +48,9 @@ def same_number_again(world: World) -> None:
     seg = zombie.segmenter
     assert seg is not None
     reach(
-        zombie, "before kafka.poll", lambda: world.cluster.now - seg._publications._offsets_at < 0.5
+        zombie,
+        "before kafka.poll",
+        lambda: world.cluster.now - seg._publications._offsets_at < 0.5 and not _waits(world, 0),
     )
     move(world, "c00", 0.01)
     reach(zombie, COMMITTED)

@@ -31,6 +31,8 @@ from typing import IO, Protocol
 import livesegments
 
 ROOT = Path(__file__).parents[1]
+LATE = ("pandas", "pyarrow.parquet", "river.drift", "scipy.optimize", "scipy.special")
+"""What is imported only where it is used."""
 
 
 class Process(Protocol):
@@ -211,8 +213,9 @@ def _settle(environment: Mapping[str, str], folder: str, output: int, errors: in
 
 
 def _main(link: socket.socket) -> None:
-    for each in pkgutil.walk_packages(livesegments.__path__, "livesegments."):
-        import_module(each.name)
+    ours = pkgutil.walk_packages(livesegments.__path__, "livesegments.")
+    for name in (*LATE, *(each.name for each in ours)):
+        import_module(name)
     gc.freeze()
     # Libraries keep threads of their own, which wait; Python 3.12 and newer warn of them.
     warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning)

@@ -4,13 +4,9 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 # The lock is the constraint: what is installed is what was tested, without demo and tests.
 RUN python -m venv /opt/livesegments \
     && sed -E 's/ +--hash=[^ ]+//; s/ *\\$//; /^ *$/d; /^ *#/d' requirements.lock > /tmp/constraints.txt
-COPY contracts contracts
-COPY features features
 COPY model model
-COPY store store
 COPY consumers consumers
 COPY producers producers
-COPY monitoring monitoring
 COPY livesegments livesegments
 RUN /opt/livesegments/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt .
 

@@ -7,8 +7,8 @@ UV_VERSION := 0.13.8
 LOCK_VENV := .cache/lock
 LOWEST_VENV := .cache/lowest
 # Tests of servers that use every client library: Kafka, Redis, files, pages.
-LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/test_export.py \
-	tests/livesegments/test_cli_service.py tests/livesegments/test_redis_cluster.py
+LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/operations/test_export.py \
+	tests/livesegments/cli/test_cli_service.py tests/livesegments/test_redis_cluster.py
 # LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
 LOCK_OPTIONS ?=
 # Test files that run side by side, each process with servers of its own; 0: one after another.
@@ -72,8 +72,8 @@ bench: setup servers ## Measure, and compare with the figures committed
 	$(BIN)/python -m bench
 
 docs: setup ## Make anew from their sources: the contract, docs/metrics.md, Grafana dashboards
-	$(BIN)/python -m contracts.asyncapi
-	$(BIN)/python -m monitoring.document
+	$(BIN)/python -m livesegments.contracts.asyncapi
+	$(BIN)/python -m livesegments.monitoring.generate_docs
 	$(BIN)/python -m deploy.grafana
 
 lint: setup ## Check style and types

@@ -14,20 +14,20 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
-from consumers.batch import decode_batch
-from consumers.owned import Owned, Sweep, estimator
-from consumers.round import Round
-from consumers.rules import Model, want
-from consumers.warmup import draw, first_generation
-from contracts.instants import rfc3339
-from contracts.topics import PURCHASES
-from features.fold import fold_purchases
-from features.record import empty, encode
-from livesegments.settings import Settings
-from livesegments.worker import rules
-from model.kmeans import MiniBatchKMeans
-from store.partitions import Partitions
-from store.progress import Progress
+from livesegments.app import rules
+from livesegments.config.settings import Settings
+from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.modelling.initial_fit import draw, first_generation
+from livesegments.consumers.partition_state import PartitionState, Sweep, estimator
+from livesegments.consumers.processing_config import Model, want
+from livesegments.consumers.processor import BatchProcessor
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.contracts.topics import PURCHASES
+from livesegments.features.aggregate import aggregate_purchases
+from livesegments.features.record_codec import empty, encode
+from livesegments.model.kmeans import MiniBatchKMeans
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Partitions
 from tests.servers import RedisServer
 
 CUSTOMERS, EVENTS, ROUNDS = (10_000, 100_000, 2_000_000), 5_000, 30
@@ -49,7 +49,7 @@ def templates() -> list[bytes]:
     records = empty(TEMPLATES, RULES.layout.tiles)
     who = np.repeat(np.arange(TEMPLATES), rng.integers(1, 25, TEMPLATES))
     tile = RULES.layout.tile(CLOCK_US)
-    fold_purchases(
+    aggregate_purchases(
         records,
         who,
         tile - rng.integers(0, RULES.layout.tiles, len(who)),
@@ -97,10 +97,10 @@ class World:
         key = self._store.keys.customers(0)
         fill(client, key, range(customers), records)
         self.bytes = (client.memory_usage(key, samples=0) or 0) / customers
-        progress = Progress(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
+        progress = Checkpoint(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
         client.hset(self._store.keys.progress(0), items=progress.to_fields())
         self._model = model or self._fitted()
-        self._owned = Owned(0, progress, {1: learned} if learned else {})
+        self._owned = PartitionState(0, progress, {1: learned} if learned else {})
 
     def _fitted(self) -> Model:
         generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
@@ -166,7 +166,7 @@ class World:
         started = time.perf_counter()
         batch = decode_batch(polled, RULES.currency, {0: owned.seen})
         [reading] = self._store.read([want(owned, batch.slices[0], RULES)])
-        [decision] = Round(
+        [decision] = BatchProcessor(
             RULES, self._model, batch, [(owned, batch.slices[0], reading)], CLOCK_US
         ).decide()
         assert decision.commit is not None

@@ -1,8 +1,8 @@
 """What finds drift, how soon, and how often for nothing.
 
-A year of real purchases is watched as a worker watches it (`consumers.model_watch`), first as it
-is, then again from a day on with a drift put in. After every batch the conditions of the alerts on
-drift (deploy/alerts.yml, without their ``for``) and the detections are looked at.
+A year of real purchases is monitored as a worker does it (`livesegments.consumers.drift_monitor`),
+first unchanged, then again with a drift added from one day on. After every batch the conditions of
+the drift alerts (deploy/alerts.yml, without their ``for``) and the detections are evaluated.
 """
 
 import copy
@@ -19,14 +19,14 @@ from prometheus_client import CollectorRegistry
 
 from bench.history import History, journey
 from bench.report import Table
-from consumers.model_watch import ModelWatch
-from contracts.topics import PROFILES, PURCHASES
-from features.layout import DAY_US
-from features.vector import FEATURES
 from livesegments.analysis.backtest.simulator import Event
-from model.personas import PERSONAS
-from monitoring.metrics import Metrics
-from monitoring.series import PREFIX, SEGMENTS
+from livesegments.consumers.drift_monitor import DriftMonitor
+from livesegments.contracts.topics import PROFILES, PURCHASES
+from livesegments.features.tiling import DAY_US
+from livesegments.features.vector import FEATURES
+from livesegments.model.personas import PERSONAS
+from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
+from livesegments.monitoring.metrics import Metrics
 
 ALERTS = Path(__file__).parent.parent / "deploy" / "alerts.yml"
 BATCH, START_DAY, EVENTS = 250, 150.0, 40_000
@@ -66,7 +66,7 @@ class Watch:
     """Seconds spent in rounds, and in detectors beside them."""
 
     def __post_init__(self) -> None:
-        self.watch = ModelWatch(Metrics(self.registry), PERSONAS, lambda: self.history.current())
+        self.watch = DriftMonitor(Metrics(self.registry), PERSONAS, lambda: self.history.current())
         self._shift = threshold("CentroidShift", r"stddevs\) > ([\d.]+)")
         self._drop = threshold("ExplainedVarianceDrop", r"< ([\d.]+) \*")
         self._detections = dict.fromkeys(SIGNALS, 0.0)

@@ -11,11 +11,11 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
-from consumers.batch import decode_batch
-from consumers.seen import Seen
-from contracts.topics import PURCHASES
-from store.partitions import Commit, Partitions
-from store.progress import Progress
+from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.dedup import DedupWindow
+from livesegments.contracts.topics import PURCHASES
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Commit, Partitions
 from tests.servers import RedisServer
 
 SIZE, BATCH, ROUNDS = 1_000_000, 5_000, 20
@@ -36,7 +36,7 @@ def run(size: int = SIZE, batch: int = BATCH) -> Table:
             _commit(store, version, write)
         used = int(dict(client.info("memory"))["used_memory"]) - before
         began = time.perf_counter()
-        Seen.from_ring(size, seen.count, store.ring(0))
+        DedupWindow.from_ring(size, seen.count, store.ring(0))
         loading = time.perf_counter() - began
         client.close()
     table.add("Redis, bytes an event", f"{used / size:.1f}")
@@ -49,8 +49,8 @@ def run(size: int = SIZE, batch: int = BATCH) -> Table:
     return table
 
 
-def _filled(size: int, batch: int, rng: np.random.Generator) -> tuple[Seen, bytes]:
-    seen, ring = Seen(size), bytearray(8 * size)
+def _filled(size: int, batch: int, rng: np.random.Generator) -> tuple[DedupWindow, bytes]:
+    seen, ring = DedupWindow(size), bytearray(8 * size)
     for _ in range(2 * size // batch):
         hashes = rng.integers(0, 2**64, batch, np.uint64)
         seen, _ = seen.after(hashes)
@@ -60,13 +60,13 @@ def _filled(size: int, batch: int, rng: np.random.Generator) -> tuple[Seen, byte
 
 
 def _commit(store: Partitions, version: int, write: tuple[int, bytes]) -> None:
-    before = Progress(version=version, nonce="0" * 16) if version else None
-    after = Progress(version=version + 1, nonce="0" * 16)
+    before = Checkpoint(version=version, nonce="0" * 16) if version else None
+    after = Checkpoint(version=version + 1, nonce="0" * 16)
     if not store.commit([Commit(0, before, after, ring=[write])])[0]:
         raise RuntimeError("a commit was refused")
 
 
-def _seconds(batch: int, rng: np.random.Generator, seen: Seen | None) -> float:
+def _seconds(batch: int, rng: np.random.Generator, seen: DedupWindow | None) -> float:
     """Return the median seconds that decoding an event takes."""
     seconds: list[float] = []
     for _ in range(ROUNDS):

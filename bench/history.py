@@ -4,17 +4,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from consumers.rules import Rules, Tally
-from consumers.scoring import Switching
-from consumers.warmup import Sample
-from contracts.topics import PROFILES, PURCHASES
-from features.layout import Layout
-from features.window import reaches_back
 from livesegments.analysis.backtest import simulator
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
+from livesegments.consumers.modelling.initial_fit import Sample
+from livesegments.consumers.processing_config import BatchStats, ProcessingConfig
+from livesegments.consumers.scoring import Hysteresis
+from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
-from model.personas import PERSONAS
-from producers.files import read_profiles, read_purchases
+from livesegments.features.tiling import Tiling
+from livesegments.features.window import reaches_back
+from livesegments.model.personas import PERSONAS
+from livesegments.producers.event_files import read_profiles, read_purchases
 
 
 def journey() -> list[Event]:
@@ -35,18 +35,18 @@ class History(simulator.Simulator):
         margin: float = 0.15,
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.0125,
-        layout: Layout | None = None,
+        layout: Tiling | None = None,
     ) -> None:
-        rules = Rules(
-            layout=layout or Layout(90, 30),
-            switching=Switching(margin, min_dwell_us),
+        rules = ProcessingConfig(
+            layout=layout or Tiling(90, 30),
+            switching=Hysteresis(margin, min_dwell_us),
             event_clock=True,
             currency="USD",
             group_id="bench",
             personas=PERSONAS,
         )
         super().__init__(rules, warmup, refit_gain)
-        self.tally = Tally()
+        self.tally = BatchStats()
         self._polls = EventDecoder()
 
     def take(self, events: Sequence[Event]) -> None:

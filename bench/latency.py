@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from bench.counters import Counted, counted_by
 from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
-from contracts.instants import rfc3339
-from contracts.topics import CHANGES, PURCHASES
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.contracts.topics import CHANGES, PURCHASES
 from livesegments.embedded import free_ports
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 

@@ -9,10 +9,10 @@ import numpy as np
 import redis
 
 from bench.report import Table
-from features.fold import fold_purchases
-from features.record import empty, encode
-from store.partitions import Commit, Partitions
-from store.progress import Progress
+from livesegments.features.aggregate import aggregate_purchases
+from livesegments.features.record_codec import empty, encode
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Commit, Partitions
 from tests.servers import RedisServer
 
 CUSTOMERS, CHUNK, GOAL = 100_000, 5_000, 350
@@ -31,8 +31,8 @@ def run(customers: int = CUSTOMERS) -> Table:
             client.flushall()
             store = Partitions(client, "bench")
             before = int(dict(client.info("memory"))["used_memory"])
-            progress = Progress(nonce="0" * 16)
-            expected: Progress | None = None
+            progress = Checkpoint(nonce="0" * 16)
+            expected: Checkpoint | None = None
             for start in range(0, customers, CHUNK):
                 n = min(CHUNK, customers - start)
                 ids = [
@@ -41,7 +41,7 @@ def run(customers: int = CUSTOMERS) -> Table:
                 ]
                 records = empty(n, 30)
                 who = np.repeat(np.arange(n), 12)
-                fold_purchases(
+                aggregate_purchases(
                     records,
                     who,
                     6_000 + rng.integers(0, 30, len(who)),

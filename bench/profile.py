@@ -25,10 +25,10 @@ from pydantic import SecretStr
 
 from bench.report import Table
 from bench.throughput import EVENTS, GROUP, PARTITIONS, produce, wait_for_worker
-from consumers.observation import Observation
-from livesegments.logs import configure
-from livesegments.settings import Settings
-from livesegments.worker import run as run_worker
+from livesegments.app import run as run_worker
+from livesegments.config.logs import configure
+from livesegments.config.settings import Settings
+from livesegments.consumers.instrumentation import Instrumentation
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 STAGES = ("poll", "decode", "read", "assign", "commit", "publish")
@@ -56,10 +56,10 @@ class Stopwatch:
         self.spans: list[Span] = []
         self.profiles = {stage: cProfile.Profile() for stage in STAGES}
         self._profiled = profiled
-        self._timed = Observation.stage
+        self._timed = Instrumentation.stage
 
     @contextmanager
-    def stage(self, observation: Observation, stage: str) -> Iterator[None]:
+    def stage(self, observation: Instrumentation, stage: str) -> Iterator[None]:
         """Time a stage."""
         profile = self.profiles[stage]
         before = (time.perf_counter(), time.thread_time(), time.process_time())
@@ -101,7 +101,7 @@ def _work(settings: Settings, profiled: bool, out: Connection) -> None:
     """Be a worker until SIGTERM, then tell what was seen."""
     configure(settings)
     watch = Stopwatch(profiled)
-    with patch.object(Observation, "stage", lambda self, stage: watch.stage(self, stage)):
+    with patch.object(Instrumentation, "stage", lambda self, stage: watch.stage(self, stage)):
         run_worker(settings)
     out.send((watch.spans, watch.calls() if profiled else {}))
 

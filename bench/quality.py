@@ -13,12 +13,12 @@ import numpy as np
 from bench.history import History, journey
 from bench.report import Table
 from bench.rivals import SEEDS, Floats, Rivals, Scaler, imputed_fit
-from contracts.topics import PURCHASES
-from features.record import Records, decode
-from features.vector import FEATURES, vectors
-from features.window import window
 from livesegments.analysis.backtest.quality import STARTS, labelled_inertia, reference
-from model import batch_kmeans
+from livesegments.contracts.topics import PURCHASES
+from livesegments.features.record_codec import Records, decode
+from livesegments.features.vector import FEATURES, vectors
+from livesegments.features.window import window
+from livesegments.model import batch_kmeans
 
 Events = Sequence[tuple[str, bytes, bytes]]
 Ratios = dict[str, list[float]]

@@ -12,7 +12,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from bench.report import Table
 from bench.throughput import KAFKA_PYTHON
-from consumers.record_batch import PartitionRecords
+from livesegments.consumers.columnar_reader import PartitionRecords
 
 RECORDS, OF_A_BATCH, RUNS = 20_000, 1_000, 15
 

@@ -9,11 +9,11 @@ from statistics import median
 from kafka import KafkaProducer
 
 from bench.report import Table
-from contracts.cloudevents import SEGMENT_CHANGE, shared_headers
-from contracts.topics import CHANGES
-from producers import record_batch
-from producers.publisher import BATCH_BYTES
-from store.outbox import Output
+from livesegments.contracts.cloudevents import SEGMENT_CHANGE, shared_headers
+from livesegments.contracts.topics import CHANGES
+from livesegments.producers import record_batch
+from livesegments.producers.publisher import BATCH_BYTES
+from livesegments.store.outbox import Output
 from tests.servers import KafkaServer, fresh_topics
 
 RECORDS, VALUE_BYTES, RUNS = 20_000, 450, 7

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.topics import PROFILES, PURCHASES
+from livesegments.contracts.topics import PROFILES, PURCHASES
 
 Floats = NDArray[np.float64]
 Events = list[tuple[str, bytes, bytes]]

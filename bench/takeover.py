@@ -14,7 +14,7 @@ from bench.customers import CHUNK, fill
 from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
 from bench.workers import Group, backlog, environment, purchases, started, wait
-from store.keys import Keys
+from livesegments.store.keys import Keys
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 CUSTOMERS, MANY, RUNS = 20_000, 2_000_000, 3

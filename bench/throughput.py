@@ -18,8 +18,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
 
 from bench.report import Table
-from consumers.record_batch import PartitionRecords
-from contracts.topics import PURCHASES
+from livesegments.consumers.columnar_reader import PartitionRecords
+from livesegments.contracts.topics import PURCHASES
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 EVENTS, CUSTOMERS, PARTITIONS, RUNS = 300_000, 20_000, 4, 3

@@ -17,9 +17,9 @@ from bench import streams
 from bench.history import History, journey
 from bench.report import Table
 from bench.streams import Events
-from contracts.topics import PURCHASES
 from livesegments.analysis.backtest.quality import labelled_inertia, ratio, reference
-from model import batch_kmeans
+from livesegments.contracts.topics import PURCHASES
+from livesegments.model import batch_kmeans
 
 Runs = dict[str, tuple[Callable[[], Events], int]]
 

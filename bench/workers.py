@@ -15,8 +15,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from bench.throughput import GROUP
-from contracts.topics import PURCHASES
-from livesegments.doctor import count_workers
+from livesegments.contracts.topics import PURCHASES
+from livesegments.operations.doctor import count_workers
 from tests.servers import KafkaServer, RedisServer
 
 PATIENCE_SECONDS = 120.0

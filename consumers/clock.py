@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.contracts.validation import FUTURE_TOLERANCE_US
 
 TOLERANCE_US = FUTURE_TOLERANCE_US
 """How far two clocks may be apart, and a partition's clock ahead of the evidence."""

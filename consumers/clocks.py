@@ -6,11 +6,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers.clock import Evidence, WrongClockError, bounded, check, errors
-from consumers.fetch import Polled
-from consumers.log import LogReader
-from contracts.topics import PURCHASES
-from store.partitions import Partitions, Reading
+from livesegments.consumers.clock import Evidence, WrongClockError, bounded, check, errors
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.polling import Polled
+from livesegments.contracts.topics import PURCHASES
+from livesegments.store.partitions import Partitions, ReadResult
 
 LOG_APPEND_TIME = 1
 """Type of a timestamp that the broker set."""
@@ -91,7 +91,7 @@ class Clocks:
             self._check(self._of_broker(newest))
 
     def after_reading(
-        self, before_us: int, partitions: Sequence[int], readings: Sequence[Reading]
+        self, before_us: int, partitions: Sequence[int], readings: Sequence[ReadResult]
     ) -> int:
         """Return the time for a round, from what it read: never beyond Redis' by the tolerance.
 

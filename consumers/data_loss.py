@@ -14,13 +14,13 @@ import structlog
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers.log import LogReader
-from consumers.rules import Rules
-from consumers.takeover import Committed, Extent
-from contracts.decode import decode_purchases
-from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
-from contracts.validation import FUTURE_TOLERANCE_US
-from store.progress import Progress
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.processing_config import ProcessingConfig
+from livesegments.consumers.recovery.ownership import Committed, Extent
+from livesegments.contracts.decode import decode_purchases
+from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.store.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
@@ -65,12 +65,16 @@ class LossCheck:
     """
 
     reader: LogReader
-    rules: Rules
+    rules: ProcessingConfig
     now_us: Callable[[], int]
     keep_alive: Callable[[], None]
 
     def check_ends(
-        self, partition: int, inputs: Extent, progress: Progress | None, committed: Committed | None
+        self,
+        partition: int,
+        inputs: Extent,
+        progress: Checkpoint | None,
+        committed: Committed | None,
     ) -> None:
         """Refuse a log that ends before what was folded or published of it.
 
@@ -91,7 +95,7 @@ class LossCheck:
                         " say, `livesegments rebuild --accept-loss`",
                     )
 
-    def check_unread(self, partition: int, inputs: Extent, progress: Progress) -> None:
+    def check_unread(self, partition: int, inputs: Extent, progress: Checkpoint) -> None:
         """Refuse when what the store has not folded is gone and may still count.
 
         Raises

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.clock import TOLERANCE_US
-from features.record import Records, may_be_profiled
-from features.vector import vectors
-from features.window import Window, window
-from model.cluster_statistics import quantize
-from model.kmeans import MiniBatchKMeans
-from model.snapshot import Assignment
+from livesegments.consumers.clock import TOLERANCE_US
+from livesegments.features.record_codec import Records, may_be_profiled
+from livesegments.features.vector import vectors
+from livesegments.features.window import Window, window
+from livesegments.model.cluster_statistics import quantize
+from livesegments.model.kmeans import MiniBatchKMeans
+from livesegments.model.snapshot import Assignment
 
 NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Switching:
+class Hysteresis:
     """Conditions under which a published segment may change.
 
     Attributes
@@ -83,7 +83,7 @@ def score(
     time_us: NDArray[np.int64],
     kmeans: MiniBatchKMeans,
     segment_of_cluster: NDArray[np.int8],
-    switching: Switching,
+    switching: Hysteresis,
 ) -> Scores:
     """Score records by the model as it stands.
 

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 
-from consumers.clock import TOLERANCE_US, apart, latest
-from consumers.clocks import Clocks
-from contracts.topics import PURCHASES
-from livesegments.clients import kafka_config, redis_client
-from livesegments.finding import Finding
-from livesegments.settings import Settings
-from livesegments.topics import partition_counts
-from store.partitions import Partitions
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.consumers.clock import TOLERANCE_US, apart, latest
+from livesegments.consumers.clocks import Clocks
+from livesegments.contracts.topics import PURCHASES
+from livesegments.operations.finding import Finding
+from livesegments.operations.topics import partition_counts
+from livesegments.store.partitions import Partitions
 
 
 def look_at_clocks(

@@ -6,6 +6,6 @@ a `generation` (a batch fit with names), the `cluster_statistics` of the rows co
 and `counterfactuals` explain an assignment.
 """
 
-from model.kmeans import MiniBatchKMeans
+from livesegments.model.kmeans import MiniBatchKMeans
 
 __all__ = ["MiniBatchKMeans"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.distance import feature_weights, squared_distances
-from model.types import Clusters, Floats
+from livesegments.model.distance import feature_weights, squared_distances
+from livesegments.model.types import Clusters, Floats
 
 TRIALS = 3
 

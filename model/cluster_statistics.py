@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.types import NOWHERE, Counts, Floats, Vectors
+from livesegments.model.types import NOWHERE, Counts, Floats, Vectors
 
 SCALE = 1 << 20
 """Fixed-point steps per unit of a feature."""
@@ -253,7 +253,7 @@ class ClusterStatistics:
 
         Returns
         -------
-        Shape (k,); their sum is the k-POD objective that `model.fit` minimizes.
+        Shape (k,); their sum is the k-POD objective that `livesegments.model.fit` minimizes.
 
         """
         return np.asarray(self.within_scatter() @ weights, dtype=np.float64)

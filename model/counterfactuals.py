@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.snapshot import ModelSnapshot
-from model.types import Flags, Floats
+from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.types import Flags, Floats
 
 _ROUNDING = np.arange(-2, 3)
 """Steps around a bound that are tried: closed forms and the rule itself round differently."""

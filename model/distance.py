@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.cluster_statistics import SCALE
-from model.types import Floats
+from livesegments.model.cluster_statistics import SCALE
+from livesegments.model.types import Floats
 
 
 def feature_weights(variance: Floats) -> Floats:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.cluster_statistics import ClusterStatistics
-from model.personas import Persona, positions
-from model.types import Clusters, Counts, Floats
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.personas import Persona, positions
+from livesegments.model.types import Clusters, Counts, Floats
 
 
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:

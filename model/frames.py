@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from model.cluster_statistics import LIMIT
-from model.types import Floats
+from livesegments.model.cluster_statistics import LIMIT
+from livesegments.model.types import Floats
 
 if TYPE_CHECKING:  # pandas takes longer to import than all of the rest
     import pandas as pd

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.drift import bin_counts, bin_edges, psi, psi_critical_value
-from model.types import Floats
+from livesegments.model.drift import bin_counts, bin_edges, psi, psi_critical_value
+from livesegments.model.types import Floats
 
 _DIGITS = 6
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from river import base
 
-from model import frames
-from model.batch_kmeans import Fit, distinct_rows, fit
-from model.cluster_statistics import ClusterStatistics, quantize
-from model.generation import Generation
-from model.snapshot import Assignment, ModelSnapshot
-from model.types import NOWHERE, Floats, Vectors
+from livesegments.model import frames
+from livesegments.model.batch_kmeans import Fit, distinct_rows, fit
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.generation import Generation
+from livesegments.model.snapshot import Assignment, ModelSnapshot
+from livesegments.model.types import NOWHERE, Floats, Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -275,7 +275,7 @@ class MiniBatchKMeans(base.Clusterer):
         Parameters
         ----------
         vectors
-            Quantized rows, int32, shape (n, d); see `model.quantize`.
+            Quantized rows, int32, shape (n, d); see `livesegments.model.quantize`.
         clusters
             The cluster of each, shape (n,); rows with -1 are not counted.
 

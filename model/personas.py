@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.distance import squared_distances
-from model.types import Floats, read_only
+from livesegments.model.distance import squared_distances
+from livesegments.model.types import Floats, read_only
 
 
 @dataclass(frozen=True, slots=True)

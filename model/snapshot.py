@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.cluster_statistics import ClusterStatistics
-from model.distance import feature_weights, squared_distances
-from model.generation import Generation
-from model.types import NOWHERE, Clusters, Flags, Floats, read_only
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.distance import feature_weights, squared_distances
+from livesegments.model.generation import Generation
+from livesegments.model.types import NOWHERE, Clusters, Flags, Floats, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)

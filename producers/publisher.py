@@ -24,11 +24,11 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
-from contracts.topics import INPUTS
-from producers import record_batch
-from producers.record_batch import Sent
-from producers.shutdown import shut_down
-from store.outbox import Offsets, Output
+from livesegments.contracts.topics import INPUTS
+from livesegments.producers import record_batch
+from livesegments.producers.record_batch import Sent
+from livesegments.producers.shutdown import shut_down
+from livesegments.store.outbox import Offsets, Output
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as what was refused: above the largest record that topics take."""
@@ -59,7 +59,7 @@ class Publication:
     Attributes
     ----------
     offsets
-        In the order of ``contracts.topics.INPUTS``; None to commit none.
+        In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
     metadata
         Of these offsets.
     """

@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 
 from kafka.errors import AuthorizationError, KafkaError
 
-from producers.garbage import Garbage
-from producers.publisher import Publication, Publisher, PublishError
-from store.outbox import Output, pack, unpack
+from livesegments.producers.gc_policy import GarbageCollection
+from livesegments.producers.publisher import Publication, Publisher, PublishError
+from livesegments.store.outbox import Output, pack, unpack
 
 HANG_SECONDS = 60.0
 """Longer than a transaction and a start can take: what is under way after that hangs.
@@ -46,7 +46,7 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    garbage = Garbage()
+    garbage = GarbageCollection()
     publisher = Publisher(config, transactional_id)
     try:
         connection.send((None, time.time_ns() // 1_000))

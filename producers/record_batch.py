@@ -19,7 +19,7 @@ from kafka.producer import record_accumulator
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
-from store.outbox import Header, Output
+from livesegments.store.outbox import Header, Output
 
 
 class Batch(list[tuple[str, bytes]]):

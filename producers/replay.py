@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from contracts.events import BACKFILL, ORIGIN_HEADER
-from contracts.topics import PROFILES, PURCHASES
-from producers.deliveries import DeliveryError, connected
-from producers.files import BrokenRowError, FileError, Record, read_profiles, read_purchases
+from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
+from livesegments.contracts.topics import PROFILES, PURCHASES
+from livesegments.producers.delivery_tracker import DeliveryError, connected
+from livesegments.producers.event_files import (
+    BrokenRowError,
+    FileError,
+    Record,
+    read_profiles,
+    read_purchases,
+)
 
 _REPORTED_ROWS = 10
 _WAIT_STEP = 0.1
@@ -66,7 +72,7 @@ def replay(
     Parameters
     ----------
     purchases_file, profiles_file
-        CSV, JSON Lines or Parquet; `producers.files` describes their columns.
+        CSV, JSON Lines or Parquet; `livesegments.producers.event_files` describes their columns.
     client
         Settings of kafka-python's producer: bootstrap servers, security. They win over the ones
         set here.

@@ -72,7 +72,7 @@ def recorded(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, list[ConsumerRecord]]:
     """All records of all topics of a run that has every kind of message in it."""
-    from tests.contracts.recording import record
+    from tests.livesegments.contracts.recording import record
 
     for server in (kafka, redis_server):
         if not server.running:

@@ -214,7 +214,8 @@ def _settle(environment: Mapping[str, str], folder: str, output: int, errors: in
 
 def _main(link: socket.socket) -> None:
     ours = pkgutil.walk_packages(livesegments.__path__, "livesegments.")
-    for name in (*LATE, *(each.name for each in ours)):
+    names = [each.name for each in ours if not each.name.endswith(".__main__")]
+    for name in (*LATE, *names):
         import_module(name)
     gc.freeze()
     # Libraries keep threads of their own, which wait; Python 3.12 and newer warn of them.

@@ -18,8 +18,8 @@ from urllib.request import urlopen
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
-from livesegments.verify import Report, verify
+from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.operations.verify import Report, verify
 from tests import processes
 from tests.processes import Process
 from tests.servers import KafkaServer, RedisCluster, RedisServer

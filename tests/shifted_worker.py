@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from livesegments import logs, worker
-from livesegments.clients import redis_client
-from livesegments.settings import load
-from store.servers import Client
+from livesegments import app
+from livesegments.config import logs
+from livesegments.config.clients import redis_client
+from livesegments.config.settings import load
+from livesegments.store.cluster_pipeline import Client
 
 DAY_US = 86_400_000_000
 
@@ -39,14 +40,14 @@ def shift(ahead_us: Callable[[], int], *, alone: bool) -> None:
     """Move the clock that the worker ends its windows at."""
     real, connect = time.time_ns, redis_client
     shifted = SimpleNamespace(time_ns=lambda: real() + ahead_us() * 1_000)
-    setattr(worker, "time", shifted)  # noqa: B010 - not among what the module exports
+    setattr(app, "time", shifted)  # noqa: B010 - not among what the module exports
     if not alone:
         connected = lambda *given: shift_redis(connect(*given), ahead_us)  # noqa: E731
-        setattr(worker, "redis_client", connected)  # noqa: B010
+        setattr(app, "redis_client", connected)  # noqa: B010
 
 
 if __name__ == "__main__":
     shift(days(Path(sys.argv[1])), alone=sys.argv[2:] == ["alone"])
     settings = load()
     logs.configure(settings)
-    worker.run(settings)
+    app.run(settings)

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contracts.dead_letters import parse
-from contracts.topics import DEAD_LETTERS, PURCHASES
-from features.layout import Layout
 from livesegments.analysis.backtest.quality import labelled_inertia, reference
+from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
 from livesegments.demo.dataset import complete_journey
-from livesegments.verify.kafka_log import Log
-from livesegments.verify.stored import read_partition
+from livesegments.features.tiling import Tiling
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 
 pytestmark = pytest.mark.servers
 
-TILES, LAYOUT = 30, Layout(90, 30)
+TILES, LAYOUT = 30, Tiling(90, 30)
 
 
 def livesegments(service: Service, *arguments: str) -> str:

@@ -8,17 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SERVICE = ("contracts", "features", "model", "store", "consumers", "producers", "monitoring")
-TOOLS = ("demo", "analysis", "rendering", "commands", "cli", "console", "embedded")
+TOOLS = ("demo", "analysis", "rendering", "cli", "embedded")
 LIBRARIES = ("typer", "rich", "jinja2")
 
 
 def modules() -> dict[str, Path]:
     """Every module of ours by its dotted name."""
     found = {}
-    for top in (*SERVICE, "livesegments"):
+    for top in ("consumers", "producers", "model", "livesegments"):
         for path in (ROOT / top).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts).removesuffix(".__init__")] = path
+            name = ".".join(parts).removesuffix(".__init__").removeprefix("livesegments.")
+            found[f"livesegments.{name}"] = path
     return found
 
 
@@ -62,8 +63,8 @@ def is_tool(name: str) -> bool:
 @pytest.mark.parametrize(
     "start",
     [
-        *(name for name in MODULES if name.split(".")[0] in SERVICE),
-        "livesegments.worker",
+        *(name for name in MODULES if name.split(".")[1] in SERVICE),
+        "livesegments.app",
     ],
 )
 def test_the_service_imports_no_tool(start: str) -> None:
@@ -73,5 +74,5 @@ def test_the_service_imports_no_tool(start: str) -> None:
 def test_a_tool_is_recognised() -> None:
     assert is_tool("livesegments.demo.run")
     assert is_tool("rich.table")
-    assert not is_tool("livesegments.settings")
-    assert is_tool(next(n for n in reached("livesegments.commands.demo") if n.startswith("rich")))
+    assert not is_tool("livesegments.config.settings")
+    assert is_tool(next(n for n in reached("livesegments.cli.demo") if n.startswith("rich")))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.segments import SegmentChange, SegmentState
-from contracts.topics import CHANGES, STATES
-from livesegments.verify.kafka_log import Log
-from livesegments.verify.stored import read_partition
+from livesegments.contracts.segments import SegmentChange, SegmentState
+from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 from tests.shifted_worker import days, shift_redis
 

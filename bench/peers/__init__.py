@@ -24,7 +24,7 @@ from bench.peers.reference import Model, Purchases, read
 from bench.peers.watch import Course, Use, watch
 from bench.report import Table
 from bench.throughput import CUSTOMERS, PARTITIONS, consume, produce
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 EVENTS, SECONDS = 300_000, 25.0

@@ -13,10 +13,10 @@ from kafka import KafkaConsumer, TopicPartition
 from bench.peers.install import java_program, python_program
 from bench.peers.reference import Model, Purchases, counts, expected, read
 from bench.throughput import PARTITIONS
-from contracts.topics import PURCHASES
-from features.record import decode
-from livesegments.settings import Settings
-from store.keys import Keys
+from livesegments.config.settings import Settings
+from livesegments.contracts.topics import PURCHASES
+from livesegments.features.record_codec import decode
+from livesegments.store.keys import Keys
 from tests.servers import KafkaServer, RedisServer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from numpy.typing import NDArray
 
-from model import batch_kmeans
+from livesegments.model import batch_kmeans
 
 Floats = NDArray[np.float64]
 Offsets = Mapping[int, int]

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana.panels import Panel, dashboard, lines, matrix, number
-from features.catalogue import CATALOGUE
+from livesegments.features.feature_specs import CATALOGUE
 
 MOVES = 'livesegments_changes_total{from!="none",to!="none"}'
 PURCHASES = 'livesegments_events_processed_total{topic="purchases.v1"}'

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model import drift
-from model.cluster_statistics import ClusterStatistics
-from model.generation import Generation
-from model.snapshot import ModelSnapshot
-from model.types import Floats
-from monitoring.drift_report import LEAST_KNOWN
+from livesegments.model import drift
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.generation import Generation
+from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.types import Floats
+from livesegments.monitoring.drift_report import LEAST_KNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
+from livesegments.config.environment import PREFIX
 from livesegments.embedded import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
-from livesegments.environment import PREFIX
 from livesegments.signals import ending_signals
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class _Demo:
         self._say("embedded broker and store, topics, worker")
         worker = self._start_service()
         # While the worker starts: SciPy takes its time.
+        from livesegments.config.settings import load
         from livesegments.demo import summary
-        from livesegments.settings import load
 
         while writer and not writer.succeeded():
             time.sleep(0.1)
@@ -134,8 +134,8 @@ class _Demo:
             os.environ[PREFIX + name] = value
             self._stack.callback(os.environ.pop, PREFIX + name)
 
-        from contracts.topics import RETENTION_DAYS
-        from livesegments.topics import create_topics
+        from livesegments.contracts.topics import RETENTION_DAYS
+        from livesegments.operations.topics import create_topics
 
         create_topics(
             {"bootstrap_servers": kafka, "client_id": "livesegments-demo"},

@@ -16,16 +16,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from consumers.log import LogReader
-from contracts.segments import SegmentChange, SegmentState
-from contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
 from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.session import WatchSession
 from livesegments.analysis.watch.text_view import line
-from livesegments.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.segments import SegmentChange, SegmentState
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
 from livesegments.rendering.terminal import changes_table, segment_table
-from livesegments.settings import Settings
-from store.partitions import Partitions
+from livesegments.store.partitions import Partitions
 
 FILES = ("purchases.parquet", "profiles.parquet")
 _VALUED, _LATELY = "high-value-customers", timedelta(days=30)

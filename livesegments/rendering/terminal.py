@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from contracts.segments import Centroid, SegmentChange, SegmentRef
-from features.catalogue import CATALOGUE, Feature
+from livesegments.contracts.segments import Centroid, SegmentChange, SegmentRef
+from livesegments.features.feature_specs import CATALOGUE, Feature
 from livesegments.rendering.formats import number, percent
 
 WIDE = 100

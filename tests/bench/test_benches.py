@@ -12,9 +12,9 @@ from bench import __main__ as program
 from bench import memory, quality, reading, sending
 from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
-from contracts.topics import PURCHASES
 from livesegments.analysis.backtest.quality import labelled_inertia
-from model import batch_kmeans
+from livesegments.contracts.topics import PURCHASES
+from livesegments.model import batch_kmeans
 
 NAN = np.nan
 

@@ -7,8 +7,8 @@ import pytest
 from bench import drift
 from bench.drift import CONDITIONS, DRIFTS, NAMES, Watch, delays, threshold
 from bench.history import History, journey
-from features.layout import Layout
 from livesegments.analysis.backtest.simulator import Event
+from livesegments.features.tiling import Tiling
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -25,7 +25,7 @@ def settled(stream: Sequence[Event]) -> tuple[Watch, Sequence[Event], set[str]]:
     """Purchases watched with a window of a month until it is full and a while on, the rest, and
     what was found meanwhile.
     """
-    watch, found = Watch(History(layout=Layout(30, 10))), set()
+    watch, found = Watch(History(layout=Tiling(30, 10))), set()
     end = len(stream) - REST
     for start in range(0, end, BATCH):
         found |= watch.feed(stream[start : start + BATCH])

@@ -9,7 +9,7 @@ import pytest
 from bench import latency
 from bench.counters import Counted
 from bench.latency import LIVE, Seen, percentiles, purchases
-from contracts.decode import decode_purchases
+from livesegments.contracts.decode import decode_purchases
 
 PAGE = """
 # TYPE livesegments_events_consumed_total counter

@@ -10,9 +10,9 @@ import pytest
 from bench import flap, streams, unseen
 from bench.history import History
 from bench.streams import DAYS, Events, Stream, buy, by_time, people
-from contracts.decode import decode_profiles, decode_purchases
-from contracts.topics import PROFILES, PURCHASES
 from livesegments.analysis.backtest.quality import ratio
+from livesegments.contracts.decode import decode_profiles, decode_purchases
+from livesegments.contracts.topics import PROFILES, PURCHASES
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.clock import TOLERANCE_US, Evidence, WrongClockError, bounded, check, errors
+from livesegments.consumers.clock import (
+    TOLERANCE_US,
+    Evidence,
+    WrongClockError,
+    bounded,
+    check,
+    errors,
+)
 
 YEARS_US = 730 * 86_400_000_000
 MOMENTS = st.integers(0, 2**50)

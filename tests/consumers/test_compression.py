@@ -3,8 +3,8 @@
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from consumers.log import LogReader
-from contracts.topics import PURCHASES
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.topics import PURCHASES
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers

@@ -7,15 +7,15 @@ from random import Random
 import pytest
 from kafka import TopicPartition
 
-from consumers.data_loss import DataLossError, LossCheck
-from consumers.log import LogReader
-from consumers.takeover import Committed, Extent
-from contracts.topics import PURCHASES
-from livesegments.worker import rules
-from store.progress import Progress
-from tests.consumers.world import DAY, purchase
+from livesegments.app import rules
+from livesegments.consumers.data_loss import DataLossError, LossCheck
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.recovery.ownership import Committed, Extent
+from livesegments.contracts.topics import PURCHASES
+from livesegments.store.checkpoint import Checkpoint
+from tests.consumers.harness import DAY, purchase
+from tests.simulation.harness import SETTINGS, World
 from tests.simulation.logs import Log
-from tests.simulation.world import SETTINGS, World
 
 FIRST_DAY = 20_000.0
 
@@ -46,7 +46,7 @@ def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DA
     with LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, how, lambda: round(now_day * DAY), lambda: None)
         try:
-            check.check_unread(0, inputs, Progress())
+            check.check_unread(0, inputs, Checkpoint())
         except DataLossError:
             return False
         return True
@@ -99,7 +99,7 @@ def test_profiles_and_erasures_count_for_good(topic: int) -> None:
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
         with pytest.raises(DataLossError, match="begins at offset 1"):
-            check.check_unread(0, inputs, Progress())
+            check.check_unread(0, inputs, Checkpoint())
         with pytest.raises(DataLossError, match="counts for good"):
             check.check_window(0, inputs, lambda: False)
 
@@ -108,8 +108,8 @@ def test_offsets_beyond_an_end_are_named_the_stores_and_kafkas() -> None:
     inputs = Extent((0, 0, 0), (9, 9, 9), "")
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
-        check.check_ends(0, inputs, Progress(purchases=9), Committed((9, 9, 9), "", 1))
+        check.check_ends(0, inputs, Checkpoint(purchases=9), Committed((9, 9, 9), "", 1))
         with pytest.raises(DataLossError, match=r"purchases\.v1 ends at offset 9, and was read up"):
-            check.check_ends(0, inputs, Progress(purchases=10), None)
+            check.check_ends(0, inputs, Checkpoint(purchases=10), None)
         with pytest.raises(DataLossError, match="erasures"):
             check.check_ends(0, inputs, None, Committed((9, 9, 10), "", 1))

@@ -6,8 +6,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from consumers.offsets import Offsets, ends_of, starts_of
-from contracts.topics import CHANGES, PURCHASES, STATES
+from livesegments.consumers.offsets import Offsets, ends_of, starts_of
+from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers

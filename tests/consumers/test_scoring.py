@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from consumers.clock import TOLERANCE_US
-from consumers.scoring import NONE, Scores, Switching, score
-from features.record import Records, empty
-from tests.consumers.world import DAY, LAYOUT, MEAN, SEGMENTS, STUDENTS, model
+from livesegments.consumers.clock import TOLERANCE_US
+from livesegments.consumers.scoring import NONE, Hysteresis, Scores, score
+from livesegments.features.record_codec import Records, empty
+from tests.consumers.harness import DAY, LAYOUT, MEAN, SEGMENTS, STUDENTS, model
 
 CLOCK = 100 * DAY
 STUDENT, RETIREE = SEGMENTS.index(STUDENTS), SEGMENTS.index("retirees")
@@ -30,7 +30,7 @@ def scored(some: Records, margin: float = 0.15, min_dwell_us: int = 0, turn: int
         clock,
         now.kmeans,
         now.segment_of_cluster,
-        Switching(margin, min_dwell_us),
+        Hysteresis(margin, min_dwell_us),
     )
 
 

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from livesegments.cli import app
-from livesegments.settings import PREFIX, Settings, load
+from livesegments.config.settings import PREFIX, Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

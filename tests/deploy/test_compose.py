@@ -13,7 +13,7 @@ import redis
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from livesegments.embedded import free_ports
-from producers.files import read_profiles, read_purchases
+from livesegments.producers.event_files import read_profiles, read_purchases
 from tests import processes
 from tests.deploy.documents import (
     ROOT,

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from livesegments.settings import Settings
+from livesegments.config.settings import Settings
 from tests.deploy.documents import ROOT, dockerfile, health_check, parse_command
 
 INSTRUCTIONS = dockerfile()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from livesegments.settings import PREFIX, Settings
-from monitoring.http import HealthServer
-from monitoring.metrics import Metrics
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.monitoring.health_server import HealthServer
+from livesegments.monitoring.metrics import Metrics
 from tests.deploy.documents import (
     KUBERNETES,
     check_settings,
@@ -20,7 +20,7 @@ from tests.deploy.documents import (
     parse_command,
     read_yaml,
 )
-from tests.monitoring.test_http import ask
+from tests.livesegments.monitoring.test_health_server import ask
 
 FILES = sorted(KUBERNETES.glob("*.yaml"))
 MANIFESTS: dict[tuple[str, str], Any] = {

@@ -21,8 +21,8 @@ import pytest
 from kafka import KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
 
-from contracts.topics import CHANGES, STATES
-from tests.contracts.recording import Topics, headers_of, version_of
+from livesegments.contracts.topics import CHANGES, STATES
+from tests.livesegments.contracts.recording import Topics, headers_of, version_of
 from tests.servers import KafkaServer
 from tests.servers.kafka_server import kafka_jars
 

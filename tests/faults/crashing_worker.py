@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 
-from livesegments import logs, worker
-from livesegments.settings import load
-from producers.publishing_process import PublishingProcess, serve
-from store.partitions import Partitions
+from livesegments import app
+from livesegments.config import logs
+from livesegments.config.settings import load
+from livesegments.producers.publishing_process import PublishingProcess, serve
+from livesegments.store.partitions import Partitions
 
 POINTS = {
     "before the store is read": (Partitions, "read", "before"),
@@ -98,7 +99,7 @@ def publish_until(
 if __name__ == "__main__":
     harm = Harm(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
     if POINTS[harm.point][0] is KafkaProducer:
-        worker.PublishingProcess = partial(  # type: ignore[assignment, attr-defined]
+        app.PublishingProcess = partial(  # type: ignore[assignment, attr-defined]
             PublishingProcess, target=partial(publish_until, harm)
         )
     else:
@@ -108,4 +109,4 @@ if __name__ == "__main__":
         quick = {"max_poll_interval_seconds": MAX_POLL_INTERVAL_SECONDS}
         settings = settings.model_copy(update=quick)
     logs.configure(settings)
-    worker.run(settings)
+    app.run(settings)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.doctor import examine
-from livesegments.settings import Settings
-from tests.livesegments.test_cli_service import livesegments
+from livesegments.config.settings import Settings
+from livesegments.operations.doctor import examine
+from tests.livesegments.cli.test_cli_service import livesegments
 from tests.service import Service
 from tests.test_time import bought, kept, shift
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from contracts.segments import SegmentDefinition
-from contracts.topics import DEFINITIONS, topics
-from livesegments.verify.kafka_log import Log
-from model.personas import PERSONAS
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.topics import DEFINITIONS, topics
+from livesegments.model.personas import PERSONAS
+from livesegments.operations.verify.kafka_log import Log
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers

@@ -6,7 +6,7 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.processes import Process
 from tests.service import PARTITIONS, Event, Service, purchase
 

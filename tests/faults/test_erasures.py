@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.segments import SegmentState
-from contracts.topics import STATES
-from livesegments.verify.kafka_log import Log
-from livesegments.verify.stored import marker_of
+from livesegments.contracts.segments import SegmentState
+from livesegments.contracts.topics import STATES
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.store_reader import marker_of
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
 
 pytestmark = pytest.mark.servers

@@ -8,8 +8,8 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import PURCHASES
-from monitoring.heartbeat import EXIT_CODE
+from livesegments.contracts.topics import PURCHASES
+from livesegments.monitoring.watchdog import EXIT_CODE
 from tests.faults.crashing_worker import crashing
 from tests.servers import KafkaServer, Proxy, RedisServer, fresh_topics
 from tests.service import Event, Feed, Service

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaProducer
 
-from contracts.dead_letters import parse
-from contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
-from livesegments.verify.kafka_log import Log
+from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
+from livesegments.operations.verify.kafka_log import Log
 from tests.service import RawName, Service, purchase
 
 pytestmark = pytest.mark.servers

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
-from consumers.publications import MOST_BYTES
-from contracts.topics import CHANGES, DEAD_LETTERS, STATES
+from livesegments.consumers.in_flight import MOST_BYTES
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Feed, Service
 

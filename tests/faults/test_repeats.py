@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers

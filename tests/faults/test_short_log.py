@@ -7,7 +7,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.topics import STATES
-from livesegments.verify.kafka_log import Log
+from livesegments.contracts.topics import STATES
+from livesegments.operations.verify.kafka_log import Log
 from tests.servers import fresh_topics
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 

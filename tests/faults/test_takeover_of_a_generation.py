@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers.definitions import DefinitionsReader
-from consumers.refit import Request
-from contracts.segments import SegmentDefinition
-from contracts.topics import DEFINITIONS
-from livesegments.verify.kafka_log import Log
-from livesegments.verify.stored import read_partition
-from store.refits import RefitRequests
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.refit import Request
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.topics import DEFINITIONS
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.store_reader import read_partition
+from livesegments.store.refit_requests import RefitRequests
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers

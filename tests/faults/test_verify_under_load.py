@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from livesegments.verify import Report, verify
+from livesegments.operations.verify import Report, verify
 from tests.service import Event, Feed, Service, purchase
 
 pytestmark = pytest.mark.servers

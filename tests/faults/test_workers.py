@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kafka import TopicPartition
 
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.faults.crashing_worker import crashing
 from tests.service import PARTITIONS, Event, Feed, Service
 

@@ -16,7 +16,7 @@ from livesegments.analysis.backtest.text_view import text as backtest_text
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.text_view import text as customer_text
 from livesegments.analysis.watch.text_view import line as watch_line
-from tests.consumers.world import RETIREE, STUDENT, profile, purchase
+from tests.consumers.harness import RETIREE, STUDENT, profile, purchase
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 from tests.livesegments.analysis.customer.test_customer import told, world
 from tests.livesegments.analysis.report.made import report

@@ -20,12 +20,12 @@ def imported_by(module: str, looked_for: tuple[str, ...] = SLOW) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "consumers.subscriber",
-        "livesegments.dead_letters_replay",
-        "livesegments.doctor",
+        "livesegments.client",
+        "livesegments.operations.dead_letters_replay",
+        "livesegments.operations.doctor",
         "livesegments.analysis.watch.session",
-        "livesegments.worker",
-        "producers.publishing_process",
+        "livesegments.app",
+        "livesegments.producers.publishing_process",
     ],
 )
 def test_a_command_imports_nothing_slow_before_it_needs_it(module: str) -> None:
@@ -33,4 +33,4 @@ def test_a_command_imports_nothing_slow_before_it_needs_it(module: str) -> None:
 
 
 def test_the_publishers_process_imports_nothing_of_the_store() -> None:
-    assert "redis" not in imported_by("producers.publishing_process", ("redis",))
+    assert "redis" not in imported_by("livesegments.producers.publishing_process", ("redis",))

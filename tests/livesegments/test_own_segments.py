@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contracts.segments import SegmentDefinition
-from contracts.topics import DEFINITIONS
-from livesegments.personas import to_toml
-from livesegments.verify.kafka_log import Log
-from model.personas import PERSONAS, Persona
+from livesegments.config.personas import to_toml
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.topics import DEFINITIONS
+from livesegments.model.personas import PERSONAS, Persona
+from livesegments.operations.verify.kafka_log import Log
 from tests import processes
 from tests.service import Service, purchase, running
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from redis.exceptions import MovedError, RedisError
 
-from livesegments.clients import answers, redis_client
-from livesegments.diagnosis import explain
-from livesegments.settings import load
-from store.partitions import Partitions
+from livesegments.config.clients import answers, redis_client
+from livesegments.config.error_messages import explain
+from livesegments.config.settings import load
+from livesegments.store.partitions import Partitions
 from tests import processes
 from tests.load import load as make_load
 from tests.servers import RedisCluster, RedisServer

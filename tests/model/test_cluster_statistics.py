@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model.cluster_statistics import LIMIT, SCALE, UNKNOWN, ClusterStatistics, dequantize, quantize
+from livesegments.model.cluster_statistics import (
+    LIMIT,
+    SCALE,
+    UNKNOWN,
+    ClusterStatistics,
+    dequantize,
+    quantize,
+)
 
 K, D = 3, 4
 Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model.counterfactuals import (
+from livesegments.model.counterfactuals import (
     Axis,
     contributions,
     goes_to,
     smallest_change,
     takeover_interval,
 )
-from model.distance import squared_distances
-from model.generation import Generation
-from model.snapshot import ModelSnapshot
+from livesegments.model.distance import squared_distances
+from livesegments.model.generation import Generation
+from livesegments.model.snapshot import ModelSnapshot
 
 Floats = npt.NDArray[np.float64]
 K, D = 4, 3

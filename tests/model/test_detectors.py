@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.detectors import BATCH, REFERENCE, DriftDetectors
-from model.types import Flags, Floats
+from livesegments.model.detectors import BATCH, REFERENCE, DriftDetectors
+from livesegments.model.types import Flags, Floats
 
 Found = set[tuple[str, str]]
 ROUND = 32

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model import drift
-from model.cluster_statistics import ClusterStatistics, quantize
-from model.personas import PERSONAS, POSITIONS
+from livesegments.model import drift
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.personas import PERSONAS, POSITIONS
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan

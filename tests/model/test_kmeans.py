@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import MiniBatchKMeans
-from model.batch_kmeans import fit
-from model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model import MiniBatchKMeans
+from livesegments.model.batch_kmeans import fit
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 
 CENTERS = {"x": [0.0, 5.0, 10.0], "y": [0.0, 9.0, 0.0]}
 

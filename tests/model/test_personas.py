@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.personas import PERSONAS, POSITIONS, match, match_successors, suitable
+from livesegments.model.personas import PERSONAS, POSITIONS, match, match_successors, suitable
 
 IDS = tuple(persona.id for persona in PERSONAS)
 PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)

@@ -13,7 +13,7 @@ import pytest
 from river import checks, datasets
 from river.checks import common
 
-from model import MiniBatchKMeans
+from livesegments.model import MiniBatchKMeans
 
 PLAIN = [
     common.check_repr,

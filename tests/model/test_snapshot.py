@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from model.cluster_statistics import ClusterStatistics, quantize
-from model.generation import Generation
-from model.snapshot import Assignment, ModelSnapshot
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.generation import Generation
+from livesegments.model.snapshot import Assignment, ModelSnapshot
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan

@@ -1,6 +1,7 @@
 """What is installed is whole: the wheel, in an environment of its own and outside the tree."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,6 +13,8 @@ import pytest
 import livesegments
 
 ROOT = Path(__file__).resolve().parents[2]
+LINKED = ("consumers", "producers", "model")
+"""Folders at the top of the repository that are packages of the namespace by a link."""
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
+        if (ROOT / name).is_symlink() or (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+            shutil.copy2(ROOT / name, source / name, follow_symlinks=False)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", str(out), str(source)], check=True)
     [built] = out.glob("*.whl")
@@ -52,33 +55,51 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return script
 
 
-def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
+@pytest.fixture(scope="module")
+def in_the_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on ``PYTHONPATH`` with a user's own packages of common names."""
+    folder = tmp_path_factory.mktemp("own")
+    for name in ("consumers", "features", "model", "monitoring", "producers", "store"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise RuntimeError('a user's own package')")
+    (folder / "contracts.py").write_text("raise RuntimeError('a user's own module')")
+    return folder
+
+
+def run(command: Path, in_the_way: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [command, *arguments],
         cwd=command.parent,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(in_the_way)},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_the_wheel_has_what_the_code_reads_and_nothing_of_the_house(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
-    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+def test_the_wheel_has_one_top_level_name_and_every_file_of_it(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info" not in name}
+    assert {name.split("/")[0] for name in names} == {"livesegments"}
+    folders = ["livesegments", *LINKED]
     tracked = subprocess.run(
-        ["git", "ls-files", *tops], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    assert {"tests", "bench", "deploy", "docs", "examples"}.isdisjoint(tops)
-    assert {name for name in tracked.stdout.split("\n") if name} <= names
-    metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
-    about = zipfile.ZipFile(wheel).read(metadata).decode()
+        ["git", "ls-files", *folders], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    files = {name for name in tracked if name and (ROOT / name).is_file()}
+    inside = {
+        name if name.startswith("livesegments/") else f"livesegments/{name}" for name in files
+    }
+    assert inside <= names
+
+
+def test_the_wheel_says_its_version(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        about = archive.read(name).decode()
     assert f"\nVersion: {livesegments.__version__}\n" in about
 
 
 def test_an_installed_command_is_not_that_of_the_tree(command: Path) -> None:
-    code = "import livesegments, store; print(livesegments.__file__, store.__file__)"
+    code = "import livesegments, livesegments.model as m; print(livesegments.__file__, m.__file__)"
     found = subprocess.run(
         [command.parent / "python", "-c", code],
         cwd=command.parent,
@@ -98,14 +119,16 @@ def test_an_installed_command_is_not_that_of_the_tree(command: Path) -> None:
     ],
 )
 def test_an_installed_command_works_outside_the_tree(
-    command: Path, arguments: list[str], said: str
+    command: Path, in_the_way: Path, arguments: list[str], said: str
 ) -> None:
-    done = run(command, *arguments)
+    done = run(command, in_the_way, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert said in done.stdout
 
 
-def test_an_installed_backtest_writes_its_page(command: Path, tmp_path: Path) -> None:
+def test_an_installed_backtest_writes_its_page(
+    command: Path, in_the_way: Path, tmp_path: Path
+) -> None:
     """It reads the data files of the package: styles, and the contract."""
     history = tmp_path / "history.csv"
     rows = [
@@ -120,6 +143,7 @@ def test_an_installed_backtest_writes_its_page(command: Path, tmp_path: Path) ->
     (tmp_path / "settings.env").write_text(environment)
     done = run(
         command,
+        in_the_way,
         "--env-file",
         str(tmp_path / "settings.env"),
         "backtest",

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from producers.files import (
+from livesegments.producers.event_files import (
     Record,
     read_purchases,
 )

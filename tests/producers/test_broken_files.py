@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producers.files import (
+from livesegments.producers.event_files import (
     BrokenRowError,
     FileError,
     read_profiles,

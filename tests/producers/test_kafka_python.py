@@ -23,8 +23,8 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
-from consumers.membership import Membership
-from contracts.topics import CHANGES, INPUTS, PURCHASES
+from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.contracts.topics import CHANGES, INPUTS, PURCHASES
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
 
@@ -56,7 +56,7 @@ def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
         enable_auto_commit=False,
         auto_offset_reset="none",
     )
-    consumer.subscribe(list(INPUTS), listener=listener or Membership(consumer))
+    consumer.subscribe(list(INPUTS), listener=listener or RebalanceListener(consumer))
     while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
@@ -270,7 +270,7 @@ class TestMembership:
         more = {"group_id": topic, "enable_auto_commit": False, "metadata_max_age_ms": 500}
         with KafkaAdminClient(**config) as admin, KafkaConsumer(**config, **more) as consumer:
             admin.create_topics({topic: {"num_partitions": 1}})
-            ours = Membership(consumer)
+            ours = RebalanceListener(consumer)
             consumer.subscribe([topic], listener=ours if ended else None)
             deadline = time.monotonic() + 20
             while not consumer.assignment() and time.monotonic() < deadline:
@@ -290,7 +290,7 @@ class TestMembership:
 
 
 class TestGarbage:
-    """Why garbage is collected between rounds (`producers/garbage.py`)."""
+    """Why garbage is collected between rounds (`producers/gc_policy.py`)."""
 
     def test_variables_of_who_called_poll_stay_until_garbage_is_collected(
         self, config: Config

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import DefaultPartitioner
 
-from producers.partitioning import partition_of
+from livesegments.producers.partitioning import partition_of
 
 
 class _Cluster:

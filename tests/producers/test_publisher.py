@@ -12,13 +12,13 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
 
-from consumers.membership import Membership
-from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES
-from livesegments.verify.kafka_log import Log
-from producers import record_batch
-from producers.publisher import Publication, Publisher, PublishError, Timeouts
-from producers.record_batch import Sent
-from store.outbox import Output
+from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.producers import record_batch
+from livesegments.producers.publisher import Publication, Publisher, PublishError, Timeouts
+from livesegments.producers.record_batch import Sent
+from livesegments.store.outbox import Output
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
 
@@ -55,7 +55,7 @@ def member(config: dict[str, Any]) -> Iterator[KafkaConsumer]:
         session_timeout_ms=3_000,
         heartbeat_interval_ms=500,
     )
-    consumer.subscribe(list(INPUTS), listener=Membership(consumer))
+    consumer.subscribe(list(INPUTS), listener=RebalanceListener(consumer))
     while consumer.group_metadata().generation_id < 0 or len(consumer.assignment()) < EVERYTHING:
         with suppress(NoOffsetForPartitionError):
             consumer.poll(100)
@@ -169,7 +169,7 @@ def transaction_timeouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(config["transaction_timeout_ms"])
         return KafkaProducer(**config)
 
-    monkeypatch.setattr("producers.publisher.KafkaProducer", make)
+    monkeypatch.setattr("livesegments.producers.publisher.KafkaProducer", make)
     return made
 
 

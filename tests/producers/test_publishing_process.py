@@ -12,8 +12,8 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
-from producers.publisher import PublishError
-from producers.publishing_process import PIECE, PublishingProcess
+from livesegments.producers.publisher import PublishError
+from livesegments.producers.publishing_process import PIECE, PublishingProcess
 from tests.producers.test_publisher import config, member, output, publication, published
 from tests.service import Service
 

@@ -13,10 +13,10 @@ from kafka.producer import record_accumulator
 from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from contracts.topics import CHANGES, DEAD_LETTERS, STATES
-from livesegments.verify.kafka_log import Log
-from producers.record_batch import Batch, RecordsBuilder, cut, encode, send
-from store.outbox import Output
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, STATES
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.producers.record_batch import Batch, RecordsBuilder, cut, encode, send
+from livesegments.store.outbox import Output
 from tests.servers import KafkaServer
 
 some_bytes = st.none() | st.binary(max_size=300)

@@ -12,11 +12,11 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.producer.sender import Sender
 
-from contracts.decode import decode_profiles, decode_purchases
-from contracts.topics import PROFILES, PURCHASES
+from livesegments.contracts.decode import decode_profiles, decode_purchases
+from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.embedded import LOOPBACK, embedded_broker, free_ports
-from producers import deliveries
-from producers.replay import BrokenRowError, DeliveryError, FileError, replay
+from livesegments.producers import delivery_tracker
+from livesegments.producers.replay import BrokenRowError, DeliveryError, FileError, replay
 from tests.servers import KafkaServer, fresh_topics
 
 HEADER = "customer_id,occurred_at,amount"
@@ -224,7 +224,7 @@ def test_ctrl_c_leaves_a_paced_replay_at_once(fresh_kafka: KafkaServer, tmp_path
 def test_a_missing_topic_is_named_within_seconds(
     fresh_kafka: KafkaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.replay.PURCHASES", "purchases.v0")
+    monkeypatch.setattr("livesegments.producers.replay.PURCHASES", "purchases.v0")
     path = purchases_csv(tmp_path / "p.csv", 3)
     started = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no topic purchases\.v0 at .*topics create"):
@@ -244,8 +244,8 @@ def test_an_unreachable_broker_is_named_within_seconds(tmp_path: Path) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Settings with which a broker that stays away is an error soon."""
-    monkeypatch.setattr(deliveries, "_DELIVERY_TIMEOUT_MS", 4_000)
-    monkeypatch.setattr(deliveries, "_MOST_IN_FLIGHT", 500)
+    monkeypatch.setattr(delivery_tracker, "_DELIVERY_TIMEOUT_MS", 4_000)
+    monkeypatch.setattr(delivery_tracker, "_MOST_IN_FLIGHT", 500)
     return {"request_timeout_ms": 2_000, "delivery_timeout_ms": 3_000}
 
 

@@ -150,5 +150,5 @@ def _filter(acl: ACL | None) -> ACLFilter:
 
 
 def lower(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return settings as `livesegments.settings.load` takes them."""
+    """Return settings as `livesegments.config.settings.load` takes them."""
     return {name.lower(): value for name, value in settings.items()}

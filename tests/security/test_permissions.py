@@ -12,10 +12,10 @@ import pytest
 from kafka.admin import ACLOperation, KafkaAdminClient, ResourceType
 from kafka.errors import TopicAuthorizationFailedError
 
-from contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS
-from livesegments.clients import kafka_config
-from livesegments.settings import load
-from livesegments.topics import check_allowed
+from livesegments.config.clients import kafka_config
+from livesegments.config.settings import load
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS
+from livesegments.operations.topics import check_allowed
 from tests import processes
 from tests.security.secured import Secured, documented_acls, lower, password_of
 from tests.servers import fresh_topics

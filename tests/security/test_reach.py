@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from livesegments.clients import redis_client
+from livesegments.config.clients import redis_client
+from livesegments.config.connectivity import (
+    ReachError,
+    RefusedError,
+    check_let_in,
+    reach_kafka,
+    reach_redis,
+)
+from livesegments.config.settings import load
 from livesegments.embedded import LOOPBACK, free_ports
-from livesegments.reach import ReachError, RefusedError, check_let_in, reach_kafka, reach_redis
-from livesegments.settings import load
 from tests.security.secured import Secured, lower, password_of
 from tests.security.test_redis import REFUSED as REFUSED_BY_REDIS
 from tests.servers import RedisServer

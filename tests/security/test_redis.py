@@ -7,13 +7,13 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from consumers.outages import refusal
-from livesegments.clients import redis_client
-from livesegments.diagnosis import explain
+from livesegments.config.clients import redis_client
+from livesegments.config.error_messages import explain
+from livesegments.config.settings import load
+from livesegments.consumers.retry import refusal
 from livesegments.embedded import LOOPBACK
-from livesegments.settings import load
-from store.partitions import Commit, Partitions
-from store.progress import Progress
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Commit, Partitions
 from tests.security.secured import Secured, lower, password_of
 
 pytestmark = pytest.mark.servers
@@ -116,7 +116,7 @@ def test_commands_that_the_script_lacks_are_a_refusal_and_no_outage(
 ) -> None:
     administrator.acl_setuser("worker", enabled=True, commands=["-setrange"])
     settings = load(**lower(secured.store("worker")))
-    commit = Commit(0, None, Progress(version=1, nonce="a"), ring=[(0, b"12345678")])
+    commit = Commit(0, None, Checkpoint(version=1, nonce="a"), ring=[(0, b"12345678")])
     with redis_client(settings) as client, pytest.raises(RedisError) as caught:
         Partitions(client, settings.group_id).commit([commit])
     assert refusal(caught.value) is not None

@@ -5,20 +5,20 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import NoPermissionError
 
-from livesegments.clients import answers, redis_client
-from livesegments.doctor_redis import look_at_redis
-from livesegments.settings import Settings, load
-from store.deployment import Deployment
-from store.partitions import Commit, Partitions, Want
-from store.progress import Progress
-from store.refits import RefitRequests
+from livesegments.config.clients import answers, redis_client
+from livesegments.config.settings import Settings, load
+from livesegments.operations.doctor_redis import look_at_redis
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Commit, Partitions, ReadRequest
+from livesegments.store.refit_requests import RefitRequests
 from tests.security.secured import documented_redis_users, password_of
 from tests.servers import RedisCluster
 
 pytestmark = pytest.mark.servers
 
 PARTITIONS = 4
-FIRST = Progress(version=1, nonce="a")
+FIRST = Checkpoint(version=1, nonce="a")
 DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"))
 
 
@@ -50,7 +50,7 @@ def test_a_worker_may_do_all_it_has_to(guarded: RedisCluster) -> None:
         assert store.ring(1) == b""
         assert store.sizes(range(PARTITIONS)) == [1] * PARTITIONS
         assert store.sample({0: 1})[0] == (FIRST, [b"r"])
-        assert store.read([Want(1, ["c"], [b"hash"], scan=(0, 10))])[0].records == [b"r"]
+        assert store.read([ReadRequest(1, ["c"], [b"hash"], scan=(0, 10))])[0].records == [b"r"]
         requests = RefitRequests(client, "livesegments")
         assert requests.put(b"fit", 10)
         assert requests.get() == b"fit"

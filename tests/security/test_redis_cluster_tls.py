@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import RedisError
 
-from livesegments.clients import answers, redis_client
-from livesegments.diagnosis import explain
-from livesegments.settings import Settings, load
-from store.deployment import Deployment
-from store.partitions import Commit, Partitions
-from store.progress import Progress
-from store.servers import Cluster
+from livesegments.config.clients import answers, redis_client
+from livesegments.config.error_messages import explain
+from livesegments.config.settings import Settings, load
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.cluster_pipeline import Cluster
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Commit, Partitions
 from tests.security.secured import documented_redis_users, password_of
 from tests.servers.certificates import Authority, Certificate
 from tests.servers.redis_cluster import MASTERS
@@ -56,7 +56,7 @@ def test_a_worker_commits_on_every_master_over_tls(
         store = Partitions(client, "livesegments")
         store.try_commands(PARTITIONS)
         store.agree(DEPLOYMENT)
-        first = Progress(version=1, nonce="a")
+        first = Checkpoint(version=1, nonce="a")
         commits = [Commit(p, None, first, records={"c": b"r"}) for p in range(PARTITIONS)]
         assert store.commit(commits) == [True] * PARTITIONS
         assert store.sizes(range(PARTITIONS)) == [1] * PARTITIONS

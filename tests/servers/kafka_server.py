@@ -20,7 +20,7 @@ from typing import Self
 from kafka import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
 
-from contracts.topics import topics
+from livesegments.contracts.topics import topics
 from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
 from tests.servers.process import ServerProcess
 

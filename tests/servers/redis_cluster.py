@@ -13,10 +13,10 @@ from typing import Any, Self
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from livesegments.clients import redis_client
+from livesegments.config.clients import redis_client
+from livesegments.config.settings import load
 from livesegments.embedded import LOOPBACK, ServerError, free_ports
-from livesegments.settings import load
-from store.servers import Cluster
+from livesegments.store.cluster_pipeline import Cluster
 from tests.servers.redis_server import RedisServer
 
 MASTERS, SLOTS = 3, 16_384

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES
+from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES
 from livesegments.embedded import ServerError, embedded_broker, embedded_store
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.servers.process import ServerProcess

@@ -1,9 +1,9 @@
 """The service's own code in a world where everything that can go wrong does, again and again.
 
-Real workers (`consumers.segmenter.Segmenter` and all it is made of) run against Kafka and Redis in
+Real workers (`livesegments.consumers.worker.Worker` and its parts) run against Kafka and Redis in
 memory, one at a time, as a seed says; they crash, freeze and wake up, are cut off, lose the store,
 the group's offsets or an answer, between any two calls they make. Then the world heals, and
-`livesegments.verify` judges what came out. A run is a function of its seed.
+`livesegments.operations.verify` judges what came out. A run is a function of its seed.
 
 | file | what |
 |---|---|

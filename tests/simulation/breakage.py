@@ -6,10 +6,10 @@ from random import Random
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from contracts.topics import INPUTS, OUTPUTS, PROFILES, STATES
+from livesegments.contracts.topics import INPUTS, OUTPUTS, PROFILES, STATES
 from tests.simulation.cluster import PARTITIONS
+from tests.simulation.harness import SETTINGS, SimulatedWorker, World
 from tests.simulation.log_loss import LogLoss
-from tests.simulation.world import SETTINGS, Worker, World
 
 INSTANCES = ("a", "b", "c")
 MOST_WORKERS = 5
@@ -81,7 +81,7 @@ class Breakage:
         if sum(worker.alive for worker in self._world.workers) < MOST_WORKERS:
             self._world.start(instance)
 
-    def _someone(self) -> Worker | None:
+    def _someone(self) -> SimulatedWorker | None:
         """Choose a worker, mostly brought to where it hurts."""
         alive = [worker for worker in self._world.workers if worker.alive]
         if not alive:
@@ -125,9 +125,9 @@ class Breakage:
     def leave(self) -> None:
         """Ask a worker to stop."""
         worker = self._someone()
-        if worker and worker.segmenter:
+        if worker and worker.worker:
             self._note("leave", worker.name)
-            worker.segmenter.stop()
+            worker.worker.stop()
 
     def join(self) -> None:
         """Start one more."""

@@ -6,11 +6,11 @@ from random import Random
 
 from kafka import TopicPartition
 
-from consumers.data_loss import DataLossError
+from livesegments.consumers.data_loss import DataLossError
 from tests.simulation.breakage import INSTANCES, Breakage
 from tests.simulation.edges import Edge, Fate
-from tests.simulation.judge import faults, unsettled
-from tests.simulation.world import World
+from tests.simulation.harness import World
+from tests.simulation.invariants import faults, unsettled
 
 TURNS = 120
 HEALING_TURNS = 500

@@ -20,7 +20,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from contracts.topics import INPUTS, OUTPUTS
+from livesegments.contracts.topics import INPUTS, OUTPUTS
 from tests.simulation.logs import Log, Message, Transaction
 
 PARTITIONS = 2

@@ -3,8 +3,8 @@
 import json
 from random import Random
 
-from contracts.topics import PROFILES, PURCHASES
-from tests.consumers.world import DAY, erasure, profile, purchase, topic_of
+from livesegments.contracts.topics import PROFILES, PURCHASES
+from tests.consumers.harness import DAY, erasure, profile, purchase, topic_of
 from tests.simulation.cluster import PARTITIONS
 
 CUSTOMERS = 5

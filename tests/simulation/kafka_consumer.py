@@ -21,7 +21,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from consumers.membership import Membership
+from livesegments.consumers.rebalance_listener import RebalanceListener
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
 from tests.simulation.logs import Log
@@ -54,7 +54,7 @@ class Consumer:
     # -- the group
 
     def subscribe(self, topics: Sequence[str], listener: Any = None) -> None:
-        self._topics, self._listener = list(topics), listener or Membership(self)
+        self._topics, self._listener = list(topics), listener or RebalanceListener(self)
 
     def unsubscribe(self) -> None:
         self.close()

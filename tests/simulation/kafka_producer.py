@@ -17,7 +17,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from producers.record_batch import Batch
+from livesegments.producers.record_batch import Batch
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
 from tests.simulation.logs import Message

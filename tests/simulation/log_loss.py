@@ -9,12 +9,12 @@ from random import Random
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from contracts.topics import INPUTS, PURCHASES, STATES
-from contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.contracts.topics import INPUTS, PURCHASES, STATES
+from livesegments.contracts.validation import FUTURE_TOLERANCE_US
 from tests.simulation.cluster import PARTITIONS
-from tests.simulation.judge import TILE_US
+from tests.simulation.harness import SETTINGS, World
+from tests.simulation.invariants import TILE_US
 from tests.simulation.logs import Entry, Log
-from tests.simulation.world import SETTINGS, World
 
 
 class LogLoss:

@@ -5,14 +5,22 @@ from collections.abc import Callable
 
 from kafka import TopicPartition
 
-from consumers.data_loss import DataLossError
-from contracts.topics import CHANGES, PURCHASES
-from tests.simulation.by_hand import PATIENCE, RestlessError, move, prefix, put_out, settle, started
+from livesegments.consumers.data_loss import DataLossError
+from livesegments.contracts.topics import CHANGES, PURCHASES
+from tests.simulation.harness import SimulatedWorker, World
 from tests.simulation.logs import Log
-from tests.simulation.world import Worker, World
+from tests.simulation.scenario_helpers import (
+    PATIENCE,
+    RestlessError,
+    move,
+    prefix,
+    put_out,
+    settle,
+    started,
+)
 
 
-def _end(world: World, worker: Worker) -> None:
+def _end(world: World, worker: SimulatedWorker) -> None:
     put_out(world, worker)
     worker.crash()
 
@@ -70,12 +78,12 @@ def a_marker_deleted_after_a_stop(world: World) -> None:
     """So it is when the worker is asked to stop before it has been idle for long."""
     worker = started(world)
     _purchases(world).mark()
-    assert worker.segmenter is not None
+    assert worker.worker is not None
     assert worker.consumer is not None
-    worker.segmenter._tidied_at = world.cluster.now
+    worker.worker._tidied_at = world.cluster.now
     while worker.consumer.position(_purchases(world).tp) < _purchases(world).end:
         worker.step()
-    worker.segmenter.stop()
+    worker.worker.stop()
     worker.step(500)
     settle(world, worker)
     _purchases(world).delete_before(_purchases(world).end)

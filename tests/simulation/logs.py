@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
-from tests.consumers.world import record
+from tests.consumers.harness import record
 
 LOG_APPEND_TIME = 1
 """As the topics are created: arrival sets the timestamps."""

@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from consumers import folding, reconcile
-from consumers.causes import Causes
-from consumers.clocks import Clocks
-from consumers.data_loss import LossCheck
-from consumers.log import LogReader
-from consumers.membership import Membership
-from consumers.owned import Owned
-from consumers.recovery import Recovery
-from consumers.round import Round
-from consumers.segmenter import Segmenter
-from consumers.takeover import Extent
-from features import fold
-from livesegments import clients
-from producers.publisher import Publisher
-from store import partitions
-from tests.simulation import world
+from livesegments.config import clients
+from livesegments.consumers import aggregation
+from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.data_loss import LossCheck
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.partition_state import PartitionState
+from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.consumers.recovery import reconciliation
+from livesegments.consumers.recovery.ownership import Extent
+from livesegments.consumers.recovery.replay import Recovery
+from livesegments.consumers.triggers import Triggers
+from livesegments.consumers.worker import Worker
+from livesegments.features import aggregate
+from livesegments.producers.publisher import Publisher
+from livesegments.store import partitions
+from tests.simulation import harness
 from tests.simulation.database import Database
 
 
@@ -61,7 +62,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "seen": [
         Edit(
-            reconcile,
+            reconciliation,
             "verdict",
             "own_line or committed.metadata == progress.seen",
             "committed.version <= progress.version",
@@ -70,23 +71,21 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "futures": [Edit(Publisher, "publish", "for each in sent:", "for each in sent[:0]:")],
     "membership at poll": [
         Edit(
-            Segmenter,
+            Worker,
             "_work",
             "self._publish(membership, behind=behind)",
             "self._publish(self._consumer.group_metadata(), behind=behind)",
         )
     ],
     "generation at poll": [
-        Edit(
-            Segmenter, "step", "state is not MemberState.STABLE", "state is MemberState.REBALANCING"
-        )
+        Edit(Worker, "step", "state is not MemberState.STABLE", "state is MemberState.REBALANCING")
     ],
     "assignment at poll": [
-        Edit(Segmenter, "step", "state is not MemberState.STABLE", "state is MemberState.UNJOINED")
+        Edit(Worker, "step", "state is not MemberState.STABLE", "state is MemberState.UNJOINED")
     ],
     "joins are ended": [
         Edit(
-            Membership,
+            RebalanceListener,
             "on_partitions_revoked",
             "self._consumer._coordinator.request_rejoin()",
             "pass",
@@ -94,7 +93,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "stable offsets": [
         Edit(clients, "group_consumer", '"read_committed"', '"read_uncommitted"'),
-        Edit(world, "group_consumer", '"read_committed"', '"read_uncommitted"'),
+        Edit(harness, "group_consumer", '"read_committed"', '"read_uncommitted"'),
     ],
     "dead letters in the outbox": [
         Edit(
@@ -135,15 +134,15 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "dead letters kept": [Edit(Recovery, "_keep_dead_letters", "if is_due(out)", "if False")],
     "only what is not published": [
         Edit(
-            reconcile.Reconciler,
+            reconciliation.Reconciler,
             "_become_owner",
             "for entry in loaded.outbox if entry.version > published",
             "for entry in loaded.outbox",
         )
     ],
-    "refusals": [Edit(Segmenter, "_commit", "if not all(accepted):", "if False:")],
+    "refusals": [Edit(Worker, "_commit", "if not all(accepted):", "if False:")],
     "look at the store when idle": [
-        Edit(Segmenter, "_work", "self._check_still_owner()", "pass"),
+        Edit(Worker, "_work", "self._check_still_owner()", "pass"),
     ],
     "new producer after an error": [
         Edit(
@@ -153,18 +152,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "producer = None",
         )
     ],
-    "pause before a takeover": [
-        Edit(Segmenter, "_poll", "if not self._reconcile_due:", "if True:")
-    ],
+    "pause before a takeover": [Edit(Worker, "_poll", "if not self._reconcile_due:", "if True:")],
     "offsets past markers": [
-        Edit(Segmenter, "_tidy", "self._consumer.position(TopicPartition(topic, partition))", "0")
+        Edit(Worker, "_tidy", "self._consumer.position(TopicPartition(topic, partition))", "0")
     ],
-    "offsets past markers at a stop": [
-        Edit(Segmenter, "run", "self._tidy(list(self.owned))", "pass")
-    ],
+    "offsets past markers at a stop": [Edit(Worker, "run", "self._tidy(list(self.owned))", "pass")],
     "unread records": [
         Edit(
-            reconcile.Reconciler,
+            reconciliation.Reconciler,
             "_check_losses",
             "check.check_unread(partition, inputs, progress)",
             "pass",
@@ -172,7 +167,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "a window of a lost store": [
         Edit(
-            reconcile.Reconciler,
+            reconciliation.Reconciler,
             "_check_losses",
             "check.check_window(partition, inputs, anyone_counts)",
             "pass",
@@ -188,7 +183,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(Round, "_switch", "if part.owned.progress.rescore:", "if False:")
+        Edit(BatchProcessor, "_switch", "if part.owned.progress.rescore:", "if False:")
     ],
     "wall clock of a lost store": [
         Edit(LossCheck, "_outlived", "if not self.rules.event_clock:", "if False:")
@@ -199,20 +194,29 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "nothing is added to an outbox that waits": [
         Edit(
-            Segmenter,
+            Worker,
             "_reconcile",
             "self._publications.publish_all(owned, self._membership, self._stay_in_group)",
             "pass",
         )
     ],
     "transactions are bounded": [
-        Edit(Owned, "portion", "if cut and size > most_bytes:", "if False:")
+        Edit(PartitionState, "portion", "if cut and size > most_bytes:", "if False:")
     ],
     "oldest versions first": [
-        Edit(Owned, "portion", "self._portion(entries[:cut],", "self._portion(entries[-cut:],")
+        Edit(
+            PartitionState,
+            "portion",
+            "self._portion(entries[:cut],",
+            "self._portion(entries[-cut:],",
+        )
     ],
-    "offsets as of the version": [Edit(Owned, "portion", "last.offsets", "self.progress.offsets")],
-    "metadata as of the version": [Edit(Owned, "portion", "last.version", "self.progress.version")],
+    "offsets as of the version": [
+        Edit(PartitionState, "portion", "last.offsets", "self.progress.offsets")
+    ],
+    "metadata as of the version": [
+        Edit(PartitionState, "portion", "last.version", "self.progress.version")
+    ],
     "dead letters of a replay go together": [
         Edit(
             Recovery,
@@ -242,9 +246,11 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of the wall clock": [
         # Both: the second would do alone for the partition's clock, the first for its sweeps.
         Edit(Clocks, "after_reading", "bounded(after_us, self.shown_us)", "after_us"),
-        Edit(folding, "_clock", "bounded(now_us, reading.time_us)", "now_us"),
+        Edit(aggregation, "_clock", "bounded(now_us, reading.time_us)", "now_us"),
     ],
-    "bound of a partition's clock": [Edit(folding, "_clock", "<= latest(reading.time_us)", ">= 0")],
+    "bound of a partition's clock": [
+        Edit(aggregation, "_clock", "<= latest(reading.time_us)", ">= 0")
+    ],
     "seen events": [
         Edit(
             partitions,
@@ -254,14 +260,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "causes that counted": [
-        Edit(Causes, "of", "np.flatnonzero(counted[at])", "np.flatnonzero(counted[at] | True)"),
+        Edit(Triggers, "of", "np.flatnonzero(counted[at])", "np.flatnonzero(counted[at] | True)"),
     ],
     "refusals survive erasures": [
-        Edit(fold, "_erase_profiles", "reached & (records[name] > 0)", "reached")
+        Edit(aggregate, "_erase_profiles", "reached & (records[name] > 0)", "reached")
     ],
     "the last profile counts": [
         Edit(
-            folding,
+            aggregation,
             "fold_profiles",
             "last >= 0",
             '(last >= 0) & (np.append(profiles.updated_at, 0)[last] >= records["profile_updated"])',
@@ -269,7 +275,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "a null leaves nothing": [
         Edit(
-            folding,
+            aggregation,
             "fold_profiles",
             'replaced["profile_updated"][~is_profiled(replaced)] = NEVER',
             "pass",
@@ -277,7 +283,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "a null state beside a refusal": [
         Edit(
-            Round,
+            BatchProcessor,
             "_forget",
             "known = is_known(records)",
             "known = is_known(records) | is_profiled(records)",

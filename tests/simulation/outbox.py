@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from contracts.cloudevents import read_provenance
-from store.outbox import Entry
+from livesegments.contracts.cloudevents import read_provenance
+from livesegments.store.outbox import Entry
 from tests.simulation.logs import Message
 
 Line = tuple[str, int] | None

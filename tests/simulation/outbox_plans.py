@@ -2,9 +2,9 @@
 
 from kafka import TopicPartition
 
-from contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
-from tests.simulation.by_hand import begun, lose_offsets, prefix, put_out, reach, settle
-from tests.simulation.world import Worker, World
+from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
+from tests.simulation.harness import SimulatedWorker, World
+from tests.simulation.scenario_helpers import begun, lose_offsets, prefix, put_out, reach, settle
 
 COMMITTED = "after redis.evalsha"
 
@@ -26,7 +26,7 @@ def outputs_fail_for_long(world: World) -> None:
     settle(world, worker)
 
 
-def two_versions_wait(world: World) -> Worker:
+def two_versions_wait(world: World) -> SimulatedWorker:
     """Return a worker of whose outbox the first of two versions has just been published."""
     worker = begun(world)
     world.is_late = lambda: True
@@ -43,7 +43,7 @@ def two_versions_wait(world: World) -> Worker:
     return world.start("a")
 
 
-def _first_of_several_is_published(world: World, worker: Worker) -> bool:
+def _first_of_several_is_published(world: World, worker: SimulatedWorker) -> bool:
     """Return whether a version is just published that was not the last when that began."""
     if worker.process.point != "after kafka.commit_transaction":
         return False
@@ -68,7 +68,7 @@ def a_part_is_published_and_the_store_lost(world: World) -> None:
     settle(world, worker)
 
 
-def two_lines(world: World) -> Worker:
+def two_lines(world: World) -> SimulatedWorker:
     """Return a worker whose store has dead letters of purchases, and Kafka those of profiles."""
     worker = begun(world)
     kept = world.database.snapshot()
@@ -85,7 +85,7 @@ def two_lines(world: World) -> Worker:
     for _ in range(3):
         world.send((PROFILES, 0, b"c", b"x"))
     other = world.start("a")
-    reach(other, "between rounds", lambda: bool(other.segmenter and other.segmenter.ready))
+    reach(other, "between rounds", lambda: bool(other.worker and other.worker.ready))
     assert other.consumer is not None
     other.consumer.pause(TopicPartition(PURCHASES, 0))
     profiles = TopicPartition(PROFILES, 0)
@@ -99,7 +99,7 @@ def two_lines(world: World) -> Worker:
     return world.start("a")
 
 
-def publish_a_part(world: World, worker: Worker) -> None:
+def publish_a_part(world: World, worker: SimulatedWorker) -> None:
     """Let a worker publish some of the dead letters, and end it and the store."""
     log = world.cluster.logs[TopicPartition(DEAD_LETTERS, 0)]
     before = log.stable_end

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from producers.publisher import Publication, Publisher, PublishError
+from livesegments.producers.publisher import Publication, Publisher, PublishError
 
 
 class LatePublisher(Publisher):

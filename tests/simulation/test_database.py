@@ -9,15 +9,15 @@ import pytest
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from livesegments.worker import deployment
-from store.outbox import Entry, Output
-from store.partitions import Commit, Partitions, Want
-from store.progress import Progress
+from livesegments.app import deployment
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.outbox import Entry, Output
+from livesegments.store.partitions import Commit, Partitions, ReadRequest
 from tests.servers import RedisServer
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.database import LONGEST_STRING, Database, Redis
 from tests.simulation.edges import Edge
-from tests.simulation.world import SETTINGS
+from tests.simulation.harness import SETTINGS
 
 pytestmark = pytest.mark.servers
 
@@ -43,8 +43,8 @@ class Calls:
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(seed)
-        self._last: dict[int, Progress | None] = {0: None, 1: None}
-        self._older = [Progress(version=1, nonce="00000000000000bb")]
+        self._last: dict[int, Checkpoint | None] = {0: None, 1: None}
+        self._older = [Checkpoint(version=1, nonce="00000000000000bb")]
 
     def next(self) -> Callable[[Partitions], Any]:
         rng = self._rng
@@ -53,7 +53,9 @@ class Calls:
             commits = [self._commit(p) for p in rng.sample((0, 1), rng.choice((1, 1, 2)))]
             return lambda store: store.commit(commits)
         wants = [
-            Want(p, rng.sample(CUSTOMERS, rng.randrange(4)), rng.sample(MARKERS, rng.randrange(3)))
+            ReadRequest(
+                p, rng.sample(CUSTOMERS, rng.randrange(4)), rng.sample(MARKERS, rng.randrange(3))
+            )
         ]
         calls: list[Callable[[Partitions], Any]] = [
             lambda store: store.agree(DEPLOYMENT),
@@ -73,7 +75,7 @@ class Calls:
     def _commit(self, partition: int) -> Commit:
         rng = self._rng
         last = self._last[partition]
-        base = last or Progress()
+        base = last or Checkpoint()
         progress = replace(
             base,
             version=base.version + rng.choice((1, 1, 5)),
@@ -109,7 +111,7 @@ def _walked(store: Partitions, partition: int) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     cursor = 0
     while True:
-        [reading] = store.read([Want(partition, (), scan=(cursor, 2))])
+        [reading] = store.read([ReadRequest(partition, (), scan=(cursor, 2))])
         found |= reading.scanned
         if not (cursor := reading.cursor or 0):
             return found
@@ -126,7 +128,7 @@ def test_every_call_gives_what_redis_gives(real: Partitions, seed: int) -> None:
 
 def test_a_server_without_the_script_is_given_it_at_the_next_commit(real: Partitions) -> None:
     database, fake = simulated()
-    commit = Commit(0, None, Progress(version=1, nonce="00000000000000aa"))
+    commit = Commit(0, None, Checkpoint(version=1, nonce="00000000000000aa"))
     for store in (fake, real):
         assert store.commit([commit]) == [True]
     database.scripts.clear()
@@ -141,7 +143,7 @@ def test_a_ring_that_is_too_long_for_a_string_is_an_error_and_nothing_is_written
     real: Partitions,
 ) -> None:
     _, fake = simulated()
-    progress = Progress(version=1, nonce="00000000000000aa")
+    progress = Checkpoint(version=1, nonce="00000000000000aa")
     ring = [(0, bytes(8)), (LONGEST_STRING - 7, bytes(8))]
     for store in (fake, real):
         with pytest.raises(ResponseError, match="maximum allowed size"):

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from tests.consumers.world import erasure, purchase
-from tests.simulation.by_hand import lose_offsets, prefix, put_out, reach, settle
-from tests.simulation.judge import faults
-from tests.simulation.world import World
+from tests.consumers.harness import erasure, purchase
+from tests.simulation.harness import World
+from tests.simulation.invariants import faults
+from tests.simulation.scenario_helpers import lose_offsets, prefix, put_out, reach, settle
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from consumers.membership import Membership
-from contracts.topics import CHANGES, INPUTS
+from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.contracts.topics import CHANGES, INPUTS
 from tests.servers import KafkaServer
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
@@ -56,7 +56,7 @@ class Brokers:
 
     def member(self, level: str = "read_committed") -> Any:
         consumer = self.consumer(level, group_id=self.group)
-        consumer.subscribe(list(self._inputs), listener=Membership(consumer))
+        consumer.subscribe(list(self._inputs), listener=RebalanceListener(consumer))
         while consumer.group_metadata().generation_id < 0:
             with suppress(NoOffsetForPartitionError):
                 consumer.poll(100)

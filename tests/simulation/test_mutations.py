@@ -59,12 +59,12 @@ from random import Random
 
 import pytest
 
-from tests.simulation.by_hand import RestlessError
 from tests.simulation.chaos import Chaos
-from tests.simulation.judge import faults
+from tests.simulation.harness import World
+from tests.simulation.invariants import faults
 from tests.simulation.mutations import MUTATIONS, mutated
-from tests.simulation.plans import PLANS
-from tests.simulation.world import World
+from tests.simulation.scenario_helpers import RestlessError
+from tests.simulation.scenarios import PLANS
 
 SEEDS = range(120)
 SHOWN = {

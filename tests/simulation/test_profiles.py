@@ -6,13 +6,13 @@ from random import Random
 import pytest
 from kafka import TopicPartition
 
-from contracts.topics import PROFILES
-from livesegments.verify.stored import StoredCustomer, read_partition
-from tests.consumers.world import erasure, profile, purchase
-from tests.simulation.by_hand import prefix, settle
+from livesegments.contracts.topics import PROFILES
+from livesegments.operations.verify.store_reader import StoredCustomer, read_partition
+from tests.consumers.harness import erasure, profile, purchase
+from tests.simulation.harness import SETTINGS, SimulatedWorker, World
 from tests.simulation.inputs import FIRST_DAY, Event
-from tests.simulation.judge import faults
-from tests.simulation.world import SETTINGS, Worker, World
+from tests.simulation.invariants import faults
+from tests.simulation.scenario_helpers import prefix, settle
 
 STUDENT = {"age": 20, "income": 15_000, "location": "urban"}
 REFUSED = {"profiling": False, "marketing": False}
@@ -44,7 +44,7 @@ def held(world: World) -> StoredCustomer | None:
     return stored.customers.get("c00")
 
 
-def rebuild(world: World, worker: Worker) -> None:
+def rebuild(world: World, worker: SimulatedWorker) -> None:
     """Compact the profiles, lose the store, and make it anew from what the log has."""
     log = world.cluster.logs[TopicPartition(PROFILES, 0)]
     log.compact(log.end, tombstones=True)

@@ -5,12 +5,12 @@ from unittest.mock import patch
 
 import pytest
 
-from livesegments.verify import Report, reading, verify
-from livesegments.verify.partition import Partition
-from livesegments.verify.reading import Records
-from tests.simulation.by_hand import move, reach, settle
+from livesegments.operations.verify import Report, reading, verify
+from livesegments.operations.verify.partition import Partition
+from livesegments.operations.verify.reading import Records
+from tests.simulation.harness import SETTINGS, World
 from tests.simulation.mutations import Edit
-from tests.simulation.world import SETTINGS, World
+from tests.simulation.scenario_helpers import move, reach, settle
 
 POINTS = (0, 0, 1, 2, 3, 5, 8, 30)
 

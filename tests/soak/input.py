@@ -3,7 +3,7 @@
 import random
 from collections import deque
 
-from contracts.topics import PURCHASES
+from livesegments.contracts.topics import PURCHASES
 from tests.load import load
 from tests.service import Event
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from contracts.topics import CHANGES, DEAD_LETTERS
-from livesegments.verify import Report
-from livesegments.verify.kafka_log import Log
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS
+from livesegments.operations.verify import Report
+from livesegments.operations.verify.kafka_log import Log
 from tests.service import PARTITIONS, Feed, Service
 from tests.soak.input import Input
 from tests.soak.tally import Plan, Tally

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from features.layout import DAY_US
 from livesegments.analysis.backtest.simulator import Step
+from livesegments.features.tiling import DAY_US
 
 RETURN_DAYS = 30
 NONE = "none"

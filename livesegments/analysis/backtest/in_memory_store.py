@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from store.partitions import Commit, Partitions, Reading, Want
-from store.progress import Progress
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Commit, Partitions, ReadRequest, ReadResult
 
 
 class InMemoryPartitions(Partitions):
@@ -13,23 +13,23 @@ class InMemoryPartitions(Partitions):
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
-        self.progress = Progress(nonce="0" * 16)
+        self.progress = Checkpoint(nonce="0" * 16)
         self._walk: list[str] = []
 
-    def read(self, wants: Sequence[Want]) -> list[Reading]:
+    def read(self, wants: Sequence[ReadRequest]) -> list[ReadResult]:
         """Read records; no customer is ever erased here."""
         return [self._read(want) for want in wants]
 
-    def _read(self, want: Want) -> Reading:
+    def _read(self, want: ReadRequest) -> ReadResult:
         records = [self.records.get(name) for name in want.customers]
         if want.scan is None:
-            return Reading(records, [], None, {})
+            return ReadResult(records, [], None, {})
         start, count = want.scan
         if start == 0:
             self._walk = list(self.records)
         end = start + count
         scanned = {n: self.records[n] for n in self._walk[start:end] if n in self.records}
-        return Reading(records, [], end if end < len(self._walk) else 0, scanned)
+        return ReadResult(records, [], end if end < len(self._walk) else 0, scanned)
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
         """Apply commits: there is no other owner."""
@@ -44,7 +44,7 @@ class InMemoryPartitions(Partitions):
         """Return the number of customers."""
         return [len(self.records) for _ in partitions]
 
-    def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Progress, list[bytes]]]:
+    def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Checkpoint, list[bytes]]]:
         """Return random records, the same for the same history."""
         blobs = list(self.records.values())
         return {

@@ -2,13 +2,13 @@
 
 from datetime import date
 
-from features.catalogue import CATALOGUE
 from livesegments.analysis.backtest import wording
 from livesegments.analysis.backtest.event_log import NONE
 from livesegments.analysis.backtest.runner import Backtest
+from livesegments.analysis.segments import naming
+from livesegments.features.feature_specs import CATALOGUE
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
-from livesegments.segments import naming
 
 
 def page(found: Backtest) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.owned import CLUSTERS
 from livesegments.analysis.backtest.simulator import Simulator
-from model import batch_kmeans
+from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.model import batch_kmeans
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from features.layout import DAY_US
-from features.vector import FEATURES
 from livesegments.analysis.backtest.event_log import NONE, EventLog
 from livesegments.analysis.backtest.quality import Quality
 from livesegments.analysis.backtest.simulator import Simulator
-from livesegments.segments import Segment, describe
-from livesegments.settings import Settings
+from livesegments.analysis.segments import Segment, describe
+from livesegments.config.settings import Settings
+from livesegments.features.tiling import DAY_US
+from livesegments.features.vector import FEATURES
 
 YEAR_DAYS = 365.25
 _EPOCH = date(1970, 1, 1)

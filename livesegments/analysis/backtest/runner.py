@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from consumers.batch import Batch
-from contracts.topics import PROFILES, PURCHASES
-from features.layout import DAY_US
 from livesegments.analysis.backtest.event_log import EventLog
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.results import BacktestResult, Data, Point, iso_of, summarize
 from livesegments.analysis.backtest.simulator import Event, EventDecoder, Simulator
-from livesegments.settings import Settings
-from livesegments.worker import rules
-from producers.files import BrokenRowError, Record, read_profiles, read_purchases
-from producers.replay import zone_named
+from livesegments.app import rules
+from livesegments.config.settings import Settings
+from livesegments.consumers.decoding import MicroBatch
+from livesegments.contracts.topics import PROFILES, PURCHASES
+from livesegments.features.tiling import DAY_US
+from livesegments.producers.event_files import BrokenRowError, Record, read_profiles, read_purchases
+from livesegments.producers.replay import zone_named
 
 ROUND_RECORDS = 20_000
 ROUND_US = DAY_US // 4
@@ -81,7 +81,8 @@ def backtest(
     Parameters
     ----------
     purchases, profiles
-        As `producers.replay` reads them; profiles come first. Broken rows are counted and left out.
+        As `livesegments.producers.replay` reads them; profiles come first. Broken rows are
+        counted and left out.
     variants
         At least one; currency and remembered events are those of the first.
     timezone
@@ -146,7 +147,7 @@ class _Run:
         self.quality: list[Point] = []
         self.late = 0
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: MicroBatch) -> None:
         for step in self.history.feed(batch):
             self.events.note(step)
         layout = self.history.rules.layout
@@ -185,7 +186,7 @@ def _cut(topic: str, records: Iterable[Record]) -> Iterator[list[Event]]:
         yield events
 
 
-def _count(data: Data, batch: Batch) -> None:
+def _count(data: Data, batch: MicroBatch) -> None:
     times = batch.purchases.occurred_at
     data.purchases += len(times)
     data.profiles += len(batch.profiles.row)

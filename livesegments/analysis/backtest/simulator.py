@@ -13,20 +13,20 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from consumers.batch import Batch, decode_batch
-from consumers.checks import Schedule
-from consumers.global_model import GlobalModel
-from consumers.owned import Owned, decode_seen
-from consumers.refit import find_better, next_generation
-from consumers.round import Round
-from consumers.rules import Rules, Tally, start_sweep, want
-from consumers.warmup import Draws, draw, first_generation
-from contracts.topics import CHANGES
-from features.record import Records, decode, may_be_profiled
-from features.vector import vectors
-from features.window import window
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
-from model.generation import Generation
+from livesegments.consumers.decoding import MicroBatch, decode_batch
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
+from livesegments.consumers.modelling.refit import find_better, next_generation
+from livesegments.consumers.modelling.refit_scheduler import Schedule
+from livesegments.consumers.partition_state import PartitionState, decode_seen
+from livesegments.consumers.processing_config import BatchStats, ProcessingConfig, start_sweep, want
+from livesegments.consumers.processor import BatchProcessor
+from livesegments.contracts.topics import CHANGES
+from livesegments.features.record_codec import Records, decode, may_be_profiled
+from livesegments.features.vector import vectors
+from livesegments.features.window import window
+from livesegments.model.generation import Generation
 
 Event = tuple[str, bytes, bytes]
 """Topic, key and value."""
@@ -43,7 +43,7 @@ class Step:
 
     clock_us: int
     generation: int
-    tally: Tally
+    tally: BatchStats
     changed: list[str]
 
 
@@ -89,7 +89,7 @@ class EventDecoder:
         self._now_ms = now_ms
         self._offsets: dict[str, int] = {}
 
-    def batch(self, events: Sequence[Event], history: "Simulator") -> Batch:
+    def batch(self, events: Sequence[Event], history: "Simulator") -> MicroBatch:
         """Decode events for a simulator, or for several with the same events so far."""
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         for topic, key, value in events:
@@ -114,14 +114,18 @@ class Simulator:
         Share of the inertia that a better fit must save; None: no refits.
     """
 
-    def __init__(self, rules: Rules, warmup_customers: int, refit_gain: float | None) -> None:
+    def __init__(
+        self, rules: ProcessingConfig, warmup_customers: int, refit_gain: float | None
+    ) -> None:
         self.rules = replace(rules, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
         self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
         self._draws = Draws(warmup_customers)
         self.store = InMemoryPartitions()
         self.model = GlobalModel(self.store, 1, rules.segment_ids)
         progress = self.store.progress
-        self.owned = Owned(0, progress, seen=decode_seen(b"", progress, rules.dedup_events))
+        self.owned = PartitionState(
+            0, progress, seen=decode_seen(b"", progress, rules.dedup_events)
+        )
         self.generations: list[Fitted] = []
         self._schedule = Schedule()
         self._checks = 0
@@ -131,7 +135,7 @@ class Simulator:
         """Time of the latest purchase."""
         return self.owned.progress.clock_us
 
-    def feed(self, batch: Batch) -> list[Step]:
+    def feed(self, batch: MicroBatch) -> list[Step]:
         """Process a batch, then the sweeps and fits that become due."""
         steps = [self._round(batch)]
         nothing = decode_batch({}, self.rules.currency)
@@ -142,11 +146,11 @@ class Simulator:
             elif not (self._fit_first() or self._reconsider()):
                 return steps
 
-    def _round(self, batch: Batch) -> Step:
+    def _round(self, batch: MicroBatch) -> Step:
         part = batch.slices[0] if batch.slices else None
         [reading] = self.store.read([want(self.owned, part, self.rules)])
         model, number = self.model.model({0: self.owned}), self.model.number
-        round_ = Round(self.rules, model, batch, [(self.owned, part, reading)], 0)
+        round_ = BatchProcessor(self.rules, model, batch, [(self.owned, part, reading)], 0)
         changed: list[str] = []
         for decision in round_.decide():
             self.owned = decision.owned.confirmed(decision.owned.progress.version)

@@ -1,13 +1,13 @@
 """The results of a backtest as text, for a terminal of 80 columns."""
 
-from features.catalogue import CATALOGUE
 from livesegments.analysis.backtest import wording
 from livesegments.analysis.backtest.event_log import NONE
 from livesegments.analysis.backtest.results import BacktestResult
 from livesegments.analysis.backtest.runner import Backtest
+from livesegments.analysis.segments import naming
+from livesegments.features.feature_specs import CATALOGUE
 from livesegments.rendering.formats import day, number, percent
 from livesegments.rendering.templates import render, wrapped
-from livesegments.segments import naming
 
 _NAME, _DATES = 20, 5
 

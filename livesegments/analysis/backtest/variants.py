@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from livesegments.analysis.backtest.runner import Variant
-from livesegments.settings import Settings, SettingsError
+from livesegments.config.settings import Settings, SettingsError
 
 COMPARED = {
     "margin": "switch_margin",

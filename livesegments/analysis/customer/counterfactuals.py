@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumers.rules import Model
-from consumers.scoring import NONE, Scores, Switching, score
-from features.catalogue import CATALOGUE
-from features.layout import Layout
-from features.record import Records
-from features.vector import FEATURES, vectors
-from features.window import Window, window
-from model.counterfactuals import Axis, goes_to, smallest_change
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import NONE, Hysteresis, Scores, score
+from livesegments.features.feature_specs import CATALOGUE
+from livesegments.features.record_codec import Records
+from livesegments.features.tiling import Tiling
+from livesegments.features.vector import FEATURES, vectors
+from livesegments.features.window import Window, window
+from livesegments.model.counterfactuals import Axis, goes_to, smallest_change
 
 AXES = tuple(
     Axis(each.step, each.least, each.most, each.scale.forward, each.scale.backward)
@@ -119,7 +119,7 @@ def more_purchases(
 
 
 def expiries(
-    record: Records, clock_us: int, model: Model, layout: Layout, switching: Switching
+    record: Records, clock_us: int, model: Model, layout: Tiling, switching: Hysteresis
 ) -> list[Expiry]:
     """Follow a customer without further purchases until the window is empty.
 

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.rules import Model
-from consumers.scoring import NONE, Scores, Switching
-from contracts.instants import rfc3339
-from features.layout import Layout
-from features.record import Records
-from features.vector import FEATURES, natural
 from livesegments.analysis.customer.counterfactuals import (
     expiries,
     feature_changes,
     more_purchases,
     rival,
 )
-from model.counterfactuals import contributions
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import NONE, Hysteresis, Scores
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.features.record_codec import Records
+from livesegments.features.tiling import Tiling
+from livesegments.features.vector import FEATURES, natural
+from livesegments.model.counterfactuals import contributions
 
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ class Explanation:
     record: Records
     scores: Scores
     model: Model
-    switching: Switching
-    layout: Layout
+    switching: Hysteresis
+    layout: Tiling
     clock_us: int
     refs: Sequence[Json | None]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from kafka import TopicPartition
 
-from consumers.log import LogReader
-from contracts.segments import SegmentChange
-from contracts.topics import CHANGES
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.topics import CHANGES
 
 STRETCH = 20_000
 SEARCHED = 1_000_000

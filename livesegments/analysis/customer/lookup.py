@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from features.erasures import Marker, marker_key
-from features.layout import Layout
-from features.record import Records, decode, is_profiled
-from producers.partitioning import partition_of
-from store.deployment import Deployment
-from store.partitions import Partitions, Want
-from store.progress import Progress
+from livesegments.features.erasures import Marker, marker_key
+from livesegments.features.record_codec import Records, decode, is_profiled
+from livesegments.features.tiling import Tiling
+from livesegments.producers.partitioning import partition_of
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions, ReadRequest
 
 
 class CustomerError(RuntimeError):
@@ -35,13 +35,13 @@ class StoredCustomer:
     partition: int
     record: Records
     marker: Marker
-    progress: Progress
+    progress: Checkpoint
     deployment: Deployment
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> Tiling:
         """Tiling of the window."""
-        return Layout(self.deployment.window_days, self.deployment.tiles)
+        return Tiling(self.deployment.window_days, self.deployment.tiles)
 
     @property
     def is_empty(self) -> bool:
@@ -71,7 +71,7 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
     others = [partition for partition in range(deployment.partitions) if partition != first]
     marker = marker_key(customer_id, store.keys.group_id)
     for partitions in ([first], others):
-        readings = store.read([Want(p, [customer_id], [marker]) for p in partitions])
+        readings = store.read([ReadRequest(p, [customer_id], [marker]) for p in partitions])
         for partition, reading in zip(partitions, readings, strict=True):
             [blob], [remembered] = reading.records, reading.erasures
             [progress] = store.progresses([partition]) if blob or remembered else [None]

@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from consumers.rules import Model
-from consumers.scoring import NONE, Switching, score
-from features.record import NEVER
-from features.window import window
 from livesegments.analysis.customer.explanation import Explanation, Json, instant, known
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import NONE, Hysteresis, score
+from livesegments.features.record_codec import NEVER
+from livesegments.features.window import window
 
 Status = Literal["assigned", "unassigned", "erased", "suppressed"]
 _LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
@@ -75,7 +75,7 @@ def nothing_kept(found: StoredCustomer) -> Answer | None:
 def answer(
     found: StoredCustomer,
     model: Model | None,
-    switching: Switching,
+    switching: Hysteresis,
     names: Mapping[str, str],
     clock_us: int,
     history: History | None,
@@ -103,7 +103,7 @@ class _AnswerBuilder:
         self,
         found: StoredCustomer,
         model: Model | None,
-        switching: Switching,
+        switching: Hysteresis,
         names: Mapping[str, str],
         clock_us: int,
     ) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from livesegments.analysis.customer.history import read_history
 from livesegments.analysis.customer.lookup import look_up
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
-from livesegments.clients import kafka_config, redis_client
-from livesegments.current_model import current_model
-from livesegments.settings import Settings
-from livesegments.worker import rules
-from store.partitions import Partitions
+from livesegments.app import rules
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.operations.model_loader import current_model
+from livesegments.store.partitions import Partitions
 
 
 def query_customer(

@@ -1,8 +1,8 @@
 """An answer as text: lines of at most 80 columns, except for ids and names."""
 
-from contracts.segments import Feature
-from features.catalogue import BY_NAME
 from livesegments.analysis.customer.models import Answer
+from livesegments.contracts.segments import Feature
+from livesegments.features.feature_specs import BY_NAME
 from livesegments.rendering.formats import UNKNOWN, number
 from livesegments.rendering.templates import render
 

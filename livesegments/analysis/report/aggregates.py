@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.vector import FEATURES, natural, vectors
-from features.window import window
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customer_rows import hashed
 from livesegments.analysis.report.models import TypicalCustomer
-from livesegments.export import LOCATIONS
-from livesegments.scan import Stretch
-from model.drift import bin_counts
-from model.types import Counts, Floats
+from livesegments.features.vector import FEATURES, natural, vectors
+from livesegments.features.window import window
+from livesegments.model.drift import bin_counts
+from livesegments.model.types import Counts, Floats
+from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.export import LOCATIONS
 
 TYPICAL = 5
 _REFUSED, _CONSENTS, _UNKNOWN = range(3)

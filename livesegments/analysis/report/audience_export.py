@@ -14,8 +14,8 @@ from livesegments.analysis.report.category_sets import MOST, PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customer_rows import CustomerRow, customer_rows
 from livesegments.analysis.report.models import OFFERED, AtRiskCustomer, LostCustomer
-from livesegments.scan import Stretch
-from model.types import Floats
+from livesegments.model.types import Floats
+from livesegments.operations.customer_scan import Stretch
 
 _OWNER_ONLY = 0o600
 

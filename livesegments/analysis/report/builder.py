@@ -7,10 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from consumers.log import LogReader
-from contracts.instants import rfc3339
-from features.layout import DAY_US
-from features.vector import FEATURES
 from livesegments.analysis.drift import drift_since_fit, known
 from livesegments.analysis.report.aggregates import CustomerAggregates
 from livesegments.analysis.report.audience_export import AudienceExport, CrossSellOffers
@@ -21,15 +17,19 @@ from livesegments.analysis.report.context import ReportContext, ReportError, exp
 from livesegments.analysis.report.customer_rows import dates
 from livesegments.analysis.report.models import NONE, Categories, Drift, Quality, Report, Target
 from livesegments.analysis.report.transitions import Period, Transitions, read_transitions
-from livesegments.clients import kafka_config, redis_client
-from livesegments.dead_letters import Selection, letters
+from livesegments.analysis.segments import describe
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.features.tiling import DAY_US
+from livesegments.features.vector import FEATURES
+from livesegments.model.drift import psi
+from livesegments.model.types import Floats
+from livesegments.operations.customer_scan import scan, settled
+from livesegments.operations.dead_letters import Selection, letters
 from livesegments.rendering.progress import counting
-from livesegments.scan import scan, settled
-from livesegments.segments import describe
-from livesegments.settings import Settings
-from model.drift import psi
-from model.types import Floats
-from store.partitions import Partitions
+from livesegments.store.partitions import Partitions
 
 
 def build_report(

@@ -9,18 +9,18 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from consumers.event_hashes import hashes_of
-from consumers.log import LogReader
-from consumers.seen import Seen
-from contracts.decode import Purchases, decode_purchases
-from contracts.topics import PURCHASES
-from contracts.validation import FUTURE_TOLERANCE_US
-from features.record import decode
 from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
-from livesegments.scan import markers_of
-from model.types import Counts, Floats
-from store.partitions import Want
+from livesegments.consumers.dedup import DedupWindow
+from livesegments.consumers.event_hashes import hashes_of
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.decode import Purchases, decode_purchases
+from livesegments.contracts.topics import PURCHASES
+from livesegments.contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.features.record_codec import decode
+from livesegments.model.types import Counts, Floats
+from livesegments.operations.customer_scan import markers_of
+from livesegments.store.partitions import ReadRequest
 
 MOST_CATEGORIES = 1_000
 OTHERS = "(others)"
@@ -123,7 +123,7 @@ class CategoryStats:
         customers = names.tolist()
         if not customers:
             return np.empty(0, np.int64)
-        [reading] = store.read([Want(partition, customers)])
+        [reading] = store.read([ReadRequest(partition, customers)])
         segment = decode(reading.records, rules.layout.tiles)["segment"].astype(np.int64)[row]
         if not erasures:
             return segment
@@ -154,7 +154,7 @@ class ArrivalCounter:
     def __init__(self, context: ReportContext) -> None:
         self._rules = context.rules
         size = context.deployment.dedup_events
-        self._seen = Seen(size) if size else None
+        self._seen = DedupWindow(size) if size else None
         self._clock_us = 0
         self.purchases = self.duplicates = self.late = 0
 

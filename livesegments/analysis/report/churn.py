@@ -5,12 +5,12 @@ from heapq import nsmallest
 
 import numpy as np
 
-from features.record import may_be_profiled
 from livesegments.analysis.report.churn_forecast import STAYS, departure_us, forecast_departures
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customer_rows import CustomerRow, customer_rows, dates
 from livesegments.analysis.report.models import AtRiskCustomer, LostCustomer, Retention
-from livesegments.scan import Stretch
+from livesegments.features.record_codec import may_be_profiled
+from livesegments.operations.customer_scan import Stretch
 
 SHOWN = 20
 

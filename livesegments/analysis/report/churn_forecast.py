@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.rules import Model
-from consumers.scoring import Switching, score
-from features.layout import Layout
-from features.record import Records
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import Hysteresis, score
+from livesegments.features.record_codec import Records
+from livesegments.features.tiling import Tiling
 
 STAYS = -1
 
@@ -41,9 +41,9 @@ def forecast_departures(
     records: Records,
     clock_us: int,
     horizon_tiles: int,
-    layout: Layout,
+    layout: Tiling,
     model: Model,
-    switching: Switching,
+    switching: Hysteresis,
 ) -> Departures:
     """Advance the window without purchases until the service's rules switch.
 
@@ -85,7 +85,7 @@ def forecast_departures(
     return Departures(tiles, segment, margin)
 
 
-def departure_us(tiles: int, clock_us: int, layout: Layout) -> int:
+def departure_us(tiles: int, clock_us: int, layout: Tiling) -> int:
     """Return the time of a departure a number of tiles ahead."""
     return clock_us if tiles == 0 else layout.end(layout.tile(clock_us) + tiles - 1)
 

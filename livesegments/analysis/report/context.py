@@ -4,19 +4,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consumers.rules import Model, Rules
-from features.layout import Layout
-from features.vector import natural
-from livesegments.clients import kafka_config
-from livesegments.current_model import current_model
-from livesegments.settings import Settings
-from livesegments.worker import rules as rules_of
-from model.cluster_statistics import ClusterStatistics
-from model.personas import Persona, positions
-from model.snapshot import ModelSnapshot
-from model.types import Floats
-from store.deployment import Deployment
-from store.partitions import Partitions
+from livesegments.app import rules as rules_of
+from livesegments.config.clients import kafka_config
+from livesegments.config.settings import Settings
+from livesegments.consumers.processing_config import Model, ProcessingConfig
+from livesegments.features.tiling import Tiling
+from livesegments.features.vector import natural
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.personas import Persona, positions
+from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.types import Floats
+from livesegments.operations.model_loader import current_model
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions
 
 
 class ReportError(RuntimeError):
@@ -29,7 +29,7 @@ class ReportContext:
 
     store: Partitions
     deployment: Deployment
-    rules: Rules
+    rules: ProcessingConfig
     model: Model
     statistics: ClusterStatistics | None
 
@@ -65,7 +65,7 @@ def load_context(settings: Settings, store: Partitions) -> ReportContext:
             f"there is no model yet: the first comes when {settings.warmup_customers} customers"
             " have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
         )
-    layout = Layout(deployment.window_days, deployment.tiles)
+    layout = Tiling(deployment.window_days, deployment.tiles)
     rules = replace(rules_of(settings), layout=layout, currency=deployment.currency)
     complete = current.complete({})
     statistics = None if complete is None else complete.statistics

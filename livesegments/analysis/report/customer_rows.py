@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contracts.instants import rfc3339
-from features.erasures import marker_key
-from features.layout import Layout
-from features.window import window
-from livesegments.scan import Stretch
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.features.erasures import marker_key
+from livesegments.features.tiling import Tiling
+from livesegments.features.window import window
+from livesegments.operations.customer_scan import Stretch
 
 HASH_DIGITS = 12
 _MARKETING = {-1: None, 0: False, 1: True}
@@ -37,7 +37,7 @@ def hashed(customer_id: str, group_id: str) -> str:
     return marker_key(customer_id, group_id).hex()[:HASH_DIGITS]
 
 
-def customer_rows(stretch: Stretch, layout: Layout, group_id: str) -> Iterator[CustomerRow]:
+def customer_rows(stretch: Stretch, layout: Tiling, group_id: str) -> Iterator[CustomerRow]:
     """Yield the customers of a batch, with their purchases in the window."""
     records = stretch.records
     at = window(records, layout.tile(stretch.clock_us))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from livesegments.segments import Segment
+from livesegments.analysis.segments import Segment
 
 NONE = "none"
 """Stands for no segment where ids are counted."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from features.catalogue import CATALOGUE
 from livesegments.analysis.report.models import NONE, OFFERED, Report
+from livesegments.analysis.segments import naming
+from livesegments.features.feature_specs import CATALOGUE
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
-from livesegments.segments import naming
 
 STEADY = 0.3
 """Standard deviations that a centroid may move; above it the alert CentroidShift is raised."""

@@ -10,12 +10,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from consumers.log import LogReader
-from contracts.instants import microseconds
-from contracts.topics import CHANGES
-from features.layout import DAY_US
 from livesegments.analysis.report.context import ReportContext
-from model.types import Counts
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.timestamps import microseconds
+from livesegments.contracts.topics import CHANGES
+from livesegments.features.tiling import DAY_US
+from livesegments.model.types import Counts
 
 
 class _Ref(TypedDict):
@@ -23,7 +23,7 @@ class _Ref(TypedDict):
 
 
 class _Change(TypedDict):
-    """The fields of `contracts.segments.SegmentChange` that count."""
+    """The fields of `livesegments.contracts.segments.SegmentChange` that count."""
 
     customer_id: str
     previous_segment: _Ref | None

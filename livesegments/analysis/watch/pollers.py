@@ -9,18 +9,18 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
-from consumers import record_batch  # noqa: F401 - batches are read by it
-from consumers.definitions import to_generation
-from consumers.global_model import GlobalModel
-from consumers.offsets import ends_of, starts_of
-from consumers.owned import CLUSTERS
-from contracts.segments import SegmentChange, SegmentDefinition
-from contracts.topics import CHANGES, DEFINITIONS, INPUTS
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionCounts, TransitionWindow
-from livesegments.doctor import count_workers
-from model.cluster_statistics import ClusterStatistics
-from model.generation import Generation
-from store.partitions import Partitions
+from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.offsets import ends_of, starts_of
+from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.contracts.segments import SegmentChange, SegmentDefinition
+from livesegments.contracts.topics import CHANGES, DEFINITIONS, INPUTS
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.generation import Generation
+from livesegments.operations.doctor import count_workers
+from livesegments.store.partitions import Partitions
 
 FIRST_CHANGES = 20_000
 """Changes of the last hour read at the start, at most."""

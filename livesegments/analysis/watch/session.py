@@ -22,10 +22,10 @@ from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot, snapshot
 from livesegments.analysis.watch.text_view import line
-from livesegments.clients import kafka_config, redis_client
-from livesegments.diagnosis import explain
-from livesegments.settings import Settings
-from store.partitions import Partitions
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.error_messages import explain
+from livesegments.config.settings import Settings
+from livesegments.store.partitions import Partitions
 
 TOPICS_SECONDS, STORE_SECONDS, GROUP_SECONDS = 0.3, 1.0, 3.0
 FIRST_POLL_SECONDS = 10.0

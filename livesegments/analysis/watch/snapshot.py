@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from contracts.segments import Centroid, SegmentChange
-from features.vector import FEATURES, natural
 from livesegments.analysis.drift import drift_since_fit, known
 from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
+from livesegments.contracts.segments import Centroid, SegmentChange
+from livesegments.features.vector import FEATURES, natural
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.generation import Generation
+from livesegments.model.personas import Persona
+from livesegments.model.types import Floats
 from livesegments.rendering.terminal import SegmentRow
-from model.cluster_statistics import ClusterStatistics
-from model.generation import Generation
-from model.personas import Persona
-from model.types import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
 
-from contracts.segments import SegmentChange, SegmentRef
+from livesegments.contracts.segments import SegmentChange, SegmentRef
 
 HOUR_S, MINUTE_S, BUCKET_S = 3_600, 60, 5
 SHOWN = 60

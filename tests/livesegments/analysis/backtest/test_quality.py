@@ -11,7 +11,7 @@ from livesegments.analysis.backtest.quality import (
     ratio,
     reference,
 )
-from model import batch_kmeans
+from livesegments.model import batch_kmeans
 from tests.livesegments.analysis.backtest.shop import events, feed, history, rows
 
 STREAM = events(rows())

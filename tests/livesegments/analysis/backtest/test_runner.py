@@ -9,7 +9,7 @@ import pytest
 from livesegments.analysis.backtest.results import BacktestResult
 from livesegments.analysis.backtest.runner import Backtest, NothingReadError, Variant, backtest
 from livesegments.analysis.backtest.variants import variants
-from livesegments.settings import Settings, SettingsError
+from livesegments.config.settings import Settings, SettingsError
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 
 ROWS = rows()

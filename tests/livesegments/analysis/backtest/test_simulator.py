@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from features.record import Records
-from features.window import window
 from livesegments.analysis.backtest.simulator import Simulator
-from tests.consumers.world import recounted
+from livesegments.features.record_codec import Records
+from livesegments.features.window import window
+from tests.consumers.harness import recounted
 from tests.livesegments.analysis.backtest.shop import events, feed, history, rows
 
 STREAM = events(rows())

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from consumers.rules import Model
-from consumers.scoring import NONE, Scores, score
 from livesegments.analysis.customer.counterfactuals import expiries, feature_changes, more_purchases
-from tests.consumers.world import (
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import NONE, Scores, score
+from tests.consumers.harness import (
     DAY,
     LAYOUT,
     RULES,

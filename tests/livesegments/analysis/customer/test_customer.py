@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consumers.rules import Model
-from contracts.segments import SegmentChange
-from features.erasures import Marker, marker_key
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
 from livesegments.analysis.customer.text_view import text
-from store.deployment import Deployment
-from tests.consumers.world import (
+from livesegments.consumers.processing_config import Model
+from livesegments.contracts.segments import SegmentChange
+from livesegments.features.erasures import Marker, marker_key
+from livesegments.store.deployment import Deployment
+from tests.consumers.harness import (
     DAY,
     LAYOUT,
     RETIREE,

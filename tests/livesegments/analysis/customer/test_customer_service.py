@@ -10,12 +10,12 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
-from contracts.topics import CHANGES, PURCHASES
 from livesegments.analysis.customer.history import SEARCHED, STRETCH, read_history
 from livesegments.analysis.customer.query import query_customer
-from livesegments.settings import Settings
-from livesegments.verify.kafka_log import Log
-from producers.partitioning import partition_of
+from livesegments.config.settings import Settings
+from livesegments.contracts.topics import CHANGES, PURCHASES
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.producers.partitioning import partition_of
 from tests import processes
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase

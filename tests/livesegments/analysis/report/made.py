@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from features.vector import FEATURES
 from livesegments.analysis.report.models import (
     NONE,
     AtRiskCustomer,
@@ -16,8 +15,9 @@ from livesegments.analysis.report.models import (
     Target,
     TypicalCustomer,
 )
-from livesegments.segments import Segment
-from model.personas import PERSONAS
+from livesegments.analysis.segments import Segment
+from livesegments.features.vector import FEATURES
+from livesegments.model.personas import PERSONAS
 
 IDS = tuple(persona.id for persona in PERSONAS)
 DAYS = tuple(f"2026-03-{day:02d}" for day in range(1, 31))

@@ -7,12 +7,12 @@ from unittest.mock import sentinel
 import numpy as np
 import pytest
 
-from features.record import Records, empty
 from livesegments.analysis.report.churn import SHOWN, ChurnTracker
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.models import AtRiskCustomer, LostCustomer
-from livesegments.scan import Stretch
-from tests.consumers.world import (
+from livesegments.features.record_codec import Records, empty
+from livesegments.operations.customer_scan import Stretch
+from tests.consumers.harness import (
     DAY,
     HIGH_VALUE,
     LAYOUT,

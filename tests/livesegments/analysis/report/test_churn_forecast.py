@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.scoring import Switching
-from features.record import Records, empty
 from livesegments.analysis.report.churn_forecast import STAYS, departure_us, forecast_departures
-from tests.consumers.world import DAY, HIGH_VALUE, LAYOUT, MEAN, SEGMENTS, STD, model
+from livesegments.consumers.scoring import Hysteresis
+from livesegments.features.record_codec import Records, empty
+from tests.consumers.harness import DAY, HIGH_VALUE, LAYOUT, MEAN, SEGMENTS, STD, model
 
 MODEL = model(turn=2)
 CLOCK_TILE = 5_000
@@ -59,7 +59,7 @@ def test_it_is_as_if_the_window_moved_on_tile_by_tile(
     tiles: list[list[tuple[int, int]]], horizon: int
 ) -> None:
     found = forecast_departures(
-        bought(tiles), CLOCK_US, horizon, LAYOUT, MODEL, Switching(MARGIN, min_dwell_us=0)
+        bought(tiles), CLOCK_US, horizon, LAYOUT, MODEL, Hysteresis(MARGIN, min_dwell_us=0)
     )
     wanted = [expected(of, horizon) for of in tiles]
     assert list(zip(found.tiles.tolist(), found.segment.tolist(), strict=True)) == wanted
@@ -68,15 +68,15 @@ def test_it_is_as_if_the_window_moved_on_tile_by_tile(
 def test_a_dwell_holds_them_for_as_long_as_it_says() -> None:
     records = bought([[(40, 300_000), (0, 0), (0, 0), (0, 0), (1, 500)]])
     records["since"] = CLOCK_US - DAY
-    free = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 0))
-    held = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Switching(MARGIN, 9 * DAY))
+    free = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Hysteresis(MARGIN, 0))
+    held = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Hysteresis(MARGIN, 9 * DAY))
     assert free.tiles.tolist() == [1]
     assert held.tiles.tolist() == [3]  # 4 days a tile: the third begins after nine
 
 
 def test_the_margin_says_how_much_farther_the_next_centroid_is() -> None:
     found = forecast_departures(
-        bought([[(20, 90_000)] * 5]), CLOCK_US, 0, LAYOUT, MODEL, Switching(MARGIN, 0)
+        bought([[(20, 90_000)] * 5]), CLOCK_US, 0, LAYOUT, MODEL, Hysteresis(MARGIN, 0)
     )
     assert found.tiles.tolist() == [STAYS]
     assert found.margin[0] > 0

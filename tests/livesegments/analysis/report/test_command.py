@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from consumers.log import LogReader
-from contracts.topics import CHANGES
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.topics import CHANGES
 from tests.livesegments.analysis.report.command import livesegments
 from tests.service import Service, purchase
 

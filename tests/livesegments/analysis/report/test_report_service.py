@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from contracts.topics import CHANGES, PURCHASES, STATES
+from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from livesegments.demo.dataset import complete_journey
-from livesegments.verify.kafka_log import Log
+from livesegments.operations.verify.kafka_log import Log
 from tests.livesegments.analysis.report.command import livesegments
 from tests.livesegments.rendering.elements import Elements
 from tests.servers import KafkaServer, RedisServer, fresh_topics

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.analysis.report.transitions import Period, Transitions
-from tests.consumers.world import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, at
+from tests.consumers.harness import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, at
 
 VALUED = SEGMENTS.index(HIGH_VALUE)
 FIRST, DAYS = 100, 10

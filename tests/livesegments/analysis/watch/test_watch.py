@@ -13,8 +13,15 @@ from kafka.errors import KafkaTimeoutError
 from rich.cells import cell_len
 from rich.console import Console
 
-from consumers.definitions import to_definitions
-from contracts.segments import (
+from livesegments.analysis.watch import polling_thread
+from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
+from livesegments.analysis.watch.polling_thread import PollingThread
+from livesegments.analysis.watch.screen_view import Frame
+from livesegments.analysis.watch.snapshot import Snapshot, snapshot
+from livesegments.analysis.watch.text_view import line
+from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
+from livesegments.consumers.modelling.definitions import to_definitions
+from livesegments.contracts.segments import (
     Explanation,
     ModelRef,
     PublishedConsent,
@@ -23,16 +30,9 @@ from contracts.segments import (
     SegmentRef,
     encode,
 )
-from livesegments.analysis.watch import polling_thread
-from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
-from livesegments.analysis.watch.polling_thread import PollingThread
-from livesegments.analysis.watch.screen_view import Frame
-from livesegments.analysis.watch.snapshot import Snapshot, snapshot
-from livesegments.analysis.watch.text_view import line
-from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
-from model.cluster_statistics import ClusterStatistics, quantize
-from model.personas import PERSONAS
-from tests.consumers.world import generation, model
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.personas import PERSONAS
+from tests.consumers.harness import generation, model
 
 NAMES = {persona.id: persona.name for persona in PERSONAS}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,13 +10,13 @@ from collections import Counter
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from contracts.segments import SegmentChange
-from contracts.topics import CHANGES
 from livesegments.analysis.watch import pollers, polling_thread
 from livesegments.analysis.watch.pollers import GroupPoller, TopicsPoller, TopicsState
 from livesegments.analysis.watch.session import WatchSession
-from livesegments.settings import Settings
-from livesegments.verify.kafka_log import Log
+from livesegments.config.settings import Settings
+from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.topics import CHANGES
+from livesegments.operations.verify.kafka_log import Log
 from tests.service import PARTITIONS, Event, Service, numbers, profile, purchase
 
 pytestmark = pytest.mark.servers

@@ -1,0 +1,222 @@
+"""One poll as columns: every topic's records decoded, every customer given a row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import TypeAlias
+
+import numpy as np
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
+
+from livesegments.consumers.dedup import DedupUpdate, DedupWindow
+from livesegments.consumers.event_hashes import hashes_of
+from livesegments.contracts.dead_letters import Rejection
+from livesegments.contracts.decode import (
+    Erasures,
+    Profiles,
+    Purchases,
+    decode_erasures,
+    decode_profiles,
+    decode_purchases,
+)
+from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+
+Int = NDArray[np.int64]
+_NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
+Columns: TypeAlias = Purchases | Profiles | Erasures
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that no contract takes, and why."""
+
+    record: ConsumerRecord
+    rejection: Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBatch:
+    """The part of a batch that came from one input partition.
+
+    Attributes
+    ----------
+    customers
+        Customer id -> row among the slice's customers, in order of appearance.
+    purchases, profiles, erasures
+        Ranges in the columns of the batch.
+    next_offsets
+        Input topic -> offset after the last record of it in the slice.
+    rejected
+        The slice's dead letters.
+    recall
+        The purchases its partition remembers after it; None where duplicates are not looked for.
+    """
+
+    partition: int
+    customers: dict[str, int]
+    purchases: slice
+    profiles: slice
+    erasures: slice
+    next_offsets: dict[str, int]
+    rejected: list[Rejected]
+    recall: DedupUpdate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """All records of one poll.
+
+    ``*_customer`` (n,) holds each accepted record's row among its slice's customers; ``records``
+    are the polled records by topic, accepted or not.
+    """
+
+    purchases: Purchases
+    profiles: Profiles
+    erasures: Erasures
+    purchases_customer: Int
+    profiles_customer: Int
+    erasures_customer: Int
+    records: dict[str, list[ConsumerRecord]]
+    slices: list[PartitionBatch]
+    consumed: dict[str, int]
+    """Input topic -> records polled."""
+    duplicates: int = 0
+    """Valid purchases left out, since their partition had seen their ids."""
+
+    def events(self, topic: str, columns: Int) -> list[tuple[ConsumerRecord, str | None]]:
+        """Return the records that accepted columns of a topic came from, and their events' ids.
+
+        A profile has none.
+        """
+        accepted: dict[str, tuple[Columns, Sequence[str | None]]] = {
+            PURCHASES: (self.purchases, self.purchases.event_id),
+            PROFILES: (self.profiles, [None] * len(self.profiles.row)),
+            ERASURES: (self.erasures, self.erasures.request_id),
+        }
+        of_topic, ids = accepted[topic]
+        records, rows = self.records[topic], of_topic.row[columns].tolist()
+        return [
+            (records[row], ids[column]) for row, column in zip(rows, columns.tolist(), strict=True)
+        ]
+
+
+def decode_batch(
+    polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
+    currency: str,
+    seen: Mapping[int, DedupWindow | None] | None = None,
+) -> MicroBatch:
+    """Decode what a poll returned.
+
+    Parameters
+    ----------
+    polled
+        Records by topic and partition, without those that were folded before.
+    currency
+        The one currency the deployment takes.
+    seen
+        Partition -> the purchases it remembers; where it has none, duplicates are not looked for.
+    """
+    partitions = sorted({tp.partition for tp in polled})
+    of_partition = {
+        topic: [polled.get(TopicPartition(topic, p), ()) for p in partitions] for topic in INPUTS
+    }
+    records = {topic: list(chain.from_iterable(parts)) for topic, parts in of_partition.items()}
+    sizes = {topic: list(map(len, parts)) for topic, parts in of_partition.items()}
+    purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
+    # Most rounds have none of these, and a quiet service does rounds of few events.
+    profiles, bad_profiles = (
+        decode_profiles(*_columns(records[PROFILES])) if records[PROFILES] else (_NO_PROFILES, [])
+    )
+    erasures, bad_erasures = (
+        decode_erasures(*_columns(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
+    )
+
+    valid = len(purchases.row)
+    of_purchases = dict(zip(partitions, _ranges(purchases.row, sizes[PURCHASES]), strict=True))
+    purchases, recalls = _without_duplicates(purchases, of_purchases, seen or {})
+
+    rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
+    for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
+        for rejection in bad:
+            record = records[topic][rejection.row]
+            rejected[record.partition].append(Rejected(record, rejection))
+
+    accepted: tuple[Columns, Columns, Columns] = (purchases, profiles, erasures)
+    ranges = [
+        _ranges(columns.row, sizes[topic]) for topic, columns in zip(INPUTS, accepted, strict=True)
+    ]
+    rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+    slices: list[PartitionBatch] = []
+    for partition, *ats in zip(partitions, *ranges, strict=True):
+        customers: dict[str, int] = {}
+        for columns, at, out in zip(accepted, ats, rows, strict=True):
+            out += [customers.setdefault(name, len(customers)) for name in columns.customer_id[at]]
+        slices.append(
+            PartitionBatch(
+                partition,
+                customers,
+                purchases=ats[0],
+                profiles=ats[1],
+                erasures=ats[2],
+                next_offsets={
+                    tp.topic: new[-1].offset + 1
+                    for tp, new in polled.items()
+                    if tp.partition == partition and new
+                },
+                rejected=rejected[partition],
+                recall=recalls.get(partition),
+            )
+        )
+    return MicroBatch(
+        purchases=purchases,
+        profiles=profiles,
+        erasures=erasures,
+        purchases_customer=np.array(rows[0], np.int64),
+        profiles_customer=np.array(rows[1], np.int64),
+        erasures_customer=np.array(rows[2], np.int64),
+        records=records,
+        slices=slices,
+        consumed={topic: len(new) for topic, new in records.items()},
+        duplicates=valid - len(purchases.row),
+    )
+
+
+def _without_duplicates(
+    purchases: Purchases,
+    of_partition: Mapping[int, slice],
+    seen: Mapping[int, DedupWindow | None],
+) -> tuple[Purchases, dict[int, DedupUpdate]]:
+    remembering = {partition: each for partition, each in seen.items() if each is not None}
+    if not remembering or not len(purchases.row):
+        return purchases, {}
+    hashes = hashes_of(purchases.event_id)
+    kept = np.ones(len(hashes), np.bool_)
+    recalls: dict[int, DedupUpdate] = {}
+    for partition, at in of_partition.items():
+        if partition not in remembering:
+            continue
+        after, repeated = remembering[partition].after(hashes[at])
+        kept[at] = ~repeated
+        recalls[partition] = DedupUpdate(after, after.ring_writes(hashes[at]))
+    return purchases if kept.all() else purchases.where(kept), recalls
+
+
+def _columns(
+    records: Sequence[ConsumerRecord],
+) -> tuple[list[bytes | None], list[bytes | None], list[int]]:
+    return (
+        [record.key for record in records],
+        [record.value for record in records],
+        [record.timestamp for record in records],
+    )
+
+
+def _ranges(row: Int, records: Sequence[int]) -> list[slice]:
+    """Return the range of each partition among accepted rows.
+
+    ``records`` says how many each partition has; rows are in partition order.
+    """
+    bounds = row.searchsorted(np.cumsum([0, *records])).tolist()
+    return [slice(start, stop) for start, stop in pairwise(bounds)]

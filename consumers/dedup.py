@@ -1,0 +1,125 @@
+"""The purchases that a partition has seen lately, so that a producer's repeats count once.
+
+Producers that deliver at least once send an event again, with the same ``event_id``. An accepted
+purchase is a duplicate when its id is among those of the ``size`` accepted purchases before it in
+its partition. That depends on the log alone, so that a replay finds the same duplicates.
+
+Ids are kept as 8-byte hashes: in the store as a ring, the hash of the n-th purchase in place
+``n % size``; in memory as sorted runs that double in size, to look a whole batch up at once.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.consumers.event_hashes import Hashes
+
+Flags = NDArray[np.bool_]
+Int = NDArray[np.int64]
+
+_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Hashes in order, and the place of each among all purchases; of equal ones the latest last."""
+
+    hashes: Hashes
+    places: Int
+
+    def last(self, hashes: Hashes) -> Int:
+        """Return where each of some hashes was last, (n,), -1 for never."""
+        at = self.hashes.searchsorted(hashes, side="right") - 1
+        found = (at >= 0) & (self.hashes[at] == hashes)
+        return np.where(found, self.places[at], -1)
+
+    def merged(self, later: "Run", first: int) -> "Run":
+        """Return both as one, without what was before the place ``first``."""
+        places = np.concatenate([self.places, later.places])
+        hashes = np.concatenate([self.hashes, later.hashes])
+        # Stable, so that of equal hashes the later stays the last; and linear, on sorted parts.
+        order = hashes.argsort(kind="stable")
+        order = order[places[order] >= first]
+        return Run(hashes[order], places[order])
+
+
+@dataclass(frozen=True, slots=True)
+class DedupWindow:
+    """The last purchases of one partition.
+
+    Attributes
+    ----------
+    size
+        How many are remembered.
+    count
+        How many there have been.
+    runs
+        What is remembered, older and larger runs first.
+
+    Examples
+    --------
+    >>> from consumers.event_hashes import hashes_of
+    >>> seen = DedupWindow(size=2)
+    >>> seen, repeated = seen.after(hashes_of(["a", "b", "a"]))
+    >>> repeated.tolist()
+    [False, False, True]
+    >>> seen, repeated = seen.after(hashes_of(["b", "a", "b"]))
+    >>> repeated.tolist()
+    [True, True, True]
+    >>> seen.after(hashes_of(["c", "d", "b"]))[1].tolist()
+    [False, False, False]
+    """
+
+    size: int
+    count: int = 0
+    runs: tuple[Run, ...] = ()
+
+    @classmethod
+    def from_ring(cls, size: int, count: int, ring: bytes) -> Self:
+        """Return what a stored ring remembers."""
+        # A ring that is not full has wrapped nothing, and begins with the oldest.
+        oldest = count % size if count > size else 0
+        hashes = np.roll(np.frombuffer(ring, "<u8"), -oldest)
+        order = hashes.argsort(kind="stable")
+        run = Run(hashes[order], count - len(hashes) + order)
+        return cls(size, count, (run,) if len(hashes) else ())
+
+    def after(self, hashes: Hashes) -> tuple["DedupWindow", Flags]:
+        """Return what is remembered after some more purchases, and which were duplicates, (n,)."""
+        if not len(hashes):
+            return self, np.zeros(0, np.bool_)
+        order = hashes.argsort(kind="stable")
+        run = Run(hashes[order], self.count + order)
+        last = np.full(len(hashes), -1, np.int64)
+        again = np.flatnonzero(run.hashes[1:] == run.hashes[:-1])
+        last[again + 1] = run.places[again]
+        for earlier in self.runs:
+            np.maximum(last, earlier.last(run.hashes), out=last)
+        repeated = np.empty(len(hashes), np.bool_)
+        repeated[order] = (last >= 0) & (last >= run.places - self.size)
+        count = self.count + len(hashes)
+        return DedupWindow(self.size, count, _merge((*self.runs, run), count - self.size)), repeated
+
+    def ring_writes(self, hashes: Hashes) -> list[tuple[int, bytes]]:
+        """Return what to write to the stored ring for the last purchases: (byte offset, bytes)."""
+        hashes = hashes[-self.size :]
+        start = (self.count - len(hashes)) % self.size
+        before_the_end = hashes[: self.size - start]
+        parts = [(0, hashes[len(before_the_end) :]), (start, before_the_end)]
+        return [(at * _BYTES, part.astype("<u8").tobytes()) for at, part in parts if len(part)]
+
+
+class DedupUpdate(NamedTuple):
+    """What a partition remembers after a batch, and what of it to write to the stored ring."""
+
+    seen: DedupWindow
+    ring: list[tuple[int, bytes]]
+
+
+def _merge(runs: tuple[Run, ...], first: int) -> tuple[Run, ...]:
+    """Merge the last runs until each is less than half as large as the one before."""
+    while len(runs) > 1 and 2 * len(runs[-1].hashes) > len(runs[-2].hashes):
+        runs = (*runs[:-2], runs[-2].merged(runs[-1], first))
+    return runs

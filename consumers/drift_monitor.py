@@ -1,0 +1,145 @@
+"""Metrics of the model: positions of the clusters, and their drift."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from livesegments.consumers.drift_sample import DriftSample
+from livesegments.consumers.modelling.definitions import standing
+from livesegments.consumers.modelling.initial_fit import Sample
+from livesegments.consumers.processing_config import Model
+from livesegments.features.vector import FEATURES
+from livesegments.model import drift
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.detectors import DriftDetectors
+from livesegments.model.personas import Persona
+from livesegments.monitoring.drift_report import ClusterSnapshot, DriftMetrics
+from livesegments.monitoring.metrics import Metrics
+
+SAMPLE_SECONDS = 30.0
+
+
+class DriftMonitor:
+    """Reports one worker's view of the model.
+
+    Positions, shifts and shares come from the exact statistics. For the silhouette and the
+    distribution of features partition 0's owner draws a sample of customers now and then. Detectors
+    look at customers of this worker's own rounds.
+
+    Parameters
+    ----------
+    metrics
+        Where the values go.
+    personas
+        The deployment's segments.
+    draw
+        Draws a sample of all customers.
+    """
+
+    def __init__(
+        self, metrics: Metrics, personas: Sequence[Persona], draw: Callable[[], Sample]
+    ) -> None:
+        self._metrics, self._personas, self._draw = metrics, personas, draw
+        self._drift = DriftMetrics(metrics)
+        self._detectors: DriftDetectors | None = None
+        self._watching = 0
+        self._statistics: ClusterStatistics | None = None
+        self._updated_s = 0.0
+        self._sampled_s: float | None = None
+
+    def look(self, watched: Sequence[DriftSample], model: Model | None) -> None:
+        """Show the customers of a round to the detectors.
+
+        A generation that came while windows were filling is left out: everything moves then.
+        """
+        if model is None or model.generation.provisional:
+            return
+        if self._detectors is None or model.generation.number != self._watching:
+            self._watching, self._detectors = model.generation.number, DriftDetectors()
+        for each in watched:
+            for signal, detector in self._detectors.update(each.distances, each.reassigned):
+                self._metrics.count("drift_detections_total", signal, detector)
+
+    def observe(
+        self,
+        model: Model | None,
+        first: bool,
+        now_s: float,
+    ) -> None:
+        """Report the model as it stands.
+
+        Parameters
+        ----------
+        model
+            The sum of all partitions; None while there is none.
+        first
+            Whether this worker owns partition 0.
+        now_s
+            Epoch seconds.
+        """
+        if not first:
+            self._forget_sample()
+        if model is None or not model.statistics.members.any():
+            return
+        generation, statistics = model.generation, model.statistics
+        if self._statistics is None or statistics != self._statistics:
+            self._statistics, self._updated_s = statistics, now_s
+        self._drift.update(self._snapshot(model))
+        expected = np.array(generation.sizes, np.float64)
+        actual = statistics.members.astype(np.float64)
+        self._metrics.set("segment_share_psi", drift.psi(expected, actual))
+        self._metrics.set(
+            "segment_share_psi_critical",
+            drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum())),
+        )
+        if first and (self._sampled_s is None or now_s - self._sampled_s >= SAMPLE_SECONDS):
+            self._sampled_s = now_s
+            self._report_sample(model)
+
+    def _snapshot(self, model: Model) -> ClusterSnapshot:
+        generation, statistics, now = model.generation, model.statistics, model.snapshot
+        return ClusterSnapshot(
+            generation=generation.number,
+            provisional=generation.provisional,
+            updated_at=self._updated_s,
+            segments=generation.segments,
+            centroids=now.centroids,
+            means=statistics.centroids(),
+            known=statistics.known,
+            baseline=generation.centroids,
+            stddevs=np.sqrt(generation.variance),
+            sizes=statistics.members,
+            mean=now.mean,
+            variance=now.std**2,
+            persona_distances=drift.persona_distance(
+                now.zscores(standing(model)),
+                generation.segments,
+                self._personas,
+            ),
+            mean_squared_distances=drift.mean_squared_distance(statistics, now.weights),
+            explained_variance_ratio=drift.explained_variance_ratio(statistics, now.weights),
+        )
+
+    def _report_sample(self, model: Model) -> None:
+        vectors, histograms = self._draw().vectors, model.generation.histograms
+        assignment = model.kmeans.predict_arrays(vectors)
+        self._metrics.set(
+            "silhouette_score", drift.silhouette(assignment.distances, assignment.clusters)
+        )
+        if histograms and len(vectors):
+            self._metrics.set_all(
+                "feature_psi",
+                [each.psi(x) for each, x in zip(histograms, vectors.T, strict=True)],
+            )
+            self._metrics.set_all(
+                "feature_psi_critical",
+                [each.psi_critical_value(len(vectors)) for each in histograms],
+            )
+
+    def _forget_sample(self) -> None:
+        if self._sampled_s is not None:
+            self._sampled_s = None
+            unknown = np.full(len(FEATURES), np.nan)
+            self._metrics.set("silhouette_score", np.nan)
+            self._metrics.set_all("feature_psi", unknown)
+            self._metrics.set_all("feature_psi_critical", unknown)

@@ -1,0 +1,130 @@
+"""What is on its way to Kafka: one publication at most, while the next round is worked on."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from livesegments.consumers.instrumentation import Instrumentation
+from livesegments.consumers.partition_state import PartitionState, Portion
+from livesegments.consumers.retry import describe
+from livesegments.producers.publisher import PublishError, Publishing
+
+log = structlog.get_logger()
+
+OFFSETS_SECONDS = 1.0
+MOST_BYTES = 20 * 1024 * 1024
+"""Of the outputs of a transaction, and of those that wait for one: about 20,000 changes."""
+
+
+class InFlightPublications:
+    """Begins publications, and takes in that they have ended.
+
+    Parameters
+    ----------
+    publisher
+        Does the work.
+    observation
+        Told of what was published, and of what failed.
+    most_bytes
+        Of a transaction, unless a single version has more.
+    """
+
+    def __init__(
+        self, publisher: Publishing, observation: Instrumentation, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._publisher, self._observed = publisher, observation
+        self._most_bytes = most_bytes
+        self._offsets_at = 0.0
+        self.under_way: dict[int, int] = {}
+        """Partition -> version, of what was begun and not yet confirmed."""
+
+    def begin(
+        self,
+        owned: dict[int, PartitionState],
+        membership: object,
+        *,
+        everything: bool = False,
+        behind: bool = False,
+    ) -> None:
+        """Begin a transaction of what Kafka lacks: outputs at once, offsets alone now and then.
+
+        The one before it must end first; ``owned`` is brought up to date by that. While there is
+        much to fold, the wait is put off until much is to be published. Outputs beyond the size of
+        a transaction are left for the next: see `too_much_waits`.
+        """
+        now = time.monotonic()
+        new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
+        due = everything or now - self._offsets_at >= OFFSETS_SECONDS
+        told = [o.partition for o in new if due or o.unpublished or o.offsets_pending]
+        if not told:
+            self.confirm(owned, wait=False)
+            return
+        with self._observed.stage("publish"):
+            self.confirm(owned, wait=not behind or self.too_much_waits(owned))
+            if self.under_way:
+                return
+            portions = self._portions([owned[p] for p in told])
+            self._publisher.begin([each.publication for each in portions], membership)
+        if due:
+            self._offsets_at = now
+        self.under_way = {each.publication.partition: each.version for each in portions}
+
+    def _portions(self, owned: Sequence[PartitionState]) -> list[Portion]:
+        """Return the parts that the next transaction publishes, of small outboxes first.
+
+        So that one with much delays no other.
+        """
+        left = self._most_bytes
+        portions: list[Portion] = []
+        for each in sorted(owned, key=self._waiting):
+            portion = each.portion(left)
+            if portion.size <= left or not portions:
+                portions.append(portion)
+                left -= portion.size
+        return portions
+
+    def _latest(self, owned: PartitionState) -> int:
+        return max(owned.published, self.under_way.get(owned.partition, 0))
+
+    def _waiting(self, owned: PartitionState) -> int:
+        latest = self._latest(owned)
+        return sum(entry.size for entry in owned.unpublished if entry.version > latest)
+
+    def too_much_waits(self, owned: dict[int, PartitionState]) -> bool:
+        """Return whether more waits than one transaction takes, so that nothing may be added."""
+        return sum(map(self._waiting, owned.values())) > self._most_bytes
+
+    def publish_all(
+        self, owned: dict[int, PartitionState], membership: object, keep_alive: Callable[[], None]
+    ) -> None:
+        """Publish all outputs that wait, a transaction after another."""
+        while any(each.unpublished for each in owned.values()):
+            self.begin(owned, membership)
+            self.confirm(owned)
+            keep_alive()
+
+    def confirm(self, owned: dict[int, PartitionState], *, wait: bool = True) -> None:
+        """Take in, into ``owned``, that Kafka has what was begun to be published."""
+        ended_us = self._publisher.finish(wait=wait)
+        if ended_us is None:
+            return
+        for partition, version in self.under_way.items():
+            owned[partition] = owned[partition].confirmed(version)
+        self.under_way = {}
+        self._observed.published(ended_us)
+
+    def begin_anew(self, alive: Callable[[], None]) -> None:
+        """Wait for what is under way, whatever becomes of it, and fence an earlier producer.
+
+        Kafka's offsets tell what became of it.
+        """
+        self.under_way = {}
+        try:
+            self._publisher.finish()
+        except PublishError as error:
+            self._observed.failed(error)
+            log.warning("a transaction failed", error=describe(error))
+        alive()
+        self._publisher.open()
+        alive()

@@ -1,0 +1,196 @@
+"""What a worker tells Prometheus of its rounds, its partitions and the model."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import CommitFailedError, KafkaError, ProducerFencedError
+from redis.exceptions import RedisError
+
+from livesegments.consumers.decoding import MicroBatch
+from livesegments.consumers.drift_monitor import DriftMonitor
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.initial_fit import Sample
+from livesegments.consumers.partition_state import PartitionState, estimator
+from livesegments.consumers.processing_config import BatchStats, Model
+from livesegments.consumers.recovery.ownership import Verdict
+from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
+from livesegments.consumers.recovery.replay import RecoveryInterruptedError
+from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.model.personas import Persona
+from livesegments.monitoring.metrics import Metrics
+from livesegments.producers.publisher import PublishError
+
+OBSERVE_SECONDS = 2.0
+FENCES = (ProducerFencedError, CommitFailedError)
+"""What Kafka refuses the commit of a former owner with."""
+
+
+class Instrumentation:
+    """Reports one worker's rounds, and every few seconds where its partitions and model stand."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        warmup_customers: int,
+        personas: Sequence[Persona],
+        draw: Callable[[], Sample],
+    ) -> None:
+        self._metrics = metrics
+        self._model = DriftMonitor(metrics, personas, draw)
+        self._warmup_customers = warmup_customers
+        self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+        self._observed_at = 0.0
+        self._folded_ms: dict[int, int] = {}
+        self._counted_at: dict[int, float] = {}
+
+    def stage(self, stage: str) -> AbstractContextManager[object]:
+        """Return what times a stage of a round."""
+        return self._metrics.time("batch_duration_seconds", stage)
+
+    def ready(self, ready: bool) -> None:
+        """Note whether the worker has its partitions and works on them."""
+        self._metrics.set("worker_ready", ready)
+        if ready:  # taking over has asked both
+            self._metrics.set("dependency_up", True, "kafka")
+            self._metrics.set("dependency_up", True, "redis")
+
+    def clocks(self, errors_us: Mapping[str, int]) -> None:
+        """Report how far clocks are apart: by server, and a partition's from Redis'."""
+        for clock, error_us in errors_us.items():
+            self._metrics.set("clock_error_seconds", error_us / 1e6, clock)
+
+    def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
+        """Count a takeover; return what goes around it."""
+        self._metrics.count("takeovers_total", verdict.value)
+        return (
+            self._metrics.track("recoveries_running")
+            if verdict is Verdict.RECOVER
+            else nullcontext()
+        )
+
+    def took(self, partition: int) -> None:
+        """Note a partition taken over."""
+        self._metrics.take_partition(partition)
+        self._counted_at[partition] = time.monotonic()
+
+    def gave_up(self, partition: int) -> None:
+        """Note a partition given up."""
+        self._metrics.give_up_partition(partition)
+        self._folded_ms.pop(partition, None)
+
+    def rebalanced(self) -> None:
+        """Note that the group rebalanced."""
+        self._metrics.count("rebalances_total")
+
+    def failed(self, error: Exception) -> None:
+        """Note an outage, by what failed."""
+        cause = error.__cause__ or error
+        if isinstance(error, PublishError):
+            self._metrics.count("transactions_total", "failed")
+            # It comes from another process, as text.
+            if any(fence.__name__ in str(error) for fence in FENCES):
+                self._metrics.count("fences_total", "kafka")
+            else:
+                self._metrics.set("dependency_up", False, "kafka")
+        elif isinstance(error, TakeoverRefusedError | RecoveryInterruptedError):
+            self._metrics.count("fences_total", "redis")
+        elif isinstance(cause, RedisError):
+            self._metrics.set("dependency_up", False, "redis")
+        elif isinstance(cause, KafkaError):
+            self._metrics.set("dependency_up", False, "kafka")
+
+    def decided(self, batch: MicroBatch, tally: BatchStats, model: Model | None) -> None:
+        """Report a round whose commits were accepted."""
+        metrics = self._metrics
+        accepted = (len(batch.purchases.row), len(batch.profiles.row), len(batch.erasures.row))
+        for topic, n in zip(INPUTS, accepted, strict=True):
+            if batch.consumed[topic]:
+                metrics.count("events_consumed_total", topic, n=batch.consumed[topic])
+                metrics.count("events_processed_total", topic, n=n)
+        for reason, n in (
+            ("older_than_window", tally.older_than_window),
+            ("erased", tally.erased),
+            ("duplicate", batch.duplicates),
+        ):
+            if n:
+                metrics.count("events_skipped_total", reason, n=n)
+        for reason, n in (("margin", tally.held_by_margin), ("dwell", tally.held_by_dwell)):
+            if n:
+                metrics.count("changes_suppressed_total", reason, n=n)
+        for reason, n in Counter(tally.dead_letters).items():
+            metrics.count("dead_letters_total", reason, n=n)
+        for (before, after, origin), n in Counter(tally.changes).items():
+            metrics.count("changes_total", before, after, origin, n=n)
+        self._model.look(tally.watched, model)
+        self._note_folded(batch)
+        if tally.arrived_ms:
+            self._arrived_us.append(np.array(tally.arrived_ms, np.int64) * 1_000)
+
+    def _note_folded(self, batch: MicroBatch) -> None:
+        for part in batch.slices:
+            if part.purchases.stop > part.purchases.start:
+                [(last, _)] = batch.events(PURCHASES, np.array([part.purchases.stop - 1]))
+                self._folded_ms[part.partition] = last.timestamp
+
+    def published(self, now_us: int) -> None:
+        """Report a transaction that Kafka has confirmed."""
+        self._metrics.count("transactions_total", "committed")
+        self._metrics.set("dependency_up", True, "kafka")
+        self._metrics.set("dependency_up", True, "redis")
+        if self._arrived_us:
+            self._metrics.observe(
+                "end_to_end_latency_seconds", (now_us - np.concatenate(self._arrived_us)) / 1e6
+            )
+            self._arrived_us = []
+
+    def observe(
+        self,
+        consumer: KafkaConsumer,
+        owned: Mapping[int, PartitionState],
+        model: GlobalModel,
+        waiting: int,
+    ) -> None:
+        """Report where partitions and model stand, every few seconds."""
+        now = time.monotonic()
+        if now - self._observed_at < OBSERVE_SECONDS:
+            return
+        self._observed_at = now
+        for partition, each in owned.items():
+            self._observe_partition(consumer, partition, each, model)
+        self._metrics.set("warmup_customers", waiting)
+        self._metrics.set("warmup_customers_required", self._warmup_customers)
+        self._model.observe(model.complete(owned), 0 in owned, time.time())
+
+    def _observe_partition(
+        self, consumer: KafkaConsumer, partition: int, owned: PartitionState, model: GlobalModel
+    ) -> None:
+        purchases_behind = 0
+        for topic, offset in zip(INPUTS, owned.progress.offsets, strict=True):
+            tp = TopicPartition(topic, partition)
+            highwater = consumer.highwater(tp)
+            if highwater is not None:
+                # The consumer passes the markers of a transaction, which are never folded.
+                records = max(0, highwater - max(offset, consumer.position(tp)))
+                self._metrics.set("consumer_lag_records", records, topic, partition)
+                if topic == PURCHASES:
+                    purchases_behind = records
+        if partition in self._folded_ms:
+            age = time.time() - self._folded_ms[partition] / 1_000
+            self._metrics.set(
+                "consumer_lag_seconds", max(0.0, age) if purchases_behind else 0.0, partition
+            )
+        now = time.monotonic()
+        if owned.progress.swept_generation >= model.number:
+            self._counted_at[partition] = now
+        self._metrics.set(
+            "partition_sync_age_seconds", now - self._counted_at[partition], partition
+        )
+        if model.generation is not None:
+            learned = owned.estimators.get(model.generation.number) or estimator()
+            members = learned.statistics.members.tolist()
+            for segment, n in zip(model.generation.segments, members, strict=True):
+                self._metrics.set("segment_customers", n, segment, partition)

@@ -1,0 +1,149 @@
+"""Read stretches of the log outside the group: for takeovers, recoveries and the definitions."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.offsets import ends_of, starts_of
+
+COUNTED = 1_000
+"""Offsets of a partition up to which `LogReader.count_from` reads what is there."""
+
+
+STALL_SECONDS = 60.0
+"""Longer than our own transactions can take."""
+
+
+class LogStalledError(TimeoutError):
+    """A stretch of the log could not be read to its end in time."""
+
+
+class LogReader:
+    """Reads partitions by offset, seeing only what is committed.
+
+    Parameters
+    ----------
+    config
+        Client settings: servers and security.
+    stall_seconds
+        How long a read may stand still before it fails. An open transaction holds readers back
+        until it ends or times out, so this is longer than a transaction may take.
+    """
+
+    def __init__(self, config: Mapping[str, Any], stall_seconds: float = STALL_SECONDS) -> None:
+        self._config = dict(config)
+        self._stall_seconds = stall_seconds
+        self._committed = self._open("read_committed")
+        self._uncommitted: KafkaConsumer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._committed.close()
+        if self._uncommitted is not None:
+            self._uncommitted.close()
+
+    def starts(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still holds."""
+        return starts_of(self._committed, partitions)
+
+    def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return each partition's high watermark, open transactions included."""
+        # A read_committed consumer would give the last stable offset, below an open transaction.
+        if self._uncommitted is None:
+            self._uncommitted = self._open("read_uncommitted")
+        return ends_of(self._uncommitted, partitions)
+
+    def identity(self, topics: Sequence[str]) -> str:
+        """Return 16 digits that are others once one of some topics was made anew.
+
+        They must have been asked about before. "" if the broker gives topics no ids, as before
+        Kafka 2.8.
+        """
+        ids = [self._committed._cluster.topic_id(topic) for topic in topics]
+        if not all(each is not None and each.int for each in ids):
+            return ""
+        return blake2b(b"".join(each.bytes for each in ids), digest_size=8).hexdigest()
+
+    def stable_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return each partition's end as read here: below the first open transaction."""
+        return ends_of(self._committed, partitions)
+
+    def count_from(self, offsets: Mapping[TopicPartition, int]) -> int:
+        """Return how many records can be read from given offsets on.
+
+        Short stretches are read, since markers of transactions and what is aborted or compacted
+        take offsets too; of longer ones every offset counts.
+        """
+        tps = list(offsets)
+        starts = starts_of(self._committed, tps)
+        stable = ends_of(self._committed, tps)
+        ranges = {tp: (max(offsets[tp], int(starts[tp])), int(stable[tp])) for tp in tps}
+        short = {tp: r for tp, r in ranges.items() if r[1] - r[0] <= COUNTED}
+        read = sum(len(records) for batch in self.read(short) for records in batch.values())
+        return read + sum(end - start for tp, (start, end) in ranges.items() if tp not in short)
+
+    def since(self, tp: TopicPartition, time_us: int) -> int:
+        """Return the first offset of a partition whose record has a time or a later one."""
+        found = self._committed.offsets_for_times({tp: max(time_us // 1_000, 0)})[tp]
+        return self.ends([tp])[tp] if found is None else int(found.offset)
+
+    def read(
+        self, ranges: Mapping[TopicPartition, tuple[int, int]]
+    ) -> Iterator[dict[TopicPartition, list[ConsumerRecord]]]:
+        """Yield the committed records from start to before end of each partition, in batches.
+
+        Ends when every position has reached its end: past the records of open transactions, which
+        it waits for, and over aborted ones and the gaps that markers leave.
+
+        Raises
+        ------
+        LogStalledError
+            If no position moved for ``stall_seconds``.
+        """
+        ranges = {tp: (start, end) for tp, (start, end) in ranges.items() if start < end}
+        consumer = self._committed
+        consumer.assign(list(ranges))
+        for tp, (start, _) in ranges.items():
+            consumer.seek(tp, start)
+        positions = {tp: start for tp, (start, _) in ranges.items()}
+        moved = time.monotonic()
+        while behind := [tp for tp, (_, end) in ranges.items() if positions[tp] < end]:
+            polled = consumer.poll(timeout_ms=200, max_records=5_000)
+            batch = {
+                tp: [record for record in records if record.offset < ranges[tp][1]]
+                for tp, records in polled.items()
+            }
+            if any(batch.values()):
+                yield {tp: records for tp, records in batch.items() if records}
+            before, positions = positions, {tp: consumer.position(tp) for tp in ranges}
+            if positions != before:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > self._stall_seconds:
+                stuck = behind[0]
+                raise LogStalledError(
+                    f"{stuck.topic}-{stuck.partition} could not be read past offset"
+                    f" {positions[stuck]} (its end is {ranges[stuck][1]}) for"
+                    f" {self._stall_seconds:.0f} s: a transaction hangs open, or the broker is away"
+                )
+
+    def _open(self, isolation_level: str) -> KafkaConsumer:
+        return KafkaConsumer(
+            **self._config,
+            group_id=None,
+            isolation_level=isolation_level,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )

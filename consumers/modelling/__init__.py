@@ -1,0 +1,1 @@
+"""Keep the model current: initial fit, refits, generations and their definitions."""

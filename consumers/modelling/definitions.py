@@ -1,0 +1,204 @@
+"""The generation of the model, as its definitions topic has it.
+
+A generation exists once it can be read here: not when somebody fits one, nor when it is in the
+store. Partition 0's owner publishes it; every worker reads it.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
+
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.consumers.processing_config import Model
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.topics import DEFINITIONS
+from livesegments.features.vector import FEATURES, natural
+from livesegments.model.distance import feature_weights
+from livesegments.model.drift import persona_distance
+from livesegments.model.generation import Generation
+from livesegments.model.histogram import Histogram
+from livesegments.model.personas import Persona
+
+_PARTITION = TopicPartition(DEFINITIONS, 0)
+POSITION_MS = 100
+
+
+class DefinitionsReader:
+    """Follows the definitions topic and assembles generations.
+
+    Attributes
+    ----------
+    generation
+        The newest that was whole.
+    went_back
+        How often the topic was found shorter than before, since it was recreated.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._latest: dict[str, SegmentDefinition] = {}
+        self.generation: Generation | None = None
+        self.went_back = 0
+        end = self._read_all()
+        self._consumer = KafkaConsumer(
+            **config,
+            group_id=None,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([_PARTITION])
+        self._consumer.seek(_PARTITION, end)
+        self._position = end
+
+    def poll(self) -> bool:
+        """Take in what is new; return whether there is a new generation."""
+        before = self.generation
+        for records in self._consumer.poll(timeout_ms=0).values():
+            self._take(records)
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        if position is not None:
+            self.went_back += position < self._position
+            self._position = position
+        return self.generation is not before
+
+    def has_lost(self, number: int) -> bool:
+        """Read the whole topic once more; return whether it has no generation as new as this.
+
+        Whoever has records of a generation has read it here, so then it was here once.
+        """
+        self._read_all()
+        return self.generation is None or self.generation.number < number
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _read_all(self) -> int:
+        with LogReader(self._config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        return end
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            if record.value is None:
+                continue
+            definition = SegmentDefinition.model_validate_json(record.value)
+            known = self._latest.get(definition.id)
+            # A generation is never gone back to, so of an older one nothing is taken either.
+            if known is None or definition.generation >= known.generation:
+                self._latest[definition.id] = definition
+        newest = max((each.generation for each in self._latest.values()), default=0)
+        if self.generation is not None and newest <= self.generation.number:
+            return
+        complete = [each for each in self._latest.values() if each.generation == newest]
+        if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
+            self.generation = to_generation(complete)
+
+
+def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
+    """Rebuild a generation from the definitions of its segments, one a cluster."""
+    ordered = sorted(definitions, key=lambda each: each.cluster)
+    models = [each.model for each in ordered]
+    return Generation(
+        number=ordered[0].generation,
+        centroids=np.array([model.centroid for model in models], dtype=np.float64),
+        mean=np.array(models[0].mean, dtype=np.float64),
+        variance=np.array(models[0].variance, dtype=np.float64),
+        sizes=tuple(model.size for model in models),
+        segments=tuple(each.id for each in ordered),
+        histograms=tuple(Histogram(each.edges, each.counts) for each in models[0].histograms),
+        provisional=models[0].provisional,
+    )
+
+
+def standing(model: Model) -> NDArray[np.float64]:
+    """Return the means of the clusters' customers, (k, d); NaN where a feature is unknown.
+
+    A cluster without customers keeps its fitted centroid.
+    """
+    occupied = model.statistics.members > 0
+    return np.where(occupied[:, None], model.statistics.centroids(), model.generation.centroids)
+
+
+def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, Any]]:
+    """Describe the model as it stands, in the fields of `SegmentDefinition`.
+
+    The centroid is the mean of the segment's customers in natural units, null where none of them
+    knows the feature. A segment without customers keeps its fitted centroid.
+    """
+    generation, current = model.generation, standing(model)
+    members = tuple(model.statistics.members.tolist())
+    sizes = members if any(members) else generation.sizes
+    units = natural(current)
+    distances = persona_distance(model.snapshot.zscores(current), generation.segments, personas)
+    by_id = {persona.id: persona for persona in personas}
+    known = named_by(generation)
+    definitions = []
+    for cluster, segment in enumerate(generation.segments):
+        persona = by_id[segment]
+        distance = float(distances[cluster])
+        definitions.append(
+            {
+                "id": segment,
+                "name": persona.name,
+                "description": f"{persona.description} {_basis(known[segment])}".strip(),
+                "centroid": dict(zip(FEATURES, _nullable(units[cluster], 6), strict=True)),
+                "size": int(sizes[cluster]),
+                "generation": generation.number,
+                "cluster": cluster,
+                "persona_distance": None if np.isnan(distance) else round(distance, 4),
+                "named_by": known[segment],
+                "model": {
+                    "features": FEATURES,
+                    "centroid": _nullable(generation.centroids[cluster]),
+                    "mean": _nullable(generation.mean),
+                    "variance": _nullable(generation.variance),
+                    "size": generation.sizes[cluster],
+                    "histograms": [
+                        {"edges": each.edges, "counts": each.counts}
+                        for each in generation.histograms
+                    ],
+                    "provisional": generation.provisional,
+                },
+            }
+        )
+    return definitions
+
+
+def named_by(generation: Generation) -> dict[str, tuple[str, ...]]:
+    """Return the features that each segment's name rests on.
+
+    Those that somebody in its cluster had known when it was fitted, and that were not the same for
+    all: a persona's expectations of the others could not be looked at.
+    """
+    telling = (feature_weights(generation.variance) > 0) & ~np.isnan(generation.centroids)
+    return {
+        segment: tuple(compress(FEATURES, row.tolist()))
+        for segment, row in zip(generation.segments, telling, strict=True)
+    }
+
+
+def _basis(known: Sequence[str]) -> str:
+    if len(known) == len(FEATURES):
+        return ""
+    *others, last = known or ("nothing",)
+    return f"Named by {', '.join(others)}{' and ' if others else ''}{last} only."
+
+
+def _nullable(values: NDArray[np.float64], digits: int | None = None) -> list[float | None]:
+    return [
+        None if np.isnan(value) else value if digits is None else round(value, digits)
+        for value in values.tolist()
+    ]

@@ -1,0 +1,248 @@
+"""Generations and definitions that the owner of partition 0 publishes."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import structlog
+
+from livesegments.consumers.modelling.definitions import to_definitions
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
+from livesegments.consumers.modelling.refit import Request, next_generation
+from livesegments.consumers.modelling.refit_scheduler import Checks
+from livesegments.consumers.partition_state import PartitionState, estimator
+from livesegments.consumers.processing_config import Model, PartitionResult, ProcessingConfig
+from livesegments.model.generation import Generation
+from livesegments.monitoring.metrics import Metrics
+from livesegments.producers.serializers import Serializer
+from livesegments.store.outbox import Entry
+from livesegments.store.partitions import Commit, Partitions
+from livesegments.store.refit_requests import RefitRequests
+
+log = structlog.get_logger()
+
+WARMUP_SECONDS = 0.5
+REQUESTS_SECONDS = 0.5
+
+Refit = Literal["auto", "propose", "off"]
+_RESULTS = {"auto": "taken", "propose": "proposed"}
+
+
+class Generations:
+    """Makes generations, and keeps the published definitions current.
+
+    Parameters
+    ----------
+    store, partitions, rules, personas
+        What is fitted, and how it is described.
+    requests
+        Where fits wait that a person has asked for.
+    metrics
+        Told of checks and generations.
+    warmup_customers
+        How many customers the first fit needs.
+    definitions_seconds
+        How often definitions are brought up to date.
+    refit, refit_gain
+        What becomes of a fit that saves more than this share of the inertia: taken, only told of,
+        or not looked for.
+    """
+
+    def __init__(
+        self,
+        store: Partitions,
+        partitions: int,
+        rules: ProcessingConfig,
+        *,
+        requests: RefitRequests,
+        metrics: Metrics,
+        warmup_customers: int,
+        definitions_seconds: float = 10.0,
+        refit: Refit = "auto",
+        refit_gain: float = 0.0125,
+    ) -> None:
+        self._store, self._partitions, self._rules = store, partitions, rules
+        self._requests, self._metrics = requests, metrics
+        self._warmup_customers, self._definitions_seconds = warmup_customers, definitions_seconds
+        self._refit, self._refit_gain = refit, refit_gain
+        self._checks, self._draws = Checks(), Draws(warmup_customers)
+        self._next_look = self._next_request = 0.0
+        self._described: list[dict[str, Any]] = []
+        self.waiting = 0
+        """Customers counted at the last look of the warm-up."""
+
+    def tend(
+        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+    ) -> PartitionResult | None:
+        """Return what partition 0's owner has to commit of the model, if anything."""
+        if 0 not in owned:
+            self._stand_down()
+            return None
+        if model.generation is None:
+            return self.propose(owned[0], model.floor, now_us)
+        return (
+            self.accept(owned, model, now_us)
+            or self.reconsider(owned, model, now_us)
+            or self.refresh(owned, model, now_us)
+        )
+
+    def propose(self, first: PartitionState, floor: int, now_us: int) -> PartitionResult | None:
+        """Return the commit of a first generation, once there are enough customers for it.
+
+        It is first again when all up to ``floor`` are lost.
+        """
+        under_way = first.progress.proposed_generation > floor
+        if under_way or time.monotonic() < self._next_look:
+            return None
+        self._next_look = time.monotonic() + WARMUP_SECONDS
+        self.waiting = sum(self._store.sizes(range(self._partitions)))
+        if self.waiting < self._warmup_customers:
+            return None
+        sample = self._draws.draw(self._store, self._partitions, self._rules.layout)
+        self.waiting = round(sample.customers)
+        if not self._draws.are_enough(sample):
+            return None
+        # The number is the version of the commit that makes it: one is never given twice.
+        number = first.progress.version + 1
+        try:
+            generation = first_generation(sample, number, self._rules.personas)
+        except ValueError:
+            return None  # all customers are the same, as yet
+        return self._next(first, generation, now_us, "warmup")
+
+    def _stand_down(self) -> None:
+        """Drop what was begun: another worker owns partition 0 now."""
+        self._checks.forget()
+        self._metrics.set("refit_gain_ratio", math.nan)
+        self.describe_again()
+
+    def describe_again(self) -> None:
+        """Publish definitions at the next refresh even if they have not moved."""
+        self._described = []
+
+    def accept(
+        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+    ) -> PartitionResult | None:
+        """Return the commit of the generation that a person has asked for, if one has.
+
+        The request stays until its generation, or another newer one, is published: whoever owns
+        the partition by then removes it.
+        """
+        generation, first = model.generation, owned[0]
+        now = time.monotonic()
+        if generation is None or now < self._next_request:
+            return None
+        self._next_request = now + REQUESTS_SECONDS
+        data = self._requests.get()
+        if data is None:
+            return None
+        try:
+            request = Request.from_bytes(data, self._rules.segment_ids)
+        except ValueError as error:
+            log.warning("a request to refit cannot be read", error=str(error))
+            self._requests.remove(data)
+            return None
+        if request.replaces != generation.number:
+            taken = request.is_for(generation)
+            log.info("a request to refit is over", taken=taken, generation=generation.number)
+            self._requests.remove(data)
+            return None
+        if first.progress.proposed_generation > generation.number:
+            return None  # on its way
+        self._checks.forget()
+        number = first.progress.version + 1
+        log.info("next generation, as asked for", number=number)
+        return self._next(first, request.numbered(number), now_us, "request")
+
+    def reconsider(
+        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+    ) -> PartitionResult | None:
+        """Return the commit of a next generation, when a check has found one that is better."""
+        now, first = model.complete(owned), owned[0]
+        if self._refit == "off" or now is None:
+            return None
+        generation, swept_tile = now.generation, first.progress.swept_tile
+        candidate = self._checks.finished()
+        if candidate is not None and first.progress.proposed_generation <= generation.number:
+            gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
+            result = _RESULTS[self._refit] if better else "kept"
+            self._metrics.count("refit_checks_total", result)
+            self._metrics.set("refit_gain_ratio", gain)
+            self._metrics.set("refit_duration_seconds", candidate.seconds)
+            if result == "proposed":
+                log.warning(
+                    "a better fit was found; `livesegments refit` takes it",
+                    inertia_saved=round(gain, 4),
+                )
+            if result != "taken":
+                return None
+            number = first.progress.version + 1
+            log.info("next generation", number=number, inertia_saved=round(gain, 4))
+            successor = next_generation(candidate, now, number, self._rules.personas)
+            return self._next(first, successor, now_us, "check")
+        on_its_way = first.progress.proposed_generation > generation.number
+        if not on_its_way and self._checks.is_due(now, swept_tile):
+            buyers = int(now.statistics.members.sum())
+            sample = partial(draw, self._store, self._partitions, self._rules.layout, buyers)
+            self._checks.start(sample, now, swept_tile)
+        return None
+
+    def refresh(
+        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+    ) -> PartitionResult | None:
+        """Return the commit that brings definitions up to date, if it is time and they moved."""
+        generation, first = model.generation, owned[0]
+        if generation is None or time.monotonic() < self._next_look:
+            return None
+        if first.progress.proposed_generation > generation.number:
+            return None  # what is newer is on its way, and is not to be overwritten
+        self._next_look = time.monotonic() + self._definitions_seconds
+        now = model.complete(owned)
+        return None if now is None else self._decision(first, now, now_us)
+
+    def _next(
+        self, first: PartitionState, generation: Generation, now_us: int, trigger: str
+    ) -> PartitionResult | None:
+        self._metrics.count("generations_total", trigger)
+        self._metrics.set("refit_gain_ratio", math.nan)
+        fitted = Model.of(estimator(generation), self._rules.segment_ids)
+        return self._decision(first, fitted, now_us, proposed=generation.number)
+
+    def _decision(
+        self,
+        first: PartitionState,
+        model: Model,
+        now_us: int,
+        proposed: int | None = None,
+    ) -> PartitionResult | None:
+        described = to_definitions(model, self._rules.personas)
+        if described == self._described:
+            return None
+        self._described = described
+        progress = replace(
+            first.progress,
+            version=first.progress.version + 1,
+            proposed_generation=proposed or first.progress.proposed_generation,
+        )
+        outputs = Serializer(
+            group_id=self._rules.group_id,
+            partition=0,
+            version=progress.version,
+            nonce=progress.nonce,
+            generation=model.generation.number,
+            decided_at_us=now_us,
+            segments=self._rules.segments,
+        ).definitions(described)
+        entry = Entry.of(progress, outputs)
+        commit = Commit(
+            partition=0,
+            expected=first.progress,
+            progress=progress,
+            entry=entry,
+            published=first.trimmable,
+        )
+        return PartitionResult(commit, first.committed(progress, entry))

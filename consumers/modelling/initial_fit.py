@@ -1,0 +1,115 @@
+"""The first fit: from a sample of all customers, once there are enough of them."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from livesegments.consumers.partition_state import estimator
+from livesegments.contracts.segments import DIMENSIONS
+from livesegments.features.record_codec import decode, may_be_profiled
+from livesegments.features.tiling import Tiling
+from livesegments.features.vector import vectors
+from livesegments.features.window import reaches_back, window
+from livesegments.model.generation import Generation
+from livesegments.model.histogram import Histogram
+from livesegments.model.personas import Persona, match
+from livesegments.store.partitions import Partitions
+
+SAMPLE = 3_000
+MOST_DRAWN = 10 * SAMPLE
+LEAST_ROWS, MOST_SMALL = 100, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Customers drawn from those with a purchase in their window.
+
+    Attributes
+    ----------
+    vectors
+        Their feature vectors, (n, d).
+    customers
+        About how many there are to draw from.
+    full
+        Whether purchases go back as far as a window does: until then windows only fill.
+    """
+
+    vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+    customers: float
+    full: bool = True
+
+    def histograms(self) -> tuple[Histogram, ...]:
+        """Return how each feature is distributed."""
+        return tuple(Histogram.of(column) for column in self.vectors.T)
+
+
+def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None = None) -> Sample:
+    """Draw customers who have a purchase in their window, from each partition by its size.
+
+    Records of those who stay away are drawn in vain, so it helps to know the number of ``buyers``.
+    """
+    numbers = range(partitions)
+    sizes = store.sizes(numbers)
+    total = sum(sizes)
+    drawn = SAMPLE if not buyers else min(max(SAMPLE * total // buyers, SAMPLE), MOST_DRAWN)
+    wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
+    parts = []
+    customers, full = 0.0, False
+    for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
+        records = decode(blobs, layout.tiles)
+        at = window(records, layout.tile(progress.clock_us))
+        counted = (at.purchases > 0) & may_be_profiled(records)
+        parts.append(vectors(records, at)[counted])
+        full = full or reaches_back(records, layout.tile(progress.clock_us))
+        customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
+    found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
+    return Sample(found, customers, full)
+
+
+class Draws:
+    """Draws for the first fit, together as soon as one of them is too small for it.
+
+    Where many more customers have a profile than have bought, a draw finds few buyers: too few to
+    fit five clusters to, and by chance twice as many as there are.
+    """
+
+    def __init__(self, warmup_customers: int) -> None:
+        self._warmup_customers = warmup_customers
+        self._least = min(warmup_customers, LEAST_ROWS)
+        self._small: deque[Sample] = deque(maxlen=MOST_SMALL)
+
+    def draw(self, store: Partitions, partitions: int, layout: Tiling) -> Sample:
+        """Draw once more; return what is known by now."""
+        sample = draw(store, partitions, layout)
+        if len(sample.vectors) >= self._least:
+            return sample
+        self._small.append(draw(store, partitions, layout, self._warmup_customers))
+        return Sample(
+            vectors=np.concatenate([each.vectors for each in self._small]),
+            customers=float(np.mean([each.customers for each in self._small])),
+            full=any(each.full for each in self._small),
+        )
+
+    def are_enough(self, sample: Sample) -> bool:
+        """Return whether a first generation can be fitted to what was drawn."""
+        return len(sample.vectors) >= self._least and sample.customers >= self._warmup_customers
+
+
+def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:
+    """Fit a sample and name its clusters after the personas they are nearest to.
+
+    Raises
+    ------
+    ValueError
+        If all customers of the sample are the same.
+    """
+    fit = estimator().fit_arrays(sample.vectors, seed=number)
+    return Generation.of(
+        fit,
+        number=number,
+        segments=match(fit.zscores(fit.centroids), personas),
+        histograms=sample.histograms(),
+        provisional=not sample.full,
+    )

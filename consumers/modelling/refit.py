@@ -1,0 +1,133 @@
+"""Refit: a fresh fit of a sample, which replaces the generation when it is better by enough.
+
+Exact means do not leave a local optimum by themselves, and the first customers are not the later
+ones. So partition 0's owner fits a sample again, from today's centroids and from k-means++ starts.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from livesegments.consumers.modelling.initial_fit import Sample
+from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.consumers.processing_config import Model
+from livesegments.contracts.segments import DIMENSIONS
+from livesegments.model.batch_kmeans import Fit, inertia
+from livesegments.model.generation import Generation
+from livesegments.model.personas import Persona, match_successors
+
+NOTHING = 1e-6
+"""Squared standard deviations a value below which a fit is as good as perfect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A fit of a sample, and the share of today's inertia that it saves."""
+
+    fit: Fit
+    gain: float
+    sample: Sample
+    seconds: float = 0.0
+    """How long the check took."""
+
+    def replaces(self, generation: Generation, least_gain: float) -> bool:
+        """Return whether it is to be the next generation.
+
+        It is when it is better by enough, or when windows are full now and were not at the fit of
+        today's, which is then no baseline to measure drift from.
+        """
+        return self.gain > least_gain or (generation.provisional and self.sample.full)
+
+
+def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
+    """Fit a sample and compare the fit with today's centroids over the same rows.
+
+    Raises
+    ------
+    ValueError
+        If all customers of the sample are the same.
+    """
+    fit = model.kmeans.fit_arrays(sample.vectors, seed=seed)
+    today = inertia(sample.vectors, model.snapshot.centroids, fit.weights)
+    nothing = NOTHING * sample.vectors.size
+    gain = 1.0 - (fit.inertia * optimism(sample) + nothing) / (today + nothing)
+    return Candidate(fit, float(gain), sample)
+
+
+def optimism(sample: Sample) -> float:
+    """Return how much more inertia a fit has over all customers, a row, than over its sample.
+
+    Each mean of a cluster's n_k rows takes one of their n_k squared deviations away, and is off by
+    as much for everybody else: a factor of 1 + 2 k / n, after Mallows' C_p [1]_, and as much less
+    as the sample is already everybody.
+
+    References
+    ----------
+    .. [1] Mallows, C. L., 1973. Some Comments on C_p. Technometrics, 15(4), pp. 661-675.
+    """
+    rows = len(sample.vectors)
+    unseen = max(0.0, 1.0 - rows / max(sample.customers, 1.0))
+    return 1.0 + 2 * CLUSTERS / max(rows, 1) * unseen
+
+
+def next_generation(
+    candidate: Candidate, model: Model, number: int, personas: Sequence[Persona]
+) -> Generation:
+    """Return the generation of a candidate; clusters keep the names they are nearest to."""
+    fit = candidate.fit
+    segments = match_successors(
+        fit.zscores(fit.centroids),
+        fit.zscores(model.snapshot.centroids),
+        model.generation.segments,
+        personas,
+    )
+    return Generation.of(
+        fit,
+        number=number,
+        segments=segments,
+        histograms=candidate.sample.histograms(),
+        provisional=not candidate.sample.full,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A fit that a person wants taken, in place of the generation it was compared with.
+
+    Once that generation is no longer the newest the request is void: it has been taken, or another
+    came first.
+    """
+
+    replaces: int
+    fit: Generation
+
+    def numbered(self, number: int) -> Generation:
+        """Return the generation that the request makes."""
+        return replace(self.fit, number=number)
+
+    def is_for(self, generation: Generation) -> bool:
+        """Return whether a generation is what became of the request."""
+        return self.numbered(generation.number) == generation
+
+    def to_bytes(self) -> bytes:
+        """Return it as it waits in the store."""
+        return json.dumps({"replaces": self.replaces, "fit": self.fit.to_dict()}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, segments: Sequence[str]) -> Self:
+        """Return the request that waits in the store.
+
+        Raises
+        ------
+        ValueError
+            If it is none, or its clusters are not those of the segments.
+        """
+        try:
+            fields: Any = json.loads(data)
+            replaces, fit = int(fields["replaces"]), Generation.from_dict(fields["fit"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a request to refit: {error!r}") from error
+        if fit.centroids.shape != (CLUSTERS, DIMENSIONS) or set(fit.segments) != set(segments):
+            raise ValueError("a fit of other clusters")
+        return cls(replaces, fit)

@@ -1,0 +1,1 @@
+"""Take partitions over, and rebuild a partition's state from Kafka."""

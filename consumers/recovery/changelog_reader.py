@@ -1,0 +1,114 @@
+"""What Kafka says was published for a partition: read back whole, as the truth of a recovery."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.processing_config import UnknownSegmentError
+from livesegments.consumers.recovery.ownership import Committed
+from livesegments.consumers.scoring import NONE
+from livesegments.contracts.cloudevents import read_provenance
+from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.segments import SegmentState
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+
+UNASKED = -1
+
+
+class Stated(NamedTuple):
+    """What the last state of a customer says: -1 for no segment, and for a consent not known."""
+
+    segment: int
+    since_us: int
+    version: int
+    marketing: int
+
+
+NOT_STATED = Stated(NONE, 0, 0, UNASKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Changelog:
+    """What Kafka says of a partition.
+
+    Attributes
+    ----------
+    states
+        Customer id -> what is stated of each customer who has a state.
+    version
+        The highest version of any output.
+    dead_letters
+        (topic, offset) of each record that is in the dead letters already.
+    """
+
+    states: Mapping[str, Stated]
+    version: int
+    dead_letters: frozenset[tuple[str, int]]
+
+
+def read_back(
+    reader: LogReader,
+    partition: int,
+    segment_ids: Sequence[str],
+    committed: Committed | None,
+    keep_alive: Callable[[], None],
+) -> Changelog:
+    """Read the compacted topic of a partition up to the high watermark.
+
+    Where Kafka's offsets are gone, the other outputs too: they alone tell how far versions went,
+    and which records are dead letters already.
+
+    Raises
+    ------
+    UnknownSegmentError
+        If a state has a segment that is none of ``segment_ids``.
+    """
+    states: dict[str, Stated] = {}
+    version = 0
+    index = {segment: i for i, segment in enumerate(segment_ids)}
+    for record in _records(reader, STATES, partition, keep_alive):
+        version = max(version, _version(record))
+        key = record.key.decode()
+        if record.value is None:
+            states.pop(key, None)
+            continue
+        state = SegmentState.model_validate_json(record.value)
+        segment = state.segment.id if state.segment else None
+        if segment is not None and segment not in index:
+            raise UnknownSegmentError(segment, segment_ids)
+        # Of who is in no segment it is remembered too that there is a state to take back.
+        place = NONE if segment is None else index[segment]
+        since_us = round(state.since.timestamp() * 1_000_000)
+        said = state.consent.marketing
+        marketing = UNASKED if said is None else int(said)
+        states[key] = Stated(place, since_us, state.version, marketing)
+    if committed is not None:
+        return Changelog(states, version, frozenset())
+    for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
+        for record in _records(reader, topic, partition, keep_alive):
+            version = max(version, _version(record))
+    letters: set[tuple[str, int]] = set()
+    for record in _records(reader, DEAD_LETTERS, partition, keep_alive):
+        letter = parse(record.headers)
+        letters.add((letter.topic, letter.offset))
+        version = max(version, _version(record))
+    return Changelog(states, version, frozenset(letters))
+
+
+def _records(
+    reader: LogReader, topic: str, partition: int, keep_alive: Callable[[], None]
+) -> Iterator[ConsumerRecord]:
+    tp = TopicPartition(topic, partition)
+    start, end = reader.starts([tp])[tp], reader.ends([tp])[tp]
+    for batch in reader.read({tp: (start, end)}):
+        keep_alive()
+        yield from batch[tp]
+
+
+def _version(record: ConsumerRecord) -> int:
+    line = read_provenance(record.headers)
+    return line[1] if line else 0

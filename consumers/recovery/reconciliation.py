@@ -1,0 +1,215 @@
+"""Take partitions over: compare the store with Kafka, then commit as their new owner."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+
+from livesegments.consumers.clock import bounded
+from livesegments.consumers.data_loss import DataLossError, LossCheck
+from livesegments.consumers.log_reader import STALL_SECONDS, LogReader
+from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
+from livesegments.consumers.processing_config import ProcessingConfig
+from livesegments.consumers.recovery.changelog_reader import read_back
+from livesegments.consumers.recovery.ownership import (
+    Committed,
+    Extent,
+    Verdict,
+    is_lost,
+    taken_over,
+    verdict,
+)
+from livesegments.consumers.recovery.replay import Recovery
+from livesegments.consumers.scoring import NONE
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot
+
+log = structlog.get_logger()
+
+
+class TakeoverRefusedError(RuntimeError):
+    """Another owner wrote in the meantime; try again."""
+
+
+class Reconciler:
+    """Takes partitions over for one worker.
+
+    Parameters
+    ----------
+    store
+        The partitions' state.
+    consumer
+        The worker's consumer: its group's offsets are compared.
+    config
+        Client settings for reading the log outside the group.
+    rules, deployment
+        How records are folded, and what the store has to agree on: written anew when it is lost.
+    now_us
+        The wall clock, in microseconds.
+    accept_loss
+        Go on where the inputs no longer hold what may still count.
+    stall_seconds
+        How long a read of the log may stand still: shorter than a round of the worker may take.
+    noted
+        Is told each verdict; returns what goes around the takeover.
+    """
+
+    def __init__(
+        self,
+        store: Partitions,
+        consumer: KafkaConsumer,
+        config: Mapping[str, Any],
+        rules: ProcessingConfig,
+        deployment: Deployment,
+        *,
+        now_us: Callable[[], int],
+        accept_loss: bool = False,
+        stall_seconds: float = STALL_SECONDS,
+        noted: Callable[[Verdict], AbstractContextManager[object]] = lambda _: nullcontext(),
+    ) -> None:
+        self._store, self._consumer, self._config = store, consumer, config
+        self._rules, self._deployment = rules, deployment
+        self._now_us, self._accept_loss, self._noted = now_us, accept_loss, noted
+        self._stall_seconds = stall_seconds
+
+    def take_over(
+        self, partitions: Sequence[int], keep_alive: Callable[[], None]
+    ) -> dict[int, PartitionState]:
+        """Take partitions over, one after another.
+
+        ``keep_alive`` is called now and then while a recovery runs, and raises to end it.
+
+        Raises
+        ------
+        TakeoverRefusedError
+            If another owner of one committed in between.
+        DataLossError
+            If the inputs no longer hold what may still count, and that is not accepted.
+        """
+        owned: dict[int, PartitionState] = {}
+        if not partitions:
+            return owned
+        log.info("compares the store with Kafka", partitions=sorted(partitions))
+        self._store.agree(self._deployment)
+        with LogReader(self._config, self._stall_seconds) as reader:
+            for partition in partitions:
+                owned[partition] = self._take_over(partition, reader, keep_alive)
+        return owned
+
+    def _take_over(
+        self, partition: int, reader: LogReader, keep_alive: Callable[[], None]
+    ) -> PartitionState:
+        # The order matters: the store is read first, then Kafka's offsets, then the store is
+        # committed to if it is still as it was read.
+        loaded = self._store.load(partition)
+        committed = self._committed(partition)
+        nonce = secrets.token_hex(8)
+        inputs = extent_of(reader, partition)
+        outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
+        empty = loaded.progress is None and not any(reader.ends(outputs).values())
+        decided = verdict(loaded.progress, committed, inputs, empty)
+        log.info(
+            "taking over",
+            partition=partition,
+            verdict=decided.value,
+            store=loaded.progress.metadata if loaded.progress else None,
+            kafka=committed.metadata if committed else None,
+        )
+        if decided is not Verdict.FRESH:
+            # Before anything is written: a store that is intact must not be emptied.
+            self._check_losses(partition, reader, loaded.progress, committed, inputs, keep_alive)
+        with self._noted(decided):
+            if decided is Verdict.RECOVER:
+                recovery = Recovery(self._store, reader, self._rules, keep_alive)
+                return recovery.run(partition, loaded, committed, inputs, nonce)
+            return self._become_owner(partition, loaded, committed, inputs, nonce)
+
+    def _check_losses(
+        self,
+        partition: int,
+        reader: LogReader,
+        progress: Checkpoint | None,
+        committed: Committed | None,
+        inputs: Extent,
+        keep_alive: Callable[[], None],
+    ) -> None:
+        def anyone_counts() -> bool:
+            segment_ids = self._rules.segment_ids
+            published = read_back(reader, partition, segment_ids, committed, keep_alive)
+            return any(state.segment != NONE for state in published.states.values())
+
+        if progress is not None:
+            # One that a wrong clock has moved ahead would have everything outlived.
+            clock_us = bounded(progress.clock_us, self._now_us())
+            progress = replace(progress, clock_us=clock_us)
+        check = LossCheck(reader, self._rules, self._now_us, keep_alive)
+        try:
+            if progress is None or is_lost(progress, inputs):
+                check.check_ends(partition, inputs, None, committed)
+                check.check_window(partition, inputs, anyone_counts)
+            else:
+                check.check_ends(partition, inputs, progress, committed)
+                check.check_unread(partition, inputs, progress)
+        except DataLossError as error:
+            if not self._accept_loss:
+                raise
+            log.warning("goes on without what is lost", partition=partition, loss=str(error))
+
+    def _become_owner(
+        self,
+        partition: int,
+        loaded: PartitionSnapshot,
+        committed: Committed | None,
+        inputs: Extent,
+        nonce: str,
+    ) -> PartitionState:
+        progress = taken_over(loaded.progress, committed, inputs, nonce)
+        published = committed.version if committed else 0
+        # Read before the commit, which is refused if it is not the ring of this progress.
+        seen = decode_seen(self._store.ring(partition), progress, self._rules.dedup_events)
+        commit = Commit(
+            partition=partition,
+            expected=loaded.progress,
+            progress=progress,
+            published=[entry.version for entry in loaded.outbox if entry.version <= published],
+        )
+        if not self._store.commit([commit])[0]:
+            raise TakeoverRefusedError(f"partition {partition}: another owner has written")
+        unpublished = tuple(entry for entry in loaded.outbox if entry.version > published)
+        return PartitionState(
+            partition=partition,
+            progress=progress,
+            estimators=decode_estimators(loaded.statistics),
+            published=published,
+            unpublished=unpublished,
+            in_outbox=tuple(entry.version for entry in unpublished),
+            erasures=loaded.erasures,
+            seen=seen,
+        )
+
+    def _committed(self, partition: int) -> Committed | None:
+        # Waits for a transaction of an older owner that is about to move these offsets: the
+        # consumer is read_committed, and only then does kafka-python ask for stable offsets.
+        found = [
+            self._consumer.committed(TopicPartition(topic, partition), metadata=True)
+            for topic in INPUTS
+        ]
+        return Committed.of([each and (each.offset, each.metadata) for each in found])
+
+
+def extent_of(reader: LogReader, partition: int) -> Extent:
+    """Return what Kafka has of a partition's inputs."""
+    tps = [TopicPartition(topic, partition) for topic in INPUTS]
+
+    def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:
+        purchases, profiles, erasures = (offsets[tp] for tp in tps)
+        return purchases, profiles, erasures
+
+    start, end = in_order(reader.starts(tps)), in_order(reader.stable_ends(tps))
+    return Extent(start, end, reader.identity(INPUTS))

@@ -1,0 +1,285 @@
+"""Rebuild a partition from Kafka, when the store is behind or beside what Kafka has published.
+
+The store lost commits, or all of them; or the group's offsets are gone. What was published stays
+true, so it is read back and laid over the records, and the inputs up to Kafka's offsets are folded
+without deciding anything: whatever was decided there has been published. Steps a to f are those of
+docs/architecture.md. The store says that a recovery is under way until it is done, and one that
+was interrupted starts again at a.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+
+import numpy as np
+from kafka import TopicPartition
+
+from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
+from livesegments.consumers.polling import portions
+from livesegments.consumers.processing_config import ProcessingConfig, want
+from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
+from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
+from livesegments.consumers.transitions import restate
+from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
+from livesegments.features.record_codec import decode, encode
+from livesegments.producers.serializers import Serializer
+from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint
+from livesegments.store.outbox import Entry, Offsets, Output
+from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot, ReadRequest
+
+CHUNK = 1_000
+"""Customers that are read or written at once."""
+
+
+class RecoveryInterruptedError(RuntimeError):
+    """Another owner wrote while a recovery ran."""
+
+
+class Recovery:
+    """Recovers one partition after another."""
+
+    def __init__(
+        self,
+        store: Partitions,
+        reader: LogReader,
+        rules: ProcessingConfig,
+        keep_alive: Callable[[], None],
+    ) -> None:
+        self._store, self._reader, self._rules = store, reader, rules
+        self._keep_alive = keep_alive
+
+    def run(
+        self,
+        partition: int,
+        loaded: PartitionSnapshot,
+        committed: Committed | None,
+        inputs: Extent,
+        nonce: str,
+    ) -> PartitionState:
+        """Recover a partition; return it ready to go on, with a sweep due over all customers."""
+        lost = is_lost(loaded.progress, inputs)
+        owned = self._begin(partition, loaded, committed, inputs, nonce, lost)
+        published = read_back(
+            self._reader, partition, self._rules.segment_ids, committed, self._keep_alive
+        )
+        if not lost:
+            owned = self._keep_dead_letters(owned, loaded, published, committed)
+        owned = self._adopt(owned, published)
+        owned = self._replay(owned, published, committed, inputs)
+        owned = self._restate(owned, published)
+        done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
+        return self._commit(owned, Commit(partition, owned.progress, done))
+
+    def _end(self, partition: int) -> int:
+        purchases = TopicPartition(PURCHASES, partition)
+        return self._reader.ends([purchases])[purchases]
+
+    # -- a
+    def _begin(
+        self,
+        partition: int,
+        loaded: PartitionSnapshot,
+        committed: Committed | None,
+        inputs: Extent,
+        nonce: str,
+        lost: bool,
+    ) -> PartitionState:
+        base = taken_over(loaded.progress, committed, inputs, nonce)
+        if lost:
+            purchases, profiles, erasures = inputs.start
+            base = Checkpoint(
+                version=base.version,
+                nonce=nonce,
+                seen=base.seen,
+                purchases=purchases,
+                profiles=profiles,
+                erasures=erasures,
+                topics=inputs.topics,
+                replayed=committed.offsets[0] if committed else self._end(partition),
+            )
+        source = FROM_NOTHING if lost else FROM_THE_STORE
+        progress = replace(base, recovering=source, rescore=1, proposed_generation=0)
+        commit = Commit(
+            partition=partition, expected=loaded.progress, progress=progress, empty_first=lost
+        )
+        owned = PartitionState(
+            partition=partition,
+            progress=progress,
+            estimators={} if lost else decode_estimators(loaded.statistics),
+            published=committed.version if committed else 0,
+            erasures=0 if lost else loaded.erasures,
+            seen=decode_seen(
+                b"" if lost else self._store.ring(partition), progress, self._rules.dedup_events
+            ),
+        )
+        return self._commit(owned, commit)
+
+    # -- b
+    def _adopt(self, owned: PartitionState, published: Changelog) -> PartitionState:
+        """Make every record's published segment what Kafka says, a chunk of customers a commit.
+
+        A customer with a state and no record gets one, for the sweep to end what there is.
+        """
+        tiles = self._rules.layout.tiles
+        left = published.states
+        version = max(owned.progress.version, published.version)
+        owned = self._commit(
+            owned,
+            Commit(owned.partition, owned.progress, replace(owned.progress, version=version + 1)),
+        )
+
+        def rows() -> Iterator[tuple[str, bytes | None]]:
+            seen: set[str] = set()
+            for name, blob in self._store.customers(owned.partition):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, blob
+            unseen = (name for name in left if name not in seen)
+            while chunk := list(islice(unseen, CHUNK)):
+                yield from zip(chunk, self._records(owned.partition, chunk), strict=True)
+
+        customers = rows()
+        while chunk := list(islice(customers, CHUNK)):
+            records = decode([blob for _, blob in chunk], tiles)
+            states = [left.get(name, NOT_STATED) for name, _ in chunk]
+            segment, since, versions, _ = np.array(states, np.int64).T
+            records["segment"], records["since"], records["version"] = segment, since, versions
+            progress = replace(owned.progress, version=owned.progress.version + 1)
+            blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
+            owned = self._commit(
+                owned, Commit(owned.partition, owned.progress, progress, records=blobs)
+            )
+            self._keep_alive()
+        return owned
+
+    # -- c
+    def _keep_dead_letters(
+        self,
+        owned: PartitionState,
+        loaded: PartitionSnapshot,
+        published: Changelog,
+        committed: Committed | None,
+    ) -> PartitionState:
+        """Drop the outbox, whose changes were decided on what is lost, but for dead letters."""
+
+        def is_due(output: Output) -> bool:
+            if output.topic != DEAD_LETTERS:
+                return False
+            letter = parse(output.headers)
+            if committed is None:
+                return (letter.topic, letter.offset) not in published.dead_letters
+            return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
+
+        version = max(owned.progress.version, published.version)
+        # An entry at a time, so that none is larger than it was.
+        for entry in loaded.outbox:
+            version += 1
+            due = tuple(out for out in entry.outputs if is_due(out))
+            offsets = (
+                _latest(entry.offsets, committed.offsets) if entry.offsets and committed else None
+            )
+            commit = Commit(
+                partition=owned.partition,
+                expected=owned.progress,
+                progress=replace(owned.progress, version=version),
+                entry=Entry(version, offsets, due) if due else None,
+                published=[entry.version],
+            )
+            owned = self._commit(owned, commit)
+            self._keep_alive()
+        return owned
+
+    # -- d
+    def _replay(
+        self,
+        owned: PartitionState,
+        published: Changelog,
+        committed: Committed | None,
+        inputs: Extent,
+    ) -> PartitionState:
+        """Fold the inputs up to Kafka's offsets."""
+        tps = [TopicPartition(topic, owned.partition) for topic in INPUTS]
+        ends = (
+            dict(zip(tps, inputs.within(committed.offsets), strict=True))
+            if committed
+            else self._reader.ends(tps)
+        )
+        ranges = {
+            tp: (offset, ends[tp]) for tp, offset in zip(tps, owned.progress.offsets, strict=True)
+        }
+        for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
+            seen = {owned.partition: owned.seen}
+            batch = decode_batch(polled, self._rules.currency, seen)
+            part = batch.slices[0]
+            due = [
+                bad
+                for bad in part.rejected
+                if committed is None
+                and (bad.record.topic, bad.record.offset) not in published.dead_letters
+            ]
+            part = replace(part, rejected=due)
+            reading = self._store.read([want(owned, part, self._rules)])[0]
+            round_ = BatchProcessor(
+                self._rules, None, batch, [(owned, part, reading)], 0, replay=True
+            )
+            decision = round_.decide()[0]
+            assert decision.commit is not None
+            if not self._store.commit([decision.commit])[0]:
+                raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
+            owned = decision.owned
+            self._keep_alive()
+        offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
+        progress = replace(
+            owned.progress,
+            version=owned.progress.version + 1,
+            **{name: max(getattr(owned.progress, name), ends[tp]) for name, tp in offsets},
+        )
+        return self._commit(owned, Commit(owned.partition, owned.progress, progress))
+
+    # -- e
+    def _restate(self, owned: PartitionState, published: Changelog) -> PartitionState:
+        """State anew who consents to marketing otherwise than their last state says.
+
+        What said so was in the outbox that is dropped, or its cause was folded without deciding.
+        The sweep that follows would not: it sees no profile, and who keeps the segment is still.
+        """
+        stated = iter(published.states.items())
+        while chunk := list(islice(stated, CHUNK)):
+            names = [name for name, _ in chunk]
+            records = decode(self._records(owned.partition, names), self._rules.layout.tiles)
+            said = np.array([state.marketing for _, state in chunk], np.int8)
+            rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
+            if rows.size:
+                progress = replace(owned.progress, version=owned.progress.version + 1)
+                outputs = Serializer(
+                    group_id=self._rules.group_id,
+                    partition=owned.partition,
+                    version=progress.version,
+                    nonce=progress.nonce,
+                    generation=progress.generation,
+                    decided_at_us=progress.clock_us,
+                    segments=self._rules.segments,
+                ).states(restate(rows, names, records, None))
+                entry = Entry.of(progress, outputs)
+                commit = Commit(owned.partition, owned.progress, progress, entry=entry)
+                owned = self._commit(owned, commit)
+            self._keep_alive()
+        return owned
+
+    def _records(self, partition: int, names: Sequence[str]) -> list[bytes | None]:
+        return self._store.read([ReadRequest(partition, names)])[0].records
+
+    def _commit(self, owned: PartitionState, commit: Commit) -> PartitionState:
+        if not self._store.commit([commit])[0]:
+            raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
+        return owned.committed(commit.progress, commit.entry)
+
+
+def _latest(here: Offsets, there: Offsets) -> Offsets:
+    """Return the later offset of each input: decisions dropped here may be published there."""
+    purchases, profiles, erasures = map(max, here, there)
+    return purchases, profiles, erasures

@@ -1,0 +1,147 @@
+"""Update records by their scores: relearn customers that moved, list segment changes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.consumers.partition_state import estimator
+from livesegments.consumers.scoring import NONE, Scores, since
+from livesegments.features.record_codec import Records
+from livesegments.features.vector import FEATURES
+from livesegments.model.kmeans import MiniBatchKMeans
+from livesegments.model.snapshot import ModelSnapshot
+from livesegments.producers.serializers import Change, SegmentStatus
+
+Rows = NDArray[np.intp]
+
+
+def relearn(
+    estimators: dict[int, MiniBatchKMeans], records: Records, scores: Scores, generation: int
+) -> dict[int, MiniBatchKMeans]:
+    """Revert each record from where it was learned and learn it where it is assigned now.
+
+    The learned cluster, vector and generation are those in the record and are not predicted again,
+    so the statistics stay exact however often a customer moves.
+
+    Parameters
+    ----------
+    estimators
+        Generation -> estimator before; not changed.
+    records
+        (n,) records; their cluster, vector and generation are brought up to date in place.
+    scores
+        Scores of the same records.
+    generation
+        The generation they were scored under.
+
+    Returns
+    -------
+    Generation -> estimator after; an older generation without members is dropped.
+    """
+    moved = np.flatnonzero(
+        (records["cluster"] != scores.cluster)
+        | (records["generation"] != generation)
+        | (records["vector"] != scores.fixed).any(axis=1)
+    )
+    was, vectors, clusters = (records[name][moved] for name in ("generation", "vector", "cluster"))
+    left = np.unique(was[clusters != NONE]).tolist()
+    after = dict(estimators)
+    for number in {*left, generation} if moved.size else ():
+        after[number] = after[number].copy() if number in after else estimator()
+    for number in left:
+        rows = was == number
+        after[number].revert_arrays(vectors[rows], clusters[rows])
+    if moved.size:
+        after[generation].learn_arrays(scores.fixed[moved], scores.cluster[moved])
+    records["cluster"] = scores.cluster
+    records["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
+    records["generation"] = generation
+    return {
+        number: each
+        for number, each in after.items()
+        if number == generation or each.statistics.members.any()
+    }
+
+
+def changed_rows(records: Records, scores: Scores) -> Rows:
+    """Return the rows whose published segment changes."""
+    return np.flatnonzero(records["segment"] != scores.segment)
+
+
+def explain(
+    rows: Rows,
+    customers: Sequence[str],
+    records: Records,
+    scores: Scores,
+    origins: Sequence[str],
+    time_us: NDArray[np.int64],
+    clock_us: int,
+    snapshot: ModelSnapshot,
+    segment_of_cluster: NDArray[np.int8],
+) -> list[Change]:
+    """Describe the changes of m rows as they are published, from records not yet updated.
+
+    ``origins`` (m,) and ``time_us`` (m,) say what made each change, and when it takes effect.
+    """
+    if not rows.size:
+        return []
+    assignment = scores.assignment.take(rows)
+    nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
+    segment = scores.segment[rows]
+    confidences: list[float | None] = assignment.confidence().round(4).tolist()
+    distances: list[float | None] = nearest.round(4).tolist()
+    runners_up = np.where(segment == NONE, NONE, segment_of_cluster[assignment.runner_up()])
+    explanations = _strongest(snapshot.zscores(scores.vectors[rows]).round(2))
+    for i in np.flatnonzero(segment == NONE).tolist():
+        confidences[i], distances[i], explanations[i] = None, None, []
+    columns = (
+        [customers[row] for row in rows.tolist()],
+        rows.tolist(),
+        records["segment"][rows].tolist(),
+        segment.tolist(),
+        origins,
+        time_us.tolist(),
+        # A cause may be dated ahead of the clock, and a segment since then could not be left.
+        np.maximum(since(records[rows], clock_us), np.minimum(time_us, clock_us)).tolist(),
+        confidences,
+        distances,
+        runners_up.tolist(),
+        explanations,
+        records["marketing"][rows].tolist(),
+    )
+    return list(map(Change._make, zip(*columns, strict=True)))
+
+
+def restate(
+    rows: Rows, customers: Sequence[str], records: Records, scores: Scores | None
+) -> list[SegmentStatus]:
+    """Describe where some rows are, from records that are up to date; scores may be missing."""
+    confidence: list[float | None] = [None] * len(rows)
+    if scores is not None and rows.size:
+        confidence = scores.assignment.take(rows).confidence().round(4).tolist()
+    return [
+        SegmentStatus(
+            customer_id=customers[row],
+            segment=segment,
+            since_us=int(records["since"][row]),
+            version=int(records["version"][row]),
+            confidence=confidence[i] if segment != NONE else None,
+            marketing=int(records["marketing"][row]),
+        )
+        for i, (row, segment) in enumerate(
+            zip(rows.tolist(), records["segment"][rows].tolist(), strict=True)
+        )
+    ]
+
+
+def _strongest(zscores: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
+    """Return each row's known features, the farthest from the average customer first."""
+    order = np.argsort(-np.nan_to_num(np.abs(zscores), nan=-1.0), axis=1, kind="stable")
+    ordered = np.take_along_axis(zscores, order, axis=1)
+    known = np.count_nonzero(~np.isnan(zscores), axis=1).tolist()
+    names = np.array(FEATURES)[order].tolist()
+    return [
+        list(zip(named[:n], values[:n], strict=True))
+        for named, values, n in zip(names, ordered.tolist(), known, strict=True)
+    ]

@@ -1,0 +1,460 @@
+"""The worker: one poll is one round, and one round is one commit and one Kafka transaction.
+
+    1. poll, and take the group's membership right then
+    2. decode, fold, assign                                   consumers/processor.py
+    3. commit to the store, if nobody else has                livesegments/store/commit.lua
+    4. publish the outbox with the offsets, in a transaction  producers/publisher.py
+
+The fourth goes on in a process of its own while the next round is polled, decided and committed;
+then it must have ended before the next publication begins.
+
+Whatever fails, the answer is the same: forget everything, compare the store with Kafka, and go on
+from there (`consumers/recovery/reconciliation.py`). An outage is waited out; nothing is skipped.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.structs import MemberState
+
+from livesegments.consumers.clock import WrongClockError
+from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
+from livesegments.consumers.instrumentation import Instrumentation
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.generations import Generations
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.model_sync import ModelSync
+from livesegments.consumers.offsets import starts_of
+from livesegments.consumers.partition_state import PartitionState
+from livesegments.consumers.polling import Polled, poll, portions
+from livesegments.consumers.processing_config import (
+    PartitionResult,
+    ProcessingConfig,
+    start_sweep,
+    tidy,
+    want,
+)
+from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
+from livesegments.consumers.rebalance_listener import RebalanceListener, partitions_of
+from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
+from livesegments.consumers.recovery.replay import RecoveryInterruptedError
+from livesegments.consumers.retry import OUTAGES, Backoff, describe, refusal
+from livesegments.contracts.topics import INPUTS
+from livesegments.producers.publisher import Publishing
+from livesegments.store.partitions import Partitions
+
+log = structlog.get_logger()
+
+POLL_MS = 200
+IDLE_CHECK_SECONDS = 5.0
+ANSWER_MS = 3_000
+STAY_SECONDS = 1.0
+FAILURES_PER_CHECK = 3
+
+
+class Worker:
+    """One worker of the group.
+
+    Parameters
+    ----------
+    consumer
+        Subscribed to nothing yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
+    publisher, store, definitions, model, generations, reconciler, observation
+        What it works with.
+    rules
+        How it decides.
+    max_records
+        Most records of a round.
+    transaction_bytes
+        Outputs of a transaction, unless a single version has more.
+    alive
+        Called in every round.
+    check_let_in
+        Called when rounds fail again and again: kafka-python waits for a broker that refuses a
+        password as for one that is away. Raises if it is that.
+    clocks
+        The wall clock, and its comparison with the servers'.
+    """
+
+    def __init__(
+        self,
+        *,
+        consumer: KafkaConsumer,
+        publisher: Publishing,
+        store: Partitions,
+        definitions: DefinitionsReader,
+        model: GlobalModel,
+        generations: Generations,
+        reconciler: Reconciler,
+        observation: Instrumentation,
+        rules: ProcessingConfig,
+        max_records: int,
+        transaction_bytes: int = MOST_BYTES,
+        alive: Callable[[], None],
+        clocks: Clocks,
+        check_let_in: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._consumer, self._store = consumer, store
+        self._publications = InFlightPublications(publisher, observation, transaction_bytes)
+        self._model, self._generations = model, generations
+        self._learning = ModelSync(definitions, model, generations)
+        self._reconciler, self._observed, self._rules = reconciler, observation, rules
+        self._max_records, self._alive, self._clocks = max_records, alive, clocks
+        self._check_let_in = check_let_in
+        self.owned: dict[int, PartitionState] = {}
+        self.ready = False
+        self._stopping = self._joined = False
+        self._group = RebalanceListener(consumer)
+        self._generation_id = -1
+        self._membership: object = None
+        self._reconcile_due = True
+        self._backoff = Backoff()
+        self._pace = SweepRateLimiter(rules.max_changes_per_second)
+        self._checked_at = self._stayed_at = self._tidied_at = 0.0
+
+    def stop(self) -> None:
+        """Ask it to finish its round and leave; safe in a signal handler."""
+        self._stopping = True
+
+    def run(self, after_round: Callable[[], None] = lambda: None) -> None:
+        """Work until asked to stop."""
+        while not self._stopping:
+            self.step()
+            self._alive()
+            after_round()
+        if self.owned and not self._reconcile_due:
+            try:
+                self._tidy(list(self.owned))
+                # The membership of the last poll: asked for now, it might be another's or none.
+                self._publications.publish_all(self.owned, self._membership, self._alive)
+                self._publications.begin(self.owned, self._membership, everything=True)
+                self._publications.confirm(self.owned)
+            except OUTAGES as error:
+                log.warning("leaving with offsets to commit", error=describe(error))
+
+    def step(self) -> None:
+        """Do one round."""
+        if not self._joined:
+            self._join()
+            return
+        polled = self._poll()
+        membership = self._membership = self._consumer.group_metadata()
+        if membership.state is not MemberState.STABLE:
+            # Past max_poll_interval the generation is gone though partitions are still listed, and
+            # a broker takes offsets from such a member. Between JoinGroup and SyncGroup it is the
+            # new one, and what is listed is what was assigned before: another's by now, maybe.
+            if self.owned:
+                log.info("joins the group anew", generation=membership.generation_id)
+            self._reconcile_soon()
+            return
+        if self._group.changed or membership.generation_id != self._generation_id:
+            self._group.changed = False
+            self._generation_id = membership.generation_id
+            self._observed.rebalanced()
+            self._reconcile_soon()
+        if self._reconcile_due:
+            # What was polled came before the takeover, so it is fetched again after it.
+            self._reconcile()
+            return
+        try:
+            self._work(polled, membership)
+            self._backoff.succeeded()
+        except WrongClockError as error:
+            self._stand_aside(error)
+        except OUTAGES as error:
+            self._out(error)
+
+    # -- join
+
+    def _join(self) -> None:
+        """Join the group, once the wall clock is found to be right."""
+        if self._backoff.left:
+            time.sleep(min(0.1, self._backoff.left))
+            return
+        try:
+            self._clocks.look()
+        except WrongClockError as error:
+            self._stand_aside(error)
+            return
+        except OUTAGES as error:
+            self._out(error)
+            return
+        self._tell_clocks()
+        self._consumer.subscribe(list(INPUTS), listener=self._group)
+        self._joined = True
+
+    def _stand_aside(self, error: WrongClockError) -> None:
+        """Leave the group, and with it the work to those whose clocks are right; look again soon.
+
+        One look at a clock that is ahead would move everybody out of their windows for good.
+        """
+        self._reconcile_soon()
+        if self._joined:
+            with suppress(KafkaError):
+                self._consumer.unsubscribe()
+            self._joined = False
+        pause = self._backoff.failed()
+        self._tell_clocks()
+        log.error("does not work: clocks are apart", error=str(error), looks_again_in_seconds=pause)
+
+    def _tell_clocks(self) -> None:
+        clocks_us = [owned.progress.clock_us for owned in self.owned.values()]
+        ahead_us = max(clocks_us, default=0) - self._clocks.shown_us
+        self._observed.clocks(self._clocks.errors_us | {"partition": max(ahead_us, 0)})
+
+    # -- poll
+
+    def _poll(self) -> Polled:
+        timeout = POLL_MS
+        if any(owned.sweep for owned in self.owned.values()):
+            timeout = min(POLL_MS, math.ceil(self._pace.pause(time.monotonic()) * 1000))
+        try:
+            with self._observed.stage("poll"):
+                polled = poll(self._consumer, timeout, self._max_records)
+        except NoOffsetForPartitionError:
+            # The group has just given out partitions that nobody has committed offsets for.
+            self._reconcile_soon()
+            return {}
+        except OffsetOutOfRangeError as error:
+            # Said again by every poll until the takeover, which the pause must not hold up.
+            if not self._reconcile_due:
+                log.warning("offset out of range", error=str(error))
+                self._reconcile_soon()
+                self._backoff.failed()
+            return {}
+        except KafkaError as error:
+            self._out(error)
+            # Out of the group, the next poll would join again at once, whatever the answer was.
+            self._sleep_out()
+            return {}
+        return polled
+
+    def _sleep_out(self) -> None:
+        """Let the pause before the next try pass, or as much of it as a stop leaves."""
+        while self._backoff.left and not self._stopping:
+            self._alive()
+            time.sleep(min(0.1, self._backoff.left))
+
+    def _new_records(self, polled: Polled) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return the records not folded yet, of the partitions taken over."""
+        new: dict[TopicPartition, list[ConsumerRecord]] = {}
+        for tp, records in polled.items():
+            owned = self.owned.get(tp.partition)
+            if owned is None or not records:
+                continue
+            start = owned.progress.offsets[INPUTS.index(tp.topic)]
+            fresh = (
+                list(records)
+                if records[0].offset >= start
+                else [record for record in records if record.offset >= start]
+            )
+            if fresh:
+                new[tp] = fresh
+        return new
+
+    # -- reconcile
+
+    def _reconcile_soon(self) -> None:
+        self._reconcile_due, self.ready = True, False
+        self._observed.ready(False)
+        for partition in self.owned:
+            self._observed.gave_up(partition)
+        self.owned = {}
+        # What was committed, or not, of the last ones may be dropped.
+        self._generations.describe_again()
+
+    def _out(self, error: Exception) -> None:
+        """Wait an outage out: forget everything, and compare anew after a while.
+
+        A refusal is none, and is raised.
+        """
+        self._reconcile_soon()
+        if (refused := refusal(error)) is not None:
+            raise refused
+        pause = self._backoff.failed()
+        self._observed.failed(error)
+        log.warning(
+            "round failed; will compare the store with Kafka and go on",
+            error=describe(error),
+            failures=self._backoff.failures,
+            retry_in_seconds=pause,
+        )
+        if self._backoff.failures % FAILURES_PER_CHECK == 0:
+            self._check_let_in()
+
+    def _reconcile(self) -> None:
+        if self._backoff.left:
+            time.sleep(min(0.1, self._backoff.left))
+            return
+        assignment = set(self._consumer.assignment())
+        try:
+            partitions = partitions_of(assignment)
+            self._clocks.look_at_redis(partitions)
+            self._publications.begin_anew(self._alive)
+            self._learning.poll()
+            owned = self._reconciler.take_over(partitions, self._stay_in_group)
+            newest = max((o.known_generation for o in owned.values()), default=0)
+            self._learning.wait_for(newest, self._alive)
+            if self._group.changed:
+                raise RecoveryInterruptedError("the group has rebalanced")
+            # Before anything more is folded, or each attempt would add a round to the outbox.
+            self._publications.publish_all(owned, self._membership, self._stay_in_group)
+            for partition, each in owned.items():
+                for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
+                    self._consumer.seek(TopicPartition(topic, partition), offset)
+        except WrongClockError as error:
+            self._stand_aside(error)
+            return
+        except OUTAGES as error:
+            self._out(error)
+            return
+        self.owned = owned
+        self._reconcile_due, self.ready = False, True
+        self._observed.ready(True)
+        for partition in owned:
+            self._observed.took(partition)
+        log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
+
+    def _stay_in_group(self) -> None:
+        """Poll without taking anything, so that a long recovery does not cost the membership.
+
+        Raises
+        ------
+        RecoveryInterruptedError
+            If the group has rebalanced.
+        """
+        self._alive()
+        now = time.monotonic()
+        if now - self._stayed_at < STAY_SECONDS:
+            return
+        self._stayed_at = now
+        self._consumer.pause(*self._consumer.assignment())
+        try:
+            with suppress(NoOffsetForPartitionError):
+                self._consumer.poll(0)
+        finally:
+            self._consumer.resume(*self._consumer.paused())
+        if self._group.changed:
+            raise RecoveryInterruptedError("the group has rebalanced")
+
+    # -- work
+
+    def _work(self, polled: Polled, membership: object) -> None:
+        now = time.monotonic()
+        self._learning.poll_now_and_then()
+        self._model.refresh(self.owned, now)
+        new = self._new_records(polled)
+        self._clocks.look_at_polled(self._consumer, new)
+        *huge, last = portions(new)
+        for portion in huge:
+            self._round(portion)
+            self._publish(membership)
+        self._round(last)
+        self._tend_definitions()
+        behind = 2 * sum(map(len, new.values())) > self._max_records
+        self._publish(membership, behind=behind)
+        if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
+            self._checked_at = now
+            self._check_still_owner()
+            self._clocks.look_at_redis(self.owned)
+            self._check_kafka_answers()
+        if now - self._tidied_at >= IDLE_CHECK_SECONDS:
+            self._tidied_at = now
+            self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
+        self._tell_clocks()
+        self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
+
+    def _publish(self, membership: object, *, behind: bool = False) -> None:
+        """Begin to publish; return when what waits is little enough for another round."""
+        self._publications.begin(self.owned, membership, behind=behind)
+        while self._publications.too_much_waits(self.owned):
+            self._alive()
+            self._publications.begin(self.owned, membership)
+
+    def _round(self, new: Polled) -> None:
+        model = self._model.model(self.owned)
+        number = model.generation.number if model else 0
+        before_us, now_us = self._clocks.wall_us(), self._clocks.now_us()
+        for partition, owned in self.owned.items():
+            self.owned[partition] = start_sweep(owned, number, self._rules, now_us)
+        walk = not self._pace.pause(time.monotonic())
+        sweeping = {p for p, owned in self.owned.items() if owned.sweep and walk}
+        busy = sorted({tp.partition for tp in new} | sweeping)
+        if not busy:
+            return
+        with self._observed.stage("decode"):
+            seen = {partition: owned.seen for partition, owned in self.owned.items()}
+            batch = decode_batch(new, self._rules.currency, seen)
+        parts = {part.partition: part for part in batch.slices}
+        wants = [want(self.owned[p], parts.get(p), self._rules, walk=walk) for p in busy]
+        with self._observed.stage("read"):
+            readings = self._store.read(wants)
+        now_us = self._clocks.after_reading(before_us, busy, readings)
+        work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
+        with self._observed.stage("assign"):
+            round_ = BatchProcessor(self._rules, model, batch, work, now_us)
+            decisions = round_.decide()
+        self._commit(decisions)
+        swept = sum(origin in SWEPT for _, _, origin in round_.tally.changes)
+        self._pace.made(swept, time.monotonic())
+        self._observed.decided(batch, round_.tally, model)
+
+    def _commit(self, decisions: Sequence[PartitionResult]) -> None:
+        commits = [decision.commit for decision in decisions if decision.commit is not None]
+        with self._observed.stage("commit"):
+            accepted = self._store.commit(commits) if commits else []
+        if not all(accepted):
+            refused = [c.partition for c, ok in zip(commits, accepted, strict=True) if not ok]
+            raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
+        for decision in decisions:
+            self.owned[decision.owned.partition] = decision.owned
+
+    def _tidy(self, partitions: Sequence[int]) -> None:
+        """Trim outboxes in quiet times, and pass what holds no record at the ends of inputs.
+
+        All that was polled is folded, so between an offset and the consumer's position there are
+        markers of transactions and what was aborted or compacted: deleted later, they would look
+        like records that nobody has read.
+        """
+        decisions = [
+            tidy(
+                self.owned[partition],
+                [self._consumer.position(TopicPartition(topic, partition)) for topic in INPUTS],
+            )
+            for partition in partitions
+        ]
+        self._commit([decision for decision in decisions if decision is not None])
+
+    def _tend_definitions(self) -> None:
+        decision = self._generations.tend(self.owned, self._model, self._clocks.now_us())
+        if decision is not None:
+            self._commit([decision])
+
+    def _check_still_owner(self) -> None:
+        """Notice, without traffic, a store that lost writes or another owner's commit."""
+        partitions = sorted(self.owned)
+        found = self._store.written_by(partitions)
+        for partition, (version, nonce) in zip(partitions, found, strict=True):
+            progress = self.owned[partition].progress
+            if (version, nonce) != (progress.version, progress.nonce):
+                raise TakeoverRefusedError(
+                    f"partition {partition}: the store is not as it was left"
+                )
+
+    def _check_kafka_answers(self) -> None:
+        """Notice, without traffic, a broker that is away: `poll` says nothing of it.
+
+        Not by asking for committed offsets: kafka-python gives the late answer to a question that
+        timed out to whoever asks the same again, and the next takeover would believe it.
+        """
+        for partition in [] if self._publications.under_way else list(self.owned)[:1]:
+            starts_of(self._consumer, [TopicPartition(INPUTS[0], partition)], ANSWER_MS)

@@ -1,0 +1,216 @@
+"""Put a worker together from the settings, and run it until it is asked to stop."""
+
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from livesegments import __version__
+from livesegments.config.clients import answers, group_consumer, kafka_config, redis_client
+from livesegments.config.connectivity import check_let_in, reach_redis
+from livesegments.config.settings import Settings
+from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.instrumentation import Instrumentation
+from livesegments.consumers.log_reader import STALL_SECONDS
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.generations import Generations
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.initial_fit import draw
+from livesegments.consumers.processing_config import ProcessingConfig
+from livesegments.consumers.recovery.reconciliation import Reconciler
+from livesegments.consumers.scoring import Hysteresis
+from livesegments.consumers.worker import Worker
+from livesegments.contracts.topics import INPUTS, OUTPUTS, check_partition_counts
+from livesegments.features.tiling import Tiling
+from livesegments.monitoring.health_server import HealthServer
+from livesegments.monitoring.metrics import Metrics
+from livesegments.monitoring.watchdog import Heartbeat, Watchdog
+from livesegments.operations.topics import check_allowed, partition_counts
+from livesegments.producers.gc_policy import GarbageCollection
+from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
+from livesegments.signals import ending_signals
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions
+from livesegments.store.refit_requests import RefitRequests
+
+log = structlog.get_logger()
+
+WATCHDOG_SHARE = 0.9
+"""Of the poll interval: a round that takes longer ends the worker."""
+
+PATIENCE_SHARE = 0.6
+"""Of the poll interval: what hangs longer is given up and tried again, before the watchdog acts."""
+
+PROBE_SECONDS = 0.5
+"""An orchestrator gives ``/readyz`` a second, as a rule."""
+
+
+def patience(seconds: float, settings: Settings) -> float:
+    """Return seconds to wait for a call that hangs: those given, fewer where rounds are short."""
+    return min(seconds, settings.max_poll_interval_seconds * PATIENCE_SHARE)
+
+
+def rules(settings: Settings) -> ProcessingConfig:
+    """Return how rounds decide."""
+    layout = Tiling(settings.window_days, settings.tiles)
+    stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
+    return ProcessingConfig(
+        layout=layout,
+        switching=Hysteresis(
+            margin=settings.switch_margin,
+            min_dwell_us=round(settings.min_dwell.total_seconds() * 1_000_000),
+        ),
+        event_clock=settings.clock == "event",
+        currency=settings.currency,
+        group_id=settings.group_id,
+        personas=settings.personas,
+        sweep_chunk=stretch,
+        max_changes_per_second=settings.change_rate,
+        retention_tiles=layout.tiles_in(settings.days_kept),
+        dedup_events=settings.dedup_events,
+    )
+
+
+def deployment(settings: Settings, partitions: int) -> Deployment:
+    """Return what every worker of the deployment must agree on."""
+    return Deployment(
+        partitions=partitions,
+        window_days=settings.window_days,
+        tiles=settings.tiles,
+        currency=settings.currency,
+        dedup_events=settings.dedup_events,
+        segments=tuple(persona.id for persona in settings.personas),
+    )
+
+
+def now_us() -> int:
+    """Return the wall clock, in microseconds."""
+    return time.time_ns() // 1_000
+
+
+def run(
+    settings: Settings,
+    *,
+    accept_loss: bool = False,
+    done: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run a worker until SIGTERM, SIGINT or it is done, then finish the round and leave the group.
+
+    ``done`` is asked in every round.
+    """
+    how = rules(settings)
+    instance = settings.instance_id or secrets.token_hex(4)
+    heartbeat = Heartbeat()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
+    store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
+    probe = reach_redis(lambda: redis_client(settings, PROBE_SECONDS))
+    consumer = group_consumer(settings)
+    publisher = PublishingProcess(
+        kafka_config(settings),
+        f"{settings.group_id}-{instance}",
+        hang_seconds=patience(HANG_SECONDS, settings),
+    )
+    try:
+        config = kafka_config(settings)
+        partitions = check_partition_counts(partition_counts(config))
+        check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
+        definitions = DefinitionsReader(config)
+        model = GlobalModel(store, partitions, how.segment_ids)
+        # Before a store that knows nothing takes ids over that are not those published.
+        model.adopt(definitions.generation)
+        agreed = deployment(settings, partitions)
+        reach_redis(lambda: store.try_commands(partitions))
+        reach_redis(lambda: store.agree(agreed))
+        watchdog = Watchdog(
+            settings.max_poll_interval_seconds * WATCHDOG_SHARE,
+            log=lambda line: log.critical("watchdog ends the worker", reason=line),
+        )
+
+        def alive() -> None:
+            heartbeat.beat()
+            watchdog.arm()
+            if done():
+                segmenter.stop()
+
+        observation = Instrumentation(
+            metrics,
+            settings.warmup_customers,
+            how.personas,
+            lambda: draw(store, partitions, how.layout),
+        )
+        clocks = Clocks(store, config, partitions, now_us)
+        segmenter = Worker(
+            consumer=consumer,
+            publisher=publisher,
+            store=store,
+            definitions=definitions,
+            model=model,
+            generations=Generations(
+                store,
+                partitions,
+                how,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=metrics,
+                warmup_customers=settings.warmup_customers,
+                definitions_seconds=settings.definitions_seconds,
+                refit=settings.refit,
+                refit_gain=settings.refit_gain,
+            ),
+            reconciler=Reconciler(
+                store,
+                consumer,
+                config,
+                how,
+                agreed,
+                now_us=clocks.now_us,
+                accept_loss=accept_loss,
+                stall_seconds=patience(STALL_SECONDS, settings),
+                noted=observation.taking_over,
+            ),
+            observation=observation,
+            rules=how,
+            max_records=settings.max_poll_records,
+            alive=alive,
+            clocks=clocks,
+            check_let_in=lambda: check_let_in(settings),
+        )
+
+        def leave(signum: int, _: FrameType | None) -> None:
+            log.info("finishing the round, then leaving", signal=signal.Signals(signum).name)
+            segmenter.stop()
+
+        for each in ending_signals():
+            signal.signal(each, leave)
+
+        def readiness() -> dict[str, bool]:
+            return {
+                "clocks": clocks.agree,
+                "joined": segmenter.ready,
+                "redis": answers(probe),
+                "model": model.generation is not None,
+            }
+
+        with HealthServer(
+            settings.http_port,
+            registry,
+            heartbeat.within(settings.max_poll_interval_seconds),
+            readiness,
+            host=settings.http_host,
+        ) as health:
+            log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
+            publisher.finish()
+            alive()
+            segmenter.run(GarbageCollection().collect)
+            watchdog.stop()
+        publisher.close()
+        definitions.close()
+    finally:
+        publisher.kill()
+        consumer.close(autocommit=False, timeout_ms=5_000)
+    log.info("worker left the group")

@@ -1,0 +1,96 @@
+"""The command line: a module a command, which imports what it needs when it runs."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livesegments import __version__
+from livesegments.cli import (
+    backtest,
+    customer,
+    dead_letters,
+    demo,
+    doctor,
+    export,
+    personas,
+    rebuild,
+    refit,
+    replay,
+    report,
+    run,
+    settings,
+    subscribe,
+    topics,
+    verify,
+    watch,
+)
+from livesegments.cli.console import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    help="Keeps every customer in the right marketing segment, seconds after the purchase that"
+    " moved them. Settings are environment variables LIVESEGMENTS_*: `livesegments settings`"
+    " lists them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
+for command in (
+    run.run,
+    replay.replay,
+    backtest.backtest,
+    subscribe.subscribe,
+    watch.watch,
+    export.export,
+    report.report,
+    customer.customer,
+    refit.refit,
+    doctor.doctor,
+    verify.verify,
+    rebuild.rebuild,
+    demo.demo,
+    settings.settings,
+    personas.personas,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    env_file: Annotated[  # noqa: ARG001 - console.env_file finds it
+        Path | None,
+        typer.Option(help="A file with lines LIVESEGMENTS_NAME=value; the environment wins."),
+    ] = None,
+    show_version: Annotated[  # noqa: ARG001 - its callback acts
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(__version__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""``livesegments backtest``: try settings on a history."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import (
+    FAILED,
+    WRONG,
+    Timezone,
+    clear_errors,
+    env_file,
+    fail,
+    read_settings,
+)
+from livesegments.operations.atomic_file import replacing, unwritable
+
+
+def backtest(
+    ctx: typer.Context,
+    history: Annotated[
+        Path, typer.Argument(help="Purchases: CSV, JSON Lines or Parquet, also gzipped.")
+    ],
+    profiles: Annotated[
+        Path | None,
+        typer.Option(help="Customer profiles."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
+            " dwell, window, tiles, warmup or gain; given again, all combinations."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with plots to this file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    timezone: Timezone = None,
+) -> None:
+    """Try the settings on a history, without servers: sizes, changes, quality, drift of names.
+
+    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
+    """
+    from functools import partial
+
+    from livesegments.config.settings import load
+
+    settings = read_settings(ctx)
+    if html is not None and (why := unwritable(html)):
+        fail(why, WRONG)
+    with clear_errors(settings, kafka=False):
+        from livesegments.analysis.backtest.page import page
+        from livesegments.analysis.backtest.runner import backtest as run_history
+        from livesegments.analysis.backtest.text_view import text
+        from livesegments.analysis.backtest.variants import variants
+        from livesegments.rendering.progress import counting
+
+        try:
+            tried = variants(settings, compare or [], partial(load, env_file(ctx)))
+        except ValueError as error:
+            fail(str(error), WRONG)
+        with counting("reading") as show:
+            now_ms = time.time_ns() // 1_000_000
+            found = run_history(
+                history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
+            )
+        typer.echo(json.dumps(found.to_dict()) if as_json else text(found))
+        if html is not None:
+            with replacing(html) as unfinished:
+                unfinished.write_text(page(found), "utf-8")
+            typer.echo(f"wrote {html}", err=True)
+        if not found.shown.segments:
+            raise typer.Exit(FAILED)

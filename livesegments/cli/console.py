@@ -1,0 +1,129 @@
+"""Conventions of all commands: errors in one line, exit codes, and closed pipes."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from livesegments.signals import ending_signals
+
+if TYPE_CHECKING:
+    from livesegments.config.settings import Settings
+
+PREFIX = "LIVESEGMENTS_"
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
+
+
+class Commands(TyperGroup):
+    """The commands; a reader of their output may close the pipe early."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            if ctx.invoked_subcommand == "run":
+                raise  # a worker without a reader has lost its log
+            # The interpreter must not flush into the pipe again when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """End the command with a line on standard error."""
+    typer.echo(f"livesegments: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def env_file(ctx: typer.Context) -> Path | None:
+    """Return the file that ``--env-file`` names."""
+    named: Path | None = ctx.find_root().params["env_file"]
+    return named
+
+
+def read_settings(ctx: typer.Context) -> "Settings":
+    """Read the settings and set logs up by them; a wrong setting ends the command."""
+    from livesegments.config import logs
+    from livesegments.config.settings import SettingsError, load, unread
+
+    for said in unread():
+        typer.echo(f"livesegments: warning: {said}", err=True)
+    try:
+        settings = load(env_file(ctx))
+    except SettingsError as error:
+        fail(str(error), WRONG)
+    logs.configure(settings)
+    return settings
+
+
+@contextmanager
+def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
+    """Turn errors that users can fix into one line and exit code 1; others keep their traceback.
+
+    At log level debug all of it does. Where ``kafka`` is needed it is connected to first, since
+    its clients try for long what cannot get better.
+    """
+    from kafka.errors import KafkaError
+    from redis.exceptions import RedisError
+
+    from livesegments.config.connectivity import reach_kafka
+    from livesegments.config.error_messages import explain
+
+    try:
+        if kafka:
+            reach_kafka(settings)
+        yield
+    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
+        raise
+    except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
+        if settings.log_level == "debug":
+            raise
+        fail(explain(error, settings))
+
+
+@contextmanager
+def ending_in_order() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
+    asked = threading.Event()
+    signals = ending_signals()
+
+    def end(_signum: int, _frame: FrameType | None) -> None:
+        asked.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {each: signal.getsignal(each) for each in signals}
+    for each in signals:
+        signal.signal(each, end)
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _known_timezone(name: str | None) -> str | None:
+    if name is not None:
+        from livesegments.producers.replay import zone_named
+
+        try:
+            zone_named(name)
+        except ValueError as error:
+            fail(f"--timezone: {error}", WRONG)
+    return name
+
+
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        callback=_known_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+    ),
+]

@@ -1,0 +1,255 @@
+"""``livesegments dead-letters``: look at what was refused, and send it again after a fix."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+
+if TYPE_CHECKING:
+    from livesegments.operations.dead_letters import Letter, Selection
+
+app = typer.Typer(
+    help="Records that can never be processed as they are: list them, show one, send them again.",
+    no_args_is_help=True,
+)
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+Reason = Annotated[str | None, typer.Option(help="Only those refused for this reason.")]
+Topic = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="Only those refused since then: 30m, 6h, 7d, or 2026-03-01T08:00Z."),
+]
+Partition = Annotated[int | None, typer.Option(min=0, help="Only this partition.")]
+Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Values = Annotated[
+    bool,
+    typer.Option("--values", help="Keys, values and headers too; they may be personal data."),
+]
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    reason: Reason = None,
+    topic: Topic = None,
+    since: Since = None,
+    partition: Partition = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many, the newest.")] = 20,
+    values: Values = False,
+    as_json: Json = False,
+) -> None:
+    """Count dead letters by reason, and list the newest.
+
+    Example: livesegments dead-letters list --reason schema_invalid --since 7d
+    """
+    settings = read_settings(ctx)
+    selection = _selection(reason, topic, since, partition)
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config
+        from livesegments.operations.dead_letters import letters
+
+        counts: Counter[str] = Counter()
+        replayed: Counter[str] = Counter()
+        newest: list[Letter] = []
+        for letter in letters(kafka_config(settings), selection):
+            counts[letter.origin.reason] += 1
+            replayed[letter.origin.reason] += letter.replayed_at is not None
+            newest.append(letter)
+            if len(newest) >= 2 * limit + 1_000:
+                newest = _newest(newest, limit)
+        shown = _newest(newest, limit)
+        if as_json:
+            found = {
+                "reasons": {
+                    name: {"letters": count, "replayed": replayed[name]}
+                    for name, count in counts.most_common()
+                },
+                "letters": [_document(letter, values) for letter in shown],
+            }
+            typer.echo(json.dumps(found, indent=2))
+            return
+        typer.echo(f"{'reason':<16}{'letters':>9}{'replayed':>10}")
+        for name, count in counts.most_common():
+            typer.echo(f"{name:<16}{count:>9}{replayed[name]:>10}")
+        typer.echo(f"{'all':<16}{counts.total():>9}{replayed.total():>10}")
+        for letter in shown:
+            typer.echo(_line(letter))
+            if values:
+                typer.echo(f"    {_plain(_text(letter.key))}: {_plain(_text(letter.value))}")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    partition: Annotated[int, typer.Argument(min=0, help="Of the dead letter.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Of the dead letter.")],
+    values: Values = False,
+    as_json: Json = False,
+) -> None:
+    """Show one dead letter, by its place in `list`, and whether it would be taken now.
+
+    Example: livesegments dead-letters show 2 17 --values
+    """
+    settings = read_settings(ctx)
+    selection = _selection(None, None, None, partition, offset)
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config
+        from livesegments.operations.dead_letters import letters, refusal
+
+        letter = next(letters(kafka_config(settings), selection), None)
+        if letter is None:
+            fail(f"no dead letter at partition {partition}, offset {offset}")
+        found = _document(letter, values)
+        found["now"] = refusal(letter, settings.currency, datetime.now(UTC)) or "would be taken"
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+            return
+        for name, value in found.items():
+            typer.echo(f"{name:<16}{'' if value is None else _plain(value)}")
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    reason: Reason = None,
+    topic: Topic = None,
+    since: Since = None,
+    partition: Partition = None,
+    offset: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only the one at this offset of --partition."),
+    ] = None,
+    refused_too: Annotated[
+        bool, typer.Option("--refused-too", help="Also what would be refused again.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would happen, and send nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters again to the topics they came from, after a fix; none of them twice.
+
+    What would be refused again as it stands is told and left alone, and so is a profile that would
+    replace a later one. It may be stopped at any time, and run again.
+
+    Example: livesegments dead-letters replay --reason future_dated --dry-run
+    """
+    settings = read_settings(ctx)
+    if offset is not None and partition is None:
+        fail("--offset needs --partition", WRONG)
+    selection = _selection(reason, topic, since, partition, offset)
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config
+        from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PROFILES, REPLAYS
+        from livesegments.operations import dead_letters_replay
+        from livesegments.operations.topics import check_allowed
+        from livesegments.rendering.progress import counting
+
+        config, currency = kafka_config(settings), settings.currency
+        readable = [DEAD_LETTERS, REPLAYS, PROFILES]
+        check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
+        if dry_run:
+            outcome = dead_letters_replay.rehearse(
+                config, selection, currency, refused_too=refused_too
+            )
+        else:
+            with counting("replaying") as progress:
+                outcome = dead_letters_replay.replay(
+                    config, selection, currency, refused_too=refused_too, progress=progress
+                )
+        if as_json:
+            typer.echo(json.dumps({"dry_run": dry_run, **outcome.to_dict()}, indent=2))
+            return
+        typer.echo(
+            f"{'would send' if dry_run else 'sent'} {_counted(outcome.sent)};"
+            f" {_counted(outcome.sent_before)} sent before;"
+            f" {_counted(outcome.refused_again)} would be refused again"
+        )
+        for why, count in outcome.refusals.most_common(10):
+            typer.echo(f"{count:>9}  {why}")
+
+
+def _selection(
+    reason: str | None,
+    topic: str | None,
+    since: str | None,
+    partition: int | None,
+    offset: int | None = None,
+) -> "Selection":
+    from livesegments.contracts.dead_letters import Reason as Known
+    from livesegments.contracts.topics import INPUTS
+    from livesegments.operations.dead_letters import Selection
+
+    for name, given, allowed in (("reason", reason, list(Known)), ("topic", topic, list(INPUTS))):
+        if given is not None and given not in allowed:
+            fail(f"--{name} is {given!r}; it can be {', '.join(allowed)}", WRONG)
+    return Selection(reason, topic, None if since is None else _instant(since), partition, offset)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        if text[:-1].isdigit() and text[-1] in _UNITS:
+            return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+        instant = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        fail(f"--since is {text!r}; it can be 30m, 6h, 7d, or 2026-03-01T08:00Z", WRONG)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _newest(found: list["Letter"], limit: int) -> list["Letter"]:
+    return sorted(found, key=lambda letter: letter.place.timestamp_ms, reverse=True)[:limit]
+
+
+def _line(letter: "Letter") -> str:
+    origin = letter.origin
+    again = "  (replayed)" if letter.replayed_at else ""
+    return (
+        f"{letter.refused_at:%Y-%m-%d %H:%M:%S}  {letter.place.partition} {letter.place.offset}"
+        f"  {origin.topic} {origin.partition} {origin.offset}"
+        f"  {origin.reason}  {origin.message}{again}"
+    )
+
+
+def _document(letter: "Letter", values: bool) -> dict[str, Any]:
+    origin = letter.origin
+    document: dict[str, Any] = {
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "refused_at": letter.refused_at.isoformat(),
+        "reason": origin.reason,
+        "message": origin.message,
+        "from_topic": origin.topic,
+        "from_partition": origin.partition,
+        "from_offset": origin.offset,
+        "bytes": len(letter.value or b""),
+        "replayed_at": letter.replayed_at and letter.replayed_at.isoformat(),
+    }
+    if values:
+        headers = [[name, _text(value)] for name, value in origin.original_headers]
+        document |= {"key": _text(letter.key), "value": _text(letter.value), "headers": headers}
+    return document
+
+
+def _text(data: bytes | None) -> str | None:
+    """Bytes as text, whatever they are: what is no UTF-8 appears as escapes."""
+    return None if data is None else data.decode(errors="backslashreplace")
+
+
+def _plain(value: object) -> str:
+    """Text for a terminal: what would move its cursor, colour it or hide something is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in str(value)
+    )
+
+
+def _counted(counts: Counter[str]) -> str:
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    return f"{counts.total()} ({listed})" if listed else "0"

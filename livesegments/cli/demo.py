@@ -1,0 +1,26 @@
+"""``livesegments demo``: watch it work."""
+
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import FAILED, fail
+
+
+def demo(
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines instead of a live view, as without a terminal.")
+    ] = False,
+) -> None:
+    """Watch 2,469 real households being segmented, on servers that it starts itself.
+
+    Example: livesegments demo
+    """
+    from livesegments.demo.run import run_demo
+    from livesegments.embedded import ServerError
+
+    try:
+        good = run_demo(plain=plain)
+    except ServerError as error:
+        fail(str(error))
+    raise typer.Exit(0 if good else FAILED)

@@ -1,0 +1,36 @@
+"""``livesegments doctor``: check what the service needs."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import FAILED, read_settings
+
+
+def doctor(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Check broker, store, topics and progress, and say what to fix; exit 1 if something must be.
+
+    Example: livesegments doctor
+    """
+    settings = read_settings(ctx)
+    from dataclasses import asdict
+
+    from livesegments.operations.doctor import examine
+
+    findings = examine(settings)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    for finding in [] if as_json else findings:
+        colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW}.get(
+            finding.status, typer.colors.RED
+        )
+        typer.secho(f"{finding.status:>5}", fg=colour, nl=False)
+        typer.echo(f"  {finding.name}: {finding.detail}")
+        if finding.fix and finding.status != "ok":
+            typer.echo(f"       -> {finding.fix}")
+    if any(finding.status == "fail" for finding in findings):
+        raise typer.Exit(FAILED)

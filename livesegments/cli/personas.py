@@ -1,0 +1,33 @@
+"""``livesegments personas``: show the segments."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import WRONG, fail, read_settings
+
+
+def personas(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="As a file to make your own from.")
+    ] = False,
+) -> None:
+    """Show the five segments, and where each expects its customers.
+
+    Yours take their place: livesegments personas --template > mine.toml, edit it, and set
+    LIVESEGMENTS_PERSONAS_FILE=mine.toml for every worker and command.
+    """
+    if as_json and template:
+        fail("--json and --template exclude each other", WRONG)
+    five = read_settings(ctx).personas
+    from livesegments.config.personas import to_dict, to_table, to_toml
+
+    if template:
+        typer.echo(to_toml(five), nl=False)
+    elif as_json:
+        typer.echo(json.dumps([to_dict(persona) for persona in five], indent=2))
+    else:
+        typer.echo("\n".join(to_table(five)))

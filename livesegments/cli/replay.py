@@ -1,0 +1,82 @@
+"""``livesegments replay``: send a file of purchases."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import (
+    INTERRUPTED,
+    WRONG,
+    Timezone,
+    clear_errors,
+    ending_in_order,
+    fail,
+    read_settings,
+)
+
+
+def replay(
+    ctx: typer.Context,
+    purchases: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, also gzipped.")],
+    profiles: Annotated[
+        Path | None,
+        typer.Option(help="Customer profiles, sent first."),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0, help="Event time per wall time, such as 3600."),
+    ] = None,
+    on_error: Annotated[
+        str, typer.Option(help="`stop` at a broken row, or `skip` it and report it at the end.")
+    ] = "stop",
+    timezone: Timezone = None,
+    backfill: Annotated[
+        bool,
+        typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
+    ] = False,
+) -> None:
+    """Send purchases from a file to their topic, as fast as it goes or at a pace.
+
+    Example: livesegments replay purchases.csv --profiles profiles.csv --speed 3600
+    """
+    if on_error not in ("stop", "skip"):
+        fail(f"--on-error is {on_error!r}; it can be stop or skip", WRONG)
+    if speed is not None and not 0 < speed < float("inf"):
+        fail(f"--speed must be above 0, not {speed}", WRONG)
+    settings = read_settings(ctx)
+    for file in filter(None, (purchases, profiles)):
+        if not file.is_file():
+            fail(f"{file}: no such file")
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config
+        from livesegments.producers.replay import replay as send
+        from livesegments.rendering.progress import counting
+
+        with counting("sending") as show, ending_in_order() as asked:
+            done = send(
+                purchases,
+                client=kafka_config(settings),
+                currency=settings.currency,
+                profiles_file=profiles,
+                speed=speed,
+                on_error="skip" if on_error == "skip" else "stop",
+                timezone=timezone,
+                backfill=backfill,
+                progress=show,
+                stop=asked,
+            )
+        for row in done.broken_rows:
+            typer.echo(f"skipped {row}", err=True)
+        if done.skipped > len(done.broken_rows):
+            typer.echo(f"skipped {done.skipped - len(done.broken_rows)} more rows", err=True)
+        how = "interrupted: " if done.stopped else ""
+        typer.echo(
+            f"{how}sent {done.purchases} purchases and {done.profiles} profiles in"
+            f" {done.seconds:.1f} s ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped"
+            f" {done.skipped} rows"
+        )
+        if done.stopped:
+            again = "to continue, send the file again: purchases already sent count once"
+            typer.echo(f"{again} (DEDUP_EVENTS)", err=True)
+            raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,52 @@
+"""``livesegments report``: a page for marketing."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+from livesegments.operations.atomic_file import replacing, unwritable
+
+
+def report(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="Page to write; without one, give --json.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=3660, help="Length of the period, in event time.")
+    ] = 30,
+    lists: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for CSV files with real ids of customers with consent to marketing:"
+            " target-SEGMENT.csv, retention.csv, cross-sell.csv."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same figures, for scripts.")] = False,
+) -> None:
+    """Report on the running service: segments, moves, customers to target and keep, cross-selling.
+
+    The page is self-contained and names customers only by a keyed hash.
+    Example: livesegments report report.html --days 30 --lists campaigns
+    """
+    settings = read_settings(ctx)
+    if file is None and not as_json:
+        fail("name the page to write, such as report.html, or give --json", WRONG)
+    if file is not None and (why := unwritable(file)):
+        fail(why, WRONG)
+    with clear_errors(settings):
+        from livesegments.analysis.report.builder import build_report
+        from livesegments.analysis.report.page import page
+
+        found, written = build_report(settings, days, lists)
+        if file is not None:
+            with replacing(file) as unfinished:
+                unfinished.write_text(page(found), "utf-8")
+            typer.echo(f"wrote {file}", err=as_json)
+        for name, customers in written.items():
+            typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json)
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), allow_nan=False))

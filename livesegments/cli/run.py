@@ -1,0 +1,29 @@
+"""``livesegments run``: run a worker."""
+
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import clear_errors, read_settings
+
+
+def run(
+    ctx: typer.Context,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on though the inputs no longer hold what may still count: at their start or"
+            " end with the store as it is, or, if that is lost, with windows that start short.",
+        ),
+    ] = False,
+) -> None:
+    """Run a app, until SIGTERM or Ctrl-C; run as many as there are partitions.
+
+    Example: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 livesegments run
+    """
+    settings = read_settings(ctx)
+    with clear_errors(settings):
+        from livesegments import app
+
+        app.run(settings, accept_loss=accept_loss)

@@ -1,0 +1,24 @@
+"""``livesegments settings``: list the settings."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import read_settings
+
+
+def settings(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List every setting: its value, where it is not the default, and what it means."""
+    from livesegments.config.settings import describe
+
+    listed = describe(read_settings(ctx))
+    if as_json:
+        typer.echo(json.dumps(listed, indent=2))
+    for each in [] if as_json else listed:
+        changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
+        typer.echo(f"{each['name']}={each['value']}{changed}")
+        typer.echo(f"    {each['description']}")

@@ -1,0 +1,45 @@
+"""``livesegments topics``: the topics that come in and go out."""
+
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import PREFIX, WRONG, clear_errors, fail, read_settings
+
+app = typer.Typer(help="The topics that come in and go out.", no_args_is_help=True)
+
+
+@app.command("create")
+def create(
+    ctx: typer.Context,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of every topic; 4, or as many as existing ones have."),
+    ] = None,
+    replication_factor: Annotated[int, typer.Option(min=1, help="3 in production.")] = 1,
+    retention_days: Annotated[
+        int, typer.Option(min=1, help="How long purchases and changes stay; at least a window.")
+    ] = 400,
+) -> None:
+    """Create the topics that do not exist yet.
+
+    Example: livesegments topics create --partitions 12 --replication-factor 3
+    """
+    settings = read_settings(ctx)
+    if retention_days < settings.window_days:
+        fail(
+            f"--retention-days {retention_days} is less than the window of {settings.window_days}"
+            f" days ({PREFIX}WINDOW_DAYS): a lost store could not be rebuilt",
+            WRONG,
+        )
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config
+        from livesegments.operations.topics import create_topics
+
+        for name, what in create_topics(
+            kafka_config(settings),
+            partitions=partitions,
+            replication_factor=replication_factor,
+            retention_days=retention_days,
+        ):
+            typer.echo(f"{what:>8}  {name}")

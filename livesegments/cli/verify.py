@@ -1,0 +1,36 @@
+"""``livesegments verify``: compare the store and the topics with the input."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import FAILED, clear_errors, read_settings
+
+
+def verify(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Recompute everything from Kafka and compare it with the store and the output topics.
+
+    Reads the input topics whole, so it takes a while; workers may go on. Exit 1 on any fault.
+    Example: livesegments verify --json
+    """
+    settings = read_settings(ctx)
+    with clear_errors(settings):
+        from livesegments.config.clients import kafka_config, redis_client
+        from livesegments.operations.verify import verify as check
+
+        report = check(
+            redis_client(settings),
+            kafka_config(settings),
+            settings.group_id,
+            lambda what: typer.echo(what, err=True),
+            settings.days_kept,
+            event_clock=settings.clock == "event",
+        )
+        lines = [json.dumps(report.to_dict(), indent=2)] if as_json else report.lines()
+        typer.echo("\n".join(lines))
+        if report.faults:
+            raise typer.Exit(FAILED)

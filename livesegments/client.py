@@ -1,0 +1,346 @@
+"""A sample subscriber, as a downstream system would write it.
+
+It starts from the compacted topic, which says where everyone is, and goes on with the changes. The
+two are joined without gap or repeat: the end of the changes is noted first, then the states are
+read to their end, then changes are followed from the noted place, and those that a state already
+holds are told by their version. The states are followed too, for what no change says: that a
+customer is forgotten, or consents no longer. The two topics are polled in any order, so a null
+state is held back until the changes of its partition have been read to where they ended after it
+came.
+"""
+
+import json
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.offsets import ends_of, starts_of
+from livesegments.contracts.cloudevents import read_provenance
+from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
+from livesegments.contracts.topics import CHANGES, STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """News of one customer: where they are (state), a change, or that they were forgotten."""
+
+    kind: Literal["state", "change", "forgotten"]
+    customer_id: str
+    payload: SegmentState | SegmentChange | None
+
+    @property
+    def segments(self) -> set[str]:
+        """Ids of the segments that it is about."""
+        refs: list[SegmentRef | None] = []
+        if isinstance(self.payload, SegmentChange):
+            refs = [self.payload.previous_segment, self.payload.segment]
+        elif isinstance(self.payload, SegmentState):
+            refs = [self.payload.segment]
+        return {ref.id for ref in refs if ref is not None}
+
+
+@dataclass(slots=True)
+class View:
+    """Where every customer is: (segment id or None, version), kept by states and changes.
+
+    Applying anything twice, or what a newer version has overtaken, changes nothing.
+
+    Attributes
+    ----------
+    customers
+        Customer id -> (segment id or None, version).
+    marketing
+        Customer id -> whether marketing may use it, None for not known.
+    forgotten
+        Customer id -> the version that made the view forget them, while older changes may come.
+    ahead
+        Customer id -> a state that was read before the change it belongs to.
+    leaving
+        Customer id -> the version of a null that was read while changes before it may still come.
+    """
+
+    customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
+    marketing: dict[str, bool | None] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
+    ahead: dict[str, SegmentState] = field(default_factory=dict)
+    leaving: dict[str, int] = field(default_factory=dict)
+
+    def state(
+        self, customer_id: str, state: SegmentState | None, version: int | None
+    ) -> Update | None:
+        """Take in a record of the compacted topic, and its version; None when it is no news."""
+        if version is None:  # of somebody else's making
+            version = state.version if state else self._version(customer_id)
+        if self._overtaken(customer_id, version):
+            return None
+        if state is None:
+            for kept in (self.customers, self.marketing, self.ahead):
+                kept.pop(customer_id, None)
+            self.forgotten[customer_id] = version
+            return Update("forgotten", customer_id, None)
+        consents = self.marketing.get(customer_id) == state.consent.marketing
+        if self._version(customer_id) == state.version and consents:
+            return None
+        self._keep(customer_id, state)
+        return Update("state", customer_id, state)
+
+    def followed_state(
+        self, customer_id: str, state: SegmentState | None, version: int | None
+    ) -> Update | None:
+        """Take in a state while changes are followed, which are to tell of all that moves.
+
+        A null is held in `leaving`, for `changes_read` to take in.
+        """
+        if state is None:
+            version = self._version(customer_id) if version is None else version
+            if not self._overtaken(customer_id, version):
+                self.leaving[customer_id] = max(version, self.leaving.get(customer_id, -1))
+            return None
+        if state.version <= self._version(customer_id):
+            return self.state(customer_id, state, version)
+        self.ahead[customer_id] = state
+        return None
+
+    def changes_read(self, customer_id: str, version: int | None = None) -> Update | None:
+        """Take in a null that was held back: all changes before it, or before a version, are known.
+
+        None when none is held, or what is known is not enough.
+        """
+        held = self.leaving.get(customer_id)
+        if held is None or (version is not None and version <= held):
+            return None
+        del self.leaving[customer_id]
+        ahead = self.ahead.get(customer_id)
+        update = self.state(customer_id, None, held)
+        if ahead is not None and ahead.version > held:
+            self.ahead[customer_id] = ahead  # of who has come back: its change is still to come
+        return update
+
+    def change(self, change: SegmentChange) -> Update | None:
+        """Take in a change; None when it is no news."""
+        name = change.customer_id
+        known = name in self.customers and change.version == self._version(name)
+        if known or self._overtaken(name, change.version):
+            return None
+        ahead = self.ahead.get(name)
+        if ahead is not None and ahead.version <= change.version:
+            del self.ahead[name]
+            if ahead.version == change.version:
+                change = change.model_copy(update={"consent": ahead.consent})
+        self._keep(name, change)
+        return Update("change", name, change)
+
+    def _version(self, customer_id: str) -> int:
+        return self.customers.get(customer_id, (None, -1))[1]
+
+    def _overtaken(self, customer_id: str, version: int) -> bool:
+        return version < self._version(customer_id) or version <= self.forgotten.get(
+            customer_id, -1
+        )
+
+    def _keep(self, customer_id: str, told: SegmentState | SegmentChange) -> None:
+        self.forgotten.pop(customer_id, None)
+        self.customers[customer_id] = (told.segment.id if told.segment else None, told.version)
+        self.marketing[customer_id] = told.consent.marketing
+
+
+def subscribe(
+    config: Mapping[str, Any], *, from_start: bool = False, changes_only: bool = False
+) -> Generator[Update | None, None, None]:
+    """Yield everyone's state, then each change as it comes, and None when a moment was quiet.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    from_start
+        Begin with all changes that the topic still holds, instead of the states.
+    changes_only
+        Read the states, to know what is news, and do not yield them.
+    """
+    view = View()
+    consumer = KafkaConsumer(
+        **config,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+    )
+    try:
+        changes, states = _partitions(consumer, CHANGES), _partitions(consumer, STATES)
+        # Of a read_committed consumer these ends lie below any open transaction, whose states may
+        # be written after the ends of the states are noted: its changes are still to come.
+        begin = (starts_of if from_start else ends_of)(consumer, changes)
+        if from_start:
+            begin |= ends_of(consumer, states)
+        else:
+            known, ends = _states(config, states, view)
+            begin |= ends
+            yield from () if changes_only else known
+        consumer.assign(list(begin))
+        for tp, offset in begin.items():
+            consumer.seek(tp, offset)
+        with LogReader(config) as log:
+            yield from _follow(consumer, log, view)
+    finally:
+        consumer.close()
+
+
+def _follow(
+    consumer: KafkaConsumer, log: LogReader, view: View
+) -> Generator[Update | None, None, None]:
+    """Yield each update, of every customer in the order of versions.
+
+    A null is in the transaction of its version, and what is before it in that one or an earlier. So
+    when it can be read, all changes before it are below the end that the changes of its partition
+    have then. No more states of that partition are polled until the changes are read to there.
+    """
+    due: dict[TopicPartition, tuple[int, list[str]]] = {}
+    while True:
+        polled = consumer.poll(200)
+        news = bool(polled)
+        for tp in sorted(polled, key=lambda tp: tp.topic == STATES):
+            states = tp.topic == STATES
+            for record in polled[tp]:
+                update = (
+                    view.followed_state(*_state(record))
+                    if states
+                    else (yield from _change(view, record))
+                )
+                if update is not None:
+                    yield update
+            names = [record.key.decode() for record in polled[tp] if states and not record.value]
+            if held := [name for name in names if name in view.leaving]:
+                changes = TopicPartition(CHANGES, tp.partition)
+                due[changes] = (log.ends([changes])[changes], held)
+                consumer.pause(tp)
+        for changes in [tp for tp, (end, _) in due.items() if consumer.position(tp) >= end]:
+            _, held = due.pop(changes)
+            consumer.resume(TopicPartition(STATES, changes.partition))
+            for name in held:
+                if (update := view.changes_read(name)) is not None:
+                    news = True
+                    yield update
+        if not news:
+            yield None
+
+
+def _change(view: View, record: ConsumerRecord) -> Generator[Update, None, Update | None]:
+    """Take in a change, after a null that was held back and comes before it."""
+    change = SegmentChange.model_validate_json(record.value)
+    if (forgotten := view.changes_read(change.customer_id, change.version)) is not None:
+        yield forgotten
+    return view.change(change)
+
+
+def _states(
+    config: Mapping[str, Any], partitions: Sequence[TopicPartition], view: View
+) -> tuple[list[Update], dict[TopicPartition, int]]:
+    """Read everyone's state into a view; return what it said, and where it ended."""
+    latest: dict[str, Update] = {}
+    with LogReader(config) as log:
+        starts, ends = log.starts(partitions), log.ends(partitions)
+        for batch in log.read({tp: (starts[tp], ends[tp]) for tp in partitions}):
+            for record in (record for records in batch.values() for record in records):
+                update = view.state(*_state(record))
+                if update is not None:
+                    latest[update.customer_id] = update
+    # Only now, since a later record may have overtaken one, or forgotten the customer.
+    return [update for update in latest.values() if update.kind == "state"], ends
+
+
+def _state(record: ConsumerRecord) -> tuple[str, SegmentState | None, int | None]:
+    """Return customer, state and version of a record of the compacted topic."""
+    state = SegmentState.model_validate_json(record.value) if record.value else None
+    provenance = read_provenance(record.headers)
+    return record.key.decode(), state, provenance[1] if provenance else None
+
+
+def follow(
+    config: Mapping[str, Any],
+    *,
+    write: Callable[[str], object],
+    as_json: bool = False,
+    from_start: bool = False,
+    changes_only: bool = False,
+    segment: str | None = None,
+    limit: int | None = None,
+    idle_exit: float | None = None,
+) -> int:
+    """Write updates as lines until a limit is reached or nothing comes; return how many.
+
+    Parameters
+    ----------
+    config, from_start, changes_only
+        As for `subscribe`.
+    write
+        Given each line.
+    as_json
+        One JSON object a line, else words.
+    segment
+        Only updates about this segment.
+    limit, idle_exit
+        End after so many lines, or when no update came for so many seconds; by default never.
+    """
+    lines = 0
+    quiet_since: float | None = None
+    with closing(subscribe(config, from_start=from_start, changes_only=changes_only)) as updates:
+        for update in updates:
+            if update is None:
+                now = time.monotonic()
+                # Counted from here: to connect and to read the states takes what it takes.
+                quiet_since = now if quiet_since is None else quiet_since
+                if idle_exit is not None and now - quiet_since >= idle_exit:
+                    break
+                continue
+            quiet_since = None
+            if segment is not None and segment not in update.segments:
+                continue
+            write(to_json(update) if as_json else to_line(update))
+            lines += 1
+            if lines == limit:
+                break
+    return lines
+
+
+def to_json(update: Update) -> str:
+    """Return an update as one JSON object: its type, and the fields of its record."""
+    fields = {"customer_id": update.customer_id}
+    if update.payload is not None:
+        fields = update.payload.model_dump(mode="json")
+    return json.dumps({"type": update.kind, **fields})
+
+
+def to_line(update: Update) -> str:
+    """Return an update for people to read."""
+    payload = update.payload
+    if payload is None:
+        return f"customer {update.customer_id}  forgotten"
+    if isinstance(payload, SegmentState):
+        since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
+        return f"{since}  customer {update.customer_id}  is in {_name(payload.segment)}"
+    why: list[str] = [payload.origin]
+    if payload.confidence is not None:
+        why.append(f"confidence {payload.confidence:.2f}")
+    why += [f"{each.feature} {each.z_score:+.1f} sd" for each in payload.explanation[:2]]
+    move = f"{_name(payload.previous_segment)} -> {_name(payload.segment)}"
+    when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
+    return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"
+
+
+def _name(segment: SegmentRef | None) -> str:
+    return segment.name if segment else "no segment"
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise RuntimeError(f"topic {topic} does not exist: run `livesegments topics create`")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]

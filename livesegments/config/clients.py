@@ -1,0 +1,136 @@
+"""Connections by the settings: what every Kafka client is given, and the Redis client."""
+
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.retry import Retry
+
+from livesegments.config.redis_urls import is_cluster, server_urls
+from livesegments.config.settings import Settings
+from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.store.cluster_pipeline import Client, Cluster
+
+# kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def kafka_config(settings: Settings) -> dict[str, Any]:
+    """Return what every Kafka client of a deployment is given."""
+    return {
+        "bootstrap_servers": [
+            server.strip() for server in settings.kafka_bootstrap_servers.split(",")
+        ],
+        "client_id": f"livesegments-{settings.instance_id}".rstrip("-"),
+        "bootstrap_timeout_ms": 10_000,
+        # A transaction that begins before the last one's markers are written waits this long.
+        "retry_backoff_ms": 20,
+        "reconnect_backoff_max_ms": 1_000,
+        "security_protocol": settings.kafka_security_protocol,
+        **_sasl(settings),
+        **_tls(settings),
+    }
+
+
+def _sasl(settings: Settings) -> dict[str, Any]:
+    if settings.kafka_sasl_mechanism is None:
+        return {}
+    return {
+        "sasl_mechanism": settings.kafka_sasl_mechanism,
+        "sasl_plain_username": settings.kafka_sasl_username,
+        "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
+    }
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    # As files, not read once: so each connection takes certificates that were renewed meanwhile.
+    return {
+        "ssl_check_hostname": settings.kafka_ssl_check_hostname,
+        "ssl_cafile": settings.kafka_ssl_cafile or None,
+        "ssl_certfile": settings.kafka_ssl_certfile or None,
+        "ssl_keyfile": settings.kafka_ssl_keyfile or None,
+        "ssl_password": settings.kafka_ssl_key_password.get_secret_value() or None,
+    }
+
+
+def group_consumer(settings: Settings) -> KafkaConsumer:
+    """Return the consumer of a worker.
+
+    It is read_committed, also because only then are stable offsets asked for; it commits nothing
+    itself and never resets an offset; and the range assignor gives a worker the same partition
+    numbers of all inputs.
+    """
+    session_ms = round(settings.session_timeout_seconds * 1000)
+    return KafkaConsumer(
+        **kafka_config(settings),
+        group_id=settings.group_id,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        allow_auto_create_topics=False,
+        max_poll_records=settings.max_poll_records,
+        max_poll_interval_ms=round(settings.max_poll_interval_seconds * 1000),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=max(100, session_ms // 4),
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
+        metrics_enabled=False,
+    )
+
+
+def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
+    """Return the Redis client: bounded waits, and no retries but the worker's own.
+
+    That of a single server connects when it is used, that of a cluster at once.
+
+    Raises
+    ------
+    RedisError
+        If no server of a cluster lets us in.
+    """
+    url = settings.redis_url.get_secret_value()
+    given = {
+        "username": settings.redis_username,
+        "password": settings.redis_password.get_secret_value(),
+        "ssl_ca_certs": settings.redis_ssl_cafile,
+        "ssl_certfile": settings.redis_ssl_certfile,
+        "ssl_keyfile": settings.redis_ssl_keyfile,
+    }
+    options: dict[str, Any] = {
+        **{name: value for name, value in given.items() if value},
+        "protocol": 2,
+        "socket_connect_timeout": min(seconds, 5.0),
+        "socket_timeout": seconds,
+        # A commit that is sent twice would be refused the second time: the worker must see it.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if is_cluster(url):
+        return _cluster_client(server_urls(url), options)
+    return redis.Redis.from_url(url, **options)
+
+
+def _cluster_client(urls: list[str], options: dict[str, Any]) -> Cluster:
+    servers = [(each.hostname or "localhost", each.port or 6379) for each in map(urlsplit, urls)]
+    return Cluster(
+        url=urls[0],
+        startup_nodes=[ClusterNode(*server) for server in servers],  # type: ignore[no-untyped-call]
+        # One moved slot says nothing about others: livesegments/store/cluster_pipeline.py.
+        reinitialize_steps=0,
+        **options,
+    )
+
+
+def answers(client: Client) -> bool:
+    """Return whether Redis answers in the client's time; of a cluster every master."""
+    try:
+        if isinstance(client, Cluster):
+            return bool(client.ping(target_nodes=Cluster.PRIMARIES))
+        return bool(client.ping())
+    except redis.RedisError:
+        return False

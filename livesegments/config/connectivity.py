@@ -1,0 +1,216 @@
+"""Connect to Kafka and Redis for the first time, to say at once why they do not let us in.
+
+kafka-python's clients retry whatever fails, a wrong password too, and in the end say only that they
+could not bootstrap. How far a connection came tells more than its error, which is often no more
+than "socket disconnected": of an answer that a broker sends before it hangs up, 3.0.12 drops what
+came last, and with it the reason.
+"""
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import kafka.errors
+import redis
+from kafka.net.connection import KafkaConnection
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+from redis.exceptions import ClusterError
+
+from livesegments.config.clients import kafka_config
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.config.tls import speaks_tls
+from livesegments.consumers.retry import refusal
+
+PATIENCE_SECONDS = 5.0
+ATTEMPT_MS = 3_000
+PAUSE_SECONDS = 0.25
+AGAIN_SECONDS = 1.0
+
+T = TypeVar("T")
+_REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterError)
+_PROTOCOL = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
+_SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
+
+
+class ReachError(RuntimeError):
+    """Kafka cannot be reached, or does not let us in; the message names the setting."""
+
+
+class RefusedError(ReachError):
+    """Kafka answers and does not let us in, which waiting does not mend."""
+
+
+class _SilentError(RuntimeError):
+    """A server does not answer, which may pass."""
+
+
+def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Connect to a bootstrap server, and to a broker that it names.
+
+    Parameters
+    ----------
+    settings
+        Where Kafka is, and how to be let in.
+    patience_seconds
+        How long it is tried while no server answers. A refusal ends it at once.
+
+    Raises
+    ------
+    ReachError
+        If none could be connected to; says why.
+    """
+    deadline = time.monotonic() + patience_seconds
+    servers = kafka_config(settings)["bootstrap_servers"]
+    brokers: list[str] = []
+    while not brokers:
+        try:
+            brokers = _connect_any(servers, settings)
+        except _SilentError as error:
+            if time.monotonic() > deadline:
+                raise ReachError(f"{error} ({_SERVERS})") from None
+            time.sleep(PAUSE_SECONDS)
+    try:
+        _connect_any(brokers, settings)
+    except _SilentError as error:
+        raise ReachError(
+            f"{error}; that is how it is called by {settings.kafka_bootstrap_servers} ({_SERVERS}):"
+            " see the broker's advertised.listeners"
+        ) from None
+
+
+def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+    """Ask Redis something, again for a while when it is away: it may be about to start as well.
+
+    Parameters
+    ----------
+    ask
+        What may be asked more than once.
+    patience_seconds
+        How long it is tried. A refusal ends it at once.
+
+    Raises
+    ------
+    RedisError
+        The last one.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return ask()
+        except _REDIS_AWAY as error:
+            fault = error.__cause__ or error.__context__
+            if refusal(error) or isinstance(fault, ssl.SSLError) or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
+def check_let_in(settings: Settings) -> None:
+    """Ask a Kafka that serves us no longer whether it refuses to: one that is away may come back.
+
+    One that dies in the middle of an answer looks as if it refused, so it has to do so twice.
+
+    Raises
+    ------
+    RefusedError
+        If it refuses; says why.
+    """
+    for last in (False, True):
+        try:
+            reach_kafka(settings, 0.0)
+        except RefusedError:
+            if last:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        except ReachError:
+            return
+        else:
+            return
+
+
+def _connect_any(servers: Sequence[str], settings: Settings) -> list[str]:
+    """Connect to the first server that answers; return the brokers that it names."""
+    silent = _SilentError("no server is named")
+    for server in servers:
+        try:
+            return _connect(server, settings)
+        except _SilentError as error:
+            silent = error
+    raise silent
+
+
+def _connect(server: str, settings: Settings) -> list[str]:
+    net = NetworkSelector()
+    manager = KafkaConnectionManager(
+        net, **{**kafka_config(settings), "bootstrap_servers": [server]}
+    )
+    [node, *_] = manager.cluster.bootstrap_brokers()
+    connection = manager.get_connection(node.node_id, timeout_ms=ATTEMPT_MS, pop_on_close=False)
+
+    async def ask_for_brokers() -> None:
+        await connection
+        await manager.cluster.refresh_metadata(node.node_id)
+
+    try:
+        manager.run(ask_for_brokers)
+        return [f"{broker.host}:{broker.port}" for broker in manager.cluster.brokers()]
+    except kafka.errors.KafkaError as error:
+        refusal = _refusal(error, connection, settings, (node.host, node.port))
+        if refusal is not None:
+            raise RefusedError(f"Kafka at {server} {refusal}") from error
+        why = error.args[0] if error.args else error
+        raise _SilentError(f"Kafka at {server} cannot be reached: {why}") from error
+    finally:
+        manager.close()
+        net.close()
+
+
+def _refusal(
+    error: kafka.errors.KafkaError,
+    connection: KafkaConnection,
+    settings: Settings,
+    address: tuple[str, int],
+) -> str | None:
+    """Return what a failure means, None where it may pass."""
+    if isinstance(error, kafka.errors.KafkaTimeoutError | kafka.errors.RequestTimedOutError):
+        return None
+    protocol = settings.kafka_security_protocol
+    if (fault := _tls_fault(error)) is not None:
+        return _tls_refusal(fault, settings)
+    if connection.broker_version_data is None:  # no request has been answered
+        if not protocol.endswith("SSL") and speaks_tls(*address):
+            return f"wants TLS there ({_PROTOCOL} is {protocol}: SSL or SASL_SSL)"
+        return None
+    if isinstance(error, kafka.errors.UnsupportedSaslMechanismError):
+        return f"takes no {settings.kafka_sasl_mechanism} ({PREFIX}KAFKA_SASL_MECHANISM)"
+    if isinstance(error, kafka.errors.IllegalSaslStateError):
+        return f"asks for no password there ({_PROTOCOL} is {protocol})"
+    if not protocol.startswith("SASL"):
+        return f"hangs up: it may want a password ({_PROTOCOL} is {protocol})"
+    if not connection.init_future.succeeded():
+        return (
+            f"refuses user {settings.kafka_sasl_username!r}: wrong user, password or mechanism"
+            f" ({PREFIX}KAFKA_SASL_USERNAME, {PREFIX}KAFKA_SASL_PASSWORD,"
+            f" {PREFIX}KAFKA_SASL_MECHANISM)"
+        )
+    return None
+
+
+def _tls_fault(error: BaseException) -> ssl.SSLError | None:
+    return next(
+        (each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None
+    )
+
+
+def _tls_refusal(fault: ssl.SSLError, settings: Settings) -> str:
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return (
+            f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"
+            f" ({PREFIX}KAFKA_SSL_CAFILE, {PREFIX}KAFKA_SSL_CHECK_HOSTNAME)"
+        )
+    if "ALERT" in (fault.reason or ""):
+        given = settings.kafka_ssl_certfile
+        what = f"refuses the certificate {given}" if given else "wants a client certificate"
+        return f"{what} ({PREFIX}KAFKA_SSL_CERTFILE): {fault.reason}"
+    return f"does not speak TLS there ({_PROTOCOL} is {settings.kafka_security_protocol})"

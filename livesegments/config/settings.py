@@ -1,0 +1,280 @@
+"""Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
+
+from livesegments.config.connections import SECRETS, Connections
+from livesegments.config.environment import PREFIX, unknown_names
+from livesegments.contracts.topics import RETENTION_DAYS
+
+if TYPE_CHECKING:
+    from livesegments.model.personas import Persona
+
+__all__ = ["PREFIX", "Settings", "SettingsError", "describe", "load", "unread"]
+
+WALL_CHANGES_PER_SECOND = 1_000
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it and says why."""
+
+
+class Settings(Connections):
+    """Settings of a deployment. All workers of one group must have the same."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    group_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{1,100}$",
+            description="Consumer group, and the first part of every Redis key",
+        ),
+    ] = "livesegments"
+    instance_id: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{0,100}$",
+            description="Name of this worker, stable over restarts (such as a pod's), so that a"
+            " restart ends at once the transaction that a crash left open; empty: a random one",
+        ),
+    ] = ""
+
+    clock: Annotated[
+        Literal["wall", "event"],
+        Field(description="What windows end at: the wall clock, or for replays the latest event"),
+    ] = "wall"
+    window_days: Annotated[int, Field(ge=1, le=3660, description="Days in the window")] = 90
+    tiles: Annotated[int, Field(ge=2, le=366, description="Tiles the window is cut into")] = 30
+    currency: Annotated[
+        str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
+    ] = "USD"
+
+    retention_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Days after a customer's last purchase in which what is kept of them goes,"
+            " but for a profile; at least the window (unset: 400, or a longer window)",
+        ),
+    ] = None
+
+    dedup_events: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=67_108_864,  # 512 MB, the longest string of Redis
+            description="Purchases of a partition whose event_id is remembered, so that a repeat"
+            " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
+        ),
+    ] = 1_000_000
+
+    warmup_customers: Annotated[
+        int, Field(ge=5, description="Customers with a purchase before the first fit")
+    ] = 500
+    refit: Annotated[
+        Literal["auto", "propose", "off"],
+        Field(
+            description="Check the model once a tile and take a better fit (auto), or say so and"
+            " leave it to `livesegments refit` (propose)"
+        ),
+    ] = "auto"
+    refit_gain: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
+    ] = 0.0125
+    switch_margin: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),
+    ] = 0.15
+    min_dwell: Annotated[
+        timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
+    ] = timedelta(0)
+
+    personas_file: Annotated[
+        Path | None,
+        Field(description="TOML file of your own five segments: livesegments personas --template"),
+    ] = None
+
+    http_port: Annotated[
+        int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
+    ] = 9108
+    http_host: Annotated[str, Field(description="Address that port is bound to")] = "0.0.0.0"
+    log_format: Annotated[
+        Literal["auto", "console", "json"], Field(description="auto: console on a terminal")
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="Least severity logged")
+    ] = "info"
+
+    max_poll_records: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Most records of a round; a round is small when little has come",
+        ),
+    ] = 20_000
+    session_timeout_seconds: Annotated[
+        float,
+        Field(ge=1, le=1800, description="A worker silent for so long has its work taken over"),
+    ] = 10.0
+    max_poll_interval_seconds: Annotated[
+        float, Field(ge=20, le=86_400, description="Longest time between two polls")
+    ] = 120.0
+    definitions_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="How often segment definitions are brought up to date"),
+    ] = 10.0
+    sweep_customers: Annotated[
+        int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
+    ] = 500
+    max_changes_per_second: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Changes a second that a worker makes without an event: of time, a new"
+            " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
+            " clock, where a replay sets the pace)",
+        ),
+    ] = None
+
+    @field_validator("min_dwell", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        try:
+            return float(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    @field_validator("min_dwell")
+    @classmethod
+    def _not_negative(cls, value: timedelta) -> timedelta:
+        if value < timedelta(0):
+            raise ValueError("must not be negative")
+        return value
+
+    @field_validator("personas_file")
+    @classmethod
+    def _are_personas(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            _read_personas(value)
+        return value
+
+    @property
+    def personas(self) -> "tuple[Persona, ...]":
+        """The five segments: those of the file, or the ones that are built in."""
+        return _read_personas(self.personas_file)
+
+    @model_validator(mode="after")
+    def _tiles_divide(self) -> Self:
+        if self.window_days * 86_400 % self.tiles:
+            raise ValueError(
+                f"{PREFIX}TILES: {self.tiles} tiles do not divide a window of {self.window_days}"
+                f" days ({PREFIX}WINDOW_DAYS) into whole seconds"
+            )
+        if self.retention_days is not None and self.retention_days < self.window_days:
+            raise ValueError(
+                f"{PREFIX}RETENTION_DAYS: {self.retention_days} is less than the window of"
+                f" {self.window_days} days ({PREFIX}WINDOW_DAYS)"
+            )
+        if self.session_timeout_seconds >= self.max_poll_interval_seconds:
+            raise ValueError(
+                f"{PREFIX}SESSION_TIMEOUT_SECONDS must be below {PREFIX}MAX_POLL_INTERVAL_SECONDS"
+            )
+        return self
+
+    @property
+    def days_kept(self) -> int:
+        """Days of `retention_days`, or its default."""
+        if self.retention_days is not None:
+            return self.retention_days
+        return max(RETENTION_DAYS, self.window_days)
+
+    @property
+    def change_rate(self) -> int:
+        """Changes a second of `max_changes_per_second`, or its default."""
+        if self.max_changes_per_second is not None:
+            return self.max_changes_per_second
+        return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
+
+
+def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
+    # Not above: they load SciPy, which most settings can do without.
+    from livesegments.config.personas import read
+    from livesegments.model.personas import PERSONAS
+
+    return PERSONAS if path is None else read(path)
+
+
+def load(env_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    env_file
+        A file with lines ``LIVESEGMENTS_NAME=value``; the environment wins over it.
+    overrides
+        Settings by their lower-case name, which win over both.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is wrong, or the file cannot be read or has a name that no setting has.
+    """
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError(f"settings file {env_file}: no such file")
+    try:
+        in_file = DotEnvSettingsSource(Settings, env_file=env_file).env_vars if env_file else {}
+        if unknown := unknown_names(in_file, Settings.model_fields):
+            raise SettingsError(f"settings file {env_file}: " + "\n".join(unknown))
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"settings file {env_file}: {why}") from None
+
+
+def unread() -> list[str]:
+    """Say which variables of the environment look like settings and are none.
+
+    That is no error, as it is in a file of settings: others put variables into the environment
+    too, such as Kubernetes for a service that is called livesegments.
+    """
+    return unknown_names(os.environ, Settings.model_fields)
+
+
+def _explain(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    name = str(error["loc"][0])
+    value = error["input"]
+    told = name in SECRETS or (value and message.startswith(f"{value}"))
+    given = "" if told else f" (it is {value!r})"
+    return f"{PREFIX}{name.upper()}: {message}{given}"
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """List every setting: name, value and default as text (secrets as stars), and its meaning."""
+    return [
+        {
+            "name": f"{PREFIX}{name.upper()}",
+            "value": _shown(getattr(settings, name)),
+            "default": _shown(field.default),
+            "description": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,251 @@
+"""Whole batches of records of one topic to columns, for the arrays inside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from livesegments.contracts import events, purchase_fast_path, timestamps, validation
+from livesegments.contracts.dead_letters import Reason, Rejection
+from livesegments.contracts.validation import Fault, Keys, RefusedError, Values
+
+_URBANICITY = {None: np.nan, "rural": 0.0, "suburban": 0.5, "urban": 1.0}
+_CONSENT = {None: -1, False: 0, True: 1}
+_ACTION = {"erase": 0, "suppress": 1, "restore": 2}
+_MAX_AGE = 130
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Valid purchases of a batch, n of them, as columns.
+
+    `row` (n,) ascending index into the batch; `occurred_at` (n,) microseconds since the epoch;
+    `cents` (n,) negative for a refund; `count` (n,) 1 for a purchase, 0 for a refund.
+    """
+
+    row: NDArray[np.int64]
+    customer_id: list[str]
+    event_id: list[str]
+    occurred_at: NDArray[np.int64]
+    cents: NDArray[np.int64]
+    count: NDArray[np.int64]
+
+    def where(self, kept: NDArray[np.bool_]) -> "Purchases":
+        """Return those that are kept, by a flag each."""
+        return Purchases(
+            row=self.row[kept],
+            customer_id=list(compress(self.customer_id, kept)),
+            event_id=list(compress(self.event_id, kept)),
+            occurred_at=self.occurred_at[kept],
+            cents=self.cents[kept],
+            count=self.count[kept],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Valid profiles of a batch, n of them, as columns.
+
+    `row` (n,) ascending index into the batch; `updated_at` (n,) microseconds since the epoch;
+    `deleted` (n,) where the value was null, and all else is unknown; `age` in years, `income`,
+    `urbanicity` (rural 0, suburban 0.5, urban 1), each (n,) with NaN for unknown; `marketing` and
+    `profiling` (n,) consent: 1 yes, 0 no, -1 unknown.
+    """
+
+    row: NDArray[np.int64]
+    customer_id: list[str]
+    updated_at: NDArray[np.int64]
+    deleted: NDArray[np.bool_]
+    age: NDArray[np.float64]
+    income: NDArray[np.float64]
+    urbanicity: NDArray[np.float64]
+    marketing: NDArray[np.int8]
+    profiling: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """Valid erasures of a batch, n of them, as columns.
+
+    `row` (n,) ascending index into the batch; `requested_at` (n,) microseconds since the epoch;
+    `action` (n,) 0 erase, 1 suppress, 2 restore.
+    """
+
+    row: NDArray[np.int64]
+    customer_id: list[str]
+    request_id: list[str]
+    requested_at: NDArray[np.int64]
+    action: NDArray[np.int8]
+
+
+def decode_purchases(
+    keys: Keys, values: Values, timestamps_ms: Sequence[int], *, currency: str
+) -> tuple[Purchases, list[Rejection]]:
+    """Decode records of the purchases topic.
+
+    Parameters
+    ----------
+    keys, values
+        (m,) as on the topic.
+    timestamps_ms
+        (m,) broker timestamps, milliseconds since the epoch; 0 or less means none, and then
+        nothing is future-dated.
+    currency
+        The code that every purchase must have.
+
+    Returns
+    -------
+    The n valid purchases, and one rejection for each of the m - n others, by ascending row.
+    """
+    valid, unread = purchase_fast_path.validate(keys, values)
+    occurred_at = timestamps.microseconds(valid.column("occurred_at"))
+    valid, kept, refused = valid.sift(
+        [
+            validation.no_such_date("occurred_at", occurred_at),
+            validation.key_mismatch(valid, keys),
+            _bad_currency(valid.column("currency"), currency),
+            validation.too_old("occurred_at", occurred_at),
+            validation.future_dated(
+                "occurred_at", occurred_at, validation.timestamps_us(valid, timestamps_ms)
+            ),
+        ]
+    )
+    cents = _cents(valid.column("amount"))
+    kinds = valid.column("kind")
+    bought = np.ones(len(kinds), dtype=bool)
+    if kinds.count("purchase") < len(kinds):
+        bought = np.array([kind == "purchase" for kind in kinds], dtype=bool)
+    purchases = Purchases(
+        row=valid.row,
+        customer_id=valid.column("customer_id"),
+        event_id=valid.column("event_id"),
+        occurred_at=occurred_at[kept],
+        cents=np.where(bought, cents, -cents),
+        count=bought.astype(np.int64),
+    )
+    return purchases, validation.in_order(unread, refused)
+
+
+def decode_profiles(
+    keys: Keys, values: Values, timestamps_ms: Sequence[int]
+) -> tuple[Profiles, list[Rejection]]:
+    """Decode records of the profiles topic; parameters and result as in `decode_purchases`.
+
+    A null value deletes the profile of its key; its time is the record's timestamp, 0 without one.
+    """
+    valid, unread = validation.validate(
+        events.CUSTOMER_PROFILE, keys, values, read_null=_read_tombstone
+    )
+    timestamps_us = validation.timestamps_us(valid, timestamps_ms)
+    deleted = np.array([values[row] is None for row in valid.row.tolist()], dtype=bool)
+    updated_at = np.where(
+        deleted,
+        np.maximum(timestamps_us, 0),
+        timestamps.microseconds(valid.column("updated_at")),
+    )
+    age = _age(valid.optional("age"), valid.optional("birth_year"), updated_at)
+    valid, kept, refused = valid.sift(
+        [
+            validation.no_such_date("updated_at", updated_at),
+            Fault(
+                Reason.SCHEMA_INVALID,
+                f"birth_year: age at updated_at is not within 0 and {_MAX_AGE}",
+                (age < 0) | (age > _MAX_AGE),
+            ),
+            validation.key_mismatch(valid, keys),
+            validation.too_old("updated_at", updated_at),
+            validation.future_dated("updated_at", updated_at, timestamps_us),
+        ]
+    )
+    consents = [consent or {} for consent in valid.optional("consent")]
+    profiles = Profiles(
+        row=valid.row,
+        customer_id=valid.column("customer_id"),
+        updated_at=updated_at[kept],
+        deleted=deleted[kept],
+        age=age[kept],
+        income=_floats(valid.optional("income")),
+        urbanicity=_floats([_URBANICITY[place] for place in valid.optional("location")]),
+        marketing=_codes([_CONSENT[consent.get("marketing")] for consent in consents]),
+        profiling=_codes([_CONSENT[consent.get("profiling")] for consent in consents]),
+    )
+    return profiles, validation.in_order(unread, refused)
+
+
+def decode_erasures(
+    keys: Keys, values: Values, timestamps_ms: Sequence[int]
+) -> tuple[Erasures, list[Rejection]]:
+    """Decode records of the erasures topic; parameters and result as in `decode_purchases`."""
+    valid, unread = validation.validate(events.ERASURE, keys, values)
+    requested_at = timestamps.microseconds(valid.column("requested_at"))
+    valid, kept, refused = valid.sift(
+        [
+            validation.no_such_date("requested_at", requested_at),
+            validation.key_mismatch(valid, keys),
+            validation.too_old("requested_at", requested_at),
+            validation.future_dated(
+                "requested_at", requested_at, validation.timestamps_us(valid, timestamps_ms)
+            ),
+        ]
+    )
+    erasures = Erasures(
+        row=valid.row,
+        customer_id=valid.column("customer_id"),
+        request_id=valid.column("request_id"),
+        requested_at=requested_at[kept],
+        action=_codes([_ACTION[action] for action in valid.column("action")]),
+    )
+    return erasures, validation.in_order(unread, refused)
+
+
+def _bad_currency(codes: list[str], currency: str) -> Fault:
+    if codes.count(currency) == len(codes):
+        where = np.zeros(len(codes), dtype=bool)
+    else:
+        where = np.array([code != currency for code in codes], dtype=bool)
+    return Fault(Reason.BAD_CURRENCY, "currency: not the currency of this deployment", where)
+
+
+def _cents(amounts: list[float | str]) -> NDArray[np.int64]:
+    """Amounts (n,) in cents, rounded half to even as the decimals they are written as."""
+    scaled = np.array(amounts, dtype=np.float64) * 100.0
+    cents = np.rint(scaled)
+    # Up to 1e12 cents, parsing and scaling are off by less than 3e-4: only near a half can the
+    # nearest whole number of the product be another than that of the decimal.
+    for row in np.flatnonzero(np.abs(scaled - cents) > 0.499).tolist():
+        cents[row] = int(Decimal(str(amounts[row])).quantize(_CENT, ROUND_HALF_EVEN) * 100)
+    return cents.astype(np.int64)
+
+
+def _age(
+    ages: list[float | None], birth_years: list[int | None], updated_at: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    years = updated_at.view("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
+    known = _floats(ages)
+    return np.where(np.isnan(known), years - _floats(birth_years), known)
+
+
+def _read_tombstone(key: bytes | None) -> dict[str, Any]:
+    if key is None:
+        raise RefusedError(Reason.KEY_MISMATCH, "key: null")
+    try:
+        customer_id = events.CUSTOMER_ID.validator.validate_python(key, strict=False)
+    except ValidationError as error:
+        raise RefusedError(Reason.SCHEMA_INVALID, f"key: {error.errors()[0]['msg']}") from None
+    # Its time is that of the record; this one only fills the column.
+    return {"customer_id": customer_id, "updated_at": "1970-01-01T00:00:00Z"}
+
+
+def _floats(numbers: list[Any]) -> NDArray[np.float64]:
+    """(n,) with NaN for None."""
+    return np.array(numbers, dtype=np.float64)
+
+
+def _codes(codes: list[int]) -> NDArray[np.int8]:
+    return np.array(codes, dtype=np.int8)

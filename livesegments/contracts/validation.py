@@ -1,0 +1,187 @@
+"""A batch of records sifted into valid documents and rejections.
+
+Each record is parsed by itself; the checks after that compare whole columns, and go down to single
+records only where a column differs. A record is judged the same whatever else is in its batch.
+`livesegments.contracts.dead_letters.Reason` gives the order of the checks.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from typing import Any, NamedTuple, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from livesegments.contracts.dead_letters import Reason, Rejection
+from livesegments.contracts.timestamps import NO_SUCH_DATE
+
+MAX_BYTES = 65_536
+"""Longest key and longest value accepted."""
+FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
+"""How far an event may be ahead of the broker's timestamp of its record."""
+
+_YEAR_9999_MS = 253_402_300_799_999
+_MESSAGE_FAULTS = 5
+
+Keys = Sequence[bytes | None]
+Values = Sequence[bytes | None]
+Document = dict[str, Any]
+
+
+class RefusedError(Exception):
+    """One record cannot be read."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Fault(NamedTuple):
+    """A check over a column: the documents `where` it fails (n,) are refused for `reason`."""
+
+    reason: Reason
+    message: str
+    where: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Valid documents and the ascending index `row` (n,) of each into its batch."""
+
+    row: NDArray[np.int64]
+    documents: list[Any]
+
+    def column(self, name: str) -> list[Any]:
+        """Collect a field that every document has."""
+        return [document[name] for document in self.documents]
+
+    def optional(self, name: str) -> list[Any]:
+        """Collect a field that some documents have, None where it is absent."""
+        return [document.get(name) for document in self.documents]
+
+    def sift(self, faults: Iterable[Fault]) -> tuple[Self, NDArray[np.bool_], list[Rejection]]:
+        """Drop what is at fault, each document for the first of its faults.
+
+        Returns the rest, the mask (n,) that leads to it, and the rejections.
+        """
+        kept = np.ones(len(self.documents), dtype=bool)
+        rejections = []
+        for fault in faults:
+            rows = self.row[fault.where & kept].tolist()
+            rejections += [Rejection(row, fault.reason, fault.message) for row in rows]
+            kept &= ~fault.where
+        if not rejections:
+            return self, kept, rejections
+        rest = replace(self, row=self.row[kept], documents=list(compress(self.documents, kept)))
+        return rest, kept, rejections
+
+
+def refuse_null(_key: bytes | None) -> NoReturn:
+    """Refuse a null value, on topics where it means nothing."""
+    raise RefusedError(Reason.NULL_VALUE, "value: null")
+
+
+def validate(
+    adapter: TypeAdapter[Any],
+    keys: Keys,
+    values: Values,
+    *,
+    read_null: Callable[[bytes | None], Document] = refuse_null,
+) -> tuple[Documents, list[Rejection]]:
+    """Parse and validate each record by itself; `read_null` makes documents of null values."""
+    validate_json = adapter.validator.validate_json
+    all_within = within_bounds(keys, values)
+    documents: list[Document] = []
+    rejections: list[Rejection] = []
+    # Joining the batch into one JSON array would cost more and let records reach into each other.
+    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
+        try:
+            if all_within or _is_present(key, value):
+                documents.append(validate_json(value))  # type: ignore[arg-type]
+            else:
+                documents.append(read_null(key))
+        except ValidationError as error:
+            rejections.append(Rejection(row, *explain(error)))
+        except RefusedError as refused:
+            rejections.append(Rejection(row, refused.reason, refused.message))
+    rows = np.delete(np.arange(len(values)), [rejection.row for rejection in rejections])
+    return Documents(rows, documents), rejections
+
+
+def within_bounds(keys: Keys, values: Values) -> bool:
+    """Return whether no key and no value is null or too long."""
+    try:
+        longest = max(max(map(len, keys), default=0), max(map(len, values), default=0))  # type: ignore[arg-type]
+    except TypeError:  # a null
+        return False
+    return longest <= MAX_BYTES
+
+
+def no_such_date(field: str, micros: NDArray[np.int64]) -> Fault:
+    """Find times that are well-formed but name no day, or in UTC one after the year 9999."""
+    where = (micros == NO_SUCH_DATE) | (micros > _YEAR_9999_MS * 1000 + 999)
+    return Fault(Reason.SCHEMA_INVALID, f"{field}: no such date", where)
+
+
+def key_mismatch(valid: Documents, keys: Keys) -> Fault:
+    """Find keys that are null or other than the customer's id."""
+    customer_ids = valid.column("customer_id")
+    own_keys = keys if len(keys) == len(customer_ids) else [keys[row] for row in valid.row.tolist()]
+    if _all_equal(own_keys, customer_ids):
+        where = np.zeros(len(customer_ids), dtype=bool)
+    else:
+        pairs = zip(own_keys, customer_ids, strict=True)
+        where = np.array([key != customer_id.encode() for key, customer_id in pairs], dtype=bool)
+    return Fault(Reason.KEY_MISMATCH, "key: not the customer_id in UTF-8", where)
+
+
+def too_old(field: str, micros: NDArray[np.int64]) -> Fault:
+    """Find times before the epoch."""
+    return Fault(Reason.TOO_OLD, f"{field}: before 1970", micros < 0)
+
+
+def future_dated(field: str, micros: NDArray[np.int64], timestamps_us: NDArray[np.int64]) -> Fault:
+    """Find times ahead of the record's own, where it has one."""
+    where = (timestamps_us > 0) & (micros > timestamps_us + FUTURE_TOLERANCE_US)
+    minutes = FUTURE_TOLERANCE_US // 60_000_000
+    message = f"{field}: more than {minutes} minutes after the timestamp of the record"
+    return Fault(Reason.FUTURE_DATED, message, where)
+
+
+def timestamps_us(valid: Documents, timestamps_ms: Sequence[int]) -> NDArray[np.int64]:
+    """Convert to microseconds the valid records' timestamps, clipped so that none overflows."""
+    return np.clip(np.asarray(timestamps_ms, dtype=np.int64)[valid.row], -1, _YEAR_9999_MS) * 1000
+
+
+def in_order(*rejections: list[Rejection]) -> list[Rejection]:
+    """Merge rejections of one batch by row."""
+    return sorted((one for some in rejections for one in some), key=lambda one: one.row)
+
+
+def explain(error: ValidationError) -> tuple[Reason, str]:
+    """Give reason and message of a failed validation: names of fields and rules, no input."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    reason = Reason.NOT_JSON if faults[0]["type"] == "json_invalid" else Reason.SCHEMA_INVALID
+    return reason, "; ".join(
+        # Members of a union appear in the location too, by names that are no field's.
+        f"{'.'.join(str(part) for part in fault['loc'] if str(part).isidentifier()) or 'value'}: "
+        f"{fault['msg']}"
+        for fault in faults[:_MESSAGE_FAULTS]
+    )
+
+
+def _is_present(key: bytes | None, value: bytes | None) -> bool:
+    if max(len(key or b""), len(value or b"")) > MAX_BYTES:
+        raise RefusedError(Reason.TOO_LARGE, f"key or value: longer than {MAX_BYTES} bytes")
+    return value is not None
+
+
+def _all_equal(keys: Keys, customer_ids: list[str]) -> bool:
+    # Identifiers hold no line feed, so equal joins of as many parts mean equal parts.
+    try:
+        return b"\n".join(keys) == "\n".join(customer_ids).encode()  # type: ignore[arg-type]
+    except TypeError:  # a null
+        return False

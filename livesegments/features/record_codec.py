@@ -1,0 +1,209 @@
+"""The rolling record of a customer: a NumPy structured row in memory, fixed-size bytes at rest.
+
+In memory all rows are wide (64-bit counters). At rest a row takes the narrow format unless one of
+its tiles does not fit: with 30 tiles that is 220 bytes, just inside an allocator size class of
+Redis. The first byte of every record is its format.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from livesegments.contracts.segments import DIMENSIONS
+
+NEVER = np.iinfo(np.int64).min
+NARROW, WIDE = 1, 2
+
+Records = NDArray[np.void]
+
+
+class RecordFormatError(ValueError):
+    """A stored record has a format, or a length, that this version does not read."""
+
+
+@cache
+def memory_dtype(tiles: int) -> np.dtype[np.void]:
+    """Return the dtype of records in memory.
+
+    ``head`` is the newest tile folded; slot ``t % tiles`` of ``counts`` and ``cents`` holds tile
+    ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are what the
+    statistics of ``generation`` hold of this customer (-1: nothing); ``segment``, ``since``
+    (microseconds) and ``version`` are what was published last (-1: nothing). ``erased`` says that
+    the null which an erasure publishes is still due; ``suppressed`` that a request forbids to
+    profile the customer. ``profile_updated`` is the time of the profile, `NEVER` when there is none
+    or an erasure has reached it.
+    """
+    return np.dtype(
+        [
+            ("head", np.int64),
+            ("profile_updated", np.int64),
+            ("age", np.float16),
+            ("income", np.float64),
+            ("urbanicity", np.float32),
+            ("marketing", np.int8),
+            ("profiling", np.int8),
+            ("erased", np.bool_),
+            ("suppressed", np.bool_),
+            ("cluster", np.int8),
+            ("segment", np.int8),
+            ("generation", np.int64),
+            ("since", np.int64),
+            ("version", np.int64),
+            ("vector", np.int32, (DIMENSIONS,)),
+            ("counts", np.int64, (tiles,)),
+            ("cents", np.int64, (tiles,)),
+        ]
+    )
+
+
+@cache
+def _stored_dtype(tiles: int, fmt: int) -> np.dtype[np.void]:
+    count: DTypeLike = np.uint8 if fmt == NARROW else "<i8"
+    cents: DTypeLike = "<i4" if fmt == NARROW else "<i8"
+    return np.dtype(
+        [
+            ("format", np.uint8),
+            ("flags", np.uint8),
+            ("cluster", np.int8),
+            ("segment", np.int8),
+            ("head", "<i4"),
+            ("profile_updated", "<i8"),
+            ("age", "<f2"),
+            ("income", "<f8"),
+            ("generation", "<i8"),
+            ("since", "<i8"),
+            ("version", "<i8"),
+            ("vector", "<i4", (DIMENSIONS,)),
+            ("counts", count, (tiles,)),
+            ("cents", cents, (tiles,)),
+        ]
+    )
+
+
+_SAME_AT_REST = (
+    "cluster",
+    "segment",
+    "head",
+    "profile_updated",
+    "age",
+    "income",
+    "generation",
+    "since",
+    "version",
+    "vector",
+    "counts",
+    "cents",
+)
+
+
+def empty(n: int, tiles: int) -> Records:
+    """Return ``n`` records of customers nothing is known about."""
+    records = np.zeros(n, memory_dtype(tiles))
+    records["profile_updated"] = NEVER
+    for name in ("age", "income", "urbanicity"):
+        records[name] = np.nan
+    for name in ("marketing", "profiling", "cluster", "segment"):
+        records[name] = -1
+    return records
+
+
+def may_be_profiled(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) who neither denied consent to profiling nor is suppressed."""
+    consents = records["profiling"] != 0
+    return np.asarray(consents & ~records["suppressed"], np.bool_)
+
+
+def is_profiled(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) of whom a profile says anything; of an erased one that is a refusal."""
+    known = ~np.isnan(records["age"]) | ~np.isnan(records["income"])
+    known |= ~np.isnan(records["urbanicity"])
+    known |= (records["marketing"] >= 0) | (records["profiling"] >= 0)
+    return np.asarray(known, np.bool_)
+
+
+def is_known(records: Records) -> NDArray[np.bool_]:
+    """Return (n,) of whom there are purchases, or a profile that no erasure has reached."""
+    bought = records["counts"].any(axis=1) | records["cents"].any(axis=1)
+    return np.asarray(bought | (records["profile_updated"] != NEVER), np.bool_)
+
+
+def encode(records: Records) -> list[bytes]:
+    """Return the stored bytes of each record."""
+    tiles = records["counts"].shape[1]
+    wide = (records["counts"].max(axis=1, initial=0) > np.iinfo(np.uint8).max) | (
+        np.abs(records["cents"]).max(axis=1, initial=0) > np.iinfo(np.int32).max
+    )
+    if not wide.any():
+        return _encode_as(records, tiles, NARROW)
+    blobs = [b""] * len(records)
+    for fmt, rows in ((NARROW, np.flatnonzero(~wide)), (WIDE, np.flatnonzero(wide))):
+        for row, blob in zip(rows.tolist(), _encode_as(records[rows], tiles, fmt), strict=True):
+            blobs[row] = blob
+    return blobs
+
+
+def _encode_as(records: Records, tiles: int, fmt: int) -> list[bytes]:
+    stored = np.empty(len(records), _stored_dtype(tiles, fmt))
+    for name in _SAME_AT_REST:
+        stored[name] = records[name]
+    location = np.nan_to_num(records["urbanicity"] * 2 + 1, nan=0).astype(np.uint8)
+    marketing = (records["marketing"] + 1).astype(np.uint8)
+    profiling = (records["profiling"] + 1).astype(np.uint8)
+    erased = records["erased"].astype(np.uint8)
+    suppressed = records["suppressed"].astype(np.uint8)
+    stored["format"] = fmt
+    stored["flags"] = location | marketing << 2 | profiling << 4 | erased << 6 | suppressed << 7
+    size, buffer = stored.dtype.itemsize, stored.tobytes()
+    return [buffer[i : i + size] for i in range(0, len(buffer), size)]
+
+
+def decode(blobs: Sequence[bytes | None], tiles: int) -> Records:
+    """Return the records of stored bytes; ``None`` gives an empty record.
+
+    Raises
+    ------
+    RecordFormatError
+        If a record has an unknown format, or the length of another number of tiles.
+    """
+    records = empty(len(blobs), tiles)
+    narrow = _stored_dtype(tiles, NARROW).itemsize
+    known = [row for row, blob in enumerate(blobs) if blob is not None]
+    present = [blob for blob in blobs if blob is not None]
+    if all(len(blob) == narrow and blob[0] == NARROW for blob in present):
+        _decode_as(records, known, present, tiles, NARROW)
+        return records
+    for fmt in sorted({blob[0] if blob else 0 for blob in present}):
+        rows = [row for row in known if (blobs[row] or b"\0")[0] == fmt]
+        _decode_as(records, rows, [blobs[row] or b"" for row in rows], tiles, fmt)
+    return records
+
+
+def _decode_as(
+    records: Records, rows: list[int], blobs: Sequence[bytes], tiles: int, fmt: int
+) -> None:
+    if not rows:
+        return
+    if fmt not in (NARROW, WIDE):
+        raise RecordFormatError(
+            f"record format {fmt} is not known here (known: {NARROW}, {WIDE}); it was written by a"
+            " newer version: run that one, or rebuild this store from Kafka"
+        )
+    dtype = _stored_dtype(tiles, fmt)
+    wrong = next((len(blob) for blob in blobs if len(blob) != dtype.itemsize), None)
+    if wrong is not None:
+        raise RecordFormatError(
+            f"a record has {wrong} bytes where {tiles} tiles need {dtype.itemsize}; the store was"
+            " written with another LIVESEGMENTS_TILES"
+        )
+    stored = np.frombuffer(b"".join(blobs), dtype)
+    for name in _SAME_AT_REST:
+        records[name][rows] = stored[name]
+    flags = stored["flags"]
+    location = (flags & 3).astype(np.float32)
+    records["urbanicity"][rows] = np.where(location > 0, (location - 1) / 2, np.nan)
+    records["marketing"][rows] = (flags >> 2 & 3).astype(np.int8) - 1
+    records["profiling"][rows] = (flags >> 4 & 3).astype(np.int8) - 1
+    records["erased"][rows] = (flags >> 6 & 1).astype(np.bool_)
+    records["suppressed"][rows] = (flags >> 7).astype(np.bool_)

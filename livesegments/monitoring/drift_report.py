@@ -1,0 +1,153 @@
+"""From the state of the clusters to the gauges that show how they drift."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.features.vector import FEATURES, natural
+from livesegments.model.distance import feature_weights
+from livesegments.model.drift import centroid_shift
+from livesegments.monitoring.metrics import Metrics
+
+Floats = NDArray[np.float64]
+
+LEAST_KNOWN = 30
+"""Customers whose feature must be known for its mean to count as a place; of ten, one newcomer
+moves it by a standard deviation, and that is no drift."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterSnapshot:
+    """The global model at one moment; k clusters, d features, NaN = unknown.
+
+    Parameters
+    ----------
+    generation
+        Number of the model's generation.
+    provisional
+        Whether it was fitted while windows were still filling.
+    updated_at
+        When the model last changed, epoch seconds.
+    segments
+        The segment that each row's cluster carries, (k,), in any order.
+    centroids
+        (k, d) feature units.
+    means
+        Means (k, d) of the customers now in each cluster; NaN where none of them knows a feature.
+    known
+        Customers (k, d) of each cluster whose feature is known.
+    baseline
+        Centroids (k, d) at the start of the generation.
+    stddevs
+        (d,) the unit of position, shift and travel. Take the scaler's at the start of the
+        generation: a scaler that moves then does not look like a centroid that moves.
+    sizes
+        Customers in each cluster, (k,).
+    mean, variance
+        The scaler now, (d,).
+    persona_distances
+        (k,) standard deviations.
+    mean_squared_distances
+        (k,) squared standard deviations.
+    explained_variance_ratio
+        0..1.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong or a segment comes twice.
+    """
+
+    generation: int
+    provisional: bool
+    updated_at: float
+    segments: tuple[str, ...]
+    centroids: Floats
+    means: Floats
+    known: NDArray[np.int64]
+    baseline: Floats
+    stddevs: Floats
+    sizes: NDArray[np.int64]
+    mean: Floats
+    variance: Floats
+    persona_distances: Floats
+    mean_squared_distances: Floats
+    explained_variance_ratio: float
+
+    def __post_init__(self) -> None:
+        k, d = len(self.segments), len(FEATURES)
+        if len(set(self.segments)) != len(self.centroids):
+            raise ValueError("segments must be distinct, one for each centroid")
+        for name, shape in (
+            *(("centroids", (k, d)), ("means", (k, d)), ("baseline", (k, d))),
+            *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
+            *(("known", (k, d)), ("sizes", (k,)), ("persona_distances", (k,))),
+            *(("mean_squared_distances", (k,)),),
+        ):
+            found = np.shape(getattr(self, name))
+            if found != shape:
+                raise ValueError(f"{name} must have the shape {shape}, not {found}")
+
+
+class DriftMetrics:
+    """Sets the gauges of the clusters from snapshots, and adds up how far centroids travel.
+
+    Parameters
+    ----------
+    metrics
+        Where the values go.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._generation: int | None = None
+        self._last = np.empty(0)
+
+    def update(self, snapshot: ClusterSnapshot) -> None:
+        """Report a snapshot.
+
+        The travel is the sum of the root mean square moves between one snapshot and the next of
+        the same generation; a new generation starts at its own first snapshot, as a refit is a
+        decision and no drift. Shift and travel leave out what too few customers know.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot's segments are not those of the metrics.
+        """
+        if sorted(snapshot.segments) != sorted(self._metrics.segments):
+            raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
+        rows = [snapshot.segments.index(segment) for segment in self._metrics.segments]
+        centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
+        weights = feature_weights(snapshot.stddevs**2)
+        unit = np.where(weights > 0, snapshot.stddevs, np.nan)
+
+        enough = snapshot.known[rows] >= LEAST_KNOWN
+        settled = np.where(enough, centroids, np.nan)
+
+        metrics = self._metrics
+        metrics.set("model_generation", snapshot.generation)
+        metrics.set("model_last_update_timestamp_seconds", snapshot.updated_at)
+        metrics.set("model_provisional", snapshot.provisional)
+        metrics.set_all("centroid_natural_units", natural(snapshot.means[rows]))
+        metrics.set_all("cluster_customers", snapshot.sizes[rows])
+        metrics.set_all("centroid_position_stddevs", (centroids - snapshot.mean) / unit)
+        metrics.set_all(
+            "centroid_shift_stddevs", centroid_shift(settled, snapshot.baseline[rows], weights)
+        )
+        travel = self._travel(snapshot.generation, settled, weights).tolist()
+        for segment, way in zip(metrics.segments, travel, strict=True):
+            metrics.count("centroid_travel_stddevs_total", segment, n=way)
+        metrics.set_all("persona_distance_stddevs", snapshot.persona_distances[rows])
+        metrics.set_all("cluster_mean_squared_distance", snapshot.mean_squared_distances[rows])
+        metrics.set("explained_variance_ratio", snapshot.explained_variance_ratio)
+        metrics.set_all("scaler_mean", snapshot.mean)
+        metrics.set_all("scaler_stddev", np.sqrt(snapshot.variance))
+
+    def _travel(self, generation: int, centroids: Floats, weights: Floats) -> Floats:
+        last = self._last if generation == self._generation else centroids
+        # What is unknown for a while stays where it was, so that its way counts afterwards.
+        self._last = np.where(np.isnan(centroids), last, centroids)
+        self._generation = generation
+        return np.nan_to_num(centroid_shift(self._last, last, weights))

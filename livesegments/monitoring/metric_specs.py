@@ -1,0 +1,358 @@
+"""Every time series that a worker exposes, as one table.
+
+`livesegments.monitoring.metrics` builds the series from it, and docs/metrics.md is generated from
+it. No customer is ever a label: each label takes its values from `LABEL_VALUES`, or is a partition
+that the worker owns.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from livesegments.contracts.dead_letters import Reason
+from livesegments.contracts.segments import Origin
+from livesegments.contracts.topics import INPUTS
+from livesegments.features.feature_specs import CATALOGUE
+from livesegments.features.vector import FEATURES
+from livesegments.model.personas import PERSONAS
+
+PREFIX = "livesegments_"
+
+SEGMENTS = tuple(persona.id for persona in PERSONAS)
+"""Ids, where a deployment has no others."""
+NO_SEGMENT = "none"
+
+LABEL_VALUES: dict[str, tuple[str, ...]] = {
+    "topic": INPUTS,
+    "origin": get_args(Origin),
+    "feature": FEATURES,
+    "stage": ("poll", "decode", "read", "assign", "commit", "publish"),
+    "outcome": ("committed", "failed"),
+    "verdict": ("fresh", "current", "recover"),
+    "by": ("redis", "kafka"),
+    "signal": ("distance", "reassigned", "inertia"),
+    "detector": ("adwin", "page_hinkley"),
+    "result": ("kept", "proposed", "taken"),
+    "trigger": ("warmup", "check", "request"),
+    "dependency": ("redis", "kafka"),
+    "clock": ("redis", "kafka", "partition"),
+}
+
+REASONS: dict[str, tuple[str, ...]] = {
+    "events_skipped_total": (
+        "older_than_window",
+        "erased",
+        "duplicate",
+    ),
+    "dead_letters_total": tuple(reason.value for reason in Reason),
+    "changes_suppressed_total": ("margin", "dwell"),
+}
+
+LATENCY_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
+)
+DURATION_BUCKETS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+
+UNKNOWN = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric: what it means and how the values of several workers are put together.
+
+    Parameters
+    ----------
+    name
+        Exposed name without `PREFIX`.
+    type
+        Prometheus type. ``info`` is a gauge of 1 whose labels carry the facts.
+    labels
+        Label names, in the order in which `livesegments.monitoring.metrics` gives the values.
+    unit
+        Unit of a sample; for a histogram of an observation.
+    meaning
+        One or two sentences.
+    over_workers
+        The PromQL aggregation that is right across workers.
+    initial
+        Value of a gauge before it is first set. NaN, for "not known yet", is left out by ``max``
+        and makes no alert expression true; gauges that are summed start at 0, for NaN would
+        spoil the sum.
+    buckets
+        Upper bounds of a histogram's buckets.
+    """
+
+    name: str
+    type: Literal["counter", "gauge", "histogram", "info"]
+    labels: tuple[str, ...]
+    unit: str
+    meaning: str
+    over_workers: Literal["sum", "max", "min", "none"] = "sum"
+    initial: float = 0.0
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The exposed name."""
+        return PREFIX + self.name
+
+    @property
+    def help(self) -> str:
+        """The help text: meaning, unit, aggregation."""
+        return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
+
+    def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
+        """Return the values a label can take; None for a partition, which come and go."""
+        if label == "reason":
+            return REASONS[self.name]
+        if label == "segment":
+            return segments
+        if label in ("from", "to"):
+            return (*segments, NO_SEGMENT)
+        return None if label == "partition" else LABEL_VALUES[label]
+
+
+TABLE: tuple[Series, ...] = (
+    # Events
+    Series("events_consumed_total", "counter", ("topic",), "records", "Records polled."),
+    Series(
+        *("events_processed_total", "counter", ("topic",), "events"),
+        "Events folded into customer records and committed.",
+    ),
+    Series(
+        *("events_skipped_total", "counter", ("reason",), "events"),
+        "Valid events that rightly changed nothing.",
+    ),
+    Series(
+        *("dead_letters_total", "counter", ("reason",), "records"),
+        "Records that can never be processed, sent to the dead-letter topic.",
+    ),
+    # Changes
+    Series(
+        *("changes_total", "counter", ("from", "to", "origin"), "changes"),
+        "Changes of a customer's published segment; none means no segment.",
+    ),
+    Series(
+        *("changes_suppressed_total", "counter", ("reason",), "changes"),
+        "Changes held back because the new centroid is not nearer by the margin or the customer "
+        "entered the present segment too recently (dwell).",
+    ),
+    # Time spent
+    Series(
+        *("end_to_end_latency_seconds", "histogram", (), "seconds"),
+        "From an input record's timestamp to the commit of the transaction that publishes it.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    Series(
+        *("batch_duration_seconds", "histogram", ("stage",), "seconds"),
+        "Time that one round of the main loop spends in a stage: read and commit are the round's "
+        "two trips to Redis, assign folds as well, publish waits for the transaction before and "
+        "hands the next one over.",
+        buckets=DURATION_BUCKETS,
+    ),
+    # Kafka and Redis
+    Series(
+        *("consumer_lag_records", "gauge", ("topic", "partition"), "records"),
+        "Records in an input partition that are not yet committed.",
+    ),
+    Series(
+        *("consumer_lag_seconds", "gauge", ("partition",), "seconds"),
+        "Age of the last purchase committed of a partition, while newer ones wait; 0 when none do.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("rebalances_total", "counter", (), "rebalances"),
+        "Rebalances of the consumer group that this worker took part in.",
+        over_workers="max",
+    ),
+    Series(
+        *("transactions_total", "counter", ("outcome",), "transactions"),
+        "Kafka transactions: committed, or given up after an error.",
+    ),
+    Series(
+        *("fences_total", "counter", ("by",), "refusals"),
+        "Commits refused because another worker owns the partition now.",
+    ),
+    Series(
+        *("worker_ready", "gauge", (), "1 or 0"),
+        "Whether the worker is in the group, has taken its partitions over and works.",
+        over_workers="min",
+    ),
+    Series(
+        *("clock_error_seconds", "gauge", ("clock",), "s"),
+        "How far the worker's wall clock is ahead of Redis' or, as far as its records show, the "
+        "broker's; negative behind. Beyond 300 either way it does not work. `partition`: how far "
+        "the clock of a partition that it holds is ahead of Redis'.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("takeovers_total", "counter", ("verdict",), "takeovers"),
+        "Partitions taken over, by what was found: nothing yet, a store to go on with, or one to "
+        "rebuild from Kafka.",
+    ),
+    Series(
+        *("recoveries_running", "gauge", (), "partitions"),
+        "Partitions that are being rebuilt from Kafka now.",
+    ),
+    Series(
+        *("dependency_up", "gauge", ("dependency",), "1 or 0"),
+        "Whether the last call to a dependency succeeded.",
+        over_workers="min",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("partition_sync_age_seconds", "gauge", ("partition",), "seconds"),
+        "Time since a held partition was last part of the global model: 0 when it is, rising while "
+        "its customers are scored anew under a new generation.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    # Segments and clusters
+    Series(
+        *("segment_customers", "gauge", ("segment", "partition"), "customers"),
+        "Customers of a partition in the statistical cluster behind a segment.",
+    ),
+    Series(
+        *("cluster_customers", "gauge", ("segment",), "customers"),
+        "Customers in the statistical cluster behind a segment, all partitions; 0 is an empty "
+        "cluster, which keeps its last centroid.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("warmup_customers", "gauge", (), "customers"),
+        "Customers with a purchase that the warm-up has seen, all partitions.",
+        over_workers="max",
+    ),
+    Series(
+        *("warmup_customers_required", "gauge", (), "customers"),
+        "Customers that the first generation of the model needs.",
+        over_workers="max",
+    ),
+    # Model and drift: each worker reports the global model as it sees it
+    *(
+        Series(name, "gauge", labels, unit, meaning, over_workers="max", initial=UNKNOWN)
+        for name, labels, unit, meaning in (
+            (
+                *("centroid_position_stddevs", ("segment", "feature"), "standard deviations"),
+                "Where a centroid lies, from the mean of all customers.",
+            ),
+            (
+                *("centroid_natural_units", ("segment", "feature"), "the feature's"),
+                "Mean of a cluster's customers: "
+                + "; ".join(each.title.lower().replace(":", ",") for each in CATALOGUE)
+                + ". Geometric where the model takes logarithms.",
+            ),
+            (
+                *("centroid_shift_stddevs", ("segment",), "standard deviations"),
+                "Distance of a centroid from where its generation began, root mean square over "
+                "the known features.",
+            ),
+            (
+                *("persona_distance_stddevs", ("segment",), "standard deviations"),
+                "Distance of a centroid from the persona whose name it carries.",
+            ),
+            (
+                *("cluster_mean_squared_distance", ("segment",), "squared standard deviations"),
+                "Mean squared distance of a cluster's customers from its centroid.",
+            ),
+            (
+                *("explained_variance_ratio", (), "ratio"),
+                "Share of the variance of all customers that lies between the clusters.",
+            ),
+            (
+                *("silhouette_score", (), "-1 to 1"),
+                "Simplified silhouette (distances to centroids) of a sample of customers; told by "
+                "the worker that owns partition 0.",
+            ),
+            (
+                *("segment_share_psi", (), "population stability index"),
+                "How far the shares of the segments are from the baseline of the generation.",
+            ),
+            (
+                *("segment_share_psi_critical", (), "population stability index"),
+                "What segment_share_psi must exceed to be more than sampling noise.",
+            ),
+            (
+                *("feature_psi", ("feature",), "population stability index"),
+                "How far a feature's distribution, in a sample of customers, is from that at the "
+                "fit of the generation; told by the worker that owns partition 0.",
+            ),
+            (
+                *("feature_psi_critical", ("feature",), "population stability index"),
+                "What feature_psi must exceed to be more than sampling noise.",
+            ),
+            (
+                *("scaler_mean", ("feature",), "the feature's"),
+                "Mean of a feature over all customers.",
+            ),
+            (
+                *("scaler_stddev", ("feature",), "the feature's"),
+                "Standard deviation of a feature over all customers.",
+            ),
+            (
+                *("model_last_update_timestamp_seconds", (), "seconds since 1970"),
+                "When the global model, generation or statistics, last changed.",
+            ),
+        )
+    ),
+    Series(
+        *("model_generation", "gauge", (), "number"),
+        "Generation of the model in use; 0 before the first.",
+        over_workers="max",
+    ),
+    Series(
+        *("generations_total", "counter", ("trigger",), "generations"),
+        "Generations of the model that this worker made: of the warm-up, of a check of its own, or "
+        "asked for.",
+    ),
+    Series(
+        *("refit_checks_total", "counter", ("result",), "checks"),
+        "Fits of a sample that were held against today's centroids: nothing better by enough "
+        "(kept), better and left to a person (proposed), better and made the next generation "
+        "(taken).",
+    ),
+    Series(
+        *("refit_gain_ratio", "gauge", (), "ratio"),
+        "Share of today's inertia that the fit of the last check would save; unknown before the "
+        "first check of a generation.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("refit_duration_seconds", "gauge", (), "seconds"),
+        "How long the last check took, beside the rounds.",
+        over_workers="max",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("model_provisional", "gauge", (), "1 or 0"),
+        "Whether the generation was fitted while windows were still filling: the model then moves "
+        "by itself, and drift is no news.",
+        over_workers="max",
+    ),
+    Series(
+        *("centroid_travel_stddevs_total", "counter", ("segment",), "standard deviations"),
+        "Way that a centroid went, there and back counted twice, without the jumps between "
+        "generations; root mean square over the known features.",
+        over_workers="max",
+    ),
+    Series(
+        *("drift_detections_total", "counter", ("signal", "detector"), "detections"),
+        "Changes that a drift detector of a worker found in its customers: in their distance to "
+        "the nearest centroid, in whose segment changes, in the inertia of batches.",
+    ),
+    Series(
+        *("build_info", "info", ("version", "python"), "always 1"),
+        "The software that runs.",
+        over_workers="none",
+    ),
+)
+
+SERIES: dict[str, Series] = {series.name: series for series in TABLE}

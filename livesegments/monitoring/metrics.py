@@ -1,0 +1,169 @@
+"""Prometheus metrics of a worker, built from the table in `metric_specs`."""
+
+import platform
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from itertools import product
+from typing import Any
+
+import numpy as np
+import prometheus_client
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from livesegments.monitoring.batch_histogram import BatchHistogram
+from livesegments.monitoring.metric_specs import SEGMENTS, SERIES, TABLE, Series
+
+# A creation time beside each counter and histogram would double what is scraped.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The time series of one worker (`metric_specs.TABLE`), in a registry of its own.
+
+    Every series exists from the start, for every value of its labels, so that a rate or an alert
+    never waits for the first event. Only the series of a partition come and go with it; values of
+    a partition that the worker does not own are dropped, since they are the new owner's to report.
+
+    Parameters
+    ----------
+    registry
+        Where the series are registered; at most one `Metrics` in each.
+    version
+        Software version, for ``build_info``.
+    segments
+        (k,) ids of the deployment's segments.
+
+    Raises
+    ------
+    ValueError
+        By every method, for a name or label value outside the table, a negative increment, or an
+        array of the wrong shape.
+
+    Examples
+    --------
+    >>> metrics = Metrics(CollectorRegistry(), version="1.0")
+    >>> metrics.count("changes_total", "none", "families", "live")
+    >>> with metrics.time("batch_duration_seconds", "decode"):
+    ...     pass
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        version: str = "unknown",
+        segments: tuple[str, ...] = SEGMENTS,
+    ) -> None:
+        self.registry = registry
+        self.segments = segments
+        self._metrics: dict[str, Any] = {}
+        self._partitions: set[int] = set()
+        for series in TABLE:
+            self._register(series, version)
+
+    def _register(self, series: Series, version: str) -> None:
+        name, text, labels = series.full_name, series.help, series.labels
+        if series.type == "info":
+            info = Info(name.removesuffix("_info"), text, registry=self.registry)
+            info.info({"version": version, "python": platform.python_version()})
+        elif series.type == "counter":
+            self._metrics[series.name] = Counter(name, text, labels, registry=self.registry)
+        elif series.type == "gauge":
+            self._metrics[series.name] = Gauge(name, text, labels, registry=self.registry)
+        elif labels:
+            self._metrics[series.name] = Histogram(
+                name, text, labels, buckets=series.buckets, registry=self.registry
+            )
+        else:
+            self._metrics[series.name] = BatchHistogram(name, text, series.buckets)
+            self.registry.register(self._metrics[series.name])
+        if series.type != "info" and "partition" not in labels:
+            self._initialise(series, self._combinations(series))
+
+    def _initialise(self, series: Series, combinations: Iterable[tuple[str, ...]]) -> None:
+        for labels in combinations:
+            metric = self._labelled(series.name, labels)
+            if series.type == "gauge":
+                metric.set(series.initial)
+
+    def take_partition(self, partition: int) -> None:
+        """Add the series of a partition that this worker owns from now on."""
+        self._partitions.add(partition)
+        for series in TABLE:
+            if "partition" in series.labels:
+                self._initialise(series, self._combinations(series, partition))
+
+    def give_up_partition(self, partition: int) -> None:
+        """Remove the series of a partition that this worker no longer owns."""
+        self._partitions.discard(partition)
+        for series in TABLE:
+            if "partition" in series.labels:
+                for labels in self._combinations(series, partition):
+                    self._metrics[series.name].remove(*labels)
+
+    def count(self, name: str, *labels: str, n: float = 1) -> None:
+        """Add to a counter."""
+        self._labelled(name, labels).inc(n)
+
+    def set(self, name: str, value: float, *labels: str | int) -> None:
+        """Set a gauge; the partition, where it has one, is the last label."""
+        metric, values = self._checked(name, tuple(map(str, labels)))
+        if "partition" not in SERIES[name].labels or labels[-1] in self._partitions:
+            (metric.labels(*values) if values else metric).set(value)
+
+    def set_all(self, name: str, values: ArrayLike) -> None:
+        """Set a gauge for all values of its labels.
+
+        Parameters
+        ----------
+        name
+            Name of the series.
+        values
+            An axis for each label: segments in the order of ``segments``, features in that of
+            `livesegments.features.vector.FEATURES`.
+        """
+        series = SERIES[name]
+        shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)
+        array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+        if array.shape != shape:
+            raise ValueError(f"{name} takes an array of shape {shape}, not {array.shape}")
+        for labels, value in zip(self._combinations(series), array.ravel().tolist(), strict=True):
+            self._metrics[name].labels(*labels).set(value)
+
+    def observe(self, name: str, values: ArrayLike) -> None:
+        """Add observations to a histogram without labels: one number or an array."""
+        self._metrics[name].observe(values)
+
+    def time(self, name: str, *labels: str) -> AbstractContextManager[object]:
+        """Return a context manager that observes its own duration."""
+        timer: AbstractContextManager[object] = self._labelled(name, labels).time()
+        return timer
+
+    def track(self, name: str) -> AbstractContextManager[object]:
+        """Return a context manager that a gauge counts while it is open."""
+        tracker: AbstractContextManager[object] = self._metrics[name].track_inprogress()
+        return tracker
+
+    def _labelled(self, name: str, labels: tuple[str, ...]) -> Any:
+        metric, values = self._checked(name, labels)
+        return metric.labels(*values) if values else metric
+
+    def _checked(self, name: str, labels: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+        series = SERIES.get(name)
+        if series is None:
+            raise ValueError(f"{name!r} is not in the table of series")
+        for label, value in zip(series.labels, labels, strict=True):
+            allowed = self._values_of(series, label)
+            if allowed is not None and value not in allowed:
+                raise ValueError(f"{name}: {label} is one of {', '.join(allowed)}, not {value!r}")
+        return self._metrics[name], labels
+
+    def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
+        return series.values_of(label, self.segments)
+
+    def _combinations(
+        self, series: Series, partition: int | None = None
+    ) -> Iterable[tuple[str, ...]]:
+        values = (self._values_of(series, label) or (str(partition),) for label in series.labels)
+        return product(*values)

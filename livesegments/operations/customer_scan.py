@@ -1,0 +1,99 @@
+"""Walk over all customers as the store has them, in batches of arrays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress, islice
+from sys import maxsize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.consumers.dedup import DedupWindow
+from livesegments.consumers.event_hashes import hashes_of
+from livesegments.features.erasures import Marker, marker_key
+from livesegments.features.record_codec import Records, decode
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions, ReadRequest
+
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some customers of one partition: ids and records (n,), and the partition's clock."""
+
+    names: list[str]
+    records: Records
+    clock_us: int
+
+    def where(self, kept: NDArray[np.bool_]) -> "Stretch":
+        """Return those that are kept, by a flag each."""
+        return Stretch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
+
+
+class UnsettledError(RuntimeError):
+    """The store is being made anew, so what it has is a part; says when to come again."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(
+            f"a recovery of partition {partition} is under way; try again when"
+            " `livesegments doctor` says it is done"
+        )
+
+
+def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
+    """Return the progress of every partition; of none when no worker has taken any over.
+
+    Raises
+    ------
+    UnsettledError
+        If a partition is being recovered, or is about to be: others are there and it is not.
+    """
+    found = store.progresses(range(deployment.partitions))
+    for partition, progress in enumerate(found):
+        if progress.recovering if progress else any(found):
+            raise UnsettledError(partition)
+    return [progress for progress in found if progress]
+
+
+def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
+    """Yield every customer once, but for those who must not be profiled until restored.
+
+    Memory is bounded: a batch, and 16 bytes for each customer of one partition.
+
+    Raises
+    ------
+    UnsettledError
+        If a recovery is under way, be it found only when some customers have been given.
+    """
+    if not settled(store, deployment):
+        return
+    for partition in range(deployment.partitions):
+        loaded = store.load(partition)
+        if loaded.progress is None:
+            raise UnsettledError(partition)
+        # HSCAN may give a customer twice while the hash grows. Of a million customers the chance
+        # that two share a hash, so that one is missed, is 3e-8.
+        seen = DedupWindow(size=maxsize)
+        customers = store.customers(partition, CHUNK)
+        while chunk := list(islice(customers, CHUNK)):
+            seen, again = seen.after(hashes_of([name for name, _ in chunk]))
+            new = list(compress(chunk, ~again))
+            names = [name for name, _ in new]
+            records = decode([blob for _, blob in new], deployment.tiles)
+            stretch = Stretch(names, records, loaded.progress.clock_us)
+            if loaded.erasures:
+                markers = markers_of(store, partition, names)
+                stretch = stretch.where(np.array([not m.suppressed for m in markers], np.bool_))
+            if stretch.names:
+                yield stretch
+        if not settled(store, deployment):  # emptied meanwhile, as by a rebuild
+            raise UnsettledError(partition)
+
+
+def markers_of(store: Partitions, partition: int, names: Sequence[str]) -> list[Marker]:
+    """Return what is remembered of each customer's erasure requests."""
+    keys = [marker_key(name, store.keys.group_id) for name in names]
+    [reading] = store.read([ReadRequest(partition, (), keys)])
+    return [Marker.from_bytes(stored) for stored in reading.erasures] if keys else []

@@ -1,0 +1,159 @@
+"""Dead letters: read and choose them, and tell what would become of them if sent again."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.dead_letter_replays import DeadLetterReplay, Place
+from livesegments.contracts.dead_letters import DeadLetter, parse
+from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, REPLAYS
+from livesegments.operations.topics import partition_counts
+
+
+class DeadLettersError(RuntimeError):
+    """Dead letters cannot be read or sent again; says why and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter: where it lies, the record it was, and when it was sent again, if it was."""
+
+    place: Place
+    key: bytes | None
+    value: bytes | None
+    origin: DeadLetter
+    replayed_at: datetime | None
+
+    @property
+    def refused_at(self) -> datetime:
+        """When it became one."""
+        return datetime.fromtimestamp(self.place.timestamp_ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters; None does not choose."""
+
+    reason: str | None = None
+    topic: str | None = None
+    since: datetime | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+    def takes(self, record: ConsumerRecord, origin: DeadLetter) -> bool:
+        """Return whether a record of the dead-letter topic is chosen."""
+        return (
+            self.reason in (None, origin.reason)
+            and self.topic in (None, origin.topic)
+            and (self.since is None or record.timestamp >= self.since.timestamp() * 1000)
+        )
+
+
+def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]:
+    """Yield the chosen dead letters that there are now, by partition in their order.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    selection
+        Which ones.
+
+    Raises
+    ------
+    DeadLettersError
+        The topic does not exist, or has no such partition.
+    """
+    counts = partition_counts(config, (DEAD_LETTERS, REPLAYS))
+    if not counts[DEAD_LETTERS]:
+        raise DeadLettersError(f"topic {DEAD_LETTERS} does not exist: livesegments topics create")
+    chosen = range(counts[DEAD_LETTERS])
+    if selection.partition is not None and selection.partition not in chosen:
+        raise DeadLettersError(
+            f"{DEAD_LETTERS} has no partition {selection.partition}, but 0 to {chosen[-1]}"
+        )
+    with LogReader(config) as log:
+        replayed = {
+            mark.place: mark.replayed_at
+            for mark in (
+                DeadLetterReplay.model_validate_json(record.value)
+                for record in _records(log, REPLAYS, range(counts[REPLAYS]))
+                if record.value is not None
+            )
+        }
+        partitions = chosen if selection.partition is None else [selection.partition]
+        for record in _records(log, DEAD_LETTERS, partitions, selection.offset):
+            try:
+                origin = parse(record.headers)
+            except ValueError:
+                continue  # what others put on the topic
+            if selection.takes(record, origin):
+                place = Place(record.partition, record.offset, record.timestamp)
+                yield Letter(place, record.key, record.value, origin, replayed.get(place))
+
+
+def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
+    """Return why a record would be refused again if it arrived now; None if it would be taken.
+
+    One that is said to come from another topic than the inputs cannot be sent again at all.
+
+    Parameters
+    ----------
+    letter
+        With the record.
+    currency
+        The one that the deployment takes.
+    now
+        What the broker's timestamp would be.
+    """
+    columns = [letter.key], [letter.value], [int(now.timestamp() * 1000)]
+    if letter.origin.topic == PURCHASES:
+        rejections = decode_purchases(*columns, currency=currency)[1]
+    elif letter.origin.topic == PROFILES:
+        rejections = decode_profiles(*columns)[1]
+    elif letter.origin.topic == ERASURES:
+        rejections = decode_erasures(*columns)[1]
+    else:
+        return f"from topic {letter.origin.topic!r}, which is no input"
+    return f"{rejections[0].reason}: {rejections[0].message}" if rejections else None
+
+
+class LaterProfiles:
+    """Dead letters of profiles that would replace what came after them, if sent again.
+
+    The last profile of a key counts. The topic is read when the first letter asks, to its end of
+    then, so what a replay sends is not among it.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._last: dict[int, dict[bytes | None, int]] = {}
+
+    def refusal(self, letter: Letter) -> str | None:
+        """Return why a profile is not to be sent; None if it may be, and of other topics."""
+        origin = letter.origin
+        if origin.topic != PROFILES:
+            return None
+        if origin.partition not in self._last:
+            with LogReader(self._config) as log:
+                records = _records(log, PROFILES, [origin.partition])
+                self._last[origin.partition] = {record.key: record.offset for record in records}
+        last = self._last[origin.partition].get(letter.key, -1)
+        return "superseded: a later profile of its key is there" if last > origin.offset else None
+
+
+def _records(
+    log: LogReader, topic: str, partitions: range | list[int], offset: int | None = None
+) -> Iterator[ConsumerRecord]:
+    for tp in (TopicPartition(topic, partition) for partition in partitions):
+        start, end = log.starts([tp])[tp], log.ends([tp])[tp]
+        if offset is not None:
+            start, end = max(start, offset), min(end, offset + 1)
+        for batch in log.read({tp: (start, end)}):
+            yield from batch[tp]

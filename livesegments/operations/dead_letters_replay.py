@@ -1,0 +1,162 @@
+"""Send dead letters again to the topics that they came from, none of them twice.
+
+Each record goes out in one transaction with a mark on a topic of its own, so a replay that is
+killed at any point leaves both or neither. Whoever replays first takes over the transactional id,
+which ends what another replay had open and shuts that one out, and only then reads the marks.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from livesegments.contracts.dead_letter_replays import mark
+from livesegments.contracts.topics import INPUTS, REPLAYS
+from livesegments.operations.dead_letters import (
+    DeadLettersError,
+    LaterProfiles,
+    Letter,
+    Selection,
+    letters,
+    refusal,
+)
+from livesegments.operations.topics import partition_counts
+from livesegments.producers.publisher import Publication, Publisher, PublishError
+from livesegments.store.outbox import Output
+
+TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
+"""One for all groups: the topics are the same."""
+
+BATCH_LETTERS = 500
+BATCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became, or would become, of the chosen dead letters, by their reason.
+
+    ``refusals`` counts why those that are ``refused_again`` would be: reason and message.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    sent_before: Counter[str] = field(default_factory=Counter)
+    refused_again: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    def to_dict(self) -> dict[str, dict[str, int]]:
+        """Return plain data, for scripts."""
+        return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
+
+
+def rehearse(
+    config: Mapping[str, Any], selection: Selection, currency: str, *, refused_too: bool = False
+) -> Outcome:
+    """Tell what `replay` would do, and do nothing."""
+    outcome = Outcome()
+    for _ in _due(config, selection, currency, refused_too, outcome):
+        pass
+    return outcome
+
+
+def replay(
+    config: Mapping[str, Any],
+    selection: Selection,
+    currency: str,
+    *,
+    refused_too: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Send the chosen dead letters again: key, value and headers as they were, same partition.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    selection
+        Which ones. What was sent before stays out.
+    currency
+        The one that the deployment takes.
+    refused_too
+        Also what would be refused again as it stands, but for profiles that have a later one.
+    progress
+        Given the number of records after each transaction.
+
+    Raises
+    ------
+    DeadLettersError
+        A topic is missing, or a transaction failed. What was committed before stays, with its
+        marks: another replay goes on from there.
+    """
+    counts = partition_counts(config, (*INPUTS, REPLAYS))
+    missing = [name for name, count in counts.items() if not count]
+    if missing:
+        raise DeadLettersError(f"no topic {', '.join(missing)}: livesegments topics create")
+    outcome = Outcome()
+    publisher = Publisher(config, TRANSACTIONAL_ID)
+    try:
+        publisher.open()
+        for batch in _batches(_due(config, selection, currency, refused_too, outcome)):
+            publisher.publish(_publications(batch, datetime.now(UTC)), None)
+            progress(outcome.sent.total())
+    except PublishError as error:
+        raise DeadLettersError(
+            f"not all was sent ({error}): replay again, what was sent is marked and stays out"
+        ) from error
+    finally:
+        publisher.close()
+    return outcome
+
+
+def _due(
+    config: Mapping[str, Any],
+    selection: Selection,
+    currency: str,
+    refused_too: bool,
+    outcome: Outcome,
+) -> Iterator[Letter]:
+    """Yield what is to be sent, and count everything."""
+    later = LaterProfiles(config)
+    for letter in letters(config, selection):
+        reason = letter.origin.reason
+        if letter.replayed_at is not None:
+            outcome.sent_before[reason] += 1
+            continue
+        superseded = later.refusal(letter)
+        why = refusal(letter, currency, datetime.now(UTC)) or superseded
+        if why is not None:
+            outcome.refused_again[reason] += 1
+            outcome.refusals[why] += 1
+        may_be_sent = letter.origin.topic in INPUTS and superseded is None
+        if why is None or (refused_too and may_be_sent):
+            outcome.sent[reason] += 1
+            yield letter
+
+
+def _batches(due: Iterable[Letter]) -> Iterator[list[Letter]]:
+    batch: list[Letter] = []
+    size = 0
+    for letter in due:
+        batch.append(letter)
+        size += len(letter.key or b"") + len(letter.value or b"")
+        if len(batch) >= BATCH_LETTERS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
+    """Return each record as it was, and its mark."""
+    publications = []
+    for letter in batch:
+        origin = letter.origin
+        headers = [(name, value or b"") for name, value in origin.original_headers]
+        again = Output(origin.topic, letter.key, letter.value, headers)
+        key, value = mark(letter.place, origin.topic, origin.reason, now)
+        marked = Output(REPLAYS, key, value, [])
+        publications += [
+            Publication(origin.partition, [again]),
+            Publication(letter.place.partition, [marked]),
+        ]
+    return publications

@@ -1,0 +1,288 @@
+"""Look at everything a deployment needs, and say what is wrong and how to mend it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from redis.exceptions import RedisError
+
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.connectivity import ReachError, reach_kafka
+from livesegments.config.error_messages import explain
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.consumers.log_reader import LogReader, LogStalledError
+from livesegments.consumers.modelling.definitions import DefinitionsReader, named_by
+from livesegments.contracts.topics import (
+    DEAD_LETTERS,
+    ERASURES,
+    FOR_GOOD,
+    INPUTS,
+    OUTPUTS,
+    PROFILES,
+    PURCHASES,
+    PartitionCountError,
+    check_partition_counts,
+    topics,
+)
+from livesegments.doctor_clocks import look_at_clocks
+from livesegments.features.vector import FEATURES
+from livesegments.operations.doctor_redis import look_at_redis
+from livesegments.operations.finding import Finding
+from livesegments.operations.topics import partition_counts
+from livesegments.store.partitions import Partitions
+
+DAY_MS = 86_400_000
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at broker, topics, store, workers and model; each look stands for itself."""
+    findings: list[Finding] = []
+    for name, look, needs in _LOOKS:
+        if needs & {each.name for each in findings if each.status == "fail"}:
+            continue  # what it rests on is already found to be wrong
+        try:
+            for finding in look(settings):
+                findings.append(finding)  # noqa: PERF402 - what came before an error stays
+        except (ValueError, LogStalledError) as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
+        except (KafkaError, RedisError, ReachError, OSError) as error:
+            findings.append(_unreachable(name, settings, error))
+    return findings
+
+
+def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
+    where = (
+        f"{PREFIX}REDIS_URL"
+        if isinstance(error, RedisError)
+        else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+    )
+    fix = f"mend what is named, start the server, or correct {where}"
+    return Finding(name, "fail", explain(error, settings), fix)
+
+
+def _kafka(settings: Settings) -> Iterator[Finding]:
+    reach_kafka(settings)
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    consumer = KafkaConsumer(**config, enable_auto_commit=False)
+    try:
+        version = ".".join(map(str, consumer.config["api_version"]))
+        yield Finding("kafka", "ok", f"version {version} at {settings.kafka_bootstrap_servers}")
+    finally:
+        consumer.close()
+    counts = partition_counts(config)
+    try:
+        partitions = check_partition_counts(counts)
+    except PartitionCountError as error:
+        yield Finding("topics", "fail", str(error), "livesegments topics create")
+        return
+    yield Finding("topics", "ok", f"all there, {partitions} partitions each")
+    admin = KafkaAdminClient(**config)
+    try:
+        yield from _replication(admin)
+        yield from _topic_configs(admin, settings)
+        yield from _workers(admin, settings)
+    finally:
+        admin.close()
+
+
+def _replication(admin: KafkaAdminClient) -> Iterator[Finding]:
+    copies = {
+        topic["name"]: min(len(each["replica_nodes"]) for each in topic["partitions"])
+        for topic in admin.describe_topics([*INPUTS, *OUTPUTS])
+    }
+    single = sorted(name for name, count in copies.items() if count < 2)
+    if not single:
+        yield Finding("replication", "ok", f"{min(copies.values())} copies or more of each topic")
+        return
+    names = "every topic" if len(single) == len(copies) else ", ".join(single)
+    yield Finding(
+        "replication",
+        "warn",
+        f"only 1 copy of {names}: it is lost with its broker's disk",
+        "have 3 in production: raise it with kafka-reassign-partitions.sh",
+    )
+
+
+def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    wanted = {topic.name: topic.config for topic in topics()}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+    # By default only what differs from the broker's defaults is given, and those may be wrong too.
+    found = _values(admin.describe_configs(resources, config_filter="all"))
+    for name, config in wanted.items():
+        policy = found.get(name, {}).get("cleanup.policy")
+        if policy is None:  # the client gives nothing where the broker gives an error
+            yield Finding(
+                f"topic {name}",
+                "warn",
+                "its configuration cannot be read",
+                "allow DescribeConfigs on it; if it does not exist: livesegments topics create",
+            )
+            continue
+        if policy != config["cleanup.policy"]:
+            yield Finding(
+                f"topic {name}",
+                "fail",
+                f"cleanup.policy is {policy}",
+                f"set it to {config['cleanup.policy']}: state or history is lost otherwise",
+            )
+    kept_ms = int(found.get(PURCHASES, {}).get("retention.ms", FOR_GOOD))
+    if 0 <= kept_ms < settings.window_days * DAY_MS:
+        yield Finding(
+            f"topic {PURCHASES}",
+            "warn",
+            f"keeps {kept_ms / DAY_MS:.0f} days, the window is {settings.window_days}",
+            "raise its retention.ms: a lost store could not be rebuilt",
+        )
+    if (kept := found.get(ERASURES, {}).get("retention.ms", FOR_GOOD)) != FOR_GOOD:
+        yield Finding(
+            f"topic {ERASURES}",
+            "warn",
+            f"keeps {int(kept) / DAY_MS:.0f} days",
+            f"set its retention.ms to {FOR_GOOD}: a store that is rebuilt would not know who was"
+            " suppressed before",
+        )
+    largest = wanted[DEAD_LETTERS]["max.message.bytes"]
+    if (taken := int(found.get(DEAD_LETTERS, {}).get("max.message.bytes", largest))) < int(largest):
+        yield Finding(
+            f"topic {DEAD_LETTERS}",
+            "warn",
+            f"takes records of {taken} bytes",
+            f"set its max.message.bytes to {largest}: a dead letter is larger than its record",
+        )
+
+
+def _values(described: Any) -> dict[str, dict[str, str]]:
+    """Return topic -> name -> value, from what the admin client gives."""
+    found: dict[str, dict[str, str]] = {}
+    topics_found = described.get("topic", {}) if isinstance(described, dict) else {}
+    for name, config in topics_found.items():
+        found[name] = {
+            key: str(value.get("value") if isinstance(value, dict) else value)
+            for key, value in config.items()
+        }
+    return found
+
+
+def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
+    """Return how many workers are in a group."""
+    try:
+        groups = admin.describe_groups([group_id])
+    except CoordinatorNotAvailableError:  # no group has ever been there
+        return 0
+    return len(groups.get(group_id, {}).get("members", ()))
+
+
+def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    workers = count_workers(admin, settings.group_id)
+    yield (
+        Finding("workers", "ok", f"{workers} in group {settings.group_id}")
+        if workers
+        else Finding(
+            "workers", "warn", f"none in group {settings.group_id}", "start one: livesegments run"
+        )
+    )
+
+
+def _deployment(settings: Settings) -> Iterator[Finding]:
+    store = Partitions(redis_client(settings), settings.group_id)
+    agreed = store.deployment()
+    if agreed is None:
+        yield Finding(
+            "deployment", "warn", "no worker has ever run in this group", "livesegments run"
+        )
+        return
+    ids = tuple(persona.id for persona in settings.personas)
+    if agreed.segments != ids:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
+            f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
+        )
+    for name in ("window_days", "tiles", "currency", "dedup_events"):
+        here, there = getattr(settings, name), getattr(agreed, name)
+        if here != there:
+            yield Finding(
+                "deployment",
+                "fail",
+                f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
+                "set it back, or make the store anew with it: livesegments rebuild",
+            )
+
+
+def _progress(settings: Settings) -> Iterator[Finding]:
+    store = Partitions(redis_client(settings), settings.group_id)
+    agreed = store.deployment()
+    if agreed is None:
+        return
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    partitions = partition_counts(config)[PURCHASES]
+    if partitions != agreed.partitions:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"the topics have {partitions} partitions and the store {agreed.partitions}",
+            "customers are in other partitions now: copy the inputs by key to topics made anew,"
+            " make the outputs anew, and use another GROUP_ID",
+        )
+        return
+    with LogReader(config) as log:
+        folded: dict[TopicPartition, int] = {}
+        for partition in range(agreed.partitions):
+            progress = store.load(partition).progress
+            offsets = progress.offsets if progress else (0, 0, 0)
+            folded |= {
+                TopicPartition(t, partition): o for t, o in zip(INPUTS, offsets, strict=True)
+            }
+            if progress and progress.recovering:
+                yield Finding(
+                    f"partition {partition}", "warn", "a recovery is under way", "wait for its end"
+                )
+        behind = log.count_from(folded)
+    customers = sum(store.sizes(range(agreed.partitions)))
+    yield Finding("progress", "ok", f"{customers} customers, {behind} input records to go")
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    reader = DefinitionsReader({**kafka_config(settings), "bootstrap_timeout_ms": 5_000})
+    try:
+        generation = reader.generation
+    finally:
+        reader.close()
+    if generation is None:
+        yield Finding(
+            "model",
+            "warn",
+            "no generation yet",
+            f"it comes when {settings.warmup_customers} customers have bought"
+            f" ({PREFIX}WARMUP_CUSTOMERS)",
+        )
+        return
+    yield Finding("model", "ok", f"generation {generation.number}")
+    known = {feature for features in named_by(generation).values() for feature in features}
+    unknown = [feature for feature in FEATURES if feature not in known]
+    if unknown:
+        yield Finding(
+            "segment names",
+            "warn",
+            f"rest on {', '.join(sorted(known, key=FEATURES.index))} alone: {', '.join(unknown)}"
+            " of no customer was known at the fit, or the same of all",
+            f"send profiles to {PROFILES}, or take names that say no more than that"
+            f" ({PREFIX}PERSONAS_FILE)",
+        )
+
+
+_LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]], ...] = (
+    ("kafka", _kafka, frozenset()),
+    ("redis", look_at_redis, frozenset()),
+    ("deployment", _deployment, frozenset({"redis"})),
+    ("progress", _progress, frozenset({"kafka", "topics", "redis"})),
+    ("clocks", look_at_clocks, frozenset({"kafka", "topics", "redis"})),
+    ("model", _model, frozenset({"kafka", "topics"})),
+)
+"""Name, look, and the findings it rests on."""

@@ -1,0 +1,82 @@
+"""The doctor's look at Redis: at its one server, or at every master of a cluster."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from livesegments.config.clients import redis_client
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.operations.finding import Finding
+from livesegments.store.cluster_pipeline import Cluster
+from livesegments.store.keys import Keys
+from livesegments.store.partitions import Partitions
+
+OLDEST_REDIS = (6, 2)
+
+
+def look_at_redis(settings: Settings) -> Iterator[Finding]:
+    """Look at version, memory and persistence, and at how a cluster's masters share partitions."""
+    client = redis_client(settings)
+    if not isinstance(client, Cluster):
+        yield from _server(client)
+        return
+    yield from _shares(client, settings)
+    for name, master in client.masters().items():
+        yield from _server(master, f" {name}", of_a_cluster=True)
+
+
+def _shares(client: Cluster, settings: Settings) -> Iterator[Finding]:
+    agreed = Partitions(client, settings.group_id).deployment()
+    held = dict.fromkeys(client.masters(), 0)
+    for key in map(Keys(settings.group_id).customers, range(agreed.partitions if agreed else 0)):
+        held[client.get_node_from_key(key).name] += 1
+    shares = ", ".join(f"{name} {count}" for name, count in sorted(held.items()))
+    yield Finding("redis cluster", "ok", f"{len(held)} masters, with so many partitions: {shares}")
+
+
+def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> Iterator[Finding]:
+    info: dict[str, Any] = dict(client.info())
+    version = str(info["redis_version"])
+    new_enough = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
+    yield Finding(
+        f"redis{name}", "ok" if new_enough else "fail", f"version {version}", "use 6.2 or later"
+    )
+    if info.get("cluster_enabled") and not of_a_cluster:
+        yield Finding(
+            "redis cluster",
+            "fail",
+            "the server is one of a cluster, and the URL that of a single server",
+            f"write redis+cluster:// or rediss+cluster:// ({PREFIX}REDIS_URL)",
+        )
+    if of_a_cluster and not info.get("connected_slaves"):
+        yield Finding(
+            f"redis{name} replica",
+            "warn",
+            "has none",
+            "give it one: while a master is away its partitions wait, and as a rule all others too"
+            " (cluster-require-full-coverage)",
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy != "noeviction":
+        yield Finding(
+            f"redis{name} memory",
+            "fail",
+            f"maxmemory-policy is {policy}: customers would be lost one by one",
+            "set maxmemory-policy noeviction",
+        )
+    if not info.get("aof_enabled") and not _saves(client):
+        yield Finding(
+            f"redis{name} persistence",
+            "warn",
+            "is off",
+            "turn appendonly on, or expect a rebuild from Kafka after every restart of Redis",
+        )
+
+
+def _saves(client: "Redis") -> bool:
+    try:
+        return bool(dict(client.config_get("save")).get("save"))
+    except ResponseError:
+        return True  # hidden, as managed services do: nothing says that it is off

@@ -1,0 +1,25 @@
+"""The model of a running deployment as it stands, for commands that only look."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.store.partitions import Partitions
+
+
+def current_model(
+    config: Mapping[str, Any], store: Partitions, partitions: int, segments: tuple[str, ...]
+) -> GlobalModel:
+    """Return the model of a deployment, as a worker has it that owns no partition.
+
+    A generation from its topic, none during the warm-up, and the sum of all partitions' statistics,
+    none while some are still in an older generation.
+    """
+    reader = DefinitionsReader(config)
+    reader.close()
+    model = GlobalModel(store, partitions, segments)
+    model.adopt(reader.generation)
+    model.refresh({}, time.monotonic())
+    return model

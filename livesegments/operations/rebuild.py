@@ -1,0 +1,238 @@
+"""Make the store anew from Kafka alone: records, published segments and the model's generation.
+
+The store is emptied, and whoever owns the partitions recovers them as when Redis lost everything:
+the workers that are running, or else one that runs here until it is done.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from livesegments import app
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.consumers.clock import WrongClockError, bounded
+from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.data_loss import DataLossError, LossCheck
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.processing_config import UnknownSegmentError
+from livesegments.consumers.recovery.reconciliation import extent_of
+from livesegments.contracts.topics import check_partition_counts
+from livesegments.features.record_codec import decode
+from livesegments.features.tiling import Tiling
+from livesegments.features.window import window
+from livesegments.model.generation import Generation
+from livesegments.operations.doctor import count_workers
+from livesegments.operations.topics import partition_counts
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions
+
+POLL_SECONDS = 0.5
+DESERTED_SECONDS = 15.0
+DRAWN_CUSTOMERS = 1_000
+
+
+class RebuildError(RuntimeError):
+    """The store cannot be made anew; nothing was touched. Says why, and what to do."""
+
+
+class DesertedError(RuntimeError):
+    """The workers that were to make the emptied store anew have left. Says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a rebuild would do.
+
+    Attributes
+    ----------
+    customers
+        How many the store has now.
+    workers
+        How many are running, and would do it.
+    """
+
+    deployment: Deployment
+    customers: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild did; not ``complete`` when it was asked to stop before."""
+
+    customers: int
+    partitions: int
+    seconds: float
+    complete: bool
+
+
+def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
+    """Look whether the store can be made anew.
+
+    Raises
+    ------
+    RebuildError
+        If other settings are asked for than running workers have, or the inputs no longer hold
+        what counts and that loss is not accepted, or it is and workers run: they do not accept it,
+        and would end one after the other.
+    UnknownSegmentError
+        If segments of other ids are published.
+    """
+    config, store = kafka_config(settings), _store(settings)
+    wanted = app.deployment(settings, check_partition_counts(partition_counts(config)))
+    generation = _generation(settings)
+    UnknownSegmentError.check(generation.segments if generation else (), wanted.segments)
+    workers, agreed = _members(settings), store.deployment()
+    if agreed is not None and agreed.partitions != wanted.partitions:
+        store.agree(wanted)  # says what to do
+    if workers and agreed not in (None, wanted):
+        names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
+        raise RebuildError(
+            f"{', '.join(names)}: other than the {workers} running workers have. Stop them first"
+        )
+    if workers and accept_loss:
+        raise RebuildError(
+            f"stop the {workers} running workers first: with --accept-loss this command makes the"
+            " store anew by itself"
+        )
+    if not accept_loss:
+        _check_losses(settings, store, wanted)
+    return Plan(wanted, sum(store.sizes(range(wanted.partitions))), workers)
+
+
+def rebuild(
+    settings: Settings,
+    planned: Plan,
+    *,
+    accept_loss: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Rebuilt:
+    """Empty the store and see it made anew.
+
+    Parameters
+    ----------
+    planned
+        What `plan` found.
+    progress
+        Told how many input records are folded.
+
+    Raises
+    ------
+    DesertedError
+        If workers were to do it, and none has been there for a while.
+    """
+    store, began = _store(settings), time.monotonic()
+    partitions = range(planned.deployment.partitions)
+    has_model = _generation(settings) is not None
+    store.forget(planned.deployment)
+    looked = -POLL_SECONDS
+    complete = False
+
+    def done() -> bool:
+        nonlocal looked, complete
+        if not complete and time.monotonic() - looked >= POLL_SECONDS:
+            looked = time.monotonic()
+            found = [store.load(partition).progress for partition in partitions]
+            known = [each for each in found if each is not None]
+            progress(sum(sum(each.offsets) for each in known))
+            complete = len(known) == len(found) and not any(
+                each.recovering or (has_model and each.rescore) for each in known
+            )
+        return complete
+
+    if planned.workers:
+        deserted = _Deserted(settings)
+        while not done():
+            deserted.check()
+            time.sleep(POLL_SECONDS)
+    else:
+        here = settings.model_copy(update={"http_port": 0, "http_host": "127.0.0.1"})
+        app.run(here, accept_loss=accept_loss, done=done)
+    seconds = time.monotonic() - began
+    return Rebuilt(sum(store.sizes(partitions)), len(partitions), seconds, complete)
+
+
+def _store(settings: Settings) -> Partitions:
+    return Partitions(redis_client(settings), settings.group_id)
+
+
+def _members(settings: Settings) -> int:
+    admin = KafkaAdminClient(**kafka_config(settings))
+    try:
+        return count_workers(admin, settings.group_id)
+    finally:
+        admin.close()
+
+
+class _Deserted:
+    """Notices when the group has had no worker for longer than a restart takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._seen = settings, time.monotonic()
+        self._next = self._seen + DESERTED_SECONDS / 3
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + DESERTED_SECONDS / 3
+        try:
+            workers = _members(self._settings)
+        except KafkaError:
+            workers = 1  # as far as is known; workers wait an outage out too
+        if workers:
+            self._seen = now
+        elif now - self._seen >= DESERTED_SECONDS:
+            raise DesertedError(
+                f"no worker is left in group {self._settings.group_id!r}, and the store is not"
+                " made anew yet: start one, it goes on (livesegments run)"
+            )
+
+
+def _generation(settings: Settings) -> Generation | None:
+    reader = DefinitionsReader(kafka_config(settings))
+    reader.close()
+    return reader.generation
+
+
+def _check_losses(settings: Settings, store: Partitions, deployment: Deployment) -> None:
+    """Refuse when the inputs no longer make up what the store holds."""
+    layout = Tiling(deployment.window_days, deployment.tiles)
+    with LogReader(kafka_config(settings)) as log:
+        clocks = Clocks(store, kafka_config(settings), deployment.partitions, app.now_us)
+        try:
+            clocks.look()
+        except WrongClockError as error:
+            raise RebuildError(f"{error}. Set the wrong one right first (NTP)") from None
+        check = LossCheck(log, app.rules(settings), clocks.now_us, lambda: None)
+        for partition in range(deployment.partitions):
+            progress = store.load(partition).progress
+            if progress is None:
+                continue
+            inputs = extent_of(log, partition)
+            # A wrong clock may have moved the partition's ahead: then nobody would count.
+            clock_us = bounded(progress.clock_us, clocks.shown_us)
+            counts = partial(_counts_somebody, store, partition, layout, clock_us)
+            try:
+                if inputs.is_of(progress):
+                    check.check_ends(partition, inputs, progress, None)
+                check.check_window(partition, inputs, counts)
+            except DataLossError as error:
+                raise RebuildError(
+                    f"partition {partition}: {error.fact}, so a rebuilt store would lack what this"
+                    " one counts. To do it all the same: --accept-loss"
+                ) from None
+
+
+def _counts_somebody(store: Partitions, partition: int, layout: Tiling, clock_us: int) -> bool:
+    """Return whether some of a partition's customers, drawn, have a purchase in their window."""
+    for _, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
+        found = window(decode(blobs, layout.tiles), layout.tile(clock_us))
+        return bool(found.purchases.any())
+    return False

@@ -1,0 +1,193 @@
+"""Refit by hand: show what a fresh fit would change, and have the service take it."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from kafka.admin import KafkaAdminClient
+
+from livesegments.app import rules as rules_of
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import Settings
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.refit import Request
+from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.consumers.processing_config import ProcessingConfig
+from livesegments.contracts.segments import DIMENSIONS
+from livesegments.features.tiling import Tiling
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.generation import Generation
+from livesegments.operations.doctor import count_workers
+from livesegments.operations.model_loader import current_model
+from livesegments.operations.refit_preview import Proposal, propose
+from livesegments.store.partitions import Partitions
+from livesegments.store.refit_requests import RefitRequests
+
+LOOK_SECONDS = 0.25
+Say = Callable[[str], object]
+
+
+class RefitError(RuntimeError):
+    """There is nothing to refit, or the service did not take the fit; says why and the way out."""
+
+
+class Refit:
+    """A fit by hand, on one deployment.
+
+    Parameters
+    ----------
+    settings
+        Of the deployment.
+    say
+        Told what happens, a line a time.
+    """
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings, self._say = settings, say
+        self._config = kafka_config(settings)
+        self._store = Partitions(redis_client(settings), settings.group_id)
+        self._requests = RefitRequests(self._store.redis, settings.group_id)
+        deployment = self._store.deployment()
+        if deployment is None:
+            raise RefitError(f"no worker has ever run in group {settings.group_id!r}")
+        self.partitions = deployment.partitions
+        self._rules: ProcessingConfig = replace(
+            rules_of(settings), layout=Tiling(deployment.window_days, deployment.tiles)
+        )
+
+    def propose(self, *, everyone: bool = False) -> Proposal:
+        """Fit customers as they are now, and hold the fit against the model.
+
+        Raises
+        ------
+        RefitError
+            If there is no model or nobody to fit, or a generation is being taken over.
+        """
+        segments = self._rules.segment_ids
+        current = current_model(self._config, self._store, self.partitions, segments)
+        generation = current.generation
+        if generation is None:
+            raise RefitError(
+                f"there is no model yet: the first comes when {self._settings.warmup_customers}"
+                " customers have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
+            )
+        model = current.complete({})
+        if model is None:
+            raise RefitError(
+                f"partitions are still taking generation {generation.number} over: try again later"
+            )
+        try:
+            return propose(self._store, self.partitions, model, self._rules, everyone=everyone)
+        except ValueError as error:
+            raise RefitError(
+                "there is nothing to fit: no customers that differ have a purchase in their window"
+            ) from error
+
+    def request(self, proposal: Proposal, seconds: float) -> Request:
+        """Leave a fit for the owner of partition 0, which has so many seconds to take it.
+
+        Raises
+        ------
+        RefitError
+            If no worker runs, or another request waits.
+        """
+        admin = KafkaAdminClient(**self._config)
+        workers = count_workers(admin, self._settings.group_id)
+        admin.close()
+        if not workers:
+            raise RefitError(
+                f"no worker runs in group {self._settings.group_id!r}, so nobody would take the"
+                " fit: start one (livesegments run), or look only (--dry-run)"
+            )
+        request = Request(proposal.fit.number, proposal.fit)
+        if not self._requests.put(request.to_bytes(), seconds):
+            raise RefitError(
+                "another request to refit waits: see what becomes of it"
+                " (livesegments refit --dry-run), then try again"
+            )
+        return request
+
+    def wait_for_generation(self, request: Request, seconds: float) -> Generation:
+        """Wait until a request's generation is published; withdraw the request if it is not.
+
+        Raises
+        ------
+        RefitError
+            If it is not published in time, or another generation came first.
+        """
+        reader = DefinitionsReader(self._config)
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                reader.poll()
+                newest = reader.generation
+                if newest is not None and newest.number > request.replaces:
+                    return self._taken(request, newest)
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(LOOK_SECONDS)
+        finally:
+            reader.close()
+        if self._requests.remove(request.to_bytes()):
+            raise RefitError(
+                f"no worker took the fit in {seconds:.0f} s, and it is withdrawn: the owner of"
+                " partition 0 is busy, recovering or away (livesegments doctor)"
+            )
+        raise RefitError(
+            f"the request is gone from the store, and no generation came of it in {seconds:.0f} s:"
+            " it lapsed, or the store lost it. Look again (livesegments refit --dry-run)"
+        )
+
+    def _taken(self, request: Request, newest: Generation) -> Generation:
+        if not request.is_for(newest):
+            raise RefitError(
+                f"generation {newest.number} came first, which the service found by itself or"
+                " another asked for: the fit was for the one before. Look again"
+                " (livesegments refit --dry-run)"
+            )
+        return newest
+
+    def wait_for_takeover(
+        self, number: int, patience: float, show: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Wait until every partition has scored all its customers under a generation.
+
+        Parameters
+        ----------
+        number
+            The generation.
+        patience
+            Seconds in which something must move.
+        show
+            Given the number of customers that are in it, as it grows.
+
+        Raises
+        ------
+        RefitError
+            If nothing moves for too long.
+        """
+        before: tuple[int, int] | None = None
+        moved = time.monotonic()
+        while True:
+            found = self._store.taken_over(number, range(self.partitions))
+            done = sum(all_over for all_over, _ in found)
+            now = done, _members(data for _, data in found)
+            show(now[1])
+            if now != before:
+                if before is None or done != before[0]:
+                    self._say(f"taken over by {done} of {self.partitions} partitions")
+                before, moved = now, time.monotonic()
+            if done == self.partitions:
+                return
+            if time.monotonic() - moved > patience:
+                raise RefitError(
+                    f"generation {number} is published, but nothing moved for {patience:.0f} s:"
+                    f" {done} of {self.partitions} partitions have taken it over. It goes on as"
+                    " soon as workers run again (livesegments doctor)"
+                )
+            time.sleep(LOOK_SECONDS)
+
+
+def _members(stored: Iterable[bytes]) -> int:
+    counted = (ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS) for data in stored if data)
+    return sum(int(each.members.sum()) for each in counted)

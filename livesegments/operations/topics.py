@@ -1,0 +1,133 @@
+"""Create the topics, and find how many partitions they have."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
+
+from livesegments.contracts.topics import (
+    INPUTS,
+    OUTPUTS,
+    REPLAYS,
+    PartitionCountError,
+    check_partition_counts,
+    topics,
+)
+
+DEFAULT_PARTITIONS = 4
+ALL = (*INPUTS, *OUTPUTS)
+
+
+def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> dict[str, int]:
+    """Return the number of partitions of topics, 0 where one does not exist.
+
+    By default of those that workers read and write.
+
+    Raises
+    ------
+    TopicAuthorizationFailedError
+        If the user may not see one.
+    """
+    return {name: len(each["partitions"]) for name, each in _described(config, names).items()}
+
+
+def check_allowed(
+    config: Mapping[str, Any], *, read: Sequence[str], write: Sequence[str] = ()
+) -> None:
+    """Check that topics may be read or written, before it is found out in the middle of work.
+
+    A broker before 2.3 does not say, nor does one that is not Apache Kafka.
+
+    Raises
+    ------
+    TopicAuthorizationFailedError
+        If something is not allowed; names the topics, and for each what the user lacks.
+    """
+    denied = []
+    for name, each in _described(config, (*read, *write)).items():
+        allowed = each["authorized_operations"] or ()
+        needed = {"READ": name in read, "WRITE": name in write}
+        # Who sees a topic may describe it: without that, nothing was said.
+        lacks = [what for what, is_needed in needed.items() if is_needed and what not in allowed]
+        if lacks and "DESCRIBE" in allowed:
+            denied.append(f"{name} ({' and '.join(lacks)})")
+    if denied:
+        raise TopicAuthorizationFailedError(denied)
+
+
+def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    admin = KafkaAdminClient(**config)
+    try:
+        # A consumer's metadata would leave out partitions that have no leader at the moment. And
+        # asked for all topics, a broker leaves out those that the user must not see.
+        found = {each["name"]: each for each in admin.describe_topics(list(dict.fromkeys(wanted)))}
+    finally:
+        admin.close()
+    hidden = [
+        name
+        for name, each in found.items()
+        if each["error_code"] == TopicAuthorizationFailedError.errno
+    ]
+    if hidden:
+        raise TopicAuthorizationFailedError(hidden)
+    return found
+
+
+def create_topics(
+    config: Mapping[str, Any],
+    *,
+    partitions: int | None,
+    replication_factor: int,
+    retention_days: int,
+) -> list[tuple[str, str]]:
+    """Create the topics that do not exist yet.
+
+    Parameters
+    ----------
+    config
+        Settings of the Kafka client.
+    partitions, replication_factor
+        Of every topic that is created; without a number as many partitions as existing topics
+        have, or 4.
+    retention_days
+        How long purchases and changes stay.
+
+    Returns
+    -------
+    (name, "created" or "exists") of every topic.
+
+    Raises
+    ------
+    PartitionCountError
+        If an existing topic has another number of partitions; nothing is created then.
+    """
+    counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
+    existing = {name: count for name, count in counts.items() if count}
+    if partitions is None:
+        partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS
+    check_partition_counts({name: count or partitions for name, count in counts.items()})
+    if partitions not in counts.values() and existing:
+        raise PartitionCountError(
+            f"the topics exist with {min(existing.values())} partitions, not {partitions}: which"
+            " partition owns a customer would change. Leave --partitions out, or move to new topics"
+        )
+    missing = [topic for topic in topics(retention_days) if not counts[topic.name]]
+    if missing:
+        admin = KafkaAdminClient(**config)
+        try:
+            admin.create_topics(
+                {
+                    topic.name: {
+                        "num_partitions": partitions,
+                        "replication_factor": replication_factor,
+                        "configs": dict(topic.config),
+                    }
+                    for topic in missing
+                },
+                wait_for_metadata=True,
+            )
+        finally:
+            admin.close()
+    created = {topic.name for topic in missing}
+    return [(name, "created" if name in created else "exists") for name in counts]

@@ -1,0 +1,65 @@
+"""All committed records of a topic partition, as a subscriber sees them."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+
+
+class Log:
+    """Reads partitions, read_committed."""
+
+    def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
+        common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+        self._consumer = KafkaConsumer(**common, isolation_level="read_committed")
+        self._ends = KafkaConsumer(**common, isolation_level="read_uncommitted")
+        self._patience_seconds = patience_seconds
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close()
+        self._ends.close()
+
+    def start(self, topic: str, partition: int) -> int:
+        """Return the first offset that is still there."""
+        tp = TopicPartition(topic, partition)
+        return int(self._consumer.beginning_offsets([tp])[tp])
+
+    def stable_end(self, topic: str, partition: int) -> int:
+        """Return where what is decided ends: below the first open transaction."""
+        tp = TopicPartition(topic, partition)
+        return int(self._consumer.end_offsets([tp])[tp])
+
+    def read(
+        self, topic: str, partition: int, end: int | None = None, *, start: int = 0
+    ) -> list[ConsumerRecord]:
+        """Return the records from ``start`` to below ``end``, or all there are now.
+
+        Raises
+        ------
+        TimeoutError
+            If a transaction stays open for longer than the patience.
+        """
+        tp = TopicPartition(topic, partition)
+        if end is None:
+            end = int(self._ends.end_offsets([tp])[tp])
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, max(start, self.start(topic, partition)))
+        records: list[ConsumerRecord] = []
+        deadline = time.monotonic() + self._patience_seconds
+        before = -1
+        while (position := self._consumer.position(tp)) < end:
+            if position != before:
+                before, deadline = position, time.monotonic() + self._patience_seconds
+            elif time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{topic}-{partition} cannot be read past offset {position} (its end is {end})"
+                    f" for {self._patience_seconds:.0f} s: a transaction hangs open, or the broker"
+                    " is away"
+                )
+            records += self._consumer.poll(200, max_records=10_000).get(tp, [])
+        return [record for record in records if record.offset < end]

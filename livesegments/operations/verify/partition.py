@@ -1,0 +1,115 @@
+"""What is compared of one partition, and up to where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from livesegments.contracts.topics import INPUTS
+from livesegments.operations.verify.reading import Committed, Records
+from livesegments.operations.verify.reference import DAY_US, Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a deployment agreed on when its first worker ran, and settings as far as known.
+
+    ``retention_days`` and ``event_clock`` are None where they are not.
+    """
+
+    group_id: str
+    partitions: int
+    tiles: int
+    tile_us: int
+    currency: str
+    dedup_events: int
+    segments: Sequence[str]
+    retention_days: int | None
+    event_clock: bool | None
+
+    @classmethod
+    def of(
+        cls,
+        found: Mapping[bytes, bytes],
+        group_id: str,
+        retention_days: int | None,
+        event_clock: bool | None,
+    ) -> "Deployed":
+        """Return it from the fields of the store.
+
+        Raises
+        ------
+        RuntimeError
+            If no worker has ever run there.
+        """
+        if not found:
+            raise RuntimeError(
+                f"group {group_id!r} has nothing in the store: no worker has ever run"
+            )
+        text = {name.decode(): value.decode() for name, value in found.items()}
+        tiles = int(text["tiles"])
+        return cls(
+            group_id=group_id,
+            partitions=int(text["partitions"]),
+            tiles=tiles,
+            tile_us=int(text["window_days"]) * DAY_US // tiles,
+            currency=text["currency"],
+            dedup_events=int(text.get("dedup_events", 0)),
+            segments=text["segments"].split(","),
+            retention_days=retention_days,
+            event_clock=event_clock,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition at a cut.
+
+    Attributes
+    ----------
+    where
+        Its name in faults.
+    starts
+        Topic -> first offset that it still holds.
+    committed
+        The group's offsets, read after the records and before the outputs.
+    published
+        The version up to which all outputs were read.
+    at_rest
+        Whether nothing was committed, to the store or to Kafka, while it was read, and nothing is
+        known to wait for its publication: all there is has to agree.
+    latest_us
+        The latest that anything may be dated, by the clock of the store's server.
+    """
+
+    where: str
+    deployed: Deployed
+    records: Records
+    inputs: Inputs
+    starts: Mapping[str, int]
+    committed: Committed
+    published: float
+    at_rest: bool
+    latest_us: float = inf
+
+    def names(self) -> list[str]:
+        """Return everybody who has a record or an event."""
+        return sorted(set(self.records.found) | set(self.inputs.customers))
+
+    def bound(self, name: str) -> float:
+        """Return the version up to which outputs about a customer are compared."""
+        return inf if self.at_rest else min(self.records.cut(name).version, self.published)
+
+    def compares(self, name: str) -> bool:
+        """Return whether all that was published of a customer's record was read."""
+        return self.at_rest or self.records.cut(name).version <= self.published
+
+    def decided(self, topic: str) -> int:
+        """Return the input offset below which everything decided was published and read."""
+        if self.at_rest:
+            return self.records.last.offsets[topic]
+        return self.committed.offsets[topic] if self.committed.version else 0
+
+    def clock_us(self, name: str) -> int:
+        """Return the partition's clock as a customer's record was read."""
+        cut = self.records.cut(name)
+        return max(cut.clock_us, self.inputs.clock_us(cut.offsets[INPUTS[0]]))

@@ -1,0 +1,271 @@
+"""A partition read at a cut, while it is worked on: every record with the offsets it was made from.
+
+A partition cannot be read whole in one step without holding Redis up. So records are read some at
+a time, each with the progress of that moment: such a record follows from the inputs below its
+offsets. For what needs all records at one version, the customers who have had events since are read
+again together with the progress: when no other has had one by then, all are of that version.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
+from kafka.structs import OffsetAndMetadata
+
+from livesegments.contracts.topics import INPUTS
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.reference import Inputs
+from livesegments.operations.verify.store_reader import (
+    CHUNK,
+    Cut,
+    Store,
+    StoredCustomer,
+    read_customer,
+)
+
+SCANS = 3
+"""Times that a partition is read whole, where its store loses commits meanwhile."""
+TRIES = 12
+AHEAD = 2_000
+"""Records of an input beyond the store's offsets whose customers are read with the others: they may
+be committed by then."""
+MOST_AT_ONCE = 5 * CHUNK
+STILL = 3
+"""Part of the patience after which a store that stands still is not waited for."""
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Records:
+    """The records of a partition, each with the cut it was read at.
+
+    Attributes
+    ----------
+    first, last
+        The cuts that reading began and ended at.
+    found
+        Customer id -> stored bytes, None for whom there is no record of, and the cut.
+    whole
+        Whether all records are what they are at ``last``, as are the statistics.
+    """
+
+    tiles: int
+    first: Cut
+    last: Cut
+    found: dict[str, tuple[bytes | None, Cut]]
+    statistics: dict[int, bytes] = field(default_factory=dict)
+    outbox: list[int] = field(default_factory=list)
+    whole: bool = False
+
+    def cut(self, name: str) -> Cut:
+        """Return the cut that a customer's record was read at."""
+        return self.found[name][1] if name in self.found else self.last
+
+    def get(self, name: str) -> StoredCustomer | None:
+        """Return a customer's record."""
+        data = self.found[name][0] if name in self.found else None
+        return None if data is None else read_customer(data, self.tiles)
+
+    def present(self) -> Iterator[tuple[str, StoredCustomer, Cut]]:
+        """Yield every record there is."""
+        for name, (data, cut) in self.found.items():
+            if data is not None:
+                yield name, read_customer(data, self.tiles), cut
+
+    def cuts(self) -> list[Cut]:
+        """Return each cut that a record was read at."""
+        return list({cut.version: cut for _, cut in self.found.values()}.values())
+
+
+class InputReader:
+    """Reads the inputs of a partition as far as they are needed."""
+
+    def __init__(self, log: Log, partition: int, inputs: Inputs) -> None:
+        self._log, self._partition, self.inputs = log, partition, inputs
+
+    def read(self, offsets: Mapping[str, int], ahead: int = 0) -> None:
+        """Read on to some offsets, and further by ``ahead`` where there is more."""
+        for topic, offset in offsets.items():
+            start = self.inputs.read[topic]
+            if offset + ahead > start:
+                # A store's offsets beyond the log's end are a fault of their own.
+                end = min(offset + ahead, self._log.stable_end(topic, self._partition))
+                if end > start:
+                    records = self._log.read(topic, self._partition, end, start=start)
+                    self.inputs.add(topic, records, end)
+
+
+def read_records(store: Store, reader: InputReader, tiles: int, tile_us: int) -> Records:
+    """Read all records of a partition, and try to have them all at one version."""
+    records = _scan(store, tiles)
+    inputs = reader.inputs
+    for _ in range(TRIES):
+        reader.read(records.last.offsets, AHEAD)
+        stale = [name for name in inputs.customers if _is_stale(records, inputs, name)]
+        *others, latest = _chunks(stale)
+        for chunk in others:
+            cut, found = store.records(chunk)
+            records.found.update((name, (data, cut)) for name, data in found.items())
+        look = store.look(latest)
+        records.last, records.statistics, records.outbox = look.cut, look.statistics, look.outbox
+        records.found.update((name, (data, look.cut)) for name, data in look.records.items())
+        reader.read(look.cut.offsets)
+        if not _are_steady(records, tile_us):
+            break
+        records.whole = _are_of_one_version(records, inputs)
+        if records.whole:
+            break
+    return records
+
+
+def _scan(store: Store, tiles: int) -> Records:
+    for left in reversed(range(SCANS)):
+        found: dict[str, tuple[bytes | None, Cut]] = {}
+        cuts: list[Cut] = []
+        for cut, page in store.scan():
+            found.update((name, (data, cut)) for name, data in page.items())
+            cuts.append(cut)
+        if not left or all(before.version <= after.version for before, after in pairwise(cuts)):
+            return Records(tiles, cuts[0], cuts[-1], found)
+    raise AssertionError("the last scan is taken as it is")
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield names some at a time; the last are as many as one step may read."""
+    if len(names) <= MOST_AT_ONCE:
+        yield names
+        return
+    left = iter(names)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
+    yield ()
+
+
+def _is_stale(records: Records, inputs: Inputs, name: str) -> bool:
+    """Return whether a customer has had events since their record was read."""
+    if name not in records.found:
+        return True
+    return inputs.customers[name].has_events_between(records.found[name][1].offsets, inputs.read)
+
+
+def _are_steady(records: Records, tile_us: int) -> bool:
+    """Return whether only events have changed records since the first was read.
+
+    Beside them sweeps and recoveries do, and say so in the progress.
+    """
+    last = records.last
+    earlier = [cut for cut in records.cuts() if cut.version != last.version]
+    as_of = (last.swept_generation, last.swept_tile)
+    return not earlier or all(
+        cut.is_swept(tile_us)
+        and not cut.recovering
+        and (cut.swept_generation, cut.swept_tile) == as_of
+        and cut.version <= last.version
+        for cut in (*earlier, last)
+    )
+
+
+def _are_of_one_version(records: Records, inputs: Inputs) -> bool:
+    last = records.last
+    return not any(
+        cut.version != last.version
+        and inputs.customers[name].has_events_between(cut.offsets, last.offsets)
+        for name, (_, cut) in records.found.items()
+        if name in inputs.customers
+    ) and all(name in records.found for name in inputs.customers)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The group's offsets of a partition, and the version they were committed with, 0 for none."""
+
+    offsets: dict[str, int]
+    version: int
+    known: bool
+
+    @classmethod
+    def read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
+        """Read them; again when a transaction moved them in between.
+
+        Raises
+        ------
+        TimeoutError
+            If a transaction that would move them hangs open.
+        """
+        tries = 1
+        read = cls._read(consumer, partition, patience_seconds)
+        while read.known and not read.version and tries < TRIES:
+            read, tries = cls._read(consumer, partition, patience_seconds), tries + 1
+        return read
+
+    @classmethod
+    def _read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
+        try:
+            found: list[OffsetAndMetadata | None] = [
+                consumer.committed(
+                    TopicPartition(topic, partition),
+                    metadata=True,
+                    timeout_ms=round(patience_seconds * 1_000),
+                )
+                for topic in INPUTS
+            ]
+        except KafkaTimeoutError as error:
+            raise TimeoutError(
+                f"the group's offsets of partition {partition} cannot be read for"
+                f" {patience_seconds:.0f} s: a transaction hangs open, or the broker is away"
+            ) from error
+        metadata = {each.metadata or "" for each in found if each}
+        own = next(iter(metadata)).rpartition(":")[2] if len(metadata) == 1 else ""
+        return cls(
+            {topic: each.offset if each else 0 for topic, each in zip(INPUTS, found, strict=True)},
+            int(own) if own.isdigit() else 0,
+            all(found),
+        )
+
+
+def wait_for_publication(
+    store: Store, committed: Callable[[], Committed], look: Records, patience_seconds: float
+) -> Committed:
+    """Wait until an outbox is published; give up when it takes too long or nothing moves."""
+    began = moved = time.monotonic()
+    before: tuple[int, int] | None = None
+    while True:
+        now, at = committed(), time.monotonic()
+        pending = unpublished(look, now)
+        state = (store.look().cut.version, now.version) if pending else None
+        if state != before:
+            before, moved = state, at
+        waited_out = at - began > patience_seconds or at - moved > patience_seconds / STILL
+        if not pending or not now.known or waited_out:
+            return now
+        time.sleep(PAUSE_SECONDS)
+
+
+def wait_for_offsets(
+    committed: Callable[[], Committed], first: Cut, after: Cut, patience_seconds: float
+) -> Committed:
+    """Return Kafka's offsets, once they are no older than the first cut where anybody commits."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        now = committed()
+        is_late = now.known and after.version > first.version > now.version
+        if not is_late or time.monotonic() > deadline:
+            return now
+        time.sleep(PAUSE_SECONDS)
+
+
+def unpublished(records: Records, committed: Committed) -> list[int]:
+    """Return the versions in the outbox that Kafka's offsets, read after it, do not reach."""
+    return [version for version in records.outbox if version > committed.version]
+
+
+def published_through(records: Records, committed: Committed) -> float:
+    """Return the version up to which everything published can be read.
+
+    The outbox, read before the offsets, lacks only what was published by then.
+    """
+    pending = unpublished(records, committed)
+    return min(pending) - 1 if pending else max(records.last.version, committed.version)

@@ -1,0 +1,263 @@
+"""The expected records of a partition: recomputed event by event from the input log.
+
+What a record must be follows from the inputs below its offsets. So the events are kept by customer,
+and each customer is added up to the offsets that their record was read at.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.contracts.dead_letters import fitting
+from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+
+DAY_US = 86_400_000_000
+_LOCATION = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
+
+E = TypeVar("E", bound="Event")
+Offsets: TypeAlias = Mapping[str, int]
+"""Input topic -> the next offset."""
+
+
+class Purchase(NamedTuple):
+    """A purchase that is no repeat; ``number`` is 1, or 0 for a refund."""
+
+    offset: int
+    at: int
+    cents: int
+    number: int
+    event_id: str
+
+
+class Profile(NamedTuple):
+    """A profile, -1 for an answer that is not known."""
+
+    offset: int
+    at: int
+    known: tuple[float | None, float | None, str | None]
+    marketing: int
+    profiling: int
+
+
+class Erasure(NamedTuple):
+    """A request to erase (0), suppress (1) or restore (2)."""
+
+    offset: int
+    at: int
+    action: int
+
+
+Event: TypeAlias = Purchase | Profile | Erasure
+
+
+@dataclass(slots=True)
+class Expected:
+    """One customer: every purchase by tile, and the profile that counts.
+
+    ``profile_us`` is the time of a profile that no erasure reaches. Of one that an erasure reaches
+    the refusals are left.
+    """
+
+    tiles: dict[int, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    profile_us: int | None = None
+    profile: tuple[float | None, float | None, str | None] = (None, None, None)
+    marketing: int = -1
+    profiling: int = -1
+
+
+@dataclass(slots=True)
+class History:
+    """All events of one customer, in the order of the log."""
+
+    purchases: list[Purchase] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    erasures: list[Erasure] = field(default_factory=list)
+
+    def of(self, topic: str) -> "Sequence[Event]":
+        """Return the events of a topic, none for one that is no input."""
+        events: dict[str, Sequence[Event]] = {
+            PURCHASES: self.purchases,
+            PROFILES: self.profiles,
+            ERASURES: self.erasures,
+        }
+        return events.get(topic, ())
+
+    def has_events_between(self, start: Offsets, end: Offsets) -> bool:
+        """Return whether an event lies from some offsets on and below others."""
+        for topic in INPUTS:
+            events = self.of(topic)
+            place = bisect_left(events, (start[topic],))
+            if place < len(events) and events[place].offset < end[topic]:
+                return True
+        return False
+
+
+class Inputs:
+    """The input log of one partition, as far as it has been read.
+
+    Attributes
+    ----------
+    customers
+        Customer id -> their events.
+    rejected
+        (topic, offset) -> (key, value, reason) of each record that no contract takes, as its dead
+        letter must have them.
+    profile_offsets
+        Where a profile, a null or a refused record is: compaction leaves gaps.
+    read
+        How far each topic has been read.
+    """
+
+    def __init__(self, *, currency: str, tile_us: int, dedup_events: int) -> None:
+        self._currency, self._tile_us, self._dedup_events = currency, tile_us, dedup_events
+        self.customers: dict[str, History] = defaultdict(History)
+        self.rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
+        self.profile_offsets: set[int] = set()
+        self.read: dict[str, int] = dict.fromkeys(INPUTS, 0)
+        self._refused_profiles: set[str] = set()
+        self._last_seen: dict[str, int] = {}
+        self._ids: list[str] = []
+        self._id_offsets: list[int] = []
+        self._clock_offsets: list[int] = []
+        self._clocks: list[int] = []
+
+    def add(self, topic: str, records: Sequence[ConsumerRecord], end: int) -> set[str]:
+        """Take in the next records of a topic, up to an offset; return whom they are about."""
+        columns = (
+            [r.key for r in records],
+            [r.value for r in records],
+            [r.timestamp for r in records],
+        )
+        decoded: Any
+        take: Callable[[Any, list[int]], None]
+        if topic == PURCHASES:
+            decoded, bad = decode_purchases(*columns, currency=self._currency)
+            take = self._purchases
+        elif topic == PROFILES:
+            (decoded, bad), take = decode_profiles(*columns), self._profiles
+            self.profile_offsets.update(record.offset for record in records)
+            keys = (records[rejection.row].key or b"" for rejection in bad)
+            self._refused_profiles.update(key.decode(errors="replace") for key in keys)
+        else:
+            (decoded, bad), take = decode_erasures(*columns), self._erasures
+        for rejection in bad:
+            record = records[rejection.row]
+            key, value, _ = fitting(record.key, record.value, record.headers)
+            self.rejected[topic, record.offset] = (key, value, rejection.reason.value)
+        self.read[topic] = max(self.read[topic], end)
+        take(decoded, [records[row].offset for row in decoded.row.tolist()])
+        return set(decoded.customer_id)
+
+    def _purchases(self, bought: Any, offsets: list[int]) -> None:
+        columns = (bought.occurred_at, bought.cents, bought.count)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for offset, event_id, name, (at, cents, count) in zip(
+            offsets, bought.event_id, bought.customer_id, rows, strict=True
+        ):
+            place = len(self._ids)
+            before, self._last_seen[event_id] = self._last_seen.get(event_id), place
+            self._ids.append(event_id)
+            self._id_offsets.append(offset)
+            if before is not None and place - before <= self._dedup_events:
+                continue
+            self._clock_offsets.append(offset)
+            self._clocks.append(max(at, self._clocks[-1] if self._clocks else 0))
+            self.customers[name].purchases.append(Purchase(offset, at, cents, count, event_id))
+
+    def _profiles(self, known: Any, offsets: list[int]) -> None:
+        columns = (known.updated_at, known.age, known.income, known.urbanicity)
+        answers = (known.marketing, known.profiling)
+        rows = zip(*(column.tolist() for column in (*columns, *answers)), strict=True)
+        for offset, name, (at, age, income, urban, marketing, profiling) in zip(
+            offsets, known.customer_id, rows, strict=True
+        ):
+            said = (_known(age), _known(income), _LOCATION.get(urban))
+            profile = Profile(offset, at, said, int(marketing), int(profiling))
+            self.customers[name].profiles.append(profile)
+
+    def _erasures(self, requests: Any, offsets: list[int]) -> None:
+        rows = zip(requests.requested_at.tolist(), requests.action.tolist(), strict=True)
+        for offset, name, (at, action) in zip(offsets, requests.customer_id, rows, strict=True):
+            self.customers[name].erasures.append(Erasure(offset, at, int(action)))
+
+    def event(self, name: str, topic: str, offset: int) -> Event | None:
+        """Return a customer's event at an offset; None where none of theirs counts."""
+        history = self.customers.get(name)
+        events = history.of(topic) if history else ()
+        place = bisect_left(events, (offset,))
+        found = events[place] if place < len(events) else None
+        return found if found and found.offset == offset else None
+
+    def clock_us(self, purchases: int) -> int:
+        """Return the time of the newest accepted purchase below an offset, 0 for none."""
+        place = bisect_left(self._clock_offsets, purchases)
+        return self._clocks[place - 1] if place else 0
+
+    def ids(self, purchases: int, most: int) -> list[str]:
+        """Return the ids of the last valid purchases below an offset, repeats among them."""
+        place = bisect_left(self._id_offsets, purchases)
+        return self._ids[max(0, place - most) : place]
+
+    def cutoff(self, name: str, offsets: Offsets) -> tuple[int, bool]:
+        """Return a customer's first microsecond that counts, and whether they are suppressed."""
+        cutoff = suppressed_at = restored_at = 0
+        history = self.customers.get(name)
+        for _, at, action in _below(history.erasures, offsets[ERASURES]) if history else ():
+            # A restore that ends no suppression asks for nothing.
+            if action != 2 or (suppressed_at > restored_at and at >= suppressed_at):
+                cutoff = max(cutoff, (at // self._tile_us + 1) * self._tile_us)
+            if action == 1:
+                suppressed_at = max(suppressed_at, at)
+                if at == restored_at:
+                    restored_at -= 1
+            if action == 2:
+                restored_at = max(restored_at, at)
+        return cutoff, suppressed_at > restored_at
+
+    def expected(self, name: str, offsets: Offsets) -> Expected | None:
+        """Add a customer up, plainly, below some offsets; None when nothing of them counts."""
+        history = self.customers.get(name)
+        if history is None:
+            return None
+        cutoff, _ = self.cutoff(name, offsets)
+        customer, known = Expected(), False
+        for purchase in _below(history.purchases, offsets[PURCHASES]):
+            if purchase.at >= cutoff:
+                known = True
+                tile = customer.tiles[purchase.at // self._tile_us]
+                tile[0] += purchase.number
+                tile[1] += purchase.cents
+        for last in _below(history.profiles, offsets[PROFILES])[-1:]:
+            said, consents = last.known, (last.marketing, last.profiling)
+            if last.at < cutoff:
+                said = (None, None, None)
+                consents = (0 if last.marketing == 0 else -1, 0 if last.profiling == 0 else -1)
+            if (*said, *consents) != (None, None, None, -1, -1):
+                known = True
+                customer.profile_us = last.at if last.at >= cutoff else None
+                customer.profile, (customer.marketing, customer.profiling) = said, consents
+        return customer if known else None
+
+    def profile_is_compacted(self, name: str, offsets: Offsets) -> bool:
+        """Return whether the log may lack a customer's profile below an offset.
+
+        Compaction keeps the last of a key, which may lie above, or be one that no contract takes.
+        """
+        history = self.customers.get(name)
+        profiles = history.profiles if history else []
+        if profiles and profiles[0].offset < offsets[PROFILES]:
+            return False
+        return bool(profiles) or name in self._refused_profiles
+
+
+def _below(events: Sequence[E], offset: int) -> Sequence[E]:
+    return events[: bisect_left(events, (offset,))]
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value

@@ -1,0 +1,214 @@
+"""Compare a deployment with its promises, partition by partition."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer
+
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES
+from livesegments.operations.verify import store_checks, topic_checks
+from livesegments.operations.verify.clocks import Clocks, check_clocks
+from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.verify.model_checks import check_counted
+from livesegments.operations.verify.partition import Deployed, Partition
+from livesegments.operations.verify.reading import (
+    Committed,
+    InputReader,
+    published_through,
+    read_records,
+    unpublished,
+    wait_for_offsets,
+    wait_for_publication,
+)
+from livesegments.operations.verify.reference import Inputs
+from livesegments.operations.verify.report import Check, Report
+from livesegments.operations.verify.store_reader import Store
+from livesegments.store.cluster_pipeline import Client
+
+_NAMES = {
+    "quiet": "no recovery is under way, nothing stays unpublished",
+    "offsets": "Kafka's offsets follow the store's",
+    "outbox": "the outbox holds versions that were committed",
+    "clock": "no partition's clock is behind its purchases",
+    "clocks": "no clock is ahead of the servers', and those agree with the one here",
+    "records": "every record equals a recomputation from the input log",
+    "repeats": "the ids of the last purchases are remembered",
+    "counted": "the model counts every customer by what its window holds",
+    "statistics": "the statistics equal a recount of the records",
+    "chain": "each customer's changes follow one another without gap or repeat",
+    "causes": "the event that a change names as its cause is one that counted",
+    "state": "the compacted topic and the store agree with the last change",
+    "since": "everybody is in their segment since when their changes say",
+    "ids": "no event id is published twice",
+    "dead letters": "every rejected record is in the dead letters once, with its bytes",
+    "erasures": "nothing of an erased customer is left",
+    "retention": "nobody is kept who has stayed away for longer than the retention",
+}
+NEWEST = 10
+"""Offsets among which a partition's last record is looked for; others may be markers."""
+LARGEST_RING = 8_000_000
+"""Events of a ring that is read, in one step, of 8 bytes each."""
+
+
+def verify(
+    client: Client,
+    config: Mapping[str, Any],
+    group_id: str,
+    progress: Callable[[str], None] = lambda _: None,
+    retention_days: int | None = None,
+    *,
+    event_clock: bool | None = None,
+    patience_seconds: float = 45.0,
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+) -> Report:
+    """Check every promise for every partition, also while workers are at work.
+
+    Parameters
+    ----------
+    client
+        The store.
+    config
+        Settings of Kafka clients: servers and security.
+    group_id
+        The deployment.
+    progress
+        Told what is looked at.
+    retention_days
+        The deployment's; without it the retention is not looked at.
+    event_clock
+        Whether its clock is that of the events; None when not known.
+    patience_seconds
+        How long a publication may take, and a transaction stay open.
+    now_us
+        The wall clock here, in microseconds.
+
+    Raises
+    ------
+    RuntimeError
+        If no worker has ever run there.
+    TimeoutError
+        If a transaction hangs open; names the topic.
+    """
+    deployed = Deployed.of(
+        client.hgetall(f"{group_id}:deployment"),  # type: ignore[arg-type]
+        group_id,
+        retention_days,
+        event_clock,
+    )
+    report = Report()
+    checks = {name: report.check(name, promise) for name, promise in _NAMES.items()}
+    log = Log(config)
+    offsets = KafkaConsumer(
+        **config, group_id=group_id, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    try:
+        for partition in range(deployed.partitions):
+
+            def tell(what: str, number: int = partition + 1) -> None:
+                progress(f"partition {number} of {deployed.partitions}: {what}")
+
+            store = Store(client, group_id, partition)
+            one = _Verification(store, log, offsets, deployed, partition, patience_seconds)
+            one.run(checks, tell, now_us)
+    finally:
+        log.close()
+        offsets.close(autocommit=False)
+    return report
+
+
+class _Verification:
+    """The verification of one partition."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        offsets: KafkaConsumer,
+        deployed: Deployed,
+        partition: int,
+        patience_seconds: float,
+    ) -> None:
+        self._store, self._log, self._offsets = store, log, offsets
+        self._deployed, self._partition = deployed, partition
+        self._patience_seconds = patience_seconds
+        self._inputs = Inputs(
+            currency=deployed.currency,
+            tile_us=deployed.tile_us,
+            dedup_events=deployed.dedup_events,
+        )
+        self._reader = InputReader(log, partition, self._inputs)
+
+    def _committed(self) -> Committed:
+        return Committed.read(self._offsets, self._partition, self._patience_seconds)
+
+    def run(
+        self,
+        checks: Mapping[str, Check],
+        tell: Callable[[str], None],
+        now_us: Callable[[], int],
+    ) -> None:
+        """Read the partition, and check it.
+
+        The order matters: the records and the outbox, then Kafka's offsets, which say up to which
+        version the outputs that are read next are complete, then the progress again, below which
+        all inputs are that the outputs were made from.
+        """
+        deployed, store, inputs = self._deployed, self._store, self._inputs
+        tell("records and inputs")
+        records = read_records(store, self._reader, deployed.tiles, deployed.tile_us)
+        committed = wait_for_publication(store, self._committed, records, self._patience_seconds)
+        tell("outputs")
+        changes, states, letters = (
+            self._log.read(topic, self._partition) for topic in (CHANGES, STATES, DEAD_LETTERS)
+        )
+        erased = [name for name, history in inputs.customers.items() if history.erasures]
+        markers = store.markers(erased)
+        reads_ring = 0 < deployed.dedup_events <= LARGEST_RING
+        ring_cut, ring = store.ring() if reads_ring else (records.last, b"")
+        after = store.look().cut
+        now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
+        self._reader.read(after.offsets)
+        clocks = Clocks.read(store, now_us)
+        topics = (*INPUTS, CHANGES, DEAD_LETTERS)
+        at = Partition(
+            where=f"partition {self._partition}",
+            deployed=deployed,
+            records=records,
+            inputs=inputs,
+            starts={topic: self._log.start(topic, self._partition) for topic in topics},
+            committed=committed,
+            published=published_through(records, committed),
+            at_rest=(after == records.first == records.last and now == committed)
+            and not (committed.known and unpublished(records, committed)),
+            latest_us=clocks.latest_us,
+        )
+
+        tell(f"checks of {len(records.found)} customers")
+        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
+        store_checks.check_quiet(checks["quiet"], at)
+        store_checks.check_offsets(checks["offsets"], at, after, now, ends)
+        store_checks.check_outbox(checks["outbox"], at)
+        newest = self._log.read(
+            PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
+        )
+        store_checks.check_clock(checks["clock"], at)
+        check_clocks(checks["clocks"], at.where, after, clocks, newest)
+        store_checks.check_records(checks["records"], at)
+        if reads_ring:
+            store_checks.check_ring(checks["repeats"], at, ring_cut, ring)
+        elif deployed.dedup_events:
+            checks["repeats"].leave_out(at.where, "the ring is too large to read in one step")
+        check_counted(checks["counted"], at)
+        store_checks.check_statistics(checks["statistics"], at)
+        changes_cut, letters_cut = at.starts[CHANGES] > 0, at.starts[DEAD_LETTERS] > 0
+        told, last = topic_checks.check_chain(checks["chain"], at, changes, changes_cut)
+        topic_checks.check_causes(checks["causes"], at, told)
+        stated, unknown = topic_checks.last_states(at, states)
+        topic_checks.check_state(
+            checks["state"], checks["since"], at, last, stated, unknown, changes_cut
+        )
+        topic_checks.check_ids(checks["ids"], at, [*changes, *states])
+        topic_checks.check_dead_letters(checks["dead letters"], at, letters, after, letters_cut)
+        store_checks.check_erasures(checks["erasures"], at, markers, stated)
+        store_checks.check_retention(checks["retention"], at)

@@ -1,0 +1,245 @@
+"""The store, compared with the inputs that it was made from."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+from kafka.consumer.fetcher import ConsumerRecord
+from pandas.util import hash_array
+
+from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.operations.verify.partition import Partition
+from livesegments.operations.verify.reading import Committed, unpublished
+from livesegments.operations.verify.reference import DAY_US, Expected
+from livesegments.operations.verify.report import Check
+from livesegments.operations.verify.store_reader import Cut, Marker, StoredCustomer, counts
+
+CLUSTERS, FEATURES = 5, 5
+UNKNOWN = -(2**31)
+UNASKED = -1
+MOST_BEHIND = 2_000_000
+"""Records of an input that Kafka's offsets may be behind those of a store where nobody is at work:
+what a worker folds while one publication is under way."""
+
+
+def check_quiet(check: Check, at: Partition) -> None:
+    """No recovery is under way, and nothing stays unpublished."""
+    last, committed = at.records.last, at.committed
+    check.that(not last.recovering, f"{at.where}: a recovery is under way")
+    check.that(not last.rescore, f"{at.where}: not every customer is scored after a recovery")
+    if committed.known:
+        waiting = unpublished(at.records, committed)
+        check.that(not waiting, f"{at.where}: versions {waiting} are committed and not published")
+
+
+def check_offsets(
+    check: Check, at: Partition, after: Cut, now: Committed, ends: Mapping[str, int]
+) -> None:
+    """Kafka's offsets follow the store's, and neither is beyond the other or the log.
+
+    ``after`` and ``now`` are the store's progress and Kafka's offsets when all had been read.
+    """
+    for topic in INPUTS:
+        stored = after.offsets[topic]
+        check.that(
+            stored <= ends[topic],
+            f"{at.where}: the store's offset of {topic} is {stored}, the topic ends at"
+            f" {ends[topic]}",
+        )
+    if not at.committed.known:
+        return
+    check.that(
+        all(at.committed.offsets[topic] <= after.offsets[topic] for topic in INPUTS),
+        f"{at.where}: Kafka's offsets are beyond the store's",
+    )
+    if after.version > at.records.first.version:
+        check.that(
+            now.version >= at.records.first.version,
+            f"{at.where}: the store is at version {after.version}, Kafka's offsets still at"
+            f" {now.version}",
+        )
+        return
+    behind = max(after.offsets[topic] - now.offsets[topic] for topic in INPUTS)
+    check.that(
+        behind <= MOST_BEHIND,
+        f"{at.where}: Kafka's offsets are {behind} records behind the store's",
+    )
+
+
+def check_outbox(check: Check, at: Partition) -> None:
+    """The outbox holds versions that were committed."""
+    for version in at.records.outbox:
+        check.that(
+            0 < version <= at.records.last.version,
+            f"{at.where}: the outbox holds version {version}, the last commit is"
+            f" {at.records.last.version}",
+        )
+
+
+def check_clock(check: Check, at: Partition) -> None:
+    """The clock is not behind the newest purchase accepted; by the event clock it is its time.
+
+    A purchase that is dated ahead of all clocks moves none to its time.
+    """
+    exact = at.deployed.event_clock and at.starts[PURCHASES] == 0
+    for cut in (*at.records.cuts(), at.records.last):
+        newest = at.inputs.clock_us(cut.offsets[PURCHASES])
+        if newest > at.latest_us:
+            check.leave_out(at.where, "a purchase is dated ahead of every clock")
+            return
+        check.that(
+            cut.clock_us == newest if exact else cut.clock_us >= newest,
+            f"{at.where}: the clock is {cut.clock_us}, the newest purchase {newest}, in version"
+            f" {cut.version}",
+        )
+
+
+def check_ring(check: Check, at: Partition, cut: Cut, ring: bytes) -> None:
+    """The ring of seen events holds the ids of the last valid purchases, each in its place."""
+    size = at.deployed.dedup_events
+    ids = at.inputs.ids(cut.offsets[PURCHASES], min(size, cut.remembered))
+    if not ids:
+        return
+    wanted = hash_array(np.array(ids, object), categorize=False)
+    places = np.arange(cut.remembered - len(ids), cut.remembered) % size
+    kept = np.frombuffer(ring[: len(ring) // 8 * 8], "<u8")
+    kept = np.pad(kept, (0, max(0, int(places.max()) + 1 - len(kept))))
+    wrong = np.flatnonzero(kept[places] != wanted)
+    check.cases += len(ids) - 1
+    check.that(
+        not wrong.size,
+        f"{at.where}: {wrong.size} of the last {len(ids)} event ids are not in their place"
+        f" of the ring, the first {wrong.size and ids[wrong[0]]!r}",
+    )
+
+
+def check_records(check: Check, at: Partition) -> None:
+    """Every record equals a recomputation from the input log."""
+    tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
+    for name in at.names():
+        cut, record = at.records.cut(name), at.records.get(name)
+        expected = at.inputs.expected(name, cut.offsets)
+        first = at.clock_us(name) // tile_us - tiles + 1
+        wanted = {
+            tile: tuple(cell)
+            for tile, cell in (expected.tiles.items() if expected else ())
+            if tile >= first and tuple(cell) != (0, 0)
+        }
+        found = {
+            tile: cell
+            for tile, cell in (record.tiles.items() if record else ())
+            if tile >= first and cell != (0, 0)
+        }
+        check.that(found == wanted, f"{at.where}, customer {name}: tiles {found}, not {wanted}")
+        if at.inputs.profile_is_compacted(name, cut.offsets):
+            continue
+        _check_profile(check, f"{at.where}, customer {name}", record, expected)
+
+
+def _check_profile(
+    check: Check, where: str, record: StoredCustomer | None, expected: Expected | None
+) -> None:
+    profile = expected.profile if expected else (None, None, None)
+    kept = (record.age, record.income, record.location) if record else (None, None, None)
+    check.that(
+        _close(kept[0], profile[0]) and kept[1:] == profile[1:],
+        f"{where}: profile {kept}, not {profile}",
+    )
+    wanted_us = expected.profile_us if expected else None
+    kept_us = record.profile_us if record else None
+    check.that(kept_us == wanted_us, f"{where}: profile of {kept_us}, not of {wanted_us}")
+    consents = (expected.marketing, expected.profiling) if expected else (UNASKED, UNASKED)
+    held = (record.marketing, record.profiling) if record else (UNASKED, UNASKED)
+    for to, found, wanted in zip(("marketing", "profiling"), held, consents, strict=True):
+        check.that(found == wanted, f"{where}: consent to {to} {found}, not {wanted}")
+
+
+def _close(found: float | None, wanted: float | None) -> bool:
+    """Ages are kept in half precision."""
+    if found is None or wanted is None:
+        return found is wanted
+    return abs(found - wanted) <= 0.07
+
+
+def check_statistics(check: Check, at: Partition) -> None:
+    """The statistics equal a recount of the records: where all were read at one version."""
+    if not at.records.whole:
+        check.leave_out(at.where, "commits or a sweep came in between")
+        return
+    statistics = at.records.statistics
+    recount: dict[int, list[int]] = defaultdict(lambda: [0] * (CLUSTERS * (1 + 3 * FEATURES)))
+    for _, customer, _ in at.records.present():
+        if customer.cluster < 0:
+            continue
+        sums = recount[customer.generation]
+        sums[customer.cluster] += 1
+        for feature, value in enumerate(customer.vector):
+            if value != UNKNOWN:
+                cell = CLUSTERS + customer.cluster * FEATURES + feature
+                for place, amount in enumerate((1, value, value * value >> 20)):
+                    sums[cell + place * CLUSTERS * FEATURES] += amount
+    for generation in sorted(set(recount) | set(statistics)):
+        kept = list(counts(statistics.get(generation, b"")))
+        wanted = recount.get(generation, [0] * len(kept))
+        check.that(
+            kept == wanted,
+            f"{at.where}, generation {generation}: counts {kept[:CLUSTERS]} and their sums, not"
+            f" {wanted[:CLUSTERS]}",
+        )
+    sides = f"records of generations {sorted(recount)} side by side"
+    if at.records.last.is_swept(at.deployed.tile_us):
+        check.that(len(recount) <= 1, f"{at.where}: {sides}, and no sweep is under way")
+    elif len(recount) > 1:
+        check.leave_out(at.where, f"{sides}: a sweep is under way")
+
+
+def check_erasures(
+    check: Check,
+    at: Partition,
+    markers: Mapping[str, tuple[Cut, Marker | None]],
+    states: Mapping[str, ConsumerRecord],
+) -> None:
+    """Nothing of an erased customer is left but refusals of consent, and no state.
+
+    ``markers`` has what is remembered of each, as of when it was read, and ``states`` each
+    customer's last state.
+    """
+    for name, (cut, marker) in markers.items():
+        where = f"{at.where}, customer {name}"
+        cutoff, _ = at.inputs.cutoff(name, cut.offsets)
+        if cutoff:
+            check.that(marker is not None, f"{where}: the erasure is not remembered")
+            if marker is not None:
+                check.that(marker[0] == cutoff, f"{where}: the erasure's time is another")
+        own = at.records.cut(name).offsets
+        if not at.inputs.cutoff(name, own)[0] or at.inputs.profile_is_compacted(name, own):
+            continue
+        expected = at.inputs.expected(name, own)
+        if expected and (expected.tiles or expected.profile_us is not None):
+            continue
+        if expected is None:
+            check.that(at.records.get(name) is None, f"{where}: was erased and has a record")
+        if at.compares(name):
+            state = states.get(name)
+            gone = state is None or state.value is None
+            check.that(gone, f"{where}: was erased and has a state")
+
+
+def check_retention(check: Check, at: Partition) -> None:
+    """Nobody is kept who has stayed away for longer than the retention."""
+    tile_us, days = at.deployed.tile_us, at.deployed.retention_days
+    if days is None:
+        return
+    left_out = 0
+    for name, customer, cut in at.records.present():
+        tile = cut.clock_us // tile_us
+        if cut.swept_tile < tile:
+            left_out += 1
+            continue
+        first = tile - -(-days * DAY_US // tile_us) + 1
+        check.that(
+            customer.profiled or customer.head >= first,
+            f"{at.where}, customer {name}: stayed away since tile {customer.head}, and is kept",
+        )
+    if left_out:
+        check.leave_out(at.where, f"{left_out} customers while a sweep was under way")

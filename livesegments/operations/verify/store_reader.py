@@ -1,0 +1,229 @@
+"""A partition as the store has it, read by the documented formats."""
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
+from livesegments.store.cluster_pipeline import Client, server_of
+
+_HEAD = struct.Struct("<BBbbiqedqqq5i")
+_LOCATIONS = {0: None, 1: "rural", 2: "suburban", 3: "urban"}
+_MARKER = struct.Struct("<qqq")
+_NEVER = -(2**63)
+Marker: TypeAlias = tuple[int, int, int]
+"""First microsecond that counts, and the latest requests to suppress and to restore."""
+_OFFSETS = {PURCHASES: "purchases", PROFILES: "profiles", ERASURES: "erasures"}
+_TEXT = (b"nonce", b"seen", b"topics")
+CHUNK = 2_000
+"""Customers read at once: Redis serves nobody else meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCustomer:
+    """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
+
+    ``head`` is the newest tile of a purchase, ``profiled`` whether a profile says anything,
+    ``profile_us`` its time: None of one that an erasure reaches.
+    """
+
+    cluster: int
+    segment: int
+    generation: int
+    since_us: int
+    version: int
+    age: float | None
+    income: float | None
+    location: str | None
+    marketing: int
+    profiling: int
+    vector: tuple[int, ...]
+    head: int
+    profile_us: int | None
+    profiled: bool
+    tiles: dict[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A partition's progress at one version.
+
+    Purchases below offset ``replayed`` were decided on before the store was made anew, under the
+    currency of then; ``remembered`` is how many ids went to the ring of seen events.
+    """
+
+    version: int
+    nonce: str
+    offsets: dict[str, int]
+    replayed: int
+    remembered: int
+    clock_us: int
+    recovering: bool
+    rescore: bool
+    generation: int
+    swept_generation: int
+    swept_tile: int
+
+    @classmethod
+    def of(cls, progress: Mapping[bytes, bytes]) -> "Cut":
+        """Return the cut of a stored progress."""
+        number = {name.decode(): int(v) for name, v in progress.items() if name not in _TEXT}
+        return cls(
+            version=number.get("version", 0),
+            nonce=progress.get(b"nonce", b"").decode(),
+            offsets={topic: number.get(name, 0) for topic, name in _OFFSETS.items()},
+            replayed=number.get("replayed", 0),
+            remembered=number.get("remembered", 0),
+            clock_us=number.get("clock_us", 0),
+            recovering=bool(number.get("recovering", 0)),
+            rescore=bool(number.get("rescore", 0)),
+            generation=number.get("generation", 0),
+            swept_generation=number.get("swept_generation", 0),
+            swept_tile=number.get("swept_tile", 0),
+        )
+
+    def is_swept(self, tile_us: int) -> bool:
+        """Return whether no sweep is under way or due: every record is scored as of this cut."""
+        as_of = (self.clock_us // tile_us, self.generation)
+        return not self.rescore and (self.swept_tile, self.swept_generation) == as_of
+
+
+class Look(NamedTuple):
+    """Some records of a partition and all that is small in it, of one version.
+
+    ``outbox`` has its versions; ``records`` has None for whom there is no record of.
+    """
+
+    cut: Cut
+    records: dict[str, bytes | None]
+    statistics: dict[int, bytes]
+    outbox: list[int]
+
+
+class Store:
+    """The keys of one partition, each answer in one step with the progress of its version."""
+
+    def __init__(self, client: Client, group_id: str, partition: int) -> None:
+        self._client, self._group_id = client, group_id
+        self._prefix = f"{group_id}:{{{partition}}}:"
+
+    def _transaction(self, *commands: tuple[Any, ...]) -> tuple[Cut, list[Any]]:
+        with server_of(self._client, self._prefix).pipeline(transaction=True) as pipeline:
+            pipeline.hgetall(self._prefix + "progress")
+            for command, key, *arguments in commands:
+                getattr(pipeline, command)(self._prefix + key, *arguments)
+            progress, *replies = pipeline.execute()
+        return Cut.of(progress), replies
+
+    def time_us(self) -> int:
+        """Return what time it is at the server that has the partition."""
+        seconds, micros = server_of(self._client, self._prefix).time()
+        return int(seconds) * 1_000_000 + int(micros)
+
+    def scan(self) -> Iterator[tuple[Cut, dict[str, bytes]]]:
+        """Yield all records, some at a time. Who is there throughout is met once at least."""
+        cursor = 0
+        while True:
+            cut, [(cursor, found)] = self._transaction(("hscan", "customers", cursor, None, CHUNK))
+            yield cut, {name.decode(): data for name, data in found.items()}
+            if int(cursor) == 0:
+                return
+
+    def look(self, names: Sequence[str] = ()) -> Look:
+        """Read the records of some customers, the statistics and the versions in the outbox."""
+        wanted = [("hmget", "customers", list(names))] if names else []
+        cut, (statistics, outbox, *found) = self._transaction(
+            ("hgetall", "statistics"), ("hgetall", "outbox"), *wanted
+        )
+        return Look(
+            cut,
+            dict(zip(names, found[0] if found else (), strict=True)),
+            {int(g): data for g, data in statistics.items() if g != b"swept"},
+            sorted(int(version) for version in outbox),
+        )
+
+    def records(self, names: Sequence[str]) -> tuple[Cut, dict[str, bytes | None]]:
+        """Read the records of some customers."""
+        cut, [found] = self._transaction(("hmget", "customers", list(names)))
+        return cut, dict(zip(names, found, strict=True))
+
+    def markers(self, names: Sequence[str]) -> dict[str, tuple[Cut, Marker | None]]:
+        """Read what is remembered of the erasures of some customers."""
+        markers: dict[str, tuple[Cut, Marker | None]] = {}
+        for start in range(0, len(names), CHUNK):
+            chunk = names[start : start + CHUNK]
+            keys = [marker_of(name, self._group_id) for name in chunk]
+            cut, [found] = self._transaction(("hmget", "erasures", keys))
+            for name, data in zip(chunk, found, strict=True):
+                markers[name] = (cut, None if data is None else _MARKER.unpack(data))
+        return markers
+
+    def ring(self) -> tuple[Cut, bytes]:
+        """Read the ring of seen events."""
+        cut, [ring] = self._transaction(("get", "seen"))
+        return cut, ring or b""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPartition:
+    """One partition at rest."""
+
+    cut: Cut
+    customers: dict[str, StoredCustomer]
+    markers: dict[bytes, Marker]
+
+
+def read_customer(data: bytes, tiles: int) -> StoredCustomer:
+    """Read a record's bytes: a head, then the counts of all slots, then their cents."""
+    fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
+    generation, since, version, *vector = rest
+    slot = {1: (f"<{tiles}B", f"<{tiles}i"), 2: (f"<{tiles}q", f"<{tiles}q")}[fmt]
+    counts = struct.unpack_from(slot[0], data, _HEAD.size)
+    cents = struct.unpack_from(slot[1], data, _HEAD.size + struct.calcsize(slot[0]))
+    return StoredCustomer(
+        cluster=cluster,
+        segment=segment,
+        generation=generation,
+        since_us=since,
+        version=version,
+        age=None if age != age else age,
+        income=None if income != income else income,
+        location=_LOCATIONS[flags & 3],
+        marketing=(flags >> 2 & 3) - 1,
+        profiling=(flags >> 4 & 3) - 1,
+        vector=tuple(vector),
+        head=head,
+        profile_us=None if updated == _NEVER else updated,
+        profiled=age == age or income == income or bool(flags & 0b111111),
+        tiles={
+            tile: (counts[tile % tiles], cents[tile % tiles])
+            for tile in range(head - tiles + 1, head + 1)
+        },
+    )
+
+
+def read_partition(client: Client, group_id: str, partition: int, tiles: int) -> StoredPartition:
+    """Read a partition that is at rest, whole."""
+    store = Store(client, group_id, partition)
+    customers = {
+        name: read_customer(data, tiles) for _, page in store.scan() for name, data in page.items()
+    }
+    markers: Mapping[bytes, bytes] = client.hgetall(f"{group_id}:{{{partition}}}:erasures")  # type: ignore[assignment]
+    return StoredPartition(
+        store.look().cut,
+        customers,
+        {key: _MARKER.unpack(data) for key, data in markers.items()},
+    )
+
+
+def marker_of(customer_id: str, group_id: str) -> bytes:
+    """Return the key under which an erasure of a customer is remembered."""
+    key = group_id.encode()[: hashlib.blake2b.MAX_KEY_SIZE]
+    return hashlib.blake2b(customer_id.encode(), digest_size=16, key=key).digest()
+
+
+def counts(data: bytes) -> Iterator[int]:
+    """Return the 64-bit integers of stored statistics."""
+    return iter(struct.unpack(f"<{len(data) // 8}q", data))

@@ -1,0 +1,141 @@
+"""Which server has a key: the only one there is, or one of a Redis Cluster's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+from redis.cluster import ClusterNode
+from redis.exceptions import ClusterError, RedisClusterException, RedisError
+
+_MOST_AT_ONCE = 32
+
+
+class Cluster(redis.RedisCluster):
+    """A cluster whose client raises errors of Redis, as that of a single server does.
+
+    Its own are none, and say of most causes only that there was one.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        with _errors_of_redis():
+            super().__init__(*args, **options)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Run one command on the server that has its key."""
+        with _errors_of_redis():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def get_node_from_key(self, key: Any, replica: bool = False) -> ClusterNode:
+        """Return the server that has a key."""
+        with _errors_of_redis():
+            node: ClusterNode = super().get_node_from_key(key, replica)  # type: ignore[no-untyped-call]
+            return node
+
+    def masters(self) -> dict[str, "redis.Redis"]:
+        """Return the client of each master, by ``host:port``."""
+        nodes = self.get_primaries()  # type: ignore[no-untyped-call]
+        return {node.name: self.get_redis_connection(node) for node in nodes}
+
+    def look_again(self) -> None:
+        """Ask who has what; what is known stays when nobody answers."""
+        with suppress(RedisClusterException, RedisError):
+            self.nodes_manager.initialize()
+
+
+@contextmanager
+def _errors_of_redis() -> Iterator[None]:
+    try:
+        yield
+    except RedisClusterException as error:
+        cause = error.__cause__
+        if isinstance(cause, RedisError):
+            raise cause from cause.__context__
+        raise ClusterError(str(cause or error)) from cause
+
+
+Client = redis.Redis | Cluster
+
+
+def server_of(client: Client, key: str) -> "redis.Redis":
+    """Return the client of the server that has a key; for a cluster, as far as is known."""
+    if isinstance(client, Cluster):
+        return client.get_redis_connection(client.get_node_from_key(key))
+    return client
+
+
+class Servers:
+    """Sends commands to the servers that have their keys, one round trip each, all at once.
+
+    A cluster's own pipelines send again, one by one and elsewhere, what a server did not answer or
+    has no longer. Here it is an error: a cursor of HSCAN means nothing to another server, so the
+    worker must see that it talks to one. After an error the cluster is asked anew who has what.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="store")
+
+    def batch(self) -> "CommandBatch":
+        """Return a batch of commands, empty as yet."""
+        return CommandBatch(self)
+
+    def transaction(self, key: str, queue: Callable[[Pipeline], object]) -> list[Any]:
+        """Run commands in one atomic step on the server of a key; return their replies."""
+        pipeline = self.of(key).pipeline(transaction=True)
+        queue(pipeline)
+        return next(self.execute([pipeline]))
+
+    def of(self, key: str) -> "redis.Redis":
+        """Return the client of the server that has a key."""
+        return server_of(self._client, key)
+
+    def execute(self, pipelines: Sequence[Pipeline]) -> Iterator[list[Any]]:
+        """Execute pipelines to different servers; return the replies of each.
+
+        Raises
+        ------
+        RedisError
+            The first that came, when all have ended.
+        """
+        try:
+            if len(pipelines) == 1:
+                return iter([pipelines[0].execute()])
+            running = [self._threads.submit(pipeline.execute) for pipeline in pipelines]
+            wait(running)
+            return iter([each.result() for each in running])
+        except RedisError:
+            if isinstance(self._client, Cluster):
+                self._client.look_again()
+            raise
+
+
+class CommandBatch:
+    """Commands on several keys, whose replies come in the order of the commands."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._pipelines: dict[redis.Redis, Pipeline] = {}
+        self._order: list[redis.Redis] = []
+
+    def on(self, key: str) -> Pipeline:
+        """Return what takes one command on a key."""
+        server = self._servers.of(key)
+        if server not in self._pipelines:
+            self._pipelines[server] = server.pipeline(transaction=False)
+        self._order.append(server)
+        return self._pipelines[server]
+
+    def execute(self) -> list[Any]:
+        """Send all commands; return their replies.
+
+        Raises
+        ------
+        RedisError
+            If one fails: others may have been run.
+        """
+        replies = self._servers.execute(list(self._pipelines.values()))
+        of = {server: iter(each) for server, each in zip(self._pipelines, replies, strict=True)}
+        return [next(of[server]) for server in self._order]

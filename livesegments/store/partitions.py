@@ -1,0 +1,356 @@
+"""Read and commit the state of partitions: one round trip each a round, to every server."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from operator import attrgetter
+from typing import Any
+
+from redis.client import Pipeline
+from redis.exceptions import NoScriptError
+
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.cluster_pipeline import Client, Servers
+from livesegments.store.deployment import Deployment
+from livesegments.store.keys import Keys
+from livesegments.store.outbox import Entry
+
+_SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
+SWEPT = b"swept"
+NO_CLOCK = 1 << 62
+"""The time where nobody says what it is: of a store in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSnapshot:
+    """A partition as the store has it: no progress when the store knows nothing of it."""
+
+    progress: Checkpoint | None
+    outbox: list[Entry]
+    """Oldest version first."""
+    statistics: dict[int, bytes]
+    erasures: int
+    """How many customers have an erasure to remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What a round reads of one partition."""
+
+    partition: int
+    customers: Sequence[str]
+    erasures: Sequence[bytes] = ()
+    scan: tuple[int, int] | None = None
+    """(cursor, about how many) customers to walk over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What a round read of one partition, in the order it asked for."""
+
+    records: list[bytes | None]
+    erasures: list[bytes | None]
+    cursor: int | None
+    """Where the walk goes on: 0 when it is through, None when there was none."""
+    scanned: dict[str, bytes]
+    time_us: int = field(default=NO_CLOCK, compare=False)
+    """The clock of the server that has the partition, when it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that a round writes to one partition."""
+
+    partition: int
+    expected: Checkpoint | None
+    progress: Checkpoint
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    gone: Sequence[str] = ()
+    statistics: Mapping[int, bytes] = field(default_factory=dict)
+    statistics_gone: Sequence[int] = ()
+    entry: Entry | None = None
+    """What this version publishes."""
+    published: Sequence[int] = ()
+    """Versions to drop from the outbox: Kafka has them."""
+    erasures: Mapping[bytes, bytes] = field(default_factory=dict)
+    ring: Sequence[tuple[int, bytes]] = ()
+    """(byte offset, bytes) to write to the ring of seen events."""
+    empty_first: bool = False
+    """Forget everything the store has of the partition."""
+
+
+class Partitions:
+    """The partitions of one deployment in Redis."""
+
+    def __init__(self, client: Client, group_id: str) -> None:
+        self.redis = client
+        self.keys = Keys(group_id)
+        self._servers = Servers(client)
+        self._sha = ""
+        self._told: set[int] = set()
+
+    def try_commands(self, partitions: int) -> None:
+        """Run every command of the commit script once beside each partition, on keys of its own.
+
+        A script that is refused in its middle leaves what it wrote before, and Redis takes nothing
+        back: what a user may not do has to come out before the first commit.
+
+        Raises
+        ------
+        NoPermissionError
+            If the user may not run one; names it.
+        """
+        batch = self._servers.batch()
+        for partition in range(partitions):
+            key = self.keys.trial(partition)
+            batch.on(key).type(key)
+            batch.on(key).unlink(key)
+            batch.on(key).hset(key, "field", "value")
+            batch.on(key).hmget(key, "field")
+            batch.on(key).hdel(key, "field")
+            batch.on(key).setrange(key, 0, "value")
+            batch.on(key).unlink(key)
+            batch.on(key).time()
+        batch.execute()
+
+    def agree(self, deployment: Deployment) -> None:
+        """Hold a deployment's fixed settings against the store's, which the first worker wrote.
+
+        Raises
+        ------
+        StoreMismatchError
+            If one differs; says which, and the ways out.
+        """
+        key, wanted = self.keys.deployment, deployment.to_fields()
+
+        def queue(pipeline: Pipeline) -> None:
+            for name, value in wanted.items():
+                pipeline.hsetnx(key, name, value)
+            pipeline.hgetall(key)
+
+        deployment.check(self._servers.transaction(key, queue)[-1], self.keys.group_id)
+
+    def forget(self, deployment: Deployment) -> None:
+        """Empty every partition, each in one step, then agree on a deployment anew.
+
+        Owners that are at work find their partitions gone, and rebuild them from Kafka.
+        """
+        for partition in range(deployment.partitions):
+            self.redis.unlink(*self.keys.of_partition(partition))
+        self.redis.unlink(self.keys.deployment)
+        self.agree(deployment)
+
+    def deployment(self) -> Deployment | None:
+        """Return what the deployment agreed on, or None when no worker has ever run."""
+        found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]
+        return Deployment.from_fields(found) if found else None
+
+    def load(self, partition: int) -> PartitionSnapshot:
+        """Read a partition's progress, outbox and statistics in one atomic step.
+
+        Whoever takes a partition over may talk to another server than before, so that the next
+        commit tells it the script.
+        """
+        self._told.discard(partition)
+
+        def queue(pipeline: Pipeline) -> None:
+            pipeline.hgetall(self.keys.progress(partition))
+            pipeline.hgetall(self.keys.outbox(partition))
+            pipeline.hgetall(self.keys.statistics(partition))
+            pipeline.hlen(self.keys.erasures(partition))
+
+        key = self.keys.progress(partition)
+        progress, outbox, statistics, erasures = self._servers.transaction(key, queue)
+        return PartitionSnapshot(
+            progress=Checkpoint.from_fields(progress) if progress else None,
+            outbox=sorted(
+                (Entry.from_bytes(int(version), data) for version, data in outbox.items()),
+                key=attrgetter("version"),
+            ),
+            statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
+            erasures=erasures,
+        )
+
+    def progresses(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
+        """Return the progress of each partition, None where the store knows nothing of it."""
+        batch = self._servers.batch()
+        for key in map(self.keys.progress, partitions):
+            batch.on(key).hgetall(key)
+        return [Checkpoint.from_fields(each) if each else None for each in batch.execute()]
+
+    def ring(self, partition: int) -> bytes:
+        """Return the ring of seen events, as long as it has grown."""
+        return self.redis.get(self.keys.seen(partition)) or b""  # type: ignore[return-value]
+
+    def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
+        """Return (version, nonce) of the last commit of each partition."""
+        batch = self._servers.batch()
+        for key in map(self.keys.progress, partitions):
+            batch.on(key).hmget(key, "version", "nonce")
+        return [(int(v or 0), (n or b"").decode()) for v, n in batch.execute()]
+
+    def server(self, partition: int) -> str:
+        """Return the name of the server that has a partition, for people."""
+        at = self._servers.of(self.keys.progress(partition)).connection_pool.connection_kwargs
+        return f"Redis {at.get('host', at.get('path'))}:{at.get('port', '')}".rstrip(":")
+
+    def times(self, partitions: Iterable[int]) -> dict[str, int]:
+        """Return what time it is at the servers that have some partitions, by their names."""
+        keys = {self.server(partition): self.keys.progress(partition) for partition in partitions}
+        batch = self._servers.batch()
+        for key in keys.values():
+            batch.on(key).time()
+        return dict(zip(keys, map(_micros, batch.execute()), strict=True))
+
+    def read(self, wants: Sequence[ReadRequest]) -> list[ReadResult]:
+        """Read what a round needs of all its partitions, in one round trip a server."""
+        batch = self._servers.batch()
+        for want in wants:
+            customers = self.keys.customers(want.partition)
+            erasures = self.keys.erasures(want.partition)
+            if want.customers:
+                batch.on(customers).hmget(customers, want.customers)
+            if want.erasures:
+                batch.on(erasures).hmget(erasures, want.erasures)
+            if want.scan:
+                cursor, count = want.scan
+                batch.on(customers).hscan(customers, cursor, count=count)
+            batch.on(customers).time()
+        replies = iter(batch.execute())
+        return [_reading(want, replies) for want in wants]
+
+    def commit(self, commits: Sequence[Commit]) -> list[bool]:
+        """Commit each partition if it is as expected; return which were.
+
+        In one round trip a server.
+
+        Raises
+        ------
+        NoScriptError
+            If a server does not know the script any more: it has been started anew, or taken over
+            from another, so that the cursor of a walk means nothing to it.
+        """
+        self._tell_script({commit.partition for commit in commits} - self._told)
+        batch = self._servers.batch()
+        for commit in commits:
+            keys = self.keys.of_partition(commit.partition)
+            batch.on(keys[0]).evalsha(self._sha, len(keys), *keys, *_arguments(commit))
+        try:
+            return [reply == 1 for reply in batch.execute()]
+        except NoScriptError:
+            self._told.clear()
+            raise
+
+    def _tell_script(self, partitions: set[int]) -> None:
+        if partitions:
+            batch = self._servers.batch()
+            for key in map(self.keys.progress, partitions):
+                batch.on(key).script_load(_SCRIPT)
+            self._sha = batch.execute()[0]
+            self._told |= partitions
+
+    def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
+        """Return each partition's statistics of a generation, b"" for those of no customers.
+
+        None where records are in another generation: some of the customers are not the whole.
+        """
+        batch = self._servers.batch()
+        for key in map(self.keys.statistics, partitions):
+            batch.on(key).hmget(key, SWEPT, str(generation))
+        return [
+            (data or b"") if int(swept or 0) == generation else None
+            for swept, data in batch.execute()
+        ]
+
+    def taken_over(self, generation: int, partitions: Sequence[int]) -> list[tuple[bool, bytes]]:
+        """Return of each partition whether all its records are in a generation, or a newer one.
+
+        And the statistics of those that are in it as yet, b"" for none.
+        """
+        batch = self._servers.batch()
+        for partition in partitions:
+            progress, statistics = self.keys.progress(partition), self.keys.statistics(partition)
+            batch.on(progress).hget(progress, "swept_generation")
+            batch.on(statistics).hget(statistics, str(generation))
+        replies = batch.execute()
+        return [
+            (int(swept or 0) >= generation, data or b"")
+            for swept, data in zip(replies[::2], replies[1::2], strict=True)
+        ]
+
+    def sizes(self, partitions: Sequence[int]) -> list[int]:
+        """Return how many customers each partition has a record of."""
+        batch = self._servers.batch()
+        for key in map(self.keys.customers, partitions):
+            batch.on(key).hlen(key)
+        return batch.execute()
+
+    def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Checkpoint, list[bytes]]]:
+        """Return up to ``wanted[partition]`` random records of each partition, and its progress."""
+        batch = self._servers.batch()
+        for partition, count in wanted.items():
+            progress, customers = self.keys.progress(partition), self.keys.customers(partition)
+            batch.on(progress).hgetall(progress)
+            batch.on(customers).hrandfield(customers, count, withvalues=True)
+        replies = iter(batch.execute())
+        return {
+            partition: (Checkpoint.from_fields(next(replies)), list(next(replies))[1::2])
+            for partition in wanted
+        }
+
+    def customers(self, partition: int, count: int = 1000) -> Iterator[tuple[str, bytes]]:
+        """Walk over all customers of a partition: (id, record), each at least once.
+
+        Raises
+        ------
+        RedisError
+            If another server has the partition meanwhile, to which the cursor means nothing.
+        """
+        cursor: int | None = 0
+        while True:
+            [found] = self.read([ReadRequest(partition, (), scan=(cursor or 0, count))])
+            yield from found.scanned.items()
+            cursor = found.cursor
+            if not cursor:
+                return
+
+
+def _arguments(commit: Commit) -> list[str | int | bytes]:
+    expected = commit.expected or Checkpoint()
+    statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
+    lists: list[Sequence[str | int | bytes]] = [
+        commit.progress.to_fields(),
+        _flat(commit.records),
+        commit.gone,
+        statistics,
+        commit.statistics_gone,
+        [commit.entry.version, commit.entry.to_bytes()] if commit.entry else [],
+        commit.published,
+        _flat(commit.erasures),
+        [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
+        [part for write in commit.ring for part in write],
+    ]
+    arguments: list[str | int | bytes] = [expected.version, expected.nonce]
+    for items in lists:
+        arguments.append(len(items))
+        arguments += items
+    return arguments
+
+
+def _reading(want: ReadRequest, replies: Iterator[Any]) -> ReadResult:
+    records = next(replies) if want.customers else []
+    erasures = next(replies) if want.erasures else []
+    cursor, found = next(replies) if want.scan else (None, {})
+    scanned = {name.decode(): blob for name, blob in found.items()}
+    return ReadResult(records, erasures, cursor, scanned, _micros(next(replies)))
+
+
+def _micros(time: tuple[int, int]) -> int:
+    seconds, micros = time
+    return seconds * 1_000_000 + micros
+
+
+def _flat(
+    pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes],
+) -> list[str | int | bytes]:
+    return [part for pair in pairs.items() for part in pair]

@@ -1,0 +1,279 @@
+"""The records that go out: changes, states, definitions, tombstones and dead letters."""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias
+
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.contracts import cloudevents, dead_letters
+from livesegments.contracts.dead_letters import Rejection
+from livesegments.contracts.segments import encode
+from livesegments.contracts.timestamps import rfc3339
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+from livesegments.store.outbox import Output
+
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
+
+_CONSENT = {
+    marketing: encode({"marketing": said})
+    for marketing, said in ((-1, None), (0, False), (1, True))
+}
+_NULL = b"null"
+
+_output = partial(tuple.__new__, Output)
+
+# Nearly all that goes out are these two. To fill them in costs less than to encode plain data;
+# a test holds them against the contract's models.
+_CHANGE = (
+    b'{"customer_id":%b,"change":"%b","previous_segment":%b,"segment":%b,"occurred_at":"%b",'
+    b'"decided_at":"%b","version":%d,"origin":"%b","cause":%b,"confidence":%b,"distance":%b,'
+    b'"runner_up":%b,"explanation":[%b],"model":%b,"consent":%b}'
+)
+_STATE = (
+    b'{"customer_id":%b,"segment":%b,"since":"%b","version":%d,"confidence":%b,"consent":%b,'
+    b'"model":%b}'
+)
+_CAUSE = b'{"event_id":%b,"topic":"%b","partition":%d,"offset":%d}'
+_TYPES = {
+    CHANGES: cloudevents.SEGMENT_CHANGE,
+    STATES: cloudevents.SEGMENT_STATE,
+    DEFINITIONS: cloudevents.SEGMENT_DEFINITION,
+}
+
+
+class Change(NamedTuple):
+    """A change of the published segment of one customer; segments as indexes, -1 for none.
+
+    ``row`` is the customer's row in the round. ``time_us`` is when it happened and ``since_us``
+    since when the segment holds, in microseconds.
+    """
+
+    customer_id: str
+    row: int
+    previous: int
+    segment: int
+    origin: str
+    time_us: int
+    since_us: int
+    confidence: float | None
+    distance: float | None
+    runner_up: int
+    explanation: list[tuple[str, float]]
+    marketing: int
+
+    @property
+    def kind(self) -> str:
+        """assigned, reassigned or unassigned."""
+        if self.previous < 0:
+            return "assigned"
+        return "reassigned" if self.segment >= 0 else "unassigned"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStatus:
+    """Where a customer is, and since which change; the segment as an index, -1 for none."""
+
+    customer_id: str
+    segment: int
+    since_us: int
+    version: int
+    confidence: float | None
+    marketing: int
+
+
+class Trigger(NamedTuple):
+    """The event that made a change."""
+
+    event_id: str | None
+    topic: str
+    partition: int
+    offset: int
+    arrived_ms: int
+    traceparent: bytes | None = None
+
+
+class Serializer:
+    """Makes the outputs of one commit: they carry its version and its owner's nonce."""
+
+    def __init__(
+        self,
+        *,
+        group_id: str,
+        partition: int,
+        version: int,
+        nonce: str,
+        generation: int,
+        decided_at_us: int,
+        segments: Sequence[tuple[str, str]],
+    ) -> None:
+        self.group_id, self.partition = group_id, partition
+        self.version, self.nonce, self.generation = version, nonce, generation
+        self.decided_at = rfc3339([decided_at_us])[0]
+        self.decided_at_us = decided_at_us
+        self._segments = [encode({"id": segment_id, "name": name}) for segment_id, name in segments]
+        self._segments.append(_NULL)  # index -1
+        self._model = encode({"generation": generation, "version": version})
+        self._headers = {
+            topic: tuple(
+                cloudevents.shared_headers(
+                    event_type=event_type,
+                    time_us=decided_at_us,
+                    nonce=nonce,
+                    version=version,
+                    group=group_id,
+                )
+            )
+            for topic, event_type in _TYPES.items()
+        }
+
+    def changes(
+        self,
+        changes: Sequence[Change],
+        causes: Sequence[Trigger | None],
+        forgotten: Container[str] = (),
+    ) -> list[Output]:
+        """Return the change and the new state of each changed customer.
+
+        Those ``forgotten`` get no state: they get a `tombstone`, of the same ``ce_id``, instead.
+        """
+        occurred = rfc3339([change.time_us for change in changes])
+        since = rfc3339([change.since_us for change in changes])
+        decided = self.decided_at.encode()
+        values, states = [], []
+        for i, (change, cause) in enumerate(zip(changes, causes, strict=True)):
+            customer_id, confidence = encode(change.customer_id), _number(change.confidence)
+            segment, consent = self._segments[change.segment], _CONSENT[change.marketing]
+            values.append(
+                _CHANGE
+                % (
+                    customer_id,
+                    change.kind.encode(),
+                    self._segments[change.previous],
+                    segment,
+                    occurred[i].encode(),
+                    decided,
+                    self.version,
+                    change.origin.encode(),
+                    _cause(cause),
+                    confidence,
+                    _number(change.distance),
+                    self._segments[change.runner_up],
+                    _explanation(change.explanation),
+                    self._model,
+                    consent,
+                )
+            )
+            states.append(
+                _STATE
+                % (
+                    customer_id,
+                    segment,
+                    since[i].encode(),
+                    self.version,
+                    confidence,
+                    consent,
+                    self._model,
+                )
+            )
+        names = [change.customer_id for change in changes]
+        traces = [_trace(cause) for cause in causes]
+        made = self._outputs(STATES, names, states, traces)
+        return [
+            *self._outputs(CHANGES, names, values, traces),
+            *(state for name, state in zip(names, made, strict=True) if name not in forgotten),
+        ]
+
+    def states(self, standings: Sequence[SegmentStatus]) -> list[Output]:
+        """Return the states of customers whose segment is as it was, but not their consent."""
+        since = rfc3339([standing.since_us for standing in standings])
+        values = [
+            _STATE
+            % (
+                encode(standing.customer_id),
+                self._segments[standing.segment],
+                since[i].encode(),
+                standing.version,
+                _number(standing.confidence),
+                _CONSENT[standing.marketing],
+                self._model,
+            )
+            for i, standing in enumerate(standings)
+        ]
+        return self._outputs(STATES, [standing.customer_id for standing in standings], values)
+
+    def tombstones(self, customer_ids: Sequence[str]) -> list[Output]:
+        """Return the null states of customers of whom nothing is left."""
+        return self._outputs(STATES, customer_ids, [None] * len(customer_ids))
+
+    def definitions(self, definitions: Sequence[Mapping[str, Any]]) -> list[Output]:
+        """Return segment definitions; their fields are those of the contract."""
+        return self._outputs(
+            DEFINITIONS,
+            [definition["id"] for definition in definitions],
+            [encode({**definition, "version": self.version}) for definition in definitions],
+        )
+
+    def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
+        """Return a refused record with its bytes, and headers that say where it was and why."""
+        key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
+        headers = dead_letters.headers(
+            original,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            reason=rejection.reason,
+            message=rejection.message,
+        )
+        # kafka-python sends no null header; an empty one is the nearest it can.
+        plain = [(name, each or b"") for name, each in headers]
+        # Nor a record without key and value; the reason null_value tells it from an empty one.
+        value = b"" if key is None and value is None else value
+        provenance = cloudevents.provenance(self.nonce, self.version)
+        return Output(DEAD_LETTERS, key, value, plain + provenance)
+
+    def _outputs(
+        self,
+        topic: str,
+        names: Sequence[str],
+        values: Sequence[bytes | None],
+        more: Iterable[Headers] = repeat(()),
+    ) -> list[Output]:
+        if not names:
+            return []
+        keys, shared = [name.encode() for name in names], self._headers[topic]
+        identifiers = cloudevents.event_ids(topic, self.partition, self.version, keys)
+        own = [
+            [("ce_id", identifier), *each]
+            for identifier, each in zip(identifiers, more, strict=False)
+        ]
+        rows = zip(repeat(topic), keys, values, own, repeat(shared), strict=False)
+        return list(map(_output, rows))
+
+
+def _number(number: float | None) -> bytes:
+    return _NULL if number is None else b"%a" % number  # what is assigned has finite ones
+
+
+def _cause(cause: Trigger | None) -> bytes:
+    if cause is None:
+        return _NULL
+    event_id = _NULL if cause.event_id is None else encode(cause.event_id)
+    return _CAUSE % (event_id, cause.topic.encode(), cause.partition, cause.offset)
+
+
+def _explanation(features: Sequence[tuple[str, float]]) -> bytes:
+    return b",".join([b"%b%a}" % (_z_score(name, z >= 0), z) for name, z in features])
+
+
+@cache
+def _z_score(feature: str, is_above: bool) -> bytes:
+    direction = "above" if is_above else "below"
+    return f'{{"feature":"{feature}","direction":"{direction}","z_score":'.encode()
+
+
+def _trace(cause: Trigger | None) -> Headers:
+    return [("traceparent", cause.traceparent)] if cause and cause.traceparent else ()

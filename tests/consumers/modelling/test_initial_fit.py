@@ -1,0 +1,162 @@
+"""The first fit, from customers that Redis itself holds."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from livesegments.consumers.modelling import initial_fit
+from livesegments.consumers.modelling.initial_fit import (
+    LEAST_ROWS,
+    SAMPLE,
+    Draws,
+    Sample,
+    draw,
+    first_generation,
+)
+from livesegments.features.record_codec import Records, empty, encode
+from livesegments.features.window import reaches_back
+from livesegments.model.personas import PERSONAS, POSITIONS
+from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.partitions import Commit, Partitions
+from tests.consumers.harness import LAYOUT, MEAN, SEGMENTS, STD
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
+    with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
+        yield Partitions(client, "group")
+
+
+def bought(n: int, tile: int = 100) -> Records:
+    records = empty(n, LAYOUT.tiles)
+    records["head"] = tile
+    records["counts"][:, tile % LAYOUT.tiles] = 1
+    records["age"] = np.linspace(18, 90, n)
+    return records
+
+
+def commit(store: Partitions, partition: int, records: Records, clock_tile: int = 100) -> None:
+    blobs = {f"{partition}-{i}": blob for i, blob in enumerate(encode(records))}
+    progress = Checkpoint(version=1, nonce="aa", clock_us=clock_tile * LAYOUT.tile_us)
+    assert store.commit([Commit(partition, None, progress, records=blobs)]) == [True]
+
+
+@pytest.mark.servers
+def test_of_no_customers_nobody_is_drawn(store: Partitions) -> None:
+    assert draw(store, 4, LAYOUT).customers == 0
+    commit(store, 1, empty(3, LAYOUT.tiles))
+    sample = draw(store, 4, LAYOUT)
+    assert (sample.customers, sample.vectors.shape) == (0, (0, 5))
+
+
+@pytest.mark.servers
+def test_only_who_bought_in_the_window_and_may_be_profiled_is_drawn(store: Partitions) -> None:
+    records = bought(10)
+    records["profiling"][:2] = 0
+    records["suppressed"][2:4] = True
+    records["counts"][4:6] = 0
+    commit(store, 0, records)
+    commit(store, 2, bought(3), clock_tile=100 + LAYOUT.tiles)
+    commit(store, 3, bought(2))
+    sample = draw(store, 4, LAYOUT)
+    assert sample.customers == 4 + 2
+    assert sample.vectors.shape == (6, 5)
+    assert (sample.vectors[:, 0] == np.log1p(1)).all()
+
+
+@pytest.mark.servers
+def test_partitions_are_drawn_from_by_their_size(store: Partitions) -> None:
+    young, old = bought(4_000), bought(2_000)
+    young["age"], old["age"] = 20, 60
+    commit(store, 0, young)
+    commit(store, 1, old)
+    sample = draw(store, 2, LAYOUT)
+    assert sample.customers == 6_000
+    assert len(sample.vectors) == SAMPLE
+    assert (sample.vectors[:, 2] == 20).sum() == 2 * SAMPLE // 3
+
+
+@pytest.mark.servers
+def test_those_who_stay_away_do_not_make_the_sample_small(
+    store: Partitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = bought(9_000)
+    records["counts"][3_000:] = 0
+    commit(store, 0, records)
+    blind, knowing = draw(store, 1, LAYOUT), draw(store, 1, LAYOUT, buyers=3_000)
+    assert 800 < len(blind.vectors) < 1_200
+    assert len(knowing.vectors) == knowing.customers == 3_000
+    # However rare they are, not everybody is drawn.
+    monkeypatch.setattr(initial_fit, "MOST_DRAWN", 6_000)
+    rare = draw(store, 1, LAYOUT, buyers=1)
+    assert 1_800 < len(rare.vectors) < 2_200
+
+
+def test_clusters_are_named_after_the_personas_they_are_nearest_to() -> None:
+    rng = np.random.default_rng(1)
+    middles = MEAN + POSITIONS[[3, 1, 4, 2, 0]] * STD
+    x = np.concatenate([middle + 0.05 * STD * rng.normal(size=(60, 5)) for middle in middles])
+    generation = first_generation(Sample(x, 300), 12, PERSONAS)
+    assert generation.number == 12
+    assert sorted(generation.segments) == sorted(SEGMENTS)
+    assert generation.sizes == (60,) * 5
+    for centroid, segment in zip(generation.centroids, generation.segments, strict=True):
+        own = MEAN + POSITIONS[SEGMENTS.index(segment)] * STD
+        assert np.abs((centroid - own) / STD).max() < 0.1
+
+
+def test_a_fit_is_the_same_every_time() -> None:
+    x = np.random.default_rng(2).normal(size=(200, 5))
+    assert first_generation(Sample(x, 200), 3, PERSONAS) == first_generation(
+        Sample(x, 200), 3, PERSONAS
+    )
+
+
+def test_customers_who_are_all_the_same_cannot_be_fitted() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        first_generation(Sample(np.ones((100, 5)), 100), 1, PERSONAS)
+
+
+@pytest.mark.servers
+def test_windows_are_full_once_a_purchase_is_as_old_as_they_are(store: Partitions) -> None:
+    commit(store, 0, bought(10, tile=100), clock_tile=100 + LAYOUT.tiles - 2)
+    assert not draw(store, 2, LAYOUT).full
+    commit(store, 1, bought(1, tile=100), clock_tile=100 + LAYOUT.tiles - 1)
+    assert draw(store, 2, LAYOUT).full
+
+
+@pytest.mark.parametrize("tile", range(97, 105))
+def test_only_a_purchase_in_the_first_tile_of_the_window_reaches_back(tile: int) -> None:
+    clock = 100 + LAYOUT.tiles - 1
+    assert reaches_back(bought(1, tile), clock) == (tile == 100)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("buyers", "enough"), [(60, True), (40, False)])
+def test_among_many_profiles_the_few_buyers_are_looked_for(
+    store: Partitions, buyers: int, enough: bool
+) -> None:
+    commit(store, 0, bought(buyers))
+    commit(store, 1, empty(20_000, LAYOUT.tiles))
+    draws = Draws(50)
+    for _ in range(20):
+        sample = draws.draw(store, 2, LAYOUT)
+        assert draws.are_enough(sample) == enough
+        assert sample.customers == buyers
+
+
+@pytest.mark.servers
+def test_small_draws_add_up(store: Partitions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initial_fit, "MOST_DRAWN", 400)
+    monkeypatch.setattr(initial_fit, "SAMPLE", 40)
+    commit(store, 0, bought(300))
+    commit(store, 1, empty(9_700, LAYOUT.tiles))
+    draws = Draws(200)
+    found = [draws.draw(store, 2, LAYOUT) for _ in range(20)]
+    assert not draws.are_enough(found[0])
+    assert len(found[-1].vectors) >= LEAST_ROWS
+    assert found[-1].customers == pytest.approx(300, rel=0.5)
+    assert draws.are_enough(found[-1])

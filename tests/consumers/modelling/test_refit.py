@@ -1,0 +1,160 @@
+"""A check finds a better fit when there is one, and says so only then."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from livesegments.consumers.modelling.initial_fit import Sample, first_generation
+from livesegments.consumers.modelling.refit import Request, find_better, next_generation, optimism
+from livesegments.consumers.processing_config import Model
+from livesegments.model.generation import Generation
+from livesegments.model.personas import PERSONAS, POSITIONS
+from tests.consumers.harness import MEAN, STD, generation, model_of
+
+SEGMENTS = generation().segments
+
+
+def sample(rows: int = 400, seed: int = 0) -> Sample:
+    """Customers around the five personas."""
+    rng = np.random.default_rng(seed)
+    places = MEAN + POSITIONS[np.arange(rows) % 5] * STD
+    return Sample(places + rng.normal(size=(rows, 5)) * STD * 0.1, float(rows))
+
+
+def collapsed() -> Model:
+    """A model whose clusters all stand where one persona is."""
+    rng = np.random.default_rng(1)
+    fitted = Generation(
+        number=1,
+        centroids=MEAN + POSITIONS[2] * STD + rng.normal(size=(5, 5)) * 0.01,
+        mean=MEAN,
+        variance=STD**2,
+        sizes=(1,) * 5,
+        segments=SEGMENTS,
+    )
+    return model_of(fitted)
+
+
+def test_a_collapsed_model_has_a_much_better_fit() -> None:
+    assert find_better(sample(), collapsed(), seed=1).gain > 0.5
+
+
+def test_a_model_at_its_best_has_none() -> None:
+    best = first_generation(sample(), 1, PERSONAS)
+    assert abs(find_better(sample(), model_of(best), seed=1).gain) < 0.005
+
+
+def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
+    rng = np.random.default_rng(2)
+    everybody = Sample(rng.normal(size=(20_000, 5)), 20_000.0)
+    model = model_of(first_generation(everybody, 1, PERSONAS))
+    gains, blind = [], []
+    for seed in range(5):
+        few = everybody.vectors[rng.choice(20_000, 200, replace=False)]
+        gains.append(find_better(Sample(few, 20_000.0), model, seed).gain)
+        blind.append(find_better(Sample(few, 200.0), model, seed).gain)
+    # In the few themselves their own fit is much better, in structureless data most of all.
+    assert np.mean(blind) - np.mean(gains) == pytest.approx(2 * 5 / 200, rel=0.2)
+
+
+def test_a_fit_of_everybody_is_worth_what_it_saves() -> None:
+    assert optimism(sample()) == 1
+    assert optimism(replace(sample(), customers=4e6)) == pytest.approx(1 + 10 / 400, abs=1e-4)
+    assert optimism(replace(sample(), customers=800)) == pytest.approx(1 + 5 / 400)
+
+
+def test_what_is_nearly_nothing_cannot_be_bettered() -> None:
+    exact = Sample(np.repeat(MEAN + POSITIONS * STD, 40, axis=0), 200.0)
+    fitted = first_generation(exact, 1, PERSONAS)
+    nudged = model_of(replace(fitted, centroids=fitted.centroids + 1e-6 * STD))
+    assert find_better(exact, nudged, seed=1).gain < 0.001
+
+
+def test_the_next_generation_names_clusters_after_what_they_are() -> None:
+    model = collapsed()
+    after = next_generation(find_better(sample(), model, seed=1), model, 7, PERSONAS)
+    assert after.number == 7
+    for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
+        nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
+        assert after.segments[nearest] == persona
+
+
+def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
+    fitted = first_generation(sample(), 1, PERSONAS)
+    swapped = list(fitted.segments)
+    old, young = swapped.index("retirees"), swapped.index("students")
+    swapped[old], swapped[young] = swapped[young], swapped[old]
+    model = model_of(replace(fitted, segments=tuple(swapped)))
+    after = next_generation(find_better(sample(), model, seed=1), model, 2, PERSONAS)
+    for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
+        nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
+        assert after.segments[nearest] == persona
+
+
+def test_clusters_that_stayed_keep_their_names() -> None:
+    before = first_generation(sample(seed=3), 1, PERSONAS)
+    model = model_of(before)
+    after = next_generation(find_better(sample(seed=4), model, seed=2), model, 2, PERSONAS)
+    for cluster, segment in enumerate(after.segments):
+        old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
+        assert before.segments[old] == segment
+
+
+class TestRequest:
+    """A fit as it waits in the store."""
+
+    def test_it_comes_back_as_it_was_put(self) -> None:
+        request = Request(4, first_generation(sample(), 4, PERSONAS))
+        again = Request.from_bytes(request.to_bytes(), SEGMENTS)
+        assert again == request
+        assert again.is_for(request.numbered(9))
+        assert not again.is_for(first_generation(sample(seed=5), 9, PERSONAS))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"no json",
+            b"[]",
+            b"{}",
+            b'{"replaces": 1, "fit": 2}',
+            b'{"replaces": 1, "fit": {}}',
+            json.dumps({"replaces": "x", "fit": generation().to_dict()}).encode(),
+            Request(1, generation()).to_bytes().replace(b"families", b"somebody"),
+            Request(
+                1,
+                replace(
+                    generation(),
+                    centroids=MEAN[None, :4] + np.eye(5)[:, :4],
+                    mean=MEAN[:4],
+                    variance=STD[:4],
+                ),
+            ).to_bytes(),
+        ],
+    )
+    def test_what_is_none_is_refused(self, data: bytes) -> None:
+        with pytest.raises(ValueError, match=r"request|clusters"):
+            Request.from_bytes(data, SEGMENTS)
+
+
+def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> None:
+    full, filling = sample(), replace(sample(), full=False)
+    provisional, settled = (first_generation(each, 1, PERSONAS) for each in (filling, full))
+    assert (provisional.provisional, settled.provisional) == (True, False)
+    same = find_better(full, model_of(provisional), seed=1)
+    assert same.gain < 0.02
+    assert same.replaces(provisional, 0.02)
+    assert not same.replaces(settled, 0.02)
+    assert not replace(same, sample=filling).replaces(provisional, 0.02)
+    assert replace(same, gain=0.03).replaces(settled, 0.02)
+
+
+def test_the_next_generation_keeps_how_features_are_distributed() -> None:
+    drawn, model = sample(), collapsed()
+    after = next_generation(find_better(drawn, model, seed=1), model, 7, PERSONAS)
+    assert after.histograms == drawn.histograms()
+    assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
+        *(0, 0, 0, 0, 0)
+    ]

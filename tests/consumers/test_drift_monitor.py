@@ -1,0 +1,165 @@
+"""What a worker tells of the model, and when it tells nothing."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from livesegments.consumers.drift_monitor import SAMPLE_SECONDS, DriftMonitor
+from livesegments.consumers.drift_sample import DriftSample
+from livesegments.consumers.modelling.initial_fit import Sample, first_generation
+from livesegments.consumers.processing_config import Model
+from livesegments.features.vector import FEATURES
+from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.generation import Generation
+from livesegments.model.personas import PERSONAS, POSITIONS
+from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
+from livesegments.monitoring.metrics import Metrics
+from tests.consumers.harness import MEAN, STD, generation, model_of
+
+
+def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
+    rng = np.random.default_rng(seed)
+    places = MEAN + POSITIONS[np.arange(n) % 5] * STD
+    return Sample(places + rng.normal(size=(n, 5)) * STD * 0.2, float(n), full)
+
+
+def counted(of: Sample, generation: Generation) -> Model:
+    """The model of a fit and of a sample's customers in it."""
+    difference = (of.vectors[:, None] - generation.centroids) / STD
+    nearest = (difference**2).sum(axis=2).argmin(axis=1)
+    return model_of(generation, ClusterStatistics.of(quantize(of.vectors), nearest, k=5))
+
+
+class World:
+    """A watch of a model, and what it has told."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.drawn, self.draws = sample(), 0
+        self.watch = DriftMonitor(Metrics(self.registry), PERSONAS, self.draw)
+        self.generation = first_generation(sample(), 3, PERSONAS)
+
+    def draw(self) -> Sample:
+        self.draws += 1
+        return self.drawn
+
+    def observe(self, of: Sample, now_s: float = 1.7e9, first: bool = True) -> None:
+        self.watch.observe(counted(of, self.generation), first, now_s)
+
+    def value(self, name: str, **labels: str) -> float:
+        found = self.registry.get_sample_value(PREFIX + name, labels)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_model_as_it_was_fitted_has_not_drifted(world: World) -> None:
+    world.observe(world.drawn)
+    assert world.value("model_generation") == 3
+    assert world.value("model_provisional") == 0
+    assert world.value("segment_share_psi") == pytest.approx(0)
+    assert world.value("silhouette_score") > 0.5
+    for feature in FEATURES:
+        assert world.value("feature_psi", feature=feature) == 0
+        assert world.value("feature_psi_critical", feature=feature) == pytest.approx(0.1)
+    for segment in SEGMENTS:
+        assert world.value("cluster_customers", segment=segment) == 200
+        assert world.value("centroid_shift_stddevs", segment=segment) < 0.01
+
+
+def test_spend_in_another_unit_shows_in_that_feature(world: World) -> None:
+    world.drawn.vectors[:, 1] += np.log(100)
+    world.observe(world.drawn)
+    found = {feature: world.value("feature_psi", feature=feature) for feature in FEATURES}
+    assert found["spend"] > 1
+    assert max(found.values()) == found["spend"]
+    assert found["age"] == 0
+    assert min(world.value("centroid_shift_stddevs", segment=s) for s in SEGMENTS) > 0.3
+
+
+def test_the_model_has_changed_when_its_statistics_have(world: World) -> None:
+    def updated() -> float:
+        return world.value("model_last_update_timestamp_seconds")
+
+    world.observe(sample(500), 100.0)
+    world.observe(sample(500), 200.0)
+    assert updated() == 100.0
+    world.observe(sample(501), 300.0)
+    assert updated() == 300.0
+
+
+def test_what_nobody_of_a_cluster_told_at_the_fit_is_no_baseline(world: World) -> None:
+    centroids = world.generation.centroids.copy()
+    centroids[0, 2:] = np.nan
+    world.generation = replace(world.generation, centroids=centroids)
+    whole = replace(world.generation, centroids=first_generation(sample(), 3, PERSONAS).centroids)
+    members = counted(world.drawn, whole).statistics
+    world.watch.observe(model_of(world.generation, members), True, 1.7e9)
+    segment = world.generation.segments[0]
+    assert world.value("centroid_shift_stddevs", segment=segment) < 0.05
+
+
+def test_a_sample_is_drawn_now_and_then_by_who_owns_partition_0(world: World) -> None:
+    world.observe(world.drawn, 100.0, first=False)
+    assert world.draws == 0
+    assert math.isnan(world.value("silhouette_score"))
+    for now_s in (100.0, 101.0, 100.0 + SAMPLE_SECONDS):
+        world.observe(world.drawn, now_s)
+    assert world.draws == 2
+
+
+def test_who_has_lost_partition_0_tells_no_sample_any_more(world: World) -> None:
+    world.observe(world.drawn)
+    world.observe(world.drawn, first=False)
+    assert math.isnan(world.value("silhouette_score"))
+    assert math.isnan(world.value("feature_psi", feature="age"))
+    assert math.isnan(world.value("feature_psi_critical", feature="age"))
+
+
+def test_a_generation_of_before_histograms_tells_no_drift_of_features(world: World) -> None:
+    world.generation = replace(world.generation, histograms=())
+    world.observe(world.drawn)
+    assert math.isnan(world.value("feature_psi", feature="age"))
+    assert world.value("silhouette_score") > 0.5
+
+
+def test_without_a_model_nothing_is_told(world: World) -> None:
+    world.watch.observe(None, True, 1.0)
+    world.watch.observe(model_of(world.generation), True, 1.0)
+    world.watch.look([DriftSample(np.ones(5), np.ones(5, bool))], None)
+    assert world.draws == 0
+    assert world.value("model_generation") == 0
+
+
+def detections(world: World) -> float:
+    return world.value("drift_detections_total", signal="reassigned", detector="adwin")
+
+
+def rounds(reassigned: bool) -> list[DriftSample]:
+    return [DriftSample(np.ones(20), np.full(20, reassigned)) for _ in range(200)]
+
+
+def of(number: int, provisional: bool) -> Model:
+    return model_of(replace(generation(number), provisional=provisional))
+
+
+def test_a_change_in_who_is_reassigned_is_counted(world: World) -> None:
+    world.watch.look(rounds(False), of(1, provisional=False))
+    assert detections(world) == 0
+    world.watch.look(rounds(True), of(1, provisional=False))
+    assert detections(world) >= 1
+
+
+def test_while_windows_fill_and_across_generations_nothing_is_detected(world: World) -> None:
+    world.watch.look(rounds(False), of(1, provisional=True))
+    world.watch.look(rounds(True), of(1, provisional=True))
+    world.watch.look(rounds(False), of(2, provisional=False))
+    world.watch.look(rounds(True), of(3, provisional=False))
+    assert detections(world) == 0

@@ -1,0 +1,68 @@
+"""Sweeps stand still while they have made their changes, and what is polled goes on."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livesegments.app import rules
+from livesegments.config.settings import load
+from livesegments.consumers.processing_config import start_sweep, want
+from livesegments.consumers.rate_limiter import SweepRateLimiter
+from tests.consumers.harness import RULES, World, purchase
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 2)), max_size=60))
+def test_changes_never_outrun_the_rate_by_more_than_a_stretch(
+    stretches: list[tuple[int, float]],
+) -> None:
+    pace, now, made = SweepRateLimiter(20), 100.0, []
+    for changes, seconds in stretches:
+        now += seconds
+        if not pace.pause(now):
+            pace.made(changes, now)
+            made.append((now, changes))
+    for i, (since, _) in enumerate(made):
+        total = 0
+        for until, changes in made[i:]:
+            assert total <= 20 * (until - since) + 1e-6
+            total += changes
+
+
+def test_without_a_bound_nothing_ever_pauses() -> None:
+    pace = SweepRateLimiter(0)
+    pace.made(1_000_000, 0.0)
+    assert pace.pause(0.0) == 0
+
+
+def test_a_sweep_that_must_not_walk_stands_still_while_purchases_count() -> None:
+    world = World()
+    world.send(*(purchase(f"c{i}", 1) for i in range(8)))
+    owned = start_sweep(world.owned[0], 1, RULES, 0)
+    assert want(owned, None, RULES).scan is not None
+    assert want(owned, None, RULES, walk=False).scan is None
+    assert owned.sweep is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "stretch"),
+    [
+        ({}, 1_000, 500),
+        ({"clock": "event"}, 0, 500),
+        ({"clock": "event", "max_changes_per_second": 30}, 30, 30),
+        ({"max_changes_per_second": 0}, 0, 500),
+        ({"max_changes_per_second": 5, "sweep_customers": 2}, 5, 2),
+    ],
+)
+def test_a_stretch_is_at_most_a_second_of_changes(
+    settings: dict[str, Any], rate: int, stretch: int
+) -> None:
+    how = rules(load(**settings))
+    assert (how.max_changes_per_second, how.sweep_chunk) == (rate, stretch)
+
+
+def test_customers_are_kept_as_long_as_purchases_or_a_longer_window_unless_set() -> None:
+    assert rules(load()).retention_tiles == 134
+    assert rules(load(window_days=900)).retention_tiles == 30
+    assert rules(load(retention_days=91)).retention_tiles == 31

@@ -1,0 +1,158 @@
+"""Settings come from the environment or a file, and a wrong one is named with the reason."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from livesegments.config.settings import Settings, SettingsError, describe, load
+
+WRONG = [
+    ("CLOCK", "sundial", "'wall' or 'event'"),
+    ("WINDOW_DAYS", "ninety", "valid integer"),
+    ("WINDOW_DAYS", "0", "greater than or equal to 1"),
+    ("TILES", "7", "do not divide a window of 90 days"),
+    ("CURRENCY", "dollars", "pattern"),
+    ("SWITCH_MARGIN", "1", "less than 1"),
+    ("SWITCH_MARGIN", "nan", "less than 1"),
+    ("WARMUP_CUSTOMERS", "4", "greater than or equal to 5"),
+    ("REFIT", "sometimes", "'auto', 'propose' or 'off'"),
+    ("REFIT_GAIN", "0", "greater than 0"),
+    ("MIN_DWELL", "-3", "must not be negative"),
+    ("MIN_DWELL", "-P1D", "must not be negative"),
+    ("MIN_DWELL", "a while", "valid timedelta"),
+    ("MIN_DWELL", "nan", "valid timedelta"),
+    ("MIN_DWELL", "1e300", "valid timedelta"),
+    ("HTTP_PORT", "70000", "less than or equal to 65535"),
+    ("LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
+    ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ("GROUP_ID", "a b", "pattern"),
+    ("INSTANCE_ID", "a/b", "pattern"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "kafka:port", "must be host:port"),
+    ("REDIS_URL", "http://redis", "must start with redis://"),
+    ("KAFKA_SECURITY_PROTOCOL", "TLS", "'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+    ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "LIVESEGMENTS_KAFKA_SASL_MECHANISM is missing"),
+    ("KAFKA_SASL_MECHANISM", "GSSAPI", "'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'"),
+    ("KAFKA_SASL_MECHANISM", "PLAIN", "set that to SASL_SSL or SASL_PLAINTEXT"),
+    ("KAFKA_SASL_USERNAME", "worker", "set that to SASL_SSL or SASL_PLAINTEXT"),
+    ("KAFKA_SASL_PASSWORD", "hush", "set that to SASL_SSL or SASL_PLAINTEXT"),
+    ("KAFKA_SASL_PASSWORD_FILE", "nowhere", "nowhere: No such file"),
+    ("KAFKA_SSL_CAFILE", "ca.pem", "set that to SSL or SASL_SSL"),
+    ("KAFKA_SSL_CERTFILE", "worker.pem", "set that to SSL or SASL_SSL"),
+    ("KAFKA_SSL_KEYFILE", "worker.key", "set that to SSL or SASL_SSL"),
+    ("KAFKA_SSL_KEY_PASSWORD", "hush", "set that to SSL or SASL_SSL"),
+    ("KAFKA_SSL_KEY_PASSWORD_FILE", "nowhere", "nowhere: No such file"),
+    ("KAFKA_SSL_CHECK_HOSTNAME", "perhaps", "valid boolean"),
+    ("REDIS_URL_FILE", "nowhere", "nowhere: No such file"),
+    ("REDIS_USERNAME", "worker", "needs LIVESEGMENTS_REDIS_PASSWORD"),
+    ("REDIS_PASSWORD_FILE", "nowhere", "nowhere: No such file"),
+    ("REDIS_SSL_CAFILE", "ca.pem", "LIVESEGMENTS_REDIS_URL with rediss://"),
+    ("REDIS_SSL_CERTFILE", "worker.pem", "LIVESEGMENTS_REDIS_URL with rediss://"),
+    ("REDIS_SSL_KEYFILE", "worker.key", "LIVESEGMENTS_REDIS_URL with rediss://"),
+    ("MAX_POLL_RECORDS", "0", "greater than or equal to 1"),
+    ("SESSION_TIMEOUT_SECONDS", "500", "below LIVESEGMENTS_MAX_POLL_INTERVAL_SECONDS"),
+    ("MAX_POLL_INTERVAL_SECONDS", "1", "greater than or equal to 20"),
+    ("DEFINITIONS_SECONDS", "0", "greater than 0"),
+    ("SWEEP_CUSTOMERS", "0", "greater than or equal to 1"),
+    ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
+    ("DEDUP_EVENTS", "67108865", "less than or equal to 67108864"),
+    ("RETENTION_DAYS", "-1", "greater than or equal to"),
+    ("RETENTION_DAYS", "89", "less than the window of 90 days"),
+    ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
+    ("PERSONAS_FILE", "/nowhere.toml", "/nowhere.toml: No such file"),
+]
+"""Name, value, and why it is wrong."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("LIVESEGMENTS_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_defaults_are_those_of_the_documents() -> None:
+    settings = load()
+    assert (settings.group_id, settings.clock, settings.currency) == ("livesegments", "wall", "USD")
+    assert (settings.window_days, settings.tiles, settings.http_port) == (90, 30, 9108)
+    assert settings.switch_margin == 0.15
+    assert settings.min_dwell == timedelta(0)
+
+
+@pytest.mark.parametrize(("name", "value", "why"), WRONG)
+def test_a_wrong_setting_is_named_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(f"LIVESEGMENTS_{name}", value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert f"LIVESEGMENTS_{name}" in str(error.value)
+    assert why in str(error.value)
+
+
+def test_every_setting_that_can_be_wrong_is_tried() -> None:
+    # Whether an address can be bound is known only when a worker starts; any password may be right.
+    assert {name for name, _, _ in WRONG} == {n.upper() for n in Settings.model_fields} - {
+        "HTTP_HOST",
+        "REDIS_PASSWORD",
+    }
+
+
+def test_a_wrong_setting_in_a_file_is_named_too(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("# ours\nLIVESEGMENTS_TILES=many\n\nLIVESEGMENTS_CLOCK='event'\n")
+    with pytest.raises(SettingsError, match=r"^LIVESEGMENTS_TILES: .*valid integer.*'many'"):
+        load(file)
+    file.write_text("# ours\n\nLIVESEGMENTS_CLOCK='event'\n")
+    assert load(file).clock == "event"
+
+
+def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_CLOCK", "x")
+    monkeypatch.setenv("LIVESEGMENTS_TILES", "x")
+    with pytest.raises(SettingsError, match=r"CLOCK(.|\n)*TILES"):
+        load()
+
+
+def test_the_environment_wins_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("LIVESEGMENTS_TILES=45\nLIVESEGMENTS_CURRENCY=EUR\n")
+    monkeypatch.setenv("LIVESEGMENTS_CURRENCY", "GBP")
+    settings = load(file)
+    assert (settings.tiles, settings.currency) == (45, "GBP")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.env: no such file"):
+        load(tmp_path / "nowhere.env")
+
+
+def test_an_empty_setting_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_HTTP_PORT", "")
+    assert load().http_port == 9108
+
+
+@pytest.mark.parametrize(("text", "days"), [("259200", 3), ("P3D", 3), ("P1DT48H", 3), ("0", 0)])
+def test_a_dwell_is_seconds_or_a_duration(
+    monkeypatch: pytest.MonkeyPatch, text: str, days: int
+) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_MIN_DWELL", text)
+    assert load().min_dwell == timedelta(days=days)
+
+
+def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL", "redis://:hunter2@redis:6379/0")
+    settings = load()
+    assert "hunter2" not in f"{settings!r} {describe(settings)}"
+    monkeypatch.setenv("LIVESEGMENTS_REDIS_URL", "amqp://:hunter2@redis:6379/0")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert "hunter2" not in str(error.value)
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(each["description"] for each in describe(load()))

@@ -1,0 +1,67 @@
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livesegments.contracts import cloudevents
+
+
+def test_headers_of_an_event_in_binary_mode() -> None:
+    headers = cloudevents.headers(
+        topic="segment-changes.v1",
+        partition=3,
+        version=42,
+        customer_id="c-1",
+        event_type=cloudevents.SEGMENT_CHANGE,
+        time_us=1_771_999_200_000_001,
+        nonce="0123456789abcdef",
+        group="shop",
+    )
+    identifier = uuid.uuid5(cloudevents.NAMESPACE, "segment-changes.v1/3/42/c-1")
+    assert headers == [
+        ("ce_id", str(identifier).encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", b"io.livesegments.segment-change.v1"),
+        ("ce_source", b"/livesegments/shop"),
+        ("ce_time", b"2026-02-25T06:00:00.000001Z"),
+        ("content-type", b"application/json"),
+        ("livesegments-nonce", b"0123456789abcdef"),
+        ("livesegments-version", b"42"),
+    ]
+
+
+@given(st.integers(0, 1000), st.integers(0, 2**63), st.text())
+def test_the_id_is_a_uuid5(partition: int, version: int, customer_id: str) -> None:
+    name = f"customer-segments.v1/{partition}/{version}/{customer_id}"
+    assert cloudevents.event_id("customer-segments.v1", partition, version, customer_id) == str(
+        uuid.uuid5(cloudevents.NAMESPACE, name)
+    )
+
+
+def test_the_namespace_never_changes() -> None:
+    published = cloudevents.event_id("segment-changes.v1", 0, 1, "c-1")
+    assert published == "2964a3eb-4dd4-53da-86a5-b2cc2ea9706a"
+
+
+def test_the_last_provenance_counts() -> None:
+    headers: list[tuple[str, bytes | None]] = [
+        *cloudevents.provenance("a" * 16, 1),
+        ("trace", None),
+        *cloudevents.provenance("b" * 16, 2),
+    ]
+    assert cloudevents.read_provenance(headers) == ("b" * 16, 2)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("livesegments-nonce", b"a" * 16)],
+        [("livesegments-version", b"1")],
+        [("livesegments-nonce", b"a" * 16), ("livesegments-version", b"-1")],
+        [("livesegments-nonce", b"a" * 16), ("livesegments-version", None)],
+    ],
+)
+def test_a_record_of_others_has_no_provenance(headers: list[tuple[str, bytes | None]]) -> None:
+    assert cloudevents.read_provenance(headers) is None

@@ -1,0 +1,145 @@
+import json
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from livesegments.contracts.segments import (
+    FittedModel,
+    SegmentChange,
+    SegmentDefinition,
+    SegmentState,
+    encode,
+)
+
+FAMILIES = {"id": "families", "name": "Families"}
+STUDENTS = {"id": "students", "name": "Students"}
+MODEL = {"generation": 2, "version": 40}
+
+CHANGE: dict[str, Any] = {
+    "customer_id": "c-1",
+    "change": "reassigned",
+    "previous_segment": STUDENTS,
+    "segment": FAMILIES,
+    "occurred_at": "2026-02-25T06:00:00.000000Z",
+    "decided_at": "2026-02-25T06:00:01.250000Z",
+    "version": 42,
+    "origin": "live",
+    "cause": {"event_id": "e-1", "topic": "purchases.v1", "partition": 3, "offset": 7},
+    "confidence": 0.75,
+    "distance": 1.5,
+    "runner_up": STUDENTS,
+    "explanation": [{"feature": "age", "direction": "above", "z_score": 1.25}],
+    "model": MODEL,
+    "consent": {"marketing": None},
+}
+STATE: dict[str, Any] = {
+    "customer_id": "c-1",
+    "segment": FAMILIES,
+    "since": "2026-02-25T06:00:01.250000Z",
+    "version": 42,
+    "confidence": 0.75,
+    "consent": {"marketing": True},
+    "model": MODEL,
+}
+DEFINITION: dict[str, Any] = {
+    "id": "families",
+    "name": "Families",
+    "description": "Middle-aged, suburban",
+    "centroid": {"purchases": 9.5, "spend": 310.0, "age": None, "income": None, "urbanicity": 0.5},
+    "size": 120,
+    "generation": 2,
+    "cluster": 4,
+    "persona_distance": 0.5,
+    "named_by": ["purchases", "spend"],
+    "model": {
+        "features": ["purchases", "spend", "age", "income", "urbanicity"],
+        "centroid": [2.25, 5.5, None, None, 0.5],
+        "mean": [2.0, 5.0, 40.0, 10.5, 0.5],
+        "variance": [1.0, 1.0, 100.0, 0.25, 0.125],
+        "size": 118,
+        "histograms": [{"edges": [1.5, 2.0], "counts": [100, 200, 100, 0]}] * 5,
+        "provisional": True,
+    },
+    "version": 40,
+}
+ALL = [(SegmentChange, CHANGE), (SegmentState, STATE), (SegmentDefinition, DEFINITION)]
+
+
+@pytest.mark.parametrize(("event", "document"), ALL)
+def test_a_subscriber_reads_what_a_publisher_encodes(
+    event: type[BaseModel], document: dict[str, Any]
+) -> None:
+    read = event.model_validate_json(encode(document))
+    assert json.loads(encode(read)) == json.loads(read.model_dump_json()) == document
+
+
+@pytest.mark.parametrize(("event", "document"), ALL)
+def test_a_subscriber_ignores_later_additions(
+    event: type[BaseModel], document: dict[str, Any]
+) -> None:
+    assert event.model_validate(document | {"added": 1}) == event.model_validate(document)
+
+
+@pytest.mark.parametrize(("event", "document"), ALL)
+def test_events_cannot_be_altered(event: type[BaseModel], document: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        event.model_validate(document).version = 1  # type: ignore[attr-defined]
+
+
+def test_the_first_assignment_and_the_last_leaving_have_null_sides() -> None:
+    changes = {"cause": None, "confidence": None, "distance": None, "runner_up": None}
+    assigned = CHANGE | changes | {"change": "assigned", "previous_segment": None}
+    assert SegmentChange.model_validate(assigned).previous_segment is None
+    unassigned = CHANGE | changes | {"change": "unassigned", "segment": None, "explanation": []}
+    assert SegmentChange.model_validate(unassigned).segment is None
+
+
+def test_times_are_utc_with_microseconds() -> None:
+    local = datetime(2026, 2, 25, 7, tzinfo=timezone(timedelta(hours=1)))
+    state = SegmentState.model_validate(STATE | {"since": local})
+    assert state.since == datetime(2026, 2, 25, 6, tzinfo=UTC)
+    assert json.loads(encode(state))["since"] == "2026-02-25T06:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"change": "moved"},
+        {"origin": "magic"},
+        {"occurred_at": "2026-02-25T06:00:00"},
+        {"confidence": 1.5},
+        {"confidence": math.nan},
+        {"distance": math.inf},
+        {"explanation": CHANGE["explanation"] * 6},
+        {"customer_id": ""},
+        {"version": -1},
+    ],
+)
+def test_a_change_outside_the_contract_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SegmentChange.model_validate(CHANGE | changes)
+
+
+def test_nan_is_written_as_null_and_never_as_invalid_json() -> None:
+    assert json.loads(encode(CHANGE | {"distance": math.nan}))["distance"] is None
+
+
+doubles = st.lists(
+    st.none() | st.floats(allow_nan=False, allow_infinity=False), min_size=5, max_size=5
+)
+
+
+@given(doubles, doubles, doubles)
+def test_a_fitted_model_keeps_every_bit(
+    centroid: list[float | None], mean: list[float | None], variance: list[float | None]
+) -> None:
+    document = {"centroid": centroid, "mean": mean, "variance": variance, "size": 1}
+    read = FittedModel.model_validate_json(encode(document))
+    assert [repr(x) for x in (*read.centroid, *read.mean, *read.variance)] == [
+        repr(x) for x in (*centroid, *mean, *variance)
+    ]

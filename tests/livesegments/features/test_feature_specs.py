@@ -1,0 +1,25 @@
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from livesegments.contracts.segments import Centroid, Feature
+from livesegments.features.feature_specs import CATALOGUE, Scale
+from livesegments.features.vector import FEATURES
+from livesegments.model.personas import PERSONAS
+
+
+def test_the_catalogue_has_the_features_of_the_contract_in_their_order() -> None:
+    assert get_args(Feature) == FEATURES == tuple(Centroid.model_fields)
+
+
+def test_every_persona_says_where_it_stands_in_every_feature() -> None:
+    assert {len(persona.position) for persona in PERSONAS} == {len(CATALOGUE)}
+
+
+@pytest.mark.parametrize("scale", {each.scale for each in CATALOGUE})
+def test_a_scale_rises_and_comes_back(scale: Scale) -> None:
+    values = np.array([0.5, 1.0, 7.25, 1e4])
+    counted = scale.forward(values)
+    assert (np.diff(counted) > 0).all()
+    np.testing.assert_allclose(scale.backward(counted), values)

@@ -1,0 +1,225 @@
+"""The watchdog ends a worker that hangs, and only such a one."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from livesegments.monitoring.watchdog import EXIT_CODE, Heartbeat, Watchdog
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Process:
+    """What the watchdog said and did, and in which order."""
+
+    events: list[str | int] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def log(self, line: str) -> None:
+        self.events.append(line)
+
+    def exit(self, status: int) -> None:
+        self.events.append(status)
+        self.ended.set()
+
+    @property
+    def status(self) -> int | None:
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, int) else None
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+@pytest.fixture
+def watchdog(clock: Clock, process: Process) -> Iterator[Watchdog]:
+    watchdog = Watchdog(60.0, process.log, tick=5.0, clock=clock, exit=process.exit)
+    yield watchdog
+    watchdog.stop()
+
+
+def pass_time(seconds: float, clock: Clock, watchdog: Watchdog) -> None:
+    """Let time pass in which the watchdog looks every second."""
+    for _ in range(int(seconds)):
+        clock.now += 1.0
+        watchdog.look()
+
+
+def test_the_age_of_a_heartbeat_counts_from_the_last_beat(clock: Clock) -> None:
+    clock.now = 100.0
+    heartbeat = Heartbeat(clock)
+    assert heartbeat.age == 0
+    clock.now = 107.5
+    assert heartbeat.age == 7.5
+    heartbeat.beat()
+    assert heartbeat.age == 0
+
+
+def test_liveness_is_a_bound_on_the_age_and_tells_the_age(clock: Clock) -> None:
+    alive = Heartbeat(clock).within(30)
+    clock.now = 30.0
+    assert alive()[0]
+    clock.now = 31.0
+    assert alive() == (False, "last round ended 31.0 s ago, limit 30 s")
+
+
+def test_a_round_within_its_budget_is_left_alone(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    for _ in range(5):
+        with watchdog:
+            pass_time(59, clock, watchdog)
+    assert process.events == []
+
+
+def test_a_round_over_its_budget_ends_the_process_after_one_line(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    with watchdog:
+        pass_time(59, clock, watchdog)
+        assert process.events == []
+        pass_time(100, clock, watchdog)
+    line, status = process.events
+    assert "exceeded its budget of 60 s" in str(line)
+    assert status == EXIT_CODE == 70
+
+
+def test_the_line_says_where_the_round_is(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    with watchdog:
+        pass_time(60, clock, watchdog)
+    line = str(process.events[0])
+    assert "pass_time (test_watchdog.py:" in line
+    assert "/" not in line
+
+
+def test_between_rounds_time_does_not_count(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    with watchdog:
+        pass_time(50, clock, watchdog)
+    pass_time(500, clock, watchdog)
+    with watchdog:
+        pass_time(50, clock, watchdog)
+    assert process.events == []
+
+
+def test_a_round_that_raises_is_over(watchdog: Watchdog, clock: Clock, process: Process) -> None:
+    with pytest.raises(ConnectionError), watchdog:
+        raise ConnectionError
+    pass_time(500, clock, watchdog)
+    assert process.events == []
+
+
+def test_arming_again_starts_the_budget_anew(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    for _ in range(5):
+        watchdog.arm()
+        pass_time(50, clock, watchdog)
+    assert process.events == []
+
+
+def test_a_round_can_have_a_budget_of_its_own(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    watchdog.arm(600.0)
+    pass_time(599, clock, watchdog)
+    assert process.events == []
+    pass_time(1, clock, watchdog)
+    assert process.status == EXIT_CODE
+    with watchdog:
+        pass_time(60, clock, watchdog)
+    assert len(process.events) == 4
+
+
+def test_time_in_which_the_process_was_stopped_does_not_count(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    with watchdog:
+        pass_time(30, clock, watchdog)
+        clock.now += 3600.0
+        watchdog.look()
+        assert process.events == []
+        pass_time(30, clock, watchdog)
+    assert process.status == EXIT_CODE
+
+
+def test_a_stopped_watchdog_does_nothing(
+    watchdog: Watchdog, clock: Clock, process: Process
+) -> None:
+    watchdog.arm()
+    watchdog.stop()
+    pass_time(500, clock, watchdog)
+    assert process.events == []
+
+
+def test_a_budget_must_be_positive(process: Process) -> None:
+    with pytest.raises(ValueError, match="budget"):
+        Watchdog(0.0, process.log)
+
+
+def test_its_thread_looks_by_itself(process: Process) -> None:
+    watchdog = Watchdog(0.2, process.log, exit=process.exit)
+    with watchdog:
+        assert process.ended.wait(10)
+    assert process.status == EXIT_CODE
+
+
+def test_its_thread_leaves_fast_rounds_alone(process: Process) -> None:
+    watchdog = Watchdog(0.5, process.log, exit=process.exit)
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        with watchdog:
+            time.sleep(0.01)
+    watchdog.stop()
+    assert process.events == []
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        pytest.param("lambda line: print(line, flush=True)", id="log works"),
+        pytest.param("lambda line: threading.Event().wait()", id="log hangs"),
+        pytest.param("lambda line: 1 / 0", id="log fails"),
+    ],
+)
+def test_a_process_whose_main_thread_hangs_ends_whatever_the_log_does(log: str) -> None:
+    program = f"""
+import threading
+from livesegments.monitoring.watchdog import Watchdog
+
+def commit_transaction():
+    lock.acquire()
+
+lock = threading.Lock()
+lock.acquire()
+with Watchdog(0.2, {log}):
+    commit_transaction()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
+    assert ended.returncode == EXIT_CODE
+    if "print" in log:
+        assert b"commit_transaction" in ended.stdout

@@ -1,0 +1,325 @@
+"""Workers of one deployment on one cluster and one store, each let on by hand."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from random import Random
+from typing import Any, cast
+from unittest.mock import patch
+
+import structlog
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from livesegments.app import deployment, rules
+from livesegments.config.clients import group_consumer, kafka_config
+from livesegments.config.settings import Settings
+from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.instrumentation import Instrumentation
+from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.generations import Generations
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.recovery.reconciliation import Reconciler
+from livesegments.consumers.worker import Worker
+from livesegments.monitoring.metrics import Metrics
+from livesegments.store.partitions import Partitions
+from livesegments.store.refit_requests import RefitRequests
+from tests.simulation.cluster import PARTITIONS, Cluster
+from tests.simulation.database import Database, Redis
+from tests.simulation.edges import Edge, Fate, Process
+from tests.simulation.inputs import Event, Inputs
+from tests.simulation.kafka_consumer import Consumer
+from tests.simulation.kafka_producer import Producer
+from tests.simulation.outbox import Outbox
+from tests.simulation.publishing import LatePublisher
+
+SETTINGS = Settings(
+    group_id="group",
+    window_days=4,
+    tiles=4,
+    warmup_customers=5,
+    sweep_customers=3,
+    dedup_events=7,
+    retention_days=8,
+    max_poll_records=4,
+)
+
+TRANSACTION_BYTES = 4_000
+"""A few outputs, so that an outbox of some versions takes several transactions."""
+
+
+class SimulatedWorker:
+    """One process of the service.
+
+    Parameters
+    ----------
+    world
+        What it lives in.
+    name
+        Its own.
+    instance
+        Of its transactional id, which it may share with one that went before, or is still there.
+    """
+
+    def __init__(self, world: "World", name: str, instance: str) -> None:
+        self.world, self.name, self.instance = world, name, instance
+        self.worker: Worker | None = None
+        self.consumer: Consumer | None = None
+        self.edge = Edge(name, world.fate, world.late.append, self._pause, self._wait)
+        self.process = Process(name, self._main)
+        self.asleep = 0
+        """Turns of the schedule for which it is frozen."""
+        self.clock_error_us = 0
+        """By how much its wall clock is ahead; negative behind."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs, or could."""
+        return not self.process.ended
+
+    def step(self, points: int = 1) -> None:
+        """Let it on past so many points."""
+        self.world.running = self
+        try:
+            self.process.resume(points)
+        finally:
+            self.world.running = None
+
+    def crash(self) -> None:
+        """End it where it is. The group finds out by itself."""
+        self.process.kill()
+
+    def _pause(self, point: str) -> None:
+        self.world.cluster.now += 0.001
+        self.process.pause(point)
+
+    def _wait(self, seconds: float) -> None:
+        self.world.cluster.now += seconds
+        self.world.while_waiting()
+        self.process.pause("waiting")
+
+    def _main(self) -> None:
+        # As livesegments/app.py does it, but for signals and the health server.
+        world = self.world
+        settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
+        config = kafka_config(settings)
+        how, agreed = rules(settings), deployment(settings, PARTITIONS)
+        store: Any = Partitions(Redis(world.database, self.edge), settings.group_id)  # type: ignore[arg-type]
+        consumer = self.consumer = group_consumer(settings)
+        try:
+            store.agree(agreed)
+            definitions = DefinitionsReader(config)
+        except (KafkaError, RedisError):
+            return  # it ends, and is started again
+        transactional_id = f"{settings.group_id}-{self.instance}"
+        publisher = LatePublisher(config, transactional_id, lambda: world.is_late())
+        clocks = Clocks(
+            store, config, PARTITIONS, lambda: world.inputs.wall_us + self.clock_error_us
+        )
+        self.worker = Worker(
+            consumer=consumer,
+            publisher=publisher,
+            store=store,
+            definitions=definitions,
+            model=GlobalModel(store, PARTITIONS, how.segment_ids),
+            generations=Generations(
+                store,
+                PARTITIONS,
+                how,
+                requests=RefitRequests(store.redis, settings.group_id),
+                metrics=cast(Metrics, Unobserved()),
+                warmup_customers=settings.warmup_customers,
+            ),
+            reconciler=Reconciler(
+                store,
+                consumer,
+                config,
+                how,
+                agreed,
+                now_us=clocks.now_us,
+                accept_loss=world.loss_accepted,
+            ),
+            observation=cast(Instrumentation, Unobserved()),
+            rules=how,
+            max_records=settings.max_poll_records,
+            transaction_bytes=TRANSACTION_BYTES,
+            alive=lambda: self._pause("between rounds"),
+            clocks=clocks,
+        )
+        self.worker.run()
+        publisher.close()
+        consumer.close(autocommit=False)
+
+
+class World:
+    """Everything outside the workers, and the workers.
+
+    Parameters
+    ----------
+    rng
+        What all chance comes from.
+    clock
+        What windows end at.
+    fate
+        Decides what becomes of each call of a worker.
+
+    Attributes
+    ----------
+    while_waiting
+        What happens while a worker waits.
+    doubtful
+        Partitions of which the log has lost what may count: a worker may refuse to go on.
+    loss_accepted
+        Whether workers are started so that they go on all the same.
+    is_late
+        Whether a publication under way takes longer.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        clock: str = "event",
+        fate: Callable[[Edge, str], Fate] = lambda _edge, _call: Fate.FINE,
+    ) -> None:
+        self.rng, self.clock, self.fate = rng, clock, fate
+        self.outbox = Outbox(TRANSACTION_BYTES)
+        self.cluster = Cluster(rng, self.outbox.published)
+        self.inputs = Inputs(rng)
+        self.store_clock_error_us = 0
+        """By how much the clock of the store's server is ahead; negative behind."""
+        self.database = Database(
+            rng,
+            self.outbox.committed,
+            lambda: self.inputs.wall_us + self.store_clock_error_us,
+        )
+        self.late: list[Callable[[], object]] = []
+        self.workers: list[SimulatedWorker] = []
+        self.running: SimulatedWorker | None = None
+        self.while_waiting: Callable[[], object] = self.cluster.mark_next
+        self.is_late: Callable[[], bool] = lambda: False
+        self.schedule: list[str] = []
+        self.doubtful: set[int] = set()
+        self.loss_accepted = False
+        self._started = 0
+        self._meanwhile: Callable[[], None] = lambda: None
+        self._edge = Edge("the judge", wait=self._advance)
+
+    def start(self, instance: str) -> SimulatedWorker:
+        """Start a worker; it does nothing until it is let."""
+        self._started += 1
+        worker = SimulatedWorker(self, f"{instance}-{self._started}", instance)
+        self.workers.append(worker)
+        return worker
+
+    def send(self, event: Event) -> None:
+        """Put an event on its topic."""
+        topic, partition, key, value = event
+        self.cluster.wall_ms = self.inputs.wall_us // 1_000
+        log = self.cluster.logs[TopicPartition(topic, partition)]
+        log.append(key, value, [], self.cluster.wall_ms)
+
+    def arrive(self) -> None:
+        """Let one late call have its effect, if it still can."""
+        if self.late:
+            effect = self.late.pop(self.rng.randrange(len(self.late)))
+            with contextlib.suppress(KafkaError, RedisError):
+                effect()
+
+    def end(self) -> None:
+        """End what still runs."""
+        for worker in self.workers:
+            worker.crash()
+
+    def client(self) -> Redis:
+        """Return a client of the store that nothing happens to."""
+        return Redis(self.database, self._edge)
+
+    def let_go_on(self, happens: Callable[[], None]) -> None:
+        """Let something happen before and after each call of who is no worker, and as they wait."""
+        self._edge.pause = lambda _point: happens()
+        self._meanwhile = happens
+
+    # -- what the service constructs and is not given
+
+    def _advance(self, seconds: float) -> None:
+        self.cluster.now += seconds
+        self._meanwhile()
+
+    def _edge_of(self, config: dict[str, Any]) -> Edge:
+        name = config["client_id"].removeprefix("livesegments-")
+        return next((w.edge for w in self.workers if w.name == name), self._edge)
+
+    def _consumer(self, **config: Any) -> Consumer:
+        return Consumer(self.cluster, self._edge_of(config), self.rng, **config)
+
+    def _producer(self, **config: Any) -> Producer:
+        return Producer(self.cluster, self._edge_of(config), **config)
+
+    def _sleep(self, seconds: float) -> None:
+        (self.running.edge if self.running else self._edge).wait(seconds)
+
+    @contextmanager
+    def in_place(self) -> Iterator["World"]:
+        """Put this world where the service takes Kafka's clients, threads and time from."""
+        logging = structlog.get_config()
+        with ExitStack() as stack:
+            for name in (
+                "livesegments.consumers.log_reader.KafkaConsumer",
+                "livesegments.consumers.modelling.definitions.KafkaConsumer",
+                "livesegments.config.clients.KafkaConsumer",
+                "livesegments.operations.verify.run.KafkaConsumer",
+                "livesegments.operations.verify.kafka_log.KafkaConsumer",
+            ):
+                stack.enter_context(patch(name, self._consumer))
+            stack.enter_context(
+                patch("livesegments.producers.publisher.KafkaProducer", self._producer)
+            )
+            stack.enter_context(patch("livesegments.producers.publisher.Thread", AtOnce))
+            stack.enter_context(
+                patch("livesegments.consumers.modelling.refit_scheduler.ThreadPoolExecutor", AtOnce)
+            )
+            stack.enter_context(patch.object(time, "monotonic", lambda: self.cluster.now))
+            stack.enter_context(patch.object(time, "sleep", self._sleep))
+            stack.callback(structlog.configure, **logging)
+            structlog.configure(processors=[self._log])
+            stack.callback(self.end)
+            yield self
+
+    def _log(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        told = " ".join(f"{name}={value}" for name, value in event.items() if name != "event")
+        self.schedule.append(f"    {event['event']} {told}")
+        raise structlog.DropEvent
+
+
+class AtOnce:
+    """A thread, or an executor of them, that is through with its work before anybody looks."""
+
+    def __init__(self, *_: Any, **work: Any) -> None:
+        self._work = work
+
+    def start(self) -> None:
+        self._work["target"](*self._work["args"])
+
+    def join(self, _timeout: float) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments))
+        except ValueError as error:
+            done.set_exception(error)
+        return done
+
+
+class Unobserved:
+    """Takes the place of the metrics, which decide nothing and take a quarter of the time."""
+
+    def stage(self, _stage: str) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_: None

@@ -1,0 +1,95 @@
+"""Worlds led step by step, for schedules that chance would take long to find."""
+
+from collections.abc import Callable
+
+from kafka import TopicPartition
+
+from livesegments.contracts.topics import INPUTS
+from tests.consumers.harness import purchase
+from tests.simulation.harness import SETTINGS, SimulatedWorker, World
+from tests.simulation.invariants import unsettled
+
+PATIENCE = 5_000
+
+
+class RestlessError(AssertionError):
+    """A world does not come to rest."""
+
+
+def reach(
+    worker: SimulatedWorker, point: str, when: Callable[[], bool] = lambda: True, *, times: int = 1
+) -> None:
+    """Let a worker go on until it stands at a point, or has come to it so many times."""
+    for _ in range(PATIENCE):
+        worker.step()
+        times -= worker.process.point == point and when()
+        if not times:
+            return
+    raise AssertionError(f"{worker.name} never comes to {point}, but to {worker.process.point}")
+
+
+def settle(world: World, *workers: SimulatedWorker) -> None:
+    """Let workers go on, by turns, until nothing is left to do."""
+    for _ in range(PATIENCE // 20):
+        for worker in workers:
+            worker.step(20)
+            if worker.process.error is not None:
+                raise RestlessError(f"a worker ended by {worker.process.error!r}")
+        world.cluster.now += 0.3
+        world.cluster.expire()
+        while world.cluster.mark_next():
+            pass
+        if not unsettled(world):
+            return
+    raise RestlessError(f"does not come to rest: {unsettled(world)}")
+
+
+def started(world: World) -> SimulatedWorker:
+    """Return a worker that has a model, everybody in a segment, and nothing to publish."""
+    for event in world.inputs.first():
+        world.send(event)
+    worker = world.start("a")
+    settle(world, worker)
+    return worker
+
+
+def begun(world: World) -> SimulatedWorker:
+    """Return a worker that has a model, everybody in a segment, and nothing to do at all."""
+    worker = started(world)
+    rest(world, worker)
+    return worker
+
+
+def rest(world: World, worker: SimulatedWorker) -> None:
+    """Let a worker come to rest, refit and trim its outbox too; no connection is in use then."""
+    for _ in range(3):
+        settle(world, worker)
+        world.cluster.now += 10
+        reach(worker, "between rounds", times=3)
+    settle(world, worker)
+    reach(worker, "between rounds")
+
+
+def put_out(world: World, worker: SimulatedWorker, *, told: bool = False) -> None:
+    """Take a worker out of the group; it knows only if a heartbeat has told it."""
+    assert worker.consumer is not None
+    world.cluster.group.leave(worker.consumer.member)
+    if told:
+        worker.consumer.put_out()
+
+
+def move(world: World, customer: str, amount: float, partition: int = 0) -> None:
+    """Send a purchase that changes a customer's segment, if it is large enough."""
+    event = purchase(customer, world.inputs.day, amount)
+    world.send(world.inputs.event(event, partition))
+
+
+def lose_offsets(world: World, partition: int) -> None:
+    """Lose the group's offsets of one partition."""
+    for topic in INPUTS:
+        world.cluster.group.offsets.pop(TopicPartition(topic, partition), None)
+
+
+def prefix(partition: int) -> bytes:
+    """Return what the keys of a partition start with."""
+    return f"{SETTINGS.group_id}:{{{partition}}}:".encode()

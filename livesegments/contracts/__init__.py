@@ -1,6 +1,41 @@
-"""What travels on the wire: topics, events, their validation, and the headers around them.
+"""The wire contract: topics, events, their validation, and the headers of records.
 
-Imports nothing of ours. `events` (in) and `segments` (out) are the contract; `decode` reads whole
-batches, `quick` those beyond doubt and `validation` the rest, and `dead_letters` is where the
-others go. `asyncapi` writes the contract for machines from these models.
+This package imports no other of the project. `events` (input) and `segments` (output) are the
+contract; `decode` reads whole micro-batches: `purchase_fast_path` accepts what is plainly valid,
+`validation` judges the rest, and `dead_letters` describes what is rejected. `asyncapi` writes the
+machine-readable contract from these models.
+
+The models are imported on first use: processes that need only the topics start without pydantic.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livesegments.contracts.events import CustomerProfile, Erasure, Purchase
+    from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
+
+__all__ = [
+    "CustomerProfile",
+    "Erasure",
+    "Purchase",
+    "SegmentChange",
+    "SegmentDefinition",
+    "SegmentState",
+]
+
+_MODULES = {
+    "CustomerProfile": "events",
+    "Erasure": "events",
+    "Purchase": "events",
+    "SegmentChange": "segments",
+    "SegmentDefinition": "segments",
+    "SegmentState": "segments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a model on first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -12,7 +12,7 @@ LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/operations/te
 # LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
 LOCK_OPTIONS ?=
 # Test files that run side by side, each process with servers of its own; 0: one after another.
-PROCESSES ?= 3
+PROCESSES ?= 4
 # Options of the long runs: seeds to begin with, how many.
 EXPLORE_OPTIONS ?= --runs 5000
 

@@ -1,1 +1,1 @@
-"""Settings, and the connections they describe."""
+"""Settings, and the connections that they configure."""

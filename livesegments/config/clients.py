@@ -1,4 +1,4 @@
-"""Connections by the settings: what every Kafka client is given, and the Redis client."""
+"""Kafka client configuration, the worker's consumer and the Redis client, from the settings."""
 
 import logging
 from typing import Any
@@ -16,19 +16,19 @@ from livesegments.config.settings import Settings
 from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
 from livesegments.store.cluster_pipeline import Client, Cluster
 
-# kafka-python logs at ERROR what it is about to retry; its exceptions tell all that matters.
+# kafka-python logs errors that it is about to retry; its exceptions carry all that matters.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
-    """Return what every Kafka client of a deployment is given."""
+    """Return the configuration shared by all Kafka clients of a deployment."""
     return {
         "bootstrap_servers": [
             server.strip() for server in settings.kafka_bootstrap_servers.split(",")
         ],
         "client_id": f"livesegments-{settings.instance_id}".rstrip("-"),
         "bootstrap_timeout_ms": 10_000,
-        # A transaction that begins before the last one's markers are written waits this long.
+        # Retry delay for a transaction that begins before the previous one's markers are written.
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,
         "security_protocol": settings.kafka_security_protocol,
@@ -48,7 +48,7 @@ def _sasl(settings: Settings) -> dict[str, Any]:
 
 
 def _tls(settings: Settings) -> dict[str, Any]:
-    # As files, not read once: so each connection takes certificates that were renewed meanwhile.
+    # Pass file paths, so that every new connection loads renewed certificates.
     return {
         "ssl_check_hostname": settings.kafka_ssl_check_hostname,
         "ssl_cafile": settings.kafka_ssl_cafile or None,
@@ -61,9 +61,9 @@ def _tls(settings: Settings) -> dict[str, Any]:
 def group_consumer(settings: Settings) -> KafkaConsumer:
     """Return the consumer of a worker.
 
-    It is read_committed, also because only then are stable offsets asked for; it commits nothing
-    itself and never resets an offset; and the range assignor gives a worker the same partition
-    numbers of all inputs.
+    It is read_committed, which is also necessary for fetching stable offsets. It never commits or
+    resets offsets by itself. The range assignor assigns a worker the same partition numbers of all
+    input topics.
     """
     session_ms = round(settings.session_timeout_seconds * 1000)
     return KafkaConsumer(
@@ -85,14 +85,14 @@ def group_consumer(settings: Settings) -> KafkaConsumer:
 
 
 def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
-    """Return the Redis client: bounded waits, and no retries but the worker's own.
+    """Return the Redis client, with bounded timeouts and without automatic retries.
 
-    That of a single server connects when it is used, that of a cluster at once.
+    A single-server client connects on first use, a cluster client immediately.
 
     Raises
     ------
     RedisError
-        If no server of a cluster lets us in.
+        If no server of a cluster accepts the connection.
     """
     url = settings.redis_url.get_secret_value()
     given = {
@@ -107,7 +107,7 @@ def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
         "protocol": 2,
         "socket_connect_timeout": min(seconds, 5.0),
         "socket_timeout": seconds,
-        # A commit that is sent twice would be refused the second time: the worker must see it.
+        # A commit that is retried would be rejected the second time: the worker must see the error.
         "retry": Retry(NoBackoff(), 0),
     }
     if is_cluster(url):
@@ -120,14 +120,14 @@ def _cluster_client(urls: list[str], options: dict[str, Any]) -> Cluster:
     return Cluster(
         url=urls[0],
         startup_nodes=[ClusterNode(*server) for server in servers],  # type: ignore[no-untyped-call]
-        # One moved slot says nothing about others: livesegments/store/cluster_pipeline.py.
+        # One moved slot says nothing about the others: livesegments/store/cluster_pipeline.py.
         reinitialize_steps=0,
         **options,
     )
 
 
 def answers(client: Client) -> bool:
-    """Return whether Redis answers in the client's time; of a cluster every master."""
+    """Return whether Redis answers within the client's timeout; for a cluster, every master."""
     try:
         if isinstance(client, Cluster):
             return bool(client.ping(target_nodes=Cluster.PRIMARIES))

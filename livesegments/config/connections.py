@@ -1,4 +1,4 @@
-"""Settings that say where Kafka and Redis are, and how to be let in."""
+"""Connection settings for Kafka and Redis: addresses, security and credentials."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +14,7 @@ from livesegments.config.environment import PREFIX, with_secrets
 from livesegments.config.redis_urls import SCHEMES, is_cluster, server_urls
 
 SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password", "redis_url", "redis_password")
-"""What a file may hold instead: each has a setting more, with ``_file`` behind its name."""
+"""Settings that can be read from a file instead, named by an extra ``<setting>_file``."""
 
 _PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
 _NONE = SecretStr("")
@@ -25,7 +25,7 @@ def _file_of(secret: str) -> Any:
 
 
 class Connections(BaseSettings):
-    """Where the servers are; passwords may lie in files."""
+    """Addresses and credentials of the servers; passwords may be read from files."""
 
     kafka_bootstrap_servers: Annotated[
         str, Field(min_length=1, description="Kafka brokers, host:port with commas between")
@@ -103,7 +103,7 @@ class Connections(BaseSettings):
     def _are_servers(cls, value: str) -> str:
         for server in map(str.strip, value.split(",")):
             host, colon, port = server.rpartition(":")
-            no_port = not colon or port.endswith("]")  # [::1] is an address alone
+            no_port = not colon or port.endswith("]")  # [::1] is an address without a port
             if not server or not (no_port or (host and port.isdecimal() and 0 < int(port) < 65536)):
                 raise ValueError("must be host:port, more of them with commas between")
         return value
@@ -169,20 +169,20 @@ class Connections(BaseSettings):
 
 
 def _check_server(url: str) -> None:
-    """Refuse the URL of a server that the client would not take, or not as it is meant."""
+    """Reject a server URL that the client would reject or misinterpret."""
     try:
-        # Of a password with / the start is taken for the port, which the error would show.
+        # With an unescaped / in a password, urlsplit takes its start for the port and shows it.
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is checked when it is read
+        parts.port  # noqa: B018 - parsed and checked on access
     except ValueError:
         raise ValueError(f"host or port cannot be read; {_PERCENT_CODES}") from None
-    if parts.fragment:  # which the client leaves out
+    if parts.fragment:  # the client ignores it
         raise ValueError(f"must have no #; {_PERCENT_CODES}")
-    # The client takes any other path for database 0.
+    # The client treats any other path as database 0.
     if parts.scheme != "unix" and re.fullmatch(r"(/[0-9]*)?", parts.path) is None:
         raise ValueError(f"database must be a number, as in /0; {_PERCENT_CODES}")
     try:
-        ConnectionPool.from_url(url).make_connection()  # it connects only when it is used
+        ConnectionPool.from_url(url).make_connection()  # connects only when used
     except (TypeError, ValueError, RedisError):
         raise ValueError(f"has an option that Redis does not take; {_PERCENT_CODES}") from None
 

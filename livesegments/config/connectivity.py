@@ -1,9 +1,9 @@
-"""Connect to Kafka and Redis for the first time, to say at once why they do not let us in.
+"""Open the first connections to Kafka and Redis, to report failures early and precisely.
 
-kafka-python's clients retry whatever fails, a wrong password too, and in the end say only that they
-could not bootstrap. How far a connection came tells more than its error, which is often no more
-than "socket disconnected": of an answer that a broker sends before it hangs up, 3.0.12 drops what
-came last, and with it the reason.
+kafka-python's clients retry every failure, even a wrong password, and finally report only that they
+could not bootstrap. The stage that a connection reached says more than its error, which is often
+just "socket disconnected": kafka-python 3.0.12 drops the last part of a response that a broker
+sends before closing the connection, and with it the reason.
 """
 
 import ssl
@@ -35,31 +35,31 @@ _SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
 
 
 class ReachError(RuntimeError):
-    """Kafka cannot be reached, or does not let us in; the message names the setting."""
+    """Kafka is unreachable or rejects the connection; the message names the setting."""
 
 
 class RefusedError(ReachError):
-    """Kafka answers and does not let us in, which waiting does not mend."""
+    """Kafka responds but rejects the connection, so a retry does not help."""
 
 
 class _SilentError(RuntimeError):
-    """A server does not answer, which may pass."""
+    """A server does not respond; the failure may be temporary."""
 
 
 def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Connect to a bootstrap server, and to a broker that it names.
+    """Connect to a bootstrap server, then to a broker from its metadata.
 
     Parameters
     ----------
     settings
-        Where Kafka is, and how to be let in.
+        Kafka connection settings.
     patience_seconds
-        How long it is tried while no server answers. A refusal ends it at once.
+        Time to keep retrying while no server responds. A rejection ends the attempt at once.
 
     Raises
     ------
     ReachError
-        If none could be connected to; says why.
+        If no connection succeeds; states the reason.
     """
     deadline = time.monotonic() + patience_seconds
     servers = kafka_config(settings)["bootstrap_servers"]
@@ -81,19 +81,19 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
 
 
 def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
-    """Ask Redis something, again for a while when it is away: it may be about to start as well.
+    """Query Redis, retrying while it is unavailable, since it may still be starting.
 
     Parameters
     ----------
     ask
-        What may be asked more than once.
+        The query; must be idempotent.
     patience_seconds
-        How long it is tried. A refusal ends it at once.
+        Time to keep retrying. A rejection ends the attempt at once.
 
     Raises
     ------
     RedisError
-        The last one.
+        The error of the last attempt.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
@@ -107,14 +107,14 @@ def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS
 
 
 def check_let_in(settings: Settings) -> None:
-    """Ask a Kafka that serves us no longer whether it refuses to: one that is away may come back.
+    """Check whether a Kafka that no longer serves us rejects us or is only unavailable.
 
-    One that dies in the middle of an answer looks as if it refused, so it has to do so twice.
+    A broker that dies in the middle of a response looks like a rejection, so two are needed.
 
     Raises
     ------
     RefusedError
-        If it refuses; says why.
+        If it rejects the connection; states the reason.
     """
     for last in (False, True):
         try:
@@ -130,7 +130,7 @@ def check_let_in(settings: Settings) -> None:
 
 
 def _connect_any(servers: Sequence[str], settings: Settings) -> list[str]:
-    """Connect to the first server that answers; return the brokers that it names."""
+    """Connect to the first server that responds; return the brokers in its metadata."""
     silent = _SilentError("no server is named")
     for server in servers:
         try:
@@ -172,7 +172,7 @@ def _refusal(
     settings: Settings,
     address: tuple[str, int],
 ) -> str | None:
-    """Return what a failure means, None where it may pass."""
+    """Return the meaning of a failure, or None if it may be temporary."""
     if isinstance(error, kafka.errors.KafkaTimeoutError | kafka.errors.RequestTimedOutError):
         return None
     protocol = settings.kafka_security_protocol

@@ -1,4 +1,4 @@
-"""What the environment and settings files may hold: names, and secrets that lie in files."""
+"""Names in the environment and settings files, and secrets read from files."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ PREFIX = "LIVESEGMENTS_"
 
 
 def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Say of each name with the prefix that no setting has: that, and which may be meant."""
+    """Return a message for each unknown name with the prefix, suggesting a known one."""
     known = [name.upper() for name in known]
     said = []
     for name in sorted({name.upper() for name in names}):
@@ -23,12 +23,12 @@ def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def with_secrets(given: Mapping[str, object], secrets: Iterable[str]) -> dict[str, object]:
-    """Return settings with the content of each ``<secret>_file``, without its last newline.
+    """Return settings with the content of each ``<secret>_file``, without its final newline.
 
     Raises
     ------
     ValueError
-        If a file cannot be read or is empty, or a secret is given both ways; names the setting.
+        If a file is unreadable or empty, or a secret is given both ways; names the setting.
     """
     settings = dict(given)
     for secret in secrets:

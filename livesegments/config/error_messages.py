@@ -1,4 +1,4 @@
-"""What an error of Kafka or Redis means, in a line that names the setting to look at."""
+"""One-line explanations of Kafka and Redis errors that name the setting to check."""
 
 import ssl
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ _REDIS_PORT = 6379
 
 
 def explain(error: Exception, settings: Settings) -> str:
-    """Return an error in a line for people; it holds no secret."""
+    """Return a readable one-line message for an error, without secrets."""
     if isinstance(error, kafka.errors.KafkaError):
         return _kafka(error, settings)
     if isinstance(error, redis.exceptions.RedisError):
@@ -73,7 +73,7 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
         return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
     fault = (
         error.__cause__ or error.__context__
-    )  # a cluster's says it itself: livesegments/store/cluster_pipeline.py
+    )  # a cluster's error includes it: livesegments/store/cluster_pipeline.py
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
             f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"

@@ -1,4 +1,4 @@
-"""Logs to standard error: lines for people on a terminal, JSON elsewhere, or as asked."""
+"""Logging to standard error: text on a terminal, JSON elsewhere, or as configured."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ _LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "w
 
 
 def configure(settings: Settings) -> None:
-    """Send all logs to standard error, in the format and from the level of the settings."""
+    """Send all logs to standard error, with the configured format and minimum level."""
     terminal = sys.stderr.isatty()
     console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
     render: structlog.typing.Processor = (
@@ -32,7 +32,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # What libraries log comes out in the same form: whatever reads JSON reads every line.
+    # Library logs use the same format, so a JSON parser can read every line.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         ProcessorFormatter(

@@ -1,4 +1,4 @@
-"""Personas of a deployment's own, from a TOML file."""
+"""Custom personas of a deployment, from a TOML file."""
 
 import json
 import tomllib
@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[Persona, ...]:
     Raises
     ------
     ValueError
-        If the file cannot be read or is wrong; names every field at fault and says what it must be.
+        If the file is unreadable or invalid; lists every invalid field and its rule.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -115,7 +115,7 @@ def _must_differ(path: Path, field: str, values: Sequence[object]) -> None:
 
 
 def to_toml(personas: Sequence[Persona]) -> str:
-    """Return personas as a file to start from."""
+    """Return personas as a TOML file to use as a template."""
     return "\n".join([_HEAD, *(_table(persona) for persona in personas)])
 
 
@@ -130,12 +130,12 @@ def _table(persona: Persona) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A JSON string is a TOML string, but for one character that JSON leaves as it is.
+    # A JSON string is a TOML string, except for one character that JSON does not escape.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def to_dict(persona: Persona) -> dict[str, Any]:
-    """Return a persona for JSON."""
+    """Return a persona as plain data for JSON."""
     return {
         "id": persona.id,
         "name": persona.name,
@@ -145,7 +145,7 @@ def to_dict(persona: Persona) -> dict[str, Any]:
 
 
 def to_table(personas: Sequence[Persona]) -> list[str]:
-    """Return personas as lines for people."""
+    """Return personas as lines of a text table."""
     width = max(len("segment"), *(len(persona.id) for persona in personas))
     columns = " ".join(f"{name:>10}" for name in FEATURES)
     lines = [f"{'segment':<{width}} {columns}"]

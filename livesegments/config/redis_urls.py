@@ -1,7 +1,7 @@
-"""URLs of Redis: of one server, as redis-py takes them, or of a Redis Cluster.
+"""Redis URLs: of a single server, as redis-py accepts them, or of a Redis Cluster.
 
-``redis://user:password@host:6379/0`` is one server, with ``rediss://`` over TLS; a cluster is
-``redis+cluster://user:password@host:7000,host:7001``, some of its servers, which name the others.
+``redis://user:password@host:6379/0`` is a single server, ``rediss://`` with TLS. A cluster is
+``redis+cluster://user:password@host:7000,host:7001``: a subset of its servers, used for discovery.
 """
 
 import re
@@ -11,12 +11,12 @@ _CLUSTER = "+cluster"
 
 
 def is_cluster(url: str) -> bool:
-    """Return whether a URL is that of a cluster."""
+    """Return whether a URL refers to a cluster."""
     return url.partition("://")[0].endswith(_CLUSTER)
 
 
 def server_urls(url: str) -> list[str]:
-    """Return the URL of each server that a URL names, as redis-py takes it.
+    """Return the URL of each server in a URL, in the form that redis-py accepts.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def server_urls(url: str) -> list[str]:
     """
     if not is_cluster(url):
         return [url]
-    # Not by urlsplit: many versions of Python refuse a list that holds an IPv6 address.
+    # Not urlsplit: many Python versions reject a list that contains an IPv6 address.
     scheme, _, rest = url.partition("://")
     servers = re.split("[/?#]", rest, maxsplit=1)[0]
     after = rest.removeprefix(servers)

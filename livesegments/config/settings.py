@@ -1,4 +1,4 @@
-"""Every setting: environment variables ``LIVESEGMENTS_*``, or a file of them."""
+"""All settings: environment variables ``LIVESEGMENTS_*``, or a file of them."""
 
 import os
 from datetime import timedelta
@@ -21,11 +21,11 @@ WALL_CHANGES_PER_SECOND = 1_000
 
 
 class SettingsError(ValueError):
-    """A setting is wrong; the message names it and says why."""
+    """A setting is invalid; the message names it and states the reason."""
 
 
 class Settings(Connections):
-    """Settings of a deployment. All workers of one group must have the same."""
+    """Settings of a deployment. All workers of a group must use the same values."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
@@ -70,7 +70,7 @@ class Settings(Connections):
         int,
         Field(
             ge=0,
-            le=67_108_864,  # 512 MB, the longest string of Redis
+            le=67_108_864,  # 512 MB, the maximum string length in Redis
             description="Purchases of a partition whose event_id is remembered, so that a repeat"
             " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
         ),
@@ -170,7 +170,7 @@ class Settings(Connections):
 
     @property
     def personas(self) -> "tuple[Persona, ...]":
-        """The five segments: those of the file, or the ones that are built in."""
+        """The five segments: from the file, or the built-in ones."""
         return _read_personas(self.personas_file)
 
     @model_validator(mode="after")
@@ -193,21 +193,21 @@ class Settings(Connections):
 
     @property
     def days_kept(self) -> int:
-        """Days of `retention_days`, or its default."""
+        """`retention_days`, or its default, in days."""
         if self.retention_days is not None:
             return self.retention_days
         return max(RETENTION_DAYS, self.window_days)
 
     @property
     def change_rate(self) -> int:
-        """Changes a second of `max_changes_per_second`, or its default."""
+        """`max_changes_per_second`, or its default."""
         if self.max_changes_per_second is not None:
             return self.max_changes_per_second
         return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
 
 
 def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
-    # Not above: they load SciPy, which most settings can do without.
+    # Imported here because it loads SciPy, which most uses of the settings do not need.
     from livesegments.config.personas import read
     from livesegments.model.personas import PERSONAS
 
@@ -215,19 +215,19 @@ def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Read the settings.
+    """Load the settings.
 
     Parameters
     ----------
     env_file
-        A file with lines ``LIVESEGMENTS_NAME=value``; the environment wins over it.
+        A file with lines ``LIVESEGMENTS_NAME=value``; the environment takes precedence.
     overrides
-        Settings by their lower-case name, which win over both.
+        Settings by lower-case name, which take precedence over both.
 
     Raises
     ------
     SettingsError
-        If a setting is wrong, or the file cannot be read or has a name that no setting has.
+        If a setting is invalid, or the file is unreadable or contains an unknown name.
     """
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")
@@ -244,10 +244,10 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
 
 
 def unread() -> list[str]:
-    """Say which variables of the environment look like settings and are none.
+    """Return a message for each environment variable with our prefix that is not a setting.
 
-    That is no error, as it is in a file of settings: others put variables into the environment
-    too, such as Kubernetes for a service that is called livesegments.
+    These are not errors, unlike in a settings file: other software also sets variables, such as
+    Kubernetes for a service called livesegments.
     """
     return unknown_names(os.environ, Settings.model_fields)
 
@@ -264,7 +264,7 @@ def _explain(error: Any) -> str:
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:
-    """List every setting: name, value and default as text (secrets as stars), and its meaning."""
+    """Return name, value and default as text (secrets masked), and description of each setting."""
     return [
         {
             "name": f"{PREFIX}{name.upper()}",

@@ -1,4 +1,4 @@
-"""Look at TLS before a connection does, whose errors name neither a file nor a setting."""
+"""TLS checks ahead of a connection, whose own errors name neither a file nor a setting."""
 
 import socket
 import ssl
@@ -13,16 +13,16 @@ def check_files(settings: str, cafile: str, certfile: str, keyfile: str, passwor
     Parameters
     ----------
     settings
-        What the names of the settings begin with, such as ``LIVESEGMENTS_KAFKA_SSL_``.
+        Prefix of the setting names, such as ``LIVESEGMENTS_KAFKA_SSL_``.
     cafile, certfile, keyfile
-        PEM files; empty for none. The key may lie in the certificate's file.
+        PEM files; empty for none. The key may be in the certificate's file.
     password
-        Of the key.
+        Password of the key.
 
     Raises
     ------
     ValueError
-        If one cannot be used; names the setting and the file.
+        If a file cannot be used; names the setting and the file.
     """
     for name, file in (("CAFILE", cafile), ("CERTFILE", certfile), ("KEYFILE", keyfile)):
         try:
@@ -44,7 +44,7 @@ def _check_pair(
 ) -> None:
     key, key_setting = (keyfile, "KEYFILE") if keyfile else (certfile, "CERTFILE")
     try:
-        # Without a password of ours OpenSSL would ask for one at the terminal.
+        # Without a password callback OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(certfile, keyfile or None, lambda: password)
     except ssl.SSLError as error:
         text = Path(key).read_text(errors="replace")
@@ -66,7 +66,7 @@ def _check_pair(
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether a server answers a TLS greeting; whose certificate it has does not matter."""
+    """Return whether a server answers a TLS handshake; its certificate is not verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

@@ -1,8 +1,8 @@
-"""One customer's rolling record and its feature vector: pure NumPy, no I/O, no clock.
+"""Rolling customer records and feature vectors: pure NumPy, without I/O or clock.
 
-`layout` cuts time into tiles, `record` is what is kept, `fold` and `erasures` change it, `window`
-adds it up at a moment, and `catalogue` says what the features of the `vector` are. Every function
-takes all customers of a batch at once.
+`tiling` divides time into tiles and `record_codec` defines the records. `aggregate` and `erasures`
+update them, `window` sums them up, and `feature_specs` defines the features of the `vector`. Every
+function processes all customers of a batch at once.
 """
 
 from livesegments.features.record_codec import (

@@ -1,19 +1,20 @@
-"""Fold purchases, profiles and erasures into records, a whole batch at a time.
+"""Apply purchases, profiles and erasures to records, one batch at a time.
 
-How batches are cut, and how the three topics interleave, does not change the records. Purchases
-and erasures may come in any order: a slot is found from the event's own tile, and an erasure is a
+The records do not depend on batch boundaries or on how the three topics interleave. Purchases and
+erasures may arrive in any order: an event's own tile determines its slot, and an erasure is a
 cutoff in event time.
 
-What is kept of a customer's profile depends on two things alone: the last record of their key in
-the log of profiles, and the cutoff of their erasures.
+The stored profile depends on two things only: the last record of the customer's key in the
+profiles topic, and the cutoff of the customer's erasures.
 
-- The last record replaces all before it, whatever ``updated_at`` says. So compaction, which keeps
-  the last record of a key, changes nothing.
-- A null, and a profile that says nothing, leave what no profile leaves. So a null may be compacted
-  away.
-- A profile with an ``updated_at`` before the cutoff loses age, income, location and consents that
-  were given, whether profile or request comes first. A refusal (``marketing`` or ``profiling``
-  false) holds until a later record says otherwise: no erasure, suppression or restore ends it.
+- The last record replaces all earlier ones, regardless of ``updated_at``. Compaction, which keeps
+  the last record of a key, therefore changes nothing.
+- A tombstone and an empty profile have the same effect as no profile, so compaction may remove a
+  tombstone.
+- A profile with an ``updated_at`` before the cutoff loses age, income, location and granted
+  consents, whether the profile or the request arrives first. A refusal (``marketing`` or
+  ``profiling`` false) holds until a later record changes it: no erasure, suppression or restore
+  ends it.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """How many events were counted here and not applied; ``applied`` (n,) says which were."""
+    """Counts of events that were not applied; ``applied`` (n,) marks those that were."""
 
     older_than_window: int
     erased: int
@@ -37,7 +38,7 @@ class Skipped:
 
 
 def advance(records: Records, head: Int) -> None:
-    """Move each record's newest tile forward to ``head`` (n,), emptying the slots it passes."""
+    """Advance each record's newest tile to ``head`` (n,), clearing the slots in between."""
     tiles = records["counts"].shape[1]
     old = records["head"]
     head = np.maximum(old, head)
@@ -60,7 +61,7 @@ def aggregate_purchases(
     Parameters
     ----------
     records
-        (m,) records, one a customer.
+        (m,) records, one per customer.
     customer
         (n,) row in ``records`` of each event.
     tile
@@ -70,7 +71,7 @@ def aggregate_purchases(
     cents
         (n,) amount in cents, negative for a refund.
     cutoff
-        (m,) first tile of each customer that an erasure leaves alone.
+        (m,) first tile of each customer not covered by an erasure.
     """
     tiles = records["counts"].shape[1]
     kept = np.asarray(tile >= cutoff[customer], np.bool_)
@@ -93,7 +94,7 @@ def aggregate_purchases(
 
 @dataclass(frozen=True, slots=True)
 class ProfileColumns:
-    """Profiles as columns: NaN or -1 where a field is unknown; a null knows nothing."""
+    """Profiles as columns: NaN or -1 for an unknown field; a tombstone has all fields unknown."""
 
     customer: Int
     updated_at: Int
@@ -105,24 +106,24 @@ class ProfileColumns:
 
 
 def apply_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> tuple[Int, int]:
-    """Replace profiles by each customer's last one, in place.
+    """Replace profiles with each customer's last one, in place.
 
     Parameters
     ----------
     records
-        (m,) records, one a customer.
+        (m,) records, one per customer.
     profiles
-        (n,) profiles in the order of the log.
+        (n,) profiles in log order.
     cutoff_us
-        (m,) first microsecond of each customer that an erasure leaves alone.
+        (m,) first microsecond of each customer not covered by an erasure.
 
     Returns
     -------
-    The columns of the profiles that are each customer's last, and how many of them an erasure
-    reaches.
+    The rows of each customer's last profile, and the number of these profiles that an erasure
+    covers.
     """
     last = np.full(len(records), -1)
-    # Of repeated rows NumPy keeps the last assignment, which is the last profile.
+    # For repeated rows NumPy keeps the last assignment, which is the last profile.
     last[profiles.customer] = np.arange(len(profiles.customer))
     customer = np.flatnonzero(last >= 0)
     last = last[customer]
@@ -137,7 +138,7 @@ def apply_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -
 
 
 def _erase_profiles(records: Records, cutoff_us: Int) -> int:
-    """Leave refusals alone of profiles from before a cutoff (m,); return how many those are."""
+    """Reduce profiles from before a cutoff (m,) to their refusals; return how many there are."""
     reached = (records["profile_updated"] != NEVER) & (records["profile_updated"] < cutoff_us)
     for name in ("age", "income", "urbanicity"):
         records[name][reached] = np.nan
@@ -148,9 +149,9 @@ def _erase_profiles(records: Records, cutoff_us: Int) -> int:
 
 
 def expire(records: Records, before: int) -> None:
-    """Empty purchases of customers who bought nothing since a tile, in place: the retention.
+    """Clear purchases of customers with none since tile ``before``, in place (retention).
 
-    A profile stays: its topic says how long.
+    Profiles stay: their retention is that of their topic.
     """
     away = records["head"] < before
     for name in ("counts", "cents", "head"):
@@ -158,9 +159,9 @@ def expire(records: Records, before: int) -> None:
 
 
 def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
-    """Empty what lies before each record's cutoff (m,), in place, but for refusals of consent.
+    """Clear data before each record's cutoff (m,), in place, except refusals of consent.
 
-    ``cutoff`` is the first tile that stays and ``cutoff_us`` its first microsecond; 0 keeps all.
+    ``cutoff`` is the first tile that is kept and ``cutoff_us`` its first microsecond; 0 keeps all.
     """
     tiles = records["counts"].shape[1]
     ends = records["head"][:, None]
@@ -168,7 +169,7 @@ def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
     gone = tile_in_slot < cutoff[:, None]
     for name in ("counts", "cents"):
         records[name] = np.where(gone, 0, records[name])
-    # A head left by an erased event would tell of it, and make the bytes depend on its arrival.
+    # A head left by an erased event would reveal it, and make the bytes depend on arrival order.
     records["head"] = np.where(records["head"] < cutoff, 0, records["head"])
     _erase_profiles(records, cutoff_us)
     records["erased"] = True

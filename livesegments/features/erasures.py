@@ -1,7 +1,8 @@
-"""What is remembered of erasure requests, so that erased events stay erased whenever they arrive.
+"""Erasure markers, which keep erased events from being counted if they arrive late.
 
-A request acts by event time, in whole tiles: what lies in its tile or before goes and never counts
-again. Since the cutoff only moves forward, any interleaving with purchases gives the same record.
+A request acts on event time, in whole tiles: data in its tile or earlier is deleted and never
+counts again. Since the cutoff only moves forward, any interleaving with purchases produces the same
+record.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ _STORED = struct.Struct("<qqq")
 
 
 class Action(IntEnum):
-    """What a request asks for."""
+    """Action of a request."""
 
     ERASE = 0
     SUPPRESS = 1
@@ -24,7 +25,7 @@ class Action(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a customer's requests add up to; times in microseconds, 0 for none.
+    """Combined state of a customer's requests; times in microseconds, 0 for none.
 
     Attributes
     ----------
@@ -40,14 +41,14 @@ class Marker:
 
     @property
     def suppressed(self) -> bool:
-        """Whether the customer must not be profiled until a later ``restore``."""
+        """True if the customer must not be profiled until a later ``restore``."""
         return self.suppressed_at > self.restored_at
 
     def after(self, action: Action, requested_at: int, layout: Tiling) -> "Marker":
-        """Return the marker with one more request.
+        """Return the marker with one more request applied.
 
-        Every request but a ``restore`` moves the cutoff to the end of its tile. A ``restore`` does
-        so only when it ends a suppression: what came while that held stays ignored.
+        Every request except a ``restore`` moves the cutoff to the end of its tile. A ``restore``
+        does so only if it ends a suppression: events from the suppressed period stay ignored.
 
         Examples
         --------
@@ -61,7 +62,7 @@ class Marker:
         cutoff = layout.end(layout.tile(requested_at)) if cuts else 0
         suppressed_at = requested_at if action is Action.SUPPRESS else 0
         restored_at = requested_at if action is Action.RESTORE else 0
-        # Of requests of one time the last one holds.
+        # For requests with the same time, the last one wins.
         undone = action is Action.SUPPRESS and requested_at == self.restored_at
         return Marker(
             cutoff_us=max(self.cutoff_us, cutoff),
@@ -70,16 +71,16 @@ class Marker:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the marker's stored bytes."""
+        """Serialize to the stored bytes."""
         return _STORED.pack(self.cutoff_us, self.suppressed_at, self.restored_at)
 
     @classmethod
     def from_bytes(cls, data: bytes | None) -> "Marker":
-        """Return the marker of stored bytes; None gives one of no requests."""
+        """Inverse of `to_bytes`; None gives an empty marker."""
         return cls(*_STORED.unpack(data)) if data else cls()
 
 
 def marker_key(customer_id: str, secret: str) -> bytes:
-    """Return the keyed hash under which a customer's marker is kept (16 bytes)."""
+    """Return the keyed hash (16 bytes) under which a customer's marker is stored."""
     key = secret.encode()[: hashlib.blake2b.MAX_KEY_SIZE]
     return hashlib.blake2b(customer_id.encode(), digest_size=16, key=key).digest()

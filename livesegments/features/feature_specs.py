@@ -1,8 +1,8 @@
-"""The features that the model clusters customers by: all there is to say of each, and only here.
+"""Specifications of the features that the model clusters customers by, in one place.
 
-The vector, its natural units, the labels of the metrics, the fields of a persona file, the columns
-of every table and the panels of the dashboard follow from `CATALOGUE`. CONTRIBUTING.md says what a
-new feature takes.
+The vector, its natural units, the metric labels, the fields of a persona file, the columns of every
+table and the dashboard panels are derived from `CATALOGUE`. CONTRIBUTING.md describes how to add a
+feature.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from livesegments.features.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a natural unit becomes the unit that the model counts in, rising, and back."""
+    """Monotonically increasing conversion from a natural unit to the model's unit, and back."""
 
     forward: Callable[[Any], Any]
     backward: Callable[[Any], Any]
@@ -37,23 +37,23 @@ class Feature:
     Attributes
     ----------
     name
-        As the contract spells it.
+        Name in the message contract.
     title, heading
-        For people: what it is, and the head of a narrow column.
+        Display name, and a short heading for a narrow column.
     measure
         Values (n,) in natural units, from records and their windows; NaN where unknown.
     scale
-        From natural units to those of the model.
+        Conversion from natural units to model units.
     step
-        The smallest change of one customer's value, in natural units.
+        Smallest change of one customer's value, in natural units.
     least, most
-        As far as a person can be thought to go, in natural units.
+        Plausible range of a customer's value, in natural units.
     digits
-        Decimals that a mean is shown with.
+        Decimals shown for a mean.
     is_money
         Whether the natural unit is the deployment's currency.
     is_profile
-        Whether it is of who customers are, rather than of how they buy.
+        Whether the value comes from the customer's profile rather than from purchases.
     """
 
     name: FeatureName
@@ -85,7 +85,7 @@ CATALOGUE = (
         name="spend",
         title="Spend in the window",
         heading="Spend",
-        # Refunds may exceed what was spent in the window.
+        # Refunds may exceed the purchases in the window.
         measure=lambda _, window: np.maximum(window.cents, 0) / 100,
         scale=LOG1P,
         step=0.01,

@@ -1,7 +1,7 @@
 """The rolling record of a customer: a NumPy structured row in memory, fixed-size bytes at rest.
 
-In memory all rows are wide (64-bit counters). At rest a row takes the narrow format unless one of
-its tiles does not fit: with 30 tiles that is 220 bytes, just inside an allocator size class of
+In memory all rows are wide (64-bit counters). At rest a row uses the narrow format unless one of
+its tiles does not fit: with 30 tiles that is 220 bytes, just within an allocator size class of
 Redis. The first byte of every record is its format.
 """
 
@@ -20,20 +20,20 @@ Records = NDArray[np.void]
 
 
 class RecordFormatError(ValueError):
-    """A stored record has a format, or a length, that this version does not read."""
+    """A stored record has a format or length that this version cannot read."""
 
 
 @cache
 def memory_dtype(tiles: int) -> np.dtype[np.void]:
     """Return the dtype of records in memory.
 
-    ``head`` is the newest tile folded; slot ``t % tiles`` of ``counts`` and ``cents`` holds tile
-    ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are what the
-    statistics of ``generation`` hold of this customer (-1: nothing); ``segment``, ``since``
-    (microseconds) and ``version`` are what was published last (-1: nothing). ``erased`` says that
-    the null which an erasure publishes is still due; ``suppressed`` that a request forbids to
-    profile the customer. ``profile_updated`` is the time of the profile, `NEVER` when there is none
-    or an erasure has reached it.
+    ``head`` is the newest tile with a purchase; slot ``t % tiles`` of ``counts`` and ``cents``
+    holds tile ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are the
+    customer's contribution to the statistics of ``generation`` (-1: none). ``segment``, ``since``
+    (microseconds) and ``version`` are those last published (-1: none). ``erased`` is set while the
+    tombstone of an erasure is still to be published; ``suppressed`` while a request forbids
+    profiling. ``profile_updated`` is the time of the profile, or `NEVER` if there is none or an
+    erasure covers it.
     """
     return np.dtype(
         [
@@ -99,7 +99,7 @@ _SAME_AT_REST = (
 
 
 def empty(n: int, tiles: int) -> Records:
-    """Return ``n`` records of customers nothing is known about."""
+    """Return ``n`` records of customers without any data."""
     records = np.zeros(n, memory_dtype(tiles))
     records["profile_updated"] = NEVER
     for name in ("age", "income", "urbanicity"):
@@ -110,13 +110,13 @@ def empty(n: int, tiles: int) -> Records:
 
 
 def may_be_profiled(records: Records) -> NDArray[np.bool_]:
-    """Return (n,) who neither denied consent to profiling nor is suppressed."""
+    """Mask, shape (n,), of customers who may be profiled: neither opted out nor suppressed."""
     consents = records["profiling"] != 0
     return np.asarray(consents & ~records["suppressed"], np.bool_)
 
 
 def is_profiled(records: Records) -> NDArray[np.bool_]:
-    """Return (n,) of whom a profile says anything; of an erased one that is a refusal."""
+    """Mask, shape (n,), of customers with any profile field; after an erasure, only refusals."""
     known = ~np.isnan(records["age"]) | ~np.isnan(records["income"])
     known |= ~np.isnan(records["urbanicity"])
     known |= (records["marketing"] >= 0) | (records["profiling"] >= 0)
@@ -124,7 +124,7 @@ def is_profiled(records: Records) -> NDArray[np.bool_]:
 
 
 def is_known(records: Records) -> NDArray[np.bool_]:
-    """Return (n,) of whom there are purchases, or a profile that no erasure has reached."""
+    """Mask, shape (n,), of customers with purchases, or a profile not covered by an erasure."""
     bought = records["counts"].any(axis=1) | records["cents"].any(axis=1)
     return np.asarray(bought | (records["profile_updated"] != NEVER), np.bool_)
 
@@ -165,7 +165,7 @@ def decode(blobs: Sequence[bytes | None], tiles: int) -> Records:
     Raises
     ------
     RecordFormatError
-        If a record has an unknown format, or the length of another number of tiles.
+        If a record has an unknown format, or its length does not match the number of tiles.
     """
     records = empty(len(blobs), tiles)
     narrow = _stored_dtype(tiles, NARROW).itemsize

@@ -1,4 +1,4 @@
-"""How a rolling window is cut into tiles of event time."""
+"""Division of a rolling window into tiles of event time."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ DAY_US = 86_400_000_000
 class Tiling:
     """A window of ``window_days`` in ``tiles`` tiles of equal length.
 
-    A tile is numbered ``floor(epoch time / tile length)``, so its number depends on the event's
-    own time and on nothing that arrived before it.
+    A tile's number is ``floor(epoch time / tile length)``, so it depends only on the event's own
+    time and not on earlier arrivals.
 
     Raises
     ------
     ValueError
-        If the window does not split into tiles of whole seconds.
+            If the window does not divide into tiles of whole seconds.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Tiling:
         return times_us // self.tile_us
 
     def tiles_in(self, days: int) -> int:
-        """Return how many tiles cover so many days."""
+        """Return the number of tiles that cover ``days`` days."""
         return -(-days * DAY_US // self.tile_us)
 
     def end(self, tile: int) -> int:

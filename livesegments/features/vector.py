@@ -1,4 +1,4 @@
-"""The feature vector of a customer, as `livesegments.features.feature_specs` has it."""
+"""The feature vector of a customer, as defined in `livesegments.features.feature_specs`."""
 
 import numpy as np
 from numpy.typing import NDArray

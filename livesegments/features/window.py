@@ -1,4 +1,4 @@
-"""What a record's tiles add up to in the window that ends at a clock."""
+"""Totals of a record's tiles in the window that ends at the clock."""
 
 from dataclasses import dataclass
 
@@ -21,15 +21,15 @@ def reaches_back(records: Records, clock_tile: int) -> bool:
     tiles = records["counts"].shape[1]
     first = clock_tile - tiles + 1
     counts = records["counts"][np.arange(len(records)), first % tiles]
-    # A slot holds the first tile only if the record's own window still reaches it.
+    # A slot holds the first tile only if the record's own window still includes it.
     return bool(np.any((counts > 0) & (records["head"] >= first)))
 
 
 def window(records: Records, clock_tile: NDArray[np.int64] | int) -> Window:
-    """Sum each record over its window: the clock's tile and those before it, as many as slots.
+    """Sum each record over its window: the clock's tile and the preceding ones, one per slot.
 
-    ``clock_tile`` (one, or (n,)) is at or after each record's head, since the clock of a partition
-    has seen all its events.
+    ``clock_tile`` (scalar, or (n,)) is at or after each record's head, since a partition's clock
+    has advanced past all its events.
     """
     tiles = records["counts"].shape[1]
     ends = records["head"][:, None]

@@ -1,5 +1,6 @@
-"""The only code that talks to Redis: partition state, read and committed in one round trip each.
+"""Partition state in Redis; the only package that talks to Redis.
 
-`partitions` is the way in; `commit.lua` is what a commit does, all or nothing. `progress` and
-`outbox` are what it keeps beside records, `keys` where, and `servers` which server that is on.
+`partitions` is the entry point: it reads and commits partitions, one round trip each. `commit.lua`
+is the atomic commit script. `checkpoint` and `outbox` define the data stored alongside the records,
+`keys` the key names, and `cluster_pipeline` finds the server of a key.
 """

@@ -1,4 +1,4 @@
-"""How far a partition is: written with every commit, compared before every commit."""
+"""Checkpoint of a partition: written with every commit and compared before every commit."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -6,40 +6,40 @@ from dataclasses import asdict, dataclass, fields
 NO_NONCE = ""
 
 SETTLED, FROM_THE_STORE, FROM_NOTHING = 0, 1, 2
-"""What `Checkpoint.recovering` says: whether a recovery is under way, and what it started from."""
+"""Values of `Checkpoint.recovering`: whether a recovery is running, and what it started from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The progress of one partition.
+    """Progress of one partition.
 
     Attributes
     ----------
     version
-        Rises by one with every commit; the version of every change that the commit makes.
+        Incremented by every commit; the version of every change in that commit.
     nonce
-        16 hex digits drawn by the owner when it took the partition over.
+        16 hex digits, drawn by the owner when it took ownership of the partition.
     seen
-        ``nonce:version`` metadata that Kafka's offsets carried at the takeover ("" none).
+        ``nonce:version`` metadata of Kafka's offsets when ownership was taken ("" for none).
     purchases, profiles, erasures
         Next offset of each input topic.
     topics
-        Which topics these were; "" where Kafka gives them no ids.
+        Ids of these topics; "" where Kafka assigns none.
     replayed
-        Purchases below this offset were folded from the log by a recovery from nothing: what was
-        refused of them then was refused under the settings of then.
+        Purchases below this offset were replayed from the log by a recovery from an empty store.
+        Those rejected were rejected under the settings in force at that time.
     remembered
-        Valid purchases whose ids went to the ring, ever.
+        Total number of valid purchases whose ids were written to the ring.
     clock_us
-        The partition's clock in microseconds; never goes back.
+        The partition's clock in microseconds; monotonic.
     generation
-        Highest model generation that records were scored under (0 none).
+        Highest model generation that records were scored under (0 for none).
     swept_generation, swept_tile
-        The generation and clock tile that every record has been scored under at least.
+        Lowest generation and clock tile under which every record has been scored.
     proposed_generation
-        Partition 0: number of the last generation it put in its outbox (0 none).
+        Partition 0 only: number of the last generation written to its outbox (0 for none).
     recovering, rescore
-        A recovery is under way; every customer is to be scored once more after one.
+        Whether a recovery is running; whether to score every customer again after one.
     """
 
     version: int = 0
@@ -61,16 +61,16 @@ class Checkpoint:
 
     @property
     def settled_generation(self) -> int:
-        """The generation that all records are in, 0 while they are in several."""
+        """The generation of all records; 0 while they are in several."""
         return self.swept_generation if self.swept_generation == self.generation else 0
 
     @property
     def metadata(self) -> str:
-        """The metadata that goes with every committed offset."""
+        """Metadata attached to every committed offset."""
         return self.metadata_of(self.version)
 
     def metadata_of(self, version: int) -> str:
-        """Metadata of the offsets of a version that this owner publishes: made by it or before."""
+        """Offset metadata for a version this owner publishes, its own or a predecessor's."""
         return f"{self.nonce}:{version}"
 
     @property
@@ -84,7 +84,7 @@ class Checkpoint:
 
     @classmethod
     def from_fields(cls, stored: Mapping[bytes, bytes]) -> "Checkpoint":
-        """Return the progress of a Redis hash; a field it lacks takes its default."""
+        """Return the checkpoint stored in a Redis hash; missing fields take their defaults."""
         values: dict[str, str | int] = {}
         for field in fields(cls):
             raw = stored.get(field.name.encode())

@@ -1,4 +1,4 @@
-"""Which server has a key: the only one there is, or one of a Redis Cluster's."""
+"""Command batches for a single Redis server or the servers of a Redis Cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,9 +14,9 @@ _MOST_AT_ONCE = 32
 
 
 class Cluster(redis.RedisCluster):
-    """A cluster whose client raises errors of Redis, as that of a single server does.
+    """Redis Cluster client that raises the same errors as a single-server client.
 
-    Its own are none, and say of most causes only that there was one.
+    redis-py's cluster errors are not `RedisError` subclasses, and most do not state the cause.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -24,12 +24,12 @@ class Cluster(redis.RedisCluster):
             super().__init__(*args, **options)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run one command on the server that has its key."""
+        """Run one command on the server that holds its key."""
         with _errors_of_redis():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def get_node_from_key(self, key: Any, replica: bool = False) -> ClusterNode:
-        """Return the server that has a key."""
+        """Return the server that holds a key."""
         with _errors_of_redis():
             node: ClusterNode = super().get_node_from_key(key, replica)  # type: ignore[no-untyped-call]
             return node
@@ -40,7 +40,7 @@ class Cluster(redis.RedisCluster):
         return {node.name: self.get_redis_connection(node) for node in nodes}
 
     def look_again(self) -> None:
-        """Ask who has what; what is known stays when nobody answers."""
+        """Refresh the slot map; keep the current one if no server answers."""
         with suppress(RedisClusterException, RedisError):
             self.nodes_manager.initialize()
 
@@ -60,18 +60,18 @@ Client = redis.Redis | Cluster
 
 
 def server_of(client: Client, key: str) -> "redis.Redis":
-    """Return the client of the server that has a key; for a cluster, as far as is known."""
+    """Return the client of the server that holds a key, according to the current slot map."""
     if isinstance(client, Cluster):
         return client.get_redis_connection(client.get_node_from_key(key))
     return client
 
 
 class Servers:
-    """Sends commands to the servers that have their keys, one round trip each, all at once.
+    """Sends commands to the servers that hold their keys: one round trip each, in parallel.
 
-    A cluster's own pipelines send again, one by one and elsewhere, what a server did not answer or
-    has no longer. Here it is an error: a cursor of HSCAN means nothing to another server, so the
-    worker must see that it talks to one. After an error the cluster is asked anew who has what.
+    redis-py's cluster pipelines retry commands one by one, possibly on another server, after a
+    timeout or a MOVED reply. Here these are errors: an HSCAN cursor is meaningless on another
+    server, so the worker must notice the change. After an error the slot map is refreshed.
     """
 
     def __init__(self, client: Client) -> None:
@@ -79,26 +79,26 @@ class Servers:
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="store")
 
     def batch(self) -> "CommandBatch":
-        """Return a batch of commands, empty as yet."""
+        """Return an empty batch of commands."""
         return CommandBatch(self)
 
     def transaction(self, key: str, queue: Callable[[Pipeline], object]) -> list[Any]:
-        """Run commands in one atomic step on the server of a key; return their replies."""
+        """Run commands atomically on the server that holds a key; return their replies."""
         pipeline = self.of(key).pipeline(transaction=True)
         queue(pipeline)
         return next(self.execute([pipeline]))
 
     def of(self, key: str) -> "redis.Redis":
-        """Return the client of the server that has a key."""
+        """Return the client of the server that holds a key."""
         return server_of(self._client, key)
 
     def execute(self, pipelines: Sequence[Pipeline]) -> Iterator[list[Any]]:
-        """Execute pipelines to different servers; return the replies of each.
+        """Execute pipelines on different servers; return the replies of each.
 
         Raises
         ------
         RedisError
-            The first that came, when all have ended.
+            The first error, after all pipelines have finished.
         """
         try:
             if len(pipelines) == 1:
@@ -113,7 +113,7 @@ class Servers:
 
 
 class CommandBatch:
-    """Commands on several keys, whose replies come in the order of the commands."""
+    """Commands on several keys; the replies are in the order of the commands."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -121,7 +121,7 @@ class CommandBatch:
         self._order: list[redis.Redis] = []
 
     def on(self, key: str) -> Pipeline:
-        """Return what takes one command on a key."""
+        """Return a pipeline to queue one command on a key."""
         server = self._servers.of(key)
         if server not in self._pipelines:
             self._pipelines[server] = server.pipeline(transaction=False)
@@ -134,7 +134,7 @@ class CommandBatch:
         Raises
         ------
         RedisError
-            If one fails: others may have been run.
+            If a command fails; others may have been executed.
         """
         replies = self._servers.execute(list(self._pipelines.values()))
         of = {server: iter(each) for server, each in zip(self._pipelines, replies, strict=True)}

@@ -1,14 +1,14 @@
--- Commit one partition, if it is still as its owner last saw it.
+-- Commit one partition if its version and nonce are still those its owner last read.
 -- KEYS: progress, customers, statistics, outbox, erasures, seen
--- ARGV: expected version, expected nonce, then for each of ten lists its length and its items:
---   progress pairs, customer pairs, customers gone, statistics pairs, statistics gone,
---   outbox pairs, outbox gone, erasure pairs, keys to empty first (1-based),
---   pairs of byte offset and bytes in the ring of seen events
--- Returns 1 when committed, 0 when another owner has written.
+-- ARGV: expected version, expected nonce, then ten lists, each as its length and its items:
+--   progress pairs, customer pairs, deleted customers, statistics pairs, deleted statistics,
+--   outbox pairs, deleted outbox versions, erasure pairs, keys to empty first (1-based),
+--   (byte offset, bytes) pairs for the dedup ring
+-- Returns 1 if committed, 0 if another owner has written.
 --
--- Redis takes nothing back of a script that fails half way, so what can fail is checked before the
--- first write: types, permissions and the size of the ring here; memory, replicas, a full disk and
--- a replica's refusal by Redis itself, at the first write and at no later one.
+-- Redis does not roll back a script that fails half way, so every possible failure is checked
+-- before the first write. Types, permissions and the size of the ring are checked here. Redis itself
+-- checks memory, replicas, a full disk and a read-only replica, only at the first write.
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   local wanted = i < 6 and 'hash' or 'string'
@@ -17,7 +17,7 @@ for i, key in ipairs(KEYS) do
   end
 end
 
--- Permissions may be withdrawn while workers run. Redis before 7.0 cannot be asked.
+-- Permissions may be revoked while workers run. Redis before 7.0 cannot check them.
 if redis.acl_check_cmd then
   for i, key in ipairs(KEYS) do
     local hash = i < 6
@@ -47,8 +47,8 @@ for i = lists[9][1], lists[9][2] do
   redis.call('UNLINK', KEYS[tonumber(ARGV[i])])
 end
 
--- The ring before all else, and of two parts the one that ends further on first: the longest
--- string that Redis takes is a setting of the server (proto-max-bulk-len), and only this meets it.
+-- Write the ring first, and of two parts the one with the higher offset first: only these writes
+-- can exceed the server's maximum string length (proto-max-bulk-len).
 local first, last, step = lists[10][1], lists[10][2] - 1, 2
 if last > first and tonumber(ARGV[last]) > tonumber(ARGV[first]) then
   first, last, step = last, first, -2
@@ -57,7 +57,7 @@ for i = first, last, step do
   redis.call('SETRANGE', KEYS[6], ARGV[i], ARGV[i + 1])
 end
 
--- unpack() is bounded by Lua's stack; an even chunk keeps pairs together.
+-- Lua's stack limits unpack(); an even chunk size keeps pairs together.
 local CHUNK = 4000
 local function each(command, key, list)
   local first, last = lists[list][1], lists[list][2]

@@ -1,4 +1,4 @@
-"""What every worker of a deployment must agree on, now and later."""
+"""Settings shared by all workers of a deployment, fixed when the first worker starts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,12 +21,12 @@ _WAY_OUT = {
 
 
 class StoreMismatchError(RuntimeError):
-    """The store was written by a deployment with other settings."""
+    """The store was written by a deployment with different settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The settings that records and outputs rest on, so that they are fixed by the first worker."""
+    """Settings that records and outputs depend on; the first worker fixes them."""
 
     partitions: int
     window_days: int
@@ -34,10 +34,10 @@ class Deployment:
     currency: str
     dedup_events: int
     segments: tuple[str, ...]
-    """Ids, in the order in which records number them."""
+    """Segment ids, in the order used by the indices in records."""
 
     def to_fields(self) -> dict[str, str]:
-        """Return it as the fields of a Redis hash."""
+        """Return the fields of a Redis hash."""
         return {
             **{name: str(value) for name, value in asdict(self).items()},
             "segments": ",".join(self.segments),
@@ -45,7 +45,7 @@ class Deployment:
 
     @classmethod
     def from_fields(cls, fields: Mapping[bytes, bytes]) -> Self:
-        """Return the deployment that a Redis hash holds."""
+        """Return the deployment stored in a Redis hash."""
         stored = {name.decode(): value.decode() for name, value in fields.items()}
         return cls(
             partitions=int(stored["partitions"]),
@@ -57,12 +57,12 @@ class Deployment:
         )
 
     def check(self, fields: Mapping[bytes, bytes], group_id: str) -> None:
-        """Hold it against what the store of a group has.
+        """Compare the settings with those in the store of a group.
 
         Raises
         ------
         StoreMismatchError
-            If one differs; says which, and the ways out.
+            If a setting differs; the message names it and the possible remedies.
         """
         for name, value in self.to_fields().items():
             stored = fields[name.encode()].decode()

@@ -1,4 +1,4 @@
-"""What a version publishes, kept as bytes until Kafka has confirmed it."""
+"""Outbox of a partition: the outputs of each version, stored until Kafka confirms them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,20 @@ from livesegments.store.checkpoint import Checkpoint
 Header: TypeAlias = tuple[str, bytes]
 
 OVERHEAD_BYTES = 512
-"""Topic and shared headers of an output, about."""
+"""Approximate size of an output's topic and shared headers, in bytes."""
 
 
 class Output(NamedTuple):
-    """One record to publish; it goes to the partition of the input it came from.
+    """One record to publish, to the same partition as the input it was made from.
 
     Attributes
     ----------
     topic, key, value
         Of the record.
     own_headers
-        Its first headers.
+        Headers of this record alone; they come first.
     shared_headers
-        Those after them, which it shares with others: where they are one object, they are kept and
-        encoded once.
+        Headers that follow them. Outputs that share one object store and encode it once.
     """
 
     topic: str
@@ -42,8 +41,8 @@ class Output(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the record, about."""
-        # Key and headers of a dead letter are those of any record.
+        """Approximate size of the record in bytes."""
+        # A dead letter keeps the original key and headers, which can be of any size.
         own = sum(2 + len(name.encode()) + len(value) for name, value in self.own_headers)
         return len(self.key or b"") + len(self.value or b"") + own + OVERHEAD_BYTES
 
@@ -59,15 +58,15 @@ _decode_entry = msgspec.msgpack.Decoder(tuple[Offsets | None, _Packed]).decode
 
 @dataclass(frozen=True)
 class Entry:
-    """The outputs of one version: the smallest part of an outbox that is published.
+    """Outputs of one version: the smallest unit that is published.
 
     Attributes
     ----------
     version
-        The commit that made them.
+        The commit that produced them.
     offsets
-        Input offsets to commit to Kafka when this version is published and no later one is. None
-        when it must not be the last of a transaction.
+        Input offsets to commit to Kafka if this is the last version of a transaction. None if it
+        must not be the last one.
     outputs
         In the order of publication.
     """
@@ -78,46 +77,46 @@ class Entry:
 
     @cached_property
     def size(self) -> int:
-        """Bytes of the outputs, about: in the store, in memory and on the wire."""
+        """Approximate size of the outputs in bytes: in the store, in memory and on the wire."""
         return sum(output.size for output in self.outputs)
 
     @classmethod
     def of(cls, progress: Checkpoint, outputs: Sequence[Output]) -> Self | None:
-        """Return the entry of a commit, None when it publishes nothing."""
+        """Return the entry of a commit; None if it publishes nothing."""
         return cls(progress.version, progress.offsets, tuple(outputs)) if outputs else None
 
     def to_bytes(self) -> bytes:
-        """Return the bytes to store: MessagePack of the offsets and the packed outputs."""
+        """Serialize to MessagePack: the offsets and the packed outputs."""
         return msgspec.msgpack.encode((self.offsets, _packed(self.outputs)))
 
     @classmethod
     def from_bytes(cls, version: int, data: bytes) -> Self:
-        """Return the entry that `to_bytes` made bytes of.
+        """Inverse of `to_bytes`.
 
         Raises
         ------
         ValueError
-            If these are no such bytes, or not all of them.
+            If the bytes are malformed or truncated.
         """
         offsets, packed = _decode_entry(data)
         return cls(version, offsets, tuple(_unpacked(packed)))
 
 
 def pack(outputs: Sequence[Output]) -> bytes:
-    """Return outputs as bytes: MessagePack of all shared headers, and then the outputs.
+    """Serialize outputs to MessagePack: all shared headers, then the outputs.
 
-    Each as (topic, key, value, own headers, place of its shared headers among those).
+    Each output is (topic, key, value, own headers, index of its shared headers).
     """
     return msgspec.msgpack.encode(_packed(outputs))
 
 
 def unpack(data: bytes) -> list[Output]:
-    """Return the outputs that `pack` made bytes of.
+    """Inverse of `pack`.
 
     Raises
     ------
     ValueError
-        If these are no such bytes, or not all of them.
+        If the bytes are malformed or truncated.
     """
     return _unpacked(_decode(data))
 

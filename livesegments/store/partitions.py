@@ -1,4 +1,4 @@
-"""Read and commit the state of partitions: one round trip each a round, to every server."""
+"""Read and commit partition state, with one round trip per server for each micro-batch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,48 +18,48 @@ from livesegments.store.outbox import Entry
 _SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
 SWEPT = b"swept"
 NO_CLOCK = 1 << 62
-"""The time where nobody says what it is: of a store in memory."""
+"""Server time when there is no server clock, as for an in-memory store."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
-    """A partition as the store has it: no progress when the store knows nothing of it."""
+    """State of a partition in the store; ``progress`` is None if the store has no data for it."""
 
     progress: Checkpoint | None
     outbox: list[Entry]
     """Oldest version first."""
     statistics: dict[int, bytes]
     erasures: int
-    """How many customers have an erasure to remember."""
+    """Number of customers with an erasure marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What a round reads of one partition."""
+    """Data that a micro-batch reads from one partition."""
 
     partition: int
     customers: Sequence[str]
     erasures: Sequence[bytes] = ()
     scan: tuple[int, int] | None = None
-    """(cursor, about how many) customers to walk over."""
+    """(cursor, approximate count) of customers to scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """What a round read of one partition, in the order it asked for."""
+    """Data read from one partition, in the order of the request."""
 
     records: list[bytes | None]
     erasures: list[bytes | None]
     cursor: int | None
-    """Where the walk goes on: 0 when it is through, None when there was none."""
+    """Cursor of the next scan: 0 when the scan is complete, None if none was requested."""
     scanned: dict[str, bytes]
     time_us: int = field(default=NO_CLOCK, compare=False)
-    """The clock of the server that has the partition, when it was read."""
+    """Clock of the partition's server at the time of the read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """All that a round writes to one partition."""
+    """All writes of a micro-batch to one partition."""
 
     partition: int
     expected: Checkpoint | None
@@ -69,14 +69,14 @@ class Commit:
     statistics: Mapping[int, bytes] = field(default_factory=dict)
     statistics_gone: Sequence[int] = ()
     entry: Entry | None = None
-    """What this version publishes."""
+    """Outputs of this version."""
     published: Sequence[int] = ()
-    """Versions to drop from the outbox: Kafka has them."""
+    """Versions to drop from the outbox because they are in Kafka."""
     erasures: Mapping[bytes, bytes] = field(default_factory=dict)
     ring: Sequence[tuple[int, bytes]] = ()
-    """(byte offset, bytes) to write to the ring of seen events."""
+    """(byte offset, bytes) to write to the dedup ring."""
     empty_first: bool = False
-    """Forget everything the store has of the partition."""
+    """Delete all stored data of the partition first."""
 
 
 class Partitions:
@@ -90,15 +90,15 @@ class Partitions:
         self._told: set[int] = set()
 
     def try_commands(self, partitions: int) -> None:
-        """Run every command of the commit script once beside each partition, on keys of its own.
+        """Run every command of the commit script once per partition, on a separate test key.
 
-        A script that is refused in its middle leaves what it wrote before, and Redis takes nothing
-        back: what a user may not do has to come out before the first commit.
+        Redis does not roll a script back: one that is denied half way leaves its earlier writes.
+        Missing permissions must therefore be detected before the first commit.
 
         Raises
         ------
         NoPermissionError
-            If the user may not run one; names it.
+            If the user may not run a command; names it.
         """
         batch = self._servers.batch()
         for partition in range(partitions):
@@ -114,12 +114,12 @@ class Partitions:
         batch.execute()
 
     def agree(self, deployment: Deployment) -> None:
-        """Hold a deployment's fixed settings against the store's, which the first worker wrote.
+        """Compare a deployment's fixed settings with the store's; the first worker writes them.
 
         Raises
         ------
         StoreMismatchError
-            If one differs; says which, and the ways out.
+            If a setting differs; the message names it and the possible remedies.
         """
         key, wanted = self.keys.deployment, deployment.to_fields()
 
@@ -131,9 +131,9 @@ class Partitions:
         deployment.check(self._servers.transaction(key, queue)[-1], self.keys.group_id)
 
     def forget(self, deployment: Deployment) -> None:
-        """Empty every partition, each in one step, then agree on a deployment anew.
+        """Empty every partition, each atomically, then store a deployment's settings.
 
-        Owners that are at work find their partitions gone, and rebuild them from Kafka.
+        Running owners find their partitions empty and rebuild them from Kafka.
         """
         for partition in range(deployment.partitions):
             self.redis.unlink(*self.keys.of_partition(partition))
@@ -141,15 +141,15 @@ class Partitions:
         self.agree(deployment)
 
     def deployment(self) -> Deployment | None:
-        """Return what the deployment agreed on, or None when no worker has ever run."""
+        """Return the deployment's settings, or None if no worker has run yet."""
         found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]
         return Deployment.from_fields(found) if found else None
 
     def load(self, partition: int) -> PartitionSnapshot:
-        """Read a partition's progress, outbox and statistics in one atomic step.
+        """Read a partition's checkpoint, outbox and statistics atomically.
 
-        Whoever takes a partition over may talk to another server than before, so that the next
-        commit tells it the script.
+        A new owner may talk to another server than its predecessor, so the next commit loads the
+        script on that server again.
         """
         self._told.discard(partition)
 
@@ -172,14 +172,14 @@ class Partitions:
         )
 
     def progresses(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
-        """Return the progress of each partition, None where the store knows nothing of it."""
+        """Return the checkpoint of each partition, None where the store has none."""
         batch = self._servers.batch()
         for key in map(self.keys.progress, partitions):
             batch.on(key).hgetall(key)
         return [Checkpoint.from_fields(each) if each else None for each in batch.execute()]
 
     def ring(self, partition: int) -> bytes:
-        """Return the ring of seen events, as long as it has grown."""
+        """Return the dedup ring, up to its current length."""
         return self.redis.get(self.keys.seen(partition)) or b""  # type: ignore[return-value]
 
     def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
@@ -190,12 +190,12 @@ class Partitions:
         return [(int(v or 0), (n or b"").decode()) for v, n in batch.execute()]
 
     def server(self, partition: int) -> str:
-        """Return the name of the server that has a partition, for people."""
+        """Return the display name of the server that holds a partition."""
         at = self._servers.of(self.keys.progress(partition)).connection_pool.connection_kwargs
         return f"Redis {at.get('host', at.get('path'))}:{at.get('port', '')}".rstrip(":")
 
     def times(self, partitions: Iterable[int]) -> dict[str, int]:
-        """Return what time it is at the servers that have some partitions, by their names."""
+        """Return the clocks of the servers that hold some partitions, by server name."""
         keys = {self.server(partition): self.keys.progress(partition) for partition in partitions}
         batch = self._servers.batch()
         for key in keys.values():
@@ -203,7 +203,7 @@ class Partitions:
         return dict(zip(keys, map(_micros, batch.execute()), strict=True))
 
     def read(self, wants: Sequence[ReadRequest]) -> list[ReadResult]:
-        """Read what a round needs of all its partitions, in one round trip a server."""
+        """Read the data of a micro-batch for all its partitions, one round trip per server."""
         batch = self._servers.batch()
         for want in wants:
             customers = self.keys.customers(want.partition)
@@ -220,15 +220,15 @@ class Partitions:
         return [_reading(want, replies) for want in wants]
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
-        """Commit each partition if it is as expected; return which were.
+        """Commit each partition if it is at the expected checkpoint; return which were committed.
 
-        In one round trip a server.
+        One round trip per server.
 
         Raises
         ------
         NoScriptError
-            If a server does not know the script any more: it has been started anew, or taken over
-            from another, so that the cursor of a walk means nothing to it.
+            If a server no longer has the script: it was restarted or failed over, so the cursors of
+            scans are no longer valid on it.
         """
         self._tell_script({commit.partition for commit in commits} - self._told)
         batch = self._servers.batch()
@@ -250,9 +250,9 @@ class Partitions:
             self._told |= partitions
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
-        """Return each partition's statistics of a generation, b"" for those of no customers.
+        """Return each partition's statistics of a generation, b"" for one without customers.
 
-        None where records are in another generation: some of the customers are not the whole.
+        None where some records are in another generation, since the statistics would be partial.
         """
         batch = self._servers.batch()
         for key in map(self.keys.statistics, partitions):
@@ -263,9 +263,9 @@ class Partitions:
         ]
 
     def taken_over(self, generation: int, partitions: Sequence[int]) -> list[tuple[bool, bytes]]:
-        """Return of each partition whether all its records are in a generation, or a newer one.
+        """Return, per partition, whether all its records are in a generation or a newer one.
 
-        And the statistics of those that are in it as yet, b"" for none.
+        The second item is the statistics of the records in that generation so far, b"" for none.
         """
         batch = self._servers.batch()
         for partition in partitions:
@@ -279,14 +279,14 @@ class Partitions:
         ]
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
-        """Return how many customers each partition has a record of."""
+        """Return the number of customer records in each partition."""
         batch = self._servers.batch()
         for key in map(self.keys.customers, partitions):
             batch.on(key).hlen(key)
         return batch.execute()
 
     def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Checkpoint, list[bytes]]]:
-        """Return up to ``wanted[partition]`` random records of each partition, and its progress."""
+        """Return each partition's checkpoint and up to ``wanted[partition]`` random records."""
         batch = self._servers.batch()
         for partition, count in wanted.items():
             progress, customers = self.keys.progress(partition), self.keys.customers(partition)
@@ -299,12 +299,12 @@ class Partitions:
         }
 
     def customers(self, partition: int, count: int = 1000) -> Iterator[tuple[str, bytes]]:
-        """Walk over all customers of a partition: (id, record), each at least once.
+        """Iterate over all customers of a partition: (id, record), each at least once.
 
         Raises
         ------
         RedisError
-            If another server has the partition meanwhile, to which the cursor means nothing.
+            If the partition moves to another server meanwhile, where the cursor is invalid.
         """
         cursor: int | None = 0
         while True:

@@ -1,4 +1,4 @@
-"""A fit that a person has asked for, on its way to the owner of partition 0."""
+"""Manual refit requests, stored until the owner of partition 0 takes them."""
 
 from livesegments.store.cluster_pipeline import Client
 from livesegments.store.keys import Keys
@@ -10,11 +10,11 @@ return 0
 
 
 class RefitRequests:
-    """Where a request waits: one at a time, and never for longer than it said.
+    """Slot for one refit request at a time, with an expiry.
 
-    Only the owner of partition 0 makes generations, with a commit of its own. It removes a request
-    once a newer generation than the one the request is for is published, so that a crash at any
-    point leaves either the request or its generation, and never makes two of it.
+    Only the owner of partition 0 creates generations, in a commit of its own. It removes a request
+    after publishing a generation newer than the one the request refers to. A crash at any point
+    therefore leaves either the request or its generation, and no request produces two generations.
     """
 
     def __init__(self, client: Client, group_id: str) -> None:
@@ -22,14 +22,14 @@ class RefitRequests:
         self._key = Keys(group_id).refit
 
     def put(self, request: bytes, seconds: float) -> bool:
-        """Leave a request for so many seconds, if there is none; return whether it was left."""
+        """Store a request that expires after ``seconds``, unless one is pending; return success."""
         return bool(self._redis.set(self._key, request, px=round(seconds * 1000), nx=True))
 
     def get(self) -> bytes | None:
-        """Return the request that waits."""
+        """Return the pending request."""
         found: bytes | None = self._redis.get(self._key)  # type: ignore[assignment]
         return found
 
     def remove(self, request: bytes) -> bool:
-        """Remove a request if it still waits; return whether it did."""
+        """Remove a request if it is still pending; return whether it was."""
         return bool(self._redis.eval(_REMOVE, 1, self._key, request))

@@ -1,8 +1,9 @@
-"""The worker, from poll to publication; and a sample subscriber.
+"""Worker: consumption, micro-batch processing, recovery and model updates.
 
-Read `segmenter` first: one round, top to bottom. Then what a round is made of: `fetch` and `batch`
-poll and decode, `folding`, `scoring` and `changes` are the parts of `round`, which decides without
-I/O by the `rules`; `publications` follows what goes out. What has to be when partitions are taken
-over: `takeover` decides, `reconcile` acts, `recovery` makes a lost store anew from what `published`
-reads back. The model over time: `global_model`, `warmup`, `refit`, `generations`, `definitions`.
+Start with `worker`, the consume-process-commit-publish loop. `polling` and `decoding` read a
+micro-batch; `aggregation`, `scoring` and `transitions` are the steps of `processor`, which decides
+without I/O according to `processing_config`; `in_flight` tracks the publications that are not
+confirmed yet. On reassignment, `recovery.ownership` decides what to do, `recovery.reconciliation`
+does it, and `recovery.replay` rebuilds a lost store from what `recovery.changelog_reader` reads.
+`modelling` fits, refits and synchronizes the model.
 """

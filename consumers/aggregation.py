@@ -1,4 +1,4 @@
-"""The first half of a round: who it is about, and the batch folded into their records."""
+"""Aggregation of a micro-batch: customer rows, partition clocks and updates of the records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +27,9 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Which events of a batch changed what their customer's window, profile or erasure says.
+    """Masks, shape (n,) by topic, of events that changed a window, profile or erasure.
 
-    (n,) of the columns of each topic. The others were dropped: erased, older than the window, or
-    overtaken.
+    The others were dropped: erased, older than the window, or superseded.
     """
 
     purchases: Flags
@@ -40,27 +39,26 @@ class Applied:
 
 @dataclass(slots=True)
 class Part:
-    """A partition's part of a round.
+    """A partition's part of a micro-batch.
 
     Attributes
     ----------
     polled
-        Its slice of the batch, if it has one.
+        Its slice of the batch, if any.
     reading
-        What the store had of its customers.
+        The data read from the store.
     customers, blobs
         Ids, those of the batch before those of the sweep, and their stored records.
     start
-        Row of its first customer among those of the round.
+        Row of its first customer in the micro-batch.
     clock_us
         Its clock after the batch.
     markers
-        Customer, by row in the part, -> what their erasure requests add up to, of those who have
-        any in the batch or the store.
+        Row in the part -> erasure state, for customers with a request in the batch or the store.
     requested
-        Rows in the part that a request in the batch is about.
+        Rows in the part with a request in the batch.
     effective
-        (k,) which of its requests changed what its customer's add up to.
+        (k,) mask of its requests that changed their customer's erasure state.
     """
 
     owned: PartitionState
@@ -76,18 +74,18 @@ class Part:
 
     @property
     def rows(self) -> slice:
-        """Its rows among the round's."""
+        """Its rows in the micro-batch."""
         return slice(self.start, self.start + len(self.customers))
 
     @property
     def seen(self) -> DedupWindow | None:
-        """The purchases its partition remembers after the round."""
+        """The partition's dedup window after the micro-batch."""
         recall = self.polled.recall if self.polled else None
         return recall.seen if recall else self.owned.seen
 
     @property
     def sweep(self) -> Sweep | None:
-        """Its sweep as it stands after the round, None when none is under way."""
+        """The sweep after the micro-batch, None if there is none in progress."""
         sweep, cursor = self.owned.sweep, self.reading.cursor
         if sweep is None or cursor is None:
             return sweep
@@ -100,12 +98,12 @@ def lay_out(
     rules: ProcessingConfig,
     now_us: int,
 ) -> list[Part]:
-    """Give every customer of a round a row, and find their partition's clock and their requests."""
+    """Assign a row to each customer; determine partition clocks and erasure requests."""
     parts: list[Part] = []
     start = 0
     for owned, polled, reading in work:
         known = polled.customers if polled else {}
-        # Who is in the batch and in the stretch of the sweep as well counts once.
+        # Customers both in the batch and in the chunk of the sweep get one row.
         swept = [name for name in reading.scanned if name not in known]
         markers, requested, effective = _markers(polled, reading, batch, rules)
         part = Part(
@@ -133,10 +131,10 @@ def _clock(
     rules: ProcessingConfig,
     now_us: int,
 ) -> int:
-    """Return where a partition's clock is after the batch: it never goes back.
+    """Return the partition's clock after the batch, which never goes back.
 
-    So it takes no step that the clock of the store's server does not bear out: neither by a wall
-    clock that is wrong nor by a purchase that its producer has dated together with its record.
+    It advances only as far as the clock of the store's server confirms: neither a wrong wall clock
+    nor a purchase dated ahead together with its record can move it further.
     """
     wall_us = 0 if rules.event_clock else bounded(now_us, reading.time_us)
     clock_us = max(owned.progress.clock_us, wall_us)
@@ -173,13 +171,13 @@ def _markers(
 def fold(
     parts: Sequence[Part], batch: MicroBatch, rules: ProcessingConfig, tally: BatchStats
 ) -> tuple[Records, Applied]:
-    """Return the records of all parts with the batch folded in, and which events counted."""
+    """Return the records of all parts with the batch applied, and masks of the applied events."""
     records = decode([blob for part in parts for blob in part.blobs], rules.layout.tiles)
     cutoff_us = np.zeros(len(records), np.int64)
     for part in parts:
         for row, marker in part.markers.items():
             cutoff_us[part.start + row] = marker.cutoff_us
-            # A sweep does not read the markers, so the record says it too.
+            # Sweeps do not read the markers, so the record holds the flag too.
             records["suppressed"][part.start + row] = marker.suppressed
     cutoff = rules.layout.tile_of(cutoff_us)
     requested = np.array([part.start + row for part in parts for row in part.requested], np.int64)
@@ -228,7 +226,7 @@ def fold(
 
 
 def reconsented(part: Part, batch: MicroBatch, records: Records, rules: ProcessingConfig) -> Int:
-    """Return the rows of a part's records whose consent to marketing the batch has changed."""
+    """Return the rows of a part whose marketing consent was changed by the batch."""
     if part.polled is None:
         return np.empty(0, np.int64)
     profiled = batch.profiles_customer[part.polled.profiles]
@@ -239,7 +237,7 @@ def reconsented(part: Part, batch: MicroBatch, records: Records, rules: Processi
 
 
 def _rows(parts: Sequence[Part], customer: Int, topic: str) -> Int:
-    """Return rows among the round's customers for rows among each slice's."""
+    """Convert rows among each slice's customers to rows in the micro-batch."""
     rows = customer.copy()
     for part in parts:
         if part.polled is not None:

@@ -1,15 +1,15 @@
 """Comparison of a worker's wall clock with other clocks: evidence in, verdict out.
 
-What each piece of evidence can prove:
+What each kind of evidence proves:
 
-- Redis says what time it is there, between a question and its answer. The worker's clock is ahead
-  when it was later than that before the question, and behind when it is earlier after the answer. A
-  worker that stood still in between proves nothing.
-- The broker dates a record when it appends it (``LogAppendTime``). Its clock has passed that time,
-  so a worker whose clock has not is behind the broker. An old record says nothing more, so no
-  worker is found ahead of the broker. Of a partition only the newest record counts: a later one
-  that is dated earlier shows that the broker's clock has been corrected. Timestamps that producers
-  set are no evidence.
+- Redis reports its time between a request and its response. The worker's clock is ahead if it was
+  later than that before the request, and behind if it is earlier after the response. A worker that
+  stalled in between proves nothing.
+- The broker timestamps a record when it appends it (``LogAppendTime``). Its clock has passed that
+  time, so a worker whose clock has not is behind the broker. An old record proves nothing more, so
+  a worker is never found ahead of the broker. Only the newest record of a partition counts: a later
+  record with an earlier timestamp means that the broker's clock has been corrected. Timestamps set
+  by producers are no evidence.
 """
 
 from collections.abc import Sequence
@@ -19,27 +19,27 @@ from typing import Literal
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US
 
 TOLERANCE_US = FUTURE_TOLERANCE_US
-"""How far two clocks may be apart, and a partition's clock ahead of the evidence."""
+"""Maximum difference of two clocks, and of a partition's clock ahead of the evidence."""
 
 Server = Literal["redis", "kafka"]
 
 
 class WrongClockError(RuntimeError):
-    """The wall clock here and that of a server are further apart than any work allows."""
+    """Wall clock too far from a server's clock for processing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Another clock, read between two looks at the one here; all in microseconds.
+    """Reading of another clock between two readings of the local one; all in microseconds.
 
     Attributes
     ----------
     server, name
-        Whose it is, and which one.
+        Kind of server, and its name.
     shows_us
-        What it showed, or at least shows when ``at_least``.
+        The time it showed; a lower bound if ``at_least``.
     before_us, after_us
-        The clock here before and after it was read.
+        The local clock before and after the reading.
     """
 
     server: Server
@@ -51,7 +51,7 @@ class Evidence:
 
     @property
     def error_us(self) -> int:
-        """By how much the clock here is ahead for certain; negative behind, 0 if neither."""
+        """Proven error of the local clock: positive ahead, negative behind, 0 if unproven."""
         if self.shows_us > self.after_us:
             return self.after_us - self.shows_us
         return 0 if self.at_least else max(self.before_us - self.shows_us, 0)
@@ -66,13 +66,13 @@ def errors(evidence: Sequence[Evidence]) -> dict[str, int]:
 
 
 def check(evidence: Sequence[Evidence]) -> None:
-    """Hold a clock against others.
+    """Compare the local clock with others.
 
     Raises
     ------
     WrongClockError
-        If one is further away than the tolerance; names it, says by how much, and which others
-        agree with the clock here: then it is not this one that is wrong.
+        If one differs by more than the tolerance. The message names it, gives the difference, and
+        lists the clocks that agree with the local one, which then is probably right.
     """
     worst = max(evidence, key=lambda each: abs(each.error_us), default=None)
     if worst is None or abs(worst.error_us) <= TOLERANCE_US:
@@ -85,20 +85,20 @@ def check(evidence: Sequence[Evidence]) -> None:
 
 
 def bounded(time_us: int, shown_us: int) -> int:
-    """Return a time, but none further ahead of what another clock showed than the tolerance."""
+    """Return a time, limited to the tolerance ahead of another clock's reading."""
     return min(time_us, shown_us + TOLERANCE_US)
 
 
 def latest(shown_us: int) -> int:
-    """Return the latest that a purchase may be dated when Redis' clock shows a time.
+    """Return the latest plausible time of a purchase for a reading of Redis' clock.
 
-    It may be ahead of the broker by the tolerance, and the broker of Redis.
+    The purchase may be ahead of the broker by the tolerance, and the broker ahead of Redis.
     """
     return shown_us + 2 * TOLERANCE_US
 
 
 def apart(error_us: int) -> str:
-    """Return an error in words: ``2 h ahead of``."""
+    """Format an error: ``2 h ahead of``."""
     seconds = abs(error_us) / 1_000_000
     size, unit = next(
         (each for each in ((86_400, "days"), (3_600, "h"), (60, "min")) if seconds >= 2 * each[0]),

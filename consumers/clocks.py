@@ -1,4 +1,4 @@
-"""The wall clock of a worker, held against those of Redis and the broker as it works."""
+"""Continuous comparison of a worker's wall clock with the clocks of Redis and the broker."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,30 +13,29 @@ from livesegments.contracts.topics import PURCHASES
 from livesegments.store.partitions import Partitions, ReadResult
 
 LOG_APPEND_TIME = 1
-"""Type of a timestamp that the broker set."""
+"""Timestamp type of records timestamped by the broker."""
 NEWEST = 10
-"""Offsets at the end of a partition among which its newest record is looked for: the last ones may
-be markers of transactions."""
+"""Offsets searched for a partition's newest record: the last ones may be transaction markers."""
 
 
 class Clocks:
-    """Compares the wall clock with the servers'.
+    """Comparison of the wall clock with the servers' clocks.
 
     Parameters
     ----------
     store, config, partitions
-        Redis, client settings to read the log with, and how many partitions there are.
+        Redis, client settings for reading the log, and the number of partitions.
     wall_us
         The wall clock, in microseconds.
 
     Attributes
     ----------
     agree
-        Whether they did at the last comparison.
+        Whether the clocks agreed in the last comparison.
     errors_us
-        By server, how far the wall clock is ahead of its clock; negative behind.
+        By server, how far the wall clock is ahead; negative if behind.
     shown_us
-        What Redis' clock showed last.
+        The last reading of Redis' clock.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Clocks:
         self.shown_us = 0
 
     def now_us(self) -> int:
-        """Return the time: that of the wall clock, as far as Redis' last one bears it out."""
+        """Return the wall clock's time, bounded by the last reading of Redis' clock."""
         return bounded(self.wall_us(), self.shown_us)
 
     def look(self) -> None:
@@ -67,18 +66,18 @@ class Clocks:
         self._check(self.evidence())
 
     def evidence(self) -> list[Evidence]:
-        """Return what every server of the store and the newest purchases say of the wall clock."""
+        """Return the evidence from every server of the store and from the newest purchases."""
         partitions = range(self._partitions)
         with LogReader(self._config) as reader:
             newest = newest_purchases(reader, partitions)
         return [*self._of_redis(partitions), *self._of_broker(newest)]
 
     def look_at_redis(self, partitions: Iterable[int]) -> None:
-        """Compare with the servers that have some partitions; raises as `look`."""
+        """Compare with the servers of some partitions; raises as `look`."""
         self._check(self._of_redis(partitions))
 
     def look_at_polled(self, consumer: KafkaConsumer, polled: Polled) -> None:
-        """Compare with purchases just polled that are the newest of their partitions.
+        """Compare with polled purchases that are the newest of their partitions.
 
         Raises as `look`.
         """
@@ -93,17 +92,16 @@ class Clocks:
     def after_reading(
         self, before_us: int, partitions: Sequence[int], readings: Sequence[ReadResult]
     ) -> int:
-        """Return the time for a round, from what it read: never beyond Redis' by the tolerance.
+        """Return the time for a micro-batch, bounded by the Redis times in its reads.
 
-        The wall clock may have jumped at any moment, so that what is not borne out by this very
-        reading is not used.
+        The wall clock may jump at any moment, so only a time confirmed by these very reads is used.
 
         Parameters
         ----------
         before_us
-            The wall clock before the reading.
+            The wall clock before the reads.
         partitions, readings
-            What was read of which.
+            The partitions and their read results.
 
         Raises
         ------
@@ -155,7 +153,7 @@ class Clocks:
 
 
 def newest_purchases(reader: LogReader, partitions: Iterable[int]) -> list[ConsumerRecord]:
-    """Return the newest purchase of each partition, of those that can be found near its end."""
+    """Return the newest purchase of each partition that has one near its end."""
     tps = [TopicPartition(PURCHASES, partition) for partition in partitions]
     starts, ends = reader.starts(tps), reader.stable_ends(tps)
     newest: dict[TopicPartition, ConsumerRecord] = {}

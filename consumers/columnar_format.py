@@ -1,4 +1,4 @@
-"""Kafka's record format 2 (https://kafka.apache.org/documentation/#record), one record or many."""
+"""Kafka's record format 2 (https://kafka.apache.org/documentation/#record), scalar and columnar."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 Int = NDArray[np.int64]
 Headers: TypeAlias = list[tuple[str, bytes | None]]
 Number: TypeAlias = Callable[[bytes, int], tuple[int, int]]
-"""Reads a number at a place; returns it and the place behind it."""
+"""Reads a number at a position; returns it and the position after it."""
 
 LEAST_BYTES = 6
-"""Of a record: attributes, two deltas, two sizes, a number of headers."""
+"""Minimum size of a record: attributes, two deltas, two sizes and a header count."""
 MOST_BITS = 8 * 7
-"""Of a number in columns; in the format it may have 64."""
+"""Maximum bits of a number read as columns; the format allows 64."""
 
 
 def bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:
-    """Return where each record begins, behind its length, and where it ends."""
+    """Return the start of each record, after its length field, and its end."""
     starts, ends = [], []
     for _ in range(records):
         first, second = buffer[at], buffer[at + 1]
-        # Lengths of two bytes are the usual ones.
+        # Most lengths take two bytes.
         if first >= 0x80 > second:
             number, at = second << 7 | first & 0x7F, at + 2
             length = number >> 1 ^ -(number & 1)
@@ -40,7 +40,7 @@ def bounds(buffer: bytes, at: int, records: int) -> tuple[Int, Int]:
 
 
 def varints(octets: NDArray[np.uint8], at: Int) -> tuple[Int, Int]:
-    """Read a number at each place; return them and the places behind them."""
+    """Read a number at each position; return the numbers and the positions after them."""
     octet = octets[at]
     number = (octet & 0x7F).astype(np.int64)
     more, at, bits = octet >= 0x80, at + 1, 7
@@ -54,7 +54,7 @@ def varints(octets: NDArray[np.uint8], at: Int) -> tuple[Int, Int]:
 
 
 def slices(buffer: bytes, at: Int, sizes: Int) -> list[bytes | None]:
-    """Return so many bytes from each place; a negative size is null."""
+    """Return the given number of bytes from each position; a negative size is null."""
     ends = (at + sizes).tolist()
     return [
         buffer[start:end] if end >= start else None
@@ -65,11 +65,11 @@ def slices(buffer: bytes, at: Int, sizes: Int) -> list[bytes | None]:
 def read_record(
     buffer: bytes, at: int, number: Number
 ) -> tuple[int, int, int, bytes | None, bytes | None, Headers, int] | None:
-    """Read a record: how long, when and where it is, what it has, and the place behind it."""
+    """Read a record: length, timestamp and offset deltas, contents and the position after it."""
     try:
         length, at = number(buffer, at)
         end = at + length
-        since, at = integer(buffer, at + 1, bits=64)  # attributes are a byte, and say nothing
+        since, at = integer(buffer, at + 1, bits=64)  # skip the attributes byte, which is unused
         offset, at = number(buffer, at)
         key, at = read_bytes(buffer, at, number)
         value, at = read_bytes(buffer, at, number)
@@ -82,7 +82,7 @@ def read_record(
 
 
 def integer(buffer: bytes, at: int, bits: int = 32) -> tuple[int, int]:
-    """Read a number; its type has no room for more bits, and a broker drops them."""
+    """Read a number, dropping excess bits of its type as a broker does."""
     number, at = decode_varint(buffer, at)
     if number >> bits - 1 not in (0, -1):
         raw = (number << 1 ^ -(number < 0)) & (1 << bits) - 1
@@ -91,7 +91,7 @@ def integer(buffer: bytes, at: int, bits: int = 32) -> tuple[int, int]:
 
 
 def wrapped(number: int) -> int:
-    """Return what a sum is in 64 bits."""
+    """Return a sum wrapped to 64 bits."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
@@ -104,7 +104,7 @@ def read_bytes(buffer: bytes, at: int, number: Number) -> tuple[bytes | None, in
 
 
 def read_headers(buffer: bytes, at: int, number: Number) -> tuple[Headers, int]:
-    """Read headers; what of a name is not UTF-8 is written out."""
+    """Read headers; bytes of a name that are not UTF-8 are escaped."""
     headers: Headers = []
     count, at = number(buffer, at)
     if count < 0:
@@ -119,5 +119,5 @@ def read_headers(buffer: bytes, at: int, number: Number) -> tuple[Headers, int]:
 
 
 def size_of(headers: Headers) -> int:
-    """Return the bytes of names and values."""
+    """Return the total bytes of names and values."""
     return sum(len(name.encode()) + len(value or b"") for name, value in headers)

@@ -1,18 +1,18 @@
-r"""Read what was fetched batch by batch, whatever bytes header names hold.
+r"""Columnar reader of fetched batches that tolerates malformed records.
 
-kafka-python decodes header names strictly, though a name may be any bytes: one such record would
-hold its partition up for ever, since `poll` raises and the next one does not return. Here such
-bytes are read as ``\xff``. A broker also takes numbers with more bits than their type has,
-attributes of any kind and any offsets within a batch, and of what is compressed it hardly checks
-the lengths, and not how much it holds. So numbers are read as it reads them, offsets are those that
-it gave, and what cannot be read of a batch, or would fill the memory, is one record without key: no
-topic takes it, and it becomes a dead letter.
+kafka-python decodes header names strictly, although a name may be any bytes: one such record would
+block its partition forever, since `poll` raises and the next poll does not return. This reader
+decodes such bytes as ``\xff``. A broker also accepts numbers with more bits than their type has,
+attributes of any kind and any offsets within a batch; for compressed batches it barely checks the
+lengths, and not the uncompressed size. Therefore numbers are read as the broker reads them, and
+offsets are those it assigned. Data that cannot be read, or would exhaust the memory, becomes one
+record without a key: it fails validation in every topic and becomes a dead letter.
 
-And a batch is read as columns, in a quarter of the time that methods for each record and each
-number in it take (`python -m bench reading`).
+Reading a batch as columns takes a quarter of the time of a method call for each record and number
+(`python -m bench reading`).
 
-To import this module is to have every consumer of the process read so. A test pins what of
-kafka-python it rests on, and holds the readers against each other.
+Importing this module changes every consumer of the process. A test pins the kafka-python internals
+it relies on and compares the readers.
 """
 
 from collections.abc import Iterator
@@ -42,17 +42,17 @@ from livesegments.consumers.columnar_format import (
 )
 
 WORTH_COLUMNS = 32
-"""Of fewer records, columns cost more than they save."""
+"""Minimum number of records for which columns pay off."""
 MOST_UNREADABLE_BYTES = 65_536
-"""Of what is kept of a batch that cannot be read."""
+"""Maximum bytes kept of an unreadable batch."""
 
 _NO_HEADERS: Headers = []
-"""Of most records, and never changed."""
+"""Shared by most records; never modified."""
 _record = partial(tuple.__new__, ConsumerRecord)
 
 
 class Columns(NamedTuple):
-    """The n records of a batch; sizes in bytes, -1 for null, and for headers where none are."""
+    """The n records of a batch; sizes in bytes, -1 for null and for no headers."""
 
     offsets: list[int]
     timestamps: list[int]
@@ -65,9 +65,9 @@ class Columns(NamedTuple):
 
 
 class Record:
-    """What `Fetcher` wants to know of a record; times in milliseconds since the epoch.
+    """Record interface required by `Fetcher`; timestamps in milliseconds since the epoch.
 
-    With ``columns`` it stands for all records of its batch: `Fetcher` passes a checksum on.
+    With ``columns`` it stands for all records of its batch: `Fetcher` passes the checksum through.
     """
 
     __slots__ = (
@@ -98,7 +98,7 @@ class Record:
         self.checksum = columns
 
     def validate_crc(self) -> bool:
-        """Return True: the checksum is the batch's."""
+        """Return True: the checksum covers the batch."""
         return True
 
 
@@ -116,14 +116,14 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
 
     @property
     def _is_whole(self) -> bool:
-        """Whether no record is missing, as some may after a compaction: offsets are counted."""
+        """True if no record was removed, as by compaction; offsets are then consecutive."""
         return bool(self._num_records == self.last_offset_delta + 1)
 
     def _is_open(self) -> bool:
-        """Uncompress it; return whether it could be."""
+        """Decompress the batch; return whether it succeeded."""
         try:
             self._maybe_uncompress()
-        except (KafkaError, MemoryError):  # of a codec that is not installed, for one
+        except (KafkaError, MemoryError):  # e.g. a codec that is not installed
             raise
         except Exception:  # noqa: BLE001 - each codec has its own
             return False
@@ -151,7 +151,7 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
 
 
 class WholeBatch(RecordBatch):
-    """A batch that gives one record for all of its own, where they can be read as columns."""
+    """A batch that yields one record for all of its own if they can be read as columns."""
 
     __slots__ = ()
 
@@ -166,7 +166,7 @@ class WholeBatch(RecordBatch):
         return iter([Record(size, *last, kind, None, None, [], columns)])
 
     def _columns(self, buffer: bytes) -> Columns | None:
-        """Return all records, or None where anything is odd: single records tell what it is."""
+        """Return all records, None if any is malformed: then records are read one by one."""
         try:
             starts, ends = bounds(buffer, self._pos, self._num_records)
             octets = np.frombuffer(buffer, np.uint8)
@@ -185,7 +185,7 @@ class WholeBatch(RecordBatch):
             return None
         if (after != ends).any():
             return None
-        # Where a compaction has taken records out, the offsets say which.
+        # After compaction, the stored offset deltas identify the remaining records.
         offset = np.arange(len(at)) if self._is_whole else offset.clip(max=self.last_offset_delta)
         timestamps = self.first_timestamp + since
         if self.timestamp_type == self.LOG_APPEND_TIME:
@@ -203,13 +203,13 @@ class WholeBatch(RecordBatch):
 
 
 class Batches:
-    """Fetched batches; those in format 2 become ``kind``."""
+    """Fetched batches, with those in format 2 converted to ``kind``."""
 
     def __init__(self, records: MemoryRecords, kind: type[RecordBatch]) -> None:
         self._records, self._kind = records, kind
 
     def next_batch(self) -> Any:
-        """Return the next one, None after the last."""
+        """Return the next batch, None after the last."""
         batch = self._records.next_batch()
         if type(batch) is DefaultRecordBatch:
             batch.__class__ = self._kind
@@ -217,13 +217,13 @@ class Batches:
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of a partition, taken batch by batch where kafka-python goes one by one."""
+    """Fetched records of a partition, taken by batch where kafka-python takes single records."""
 
     _run: list[ConsumerRecord] = []  # noqa: RUF012 - replaced, never changed
     _at = 0
 
     def take(self, n: int | None = None) -> list[ConsumerRecord]:
-        """Return the next records, ``n`` at most; what is wrong after them is raised next time."""
+        """Return the next records, at most ``n``; the next call raises an error after them."""
         self._maybe_raise_next_inline_exception()
         records: list[ConsumerRecord] = []
         try:
@@ -244,7 +244,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return records
 
     def _maybe_skip_record(self, run: list[ConsumerRecord]) -> bool:
-        # A fetch from the middle of a batch brings all of it.
+        # A fetch from the middle of a batch returns the whole batch.
         run[:] = dropwhile(super()._maybe_skip_record, run)
         return not run
 

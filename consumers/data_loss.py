@@ -1,10 +1,10 @@
-"""Input records that a log no longer holds: whether any of them still counts.
+"""Detection of input records that were deleted from the log and may still count.
 
-Purchases count for a window, profiles and erasures for good. What is gone from a log and was
-never folded, or is needed again since the store is lost, is a loss where it may still count. All
-that is gone arrived before the first record that is left, and no event is later than its arrival:
-where that is before the window at the end of the log, nothing is missing. What cannot be known is
-refused.
+Purchases count while they are in a window, profiles and erasures forever. Records that were deleted
+before they were processed, or that are needed again because the store is lost, are a loss if they
+may still count. All deleted records arrived before the first remaining one, and no event is later
+than its arrival: if that arrival is before the window at the end of the log, nothing is missing.
+Undecidable cases are refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 LOG_APPEND_TIME = 1
 TAIL = 1_000
-"""Offsets at the end of the purchases that as a rule say how far the clock has come."""
+"""Offsets at the end of the purchases that usually show the latest event time."""
 
 LOST_STORE = (
     "The store is lost, and would lack it: give the topic a longer retention; to go on without it,"
@@ -35,14 +35,14 @@ LOST_STORE = (
 
 
 class DataLossError(RuntimeError):
-    """Records that may still count are gone from the inputs.
+    """Records that may still count were deleted from the inputs.
 
     Attributes
     ----------
     partition
-        Of the inputs.
+        The input partition.
     fact
-        What is gone. The message says the way out, too.
+        The lost data. The message also describes the remedy.
     """
 
     def __init__(self, partition: int, fact: str, way_out: str) -> None:
@@ -52,16 +52,16 @@ class DataLossError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LossCheck:
-    """Looks for losses, a partition at a time.
+    """Loss check of single partitions.
 
     Attributes
     ----------
     reader, rules
-        What reads the inputs, and how purchases are read and windows laid out.
+        Log reader, and the configuration for decoding purchases and laying out windows.
     now_us
         The wall clock, in microseconds.
     keep_alive
-        Called now and then while the log is read.
+        Called regularly while the log is read.
     """
 
     reader: LogReader
@@ -76,12 +76,12 @@ class LossCheck:
         progress: Checkpoint | None,
         committed: Committed | None,
     ) -> None:
-        """Refuse a log that ends before what was folded or published of it.
+        """Refuse a log that ends before offsets already processed or published.
 
         Raises
         ------
         DataLossError
-            If one does: an unclean election, or a copy that was behind.
+            If one does: an unclean leader election, or a replica that was behind.
         """
         for offsets in (progress and progress.offsets, committed and committed.offsets):
             for topic, offset, end in zip(INPUTS, offsets or (), inputs.end, strict=False):
@@ -96,12 +96,12 @@ class LossCheck:
                     )
 
     def check_unread(self, partition: int, inputs: Extent, progress: Checkpoint) -> None:
-        """Refuse when what the store has not folded is gone and may still count.
+        """Refuse unprocessed records that were deleted and may still count.
 
         Raises
         ------
         DataLossError
-            If so.
+            If there are any.
         """
         for topic, offset, start, end in zip(
             INPUTS, progress.offsets, inputs.start, inputs.end, strict=True
@@ -121,15 +121,15 @@ class LossCheck:
     def check_window(
         self, partition: int, inputs: Extent, anyone_counts: Callable[[], bool]
     ) -> None:
-        """Refuse when a store made anew from the inputs would lack what counts.
+        """Refuse inputs from which a rebuilt store would lack records that count.
 
-        ``anyone_counts`` is asked where no purchase is left: whether somebody has a segment, or a
-        purchase in the window.
+        ``anyone_counts`` is called if no purchase is left: it returns whether any customer has a
+        segment or a purchase in the window.
 
         Raises
         ------
         DataLossError
-            If so.
+            If records are missing.
         """
         for topic, start in zip(INPUTS, inputs.start, strict=True):
             if topic in (PROFILES, ERASURES) and start > 0:
@@ -159,7 +159,7 @@ class LossCheck:
         if not self.rules.event_clock:
             clock_us = max(clock_us, self.now_us())
         layout = self.rules.layout
-        # The clock may do, or the end of the log; where late events are at its end, all are read.
+        # The clock or the end of the log may suffice; with late events at the end, all are read.
         for first in sorted({start, max(start, end - TAIL), end}, reverse=True):
             for records in self._read(partition, first, end):
                 clock_us = max([clock_us, *self._occurred(records)])
@@ -168,11 +168,11 @@ class LossCheck:
         return False
 
     def _newest_before(self, partition: int, start: int, end: int) -> int | None:
-        """Return the latest time of a purchase before the first one left, None if none is left."""
+        """Return the latest time of purchases before the first one left, None if none is left."""
         for records in self._read(partition, start, end):
             if records[0].timestamp_type == LOG_APPEND_TIME:
                 return int(records[0].timestamp) * 1_000 + FUTURE_TOLERANCE_US
-            # Only the broker's timestamps come in order: of others the events' own must do.
+            # Only broker timestamps are ordered; otherwise the event times have to do.
             if occurred := self._occurred(records):
                 return min(occurred)
         return None

@@ -1,4 +1,4 @@
-"""One poll as columns: every topic's records decoded, every customer given a row."""
+"""Columnar decoding of a poll: records of every topic, with a row for each customer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Columns: TypeAlias = Purchases | Profiles | Erasures
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that no contract takes, and why."""
+    """Input record that failed validation, and the reason."""
 
     record: ConsumerRecord
     rejection: Rejection
@@ -38,7 +38,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class PartitionBatch:
-    """The part of a batch that came from one input partition.
+    """Slice of a micro-batch from one input partition.
 
     Attributes
     ----------
@@ -47,11 +47,11 @@ class PartitionBatch:
     purchases, profiles, erasures
         Ranges in the columns of the batch.
     next_offsets
-        Input topic -> offset after the last record of it in the slice.
+        Input topic -> offset after its last record in the slice.
     rejected
         The slice's dead letters.
     recall
-        The purchases its partition remembers after it; None where duplicates are not looked for.
+        The partition's dedup update; None if deduplication is off.
     """
 
     partition: int
@@ -68,7 +68,7 @@ class PartitionBatch:
 class MicroBatch:
     """All records of one poll.
 
-    ``*_customer`` (n,) holds each accepted record's row among its slice's customers; ``records``
+    ``*_customer`` (n,) holds the row of each accepted record's customer in its slice; ``records``
     are the polled records by topic, accepted or not.
     """
 
@@ -81,14 +81,14 @@ class MicroBatch:
     records: dict[str, list[ConsumerRecord]]
     slices: list[PartitionBatch]
     consumed: dict[str, int]
-    """Input topic -> records polled."""
+    """Input topic -> number of polled records."""
     duplicates: int = 0
-    """Valid purchases left out, since their partition had seen their ids."""
+    """Valid purchases dropped as duplicates."""
 
     def events(self, topic: str, columns: Int) -> list[tuple[ConsumerRecord, str | None]]:
-        """Return the records that accepted columns of a topic came from, and their events' ids.
+        """Return the source records and event ids of accepted columns of a topic.
 
-        A profile has none.
+        A profile has no event id.
         """
         accepted: dict[str, tuple[Columns, Sequence[str | None]]] = {
             PURCHASES: (self.purchases, self.purchases.event_id),
@@ -107,16 +107,16 @@ def decode_batch(
     currency: str,
     seen: Mapping[int, DedupWindow | None] | None = None,
 ) -> MicroBatch:
-    """Decode what a poll returned.
+    """Decode the records of a poll.
 
     Parameters
     ----------
     polled
-        Records by topic and partition, without those that were folded before.
+        Records by topic and partition, without those already processed.
     currency
-        The one currency the deployment takes.
+        The deployment's currency.
     seen
-        Partition -> the purchases it remembers; where it has none, duplicates are not looked for.
+        Partition -> its dedup window; without one, duplicates are kept.
     """
     partitions = sorted({tp.partition for tp in polled})
     of_partition = {
@@ -125,7 +125,7 @@ def decode_batch(
     records = {topic: list(chain.from_iterable(parts)) for topic, parts in of_partition.items()}
     sizes = {topic: list(map(len, parts)) for topic, parts in of_partition.items()}
     purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
-    # Most rounds have none of these, and a quiet service does rounds of few events.
+    # Most micro-batches have none of these, and micro-batches are small when traffic is low.
     profiles, bad_profiles = (
         decode_profiles(*_columns(records[PROFILES])) if records[PROFILES] else (_NO_PROFILES, [])
     )
@@ -216,7 +216,7 @@ def _columns(
 def _ranges(row: Int, records: Sequence[int]) -> list[slice]:
     """Return the range of each partition among accepted rows.
 
-    ``records`` says how many each partition has; rows are in partition order.
+    ``records`` is the number of records of each partition; rows are in partition order.
     """
     bounds = row.searchsorted(np.cumsum([0, *records])).tolist()
     return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""Uncompress batches of records, so far as they do not fill the memory."""
+"""Decompression of record batches with a size limit."""
 
 import gzip
 import io
@@ -7,26 +7,26 @@ from typing import Any
 from kafka import codec
 
 MOST_UNCOMPRESSED_BYTES = 256 * 1024 * 1024
-"""Of a batch: gzip makes a thousand times as much of what a topic takes, and zstd far more."""
+"""Maximum of a batch: gzip expands up to a thousandfold, Zstandard far more."""
 
 _PIECE_BYTES = 1024 * 1024
 
 
 def gzip_decode(payload: Any) -> bytes:
-    """Uncompress gzip; raises `ValueError` when it is too much."""
+    """Decompress gzip; raises `ValueError` above the size limit."""
     with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
         return _whole(file)
 
 
 def zstd_decode(payload: bytes) -> bytes:
-    """Uncompress Zstandard; raises `ValueError` when it is too much."""
+    """Decompress Zstandard; raises `ValueError` above the size limit."""
     decompressor = codec.zstd.ZstdDecompressor()
     with decompressor.stream_reader(io.BytesIO(payload), read_across_frames=True) as file:
         return _whole(file)
 
 
 def _whole(file: Any) -> bytes:
-    """Return all of a file, if it is not too large."""
+    """Read a whole file, up to the size limit."""
     pieces: list[bytes] = []
     size = 0
     while piece := file.read(_PIECE_BYTES):

@@ -1,11 +1,11 @@
-"""The purchases that a partition has seen lately, so that a producer's repeats count once.
+"""Deduplication of purchases over a window of recent event ids.
 
-Producers that deliver at least once send an event again, with the same ``event_id``. An accepted
-purchase is a duplicate when its id is among those of the ``size`` accepted purchases before it in
-its partition. That depends on the log alone, so that a replay finds the same duplicates.
+At-least-once producers may send an event again with the same ``event_id``. An accepted purchase is
+a duplicate if its id is among the ``size`` accepted purchases before it in its partition. This
+depends on the log alone, so a replay finds the same duplicates.
 
-Ids are kept as 8-byte hashes: in the store as a ring, the hash of the n-th purchase in place
-``n % size``; in memory as sorted runs that double in size, to look a whole batch up at once.
+Ids are kept as 8-byte hashes: in the store as a ring, with the hash of the n-th purchase in slot
+``n % size``; in memory as sorted runs of doubling size, to look up a whole batch at once.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ _BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Hashes in order, and the place of each among all purchases; of equal ones the latest last."""
+    """Sorted hashes, and the sequence number of each purchase; equal hashes in sequence order."""
 
     hashes: Hashes
     places: Int
 
     def last(self, hashes: Hashes) -> Int:
-        """Return where each of some hashes was last, (n,), -1 for never."""
+        """Return the last sequence number of each hash, (n,), -1 if absent."""
         at = self.hashes.searchsorted(hashes, side="right") - 1
         found = (at >= 0) & (self.hashes[at] == hashes)
         return np.where(found, self.places[at], -1)
 
     def merged(self, later: "Run", first: int) -> "Run":
-        """Return both as one, without what was before the place ``first``."""
+        """Return both runs merged, without sequence numbers below ``first``."""
         places = np.concatenate([self.places, later.places])
         hashes = np.concatenate([self.hashes, later.hashes])
-        # Stable, so that of equal hashes the later stays the last; and linear, on sorted parts.
+        # Stable, so the later of equal hashes stays last; and linear on sorted parts.
         order = hashes.argsort(kind="stable")
         order = order[places[order] >= first]
         return Run(hashes[order], places[order])
@@ -52,11 +52,11 @@ class DedupWindow:
     Attributes
     ----------
     size
-        How many are remembered.
+        Number of purchases remembered.
     count
-        How many there have been.
+        Number of purchases so far.
     runs
-        What is remembered, older and larger runs first.
+        Remembered hashes, older and larger runs first.
 
     Examples
     --------
@@ -78,8 +78,8 @@ class DedupWindow:
 
     @classmethod
     def from_ring(cls, size: int, count: int, ring: bytes) -> Self:
-        """Return what a stored ring remembers."""
-        # A ring that is not full has wrapped nothing, and begins with the oldest.
+        """Return the window restored from a stored ring."""
+        # A ring that is not full has not wrapped and begins with the oldest.
         oldest = count % size if count > size else 0
         hashes = np.roll(np.frombuffer(ring, "<u8"), -oldest)
         order = hashes.argsort(kind="stable")
@@ -87,7 +87,7 @@ class DedupWindow:
         return cls(size, count, (run,) if len(hashes) else ())
 
     def after(self, hashes: Hashes) -> tuple["DedupWindow", Flags]:
-        """Return what is remembered after some more purchases, and which were duplicates, (n,)."""
+        """Return the window after more purchases, and the mask of duplicates, (n,)."""
         if not len(hashes):
             return self, np.zeros(0, np.bool_)
         order = hashes.argsort(kind="stable")
@@ -103,7 +103,7 @@ class DedupWindow:
         return DedupWindow(self.size, count, _merge((*self.runs, run), count - self.size)), repeated
 
     def ring_writes(self, hashes: Hashes) -> list[tuple[int, bytes]]:
-        """Return what to write to the stored ring for the last purchases: (byte offset, bytes)."""
+        """Return the writes to the stored ring for the last purchases: (byte offset, bytes)."""
         hashes = hashes[-self.size :]
         start = (self.count - len(hashes)) % self.size
         before_the_end = hashes[: self.size - start]
@@ -112,14 +112,14 @@ class DedupWindow:
 
 
 class DedupUpdate(NamedTuple):
-    """What a partition remembers after a batch, and what of it to write to the stored ring."""
+    """A partition's dedup window after a batch, and the writes to the stored ring."""
 
     seen: DedupWindow
     ring: list[tuple[int, bytes]]
 
 
 def _merge(runs: tuple[Run, ...], first: int) -> tuple[Run, ...]:
-    """Merge the last runs until each is less than half as large as the one before."""
+    """Merge the last runs until each is at most half as large as the one before."""
     while len(runs) > 1 and 2 * len(runs[-1].hashes) > len(runs[-2].hashes):
         runs = (*runs[:-2], runs[-2].merged(runs[-1], first))
     return runs

@@ -1,4 +1,4 @@
-"""Metrics of the model: positions of the clusters, and their drift."""
+"""Model metrics: cluster positions and drift."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,16 +20,16 @@ SAMPLE_SECONDS = 30.0
 
 
 class DriftMonitor:
-    """Reports one worker's view of the model.
+    """Reporter of one worker's view of the model.
 
-    Positions, shifts and shares come from the exact statistics. For the silhouette and the
-    distribution of features partition 0's owner draws a sample of customers now and then. Detectors
-    look at customers of this worker's own rounds.
+    Positions, shifts and shares come from the exact statistics. For the silhouette and the feature
+    distributions, the owner of partition 0 periodically draws a sample of customers. Detectors
+    observe customers from this worker's own micro-batches.
 
     Parameters
     ----------
     metrics
-        Where the values go.
+        Receives the values.
     personas
         The deployment's segments.
     draw
@@ -48,9 +48,10 @@ class DriftMonitor:
         self._sampled_s: float | None = None
 
     def look(self, watched: Sequence[DriftSample], model: Model | None) -> None:
-        """Show the customers of a round to the detectors.
+        """Update the detectors with the customers of a micro-batch.
 
-        A generation that came while windows were filling is left out: everything moves then.
+        Provisional generations, fitted while windows were filling, are skipped: everything moves
+        then.
         """
         if model is None or model.generation.provisional:
             return
@@ -66,12 +67,12 @@ class DriftMonitor:
         first: bool,
         now_s: float,
     ) -> None:
-        """Report the model as it stands.
+        """Report the current model.
 
         Parameters
         ----------
         model
-            The sum of all partitions; None while there is none.
+            The sum of all partitions, None if there is no model.
         first
             Whether this worker owns partition 0.
         now_s

@@ -1,4 +1,4 @@
-"""The few customers of a round that drift detectors look at."""
+"""Sample of a micro-batch's customers for the drift detectors."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ from livesegments.consumers.scoring import Scores
 from livesegments.features.record_codec import Records
 
 MOST = 32
-"""Customers of a partition and round: enough when rounds are small, and cheap when they are big."""
+"""Customers per partition and micro-batch: enough for small micro-batches, cheap for large ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftSample:
-    """Distances (n,) to the nearest centroid, and whose (n,) published segment changes."""
+    """Distances (n,) to the nearest centroid, and mask (n,) of changed published segments."""
 
     distances: NDArray[np.float64]
     reassigned: NDArray[np.bool_]
 
 
 def watch(records: Records, scores: Scores, generation: int) -> DriftSample:
-    """Pick customers evenly from those that are scored under the same generation as before.
+    """Sample customers evenly among those scored under the same generation as before.
 
     Parameters
     ----------
     records
-        (n,) of the customers whom the batch is about, before the scores are taken over.
+        (n,) records of the batch's customers, before the scores are applied.
     scores
-        At least n, these first.
+        Scores of at least n records, these first.
     generation
-        That of the scores.
+        The generation of the scores.
     """
     n = len(records)
     same = scores.counted[:n] & (records["generation"] == generation)

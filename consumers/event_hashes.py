@@ -1,4 +1,4 @@
-"""Hashes of event ids: SipHash-2-4, over whole batches."""
+"""SipHash-2-4 hashes of event ids, vectorized over batches."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
-# Stores hold the hashes that `pandas.util.hash_array` gave: its key, and its mixing of the result.
+# Stored hashes come from `pandas.util.hash_array`: same key, same final mixing.
 _KEY = np.frombuffer(b"0123456789123456", "<u8")
 _START = (
     _KEY[0] ^ np.uint64(0x736F6D6570736575),
@@ -18,9 +18,9 @@ _START = (
 
 
 def hashes_of(event_ids: Sequence[str]) -> Hashes:
-    """Return the hash of each id, (n,): the same in every process.
+    """Return the hash of each id, (n,), identical in every process.
 
-    Of a million ids the chance that two share one is 3e-8.
+    The probability that any two of a million ids collide is 3e-8.
     """
     texts = np.array([each.encode() for each in event_ids], object)
     lengths = np.fromiter(map(len, texts), np.uint64, len(texts))

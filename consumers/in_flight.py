@@ -1,4 +1,4 @@
-"""What is on its way to Kafka: one publication at most, while the next round is worked on."""
+"""In-flight publications: at most one, concurrent with the next micro-batch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ log = structlog.get_logger()
 
 OFFSETS_SECONDS = 1.0
 MOST_BYTES = 20 * 1024 * 1024
-"""Of the outputs of a transaction, and of those that wait for one: about 20,000 changes."""
+"""Maximum output bytes of a transaction, and of those waiting for one: about 20,000 changes."""
 
 
 class InFlightPublications:
-    """Begins publications, and takes in that they have ended.
+    """Tracker that begins publications and applies their confirmation.
 
     Parameters
     ----------
     publisher
-        Does the work.
+        Runs the transactions.
     observation
-        Told of what was published, and of what failed.
+        Receives successes and failures.
     most_bytes
-        Of a transaction, unless a single version has more.
+        Maximum bytes of a transaction, unless a single version exceeds it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class InFlightPublications:
         self._most_bytes = most_bytes
         self._offsets_at = 0.0
         self.under_way: dict[int, int] = {}
-        """Partition -> version, of what was begun and not yet confirmed."""
+        """Partition -> version that is begun and not yet confirmed."""
 
     def begin(
         self,
@@ -47,11 +47,11 @@ class InFlightPublications:
         everything: bool = False,
         behind: bool = False,
     ) -> None:
-        """Begin a transaction of what Kafka lacks: outputs at once, offsets alone now and then.
+        """Begin a transaction: outputs immediately, offsets alone at intervals.
 
-        The one before it must end first; ``owned`` is brought up to date by that. While there is
-        much to fold, the wait is put off until much is to be published. Outputs beyond the size of
-        a transaction are left for the next: see `too_much_waits`.
+        The previous transaction must end first, which updates ``owned``. While processing is
+        behind, that wait is postponed until much is to be published. Outputs beyond the size of a
+        transaction are left for the next one: see `too_much_waits`.
         """
         now = time.monotonic()
         new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
@@ -71,9 +71,9 @@ class InFlightPublications:
         self.under_way = {each.publication.partition: each.version for each in portions}
 
     def _portions(self, owned: Sequence[PartitionState]) -> list[Portion]:
-        """Return the parts that the next transaction publishes, of small outboxes first.
+        """Return the parts for the next transaction, small outboxes first.
 
-        So that one with much delays no other.
+        A large outbox thus delays no other.
         """
         left = self._most_bytes
         portions: list[Portion] = []
@@ -92,20 +92,20 @@ class InFlightPublications:
         return sum(entry.size for entry in owned.unpublished if entry.version > latest)
 
     def too_much_waits(self, owned: dict[int, PartitionState]) -> bool:
-        """Return whether more waits than one transaction takes, so that nothing may be added."""
+        """Return whether the backlog exceeds one transaction, so that nothing may be added."""
         return sum(map(self._waiting, owned.values())) > self._most_bytes
 
     def publish_all(
         self, owned: dict[int, PartitionState], membership: object, keep_alive: Callable[[], None]
     ) -> None:
-        """Publish all outputs that wait, a transaction after another."""
+        """Publish all pending outputs, one transaction after another."""
         while any(each.unpublished for each in owned.values()):
             self.begin(owned, membership)
             self.confirm(owned)
             keep_alive()
 
     def confirm(self, owned: dict[int, PartitionState], *, wait: bool = True) -> None:
-        """Take in, into ``owned``, that Kafka has what was begun to be published."""
+        """Mark the in-flight publication as confirmed in ``owned`` once Kafka has committed it."""
         ended_us = self._publisher.finish(wait=wait)
         if ended_us is None:
             return
@@ -115,9 +115,9 @@ class InFlightPublications:
         self._observed.published(ended_us)
 
     def begin_anew(self, alive: Callable[[], None]) -> None:
-        """Wait for what is under way, whatever becomes of it, and fence an earlier producer.
+        """Wait for the in-flight transaction, whatever its result, and fence an earlier producer.
 
-        Kafka's offsets tell what became of it.
+        Kafka's committed offsets show the result.
         """
         self.under_way = {}
         try:

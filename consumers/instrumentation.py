@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus of its rounds, its partitions and the model."""
+"""Prometheus metrics of a worker: micro-batches, partitions and the model."""
 
 import time
 from collections import Counter
@@ -26,11 +26,11 @@ from livesegments.producers.publisher import PublishError
 
 OBSERVE_SECONDS = 2.0
 FENCES = (ProducerFencedError, CommitFailedError)
-"""What Kafka refuses the commit of a former owner with."""
+"""Errors with which Kafka rejects the commit of a former owner."""
 
 
 class Instrumentation:
-    """Reports one worker's rounds, and every few seconds where its partitions and model stand."""
+    """Reporter of one worker's micro-batches and, every few seconds, of partitions and model."""
 
     def __init__(
         self,
@@ -48,23 +48,23 @@ class Instrumentation:
         self._counted_at: dict[int, float] = {}
 
     def stage(self, stage: str) -> AbstractContextManager[object]:
-        """Return what times a stage of a round."""
+        """Return a timer for a stage of a micro-batch."""
         return self._metrics.time("batch_duration_seconds", stage)
 
     def ready(self, ready: bool) -> None:
-        """Note whether the worker has its partitions and works on them."""
+        """Record whether the worker owns its partitions and processes them."""
         self._metrics.set("worker_ready", ready)
-        if ready:  # taking over has asked both
+        if ready:  # the takeover used both
             self._metrics.set("dependency_up", True, "kafka")
             self._metrics.set("dependency_up", True, "redis")
 
     def clocks(self, errors_us: Mapping[str, int]) -> None:
-        """Report how far clocks are apart: by server, and a partition's from Redis'."""
+        """Report clock differences: of each server, and of a partition from Redis."""
         for clock, error_us in errors_us.items():
             self._metrics.set("clock_error_seconds", error_us / 1e6, clock)
 
     def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
-        """Count a takeover; return what goes around it."""
+        """Count a takeover; return a context manager to run it in."""
         self._metrics.count("takeovers_total", verdict.value)
         return (
             self._metrics.track("recoveries_running")
@@ -73,25 +73,25 @@ class Instrumentation:
         )
 
     def took(self, partition: int) -> None:
-        """Note a partition taken over."""
+        """Record the takeover of a partition."""
         self._metrics.take_partition(partition)
         self._counted_at[partition] = time.monotonic()
 
     def gave_up(self, partition: int) -> None:
-        """Note a partition given up."""
+        """Record the loss of a partition."""
         self._metrics.give_up_partition(partition)
         self._folded_ms.pop(partition, None)
 
     def rebalanced(self) -> None:
-        """Note that the group rebalanced."""
+        """Count a rebalance of the group."""
         self._metrics.count("rebalances_total")
 
     def failed(self, error: Exception) -> None:
-        """Note an outage, by what failed."""
+        """Record an outage by the component that failed."""
         cause = error.__cause__ or error
         if isinstance(error, PublishError):
             self._metrics.count("transactions_total", "failed")
-            # It comes from another process, as text.
+            # The error comes from another process, as text.
             if any(fence.__name__ in str(error) for fence in FENCES):
                 self._metrics.count("fences_total", "kafka")
             else:
@@ -104,7 +104,7 @@ class Instrumentation:
             self._metrics.set("dependency_up", False, "kafka")
 
     def decided(self, batch: MicroBatch, tally: BatchStats, model: Model | None) -> None:
-        """Report a round whose commits were accepted."""
+        """Report a micro-batch whose commits were accepted."""
         metrics = self._metrics
         accepted = (len(batch.purchases.row), len(batch.profiles.row), len(batch.erasures.row))
         for topic, n in zip(INPUTS, accepted, strict=True):
@@ -137,7 +137,7 @@ class Instrumentation:
                 self._folded_ms[part.partition] = last.timestamp
 
     def published(self, now_us: int) -> None:
-        """Report a transaction that Kafka has confirmed."""
+        """Report a transaction confirmed by Kafka."""
         self._metrics.count("transactions_total", "committed")
         self._metrics.set("dependency_up", True, "kafka")
         self._metrics.set("dependency_up", True, "redis")
@@ -154,7 +154,7 @@ class Instrumentation:
         model: GlobalModel,
         waiting: int,
     ) -> None:
-        """Report where partitions and model stand, every few seconds."""
+        """Report the state of partitions and model, every few seconds."""
         now = time.monotonic()
         if now - self._observed_at < OBSERVE_SECONDS:
             return
@@ -173,7 +173,7 @@ class Instrumentation:
             tp = TopicPartition(topic, partition)
             highwater = consumer.highwater(tp)
             if highwater is not None:
-                # The consumer passes the markers of a transaction, which are never folded.
+                # The position also passes transaction markers, which are never processed.
                 records = max(0, highwater - max(offset, consumer.position(tp)))
                 self._metrics.set("consumer_lag_records", records, topic, partition)
                 if topic == PURCHASES:

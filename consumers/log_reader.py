@@ -1,4 +1,4 @@
-"""Read stretches of the log outside the group: for takeovers, recoveries and the definitions."""
+"""Reader of log ranges outside the group, for takeovers, recoveries and the definitions."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,31 +8,31 @@ from typing import Any, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers import columnar_reader  # noqa: F401 - installs the columnar reader
 from livesegments.consumers.offsets import ends_of, starts_of
 
 COUNTED = 1_000
-"""Offsets of a partition up to which `LogReader.count_from` reads what is there."""
+"""Maximum number of offsets that `LogReader.count_from` counts by reading the records."""
 
 
 STALL_SECONDS = 60.0
-"""Longer than our own transactions can take."""
+"""Longer than the service's own transactions can take."""
 
 
 class LogStalledError(TimeoutError):
-    """A stretch of the log could not be read to its end in time."""
+    """Log range that could not be read to its end in time."""
 
 
 class LogReader:
-    """Reads partitions by offset, seeing only what is committed.
+    """Reader of partitions by offset that sees only committed records.
 
     Parameters
     ----------
     config
         Client settings: servers and security.
     stall_seconds
-        How long a read may stand still before it fails. An open transaction holds readers back
-        until it ends or times out, so this is longer than a transaction may take.
+        Maximum time without progress before a read fails. An open transaction blocks readers until
+        it ends or times out, so this must exceed the transaction timeout.
     """
 
     def __init__(self, config: Mapping[str, Any], stall_seconds: float = STALL_SECONDS) -> None:
@@ -54,21 +54,21 @@ class LogReader:
             self._uncommitted.close()
 
     def starts(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the first offset that each partition still holds."""
+        """Return the first offset still in each partition."""
         return starts_of(self._committed, partitions)
 
     def ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return each partition's high watermark, open transactions included."""
-        # A read_committed consumer would give the last stable offset, below an open transaction.
+        # A read_committed consumer would return the last stable offset, below an open transaction.
         if self._uncommitted is None:
             self._uncommitted = self._open("read_uncommitted")
         return ends_of(self._uncommitted, partitions)
 
     def identity(self, topics: Sequence[str]) -> str:
-        """Return 16 digits that are others once one of some topics was made anew.
+        """Return 16 hex digits that change if one of the topics is recreated.
 
-        They must have been asked about before. "" if the broker gives topics no ids, as before
-        Kafka 2.8.
+        The consumer must have requested the topics before. "" if the broker has no topic ids, as
+        before Kafka 2.8.
         """
         ids = [self._committed._cluster.topic_id(topic) for topic in topics]
         if not all(each is not None and each.int for each in ids):
@@ -76,14 +76,14 @@ class LogReader:
         return blake2b(b"".join(each.bytes for each in ids), digest_size=8).hexdigest()
 
     def stable_ends(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each partition's end as read here: below the first open transaction."""
+        """Return each partition's last stable offset, below the first open transaction."""
         return ends_of(self._committed, partitions)
 
     def count_from(self, offsets: Mapping[TopicPartition, int]) -> int:
-        """Return how many records can be read from given offsets on.
+        """Return the number of readable records from the given offsets on.
 
-        Short stretches are read, since markers of transactions and what is aborted or compacted
-        take offsets too; of longer ones every offset counts.
+        Short ranges are read, since transaction markers, aborted and compacted records take offsets
+        too; in longer ranges every offset counts.
         """
         tps = list(offsets)
         starts = starts_of(self._committed, tps)
@@ -94,7 +94,7 @@ class LogReader:
         return read + sum(end - start for tp, (start, end) in ranges.items() if tp not in short)
 
     def since(self, tp: TopicPartition, time_us: int) -> int:
-        """Return the first offset of a partition whose record has a time or a later one."""
+        """Return the first offset of a partition whose record is not older than a time."""
         found = self._committed.offsets_for_times({tp: max(time_us // 1_000, 0)})[tp]
         return self.ends([tp])[tp] if found is None else int(found.offset)
 
@@ -103,8 +103,8 @@ class LogReader:
     ) -> Iterator[dict[TopicPartition, list[ConsumerRecord]]]:
         """Yield the committed records from start to before end of each partition, in batches.
 
-        Ends when every position has reached its end: past the records of open transactions, which
-        it waits for, and over aborted ones and the gaps that markers leave.
+        Ends when every position has reached its end: past open transactions, which it waits for,
+        aborted records and the gaps that markers leave.
 
         Raises
         ------

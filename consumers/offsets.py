@@ -1,7 +1,7 @@
-"""Where partitions begin and end, of as many as are asked for.
+"""Start and end offsets of any number of partitions.
 
-kafka-python leaves out of its answer a partition whose leader it does not know, where it knows that
-of another, and then raises KeyError. It waits for the leader of one that is asked for alone.
+If kafka-python knows the leaders of only some requested partitions, it omits the others from its
+response and then raises KeyError. For a partition requested alone it waits for the leader.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ Offsets: TypeAlias = dict[TopicPartition, int]
 def starts_of(
     consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
 ) -> Offsets:
-    """Return the first offset that each partition still holds.
+    """Return the first offset still in each partition.
 
     Raises
     ------
     KafkaTimeoutError
-        If that of a partition is not known in time.
+        If an offset is not known in time.
     """
     return _all(consumer.beginning_offsets, partitions, timeout_ms)
 
@@ -28,12 +28,12 @@ def starts_of(
 def ends_of(
     consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
 ) -> Offsets:
-    """Return the end of each partition: below any open transaction if the consumer reads so.
+    """Return the end of each partition: the last stable offset for a read_committed consumer.
 
     Raises
     ------
     KafkaTimeoutError
-        If that of a partition is not known in time.
+        If an offset is not known in time.
     """
     return _all(consumer.end_offsets, partitions, timeout_ms)
 

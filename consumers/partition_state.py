@@ -16,12 +16,12 @@ from livesegments.store.outbox import Entry, Offsets
 
 CLUSTERS = 5
 STARTS = 16
-"""K-means++ starts of a fit."""
+"""Number of k-means++ initializations of a fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A walk over all customers of a partition, to score each under a generation and a tile."""
+    """Sweep over a partition's customers that scores each under a generation and a tile."""
 
     generation: int
     tile: int
@@ -30,28 +30,28 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """A partition as its owner last committed it. A refused commit ends its validity.
+    """Partition state after its owner's last commit, invalid once a commit is refused.
 
     Attributes
     ----------
     progress
-        As in the store.
+        The checkpoint, as in the store.
     estimators
         Generation -> estimator that has learned this partition's customers in it.
     published
-        The last version that Kafka has confirmed.
+        The last version confirmed by Kafka.
     unpublished
-        What the store's outbox has above ``published``, oldest version first.
+        Entries of the store's outbox above ``published``, oldest version first.
     in_outbox
-        All versions in the store's outbox; those that are published go with the next commit.
+        All versions in the store's outbox; the next commit trims the published ones.
     erasures
-        How many customers have an erasure to remember.
+        Number of customers with an erasure marker.
     sweep
-        The sweep under way, if any.
+        The sweep in progress, if any.
     seen
-        The purchases it remembers to know repeats by; None when duplicates are not looked for.
+        Recent purchases for deduplication; None if deduplication is off.
     offsets_pending
-        Whether Kafka's offsets must be committed even if there is nothing to publish.
+        Whether Kafka's offsets must be committed even without outputs to publish.
     """
 
     partition: int
@@ -67,23 +67,23 @@ class PartitionState:
 
     @property
     def known_generation(self) -> int:
-        """The newest generation that was on its topic, as far as this partition can tell."""
+        """The newest published generation known to this partition."""
         proposed = self.progress.proposed_generation
         return max(self.progress.generation, proposed if proposed <= self.published else 0)
 
     @property
     def trimmable(self) -> tuple[int, ...]:
-        """Versions in the store's outbox that Kafka has."""
+        """Versions in the store's outbox that are already in Kafka."""
         return tuple(version for version in self.in_outbox if version <= self.published)
 
     def learned_in(self, generation: int) -> MiniBatchKMeans | None:
-        """Return its estimator in a generation; None until all its customers are in that."""
+        """Return the estimator of a generation, None until all customers are scored in it."""
         if self.progress.swept_generation < generation:
             return None
         return self.estimators.get(generation) or estimator()
 
     def committed(self, progress: Checkpoint, entry: Entry | None) -> "PartitionState":
-        """Return it after a commit that trimmed published versions and added an entry, if any."""
+        """Return the state after a commit that trims published versions and adds any ``entry``."""
         added = (entry,) if entry else ()
         kept = (version for version in self.in_outbox if version > self.published)
         return replace(
@@ -94,9 +94,10 @@ class PartitionState:
         )
 
     def portion(self, most_bytes: int) -> "Portion":
-        """Return the oldest versions that Kafka lacks, one at least and no more than so many bytes.
+        """Return the oldest unpublished versions: at least one, and at most ``most_bytes``.
 
-        All of it goes with the offsets of the last commit; a part with those of its last version.
+        The whole outbox carries the offsets of the last commit; a part carries those of its last
+        version.
         """
         entries = self.unpublished
         size, cut = 0, 0
@@ -118,20 +119,20 @@ class PartitionState:
         return Portion(version, sum(entry.size for entry in entries), publication)
 
     def confirmed(self, version: int) -> "PartitionState":
-        """Return it with all published up to a version."""
+        """Return the state with everything up to a version published."""
         later = tuple(each for each in self.unpublished if each.version > version)
         return replace(self, published=version, unpublished=later, offsets_pending=False)
 
 
 class Portion(NamedTuple):
-    """A part of an outbox that one transaction publishes.
+    """Part of an outbox published in one transaction.
 
     Attributes
     ----------
     version
-        The last that is published by it.
+        The last version it publishes.
     size
-        Bytes of its outputs, about.
+        Approximate size of its outputs in bytes.
     """
 
     version: int
@@ -145,9 +146,9 @@ def estimator(generation: Generation | None = None, learned: bytes = b"") -> Min
     Parameters
     ----------
     generation
-        Its fit; without one it counts customers that the sum over partitions has assigned.
+        The fit; without one, the estimator counts customers assigned by the sum over partitions.
     learned
-        Statistics of the customers it has learned, as stored; empty for none.
+        Stored statistics of the learned customers; empty for none.
     """
     statistics = ClusterStatistics.from_bytes(learned, CLUSTERS, DIMENSIONS) if learned else None
     return MiniBatchKMeans.of(FEATURES, generation, statistics, n_clusters=CLUSTERS, starts=STARTS)
@@ -159,5 +160,5 @@ def decode_estimators(stored: Mapping[int, bytes]) -> dict[int, MiniBatchKMeans]
 
 
 def decode_seen(ring: bytes, progress: Checkpoint, size: int) -> DedupWindow | None:
-    """Return the purchases remembered from the store's ring of so many, None for a size of 0."""
+    """Return the dedup window from the store's ring of ``size`` entries, None for a size of 0."""
     return DedupWindow.from_ring(size, progress.remembered, ring) if size else None

@@ -1,4 +1,4 @@
-"""Poll for what there is now, not for what there was a round ago."""
+"""Polling that includes records which arrived during the previous micro-batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
@@ -10,32 +10,32 @@ from kafka.consumer.fetcher import ConsumerRecord
 Polled: TypeAlias = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 FETCH_MS = 5
-"""Enough to fetch what a broker has."""
+"""Milliseconds; enough to fetch data that is ready on a broker."""
 ROUND_BYTES = 64 * 1024 * 1024
-"""Of the records of a round: far more than any round has that goes well.
+"""Maximum record bytes of a micro-batch; far above normal micro-batches.
 
-Small on the wire, a compressed batch may hold any amount; each record may become a dead letter, and
-Redis takes no outbox of more than 512 MiB.
+A compressed batch that is small on the wire may expand to any size. Each record may become a dead
+letter, and Redis accepts no outbox of more than 512 MiB.
 """
 _SIZES = [attrgetter(f"serialized_{part}_size") for part in ("key", "value", "header")]
 
 
 def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
-    """Return the records there are, waiting for some when there are none.
+    """Return the available records, waiting for the first one if there are none.
 
-    kafka-python fetches ahead, so what a poll finds at once was fetched right after the poll
-    before; what came during the round between the two is asked for only now. Without waiting for
-    that, an event is decided one round later than it could be. With half of a full round at hand
-    there is enough to do meanwhile.
+    kafka-python prefetches: a poll that returns at once returns records fetched right after the
+    previous poll, and only then requests those that arrived in between. Without a second poll, an
+    event would be processed one micro-batch late. If more than half a full micro-batch is
+    available, the second poll is skipped.
 
     Parameters
     ----------
     consumer
         Subscribed; its errors are raised.
     timeout_ms
-        Longest wait for a first record.
+        Maximum wait for the first record.
     max_records
-        Most records to return; `portions` bounds their bytes.
+        Maximum number of records to return; `portions` bounds their bytes.
     """
     ahead: Polled = consumer.poll(0, max_records=max_records)
     found = sum(map(len, ahead.values()))
@@ -47,9 +47,9 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
 
 
 def portions(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:
-    """Cut what was polled into parts of so many bytes, of at least one record each.
+    """Split polled records into parts of at most ``most_bytes``, each of at least one record.
 
-    All in one as a rule, also where there is nothing.
+    Normally yields a single part, which may be empty.
     """
     if sum(map(_bytes_of, polled.values())) <= most_bytes:
         yield polled

@@ -1,4 +1,4 @@
-"""Processing configuration, model and counters of a round."""
+"""Processing configuration, model snapshot and counters of a micro-batch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +21,11 @@ from livesegments.store.partitions import Commit, ReadRequest
 
 
 class UnknownSegmentError(RuntimeError):
-    """A published segment is not one of this deployment's."""
+    """Published segment that is not configured in this deployment."""
 
     @classmethod
     def check(cls, published: Iterable[str], known: Sequence[str]) -> None:
-        """Raise it for the first segment that is not known."""
+        """Raise for the first segment that is not known."""
         for segment in published:
             if segment not in known:
                 raise cls(segment, known)
@@ -42,7 +42,7 @@ class UnknownSegmentError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ProcessingConfig:
-    """The settings that decide."""
+    """Settings that affect decisions."""
 
     layout: Tiling
     switching: Hysteresis
@@ -50,15 +50,17 @@ class ProcessingConfig:
     currency: str
     group_id: str
     personas: tuple[Persona, ...]
-    """Of each segment; a segment's index is its place here."""
+    """Personas by segment index."""
     sweep_chunk: int = 500
     max_changes_per_second: int = 0
-    """Changes that a worker's sweeps may make; 0: no bound."""
+    """Maximum rate of segment changes made by a worker's sweeps, per second; 0: unlimited."""
     retention_tiles: int | None = None
-    """Tiles after a customer's last purchase in which the record goes; None: never. At least as
-    many as the window has."""
+    """Tiles after the last purchase before a record is deleted; None: never.
+
+    At least the window's length.
+    """
     dedup_events: int = 0
-    """Purchases of a partition whose ids are remembered; 0: duplicates count."""
+    """Number of purchase ids remembered by a partition; 0: duplicates are counted."""
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
@@ -73,14 +75,14 @@ class ProcessingConfig:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model that a round assigns by.
+    """Model that assigns the customers of a micro-batch.
 
     Attributes
     ----------
     kmeans
-        The fitted estimator, with the customers of all partitions as far as they are known.
+        The fitted estimator, with the known customers of all partitions.
     segment_of_cluster
-        (k,) index of the segment that each cluster carries.
+        (k,) segment index of each cluster.
     """
 
     kmeans: MiniBatchKMeans
@@ -88,14 +90,14 @@ class Model:
 
     @classmethod
     def of(cls, kmeans: MiniBatchKMeans, segment_ids: Sequence[str]) -> "Model":
-        """Return the model of an estimator and the deployment's segments."""
+        """Return the model for an estimator and the deployment's segments."""
         assert kmeans.generation is not None
         carried = [segment_ids.index(segment) for segment in kmeans.generation.segments]
         return cls(kmeans, np.array(carried, np.int8))
 
     @property
     def generation(self) -> Generation:
-        """The fit."""
+        """The generation of the fit."""
         assert self.kmeans.generation is not None
         return self.kmeans.generation
 
@@ -106,13 +108,13 @@ class Model:
 
     @property
     def statistics(self) -> ClusterStatistics:
-        """The customers counted in each cluster."""
+        """Statistics of the customers in each cluster."""
         return self.kmeans.statistics
 
 
 @dataclass(slots=True)
 class BatchStats:
-    """Counters of a round, for the metrics."""
+    """Metric counters of a micro-batch."""
 
     purchases: int = 0
     older_than_window: int = 0
@@ -121,18 +123,18 @@ class BatchStats:
     held_by_dwell: int = 0
     dead_letters: list[str] = field(default_factory=list)
     changes: list[tuple[str, str, str]] = field(default_factory=list)
-    """(from segment, to segment, origin), "none" for none."""
+    """(from segment, to segment, origin); a missing segment is "none"."""
     arrived_ms: list[int] = field(default_factory=list)
     """Broker timestamps of the events that made changes."""
     watched: list[DriftSample] = field(default_factory=list)
-    """What drift detectors look at, of each partition."""
+    """Drift detector samples of each partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionResult:
-    """A commit of one partition, and what its owner knows when it is accepted.
+    """Commit of one partition, with the partition's state once it is accepted.
 
-    Without a commit there is nothing to write, and the owner just knows more.
+    Without a commit there is nothing to write; only the state in memory changes.
     """
 
     commit: Commit | None
@@ -142,9 +144,9 @@ class PartitionResult:
 def start_sweep(
     owned: PartitionState, generation: int, rules: ProcessingConfig, now_us: int
 ) -> PartitionState:
-    """Begin a sweep when the generation or the clock's tile has moved on since the last one.
+    """Start a sweep if the generation or the clock's tile has advanced since the last one.
 
-    After a recovery one is due without a model too: it publishes what erasures owe.
+    After a recovery a sweep is due even without a model: it publishes pending erasures.
     """
     progress = owned.progress
     clock_us = progress.clock_us if rules.event_clock else max(progress.clock_us, now_us)
@@ -157,11 +159,11 @@ def start_sweep(
 
 
 def tidy(owned: PartitionState, positions: Sequence[int]) -> PartitionResult | None:
-    """Return the commit of quiet times, None if there is nothing to do.
+    """Return the maintenance commit of an idle partition, None if there is nothing to do.
 
-    It empties the outbox of what Kafka has, which each commit does in passing: what was published
-    names customers, some of whom may be erased by now. And it moves the offsets up to
-    ``positions``, where no record lies between.
+    It trims published entries from the outbox, as every commit does: they name customers, some of
+    whom may have been erased since. It also advances the offsets to ``positions`` where no record
+    lies between.
     """
     purchases, profiles, erasures = map(max, owned.progress.offsets, positions)
     moved = (purchases, profiles, erasures) != owned.progress.offsets
@@ -185,7 +187,7 @@ def want(
     *,
     walk: bool = True,
 ) -> ReadRequest:
-    """Return what a round has to read of a partition; its sweep stands still unless it may walk."""
+    """Return the read request of a partition; ``walk`` allows its sweep to advance."""
     customers = list(part.customers) if part else []
     remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
     return ReadRequest(

@@ -1,7 +1,7 @@
-"""One round, up to the commit: fold a batch, score its customers, say what to write and publish.
+"""Micro-batch processing up to the commit: aggregate, score, decide what to write and publish.
 
-No I/O and no clock here: what was read and the time are arguments, and the result is a commit for
-each partition with what its owner knows once the commit is accepted.
+No I/O and no clock: the data read and the time are arguments. The result is a commit for each
+partition, with the partition's state once that commit is accepted.
 """
 
 from collections.abc import Sequence
@@ -36,25 +36,25 @@ Flags = NDArray[np.bool_]
 
 
 class BatchProcessor:
-    """A round over all partitions that have something to do.
+    """Processor of one micro-batch, for all partitions that have work.
 
     Parameters
     ----------
     rules, model
-        How to decide; without a model nothing is assigned.
+        Configuration and model; without a model nothing is assigned.
     batch
-        What was polled; all its partitions are in ``work``.
+        The polled records; all its partitions are in ``work``.
     work
-        Each partition with its slice of the batch, if any, and what was read of it.
+        Each partition with its slice of the batch, if any, and the data read from its store.
     now_us
         The wall clock, in microseconds.
     replay
-        Only fold: what there was to decide has been decided before.
+        Aggregate only: the decisions were made before.
 
     Attributes
     ----------
     tally
-        What `decide` counted.
+        Counters filled by `decide`.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class BatchProcessor:
         self._work = work
 
     def decide(self) -> list[PartitionResult]:
-        """Return what to commit: nothing for a partition where nothing changed.
+        """Return the commits, none for a partition without changes.
 
-        The owners' knowledge of before stays as it is, and valid, in case a commit is refused.
+        The owners' previous states are not modified and stay valid if a commit is refused.
         """
         parts = lay_out(self._work, self.batch, self.rules, self.now_us)
         records, applied = fold(parts, self.batch, self.rules, self.tally)
@@ -115,7 +115,7 @@ class BatchProcessor:
         outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
         entry = Entry.of(progress, outputs)
         if entry is not None and self.replay:
-            # Some dead letters beyond it are published already: all go out in one transaction.
+            # Some of the dead letters after it are already published: all go in one transaction.
             entry = replace(entry, offsets=None)
         commit = Commit(
             partition=owned.partition,
@@ -143,7 +143,7 @@ class BatchProcessor:
         )
         swept = owned.sweep is not None and part.sweep is None
         if part.polled is None and not (commit.records or commit.gone or entry or swept):
-            # A stretch of a sweep in which nobody's score changed: nothing to write.
+            # No score changed in this chunk of the sweep: nothing to write.
             return PartitionResult(None, replace(owned, sweep=part.sweep)) if part.sweep else None
         return PartitionResult(
             commit,
@@ -183,7 +183,7 @@ class BatchProcessor:
         scores: Scores,
         progress: Checkpoint,
     ) -> tuple[list[Change], list[Trigger | None]]:
-        """Bring the records' published fields up to date; return the changes and their causes."""
+        """Update the published fields of the records; return the changes and their triggers."""
         self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
         self.tally.held_by_dwell += int(np.count_nonzero(scores.held_by_dwell))
         if part.polled is not None:
@@ -195,7 +195,7 @@ class BatchProcessor:
         quiet = "recovery" if part.owned.progress.rescore else "expiry"
         moved_on = records["generation"] != model.generation.number
         if part.owned.progress.rescore:
-            # Who was never scored is in a store made anew: the model has not moved for them.
+            # In a rebuilt store, customers never scored are not affected by a new model.
             moved_on &= records["generation"] > 0
         causes = Triggers.of(
             self.batch, part.polled, applied, np.where(moved_on, "model", quiet), part.clock_us
@@ -218,19 +218,19 @@ class BatchProcessor:
         return changes, events
 
     def _forget(self, part: Part, records: Records) -> tuple[Flags, Flags]:
-        """Return which records go, and of whom the state is to be null."""
+        """Return the masks of records to delete and of customers whose state is set to null."""
         layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
         if kept_tiles is not None:
             expire(records, layout.tile(part.clock_us) - kept_tiles + 1)
         known = is_known(records)
         bare: Flags = ~known & (records["segment"] == NONE) & (records["cluster"] == NONE)
         nulled: Flags = bare & (records["erased"] | (records["version"] > 0))
-        # A refusal outlives what it was said of, and has no state of its own.
+        # An opt-out outlives the data of its customer and has no published state of its own.
         gone: Flags = bare & ~is_profiled(records)
         if self.replay:
-            # A null that is to be published is left to the sweep that follows a recovery.
+            # A pending null is published by the sweep that follows a recovery.
             return gone & ~nulled, np.zeros_like(nulled)
-        # Of a customer of whom something later is left, the state stays.
+        # The state stays if the customer has data from after the erasure.
         records["erased"] &= ~known & ~bare
         records["since"][nulled], records["version"][nulled] = 0, 0
         return gone, nulled
@@ -238,7 +238,7 @@ class BatchProcessor:
     def _restated(
         self, part: Part, records: Records, scores: Scores | None, progress: Checkpoint, gone: Flags
     ) -> list[SegmentStatus]:
-        """Return where those are whose consent has changed, and whose state does not say it yet."""
+        """Return the statuses of customers whose consent change is not in their published state."""
         rows = reconsented(part, self.batch, records, self.rules)
         version = records["version"][rows]
         stated = (version > 0) & (version < progress.version) & ~gone[rows]
@@ -266,7 +266,7 @@ class BatchProcessor:
         names = [*self.rules.segment_ids, "none"]
         self.tally.dead_letters += [bad.rejection.reason.value for bad in rejected]
         self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
-        # Who sends a profile may give it any time, or none: then it tells nothing of latency.
+        # Profile producers set any timestamp or none; a timestamp of 0 gives no latency sample.
         arrived = [cause.arrived_ms for cause in causes if cause is not None]
         self.tally.arrived_ms += [each for each in arrived if each > 0]
         return [
@@ -278,7 +278,7 @@ class BatchProcessor:
 
 
 def _written(part: Part, records: Records, gone: Flags) -> dict[str, bytes]:
-    """Return the records that differ from what was read."""
+    """Return the records that differ from those read."""
     return {
         name: blob
         for name, blob, was, empty in zip(

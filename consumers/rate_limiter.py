@@ -1,20 +1,20 @@
-"""How fast sweeps may go: their changes come by the thousand, and somebody acts on each."""
+"""Rate limit for segment changes emitted by background sweeps."""
 
 SWEPT = frozenset({"expiry", "model", "recovery"})
-"""Origins of the changes that sweeps make."""
+"""Origins of changes made by sweeps."""
 
 
 class SweepRateLimiter:
-    """Holds sweeps back so that a worker's changes stay below a rate.
+    """Rate limiter that pauses sweeps to keep a worker's changes below a rate.
 
-    A stretch of a sweep that made changes is followed by the pause that they take at that rate.
-    Nothing is queued: what is not walked over yet is simply scored later, by the model and the
-    clock of then. Live events are never held back.
+    A sweep chunk that made changes is followed by the pause they take at that rate. Nothing is
+    queued: the remaining customers are simply scored later, with the model and the clock of that
+    time. Live events are never delayed.
 
     Parameters
     ----------
     per_second
-        Most changes a second; 0 for no bound.
+        Maximum number of changes per second; 0 for no limit.
 
     Examples
     --------
@@ -29,10 +29,10 @@ class SweepRateLimiter:
         self._free_at = float("-inf")
 
     def pause(self, now_s: float) -> float:
-        """Return for how many seconds sweeps have to stand still yet."""
+        """Return the remaining pause of sweeps, in seconds."""
         return max(0.0, self._free_at - now_s)
 
     def made(self, changes: int, now_s: float) -> None:
-        """Note the changes that sweeps have just made."""
+        """Record the changes that sweeps have just made."""
         if self._per_second and changes:
             self._free_at = max(self._free_at, now_s) + changes / self._per_second

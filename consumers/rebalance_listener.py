@@ -1,4 +1,4 @@
-"""What the group tells a worker: that it rebalanced, and which partitions are the worker's."""
+"""Rebalance events of the consumer group, and the worker's assigned partitions."""
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 
@@ -6,17 +6,17 @@ from livesegments.contracts.topics import INPUTS
 
 
 class AssignmentError(RuntimeError):
-    """The group gave this worker a partition of one input without the same of the others."""
+    """Partition of one input assigned without the same partition of the others."""
 
 
 class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes that the group rebalanced; it runs on kafka-python's I/O thread, so it does no more.
+    """Listener that records rebalances, without further work on kafka-python's I/O thread.
 
-    And it sees to it that a join that has begun is ended. kafka-python asks before each poll
-    whether to join; where the reason was a topic or a partition that is new, that is answered by
-    the assignment the leader makes, so a poll that ends between JoinGroup and SyncGroup is the last
-    to wait for the answer: the member stays without partitions, and sends no heartbeats, for ever.
-    A rejoin that is asked for is not forgotten until it is done.
+    It also ensures that a join completes. Before each poll, kafka-python checks whether it must
+    join. If the reason is a new topic or partition, the leader's assignment clears it, so a poll
+    that ends between JoinGroup and SyncGroup is the last one to wait for the response: the member
+    stays without partitions and never sends heartbeats. A requested rejoin stays pending until it
+    is done.
     """
 
     def __init__(self, consumer: KafkaConsumer) -> None:
@@ -24,22 +24,22 @@ class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
         self.changed = True
 
     def on_partitions_revoked(self, _revoked: object) -> None:
-        """Note it; a join begins now."""
+        """Record the revocation; a join begins now."""
         self.changed = True
         self._consumer._coordinator.request_rejoin()
 
     def on_partitions_assigned(self, _assigned: object) -> None:
-        """Note it."""
+        """Record the assignment."""
         self.changed = True
 
 
 def partitions_of(assignment: set[TopicPartition]) -> list[int]:
-    """Return the partitions assigned, each with all three inputs.
+    """Return the assigned partitions, each with all three inputs.
 
     Raises
     ------
     AssignmentError
-        If an input lacks one: topics of unequal partition counts, or another assignor.
+        If an input is missing: topics of unequal partition counts, or another assignor.
     """
     partitions = sorted({tp.partition for tp in assignment})
     for partition in partitions:

@@ -18,14 +18,14 @@ NONE = -1
 
 @dataclass(frozen=True, slots=True)
 class Hysteresis:
-    """Conditions under which a published segment may change.
+    """Conditions for changing a published segment.
 
     Attributes
     ----------
     margin
-        Share by which the new centroid must be nearer than the published segment's, 0..1.
+        Fraction by which the new centroid must be nearer than the published segment's, 0..1.
     min_dwell_us
-        Microseconds that a segment stays at least.
+        Minimum time in a segment, in microseconds.
     """
 
     margin: float
@@ -34,12 +34,12 @@ class Hysteresis:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The score of n records.
+    """Scores of n records.
 
     Attributes
     ----------
     window
-        What each record adds up to at its clock.
+        Window totals of each record at its clock.
     vectors, fixed
         (n, d) features, as floats and in fixed point.
     counted
@@ -49,7 +49,7 @@ class Scores:
     assignment
         Distances (n, k) of all records, counted or not.
     held_by_margin, held_by_dwell
-        (n,) switches that were suppressed, and by what.
+        (n,) masks of switches suppressed by the margin or the dwell time.
     """
 
     window: Window
@@ -85,22 +85,22 @@ def score(
     segment_of_cluster: NDArray[np.int8],
     switching: Hysteresis,
 ) -> Scores:
-    """Score records by the model as it stands.
+    """Score records with the current model.
 
     Parameters
     ----------
     records
-        (n,) folded records.
+        (n,) aggregated records.
     clock_tile
         (n,) tile of each record's partition clock.
     time_us
-        (n,) when a switch would happen, to hold against the dwell.
+        (n,) time of a possible switch, to check the dwell time.
     kmeans
         The estimator that assigns.
     segment_of_cluster
-        (k,) segment index that each cluster carries.
+        (k,) segment index of each cluster.
     switching
-        Margin and dwell of published segments.
+        Margin and dwell time of published segments.
     """
     at = window(records, clock_tile)
     features = vectors(records, at)
@@ -108,7 +108,7 @@ def score(
     assignment = kmeans.predict_arrays(features)
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
-    # Each cluster carries a segment of its own, so sorting inverts the map.
+    # Segments map one-to-one to clusters, so sorting inverts the map.
     cluster_of_segment = np.argsort(segment_of_cluster).astype(np.int8)
     old = records["segment"]
     published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)
@@ -131,9 +131,10 @@ def score(
 
 
 def since(records: Records, clock_us: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Return (n,) when each published segment began, 0 where that is ahead of the clock.
+    """Return (n,) start times of the published segments, 0 if ahead of the clock.
 
-    A clock was wrong then, and has been set back by a rebuild: the segment can be left at once.
+    Such a time comes from a wrong clock that a rebuild has set back; the segment may change at
+    once.
     """
     began: NDArray[np.int64] = records["since"]
     return np.where(began > clock_us + TOLERANCE_US, 0, began)

@@ -1,4 +1,4 @@
-"""Update records by their scores: relearn customers that moved, list segment changes."""
+"""Updates of records from their scores: relearn moved customers, list segment changes."""
 
 from collections.abc import Sequence
 
@@ -19,17 +19,17 @@ Rows = NDArray[np.intp]
 def relearn(
     estimators: dict[int, MiniBatchKMeans], records: Records, scores: Scores, generation: int
 ) -> dict[int, MiniBatchKMeans]:
-    """Revert each record from where it was learned and learn it where it is assigned now.
+    """Revert each record from its previous cluster and learn it in its current one.
 
-    The learned cluster, vector and generation are those in the record and are not predicted again,
-    so the statistics stay exact however often a customer moves.
+    The learned cluster, vector and generation are taken from the record, not predicted again, so
+    the statistics stay exact however often a customer moves.
 
     Parameters
     ----------
     estimators
-        Generation -> estimator before; not changed.
+        Generation -> estimator before; not modified.
     records
-        (n,) records; their cluster, vector and generation are brought up to date in place.
+        (n,) records; their cluster, vector and generation are updated in place.
     scores
         Scores of the same records.
     generation
@@ -80,9 +80,9 @@ def explain(
     snapshot: ModelSnapshot,
     segment_of_cluster: NDArray[np.int8],
 ) -> list[Change]:
-    """Describe the changes of m rows as they are published, from records not yet updated.
+    """Build the published changes of m rows from records that are not updated yet.
 
-    ``origins`` (m,) and ``time_us`` (m,) say what made each change, and when it takes effect.
+    ``origins`` (m,) and ``time_us`` (m,) are the origin and the effective time of each change.
     """
     if not rows.size:
         return []
@@ -102,7 +102,7 @@ def explain(
         segment.tolist(),
         origins,
         time_us.tolist(),
-        # A cause may be dated ahead of the clock, and a segment since then could not be left.
+        # A trigger may be dated ahead of the clock; the dwell time must not start in the future.
         np.maximum(since(records[rows], clock_us), np.minimum(time_us, clock_us)).tolist(),
         confidences,
         distances,
@@ -116,7 +116,7 @@ def explain(
 def restate(
     rows: Rows, customers: Sequence[str], records: Records, scores: Scores | None
 ) -> list[SegmentStatus]:
-    """Describe where some rows are, from records that are up to date; scores may be missing."""
+    """Build the segment status of rows from updated records; scores may be missing."""
     confidence: list[float | None] = [None] * len(rows)
     if scores is not None and rows.size:
         confidence = scores.assignment.take(rows).confidence().round(4).tolist()

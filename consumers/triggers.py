@@ -1,4 +1,4 @@
-"""Why each customer of a round was scored: its last event that counted, or a sweep."""
+"""Trigger of each scored customer: the last event that counted, or a sweep."""
 
 import re
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ TOPICS = (PROFILES, PURCHASES, ERASURES)
 _ORIGIN = {PROFILES: "profile", PURCHASES: "live", ERASURES: "erasure"}
 _TRACE = "traceparent"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""Of W3C Trace Context; anything else under that name is not passed on."""
+"""W3C Trace Context format; other values of the header are not propagated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Triggers:
-    """Why each of n customers was scored.
+    """Triggers of n scored customers.
 
     Attributes
     ----------
     topic
-        (n,) the input topic that names the origin, by its place in `TOPICS`: the last of those
-        with an event of the customer that counted, -1 for none.
+        (n,) input topic of the origin, as an index in `TOPICS`: the last one with an applied event
+        of the customer, -1 for none.
     column
         (n,) column in the batch of the customer's last such event there.
     swept
-        (n,) origin of those without one, by whether the model moved on since they were scored.
+        (n,) origin for customers without an event, depending on whether the model has changed.
     time_us
-        (n,) when it takes effect.
+        (n,) time at which a change takes effect.
     """
 
     batch: MicroBatch
@@ -54,7 +54,7 @@ class Triggers:
         swept: NDArray[np.str_],
         clock_us: int,
     ) -> "Triggers":
-        """Find the causes of a slice's customers, and of ``swept`` ones after them."""
+        """Find the triggers of a slice's customers and of the ``swept`` ones after them."""
         n = len(swept)
         topic, column = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
         time_us = np.full(n, clock_us, np.int64)
@@ -68,16 +68,16 @@ class Triggers:
         )
         for place, (at, counted, customer, times) in enumerate(events):
             columns = at.start + np.flatnonzero(counted[at])
-            # Of repeated rows NumPy keeps the last assignment, which is the last event.
+            # For repeated rows NumPy keeps the last assignment, which is the last event.
             rows = customer[columns]
             topic[rows], column[rows] = place, columns
             time_us[rows] = times[columns]
         return cls(batch, topic, column, swept, time_us)
 
     def of_rows(self, rows: NDArray[np.intp]) -> tuple[list[str], list[Trigger | None]]:
-        """Return the origins of changes of some customers, and the events that made them.
+        """Return the origins of changes of some customers, and the events that triggered them.
 
-        No event for who was only swept.
+        A customer that was only swept has no event.
         """
         origins: list[str] = self.swept[rows].tolist()
         causes: list[Trigger | None] = [None] * len(rows)

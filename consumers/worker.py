@@ -1,15 +1,16 @@
-"""The worker: one poll is one round, and one round is one commit and one Kafka transaction.
+"""Worker loop: each poll is one micro-batch, with one commit and one Kafka transaction.
 
-    1. poll, and take the group's membership right then
-    2. decode, fold, assign                                   consumers/processor.py
-    3. commit to the store, if nobody else has                livesegments/store/commit.lua
+    1. poll, and read the group membership right after it
+    2. decode, aggregate, assign                              consumers/processor.py
+    3. commit to the store, fenced against other owners       livesegments/store/commit.lua
     4. publish the outbox with the offsets, in a transaction  producers/publisher.py
 
-The fourth goes on in a process of its own while the next round is polled, decided and committed;
-then it must have ended before the next publication begins.
+Step 4 runs in a separate process while the next micro-batch is polled, processed and committed. It
+must finish before the next publication begins.
 
-Whatever fails, the answer is the same: forget everything, compare the store with Kafka, and go on
-from there (`consumers/recovery/reconciliation.py`). An outage is waited out; nothing is skipped.
+Every failure is handled the same way: drop the local state, reconcile the store with Kafka and
+resume from there (`consumers/recovery/reconciliation.py`). Outages are retried with backoff; no
+record is skipped.
 """
 
 import math
@@ -62,27 +63,27 @@ FAILURES_PER_CHECK = 3
 
 
 class Worker:
-    """One worker of the group.
+    """A member of the consumer group.
 
     Parameters
     ----------
     consumer
-        Subscribed to nothing yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
+        Not subscribed yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
     publisher, store, definitions, model, generations, reconciler, observation
-        What it works with.
+        Collaborators.
     rules
-        How it decides.
+        Processing configuration.
     max_records
-        Most records of a round.
+        Maximum number of records in a micro-batch.
     transaction_bytes
-        Outputs of a transaction, unless a single version has more.
+        Maximum output bytes of a transaction, unless a single version exceeds it.
     alive
-        Called in every round.
+        Liveness callback, called in every loop iteration.
     check_let_in
-        Called when rounds fail again and again: kafka-python waits for a broker that refuses a
-        password as for one that is away. Raises if it is that.
+        Credentials check, called after repeated failures: kafka-python handles a broker that
+        rejects the password like one that is unreachable. Raises if the credentials are rejected.
     clocks
-        The wall clock, and its comparison with the servers'.
+        The wall clock, compared with the clocks of the servers.
     """
 
     def __init__(
@@ -122,11 +123,11 @@ class Worker:
         self._checked_at = self._stayed_at = self._tidied_at = 0.0
 
     def stop(self) -> None:
-        """Ask it to finish its round and leave; safe in a signal handler."""
+        """Request a stop after the current micro-batch; safe in a signal handler."""
         self._stopping = True
 
     def run(self, after_round: Callable[[], None] = lambda: None) -> None:
-        """Work until asked to stop."""
+        """Run until a stop is requested."""
         while not self._stopping:
             self.step()
             self._alive()
@@ -134,7 +135,7 @@ class Worker:
         if self.owned and not self._reconcile_due:
             try:
                 self._tidy(list(self.owned))
-                # The membership of the last poll: asked for now, it might be another's or none.
+                # Use the membership of the last poll: by now there may be another one, or none.
                 self._publications.publish_all(self.owned, self._membership, self._alive)
                 self._publications.begin(self.owned, self._membership, everything=True)
                 self._publications.confirm(self.owned)
@@ -142,16 +143,17 @@ class Worker:
                 log.warning("leaving with offsets to commit", error=describe(error))
 
     def step(self) -> None:
-        """Do one round."""
+        """Run one loop iteration."""
         if not self._joined:
             self._join()
             return
         polled = self._poll()
         membership = self._membership = self._consumer.group_metadata()
         if membership.state is not MemberState.STABLE:
-            # Past max_poll_interval the generation is gone though partitions are still listed, and
-            # a broker takes offsets from such a member. Between JoinGroup and SyncGroup it is the
-            # new one, and what is listed is what was assigned before: another's by now, maybe.
+            # After max_poll_interval the group generation is invalid although the assignment is
+            # still listed, and a broker accepts offset commits from such a member. Between
+            # JoinGroup and SyncGroup the generation is the new one, but the listed partitions are
+            # the previous assignment and may belong to another member.
             if self.owned:
                 log.info("joins the group anew", generation=membership.generation_id)
             self._reconcile_soon()
@@ -162,7 +164,7 @@ class Worker:
             self._observed.rebalanced()
             self._reconcile_soon()
         if self._reconcile_due:
-            # What was polled came before the takeover, so it is fetched again after it.
+            # The polled records predate the takeover and are fetched again after it.
             self._reconcile()
             return
         try:
@@ -176,7 +178,7 @@ class Worker:
     # -- join
 
     def _join(self) -> None:
-        """Join the group, once the wall clock is found to be right."""
+        """Join the group after verifying the wall clock."""
         if self._backoff.left:
             time.sleep(min(0.1, self._backoff.left))
             return
@@ -193,9 +195,9 @@ class Worker:
         self._joined = True
 
     def _stand_aside(self, error: WrongClockError) -> None:
-        """Leave the group, and with it the work to those whose clocks are right; look again soon.
+        """Leave the group, so that workers with correct clocks take the partitions; retry later.
 
-        One look at a clock that is ahead would move everybody out of their windows for good.
+        Processing once with a clock that is ahead would permanently expire every customer's window.
         """
         self._reconcile_soon()
         if self._joined:
@@ -221,11 +223,11 @@ class Worker:
             with self._observed.stage("poll"):
                 polled = poll(self._consumer, timeout, self._max_records)
         except NoOffsetForPartitionError:
-            # The group has just given out partitions that nobody has committed offsets for.
+            # The group has just assigned partitions that have no committed offsets.
             self._reconcile_soon()
             return {}
         except OffsetOutOfRangeError as error:
-            # Said again by every poll until the takeover, which the pause must not hold up.
+            # Every poll raises this until the takeover, which must not be delayed by more backoff.
             if not self._reconcile_due:
                 log.warning("offset out of range", error=str(error))
                 self._reconcile_soon()
@@ -233,19 +235,20 @@ class Worker:
             return {}
         except KafkaError as error:
             self._out(error)
-            # Out of the group, the next poll would join again at once, whatever the answer was.
+            # After leaving the group, the next poll would rejoin at once, whatever the broker
+            # answered.
             self._sleep_out()
             return {}
         return polled
 
     def _sleep_out(self) -> None:
-        """Let the pause before the next try pass, or as much of it as a stop leaves."""
+        """Sleep until the backoff ends or a stop is requested."""
         while self._backoff.left and not self._stopping:
             self._alive()
             time.sleep(min(0.1, self._backoff.left))
 
     def _new_records(self, polled: Polled) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Return the records not folded yet, of the partitions taken over."""
+        """Return the records at or after the checkpoint's offsets, for owned partitions only."""
         new: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, records in polled.items():
             owned = self.owned.get(tp.partition)
@@ -269,13 +272,13 @@ class Worker:
         for partition in self.owned:
             self._observed.gave_up(partition)
         self.owned = {}
-        # What was committed, or not, of the last ones may be dropped.
+        # The last descriptions may or may not have been committed.
         self._generations.describe_again()
 
     def _out(self, error: Exception) -> None:
-        """Wait an outage out: forget everything, and compare anew after a while.
+        """Back off, drop local state and reconcile later.
 
-        A refusal is none, and is raised.
+        Authorization errors are raised.
         """
         self._reconcile_soon()
         if (refused := refusal(error)) is not None:
@@ -306,7 +309,8 @@ class Worker:
             self._learning.wait_for(newest, self._alive)
             if self._group.changed:
                 raise RecoveryInterruptedError("the group has rebalanced")
-            # Before anything more is folded, or each attempt would add a round to the outbox.
+            # Publish before processing resumes, or each attempt would add a micro-batch to the
+            # outbox.
             self._publications.publish_all(owned, self._membership, self._stay_in_group)
             for partition, each in owned.items():
                 for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
@@ -325,7 +329,7 @@ class Worker:
         log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
 
     def _stay_in_group(self) -> None:
-        """Poll without taking anything, so that a long recovery does not cost the membership.
+        """Poll with all partitions paused, to keep the membership during a long recovery.
 
         Raises
         ------
@@ -374,7 +378,7 @@ class Worker:
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
 
     def _publish(self, membership: object, *, behind: bool = False) -> None:
-        """Begin to publish; return when what waits is little enough for another round."""
+        """Begin publishing; return once the backlog is small enough for another micro-batch."""
         self._publications.begin(self.owned, membership, behind=behind)
         while self._publications.too_much_waits(self.owned):
             self._alive()
@@ -419,11 +423,11 @@ class Worker:
             self.owned[decision.owned.partition] = decision.owned
 
     def _tidy(self, partitions: Sequence[int]) -> None:
-        """Trim outboxes in quiet times, and pass what holds no record at the ends of inputs.
+        """Trim outboxes of idle partitions and advance offsets past the ends of their inputs.
 
-        All that was polled is folded, so between an offset and the consumer's position there are
-        markers of transactions and what was aborted or compacted: deleted later, they would look
-        like records that nobody has read.
+        All polled records have been processed, so only transaction markers, aborted records and
+        compacted records lie between an offset and the consumer's position. If retention deleted
+        them later, they would look like unread records.
         """
         decisions = [
             tidy(
@@ -440,7 +444,7 @@ class Worker:
             self._commit([decision])
 
     def _check_still_owner(self) -> None:
-        """Notice, without traffic, a store that lost writes or another owner's commit."""
+        """Detect, while idle, a store that lost writes or a commit by another owner."""
         partitions = sorted(self.owned)
         found = self._store.written_by(partitions)
         for partition, (version, nonce) in zip(partitions, found, strict=True):
@@ -451,10 +455,10 @@ class Worker:
                 )
 
     def _check_kafka_answers(self) -> None:
-        """Notice, without traffic, a broker that is away: `poll` says nothing of it.
+        """Detect, while idle, an unreachable broker, which `poll` does not report.
 
-        Not by asking for committed offsets: kafka-python gives the late answer to a question that
-        timed out to whoever asks the same again, and the next takeover would believe it.
+        Committed offsets are not requested for this: kafka-python returns the late response of a
+        request that timed out to the next identical request, and the next takeover would trust it.
         """
         for partition in [] if self._publications.under_way else list(self.owned)[:1]:
             starts_of(self._consumer, [TopicPartition(INPUTS[0], partition)], ANSWER_MS)

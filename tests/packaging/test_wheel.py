@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import livesegments
+from tests.servers import KafkaServer, RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("consumers", "producers", "model")
@@ -50,7 +52,10 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # An editable install of the tree is in a .pth file, which a path in another one does not read.
     (packages / "dependencies.pth").write_text(here)
     script = where / "bin" / "livesegments"
-    script.write_text(f"#!{where / 'bin' / 'python'}\nfrom livesegments.cli import main\nmain()\n")
+    script.write_text(
+        f"#!{where / 'bin' / 'python'}\nfrom livesegments.cli import main\n"
+        "if __name__ == '__main__':\n    main()\n"
+    )
     script.chmod(0o755)
     return script
 
@@ -153,3 +158,34 @@ def test_an_installed_backtest_writes_its_page(
     )
     assert done.returncode == 0, done.stderr
     assert "<style>" in page.read_text()
+
+
+@pytest.mark.servers
+def test_a_worker_starts_beside_packages_of_common_names(
+    command: Path,
+    in_the_way: Path,
+    fresh_kafka: KafkaServer,
+    fresh_redis: RedisServer,
+    tmp_path: Path,
+) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(in_the_way),
+        "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": fresh_kafka.bootstrap,
+        "LIVESEGMENTS_REDIS_URL": fresh_redis.url,
+        "LIVESEGMENTS_HTTP_PORT": "0",
+    }
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        worker = subprocess.Popen([command, "run"], env=environment, cwd=tmp_path, stderr=out)
+    try:
+        deadline = time.monotonic() + 60
+        while "owns partitions" not in log.read_text():
+            assert worker.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        worker.terminate()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()

@@ -1,1 +1,1 @@
-"""Measurements: each prints ratios of one run, and none is a test."""
+"""Benchmarks: each prints ratios measured within one run; none of them is a test."""

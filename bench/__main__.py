@@ -50,11 +50,11 @@ BENCHES: dict[str, Callable[[], Table]] = {
 
 SCALE = ("workers", "partitions", "customers", "takeover", "resident")
 LONG = ("streams", "flap", "drift", "sweeps", "profile", "peers", *SCALE)
-"""Run only when named; the others fit into ten minutes."""
+"""Run only when named; all others together take less than ten minutes."""
 
 
 def main() -> None:
-    """Run benches, print what they measured, and warn of what has become worse."""
+    """Run benches, print their results, and warn about regressions."""
     usual = [name for name in BENCHES if name not in LONG]
     parser = argparse.ArgumentParser(
         prog="bench",

@@ -1,4 +1,4 @@
-"""What a worker tells of itself at ``/metrics``: how much it has done, and where its time went."""
+"""Worker counters scraped from ``/metrics``: work done and time spent in each stage."""
 
 import urllib.request
 from contextlib import suppress
@@ -11,7 +11,7 @@ from livesegments.embedded import LOOPBACK
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a worker's counters stood at: records taken, rounds done, seconds in each stage."""
+    """A worker's counters: records consumed, micro-batches committed, seconds in each stage."""
 
     records: float
     rounds: float
@@ -19,7 +19,7 @@ class Counted:
 
     @classmethod
     def of(cls, exposition: str) -> "Counted":
-        """Read them off a page of metrics."""
+        """Parse them from a page of metrics."""
         samples = [s for f in text_string_to_metric_families(exposition) for s in f.samples]
         spent = "livesegments_batch_duration_seconds"
         return cls(
@@ -33,13 +33,13 @@ class Counted:
         )
 
     def since(self, before: "Counted") -> "Counted":
-        """Return what has been added."""
+        """Return the difference to an earlier reading."""
         stages = {name: value - before.stages[name] for name, value in self.stages.items()}
         return Counted(self.records - before.records, self.rounds - before.rounds, stages)
 
 
 def counted_by(port: int) -> Counted:
-    """Return what the worker at a port has counted, nothing while it starts."""
+    """Return the counters of the worker at a port; empty while it starts."""
     with (
         suppress(OSError),
         urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10) as page,

@@ -1,4 +1,4 @@
-"""What a round, a sweep and a takeover cost as customers become more."""
+"""Cost of a micro-batch, a sweep and a takeover as the number of customers grows."""
 
 import json
 import tempfile
@@ -44,7 +44,7 @@ def name_of(customer: int) -> str:
 
 
 def templates() -> list[bytes]:
-    """Return records of customers who bought at random in the window."""
+    """Return records of customers with purchases at random times in the window."""
     rng = np.random.default_rng(0)
     records = empty(TEMPLATES, RULES.layout.tiles)
     who = np.repeat(np.arange(TEMPLATES), rng.integers(1, 25, TEMPLATES))
@@ -61,26 +61,26 @@ def templates() -> list[bytes]:
 
 
 def fill(client: "redis.Redis", key: str, customers: range, records: Sequence[bytes]) -> None:
-    """Put customers into a partition's hash, in bulk."""
+    """Bulk-load customers into a partition's hash."""
     for start in range(customers.start, customers.stop, CHUNK):
         some = range(start, min(start + CHUNK, customers.stop))
         client.hset(key, mapping={name_of(i): records[i % len(records)] for i in some})
 
 
 def traffic(client: "redis.Redis") -> int:
-    """Return the bytes that ever went to and from Redis."""
+    """Return the total bytes sent to and received from Redis."""
     info = dict(client.info("stats"))
     return int(info["total_net_input_bytes"]) + int(info["total_net_output_bytes"])
 
 
 def cpu(client: "redis.Redis") -> float:
-    """Return the seconds of CPU that Redis's thread of commands has used."""
+    """Return the CPU seconds used by Redis's command thread."""
     info = dict(client.info("cpu"))
     return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
 
 
 class World:
-    """One partition with so many customers, and rounds over it as its owner does them."""
+    """One partition with a given number of customers, processed as its owner would."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class World:
         return Model.of(estimator(generation), RULES.segment_ids)
 
     def grown(self, client: "redis.Redis", customers: int) -> "World":
-        """Return a partition of so many customers like these, who are all assigned and counted."""
+        """Return a partition of that many customers like these, all assigned and counted."""
         if not self._offset:
             self.round(self.customers)
         records = [blob for _, blob in self._store.customers(0)]
@@ -117,12 +117,12 @@ class World:
 
     @property
     def members(self) -> int:
-        """How many customers have been learned."""
+        """Number of customers in the estimator."""
         learned = self._owned.estimators.values()
         return sum(int(each.statistics.members.sum()) for each in learned)
 
     def _polled(self, events: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Return a purchase of each of some customers, all different."""
+        """Return one purchase for each of several distinct customers."""
         found = []
         at = rfc3339([CLOCK_US])[0]
         for customer in self._rng.choice(self.customers, events, replace=False).tolist():
@@ -156,7 +156,7 @@ class World:
         return {TopicPartition(PURCHASES, 0): found}
 
     def round(self, events: int, sweep: bool = False) -> float:
-        """Do a round, from the records polled to the commit; return its seconds."""
+        """Process one micro-batch, from polled records to commit; return its seconds."""
         polled = self._polled(events)
         owned = self._owned
         if not sweep:
@@ -173,7 +173,7 @@ class World:
         if self._store.commit([decision.commit]) != [True]:
             raise RuntimeError("a commit was refused")
         seconds = time.perf_counter() - started
-        # Nothing is published here, and nothing may pile up.
+        # Nothing is published here, and the outbox must not grow.
         self._owned = decision.owned.confirmed(decision.owned.progress.version)
         return seconds
 
@@ -181,7 +181,7 @@ class World:
 def run(
     customers: Sequence[int] = CUSTOMERS, rounds: int = ROUNDS, live_rounds: int = LIVE_ROUNDS
 ) -> Table:
-    """Do the same rounds over more and more customers, interleaved; then one beside a sweep."""
+    """Run the same micro-batches over ever more customers, interleaved; then during a sweep."""
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         client = redis.Redis.from_url(server.url, protocol=2)
         few = World(client, TEMPLATES, templates())
@@ -228,7 +228,7 @@ def run(
 
 
 def beside_a_sweep(world: World, rounds: int) -> Table:
-    """Do small rounds with and without a stretch of a sweep in each, alternating."""
+    """Run small micro-batches alternately with and without a sweep step."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for i in range(2 * rounds + 20):
         one = world.round(LIVE_EVENTS, sweep=bool(i % 2))

@@ -1,8 +1,8 @@
-"""What finds drift, how soon, and how often for nothing.
+"""Drift detection: which drifts are found, after how long, and how many alarms are false.
 
 A year of real purchases is monitored as a worker does it (`livesegments.consumers.drift_monitor`),
-first unchanged, then again with a drift added from one day on. After every batch the conditions of
-the drift alerts (deploy/alerts.yml, without their ``for``) and the detections are evaluated.
+first unchanged, then again with a drift injected from a given day. After every batch the conditions
+of the drift alerts (deploy/alerts.yml, without their ``for``) and the detections are evaluated.
 """
 
 import copy
@@ -43,7 +43,7 @@ NAMES = (*CONDITIONS, *(f"{signal} {detector}" for signal, detector in SIGNALS))
 
 
 def threshold(alert: str, pattern: str) -> float:
-    """Return the number in an alert's expression."""
+    """Return the threshold in an alert's expression."""
     rule = ALERTS.read_text().partition(f"alert: {alert}\n")[2].partition("- alert:")[0]
     found = re.search(pattern, rule)
     if found is None:
@@ -53,7 +53,7 @@ def threshold(alert: str, pattern: str) -> float:
 
 @dataclass
 class Watch:
-    """A history, watched: which alerts would fire, and which detectors did."""
+    """A monitored history: the alerts that would fire and the detectors that did."""
 
     history: History
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -63,7 +63,7 @@ class Watch:
     """Largest shift of a centroid so far, in standard deviations."""
     round_s: float = 0.0
     detectors_s: float = 0.0
-    """Seconds spent in rounds, and in detectors beside them."""
+    """Seconds spent in processing, and in the detectors."""
 
     def __post_init__(self) -> None:
         self.watch = DriftMonitor(Metrics(self.registry), PERSONAS, lambda: self.history.current())
@@ -73,17 +73,17 @@ class Watch:
 
     @property
     def day(self) -> float:
-        """Days since the epoch, by the events."""
+        """Days since the epoch, in event time."""
         return self.history.owned.progress.clock_us / DAY_US
 
     @property
     def settled(self) -> bool:
-        """Whether there is a model of full windows."""
+        """True when the model was fitted on full windows."""
         generation = self.history.model.generation
         return generation is not None and not generation.provisional
 
     def feed(self, events: Sequence[Event]) -> set[str]:
-        """Do a round; return what has been detected in it, and the conditions that hold after."""
+        """Process a micro-batch; return its detections and the alert conditions that then hold."""
         history = self.history
         model = history.model.model({0: history.owned})
         start = time.process_time()
@@ -140,14 +140,14 @@ class Watch:
         return [self.value(name, **{label: each}) for each in VALUES[label]]
 
     def fork(self) -> "Watch":
-        """Return another that goes on from here by itself."""
+        """Return an independent copy that continues from here."""
         forked = Watch(copy.deepcopy(self.history), explained=list(self.explained))
         forked.watch._watching = self.watch._watching
         forked.watch._detectors = copy.deepcopy(self.watch._detectors)
         return forked
 
     def members(self, segment: str) -> set[bytes]:
-        """Return the keys of the customers in the cluster of a segment."""
+        """Return the keys of the customers in a segment's cluster."""
         generation = self.history.model.generation
         assert generation is not None
         cluster = generation.segments.index(segment)
@@ -157,16 +157,16 @@ class Watch:
 
 
 Drift = Callable[[Sequence[Event], Watch], Sequence[Event]]
-"""Returns the events from now on with a drift put in."""
+"""Returns the following events with a drift injected."""
 
 
 def amounts_in_cents(events: Sequence[Event], _: Watch) -> list[Event]:
-    """A till sends cents for dollars."""
+    """A till sends amounts in cents instead of dollars."""
     return [_with_amount(event, 100.0) for event in events]
 
 
 def incomes_a_month(events: Sequence[Event], watch: Watch) -> list[Event]:
-    """All incomes come again, a month's for a year's."""
+    """All incomes are sent again, monthly instead of yearly."""
     now = json.loads(events[0][2])["occurred_at"]
     incomes = zip(watch.history.records, watch.history.all()["income"].tolist(), strict=True)
     again = [
@@ -185,13 +185,13 @@ def families_spend_five_times(events: Sequence[Event], watch: Watch) -> list[Eve
 
 
 def students_stop_buying(events: Sequence[Event], watch: Watch) -> list[Event]:
-    """The customers of one segment stay away."""
+    """The customers of one segment stop buying."""
     students = watch.members("students")
     return [event for event in events if event[1] not in students]
 
 
 def bots(events: Sequence[Event], _: Watch) -> list[Event]:
-    """Every fifth purchase is one of a dollar by one of 300 new customers."""
+    """Every fifth purchase is a one-dollar purchase by one of 300 new customers."""
     mixed = []
     for i, event in enumerate(events):
         mixed.append(event)
@@ -215,7 +215,7 @@ DRIFTS: dict[str, Drift] = {
 def run(
     events: Sequence[Event] | None = None, start_day: float = START_DAY, limit: int = EVENTS
 ) -> Table:
-    """Watch a quiet year, then each drift from a day on for so many events."""
+    """Monitor a quiet year, then each drift from a given day for a given number of events."""
     stream = list(journey() if events is None else events)
     quiet, fork, fed, at = Watch(History()), None, 0, 0
     alarms: dict[str, int] = dict.fromkeys(NAMES, 0)
@@ -255,7 +255,7 @@ def run(
 
 
 def delays(watch: Watch, drift: Drift, events: Sequence[Event], limit: int) -> dict[str, int]:
-    """Return how many events went by until each condition held, of those that did."""
+    """Return the number of events until each condition first held, for those that did."""
     found: dict[str, int] = {}
     fed = 0
     for batch in _batches(drift(events[:limit], watch)):

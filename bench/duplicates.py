@@ -1,4 +1,4 @@
-"""What it costs to know an event that comes again: memory, and time beside decoding."""
+"""Cost of deduplication: memory, and time relative to decoding."""
 
 import json
 import tempfile
@@ -22,7 +22,7 @@ SIZE, BATCH, ROUNDS = 1_000_000, 5_000, 20
 
 
 def run(size: int = SIZE, batch: int = BATCH) -> Table:
-    """Fill the memory of one partition, then decode batches with it and without."""
+    """Fill the dedup window of one partition, then decode batches with and without it."""
     rng = np.random.default_rng(0)
     table = Table(f"Duplicates: {size:,} events remembered in one partition", ("", "cost"))
     seen, ring = _filled(size, batch, rng)
@@ -67,7 +67,7 @@ def _commit(store: Partitions, version: int, write: tuple[int, bytes]) -> None:
 
 
 def _seconds(batch: int, rng: np.random.Generator, seen: DedupWindow | None) -> float:
-    """Return the median seconds that decoding an event takes."""
+    """Return the median seconds to decode an event."""
     seconds: list[float] = []
     for _ in range(ROUNDS):
         polled = {TopicPartition(PURCHASES, 0): _records(batch, rng)}

@@ -1,8 +1,8 @@
-"""How often published segments change, with and without what holds them.
+"""Reassignments of published segments, with and without hysteresis.
 
 A year of Complete Journey under each combination of the switch margin and a dwell. A reassignment
-is a change from one segment to another: what marketing sees as flapping is among them, whereas
-nobody can be spared the first assignment or the last one's end.
+is a change from one segment to another. Flapping shows up among these; a customer's first
+assignment and the end of the last one are unavoidable and are not counted.
 """
 
 from collections.abc import Sequence

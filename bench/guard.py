@@ -1,6 +1,6 @@
-"""Compares what benches print with the figures committed in ``expected.json``.
+"""Compares bench results with the figures committed in ``expected.json``.
 
-It warns only: a machine is slow for many reasons, and somebody has to look.
+It only warns: a machine can be slow for many reasons, so a person has to judge.
 """
 
 import json
@@ -16,19 +16,19 @@ EXPECTED = Path(__file__).with_name("expected.json")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A cell of a bench's table, by the name of its row and column, and how far it may be off."""
+    """A cell of a bench's table, named by its row and column, with its tolerance."""
 
     bench: str
     row: str
     column: str
     better: Literal["higher", "lower"]
     tolerance: float
-    """Share of the value."""
+    """Relative to the value."""
     value: float | None = None
-    """None until it is recorded."""
+    """None until recorded."""
 
     def found(self, table: Table) -> float | None:
-        """Return the figure in its bench's table, None when it is not there."""
+        """Return the figure in its bench's table, or None when it is missing."""
         if self.column not in table.columns:
             return None
         at = table.columns.index(self.column)
@@ -39,7 +39,7 @@ class Figure:
             return None
 
     def verdict(self, found: float | None) -> str:
-        """Say in a line how it stands; a warning begins with WARNING."""
+        """Return a one-line verdict; a warning begins with WARNING."""
         name = f"{self.bench}: {self.row}, {self.column}"
         if found is None:
             return f"WARNING {name}: the bench prints no such figure"
@@ -68,7 +68,7 @@ def compare(bench: str, table: Table, figures: Sequence[Figure]) -> list[str]:
 def record(
     bench: str, table: Table, figures: Sequence[Figure], path: Path = EXPECTED
 ) -> list[Figure]:
-    """Take the figures of a bench as they are now, write all to the file, and return them.
+    """Store a bench's current figures, write the file, and return all figures.
 
     A figure that the bench does not print keeps its value.
     """

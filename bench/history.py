@@ -1,4 +1,4 @@
-"""The year of real purchases, and the real decisions over it without servers."""
+"""A year of real purchases, and the service's decisions over it without servers."""
 
 import tempfile
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def journey() -> list[Event]:
 
 
 class History(simulator.Simulator):
-    """A history under the default settings but for a few; it tallies what it takes."""
+    """A history under the default settings with a few overrides; counts what it processes."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class History(simulator.Simulator):
         self._polls = EventDecoder()
 
     def take(self, events: Sequence[Event]) -> None:
-        """Do a round with a batch of events, and what becomes due by it.
+        """Process a batch of events and the periodic work that it makes due.
 
-        ``tally.watched`` is then what the generation of before saw.
+        ``tally.watched`` is then the drift sample of the previous generation.
         """
         generation = self.model.number
         self.tally.watched = []

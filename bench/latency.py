@@ -1,7 +1,7 @@
-"""From an event to the change it causes, as a read_committed subscriber sees it, at steady rates.
+"""Latency from an event to the change it causes, for a read_committed subscriber at steady rates.
 
-The id of an event is the moment it was due. A change names the event that caused it, so it tells
-how long that was ago; a sender that falls behind makes latencies longer, not fewer.
+An event's id is the time it was due. A change names the event that caused it, so its latency can be
+computed from the change alone; a sender that falls behind makes latencies longer, not fewer.
 """
 
 import json
@@ -33,7 +33,7 @@ RATES, SECONDS = (100, 1_000, 5_000), 20.0
 GOAL_RATE, GOAL_P50_MS, GOAL_P99_MS = 1_000, 60.0, 250.0
 CUSTOMERS, HISTORY, HISTORY_DAYS = 20_000, 60_000, 80
 BEFORE_SECONDS = 5.0
-"""Of each rate, before what counts: connections and caches are warm then."""
+"""Warm-up seconds at each rate, excluded from the results."""
 TICK_SECONDS = 0.002
 QUIET_SECONDS, WAIT_SECONDS = 3.0, 300.0
 LIVE = "live-"
@@ -44,7 +44,7 @@ Micros = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A change that a live event caused: microseconds since the epoch of each step to it."""
+    """A change caused by a live event: microseconds since the epoch of each step."""
 
     due: int
     decided: int
@@ -54,7 +54,7 @@ class Seen:
 
     @classmethod
     def of(cls, value: bytes, sent_ms: int, seen: int) -> "Seen | None":
-        """Return what a record of the change log tells, None where no live event is the cause."""
+        """Parse a record of the change log; None if it was not caused by a live event."""
         change = json.loads(value)
         event_id = str((change["cause"] or {}).get("event_id"))
         if not event_id.startswith(LIVE):
@@ -81,7 +81,7 @@ def purchases(n: int, ids: Sequence[str], times_us: Micros, seed: int) -> list[t
 
 
 def send_history(bootstrap: str) -> None:
-    """Send what customers bought before: nearly a window of it, up to now."""
+    """Send the purchase history: nearly a window of it, up to now."""
     now_us = time.time_ns() // 1_000
     times_us = np.linspace(now_us - HISTORY_DAYS * 86_400_000_000, now_us, HISTORY).astype(np.int64)
     producer = _producer(bootstrap)
@@ -92,7 +92,7 @@ def send_history(bootstrap: str) -> None:
 
 
 def send_steadily(bootstrap: str, rate: int, first_us: int, seconds: float) -> None:
-    """Send purchases at a rate, each when it is due."""
+    """Send purchases at a fixed rate, each when it is due."""
     n = round(rate * seconds)
     due_us = first_us + (np.arange(n) * 1e6 / rate).astype(np.int64)
     ids = [f"{LIVE}{at}-{i}" for i, at in enumerate(due_us.tolist())]
@@ -110,7 +110,7 @@ def send_steadily(bootstrap: str, rate: int, first_us: int, seconds: float) -> N
 
 
 def _producer(bootstrap: str) -> Producer:
-    # Partitions as every other client chooses them, and no event waits for company.
+    # Partitioned as by every other client, without batching delay.
     return Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -122,7 +122,7 @@ def _producer(bootstrap: str) -> Producer:
 
 
 class Subscriber:
-    """Reads the change log, read_committed, and notes when each change was there."""
+    """Reads the change log with read_committed and records when each change became visible."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer = Consumer(
@@ -137,12 +137,12 @@ class Subscriber:
         self._read: list[tuple[Message, int]] = []
 
     def read_until(self, deadline: float) -> None:
-        """Read until a moment (monotonic)."""
+        """Read until a deadline (monotonic)."""
         while time.monotonic() < deadline:
             self._read_one()
 
     def read_until_quiet(self, done: Callable[[], bool]) -> None:
-        """Read until no change has come for some seconds, and all is done.
+        """Read until no change has arrived for some seconds and all input is processed.
 
         Raises
         ------
@@ -164,13 +164,13 @@ class Subscriber:
         return True
 
     def taken(self) -> list[Seen]:
-        """Return the changes read since the last call that live events caused."""
+        """Return the changes caused by live events and read since the last call."""
         read, self._read = self._read, []
         found = [Seen.of(m.value() or b"", m.timestamp()[1], at) for m, at in read]
         return [each for each in found if each is not None]
 
     def close(self) -> None:
-        """Leave."""
+        """Close the consumer."""
         self._consumer.close()
 
 
@@ -197,7 +197,7 @@ def _worker(kafka: KafkaServer, store: RedisServer, port: int) -> Iterator[None]
 def measure(
     bootstrap: str, port: int, subscriber: Subscriber, rate: int, seconds: float
 ) -> tuple[list[Seen], Counted]:
-    """Return the changes that events of one rate caused, and what the worker did meanwhile."""
+    """Return the changes caused by events at one rate, and the worker's counters meanwhile."""
     all_records = counted_by(port).records + round(rate * (BEFORE_SECONDS + seconds))
     began, first_us = time.monotonic() + 2.0, time.time_ns() // 1_000 + 2_000_000
     arguments = (bootstrap, rate, first_us, BEFORE_SECONDS + seconds)
@@ -214,7 +214,7 @@ def measure(
 
 
 def percentiles(changes: Sequence[Seen], start: str = "due", end: str = "seen") -> list[float]:
-    """Return p50, p95, p99 and the longest of the ways between two steps, in ms."""
+    """Return p50, p95, p99 and maximum of the time between two steps, in ms."""
     ways = [getattr(each, end) - getattr(each, start) for each in changes]
     return [float(p) / 1_000 for p in np.percentile(ways, (50, 95, 99, 100))]
 

@@ -1,4 +1,4 @@
-"""Bytes of Redis a customer, all told."""
+"""Total bytes of Redis memory per customer."""
 
 import tempfile
 import uuid
@@ -19,7 +19,7 @@ CUSTOMERS, CHUNK, GOAL = 100_000, 5_000, 350
 
 
 def run(customers: int = CUSTOMERS) -> Table:
-    """Commit customers through the service's own script, and see what Redis takes more."""
+    """Commit customers through the service's own script and measure the growth of Redis."""
     table = Table(
         f"Memory: {customers:,} customers in one partition of Redis", ("ids", "bytes a customer")
     )

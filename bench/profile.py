@@ -1,8 +1,8 @@
-"""Where a worker's time goes: its stages as they are, then its functions under cProfile.
+"""Profile of a worker: timings of its stages, then of its functions under cProfile.
 
-Two workers fold the same topic. The first is only timed, so its shares are those of the service;
-the second runs each stage under a profile of its own, of the thread that does the rounds: what
-kafka-python does in its own threads shows there only as waiting.
+Two workers process the same topic. The first is only timed, so its shares are those of the service.
+The second runs each stage of its main thread under a separate profile; the work of kafka-python's
+own threads shows there only as waiting.
 """
 
 import cProfile
@@ -35,12 +35,12 @@ STAGES = ("poll", "decode", "read", "assign", "commit", "publish")
 TOP = 25
 
 Calls: TypeAlias = dict[tuple[str, str], tuple[int, float, float]]
-"""(stage, function) -> calls, own seconds, seconds with what it calls."""
+"""(stage, function) -> calls, own seconds, cumulative seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One run through a stage: seconds on the wall, of its thread's CPU, of the process's CPU."""
+    """One run through a stage: seconds of wall time, of thread CPU and of process CPU."""
 
     stage: str
     began: float
@@ -50,7 +50,7 @@ class Span:
 
 
 class Stopwatch:
-    """Takes the place of the worker's timing of stages; the worker's own metric runs as before."""
+    """Replaces the worker's stage timer; the worker's own metric is still recorded."""
 
     def __init__(self, profiled: bool) -> None:
         self.spans: list[Span] = []
@@ -75,7 +75,7 @@ class Stopwatch:
             self.spans.append(Span(stage, before[0], wall, thread, process))
 
     def calls(self) -> Calls:
-        """Return what was called in each stage."""
+        """Return the profile of each stage."""
         found: Calls = {}
         for stage, profile in self.profiles.items():
             profile.create_stats()
@@ -98,7 +98,7 @@ def _label(file: str, line: int, name: str) -> str:
 
 
 def _work(settings: Settings, profiled: bool, out: Connection) -> None:
-    """Be a worker until SIGTERM, then tell what was seen."""
+    """Run a worker until SIGTERM, then send the measurements back."""
     configure(settings)
     watch = Stopwatch(profiled)
     with patch.object(Instrumentation, "stage", lambda self, stage: watch.stage(self, stage)):
@@ -133,14 +133,14 @@ def _watched(kafka: KafkaServer, store: RedisServer, profiled: bool) -> tuple[li
 
 
 def while_busy(spans: Sequence[Span]) -> list[Span]:
-    """Return the spans from the first batch's poll to the last transaction: no idle polls."""
+    """Return the spans from the first batch's poll to the last transaction, without idle polls."""
     first = next(i for i, span in enumerate(spans) if span.stage == "decode")
     last = max(i for i, span in enumerate(spans) if span.stage == "publish")
     return list(spans[max(0, first - 1) : last + 1])
 
 
 def stage_table(spans: Sequence[Span], events: int) -> Table:
-    """Return what each stage takes of the whole; what is between stages is a row as well."""
+    """Return the share of each stage; the time between stages is a row of its own."""
     table = Table(
         f"Profile: a worker's time over {events:,} events, µs an event",
         ("", "wall", "share", "CPU of its thread", "CPU of other threads", "times"),
@@ -170,7 +170,7 @@ def stage_table(spans: Sequence[Span], events: int) -> Table:
 
 
 def function_table(calls: Calls, events: int, top: int = TOP) -> Table:
-    """Return the functions that take most, by themselves or with what they call, by stage."""
+    """Return the most expensive functions by stage, by own time or by cumulative time."""
     by_own = sorted(calls, key=lambda each: -calls[each][1])[:top]
     by_cumulative = sorted(calls, key=lambda each: -calls[each][2])[:top]
     table = Table(

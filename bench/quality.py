@@ -1,9 +1,9 @@
-"""How good the clusters are over a year: ours and other online k-means, against batch fits.
+"""Clustering quality over a year: ours and other online k-means against batch fits.
 
-Every method sees the same stream, ours as events and the others as one vector a purchase: the
-customer's as it stands after the batch. Each is judged on all current customers (a purchase in the
-window), by the inertia of its centroids relative to the best of 20 batch fits, with the same
-weights and over known values only.
+Every method consumes the same stream: ours as events, the others as one vector per purchase, the
+customer's state after the batch. Each is scored on all current customers (a purchase in the window)
+by the inertia of its centroids relative to the best of 20 batch fits, with the same weights and
+over known values only.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ OURS = ("ours, by centroids", "ours, by labels")
 
 
 def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> Table:
-    """Replay the year through all methods and judge them at eight dates, equally many events apart.
+    """Replay the year through all methods and score them at eight dates, equally many events apart.
 
     Dates before the first fit are left out.
     """
@@ -108,7 +108,7 @@ def _table(judged: Sequence[Ratios]) -> Table:
 
 
 def _changes(stream: Events, batch: int, warmup: int) -> int:
-    """Return how many changes there are when every nearer centroid wins."""
+    """Return the number of changes when the nearest centroid always wins."""
     history = History(warmup, margin=0.0)
     for start in range(0, len(stream), batch):
         history.take(stream[start : start + batch])

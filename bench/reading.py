@@ -1,4 +1,4 @@
-"""A fetched partition to records: by our reader of batches, relative to kafka-python's own."""
+"""Decoding a fetched partition into records: our batch reader relative to kafka-python's own."""
 
 import json
 import time
@@ -55,7 +55,7 @@ def _seconds(data: bytes, reader: Any, records: int) -> float:
 
 
 def run(records: int = RECORDS, runs: int = RUNS) -> Table:
-    """Measure, interleaved; medians."""
+    """Measure interleaved runs; return medians."""
     data = _fetched(records)
     pairs = [
         (_seconds(data, KAFKA_PYTHON, records), _seconds(data, PartitionRecords, records))

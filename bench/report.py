@@ -1,4 +1,4 @@
-"""A table of figures, with the goal and whether it was met."""
+"""A table of figures with the goal and whether it was met."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Table:
-    """What a bench prints."""
+    """The result of a bench."""
 
     title: str
     columns: tuple[str, ...]
@@ -20,15 +20,15 @@ class Table:
         self.rows.append(cells)
 
     def note(self, text: str) -> None:
-        """Add a line below."""
+        """Add a note below the table."""
         self.notes.append(text)
 
     def goal(self, text: str, met: bool) -> None:
-        """Say what was to be reached, and whether it was."""
+        """Add the goal and whether it was met."""
         self.notes.append(f"goal {text}: {'met' if met else 'NOT met'}")
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Render as text."""
         table = [self.columns, *self.rows]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.columns))]
         lines = [self.title]
@@ -40,7 +40,7 @@ class Table:
         return lines + [line for table in self.more for line in table.lines()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Convert to JSON types."""
         return {
             "title": self.title,
             "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],

@@ -1,4 +1,4 @@
-"""Whether a worker's memory stays what it is, over a long replay."""
+"""Growth of a worker's memory over a long replay."""
 
 import tempfile
 import time
@@ -17,9 +17,9 @@ from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 MINUTES, PORTION, WARM_EVENTS = 2.5, 20_000, 160_000
 STEP_SECONDS = 10.0
-"""Event time between two purchases: windows move on, and sweeps run again and again."""
+"""Event time between two purchases: windows advance, and sweeps run repeatedly."""
 DEDUP_EVENTS = 20_000
-"""So many ids a partition are known after the first few portions, and no more from then on."""
+"""Dedup window per partition: full after the first few portions, constant from then on."""
 SAMPLE_SECONDS = 1.0
 FLAT = 1.05
 MB = 1e6
@@ -27,18 +27,18 @@ MB = 1e6
 
 @dataclass(slots=True)
 class Samples:
-    """Resident sets of a worker and of its publisher's process, in bytes, as time goes on."""
+    """Resident set sizes over time of a worker and of its publisher's process, in bytes."""
 
     at: list[float] = field(default_factory=list)
     worker: list[int] = field(default_factory=list)
     publisher: list[int] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Forget what was taken while caches filled."""
+        """Drop the samples taken while caches filled."""
         self.at, self.worker, self.publisher = [], [], []
 
     def take(self, process: Any) -> None:
-        """Take one."""
+        """Take a sample."""
         found = resident_bytes(process)
         if process.pid in found:
             self.at.append(time.monotonic())
@@ -47,7 +47,7 @@ class Samples:
 
 
 def run(minutes: float = MINUTES) -> Table:
-    """Replay purchases until caches are full, then for so many minutes; compare its thirds."""
+    """Replay purchases until caches are full, then for some minutes; compare its thirds."""
     samples, ended, events = Samples(), Event(), 0
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
@@ -84,7 +84,7 @@ def run(minutes: float = MINUTES) -> Table:
 
 
 def table_of(samples: Samples, events: int, minutes: float) -> Table:
-    """Return the table of what was sampled."""
+    """Return the table of the samples."""
     table = Table(
         f"Resident memory of a worker: {minutes:g} minutes of replay after the first"
         f" {WARM_EVENTS:,} events, {events:,} in all, {CUSTOMERS:,} customers, {PARTITIONS}"

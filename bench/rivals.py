@@ -1,7 +1,7 @@
-"""Other online k-means, fed what the service sees: the vector of whoever just bought.
+"""Other online k-means on the service's input: the vector of each customer who just bought.
 
-They cannot leave unknown values out. River's StandardScaler learns from the known ones, and in
-place of the others they get its running mean, which is 0 once standardised.
+They cannot leave unknown values out. River's StandardScaler learns from the known ones, and the
+others are imputed with its running mean, which is 0 once standardised.
 """
 
 from collections.abc import Callable
@@ -24,27 +24,27 @@ class Rival(Protocol):
     """An online k-means over standardised rows."""
 
     def learn(self, Z: Floats) -> None:
-        """Take the rows of a batch in."""
+        """Learn the rows of a batch."""
 
     def centroids(self) -> Floats:
-        """Return the centroids, shape (k, d); those of before the first batch may be missing."""
+        """Return the centroids, shape (k, d); before the first batch some may be missing."""
 
 
 class Scaler:
-    """River's StandardScaler, taught known values only."""
+    """River's StandardScaler, updated with known values only."""
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
         self._river = preprocessing.StandardScaler()
 
     def learn(self, X: Floats) -> None:
-        """Take rows in."""
+        """Learn rows."""
         for row in X.tolist():
             known = {i: value for i, value in enumerate(row) if value == value}
             self._river.learn_one(known)
 
     def scale(self, X: Floats) -> Floats:
-        """Standardise rows; what is unknown becomes the mean."""
+        """Standardise rows; unknown values become the mean."""
         return np.nan_to_num((X - self.mean) / self.std)
 
     def restore(self, Z: Floats) -> Floats:
@@ -53,18 +53,18 @@ class Scaler:
 
     @property
     def mean(self) -> Floats:
-        """Mean of each feature, 0 when never known."""
+        """Mean of each feature, 0 if it was never known."""
         return np.array([self._river.means[i] for i in range(self.dimensions)])
 
     @property
     def std(self) -> Floats:
-        """Standard deviation of each feature, 1 when there is none."""
+        """Standard deviation of each feature, 1 if it is zero."""
         variances = np.array([self._river.vars[i] for i in range(self.dimensions)])
         return np.where(variances > 1e-9, np.sqrt(variances), 1.0)
 
 
 class River:
-    """River's cluster.KMeans, one row after the other."""
+    """River's cluster.KMeans, row by row."""
 
     def __init__(self, seed: int, halflife: float) -> None:
         self.model = cluster.KMeans(n_clusters=CLUSTERS, halflife=halflife, seed=seed)
@@ -79,7 +79,7 @@ class River:
 
 
 class Sklearn:
-    """scikit-learn's MiniBatchKMeans.partial_fit, which starts with k-means++ of the first rows."""
+    """scikit-learn's MiniBatchKMeans.partial_fit, initialised by k-means++ on the first rows."""
 
     def __init__(self, seed: int) -> None:
         self.model = MiniBatchKMeans(n_clusters=CLUSTERS, random_state=seed, n_init=3)
@@ -93,10 +93,10 @@ class Sklearn:
 
 
 class Spark:
-    """The rule of Spark's StreamingKMeans, from rows drawn out of the first batch.
+    """The update rule of Spark's StreamingKMeans, initialised with rows drawn from the first batch.
 
-    c' = (c n a + x m) / (n a + m) and n' = n a + m, for m rows with mean x. What Spark does about
-    a cluster that dies out (it splits the largest) is not in the rule, and left out.
+    c' = (c n a + x m) / (n a + m) and n' = n a + m, for m rows with mean x. Spark also splits the
+    largest cluster when one dies out; that is not part of the rule and is left out.
     """
 
     def __init__(self, seed: int, decay: float) -> None:
@@ -121,7 +121,7 @@ class Spark:
         return self.places
 
 
-# River's centroids move so far with each row that three seeds gave the same medians; one will do.
+# River's centroids move so far with each row that three seeds gave the same medians: one is enough.
 RIVALS: dict[str, list[Callable[[], Rival]]] = {
     "River KMeans, halflife 0.5 (default)": [partial(River, 1, 0.5)],
     "River KMeans, halflife 0.1": [partial(River, 1, 0.1)],
@@ -143,7 +143,7 @@ class Rivals:
     )
 
     def learn(self, X: Floats) -> None:
-        """Take the vectors of a batch in: rows (n, d) in feature units, NaN where unknown."""
+        """Learn the vectors of a batch: rows (n, d) in feature units, NaN where unknown."""
         if not len(X):
             return
         self.scaler.learn(X)
@@ -153,7 +153,7 @@ class Rivals:
                 model.learn(Z)
 
     def centroids(self) -> dict[str, list[Floats]]:
-        """Return each method's centroids in feature units, one array a seed."""
+        """Return each method's centroids in feature units, one array per seed."""
         return {
             name: [self.scaler.restore(model.centroids()) for model in models]
             for name, models in self.models.items()
@@ -161,7 +161,7 @@ class Rivals:
 
 
 def imputed_fit(X: Floats, mean: Floats, weights: Floats) -> Floats:
-    """Return a batch fit that has the mean for what is unknown: what imputing alone costs."""
+    """Return a batch fit on mean-imputed values: the cost of imputation alone."""
     scale = np.where(weights > 0, np.sqrt(weights), 1.0)
     center = np.nan_to_num(mean)
     fit = KMeans(CLUSTERS, n_init=20, random_state=1).fit(np.nan_to_num((X - center) * scale))

@@ -1,4 +1,4 @@
-"""What an event costs as workers and partitions become more."""
+"""Cost of an event as workers and partitions are added."""
 
 import os
 import tempfile
@@ -18,25 +18,25 @@ EVENTS, FIRST, RUNS = 200_000, 20_000, 2
 WORKERS, PARTITIONS = (1, 2, 4), (1, 4, 16, 64)
 GOAL = 1.1
 STEP_SECONDS = 0.05
-"""Event time between two purchases: all lie in one tile, so that no sweep is among the costs."""
+"""Event time between two purchases: all lie in one tile, so that no sweep is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a backlog took."""
+    """Cost of processing a backlog."""
 
     cpu: float
     seconds: float
     commits: int
     store_bytes: int
-    """To and from Redis."""
+    """Bytes to and from Redis."""
     store_cpu: float
 
 
 def fold_backlog(
     kafka: KafkaServer, store: RedisServer, workers: int, partitions: int, events: int
 ) -> Cost:
-    """Let workers that have their model and partitions fold a backlog; return what it took."""
+    """Let workers that have their model and partitions process a backlog; return its cost."""
     fresh_topics(kafka.bootstrap, partitions)
     store.flush()
     group = Group(kafka, store, partitions)
@@ -65,7 +65,7 @@ def fold_backlog(
 
 
 def _measure(sizes: list[tuple[int, int]], events: int, runs: int) -> dict[tuple[int, int], Cost]:
-    """Return the medians of each size (workers, partitions), interleaved."""
+    """Return the medians for each size (workers, partitions), interleaved."""
     costs: dict[tuple[int, int], list[Cost]] = {size: [] for size in sizes}
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
@@ -89,7 +89,7 @@ def _measure(sizes: list[tuple[int, int]], events: int, runs: int) -> dict[tuple
 
 
 def run_workers(events: int = EVENTS, runs: int = RUNS, partitions: int = 4) -> Table:
-    """Fold the same backlog with more and more workers."""
+    """Process the same backlog with more and more workers."""
     costs = _measure([(count, partitions) for count in WORKERS], events, runs)
     table = Table(
         f"Workers: a backlog of {events:,} events, {CUSTOMERS:,} skewed customers, {partitions}"
@@ -116,7 +116,7 @@ def run_workers(events: int = EVENTS, runs: int = RUNS, partitions: int = 4) -> 
 
 
 def run_partitions(events: int = EVENTS, runs: int = RUNS) -> Table:
-    """Fold the same backlog over more and more partitions."""
+    """Process the same backlog over more and more partitions."""
     costs = _measure([(1, count) for count in PARTITIONS], events, runs)
     table = Table(
         f"Partitions: a backlog of {events:,} events, {CUSTOMERS:,} skewed customers, one worker;"

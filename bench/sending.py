@@ -1,4 +1,4 @@
-"""What a round publishes, handed to kafka-python batch by batch, relative to record by record."""
+"""Handing a micro-batch's output to kafka-python in batches, relative to record by record."""
 
 import tempfile
 import time
@@ -35,7 +35,7 @@ def _outputs(records: int) -> list[Output]:
 def _one_by_one(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
     sent = 0
     for each in outputs:
-        # As the service does: a second batch waiting makes every record dearer.
+        # As in the service: a second batch in the queue makes every record more expensive.
         sent += each.size
         if sent > BATCH_BYTES:
             producer.flush()
@@ -60,7 +60,7 @@ def _seconds(
 
 
 def run(records: int = RECORDS, runs: int = RUNS) -> Table:
-    """Measure transactions, interleaved; medians."""
+    """Measure transactions, interleaved; return medians."""
     outputs = _outputs(records)
     found: dict[str, list[tuple[float, float]]] = {"one by one": [], "in batches": []}
     with (

@@ -1,6 +1,6 @@
-"""Made-up years of purchases, each hard on a clustering in a way of its own.
+"""Synthetic years of purchases, each difficult for a clustering in its own way.
 
-Every stream is drawn with a fixed seed: the same name gives the same events to the last byte.
+Every stream is drawn with a fixed seed: the same name gives byte-identical events.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,8 @@ FIRST_US = np.datetime64("2024-01-01T00:00:00", "us")
 DAY_US = 86_400_000_000
 PLACES = np.array(["rural", "suburban", "urban"])
 
-# Five kinds of customers: purchases a day, middle amount, age, income, place (0 rural .. 2 urban).
+# Five kinds of customers: purchases per day, median amount, age, income, place (0 rural .. 2
+# urban).
 KINDS = np.array(
     [
         [0.07, 45.0, 31.0, 82_000.0, 1.8],
@@ -34,12 +35,12 @@ KINDS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Customers as columns (n,): when they come and go, how they buy, what is known of them."""
+    """Customers as columns (n,): active period, purchase rate and amount, known profile fields."""
 
     first_day: Floats
     last_day: Floats
     rate: Floats
-    """Purchases a day."""
+    """Purchases per day."""
     amount: Floats
     """Median of a customer's amounts."""
     age: Floats
@@ -96,7 +97,7 @@ def _profiles(people: People) -> Events:
 
 
 def people(rng: np.random.Generator, n: int, known: float = 1.0) -> People:
-    """Draw customers of the five kinds, there all year; profile fields known for a share."""
+    """Draw customers of the five kinds, active all year; profile fields known for a share."""
     kind = KINDS[rng.choice(5, n, p=[0.2, 0.3, 0.2, 0.2, 0.1])]
     age = np.clip(rng.normal(kind[:, 2], 7), 18, 99)
     income = kind[:, 3] * rng.lognormal(0, 0.35, n)
@@ -117,13 +118,13 @@ def _hide(rng: np.random.Generator, values: Floats, known: float) -> Floats:
 
 
 def buy(rng: np.random.Generator, who: People, spread: float = 0.5) -> Stream:
-    """Let people buy at random times for log-normal amounts, and once when they come."""
+    """Draw purchases: log-normal amounts at random times, and one at each customer's arrival."""
     days = np.maximum(who.last_day - who.first_day, 0.0)
     more = rng.poisson(who.rate * days)
     customer = np.repeat(np.arange(len(who)), more + 1)
     share = rng.random(len(customer))
     came = np.append(True, customer[1:] != customer[:-1])
-    # The first purchase is what makes somebody a customer.
+    # A customer exists from the first purchase on.
     wait = np.minimum(rng.exponential(1 / who.rate), days * rng.random(len(who)))
     share[came] = 0.0
     day = who.first_day[customer] + share * days[customer]
@@ -133,7 +134,7 @@ def buy(rng: np.random.Generator, who: People, spread: float = 0.5) -> Stream:
 
 
 def by_time(stream: Stream) -> Stream:
-    """Put purchases in the order of their times, without those past the year."""
+    """Sort purchases by time and drop those past the year."""
     order = np.argsort(stream.day, kind="stable")
     order = order[stream.day[order] < DAYS]
     return replace(
@@ -145,17 +146,17 @@ def by_time(stream: Stream) -> Stream:
 
 
 def steady(rng: np.random.Generator) -> Stream:
-    """Two thousand customers who stay as they are, with all that is known of them."""
+    """Two thousand stationary customers with complete profiles."""
     return buy(rng, people(rng, 2_000))
 
 
 def no_demographics(rng: np.random.Generator) -> Stream:
-    """No age, income or place of anybody."""
+    """No customer's age, income or place is known."""
     return buy(rng, people(rng, 2_000, known=0.0))
 
 
 def few_profiles(rng: np.random.Generator) -> Stream:
-    """Age of 5 %, income of 2 % and place of 1 %."""
+    """Age known for 5 %, income for 2 % and place for 1 % of customers."""
     who = people(rng, 3_000)
     return buy(
         rng,
@@ -169,7 +170,7 @@ def few_profiles(rng: np.random.Generator) -> Stream:
 
 
 def once_only(rng: np.random.Generator) -> Stream:
-    """Thirty thousand customers come through the year; four in five never come back."""
+    """Thirty thousand customers arrive through the year; four in five never return."""
     n = 30_000
     who = people(rng, n, known=0.0)
     loyal = rng.random(n) < 0.2
@@ -184,7 +185,7 @@ def once_only(rng: np.random.Generator) -> Stream:
 
 
 def growth(rng: np.random.Generator) -> Stream:
-    """From 500 customers to 50,000, by the same factor each month, with profiles of a half."""
+    """From 500 customers to 50,000, by the same factor each month; half of them have profiles."""
     n = 50_000
     who = people(rng, n, known=0.5)
     came = np.log(np.arange(500, n + 500) / 500) / np.log((n + 500) / 500) * DAYS
@@ -192,7 +193,7 @@ def growth(rng: np.random.Generator) -> Stream:
 
 
 def drift(rng: np.random.Generator) -> Stream:
-    """All come to buy five times less often, and to spend four times more each time."""
+    """All customers gradually buy five times less often and spend four times more each time."""
     stream = buy(rng, replace(who := people(rng, 2_000, known=0.5), rate=who.rate * 2))
     passed = stream.day / DAYS
     kept = rng.random(len(passed)) < 5.0**-passed
@@ -207,7 +208,7 @@ def drift(rng: np.random.Generator) -> Stream:
 
 
 def one_kind_moves(rng: np.random.Generator) -> Stream:
-    """The young come to buy six times as often for a tenth of the amount, from the middle on."""
+    """From the middle on, the young buy six times as often for a tenth of the amount."""
     who = people(rng, 2_000)
     young = who.age < 26
     base = buy(rng, who)
@@ -225,13 +226,13 @@ def one_kind_moves(rng: np.random.Generator) -> Stream:
 
 
 def shrinking(rng: np.random.Generator) -> Stream:
-    """Of five thousand customers nineteen in twenty are gone at the end."""
+    """Of five thousand customers, 95 % are gone at the end."""
     who = people(rng, 5_000, known=0.5)
     return buy(rng, replace(who, last_day=np.minimum(rng.exponential(DAYS / 3, len(who)), DAYS)))
 
 
 def heavy_tails(rng: np.random.Generator) -> Stream:
-    """Amounts by a Pareto law without a mean, and rates over four orders of magnitude."""
+    """Pareto amounts without a finite mean, and rates over four orders of magnitude."""
     n = 3_000
     who = people(rng, n, known=0.0)
     base = buy(rng, replace(who, rate=np.minimum(0.02 * rng.lognormal(0, 1.5, n), 2.0)))
@@ -239,8 +240,10 @@ def heavy_tails(rng: np.random.Generator) -> Stream:
 
 
 def ties(rng: np.random.Generator) -> Stream:
-    """Subscribers of one of four plans, billed each month to the day: customers by the hundred are
-    the same."""
+    """Subscribers of one of four plans, billed monthly to the day.
+
+    Hundreds of customers are identical.
+    """
     n = 2_000
     plan = np.array([5.0, 10.0, 20.0, 50.0])[rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])]
     who = replace(people(rng, n, known=0.0), amount=plan)
@@ -250,7 +253,7 @@ def ties(rng: np.random.Generator) -> Stream:
 
 
 def few_distinct(rng: np.random.Generator) -> Stream:
-    """Each buys once, for 10, 20 or 40: never more than three customers differ."""
+    """Each customer buys once, for 10, 20 or 40: at most three distinct customers."""
     n = 12_000
     who = people(rng, n, known=0.0)
     price = np.array([10.0, 20.0, 40.0])[rng.choice(3, n)]
@@ -258,7 +261,7 @@ def few_distinct(rng: np.random.Generator) -> Stream:
 
 
 def constant_feature(rng: np.random.Generator) -> Stream:
-    """Everybody buys once and is of one age; only amounts and incomes differ."""
+    """All customers buy once and have the same age; only amounts and incomes differ."""
     n = 12_000
     who = people(rng, n)
     who = replace(who, age=np.full(n, 40.0), place=np.full(n, 2.0))
@@ -276,7 +279,7 @@ def outliers(rng: np.random.Generator) -> Stream:
 
 
 def shuffled(stream: Stream, rng: np.random.Generator) -> Stream:
-    """Return the same purchases, out of order within each day."""
+    """Return the same purchases, shuffled within each day."""
     order = np.lexsort((rng.random(len(stream.day)), np.floor(stream.day)))
     return replace(
         stream,
@@ -304,5 +307,5 @@ STREAMS: dict[str, Draw] = {
 
 
 def draw(name: str) -> Stream:
-    """Draw the stream of a name."""
+    """Draw a stream by its name."""
     return STREAMS[name](np.random.default_rng(list(STREAMS).index(name)))

@@ -1,4 +1,4 @@
-"""What a sweep under way costs the events beside it."""
+"""Cost of a running sweep to the events processed beside it."""
 
 import tempfile
 from pathlib import Path
@@ -10,11 +10,11 @@ from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 EVENTS, RUNS = 300_000, 3
 ALWAYS, NEVER = 10.0, 0.05
-"""Seconds of event time between two events: a tile every few rounds, or one tile for all."""
+"""Seconds of event time between two events: a tile every few micro-batches, or one tile for all."""
 
 
 def run(events: int = EVENTS, runs: int = RUNS) -> Table:
-    """Measure, interleaved; medians."""
+    """Measure interleaved runs; return medians."""
     seconds: dict[float, list[float]] = {ALWAYS: [], NEVER: []}
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)

@@ -1,4 +1,4 @@
-"""What a rebalance costs a worker, until it owns its partitions and until its first round."""
+"""Cost of a rebalance to a worker: time to own its partitions and to its first micro-batch."""
 
 import json
 import tempfile
@@ -21,12 +21,12 @@ CUSTOMERS, MANY, RUNS = 20_000, 2_000_000, 3
 MANY_PARTITIONS = 64
 FLAT = 1.25
 REMEMBERED = 1_000_000
-"""Ids of purchases that a partition remembers by default, 8 bytes each."""
+"""Default size of a partition's dedup window: purchase ids of 8 bytes each."""
 STEP_SECONDS = 0.05
 
 
 class Takeovers:
-    """Workers that come to a store one after another, each with a few purchases waiting."""
+    """Workers that take a store over one after another, each with a few purchases waiting."""
 
     def __init__(
         self, kafka: KafkaServer, store: RedisServer, folder: Path, partitions: int = PARTITIONS
@@ -45,7 +45,7 @@ class Takeovers:
             self._sent += events
 
     def measure(self) -> tuple[float, float]:
-        """Start a worker; return the seconds of its takeover, and those to its first round."""
+        """Start a worker; return the seconds of its takeover and to its first micro-batch."""
         self.send(1_000)
         log = self._folder / f"worker-{self._sent}.log"
         settings = environment(
@@ -65,13 +65,13 @@ class Takeovers:
         return at["owns partitions"] - began, folded_at - began
 
     def medians(self, runs: int) -> tuple[float, float]:
-        """Measure a few times."""
+        """Repeat the measurement and return medians."""
         owned, folded = zip(*(self.measure() for _ in range(runs)), strict=True)
         return median(owned), median(folded)
 
 
 def _events(log: Path) -> Iterator[tuple[str, float]]:
-    """Return what a worker logged, and when."""
+    """Return a worker's logged events and their times."""
     for line in log.read_text().splitlines():
         if line.startswith("{") and line.endswith("}"):
             entry = json.loads(line)
@@ -79,7 +79,7 @@ def _events(log: Path) -> Iterator[tuple[str, float]]:
 
 
 def add_customers(client: "redis.Redis", customers: int) -> None:
-    """Put more customers beside those there are, with records like theirs."""
+    """Add customers with records like those of the existing ones."""
     keys = Keys(GROUP)
     for partition in range(PARTITIONS):
         key = keys.customers(partition)
@@ -89,7 +89,7 @@ def add_customers(client: "redis.Redis", customers: int) -> None:
 
 
 def fill_rings(client: "redis.Redis", ids: int) -> None:
-    """Have every partition remember so many purchases."""
+    """Fill every partition's dedup window with a given number of purchases."""
     keys = Keys(GROUP)
     for partition in range(PARTITIONS):
         client.setrange(keys.seen(partition), 8 * ids - 1, b"\0")
@@ -97,7 +97,7 @@ def fill_rings(client: "redis.Redis", ids: int) -> None:
 
 
 def run(many: int = MANY, runs: int = RUNS, many_partitions: int = MANY_PARTITIONS) -> Table:
-    """Take partitions over with few customers, with many, with full rings; then many of them."""
+    """Take over partitions with few customers, many, or full dedup windows; then many of them."""
     table = Table(
         f"Takeover of all partitions by a worker that starts: medians of {runs}",
         ("partitions", "", "s to own them", "s to the first round", "of the first"),

@@ -1,4 +1,4 @@
-"""One worker, exactly-once on, against kafka-python alone consuming the same topic."""
+"""One exactly-once worker against a plain kafka-python consumer of the same topic."""
 
 import json
 import os
@@ -26,7 +26,7 @@ EVENTS, CUSTOMERS, PARTITIONS, RUNS = 300_000, 20_000, 4, 3
 GOAL = 0.5
 GROUP = "livesegments"
 KAFKA_PYTHON = PartitionRecords.__base__
-"""How it reads what it fetched, before ours takes its place."""
+"""kafka-python's own reader of fetched batches, before ours replaces it."""
 
 
 def produce(bootstrap: str, events: int, step_seconds: float = 10.0) -> None:
@@ -56,7 +56,7 @@ def produce(bootstrap: str, events: int, step_seconds: float = 10.0) -> None:
 
 
 def consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None) -> float:
-    """Return the seconds from the first record to the last, of kafka-python as it comes."""
+    """Return the seconds from the first record to the last with kafka-python's defaults."""
     with patch.object(Fetcher, "PartitionRecords", KAFKA_PYTHON):
         return _consume(bootstrap, events, use)
 
@@ -83,15 +83,15 @@ def _consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None)
 
 
 def wait_for_worker(kafka: KafkaServer, store: RedisServer, alive: Callable[[], bool]) -> float:
-    """Return the seconds a worker takes for all purchases: first commit to last offset, scaled.
+    """Return a worker's seconds for all purchases: first commit to last offset, scaled.
 
-    Its start and the join of the group come before the first commit. What that commit folded was
+    Its start and the join of the group come before the first commit. The records of that commit are
     not timed, so the rest is scaled up to the whole.
 
     Raises
     ------
     RuntimeError
-        If the worker ends before.
+        If the worker exits first.
     """
     client = redis.Redis.from_url(store.url)
     consumer = KafkaConsumer(
@@ -128,7 +128,7 @@ def wait_for_worker(kafka: KafkaServer, store: RedisServer, alive: Callable[[], 
 
 
 def segment(kafka: KafkaServer, store: RedisServer, **settings: str) -> tuple[float, float]:
-    """Return seconds and CPU seconds of a worker as users run it, with more settings if need be."""
+    """Return wall and CPU seconds of a worker as users run it, with optional extra settings."""
     environment = {
         **os.environ,
         "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
@@ -151,7 +151,7 @@ def segment(kafka: KafkaServer, store: RedisServer, **settings: str) -> tuple[fl
 
 
 def run(events: int = EVENTS, runs: int = RUNS) -> Table:
-    """Measure, interleaved; medians."""
+    """Measure interleaved runs; return medians."""
     alone, loads, ours, cpu = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)

@@ -1,7 +1,7 @@
-"""The code that runs for one purchase: files and functions of ours, from its arrival to its change.
+"""The code that one purchase executes: our files and functions, from its arrival to its change.
 
 A worker runs under a profiler hook in all of its threads. Once it is idle, one purchase is sent
-that moves its customer to another segment, and the hook notes every function that starts within a
+that moves its customer to another segment, and the hook records every function that starts within a
 second. The publisher's process is not included.
 """
 
@@ -40,24 +40,24 @@ Functions = dict[str, set[str]]
 
 
 class Hook:
-    """A profiler hook that notes which functions start while it is on."""
+    """A profiler hook that records function calls while it is enabled."""
 
     def __init__(self) -> None:
         self.codes: set[CodeType] = set()
         self.on = False
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
-        """Note a call."""
+        """Record a call."""
         if self.on and event == "call":
             self.codes.add(frame.f_code)
 
     def functions(self) -> Functions:
-        """Return what was noted of the repository's own code."""
+        """Return the recorded functions of the repository's own code."""
         found: Functions = defaultdict(set)
         for code in self.codes:
             path = Path(os.path.realpath(code.co_filename))
             ours = path.is_file() and path.is_relative_to(ROOT) and ".venv" not in path.parts
-            # Python 3.12 makes no functions of comprehensions any more.
+            # From Python 3.12 on, comprehensions are not functions.
             inlined = code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
             if ours and not inlined and not path.is_relative_to(ROOT / "bench"):
                 found[str(path.relative_to(ROOT))].add(code.co_qualname)
@@ -65,7 +65,7 @@ class Hook:
 
 
 def _work(settings: Settings, switch: Connection) -> None:
-    """Run a worker; note functions between two messages, then send them back."""
+    """Run a worker; record functions between two messages, then send them back."""
     configure(settings)
     hook = Hook()
 
@@ -83,7 +83,7 @@ def _work(settings: Settings, switch: Connection) -> None:
 
 
 def trace(kafka: KafkaServer, store: RedisServer) -> Functions:
-    """Return the functions that ran in the second of one purchase that changed a segment."""
+    """Return the functions called within a second of one purchase that changed a segment."""
     settings = Settings(
         kafka_bootstrap_servers=kafka.bootstrap,
         redis_url=SecretStr(store.url),

@@ -1,8 +1,8 @@
-"""How good the clusters are at any date, on data that nobody tuned anything for.
+"""Clustering quality at any date, on data that no parameter was tuned for.
 
-The inertia of all current customers, by our centroids and by the labels as recorded, relative to
-the best of 20 batch fits of the same customers. Dates lie close together soon after the first fit,
-when most customers are new, and a few weeks apart at the end.
+The inertia of all current customers, by our centroids and by the recorded labels, relative to the
+best of 20 batch fits of the same customers. Dates are close together soon after the first fit, when
+most customers are new, and a few weeks apart at the end.
 """
 
 import sys
@@ -48,7 +48,7 @@ RUNS: Runs = {
 
 
 def run(runs: Runs = RUNS, warmup: int = 500) -> Table:
-    """Feed every stream and judge it at its dates."""
+    """Feed every stream and score it at its dates."""
     table = Table(
         f"Streams: inertia relative to batch k-means (best of 20), at up to {DATES} dates",
         ("", "dates", "centroids", "labels", "<= 1.02", "generations", "changes", "by model"),
@@ -90,7 +90,7 @@ class Ratios:
 
 
 def follow(history: History, events: Events, batch: int) -> Iterator[Ratios]:
-    """Feed a history and judge it at its dates, as a worker without a lag has left it by then."""
+    """Feed a history and score it at its dates, as a worker without lag would have left it."""
     profiles = sum(topic != PURCHASES for topic, _, _ in events)
     dates: list[int] | None = None
     for end in range(batch, len(events) + batch, batch):
@@ -105,7 +105,7 @@ def follow(history: History, events: Events, batch: int) -> Iterator[Ratios]:
 
 
 def judge(history: History) -> Ratios:
-    """Judge a history as it stands, on all current customers; it has a model."""
+    """Score a history that has a model, on all current customers."""
     model, now = history.model.model({0: history.owned}), history.population()
     assert model is not None
     X, best = now.vectors, reference(now.vectors)
@@ -119,5 +119,5 @@ def judge(history: History) -> Ratios:
 
 
 def _dates(first: int, end: int) -> Iterable[int]:
-    """Return positions after the first fit, as far from it as the cubes of equal steps."""
+    """Return positions after the first fit, at distances that grow as the cubes of equal steps."""
     return (first + round((end - first) * (i / DATES) ** 3) for i in range(1, DATES + 1))

@@ -1,4 +1,4 @@
-"""Workers as users run them, each a process group of its own: its publisher's process is in it."""
+"""Workers as users run them, each in a process group together with its publisher's process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.servers import KafkaServer, RedisServer
 
 PATIENCE_SECONDS = 120.0
 JOIN_SECONDS = 2.0
-"""From the last member's coming until all have their partitions."""
+"""Time from the last member's join until all have their partitions."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -44,7 +44,7 @@ def environment(kafka: KafkaServer, store: RedisServer, **settings: str) -> dict
 def started(
     count: int, environment: dict[str, str], log: int | None = None
 ) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Run workers; end them in order."""
+    """Run workers; stop them in order on exit."""
     command = [sys.executable, "-m", "livesegments.cli", "run"]
     workers = [
         subprocess.Popen(command, env=environment, start_new_session=True, stderr=log)
@@ -86,9 +86,9 @@ def purchases(
 
 @contextmanager
 def backlog(kafka: KafkaServer, events: Iterator[tuple[bytes, bytes]]) -> Iterator[None]:
-    """Send purchases of which workers see nothing until the block ends, and then all.
+    """Send purchases that become visible to workers all at once, when the block ends.
 
-    They are one transaction, and workers read what is committed.
+    They are one transaction, and workers consume with read_committed.
     """
     producer = KafkaProducer(
         bootstrap_servers=kafka.bootstrap,
@@ -108,13 +108,13 @@ def backlog(kafka: KafkaServer, events: Iterator[tuple[bytes, bytes]]) -> Iterat
 
 
 def processes(worker: "subprocess.Popen[bytes]") -> list[list[str]]:
-    """Return ``/proc/PID/stat`` of each process of a worker, from the state on; first the pid."""
+    """Return ``/proc/PID/stat`` of each process of a worker, from the state on; the pid first."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             pid, _, rest = stat.read_text().partition(" (")
         except OSError:
-            continue  # it has just ended
+            continue  # it has just exited
         fields = rest.rpartition(") ")[2].split()
         if int(fields[2]) == worker.pid:
             found.append([pid, *fields])
@@ -122,7 +122,7 @@ def processes(worker: "subprocess.Popen[bytes]") -> list[list[str]]:
 
 
 def cpu_seconds(workers: Sequence["subprocess.Popen[bytes]"]) -> float:
-    """Return what all processes of workers have used, in seconds of CPU."""
+    """Return the CPU seconds used by all processes of the workers."""
     each = [fields for worker in workers for fields in processes(worker)]
     return sum(int(fields[12]) + int(fields[13]) for fields in each) / _TICK
 
@@ -133,7 +133,7 @@ def resident_bytes(worker: "subprocess.Popen[bytes]") -> dict[int, int]:
 
 
 def wait(holds: Callable[[], bool], what: str, pause: float = 0.05) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         if time.monotonic() > deadline:
@@ -142,7 +142,7 @@ def wait(holds: Callable[[], bool], what: str, pause: float = 0.05) -> None:
 
 
 class Group:
-    """How far the workers of a deployment are."""
+    """Progress of a deployment's workers."""
 
     def __init__(self, kafka: KafkaServer, store: RedisServer, partitions: int) -> None:
         self._partitions = partitions
@@ -152,21 +152,22 @@ class Group:
         self._purchases = [TopicPartition(PURCHASES, p) for p in range(partitions)]
 
     def versions(self) -> int:
-        """Return how many commits there were, over all partitions."""
+        """Return the total number of commits over all partitions."""
         keys = [f"{GROUP}:{{{p}}}:progress" for p in range(self._partitions)]
         return sum(int(self._redis.hget(key, "version") or 0) for key in keys)
 
     def wait_for_purchases(self) -> None:
-        """Wait until all purchases of a backlog are folded and published."""
+        """Wait until all purchases of a backlog are processed and published."""
         ends = self._consumer.end_offsets(self._purchases)
         wait(
-            # The last record is the end of the backlog's transaction, which is never folded.
+            # The last offset is the commit marker of the backlog's transaction, which is never
+            # processed.
             lambda: all((self._consumer.committed(tp) or 0) >= end - 1 for tp, end in ends.items()),
             "all purchases are folded",
         )
 
     def wait_for_members(self, count: int) -> None:
-        """Wait until so many workers share the partitions."""
+        """Wait until that many workers share the partitions."""
         admin = KafkaAdminClient(**self._config)
         wait(lambda: count_workers(admin, GROUP) == count, f"{count} workers are there", 0.2)
         admin.close()

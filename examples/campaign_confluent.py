@@ -1,10 +1,10 @@
-"""Act on each move between segments.
+"""Run a campaign action for each move between segments.
 
 Needs: pip install confluent-kafka
 
-A consumer group: run as many as there are partitions. Offsets are committed after the action, so
-after a crash some actions are asked for again: give ce_id, which is then the same, to whatever
-acts, as its idempotency key.
+A consumer group: run up to one process per partition. Offsets are committed after the action, so
+some actions are repeated after a crash: pass ce_id, which stays the same, to the system that acts
+as its idempotency key.
 
 KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python campaign_confluent.py
 """
@@ -26,16 +26,16 @@ def act(key: str, customer: str, left: str, entered: str) -> None:
 
 
 def forget(customer: str) -> None:
-    """Delete here what you hold of a customer who was erased."""
+    """Delete your data about an erased customer here."""
     print(json.dumps({"forget": customer}), flush=True)
 
 
 class Campaign:
-    """Handles records, each once, however the two topics run into each other."""
+    """Handles each record once, however the two topics interleave."""
 
     def __init__(self) -> None:
-        self.latest: dict[str, int] = {}  # the highest version handled of each customer
-        self.refused: dict[str, int] = {}  # who said no to marketing, and in which version
+        self.latest: dict[str, int] = {}  # highest version handled per customer
+        self.refused: dict[str, int] = {}  # customer -> version of the opt-out
 
     def handle(self, message: Any) -> None:
         """Handle one record."""
@@ -43,16 +43,16 @@ class Campaign:
             raise KafkaException(message.error())
         headers = {name: value.decode() for name, value in message.headers()}
         customer, version = message.key().decode(), int(headers["livesegments-version"])
-        # Fields that are not known are ignored.
+        # Unknown fields are ignored.
         event: Any = json.loads(message.value()) if message.value() else None
         known = self.latest.get(customer, -1)
         if message.topic() == STATES:
-            if event is None:  # changes from before it may be still to come
+            if event is None:  # older changes may still arrive
                 self.latest[customer] = max(version, known)
                 forget(customer)
             elif event["consent"]["marketing"] is False:
                 self.refused[customer] = version
-        elif version > known:  # else seen before
+        elif version > known:  # otherwise a duplicate
             self.latest[customer] = version
             left, entered = event["previous_segment"], event["segment"]
             said_no = event["consent"]["marketing"] is False

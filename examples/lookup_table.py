@@ -1,9 +1,9 @@
-"""Everyone's segment in memory, for look-ups.
+"""In-memory lookup table of every customer's segment.
 
 Needs: pip install kafka-python
 
 Reads the compacted topic from its start each time, so nothing is stored and no offset committed;
-then prints each move as it comes.
+then prints each move as it arrives.
 
 KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python lookup_table.py
 """
@@ -20,7 +20,7 @@ TOPIC = "customer-segments.v1"
 
 @dataclass(frozen=True)
 class Row:
-    """What is kept of a customer: as little as is needed."""
+    """The stored row of a customer: as little as necessary."""
 
     segment: str | None
     version: int
@@ -28,12 +28,12 @@ class Row:
 
 
 def apply(table: dict[str, Row], record: ConsumerRecord) -> str | None:
-    """Take in a record; return what is new, None if nothing is."""
+    """Apply a record; return a description of the change, None if there is none."""
     customer = record.key.decode()
     version = int(dict(record.headers)["livesegments-version"])
     known = table.get(customer)
     if known and version <= known.version:
-        return None  # seen before
+        return None  # duplicate
     if record.value is None:  # erased: nothing may be kept
         table.pop(customer, None)
         return f"{customer} forgotten" if known else None
@@ -46,7 +46,7 @@ def apply(table: dict[str, Row], record: ConsumerRecord) -> str | None:
 
 
 def audience(table: dict[str, Row], segment: str) -> list[str]:
-    """Return who may be written to in a segment: all who did not say no."""
+    """Return the customers of a segment who may be contacted: all who have not opted out."""
     return [
         customer
         for customer, row in table.items()

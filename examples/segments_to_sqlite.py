@@ -1,9 +1,9 @@
-"""Keep everyone's segment in a table of SQLite.
+"""Keep every customer's segment in an SQLite table.
 
 Needs: pip install kafka-python
 
-Rows and offsets are written in one transaction of the database, so each record counts exactly once,
-wherever this is killed; the version would skip what came twice all the same.
+Rows and offsets are written in one database transaction, so each record is applied exactly once,
+wherever this is killed; the version check skips duplicates in any case.
 
 KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python segments_to_sqlite.py segments.db
 """

@@ -1,12 +1,12 @@
-"""Forward everyone's segment to a web hook, such as a CRM's.
+"""Forward every customer's segment to a webhook, such as a CRM's.
 
 Needs: pip install kafka-python
 
-One topic holds states and erasures of a customer in order. The offset is committed once the hook
-has answered 2xx, so after a crash it is called again for some: with the same Idempotency-Key (the
-record's ce_id), by which it knows what it has seen. A hook that does not answer is called again,
-ever slower, and in the end this exits with 1, as it does at once for what is wrong with every call,
-such as a token or a redirect: have it started again, it goes on where it was.
+One topic holds the states and erasures of a customer in order. The offset is committed after the
+webhook has answered 2xx, so some calls are repeated after a crash with the same Idempotency-Key
+(the record's ce_id), which lets the webhook skip duplicates. A webhook that does not answer is
+retried with increasing backoff. If that fails, this exits with 1; it exits at once for errors that
+affect every call, such as a bad token or a redirect. Restart it and it resumes where it was.
 
 WEBHOOK_URL=https://crm/segments KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python webhook_forwarder.py
 """
@@ -24,36 +24,36 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import OffsetAndMetadata
 
 TOPIC = "customer-segments.v1"
-POLL_MS = 60_000  # at most: kafka-python may forget a join that a poll does not see to its end
+POLL_MS = 60_000  # maximum: kafka-python may drop a join that a poll does not complete
 ATTEMPTS, FIRST_PAUSE = 8, 0.2
 RETRIED = {408, 425, 429}  # and 5xx
-LEFT_OUT = {400, 409, 410, 413, 422}  # it will never take this very record
+LEFT_OUT = {400, 409, 410, 413, 422}  # this record will never be accepted
 
 
 class NoRedirects(HTTPRedirectHandler):
-    """A redirect is an error: urllib would follow it without the document."""
+    """A redirect is an error: urllib would follow it without the body."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow none."""
+        """Follow no redirect."""
 
 
 def body(record: ConsumerRecord) -> dict[str, Any]:
-    """Return what the hook is told."""
+    """Return the body of the request."""
     about = {
         "customer_id": record.key.decode(),
-        "version": int(dict(record.headers)["livesegments-version"]),  # rises: the highest is now
+        "version": int(dict(record.headers)["livesegments-version"]),  # only increases
     }
     if record.value is None:
         return {"type": "customer.erased", **about}
     state = json.loads(record.value)  # unknown fields are ignored
-    if state["consent"]["marketing"] is False:  # it must not hold a segment of who said no
+    if state["consent"]["marketing"] is False:  # opted out: send no segment
         return {"type": "customer.opted-out", **about}
     segment = state["segment"] and state["segment"]["id"]
     return {"type": "customer.segment", **about, "segment": segment, "since": state["since"]}
 
 
 def call(url: str, key: str, document: dict[str, Any]) -> None:
-    """Call the hook until it has answered; raise when it does not."""
+    """Call the webhook until it accepts the record; raise on a permanent error."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     request = Request(url, json.dumps(document).encode(), headers)
     for attempt in range(ATTEMPTS):
@@ -82,9 +82,9 @@ def main() -> None:
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        session_timeout_ms=6_000,  # one that crashed is replaced so soon
+        session_timeout_ms=6_000,  # a crashed instance is replaced after this time
         heartbeat_interval_ms=2_000,
-        max_poll_records=50,  # so many calls at most between two polls, and again after a crash
+        max_poll_records=50,  # most calls between two polls, or repeated after a crash
     )
     while True:
         for tp, records in consumer.poll(POLL_MS).items():

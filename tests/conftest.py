@@ -13,21 +13,21 @@ from kafka.consumer.fetcher import ConsumerRecord
 from tests.servers import KafkaServer, RedisCluster, RedisServer, fresh_topics
 from tests.service import Service
 
-# How long an example takes says more about the machine than about the code.
+# The duration of an example says more about the machine than about the code.
 settings.register_profile("livesegments", deadline=None)
 settings.load_profile("livesegments")
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Apache Kafka, one for the whole run; topics are whatever earlier tests left."""
+    """Apache Kafka, one for the whole run; topics are left over from earlier tests."""
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 
 
 @pytest.fixture
 def fresh_kafka(kafka: KafkaServer) -> KafkaServer:
-    """Apache Kafka, running, with Livesegments' topics (4 partitions each) empty, no groups."""
+    """Running Apache Kafka with empty Livesegments topics (4 partitions each) and no groups."""
     if not kafka.running:
         kafka.start()
     kafka.resume()
@@ -37,14 +37,14 @@ def fresh_kafka(kafka: KafkaServer) -> KafkaServer:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Redis, one for the whole run; it persists nothing and holds what earlier tests left."""
+    """Redis, one for the whole run; it persists nothing and holds data of earlier tests."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
 def fresh_redis(redis_server: RedisServer) -> RedisServer:
-    """Redis, running and empty."""
+    """Running, empty Redis."""
     if not redis_server.running:
         redis_server.start()
     redis_server.resume()
@@ -54,14 +54,14 @@ def fresh_redis(redis_server: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    """A Redis Cluster, one for the whole run; it holds what earlier tests left."""
+    """A Redis Cluster, one for the whole run; it holds data of earlier tests."""
     with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def fresh_cluster(redis_cluster: RedisCluster) -> RedisCluster:
-    """A Redis Cluster, whole and empty."""
+    """A healthy, empty Redis Cluster."""
     redis_cluster.start()
     redis_cluster.flush()
     return redis_cluster
@@ -71,7 +71,7 @@ def fresh_cluster(redis_cluster: RedisCluster) -> RedisCluster:
 def recorded(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, list[ConsumerRecord]]:
-    """All records of all topics of a run that has every kind of message in it."""
+    """All records of all topics of a run that produces every kind of message."""
     from tests.livesegments.contracts.recording import record
 
     for server in (kafka, redis_server):
@@ -85,7 +85,7 @@ def recorded(
 def service(
     fresh_kafka: KafkaServer, fresh_redis: RedisServer, tmp_path: Path
 ) -> Iterator[Service]:
-    """A deployment without workers as yet; those that a test starts end with it."""
+    """A deployment without workers; those started by a test are stopped after it."""
     service = Service(fresh_kafka, fresh_redis, tmp_path)
     yield service
     service.stop()
@@ -95,16 +95,16 @@ def service(
 def clustered(
     fresh_kafka: KafkaServer, fresh_cluster: RedisCluster, tmp_path: Path
 ) -> Iterator[Service]:
-    """A deployment on a Redis Cluster, without workers as yet."""
+    """A deployment on a Redis Cluster, without workers."""
     service = Service(fresh_kafka, fresh_cluster, tmp_path)
     yield service
     service.stop()
 
 
 def pytest_configure() -> None:
-    """Undo what whoever started the tests had them ignore, which processes would inherit.
+    """Reset ignored signals, which child processes would inherit.
 
-    A shell has its jobs in the background ignore Ctrl-C, as ``nohup make test &`` does.
+    A shell makes its background jobs ignore Ctrl-C, as ``nohup make test &`` does.
     """
     default = {signal.SIGINT: signal.default_int_handler}
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
@@ -114,9 +114,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side, begin with the files whose tests may take the longest.
+    """In parallel runs, start with the files whose tests may take longest.
 
-    What is short fills the end, when processes would wait for the last of the long ones.
+    Short files fill the end, when processes would otherwise wait for the last long ones.
     """
     if not hasattr(config, "workerinput"):
         return
@@ -127,7 +127,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _may_take(item: pytest.Item) -> float:
-    """Return the timeout of a test in seconds; without servers only one of its own."""
+    """Return the timeout of a test in seconds; for tests without servers only an explicit one."""
     marker = item.get_closest_marker("timeout")
     if marker is not None:
         return float(marker.args[0])
@@ -135,7 +135,7 @@ def _may_take(item: pytest.Item) -> float:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--no-skips``, for runs that have to prove that everything was tested."""
+    """Add ``--no-skips``, for runs that must prove that everything was tested."""
     parser.addoption(
         "--no-skips", action="store_true", help="count a skipped or xfailed test as failed"
     )

@@ -32,7 +32,7 @@ import livesegments
 
 ROOT = Path(__file__).parents[1]
 LATE = ("pandas", "pyarrow.parquet", "river.drift", "scipy.optimize", "scipy.special")
-"""What is imported only where it is used."""
+"""Modules that the code imports lazily."""
 
 
 class Process(Protocol):

@@ -27,7 +27,7 @@ from tests.servers import KafkaServer, RedisCluster, RedisServer
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
 MARKERS = 20
-"""At most so many offsets at the end of an input hold no record."""
+"""Maximum number of offsets at the end of an input that hold no record."""
 WORKER = [sys.executable, "-m", "livesegments.cli", "run"]
 
 Event = tuple[str, bytes | None, bytes | None]

@@ -1,8 +1,8 @@
-"""Other ways to do it, on the same topic: each as its own documentation would have it.
+"""Other implementations on the same topic, each written as its own documentation recommends.
 
-All keep a purchase count and the spend of 30 tiles of three days a customer, find the nearest of
-five centroids, and publish a change of it; each to its own guarantee. What a contender has done is
-checked when it has stopped, so that a broken one cannot look fast.
+All keep a purchase count and the spend of 30 tiles of three days per customer, find the nearest of
+five centroids, and publish its changes, each with its own delivery guarantee. A contender's output
+is checked after it has stopped, so that a broken one cannot look fast.
 """
 
 import os
@@ -34,7 +34,7 @@ STOP_SECONDS = 60.0
 def run(
     events: int = EVENTS, seconds: float = SECONDS, contenders: Sequence[Contender] = CONTENDERS
 ) -> Table:
-    """Measure each until it is done with all events, or for so many seconds."""
+    """Measure each until it has processed all events, or for a given number of seconds."""
     table = Table(
         f"Peers: a topic of {events:,} events, {CUSTOMERS:,} skewed customers, {PARTITIONS}"
         f" partitions; each for {seconds:g} s or until it is done",
@@ -85,12 +85,12 @@ def _truth(bootstrap: str) -> Truth:
 def _course(
     contender: Contender, place: Place, truth: Truth, events: int, seconds: float
 ) -> Course:
-    """Run a contender, and see what it did.
+    """Run a contender and record its progress.
 
     Raises
     ------
     RuntimeError
-        If it does not do its work.
+        If its output is wrong.
     """
     command = contender.command()
     place.folder.mkdir()
@@ -105,7 +105,7 @@ def _course(
             env={**os.environ, **environment(place, truth)},
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # its processes are told by it
+            start_new_session=True,  # identifies its processes
         )
     client = redis.Redis.from_url(place.store.url)
 

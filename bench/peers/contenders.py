@@ -1,4 +1,4 @@
-"""Who runs against whom: how each is started, how far it has come, and whether it did its work."""
+"""The contenders: how each is started, how its progress is read, and how its output is checked."""
 
 import json
 import sys
@@ -22,20 +22,20 @@ from tests.servers import KafkaServer, RedisServer
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a contender runs."""
+    """Working directory and servers of a contender."""
 
     kafka: KafkaServer
     store: RedisServer
     folder: Path
     name: str
-    """Of its output topic and its consumer group."""
+    """Name of its output topic and its consumer group."""
     group_offsets: KafkaConsumer
-    """To ask what the group has committed."""
+    """Client that reads the group's committed offsets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The purchases of each partition, and the model of those that do not learn their own."""
+    """The purchases of each partition, and the model for contenders that do not train their own."""
 
     purchases: Sequence[Purchases]
     model: Model
@@ -43,7 +43,7 @@ class Truth:
 
 Offsets = Mapping[int, int]
 Check = Callable[[Place, Truth, Offsets], str | None]
-"""Returns what is wrong with what was done until offsets were reached."""
+"""Returns the first fault in the output up to the offsets, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ class Contender:
     name: str
     guarantee: str
     command: Callable[[], list[str]]
-    """Installs what it needs, the first time."""
+    """Installs its requirements on first use."""
     check: Check
     committed: Callable[[Place], dict[int, int]]
     in_redis: bool = False
-    """Whether its state is there, and counts as its own."""
+    """Its state is in Redis, and the memory counts as its own."""
 
 
 def environment(place: Place, truth: Truth) -> dict[str, str]:
-    """Return what a contender is told."""
+    """Return the environment of a contender."""
     return {
         "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS": place.kafka.bootstrap,
         "LIVESEGMENTS_REDIS_URL": place.store.url,
@@ -80,13 +80,13 @@ def environment(place: Place, truth: Truth) -> dict[str, str]:
 
 
 def in_group(place: Place) -> dict[int, int]:
-    """Return the offsets that its consumer group has committed."""
+    """Return the offsets committed by its consumer group."""
     tps = {p: TopicPartition(PURCHASES, p) for p in range(PARTITIONS)}
     return {p: place.group_offsets.committed(tp) or 0 for p, tp in tps.items()}
 
 
 def changes_are_exact(place: Place, truth: Truth, offsets: Offsets) -> str | None:
-    """Compare each change on the output with what the purchases make."""
+    """Compare each change on the output with the changes computed from the purchases."""
     wanted = expected(truth.purchases, truth.model, offsets)
     values = read(place.kafka.bootstrap, place.name, PARTITIONS)
     found = Counter(tuple(json.loads(value)) for partition in values for value in partition)
@@ -97,7 +97,7 @@ def changes_are_exact(place: Place, truth: Truth, offsets: Offsets) -> str | Non
 
 
 def all_counted(counted: int, offsets: Offsets) -> str | None:
-    """Compare the purchases in a store with those that were read."""
+    """Compare the purchases counted in a store with those that were read."""
     read_ = sum(offsets.values())
     return None if counted == read_ else f"its records count {counted:,} of {read_:,} purchases"
 
@@ -137,9 +137,9 @@ def _batch_end(checkpoint: Path, number: int) -> dict[int, int]:
 
 
 def every_customer_is_told(place: Place, truth: Truth, offsets: Offsets) -> str | None:
-    """Compare the purchases last told of each customer with those of the batches committed.
+    """Compare each customer's last published count with the purchases in the committed batches.
 
-    The batch that was under way when it was stopped may have been told of in part.
+    The batch in progress at the stop may have been published in part.
     """
     checkpoint = place.folder / "checkpoint"
     last = max(int(path.name) for path in checkpoint.glob("offsets/[0-9]*"))
@@ -156,7 +156,8 @@ def every_customer_is_told(place: Place, truth: Truth, offsets: Offsets) -> str 
 
 
 SPARK_OPTIONS = [
-    # Its driver's default, and what it needs of newer Java (JavaModuleOptions in its sources).
+    # Its driver's default, and access to internals of newer Java (JavaModuleOptions in its
+    # sources).
     "-Xmx1g",
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"

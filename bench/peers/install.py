@@ -1,4 +1,4 @@
-"""What the peers need, kept in ``.cache/bench-peers``; nothing of it is a dependency of ours."""
+"""Installation of the peers into ``.cache/bench-peers``; none is a dependency of ours."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ CACHE = HERE.parents[1] / ".cache" / "bench-peers"
 
 
 class InstallError(RuntimeError):
-    """A peer cannot be installed here; the message says what is missing."""
+    """A peer cannot be installed here; the message names the missing part."""
 
 
 def python_program(name: str) -> list[str]:
@@ -29,7 +29,7 @@ def python_program(name: str) -> list[str]:
 
 
 def java_program(name: str, options: Sequence[str] = ()) -> list[str]:
-    """Return the command of a Java peer, its jars from Maven Central, compiled here."""
+    """Return the command of a Java peer, with jars from Maven Central, compiled here."""
     for program in ("mvn", "javac"):
         if shutil.which(program) is None:
             raise InstallError(f"no {program}: install Maven and a JDK, not only a JRE")
@@ -45,7 +45,7 @@ def java_program(name: str, options: Sequence[str] = ()) -> list[str]:
 
 
 def _folder(name: str, *made_from: Path) -> Path:
-    """Return where a peer goes: another place as soon as what it is made from changes."""
+    """Return the folder of a peer; its name changes whenever the peer's sources change."""
     content = hashlib.sha256(b"".join(path.read_bytes() for path in made_from))
     return CACHE / f"{name}-{content.hexdigest()[:12]}"
 

@@ -1,7 +1,7 @@
-"""The loop that tutorials begin with: for each event a round trip to Redis and a step of River.
+"""The tutorial loop: for each event a round trip to Redis and a step of River.
 
-At least once: offsets are committed after what they led to has been sent. It runs in the bench's
-own virtual environment.
+At least once: offsets are committed after the resulting changes have been sent. It runs in the
+bench's own virtual environment.
 """
 
 import json
@@ -19,7 +19,7 @@ TILES, TILE_SECONDS = 30, 3 * 86_400
 
 
 def features(store: Any, customer: str, tile: int, cents: int) -> tuple[dict[str, float], int]:
-    """Count a purchase; return the rolling features, and the segment told last (-1: none)."""
+    """Count a purchase; return the rolling features and the last published segment (-1: none)."""
     key = f"customer:{customer}"
     with store.pipeline(transaction=False) as pipe:
         pipe.hincrby(key, f"n:{tile}", 1)

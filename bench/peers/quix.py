@@ -24,7 +24,7 @@ def nearest(purchases: int, spend: int) -> int:
 
 
 def segment(purchase: dict[str, Any], state: State) -> list[Any] | None:
-    """Fold a purchase; return a change of the customer's segment, if any."""
+    """Aggregate a purchase; return a change of the customer's segment, if any."""
     at = datetime.fromisoformat(purchase["occurred_at"])
     tile = int(at.timestamp()) // TILE_SECONDS
     tiles = state.get("tiles", {})
@@ -47,7 +47,7 @@ def main() -> None:
         consumer_group=os.environ["PEER_GROUP"],
         auto_offset_reset="earliest",
         processing_guarantee="exactly-once",
-        commit_interval=1.0,  # nothing is published in between; 5 by default
+        commit_interval=1.0,  # nothing is published between commits; 5 by default
         state_dir=os.environ["PEER_STATE"],
         loglevel="WARNING",
     )

@@ -1,4 +1,4 @@
-"""What a peer must have published, computed from the topic: a broken one cannot look fast."""
+"""Expected output of a peer, computed from the topic, so that a broken one cannot look fast."""
 
 import json
 from collections import Counter
@@ -42,7 +42,7 @@ class Model:
         return np.asarray(((places - self.centroids) ** 2).sum(axis=2).argmin(axis=1))
 
     def environment(self) -> dict[str, str]:
-        """Return it as peers read it."""
+        """Return it as environment variables for the peers."""
         return {
             "PEER_SCALES": ",".join(map(repr, self.scales.tolist())),
             "PEER_CENTROIDS": ",".join(map(repr, self.centroids.ravel().tolist())),
@@ -51,14 +51,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Purchases:
-    """The purchases of a partition in their order, and each customer's vector after each (n, 2)."""
+    """The purchases of a partition in order, and each customer's vector after each (n, 2)."""
 
     customers: list[str]
     vectors: Floats
 
     @classmethod
     def of(cls, values: Sequence[bytes]) -> "Purchases":
-        """Fold them; all are taken to lie in one window."""
+        """Aggregate them, all in one window."""
         totals: dict[str, tuple[int, int]] = {}
         customers, counts, cents = [], [], []
         for value in values:
@@ -77,7 +77,7 @@ class Purchases:
         return np.asarray(self.vectors[list(rows.values())])
 
     def changes(self, model: Model, end: int) -> Iterator[Change]:
-        """Yield the changes that the purchases below an offset make."""
+        """Yield the changes caused by the purchases below an offset."""
         told: dict[str, int] = {}
         labels = model.assign(self.vectors[:end]).tolist()
         for customer, label in zip(self.customers, labels, strict=False):
@@ -88,7 +88,7 @@ class Purchases:
 
 
 def expected(purchases: Sequence[Purchases], model: Model, offsets: Offsets) -> Counter[Change]:
-    """Return how often each change must be on the output once offsets have been reached."""
+    """Return how often each change must be on the output once the offsets have been reached."""
     return Counter(
         change
         for partition, end in offsets.items()
@@ -97,7 +97,7 @@ def expected(purchases: Sequence[Purchases], model: Model, offsets: Offsets) -> 
 
 
 def counts(purchases: Sequence[Purchases], offsets: Offsets) -> Counter[str]:
-    """Return the purchases of each customer below offsets."""
+    """Return the purchases of each customer below the offsets."""
     return Counter(
         name for partition, end in offsets.items() for name in purchases[partition].customers[:end]
     )

@@ -1,4 +1,4 @@
-"""How far a peer has come, and what all its processes have used until then."""
+"""Progress of a peer, and the resources used by all its processes."""
 
 import os
 import time
@@ -12,14 +12,14 @@ PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the processes of a session use: CPU seconds so far, bytes of memory now."""
+    """Resources used by the processes of a session: CPU seconds so far, bytes of memory now."""
 
     cpu: float
     memory: int
 
     @classmethod
     def of(cls, session: int) -> "Use":
-        """Look at a session's processes: memory that several share counts once."""
+        """Measure a session's processes; shared memory counts once."""
         cpu, memory = 0.0, 0
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -27,7 +27,7 @@ class Use:
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) != session:
                     continue
-                cpu += sum(map(int, fields[11:15])) / TICKS  # its own, and of children it waited on
+                cpu += sum(map(int, fields[11:15])) / TICKS  # its own and that of reaped children
                 rollup = (folder / "smaps_rollup").read_text().splitlines()
             except (OSError, IndexError):
                 continue
@@ -38,7 +38,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Where a peer was at a moment."""
+    """Progress of a peer at one moment."""
 
     at: float
     events: int
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a peer did from the first offsets it committed to the last."""
+    """Progress of a peer between the first offsets it committed and the last."""
 
     events: int
     seconds: float
@@ -56,22 +56,22 @@ class Course:
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Events per second."""
         return self.events / self.seconds
 
     @property
     def cpu_a_million(self) -> float:
-        """CPU seconds a million events."""
+        """CPU seconds per million events."""
         return self.cpu / self.events * 1e6
 
     @classmethod
     def of(cls, samples: list[Sample]) -> "Course":
-        """Take the whole between the first and the last of at least two samples.
+        """Measure from the first to the last of at least two samples.
 
         Raises
         ------
         ValueError
-            If there are fewer: what came before the first is not timed.
+            If there are fewer: work before the first sample is not timed.
         """
         if len(samples) < 2:
             raise ValueError("it committed offsets once only: too few events to time it")
@@ -97,20 +97,20 @@ def watch(
     Parameters
     ----------
     committed
-        Events whose offsets are committed.
+        Returns the number of events whose offsets are committed.
     use, alive
-        Of the peer's processes.
+        Resources and liveness of the peer's processes.
     events
-        How many there are.
+        Number of events in the topic.
     seconds
-        After how long from the first sample to stop, done or not.
+        Time limit, counted from the first sample.
     start_seconds
-        Within which the first sample must come.
+        Time limit for the first sample.
 
     Raises
     ------
     RuntimeError
-        If the peer ends, or does not begin.
+        If the peer exits or does not start in time.
     """
     samples: list[Sample] = []
     until = time.monotonic() + start_seconds

@@ -1,1 +1,1 @@
-"""The dashboards as code: ``python -m deploy.grafana`` writes deploy/grafana/dashboards/*.json."""
+"""Dashboards as code: ``python -m deploy.grafana`` writes deploy/grafana/dashboards/*.json."""

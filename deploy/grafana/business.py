@@ -1,4 +1,4 @@
-"""Dashboard for marketing: sizes of segments, moves, centroids and drift."""
+"""Dashboard for marketing: segment sizes, moves, centroids and drift."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 

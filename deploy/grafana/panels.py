@@ -1,4 +1,4 @@
-"""Kinds of panels of the dashboards, all on one Prometheus."""
+"""Panel types of the dashboards, all with one Prometheus data source."""
 
 from typing import TypeAlias
 
@@ -51,7 +51,7 @@ def lines(
     about: str = "",
     stacked: bool = False,
 ) -> timeseries.Panel:
-    """Return a panel of lines over time: queries are (expression, legend)."""
+    """Return a time series panel: queries are (expression, legend)."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -83,7 +83,7 @@ def lines(
 def number(
     title: str, unit: str, expression: str, *, width: int = 4, about: str = ""
 ) -> stat.Panel:
-    """Return a panel of one number: the latest."""
+    """Return a panel of one number: the latest value."""
     return (
         stat.Panel()
         .title(title)
@@ -100,7 +100,7 @@ def number(
 def matrix(
     title: str, unit: str, expression: str, *, row: str, column: str, width: int, about: str = ""
 ) -> table.Panel:
-    """Return a table of an instant vector: a label down, another across."""
+    """Return a table of an instant vector: one label as rows, another as columns."""
     return (
         table.Panel()
         .title(title)

@@ -1,4 +1,4 @@
-"""The benches measure what they say; inputs are tiny, so no figure of theirs means anything."""
+"""Benches measure the right quantities; inputs are tiny, so the figures mean nothing."""
 
 import json
 import re
@@ -65,14 +65,14 @@ def test_quality_has_a_row_for_each_method(measured: Table) -> None:
 def test_quality_says_whether_the_goal_is_met_by_our_rows_alone(measured: Table) -> None:
     worst = max(float(row[3]) for row in measured.rows if row[0] in quality.OURS)
     [goal] = [note for note in measured.notes if note.startswith("goal")]
-    # The table rounds; what is exactly at the goal could go either way.
+    # The table rounds, so a value exactly at the goal could go either way.
     assert worst != quality.GOAL
     assert goal.endswith("NOT met") == (worst > quality.GOAL)
 
 
 def test_quality_leaves_out_dates_before_the_first_fit(measured: Table) -> None:
     assert "at 8 dates" in measured.title
-    # The 120th customer comes with the third batch of eight.
+    # The 120th customer arrives in the third batch of eight.
     late = quality.run(purchases(400, 120), batch=50, warmup=120)
     assert "at 6 dates" in late.title
     with pytest.raises(ValueError, match="too few"):
@@ -146,7 +146,7 @@ def test_rivals_give_centroids_in_feature_units() -> None:
     for seeds in found.values():
         for centroids in seeds:
             assert centroids.shape == (CLUSTERS, 5)
-    # Rows this far apart are found by k-means++ whatever the seed.
+    # k-means++ finds rows this far apart with any seed.
     for centroids in found["scikit-learn partial_fit"]:
         assert np.sort(centroids[:, 0]) == pytest.approx([0, 10, 20, 30, 40], abs=1)
 

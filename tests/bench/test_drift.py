@@ -1,4 +1,4 @@
-"""Real purchases with a drift put in: what is found, and that nothing is without one."""
+"""Drift injected into real purchases: injected drift is found, and none is reported without it."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,17 @@ def stream() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def settled(stream: Sequence[Event]) -> tuple[Watch, Sequence[Event], set[str]]:
-    """Purchases watched with a window of a month until it is full and a while on, the rest, and
-    what was found meanwhile.
+    """Purchases monitored with a one-month window.
+
+    Returns the state some time after the window has filled, the remaining events, and the
+    detections so far.
     """
     watch, found = Watch(History(layout=Tiling(30, 10))), set()
     end = len(stream) - REST
     for start in range(0, end, BATCH):
         found |= watch.feed(stream[start : start + BATCH])
     assert watch.settled
-    # A fit that a check takes has the drift for its baseline: whether one comes in time is luck.
+    # A fit taken by a check makes the drift its baseline; whether one runs in time is chance.
     watch.history.refit_gain = None
     return watch, stream[end:], found
 

@@ -1,4 +1,4 @@
-"""A figure that has become worse is named; nothing fails by it."""
+"""A regression is reported; nothing fails because of it."""
 
 import json
 import sys

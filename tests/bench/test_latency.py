@@ -1,4 +1,4 @@
-"""Latencies are taken of the right changes; inputs are tiny, so no figure means anything."""
+"""Latencies are measured for the right changes; inputs are tiny, so the figures mean nothing."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A peer that does not do its work is found out, and what it uses is counted whole."""
+"""A peer with wrong output is detected, and its resource use is counted in full."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from bench.peers.reference import Model, Purchases, expected
 from bench.peers.watch import Course, Sample, Use, watch
 
 TWO = Model(np.ones(2), np.array([[0.0, 0.0], [math.log1p(3), math.log1p(30)]]))
-"""Nobody bought anything, or three for 30 in all."""
+"""No purchases, or three for 30 in total."""
 
 
 def purchase(customer: str, amount: float) -> bytes:

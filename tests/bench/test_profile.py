@@ -1,4 +1,4 @@
-"""Where time goes is told apart rightly; inputs are tiny, so no figure means anything."""
+"""Time is attributed to the right stages; inputs are tiny, so the figures mean nothing."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_tables_below_are_printed_and_told_in_json() -> None:
 
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many rounds in little input, with a model in the first of them."""
+    """Settings for many micro-batches from little input, with a model in the first one."""
     monkeypatch.setenv("LIVESEGMENTS_MAX_POLL_RECORDS", "500")
     monkeypatch.setenv("LIVESEGMENTS_WARMUP_CUSTOMERS", "50")
 

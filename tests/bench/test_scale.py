@@ -1,4 +1,4 @@
-"""The benches of scale measure what they say; inputs are tiny, so no figure means anything."""
+"""Scale benches measure the right quantities; inputs are tiny, so the figures mean nothing."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Streams are what their names say, and the model is good on small ones at every date."""
+"""Streams match their names, and the model is good on small ones at every date."""
 
 import json
 from collections import Counter
@@ -131,7 +131,7 @@ def test_shuffling_keeps_purchases_and_their_days(drawn: dict[str, Stream]) -> N
 
 
 def small(name: str) -> Events:
-    """Return a hard stream of a few hundred customers."""
+    """Return a difficult stream of a few hundred customers."""
     rng = np.random.default_rng(5)
     who = people(rng, 500, known=0.5 if name in ("steady", "once only") else 0.0)
     if name == "once only":
@@ -161,7 +161,7 @@ def test_a_table_says_which_goal_is_met() -> None:
     assert centroids == labels == "1.000 (1.000)"
     assert 0 < int(by_model) <= int(changes.replace(",", ""))
     assert int(dates) > 0
-    # The second is made when windows are full, whatever it gains.
+    # The second one is created when windows are full, whatever the gain.
     assert int(generations) == 2
     assert table.notes[-1].endswith("met")
 

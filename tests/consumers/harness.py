@@ -1,4 +1,4 @@
-"""One worker's partitions in memory: rounds are decided by the code, and their commits applied."""
+"""In-memory partitions of one worker: the real code decides, and its commits are applied."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -69,7 +69,7 @@ RETIREE = {"age": 72, "income": 25_000, "location": "rural"}
 
 
 def generation(number: int = 1, turn: int = 0) -> Generation:
-    """A fit whose clusters stand where the personas do; ``turn`` renumbers the clusters."""
+    """A fit whose clusters are at the personas; ``turn`` renumbers the clusters."""
     order = np.roll(np.arange(CLUSTERS), turn)
     return Generation(
         number=number,
@@ -82,17 +82,17 @@ def generation(number: int = 1, turn: int = 0) -> Generation:
 
 
 def model(number: int = 1, turn: int = 0, statistics: ClusterStatistics | None = None) -> Model:
-    """The model of a generation, by its fitted centroids unless there are statistics."""
+    """The model of a generation, with its fitted centroids unless statistics are given."""
     return model_of(generation(number, turn), statistics)
 
 
 def model_of(fitted: Generation, statistics: ClusterStatistics | None = None) -> Model:
-    """The model of a fit and of the customers counted in it."""
+    """The model of a fit and the customers counted in it."""
     return Model.of(estimator(fitted, statistics.to_bytes() if statistics else b""), SEGMENTS)
 
 
 def statistics_in(estimators: dict[int, MiniBatchKMeans]) -> dict[int, ClusterStatistics]:
-    """The statistics of what each generation's estimator has learned."""
+    """The statistics learned by each generation's estimator."""
     return {number: each.statistics for number, each in estimators.items()}
 
 
@@ -130,7 +130,7 @@ def erasure(customer: str, day: float, action: str = "erase") -> dict[str, Any]:
 
 
 def topic_of(event: dict[str, Any]) -> str:
-    """The topic that an event is for."""
+    """The topic of an event."""
     if "event_id" in event:
         return PURCHASES
     return ERASURES if "request_id" in event else PROFILES
@@ -147,7 +147,7 @@ def record(
     timestamp_type: int = 0,
     headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> ConsumerRecord:
-    """A record as a poll returns it."""
+    """A record as returned by a poll."""
     return ConsumerRecord(
         topic=topic,
         partition=partition,
@@ -166,7 +166,7 @@ def record(
 
 
 def by_partition(records: Iterable[ConsumerRecord]) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """Records as a poll groups them."""
+    """Records grouped as by a poll."""
     polled: dict[TopicPartition, list[ConsumerRecord]] = {}
     for each in records:
         polled.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
@@ -174,10 +174,10 @@ def by_partition(records: Iterable[ConsumerRecord]) -> dict[TopicPartition, list
 
 
 class World:
-    """The store's contents and the topics of some partitions, as the rounds leave them.
+    """The store's contents and the topics of some partitions after each micro-batch.
 
-    Every commit is checked as it is applied: it is of one version more, what it publishes keeps the
-    contracts, and no ``ce_id`` is given twice.
+    Every commit is checked when it is applied: its version is one higher, its output satisfies the
+    contracts, and each ``ce_id`` is unique.
     """
 
     def __init__(self, partitions: Sequence[int] = (0,), rules: ProcessingConfig = RULES) -> None:
@@ -205,7 +205,7 @@ class World:
         partition: int = 0,
         **more: Any,
     ) -> ConsumerRecord:
-        """The record of an event, or of a topic, key and value, at the end of its topic."""
+        """Append an event, or a topic, key and value, to its topic and return the record."""
         if isinstance(event, dict):
             event = topic_of(event), event["customer_id"].encode(), json.dumps(event).encode()
         topic, key, value = event
@@ -216,7 +216,7 @@ class World:
     def send(
         self, *events: dict[str, Any] | tuple[str, bytes | None, bytes | None], **options: Any
     ) -> BatchStats:
-        """Send events to partition 0 and do one round with all of them."""
+        """Send events to partition 0 and process them in one micro-batch."""
         return self.round([self.record(event) for event in events], **options)
 
     def round(
@@ -227,7 +227,7 @@ class World:
         now_us: int = 0,
         replay: bool = False,
     ) -> BatchStats:
-        """Do one round with what was polled, and a stretch of every sweep under way."""
+        """Process the polled records in one micro-batch, with a step of every running sweep."""
         round_ = self.decide(records, model, now_us=now_us, replay=replay)
         for decision in round_.decide():
             if decision.commit is not None:
@@ -243,7 +243,7 @@ class World:
         now_us: int = 0,
         replay: bool = False,
     ) -> BatchProcessor:
-        """The round that `round` does, not yet decided."""
+        """The micro-batch that `round` processes, not yet decided."""
         seen = {p: owned.seen for p, owned in self.owned.items()}
         batch = decode_batch(by_partition(records), self.rules.currency, seen)
         slices = {part.partition: part for part in batch.slices}
@@ -252,7 +252,7 @@ class World:
         return BatchProcessor(self.rules, model, batch, work, now_us, replay=replay)
 
     def sweep(self, model: Model, *, now_us: int = 0) -> int:
-        """Walk over all customers if that is due; return how many rounds it took."""
+        """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
         rounds = 0
         for p, owned in self.owned.items():
             number = model.generation.number
@@ -263,7 +263,7 @@ class World:
         return rounds
 
     def restart(self) -> None:
-        """Forget what the owner knows, and know again what the store has."""
+        """Drop the owner's local state and reload it from the store."""
         for p, owned in self.owned.items():
             self.owned[p] = PartitionState(
                 p,
@@ -279,7 +279,7 @@ class World:
         return decode([self.customers[partition][customer]], self.rules.layout.tiles)
 
     def check(self) -> None:
-        """Hold statistics against records, and records against what was published."""
+        """Compare statistics with records, and records with published output."""
         for p, owned in self.owned.items():
             blobs = list(self.customers[p].values())
             counted = recounted(decode(blobs, self.rules.layout.tiles))
@@ -319,7 +319,7 @@ class World:
         customers, erasures = self.customers[partition], self.erasures[partition]
         cursor, scanned = None, {}
         if wanted.scan:
-            # Like Redis' buckets: one a step, whatever is written in between.
+            # Like Redis' buckets: one per step, whatever is written in between.
             bucket, _ = wanted.scan
             names = [name for name in customers if crc32(name.encode()) % BUCKETS == bucket]
             scanned = {name: customers[name] for name in names}
@@ -378,7 +378,7 @@ class World:
 
 
 def recounted(records: Records) -> dict[int, ClusterStatistics]:
-    """The statistics that records say they are counted in, by generation."""
+    """The statistics recomputed from the records, by generation."""
     counted: dict[int, ClusterStatistics] = {}
     for number in np.unique(records["generation"][records["cluster"] >= 0]).tolist():
         members = records[records["generation"] == number]

@@ -1,4 +1,4 @@
-"""What other clocks prove of the one here."""
+"""Comparison of the local clock with other clocks."""
 
 import pytest
 from hypothesis import given

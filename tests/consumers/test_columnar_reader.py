@@ -1,6 +1,6 @@
-"""Batches are read as kafka-python reads them, and what it cannot read besides.
+"""Batches decode as in kafka-python, and batches it cannot read decode too.
 
-A kafka-python that changes what this rests on shows here.
+A new kafka-python that changes the code this relies on fails here.
 """
 
 import gzip
@@ -38,7 +38,7 @@ content = st.tuples(
     st.integers(0, 2**41),
 ).filter(lambda content: content[:2] != (None, None))
 contents = st.lists(content, min_size=1, max_size=40) | st.builds(
-    # Many records drawn one by one take long; what they have is in these few.
+    # Drawing many records one by one is slow; a few records cover their contents.
     lambda few, many: few * many,
     st.lists(content, min_size=1, max_size=10),
     st.integers(1, 2 * WORTH_COLUMNS),
@@ -75,7 +75,7 @@ def fetched(reader: Any, data: bytes, fetch_offset: int = 0, deserializer: Any =
         key_deserializer=deserializer,
         isolation_level=1,
     )
-    # What is changed here is not to be noticed by its checksum already.
+    # Corruption here must not already be caught by the checksum.
     portion.check_crcs = False
     return portion
 
@@ -96,7 +96,7 @@ def test_both_readers_read_the_same(
 
 
 class TheirBatch(DefaultRecordBatch):  # type: ignore[misc]
-    """Theirs but for two faults: attributes are a byte, and offsets are the broker's."""
+    """kafka-python's batch with two fixes: attributes are a byte, offsets are the broker's."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ class TheirBatch(DefaultRecordBatch):  # type: ignore[misc]
 
 
 class Theirs(KAFKA_PYTHON):  # type: ignore[misc, valid-type]
-    """Kafka-python's with that batch."""
+    """kafka-python's reader with that batch."""
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *more: Any) -> Any:
         return super()._unpack_records(tp, Batches(records, TheirBatch), *more)
@@ -125,11 +125,11 @@ def assert_read_like_theirs(
     last_offset: int,
     is_cut: bool = False,
 ) -> None:
-    """Hold the records of a batch against theirs, who may have stopped at one."""
+    """Compare the records of a batch with kafka-python's, which may have stopped at one."""
     what = [(each.key, each.value, each.headers, each.offset) for each in ours]
     known = [(each.key, each.value, each.headers, each.offset) for each in theirs]
     if is_cut and refused is not None and what[: len(known)] != known:
-        known.pop()  # they take the last one for whole though a part of it is missing
+        known.pop()  # it accepts a truncated last record
     assert what[: len(known)] == known
     if refused is None:
         assert len(ours) == len(theirs)
@@ -171,7 +171,7 @@ def test_a_header_name_that_is_not_utf_8_is_read_with_its_bytes_written_out(
 
 
 def number(value: int, bits: int = 64) -> bytes:
-    """Write a number as a record has it."""
+    """Encode a number as in a record."""
     raw, data = (value << 1 ^ value >> bits) & (1 << bits) - 1, bytearray()
     while raw >= 0x80:
         data.append(raw & 0x7F | 0x80)
@@ -186,13 +186,13 @@ def raw_record(
     value: bytes = b"\x0avalue",
     length: int | None = None,
 ) -> bytes:
-    """Write a record as no client would."""
+    """Encode a record as no client would."""
     data = bytes([attributes]) + number(since) + number(place) + b"\x06key" + value + b"\x00"
     return number(len(data) if length is None else length) + data
 
 
 def raw_batch(*records: bytes, first_timestamp: int = 1_000, after: bytes | None = None) -> bytes:
-    """Write a batch of records; with gzip, and with something after that, if it is given."""
+    """Encode a batch of records, optionally with gzip and with trailing bytes."""
     head = bytearray(batch_of([(b"k", b"v", [], first_timestamp)] * len(records))[:61])
     head[27:35] = first_timestamp.to_bytes(8, "big", signed=True)
     body = b"".join(records)
@@ -267,7 +267,7 @@ def test_a_batch_that_would_fill_the_memory_is_one_record_without_key(
 
 
 def test_kafka_python_itself_refuses_such_a_name() -> None:
-    """Once it does not, one reason for the columnar reader is gone."""
+    """When it accepts the name, one reason for the columnar reader is gone."""
     with pytest.raises(CorruptRecordError, match="UnicodeDecodeError"):
         list(DefaultRecordBatch(batch_of(with_headers([(RawName(b"\xff"), b"1")]))))
 
@@ -322,7 +322,7 @@ def test_numbers_of_any_size_are_read(timestamp: int) -> None:
 @pytest.mark.parametrize("n", [1, WORTH_COLUMNS])
 @pytest.mark.parametrize(("first", "since"), [(2**63 - 1, 5), (-(2**63), -5)])
 def test_times_have_64_bits_whatever_is_added_up(n: int, first: int, since: int) -> None:
-    """Brokers take such, and what has more bits fits into no column."""
+    """Brokers accept such timestamps; values beyond 64 bits fit into no column."""
     data = bytearray(batch_of([(b"key", b"value", [], 0), (b"key", b"value", [], since)] * n))
     data[27:35] = first.to_bytes(8, "big", signed=True)
     assert {each.timestamp for each in read(bytes(data))} == {

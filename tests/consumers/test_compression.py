@@ -1,4 +1,4 @@
-"""Input that producers have compressed, by every codec that Kafka knows."""
+"""Compressed input, with every codec of Kafka."""
 
 import pytest
 from kafka import KafkaProducer, TopicPartition

@@ -1,4 +1,4 @@
-"""Whether what is gone from the inputs still counts, as the logs that are left tell."""
+"""Relevance of records deleted from the inputs, inferred from the remaining logs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ def _log(world: World) -> Log:
 
 
 def _send(world: World, *days: float, late: float = 0) -> None:
-    """Send a purchase on each of some days, which happened so many days before."""
+    """Send a purchase on each of some days, for purchases made a number of days earlier."""
     for day in days:
         world.inputs.day = day
         at = world.inputs.day - late
@@ -39,7 +39,7 @@ def _send(world: World, *days: float, late: float = 0) -> None:
 
 
 def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DAY) -> bool:
-    """Return whether purchases that were deleted before any was read are no loss."""
+    """Return whether the deletion of unread purchases is harmless."""
     log = _log(world)
     how = replace(rules(SETTINGS), event_clock=event_clock)
     inputs = Extent((log.start, 0, 0), (log.end, 0, 0), "")

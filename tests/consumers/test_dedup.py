@@ -1,4 +1,4 @@
-"""The purchases remembered, held against a plain list of ids."""
+"""The dedup window, compared with a plain list of ids."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ BATCHES = st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=9), max_size
 
 
 def repeats(ids: Sequence[str], size: int) -> list[bool]:
-    """Whether each id is among the ``size`` before it."""
+    """Return whether each id is among the ``size`` ids before it."""
     return [name in ids[max(0, place - size) : place] for place, name in enumerate(ids)]
 
 
@@ -67,7 +67,7 @@ def test_what_is_remembered_stays_bounded_and_in_few_runs() -> None:
     [("e-1", 12489684386117361974), ("é", 16908809132758853863), ("", 1760245841805064774)],
 )
 def test_hashes_are_those_that_stores_have_kept(event_id: str, stored: int) -> None:
-    # Another hash would make every repeat of what is stored count.
+    # With another hash, every repeat of a stored id would count.
     assert hashes_of([event_id]).tolist() == [stored]
 
 
@@ -91,7 +91,7 @@ def test_a_repeat_counts_for_nothing() -> None:
     assert world.customers[0]["ann"] == kept
     assert world.owned[0].progress.clock_us == clock_us
     assert world.owned[0].progress.remembered == 3
-    # By now three others came after the first, and the repeat of it was one of them.
+    # By now three others followed the first one, and its repeat was among them.
     world.send(purchase("bob", 3), purchase("bob", 4), purchase("bob", 5), bought)
     assert world.customers[0]["ann"] != kept
 

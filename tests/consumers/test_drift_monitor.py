@@ -1,4 +1,4 @@
-"""What a worker tells of the model, and when it tells nothing."""
+"""Reports of the drift monitor, and the conditions under which it reports nothing."""
 
 import math
 from dataclasses import replace
@@ -27,14 +27,14 @@ def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
 
 
 def counted(of: Sample, generation: Generation) -> Model:
-    """The model of a fit and of a sample's customers in it."""
+    """The model of a fit, with a sample's customers counted in it."""
     difference = (of.vectors[:, None] - generation.centroids) / STD
     nearest = (difference**2).sum(axis=2).argmin(axis=1)
     return model_of(generation, ClusterStatistics.of(quantize(of.vectors), nearest, k=5))
 
 
 class World:
-    """A watch of a model, and what it has told."""
+    """A drift monitor of a model, and its reports."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Who is shown to the drift detectors."""
+"""Selection of customers for the drift detectors."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Hashes of event ids are those that are in stores already."""
+"""Hashes of event ids stay compatible with existing stores."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What an outage counts as, by what failed."""
+"""Classification of outages by the failed dependency."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ from livesegments.producers.publisher import PublishError
 
 
 class Worker:
-    """A worker that works, and its metrics."""
+    """A working worker and its metrics."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -41,7 +41,7 @@ class Worker:
         return found
 
     def counted(self) -> Iterator[str]:
-        """What there is to see of an outage."""
+        """The visible metrics of an outage."""
         for dependency in ("redis", "kafka"):
             if not self.value("dependency_up", dependency=dependency):
                 yield f"{dependency} away"

@@ -1,4 +1,4 @@
-"""Starts and ends of partitions, also where kafka-python does not know all their leaders."""
+"""Start and end offsets, also when kafka-python does not know all partition leaders."""
 
 from collections.abc import Callable
 

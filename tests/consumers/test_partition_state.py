@@ -10,7 +10,7 @@ OUTPUT = Output("topic", b"k", b"v", [])
 
 
 def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
-    """Commit a version that has come as far in each input as its number says."""
+    """Commit a version whose offset in each input equals its number."""
     version = owned.progress.version + 1
     progress = replace(
         owned.progress, version=version, purchases=version, profiles=version, erasures=version
@@ -40,7 +40,7 @@ def test_what_a_commit_publishes_waits_until_kafka_has_it() -> None:
 def portion(
     owned: PartitionState, outputs: int
 ) -> tuple[int, int, tuple[int, int, int] | None, str]:
-    """(version, outputs, offsets, metadata) of a portion of so many outputs."""
+    """(version, outputs, offsets, metadata) of a batch with that many outputs."""
     version, size, publication = owned.portion(outputs * OUTPUT.size)
     told = list(publication.outputs)
     assert size == len(told) * OUTPUT.size

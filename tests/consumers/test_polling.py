@@ -1,4 +1,4 @@
-"""A round works on what there is, not on what was there a round ago."""
+"""A poll returns what is available now, not what was available one loop iteration ago."""
 
 import time
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ def producer(fresh_kafka: KafkaServer) -> Iterator[KafkaProducer]:
 
 @pytest.fixture
 def consumer(fresh_kafka: KafkaServer, producer: KafkaProducer) -> Iterator[KafkaConsumer]:
-    """Return a consumer that has read a first record, and so fetches ahead."""
+    """Return a consumer that has read a first record, and therefore prefetches."""
     consumer = KafkaConsumer(
         bootstrap_servers=fresh_kafka.bootstrap,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
-        fetch_max_wait_ms=10_000,  # what is fetched ahead waits for the next record
+        fetch_max_wait_ms=10_000,  # the prefetch waits for the next record
     )
     consumer.assign([PLACE])
     send(producer, b"first")
@@ -43,7 +43,7 @@ def consumer(fresh_kafka: KafkaServer, producer: KafkaProducer) -> Iterator[Kafk
 
 def send(producer: KafkaProducer, value: bytes) -> None:
     producer.send(PURCHASES, value=value, partition=0).get(10)
-    time.sleep(0.3)  # what is fetched ahead is there by then
+    time.sleep(0.3)  # the prefetch has arrived by then
 
 
 def until_some(consumer: KafkaConsumer, max_records: int = 100) -> dict[TopicPartition, list]:  # type: ignore[type-arg]
@@ -88,7 +88,7 @@ def test_with_half_of_a_round_at_hand_nothing_is_waited_for(
     fresh_kafka: KafkaServer, producer: KafkaProducer, consumer: KafkaConsumer
 ) -> None:
     together = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, linger_ms=200)
-    for value in (b"second", b"third"):  # in one batch, so in the one fetch that was sent ahead
+    for value in (b"second", b"third"):  # in one batch, so in the one prefetch
         together.send(PURCHASES, value=value, partition=0)
     together.close()
     send(producer, b"fourth")

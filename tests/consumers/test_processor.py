@@ -1,4 +1,4 @@
-"""Rounds, each through the decoder, with their commits applied and held against the contracts."""
+"""Micro-batches through the decoder, with commits applied and checked against the contracts."""
 
 from dataclasses import replace
 
@@ -226,7 +226,7 @@ def test_a_stretch_of_a_sweep_without_a_change_commits_nothing() -> None:
     world.send(purchase("c-0", 5), model=model())
     rounds = world.sweep(model())
     assert rounds == BUCKETS
-    # One for the purchase, one that says that the sweep is through.
+    # One for the purchase, one that marks the sweep as finished.
     assert len(world.commits) == commits + 2
     assert world.sweep(model()) == 0, "and no sweep is due until the clock or the model move on"
 

@@ -1,4 +1,4 @@
-"""What rounds commit: dead letters, partitions, versions, the outbox."""
+"""Contents of commits: dead letters, partitions, versions, the outbox."""
 
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PURCHASES
@@ -100,7 +100,7 @@ def test_a_refused_commit_leaves_the_owners_knowledge_as_it_was() -> None:
     owned = world.owned[0]
     before = {number: each.to_bytes() for number, each in statistics_in(owned.estimators).items()}
     records = [world.record(purchase(f"c-{i}", 2, 400.0)) for i in range(20)]
-    # The same generation, then another: both move members out of the statistics kept.
+    # The same generation, then another: both move members out of the stored statistics.
     for scored_under in (model(), model(2, turn=1)):
         world.decide(records, scored_under).decide()
     assert world.owned[0] is owned

@@ -1,4 +1,4 @@
-"""Consent: who refuses profiling has no segment, and each output says what marketing may do."""
+"""Consent: no segment without consent to profiling; each output states consent to marketing."""
 
 import pytest
 

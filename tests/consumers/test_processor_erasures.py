@@ -1,4 +1,4 @@
-"""What rounds do with erasure requests, live and in a replay."""
+"""Processing of erasure requests, live and in a replay."""
 
 from dataclasses import replace
 

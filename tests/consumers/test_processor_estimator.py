@@ -1,4 +1,4 @@
-"""A worker learns, reverts and predicts by the River estimator: whatever breaks that breaks it."""
+"""A worker learns, reverts and predicts with the River estimator: breaking it breaks the worker."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from tests.consumers.harness import (
 
 
 def shop() -> World:
-    """Two customers who are assigned, and of whom one buys again."""
+    """Two assigned customers, one of whom buys again."""
     world = World()
     world.send(profile("a", 1, **STUDENT), purchase("a", 1), model=model())
     world.send(profile("b", 1, **RETIREE), purchase("b", 1), model=model())

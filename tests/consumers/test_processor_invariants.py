@@ -1,4 +1,4 @@
-"""What must hold after any rounds, whatever they were given and however it was cut."""
+"""Invariants of any sequence of micro-batches, whatever the input and its boundaries."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def shuffled_topics(records: list[ConsumerRecord], data: st.DataObject) -> list[
 
 
 def batches(records: list[ConsumerRecord], data: st.DataObject) -> list[list[ConsumerRecord]]:
-    """Records cut anywhere."""
+    """Records split at arbitrary points."""
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(records) - 1)), max_size=5)))
     return [records[a:b] for a, b in zip([0, *cuts], [*cuts, len(records)], strict=True)]
 

@@ -1,4 +1,4 @@
-"""What is kept of customers who stay away, and for how long."""
+"""Retention of inactive customers."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ from tests.consumers.test_processor_invariants import batches, customers, logged
 KEPT = 7
 """Tiles of four days: two more than the window has."""
 EMPTY, PAST = 21, 29
-"""Days on which the window of who bought on day 1 is empty, and their retention over."""
+"""Days when the window of a day-1 customer is empty and when the retention period is over."""
 
 
 def world(partitions: tuple[int, ...] = (0,)) -> World:
@@ -37,7 +37,7 @@ def world(partitions: tuple[int, ...] = (0,)) -> World:
 
 
 def pass_to(w: World, day: float) -> None:
-    """Let the clock move on by somebody else's purchase, and the sweep that is due then."""
+    """Advance the clock with another customer's purchase, and run the sweep that is then due."""
     w.send(purchase("other", day), model=model())
     w.sweep(model())
     w.check()
@@ -157,7 +157,7 @@ def test_a_replay_leaves_the_null_of_who_was_published_to_the_sweep_after_it() -
     assert w.states["c"] is not None
     record = w.stored("c")
     record["counts"], record["cents"], record["head"] = 0, 0, 0
-    w.customers[0]["c"] = encode(record)[0]  # what a recovery makes of a state alone
+    w.customers[0]["c"] = encode(record)[0]  # the result of recovering from a state alone
     w.send(profile("c", 1), purchase("other", 22), replay=True)
     assert "c" in w.customers[0]
     w.restart()
@@ -177,7 +177,7 @@ events = st.one_of(
 
 
 def kept(w: World) -> dict[str, Any]:
-    """What there is of whom: the profile, and what the window adds up to."""
+    """The stored data per customer: the profile and the totals of the window."""
     found = {}
     for p, owned in w.owned.items():
         for name, blob in w.customers[p].items():

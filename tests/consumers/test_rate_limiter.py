@@ -1,4 +1,4 @@
-"""Sweeps stand still while they have made their changes, and what is polled goes on."""
+"""Sweeps pause at the rate limit of their changes, while polled records are processed."""
 
 from typing import Any
 

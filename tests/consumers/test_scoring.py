@@ -11,7 +11,7 @@ STUDENT, RETIREE = SEGMENTS.index(STUDENTS), SEGMENTS.index("retirees")
 
 
 def records(n: int, **fields: object) -> Records:
-    """Customers with a purchase today and the age and income of the average."""
+    """Customers with a purchase today and average age and income."""
     some = empty(n, LAYOUT.tiles)
     some["head"] = LAYOUT.tile(CLOCK)
     some["counts"][:, LAYOUT.tile(CLOCK) % LAYOUT.tiles] = 3
@@ -95,7 +95,7 @@ def test_a_dwell_does_not_hold_who_is_not_counted_or_was_not_published() -> None
 
 
 def test_a_segment_that_began_in_the_future_holds_nobody() -> None:
-    """A clock was wrong then; within its tolerance it may be that of another worker."""
+    """A clock was wrong at that time; within the tolerance it may be another worker's."""
     some = records(2, segment=RETIREE, age=19.0, income=18_000.0)
     some["since"] = [CLOCK + TOLERANCE_US, CLOCK + TOLERANCE_US + 1]
     assert scored(some, min_dwell_us=DAY).segment.tolist() == [RETIREE, STUDENT]

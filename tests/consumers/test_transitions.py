@@ -13,7 +13,7 @@ CLOCK = 100 * DAY
 
 
 def records(ages: list[float], counted: list[bool] | None = None) -> Records:
-    """Customers of some ages, with a purchase today or without."""
+    """Customers of given ages, with or without a purchase today."""
     some = empty(len(ages), LAYOUT.tiles)
     some["head"] = LAYOUT.tile(CLOCK)
     some["counts"][:, LAYOUT.tile(CLOCK) % LAYOUT.tiles] = (

@@ -21,7 +21,7 @@ def causes(
     swept: int = 0,
     dropped: Sequence[int] = (),
 ) -> Triggers:
-    """Triggers of the customers of partition 0, with some swept after them.
+    """Triggers of the customers of partition 0, followed by swept customers.
 
     ``dropped`` are the purchases that did not count.
     """

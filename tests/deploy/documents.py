@@ -1,4 +1,4 @@
-"""The deployment's files, read, and what the project knows of what they name."""
+"""Parsed deployment files, and the project's definitions of the names in them."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def read_yaml(file: Path) -> list[Any]:
 
 
 def faults(document: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return what a document breaks of a schema: where, and why."""
+    """Return a document's violations of a schema: location and reason."""
     Draft202012Validator.check_schema(schema)
     found = Draft202012Validator(schema).iter_errors(document)
     return [f"{error.json_path}: {error.message}" for error in found]
@@ -50,9 +50,9 @@ def health_check() -> list[str]:
 
 
 def parse_command(arguments: Sequence[str]) -> str:
-    """Let the command line parse arguments, and run nothing; return the command's name.
+    """Parse a command line without running it; return the command's name.
 
-    Ends as the command line does where it does not take them.
+    Exits as the command line does on invalid arguments.
     """
     command: Any = typer.main.get_command(app)
     names, rest, context = ["livesegments"], list(arguments), None

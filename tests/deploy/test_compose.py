@@ -1,4 +1,4 @@
-"""All that docker-compose.yml names is there and works, as far as that shows without Docker."""
+"""Names in docker-compose.yml exist and its commands work, as far as testable without Docker."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def mounts() -> list[tuple[str, str, str]]:
 
 
 def misfits(document: Any) -> list[str]:
-    """Return what a document breaks of the Compose Specification."""
+    """Return a document's violations of the Compose Specification."""
     return faults(document, json.loads(SPECIFICATION.read_text()))
 
 
@@ -117,7 +117,7 @@ def test_no_secret_is_written_in_the_file() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             assert "SECRET" not in name
-            if "PASSWORD" in name:  # only of a port of this machine, and to be set from outside
+            if "PASSWORD" in name:  # only for a port of this machine, and configurable from outside
                 assert (name, value) == ("GF_SECURITY_ADMIN_PASSWORD", "admin")
     assert "${GRAFANA_ADMIN_PASSWORD:-admin}" in (ROOT / "docker-compose.yml").read_text()
 
@@ -184,7 +184,7 @@ def test_kafka_has_the_settings_that_are_given_to_it(kafka: KafkaServer) -> None
     given = {
         name.removeprefix("KAFKA_").lower().replace("_", ".")
         for name in SERVICES["kafka"]["environment"]
-        if name != "KAFKA_HEAP_OPTS"  # of the start script
+        if name != "KAFKA_HEAP_OPTS"  # read by the start script
     }
     assert given <= set(known)
 

@@ -1,4 +1,4 @@
-"""All that the Dockerfile names is there, and what it installs is what the lock says."""
+"""Files in the Dockerfile exist, and it installs exactly the locked packages."""
 
 import fnmatch
 import re
@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def copied() -> list[str]:
-    """Return what is copied from the repository."""
+    """Return the paths copied from the repository."""
     sources = []
     for name, arguments in INSTRUCTIONS:
         if name == "COPY" and not arguments.startswith("--from"):
@@ -28,7 +28,7 @@ def copied() -> list[str]:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore keeps a path of the top folder from the builder."""
+    """Return whether .dockerignore excludes a path of the top folder from the build context."""
     verdict = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         if line and not line.startswith("#") and fnmatch.fnmatch(path, line.removeprefix("!")):
@@ -69,7 +69,7 @@ def test_the_constraints_pin_every_dependency_and_hold_nothing_that_pip_does_not
 
 def test_the_image_has_a_python_that_the_project_takes() -> None:
     bases = {arguments.split()[0] for name, arguments in INSTRUCTIONS if name == "FROM"}
-    [base] = bases  # what one stage built runs on the other
+    [base] = bases  # built in one stage, run in the other
     [version] = re.findall(r"^python:([0-9.]+)-slim-\w+$", base)
     assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(version)
 

@@ -1,4 +1,4 @@
-"""The Kubernetes example is well formed, and all that it names exists and agrees."""
+"""The Kubernetes example is well formed, and the names in it exist and agree."""
 
 import copy
 import json
@@ -44,7 +44,7 @@ KINDS = {
 
 
 def misfits(manifest: Any) -> list[str]:
-    """Return what a manifest breaks of the API's schema."""
+    """Return a manifest's violations of the API's schema."""
     group, _, version = manifest["apiVersion"].rpartition("/")
     kind = KINDS[group, version, manifest["kind"]]
     return faults(manifest, {**API, "$ref": f"#/$defs/{kind}"})
@@ -78,7 +78,7 @@ def container(workload: Any) -> Any:
 
 
 def environment(workload: Any) -> dict[str, str]:
-    """Return what a container's environment holds."""
+    """Return a container's environment."""
     found: dict[str, str] = {}
     for source in container(workload)["envFrom"]:
         found |= MANIFESTS["ConfigMap", source["configMapRef"]["name"]]["data"]
@@ -97,7 +97,7 @@ def test_settings_are_ours_and_fit_together(workload: Any, tmp_path: Path) -> No
         folder, _, key = path.rpartition("/")
         assert folder == mount["mountPath"]
         assert key in secret, f"{name}: the secret has no {key}"
-        # A certificate is only looked at where there is one.
+        # A certificate is checked only where one exists.
         (tmp_path / key).write_text(secret[key] or "hush")
         given[name] = "" if key.endswith(".pem") else str(tmp_path / key)
     settings = check_settings(given)

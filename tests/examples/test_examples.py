@@ -1,4 +1,4 @@
-"""The programs in examples/, as they are, on what the service really published."""
+"""The programs in examples/, unchanged, on output really published by the service."""
 
 import json
 import os
@@ -34,10 +34,10 @@ JAVA = ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{kafka
 
 @pytest.fixture
 def published(recorded: Topics, fresh_kafka: KafkaServer) -> Topics:
-    """What the run published, on the topics again: in transactions, one of which was aborted.
+    """The run's output, published again in transactions, one of which was aborted.
 
-    Every tenth record comes twice, as after an offset that was not committed, and one has fields
-    and an origin that are not of today.
+    Every tenth record is a duplicate, as after an uncommitted offset, and one has unknown fields
+    and an unknown origin.
     """
     producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, transactional_id="again")
     producer.init_transactions()
@@ -98,7 +98,7 @@ def lines_until(process: subprocess.Popen[str], is_last: Callable[[str], bool]) 
 
 
 def states(published: Topics) -> dict[str, dict[str, Any]]:
-    """Return the last state of everyone who is not erased."""
+    """Return the last state of every customer who is not erased."""
     last: dict[str, ConsumerRecord] = {}
     for record in published[STATES]:
         last[record.key.decode()] = record
@@ -171,7 +171,7 @@ def erased(published: Topics) -> set[str]:
 
 
 def refusing(published: Topics) -> set[str]:
-    """Return who has said no to marketing at some time."""
+    """Return the customers who opted out of marketing at some time."""
     return {
         record.key.decode()
         for record in published[STATES]
@@ -180,15 +180,15 @@ def refusing(published: Topics) -> set[str]:
 
 
 Heard = tuple[str | None, str]
-"""``ce_id`` and move, or None and who is to be forgotten."""
+"""``ce_id`` and move, or None and the customer to forget."""
 
 
 def hear_campaign(
     process: subprocess.Popen[str], parse: Callable[[str], Heard], published: Topics
 ) -> None:
-    """Read what a campaign prints until all of it has come, and check it."""
+    """Read a campaign's output until it is complete, and check it."""
     wanted, gone = moves(published), erased(published)
-    uncertain = gone | refusing(published)  # by which topic is read first
+    uncertain = gone | refusing(published)  # depends on which topic is read first
     awaited: set[Heard] = {(None, customer) for customer in gone}
     awaited |= {(key, move) for key, move in wanted.items() if move.split()[0] not in uncertain}
     heard: list[Heard] = []
@@ -229,7 +229,7 @@ def test_a_campaign_in_java_does_the_same(published: Topics, fresh_kafka: KafkaS
 
 
 class Hook(ThreadingHTTPServer):
-    """A CRM that is busy every fiftieth time, and keeps what it is told once for each key."""
+    """A CRM that is busy at every fiftieth request, and stores each idempotency key once."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -337,7 +337,7 @@ def test_a_table_of_sqlite_is_right_though_its_writer_is_killed(
         try:
             with closing(sqlite3.connect(file)) as database:
                 return database.execute(query).fetchall()
-        except sqlite3.OperationalError:  # not made yet
+        except sqlite3.OperationalError:  # not created yet
             return []
 
     with running(fresh_kafka, *command) as process:

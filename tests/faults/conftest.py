@@ -10,5 +10,5 @@ from tests.service import Event
 
 @pytest.fixture
 def make_load() -> Callable[..., list[Event]]:
-    """What makes input."""
+    """Generator of the load."""
     return load

@@ -1,9 +1,8 @@
-"""A worker that comes to harm at a named point of a round: ``python -m ... POINT CALL HOW [FILE]``.
+"""A worker with a fault at a named point of a micro-batch: ``python -m ... POINT CALL HOW [FILE]``.
 
-SIGKILL ends it there; SIGSTOP leaves it there until somebody wakes it, and then it goes on. Both
-meet the publisher's process as well, as when a machine goes. With ``hang`` the process that gets
-there never comes back from the call, though it lives. Only tests run this; the service knows
-nothing of it.
+SIGKILL ends it there; SIGSTOP stops it there until it is resumed. Both also hit the publisher's
+process, as when a machine fails. With ``hang`` the process stays alive but never returns from the
+call. Only tests run this; the service knows nothing of it.
 """
 
 import os
@@ -36,13 +35,13 @@ POINTS = {
 }
 
 MAX_POLL_INTERVAL_SECONDS = 9.0
-"""Below what settings take, so that a test need not wait for long to be past it."""
+"""Below the minimum of the setting, so that tests do not wait long."""
 
 
 class Harm(NamedTuple):
-    """What happens, where, at which call.
+    """A fault, its point and the number of the call.
 
-    With a file, calls count while it is there, and it goes when the harm is done.
+    With a file, calls count only while the file exists, and the fault removes it.
     """
 
     point: str
@@ -54,7 +53,7 @@ class Harm(NamedTuple):
 def crashing(
     point: str, call: int, how: str = "SIGKILL", file: str | Path = __file__
 ) -> Sequence[str]:
-    """Return the command of a worker that comes to harm the call-th time at a point."""
+    """Return the command of a worker with a fault at the call-th time it reaches a point."""
     return [sys.executable, "-m", "tests.faults.crashing_worker", point, str(call), how, str(file)]
 
 
@@ -67,7 +66,7 @@ def strike(how: str) -> None:
 
 
 def await_harm(harm: Harm) -> None:
-    """Come to harm the call-th time that this process reaches the point."""
+    """Install a fault for the call-th time that this process reaches the point."""
     owner, name, when = POINTS[harm.point]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
@@ -91,7 +90,7 @@ def await_harm(harm: Harm) -> None:
 def publish_until(
     harm: Harm, pipe: Connection, config: Mapping[str, Any], transactional_id: str
 ) -> None:
-    """Serve as the publisher's process does, with a point among its steps."""
+    """Run the publisher's process with a point among its steps."""
     await_harm(harm)
     serve(pipe, config, transactional_id)
 

@@ -1,4 +1,4 @@
-"""A broker that dies and comes back: workers wait, lose nothing and repeat nothing."""
+"""A broker that crashes and returns: workers retry, lose nothing and repeat nothing."""
 
 import time
 from collections.abc import Callable

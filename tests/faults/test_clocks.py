@@ -1,4 +1,4 @@
-"""A worker whose wall clock is wrong does not work, says so, and harms nobody."""
+"""A worker with a wrong wall clock does not process, says so, and does no harm."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ YEARS = 730
 
 @pytest.fixture
 def days(service: Service, tmp_path: Path) -> Path:
-    """The file by which a shifted worker is ahead, of a service that goes by the wall clock."""
+    """The file that sets a shifted worker's clock ahead, for a service on the wall clock."""
     service.environment |= {"LIVESEGMENTS_CLOCK": "wall", "LIVESEGMENTS_REFIT": "off"}
     service.send(bought(PEOPLE, 1))
     file = tmp_path / "days"
@@ -45,7 +45,7 @@ def errors(service: Service, worker: int) -> list[str]:
 
 
 def says(service: Service, worker: int, what: str) -> bool:
-    """Return whether a worker is not ready, and its last error is about that."""
+    """Return whether a worker is not ready and its last error names this."""
     told = errors(service, worker)
     return "clocks" in service.missing(worker) and bool(told) and what in told[-1]
 

@@ -1,4 +1,4 @@
-"""A worker killed between any two steps of a round, again and again, loses and repeats nothing."""
+"""A worker killed repeatedly between any two steps of a micro-batch loses and repeats nothing."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.servers
 def test_workers_killed_between_any_two_steps_lose_and_repeat_nothing(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
-    # The same instance each time, so that a transaction left open ends with the next start.
+    # The same instance each time, so that the next start ends a transaction left open.
     service.environment |= {
         "LIVESEGMENTS_INSTANCE_ID": "one",
         "LIVESEGMENTS_MAX_POLL_RECORDS": "200",
@@ -27,7 +27,8 @@ def test_workers_killed_between_any_two_steps_lose_and_repeat_nothing(
         for point in POINTS:
             sent += service.send(make_load(800, first=sent))
             victim = service.launch(crashing(point, call))
-            # A worker that is behind publishes rounds together: there may be fewer than it takes.
+            # A lagging worker publishes several micro-batches together, so there may be fewer than
+            # needed.
             for _ in range(60):
                 with suppress(subprocess.TimeoutExpired):
                     victim.wait(2)

@@ -1,4 +1,4 @@
-"""A definitions topic that somebody made anew, empty, while records are of a generation."""
+"""A definitions topic that was recreated empty while records refer to a generation."""
 
 import time
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     workers = [service.start(), service.start()]
     service.wait()
     known = generation(service)
-    time.sleep(4)  # the last definitions before the silence are out
+    time.sleep(4)  # the last definitions have been published by then
     make_definitions_anew(service)
     log = Log(service.config)
     service.wait_for(lambda: len(log.read(DEFINITIONS, 0)) >= len(PERSONAS), "they are back")

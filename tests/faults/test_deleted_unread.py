@@ -1,4 +1,4 @@
-"""Inputs that were deleted below the group's offsets, or beyond them: a worker goes on or ends."""
+"""Inputs deleted below or beyond the group's offsets: the worker continues or exits."""
 
 from collections.abc import Callable
 
@@ -53,7 +53,7 @@ def test_purchases_deleted_unread_end_the_worker_until_that_is_accepted(
 
     _leave(worked, worked.start("--accept-loss"))
     assert sum(_sizes(worked)) > 0.9 * sum(sizes)  # the store is kept
-    worked.start()  # and nobody is asked again
+    worked.start()  # and no confirmation is needed again
     worked.send(make_load(400, first=3_400))
     worked.wait()
 

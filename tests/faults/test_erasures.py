@@ -1,4 +1,4 @@
-"""Erasures at scale: nothing of who asked for it is anywhere, also after the store was lost."""
+"""Erasures at scale: no data of an erased customer remains, even after the store was lost."""
 
 import re
 from collections.abc import Iterator
@@ -55,12 +55,12 @@ def stored(service: Service) -> Iterator[Any]:
 
 
 def named(service: Service) -> set[bytes]:
-    """Who of the erased is named anywhere in the store."""
+    """The erased customers still named anywhere in the store."""
     return {name for data in stored(service) for name in NAMED.findall(data)}
 
 
 def states(service: Service) -> dict[str, SegmentState | None]:
-    """The last state of each customer, as compaction would leave it."""
+    """The last state of each customer, as after compaction."""
     log = Log(service.config)
     records = [r for p in range(PARTITIONS) for r in log.read(STATES, p)]
     log.close()
@@ -83,7 +83,7 @@ def test_of_two_hundred_erased_among_three_thousand_nothing_is_left_anywhere(
 
     service.send(erasure(customer, "2024-03-05T00:00:00Z") for customer in ERASED)
     service.send(erasure(customer, "2024-03-05T00:00:00Z", "suppress") for customer in SUPPRESSED)
-    # Late, of before the request; and from some of those who are only to be left alone.
+    # Late events from before the request, also of customers who only refuse profiling.
     service.send([*bought(ERASED, 3, 2), *known(ERASED, 4), *bought(SUPPRESSED, 20, 3)])
     service.wait()
     service.wait_for(lambda: not named(service), "the store names none of the erased")

@@ -1,4 +1,4 @@
-"""Connections that hang, and calls that never come back: noticed, told, and got over."""
+"""Hanging connections and calls that never return: detected, reported and recovered from."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Records made to break a reader: each is a dead letter, and the good ones around it count."""
+"""Poison records: each becomes a dead letter, and the valid records around it count."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def good(n: int, headers: list[tuple[str, bytes]] | None = None) -> Poison:
 
 
 def poison() -> Iterator[tuple[str, Poison]]:
-    """Yield records that no contract takes, with the reason of each."""
+    """Yield records that violate every contract, each with its reason."""
     _, key, value, _ = good(0)
     assert value is not None
     yield "null_value", (PURCHASES, b"c1", None, [])
@@ -38,7 +38,7 @@ def poison() -> Iterator[tuple[str, Poison]]:
     yield "too_large", (PURCHASES, b"k" * 900_000, value, [])
     yield "not_json", (PURCHASES, key, b"{", [("h" * 1_000, b"v" * 1_000)] * 400)
     yield "not_json", (PURCHASES, key, b"{", [(RawName(b"\xf0\x28"), b"")] * 20_000)
-    # Compressed to a few kilobytes; too large for any topic once it is not.
+    # Compressed to a few kilobytes; uncompressed too large for any topic.
     yield "too_large", (PURCHASES, key, b" " * 12_000_000, [])
     yield "not_json", (PURCHASES, key, b"", [("big", b"\0" * 12_000_000)])
 
@@ -65,4 +65,4 @@ def test_each_poison_record_is_a_dead_letter_and_the_good_ones_around_it_count(
     assert Counter(letter.reason for letter in letters) == reasons
     report = service.verified()
     [records] = [check for check in report.checks if check.name == "records"]
-    assert records.cases == 3 * 60  # tiles, profile and consent of each customer of the good ones
+    assert records.cases == 3 * 60  # tiles, profile and consent of each customer with valid records

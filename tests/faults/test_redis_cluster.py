@@ -1,4 +1,4 @@
-"""A Redis Cluster whose masters die and whose slots move while two workers live under load."""
+"""A Redis Cluster with failing masters and moving slots while two workers run under load."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ KEYS = [f"livesegments:{{{partition}}}:customers" for partition in range(PARTITI
 
 
 def master_killed(service: Service) -> None:
-    """Kill the master of a partition: its replica takes over, without what it had not got yet."""
+    """Kill the master of a partition: its replica takes over without the unreplicated writes."""
     cluster = service.redis_cluster
     master = cluster.master_of(KEYS[1])
     master.kill()
@@ -23,7 +23,7 @@ def master_killed(service: Service) -> None:
 
 
 def shard_emptied(service: Service) -> None:
-    """Crash the masters and replicas of some partitions; they come back with nothing."""
+    """Crash the masters and replicas of some partitions; they return empty."""
     cluster = service.redis_cluster
     lost = [server for server in cluster.servers if server is not cluster.master_of(KEYS[0])]
     for server in lost:
@@ -32,7 +32,7 @@ def shard_emptied(service: Service) -> None:
 
 
 def slot_moved(service: Service) -> None:
-    """Move a partition's slot to another master, with a while in which each has some keys."""
+    """Move a partition's slot to another master; for a while each of the two has some keys."""
     move = service.redis_cluster.begin_to_move(KEYS[1])
     assert move.move_key()
     time.sleep(2)

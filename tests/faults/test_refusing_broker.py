@@ -1,4 +1,4 @@
-"""A broker that takes no outputs, or cannot write at all: told, waited for, and nothing is lost."""
+"""A broker that rejects outputs or cannot write: reported and retried, without loss."""
 
 import re
 import resource
@@ -86,7 +86,7 @@ def test_a_broker_that_ends_for_want_of_space_is_waited_for(
     worker = service.start()
     with Feed(service, make_load, portion=500) as feed:
         service.wait_for(service.has_model, "the model is known")
-        # No file may grow beyond this: to the broker, a disk that is full in the middle of a write.
+        # Maximum file size: to the broker, a disk that fills up in the middle of a write.
         resource.prlimit(service.kafka.pid, resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         service.wait_for(lambda: not service.kafka.running, "the broker has given up")
         service.kafka.start()

@@ -1,4 +1,4 @@
-"""Producers that deliver at least once: an event that comes again counts once, whatever happens."""
+"""At-least-once producers: a repeated event counts once, whatever happens."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.servers
 
 
 def repeated(events: list[Event], share: float, seed: int) -> list[Event]:
-    """Return purchases of a load that a producer sends once more, in another order."""
+    """Return purchases of a load that a producer sends again, in another order."""
     again = [event for event in events if event[0] == PURCHASES and event[1]]
     rng = random.Random(seed)
     return rng.sample(again, int(len(again) * share))

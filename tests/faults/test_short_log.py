@@ -1,4 +1,4 @@
-"""A lost store, and a log that no longer holds a window: refused until a person accepts it."""
+"""A lost store and a log shorter than the window: refused until an operator accepts the loss."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def test_a_window_that_the_log_has_lost_is_refused_at_every_start_until_accepted
     time.sleep(0.5)
     service.client.flushall()
 
-    # Once more than there are partitions: none may slip through at a later start.
+    # One attempt more than there are partitions: none may be skipped at a later start.
     for _ in range(PARTITIONS + 1):
         refused = service.start()
         assert refused.wait(60) == 1, service.tail()

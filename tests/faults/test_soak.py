@@ -27,7 +27,7 @@ def test_a_short_soak_finds_no_fault(service: Service) -> None:
 def test_a_fault_is_told_and_ends_the_run(service: Service) -> None:
     service.environment |= {f"LIVESEGMENTS_{name}": value for name, value in SETTINGS.items()}
     soak = Soak(service, service.folder, seed=3)
-    service.workers[0].terminate()  # a worker that ends by itself is a fault
+    service.workers[0].terminate()  # a worker that exits by itself is a fault
     tally = soak.run(Plan(1, 0, 0, 0, 0, 0))
     assert "a worker ended by itself, exit code" in tally.faults[0]
     assert "1 FAULTS" in tally.lines()[-2]

@@ -1,4 +1,4 @@
-"""Workers stopped between two steps of a round and woken when all has gone on without them."""
+"""Workers stopped between two steps of a micro-batch and resumed after others took over."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
 
-STOPPED_SECONDS = 11.0  # past the transaction's timeout, the session and the poll interval
+STOPPED_SECONDS = 11.0  # past the transaction timeout, the session timeout and the poll interval
 POINTS = ("before the commit", "offsets sent")
 
 
@@ -38,8 +38,8 @@ def test_workers_woken_past_every_timeout_change_nothing_and_join_again(
             time.sleep(0.3)
         sleepers.append(sleeper)
     stopped_at = time.monotonic()
-    # What it takes over is held up until the transactions left open have timed out, and by then
-    # the sleepers are past their session and the longest time between two polls.
+    # Its takeover waits until the open transactions have timed out; by then the stopped workers are
+    # past their session timeout and their maximum poll interval.
     service.start()
     sent += service.send(make_load(1_000, first=sent))
     service.wait(90)

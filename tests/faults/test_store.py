@@ -1,4 +1,4 @@
-"""A store that goes away, comes back older, or comes back empty: Kafka has all it needs."""
+"""A store that goes away, or returns older or empty: Kafka has everything needed to recover."""
 
 import json
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_a_consent_withdrawn_before_offsets_were_lost_is_stated(service: Service
     service.wait()
     worker.terminate()
     worker.wait()
-    # So many segments stay as they are, and nothing but the consent changes.
+    # Segments stay unchanged; only the consent changes.
     said |= {name: {"marketing": False} for name in names[:50]}
     service.send([profile(name, at(2), age=40, consent=said[name]) for name in names[:50]])
     admin = KafkaAdminClient(**service.config)

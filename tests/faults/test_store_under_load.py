@@ -1,4 +1,4 @@
-"""A store that is emptied, or falls seconds back, while two workers live and input keeps coming."""
+"""A store emptied or set back by seconds while two workers run and input keeps arriving."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def emptied(service: Service, _: Path) -> None:
 
 
 def seconds_back(service: Service, folder: Path) -> None:
-    """Restart the store with what it held about three seconds ago, as a failover may."""
+    """Restart the store with its contents of about three seconds ago, as a failover may."""
     service.redis_server.save(folder / "older.rdb")
     time.sleep(3)
     service.redis_server.roll_back(folder / "older.rdb")

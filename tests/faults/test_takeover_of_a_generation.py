@@ -1,4 +1,4 @@
-"""Workers killed while they take a generation over: it is taken once, and everyone is counted."""
+"""Workers killed while adopting a generation: it is adopted once, and every customer counted."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ KILLS = 20
 
 
 def owns(log: Path) -> bool:
-    """Return whether a worker has taken its partitions over, by its log."""
+    """Return whether a worker has taken its partitions over, according to its log."""
     return log.exists() and b"owns partitions" in log.read_bytes()
 
 
@@ -37,7 +37,7 @@ def definitions(service: Service) -> list[SegmentDefinition]:
 
 
 def turned(service: Service) -> Request:
-    """A fit that gives every cluster another's name, so that everyone moves."""
+    """A fit that permutes the cluster names, so that every customer moves."""
     reader = DefinitionsReader(service.config)
     reader.close()
     assert reader.generation is not None

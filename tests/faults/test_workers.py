@@ -1,4 +1,4 @@
-"""Workers that leave, die, or come back: the promises hold after each."""
+"""Workers that leave, crash or return: the guarantees hold after each."""
 
 import random
 import re
@@ -22,7 +22,7 @@ TAKEOVER_SECONDS = 5.0
 
 
 def owns(log: Path) -> list[int]:
-    """Return the partitions that a worker's log says it owns."""
+    """Return the partitions that a worker owns according to its log."""
     found = re.findall(r'"partitions": \[([\d, ]*)\], "generation"', log.read_text())
     return [int(each) for each in found[-1].split(",")] if found and found[-1] else []
 
@@ -64,7 +64,7 @@ def test_a_killed_workers_partitions_are_served_again_soon_after_what_it_held_ha
         now.touch()
         victim.wait(30)
         killed = time.monotonic()
-        ends = service.ends()  # so what is committed beyond was published by the other
+        ends = service.ends()  # so anything committed beyond was published by the other
 
         def served() -> bool:
             committed = service.committed()
@@ -127,7 +127,7 @@ def test_a_storm_of_workers_that_come_and_go_loses_and_repeats_nothing(
         feed.go_on(500)
     service.wait(120)
     assert all(worker.poll() is None for worker in alive)
-    # SIGTERM comes to some before they have begun, who end by it.
+    # SIGTERM reaches some before they have started; they exit.
     left = {worker.wait(15) for worker in service.workers if worker not in alive}
     assert left <= {0, -signal.SIGTERM, -signal.SIGKILL}, service.tail()
     service.verified()

@@ -64,7 +64,7 @@ def state(customer: str, version: int, segment: int | None = 0) -> SegmentState:
 moves = st.lists(
     st.tuples(st.sampled_from(["a", "b", "c"]), st.none() | st.integers(0, 4)), max_size=12
 )
-"""What happens, in order: the version of each is its place."""
+"""Events in order; the version of each is its position."""
 
 Move = tuple[str, int | None]
 

@@ -22,7 +22,7 @@ CUSTOMERS = [f"c{n}" for n in range(8)]
 ERASED = -1
 
 Move = tuple[str, int]
-"""Customer, and segment or `ERASED`; the version of each is its place in the history."""
+"""Customer, and segment or `ERASED`; the version of each is its position in the history."""
 
 histories = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(ERASED, 4)))
 

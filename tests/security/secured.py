@@ -91,11 +91,11 @@ class Secured:
     redis: SecureRedis
     authority: Authority
     stranger: Authority
-    """Nobody trusts it."""
+    """An authority that no server trusts."""
     certificate: Certificate
-    """Of the user ``worker``."""
+    """Certificate of the user ``worker``."""
     foreign: Certificate
-    """The stranger's, of the same name."""
+    """Certificate with the same name, issued by the stranger."""
 
     def sasl(self, role: str, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
         """Return the settings by which a role comes to Kafka with its password."""

@@ -28,7 +28,7 @@ from tests.servers import RedisServer
 pytestmark = pytest.mark.servers
 
 LONG = 150.0
-"""More seconds than a test may take: a refusal must not be tried again."""
+"""Longer than a test may take: a refusal must not be retried."""
 
 
 def reach(settings: Mapping[str, str], **other: str) -> None:

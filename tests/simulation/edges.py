@@ -22,11 +22,11 @@ class Fate(StrEnum):
 
     FINE = "fine"
     LOST = "lost"
-    """It fails, and has had no effect."""
+    """The call fails without effect."""
     UNKNOWN = "unknown"
-    """It fails, and has had its effect."""
+    """The call takes effect, but its answer is lost."""
     LATE = "late"
-    """It fails, and has its effect some time later, if it still can."""
+    """The call fails and takes effect later, if it still can."""
 
 
 class Edge:

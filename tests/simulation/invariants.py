@@ -18,13 +18,13 @@ from tests.simulation.harness import SETTINGS, World
 TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
 
 OF_INPUTS = {"records", "counted", "erasures"}
-"""Checks that hold the store against all inputs that ever were: what retention deleted counts."""
+"""Checks that compare the store with all inputs sent, including those deleted by retention."""
 OF_OFFSETS = {"causes", "clock", "dead letters", "repeats"}
-"""Checks that miss what a log's end had before it was cut off; its offsets are given twice."""
+"""Checks that miss records cut off from a log's end; their offsets are assigned twice."""
 
 TEXT = ("nonce", "seen", "topics")
 STEPS = 1 << 20
-"""Of a unit in a stored vector."""
+"""Fixed-point steps per unit of a stored vector."""
 
 
 def faults(world: World, *, offsets_lost: bool = False) -> list[str]:

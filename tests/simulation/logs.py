@@ -12,7 +12,7 @@ from kafka.structs import OffsetAndMetadata
 from tests.consumers.harness import record
 
 LOG_APPEND_TIME = 1
-"""As the topics are created: arrival sets the timestamps."""
+"""As the topics are created: timestamps are LogAppendTime."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 Message = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
@@ -26,7 +26,7 @@ class Transaction:
     began_at: float
     state: str = "ongoing"
     unmarked: list["Log | None"] = field(default_factory=list)
-    """Logs to get a marker yet; None for the group's offsets."""
+    """Logs still without a marker; None stands for the group's offsets."""
     offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
     records: list[Message] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from livesegments.store.outbox import Entry
 from tests.simulation.logs import Message
 
 Line = tuple[str, int] | None
-"""Nonce and version of an entry's first output: no other entry has them."""
+"""Nonce and version of an entry's first output: unique per entry."""
 
 
 class Outbox:

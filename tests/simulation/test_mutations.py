@@ -119,7 +119,7 @@ SHOWN = {
     "bound of the wall clock": "clocks",
     "bound of a partition's clock": "clocks",
 }
-"""The promise that is broken then."""
+"""The guarantee that is then broken."""
 
 
 def follow(plan: str) -> list[str]:

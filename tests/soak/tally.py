@@ -30,9 +30,9 @@ class Tally:
     seconds: float = 0.0
     kills: int = 0
     kills_of_owners: int = 0
-    """Of workers that had taken partitions over; the others died before they had."""
+    """Kills of workers that owned partitions; the others died before their takeover."""
     publisher_kills: int = 0
-    """Of the process that publishes for a worker, alone."""
+    """Kills of a worker's publisher process alone."""
     stops: int = 0
     stops_past_session: int = 0
     rollbacks: int = 0

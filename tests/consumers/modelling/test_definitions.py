@@ -93,7 +93,7 @@ def test_a_definition_says_what_its_name_rests_on() -> None:
     fitted = generation()
     nobody_knows = np.isin(FEATURES, ("age", "income"))
     centroids = np.where(nobody_knows, np.nan, fitted.centroids)
-    centroids[1, 4] = np.nan  # of the families nobody's place is known
+    centroids[1, 4] = np.nan  # place unknown for all families
     variance = np.where(nobody_knows, np.nan, fitted.variance)
     variance[1] = 0.0  # all spend the same
     found = described(replace(fitted, centroids=centroids, variance=variance))

@@ -1,4 +1,4 @@
-"""What becomes of a better fit: taken, told of, or not looked for."""
+"""Handling of a better fit: adopted, proposed, or not searched for."""
 
 import math
 import time
@@ -32,7 +32,7 @@ TILE_US = LAYOUT.tile_us
 
 
 def people() -> Records:
-    """Customers around the five personas, who bought in tile 3."""
+    """Customers around the five personas, with purchases in tile 3."""
     rng = np.random.default_rng(0)
     n = 400
     places = MEAN + POSITIONS[np.arange(n) % 5] * STD + rng.normal(size=(n, 5)) * STD * 0.1
@@ -41,13 +41,13 @@ def people() -> Records:
     records["counts"][:, 3] = np.expm1(places[:, 0]).round().clip(1)
     records["cents"][:, 3] = np.expm1(places[:, 1]).round().clip(1) * 100
     records["age"], records["income"] = places[:, 2], np.exp(places[:, 3])
-    # Drawn, so that all centroids are where the average customer is.
+    # Drawn at random, so that all centroids are near the average customer.
     records["cluster"], records["generation"] = rng.integers(5, size=n), NUMBER
     return records
 
 
 class Deployment:
-    """One partition in Redis, whose clusters are no good, and a first look taken."""
+    """One partition in Redis with a poor clustering, after the first check."""
 
     def __init__(self, server: RedisServer, refit: Refit) -> None:
         self.store = Partitions(redis.Redis.from_url(server.url, protocol=2), RULES.group_id)

@@ -1,4 +1,4 @@
-"""The sum over partitions, from Redis itself."""
+"""The sum over partitions, read from Redis."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The first fit, from customers that Redis itself holds."""
+"""The first fit, from customers stored in Redis."""
 
 from collections.abc import Iterator
 
@@ -89,7 +89,7 @@ def test_those_who_stay_away_do_not_make_the_sample_small(
     blind, knowing = draw(store, 1, LAYOUT), draw(store, 1, LAYOUT, buyers=3_000)
     assert 800 < len(blind.vectors) < 1_200
     assert len(knowing.vectors) == knowing.customers == 3_000
-    # However rare they are, not everybody is drawn.
+    # Even when they are rare, not every customer is sampled.
     monkeypatch.setattr(initial_fit, "MOST_DRAWN", 6_000)
     rare = draw(store, 1, LAYOUT, buyers=1)
     assert 1_800 < len(rare.vectors) < 2_200

@@ -1,4 +1,4 @@
-"""A check finds a better fit when there is one, and says so only then."""
+"""A check finds a better fit when there is one, and reports one only then."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def sample(rows: int = 400, seed: int = 0) -> Sample:
 
 
 def collapsed() -> Model:
-    """A model whose clusters all stand where one persona is."""
+    """A model whose clusters are all at one persona."""
     rng = np.random.default_rng(1)
     fitted = Generation(
         number=1,
@@ -55,7 +55,7 @@ def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
         few = everybody.vectors[rng.choice(20_000, 200, replace=False)]
         gains.append(find_better(Sample(few, 20_000.0), model, seed).gain)
         blind.append(find_better(Sample(few, 200.0), model, seed).gain)
-    # In the few themselves their own fit is much better, in structureless data most of all.
+    # On the sample itself its own fit is much better, most of all in structureless data.
     assert np.mean(blind) - np.mean(gains) == pytest.approx(2 * 5 / 200, rel=0.2)
 
 
@@ -103,7 +103,7 @@ def test_clusters_that_stayed_keep_their_names() -> None:
 
 
 class TestRequest:
-    """A fit as it waits in the store."""
+    """A fit waiting in the store."""
 
     def test_it_comes_back_as_it_was_put(self) -> None:
         request = Request(4, first_generation(sample(), 4, PERSONAS))

@@ -1,4 +1,4 @@
-"""When a check begins, and what becomes of it."""
+"""Scheduling of checks and handling of their outcomes."""
 
 import time
 from dataclasses import replace
@@ -20,19 +20,19 @@ NEAR, FAR = 0.5 * TRAVEL, 2 * TRAVEL
 
 
 def counted(vectors: Floats | None = None) -> ClusterStatistics:
-    """Statistics of customers, by default one where each cluster stands, each a cluster."""
+    """Statistics of customers: by default one at the centre of each cluster."""
     X = generation().centroids if vectors is None else vectors
     return ClusterStatistics.of(quantize(X), np.arange(len(X)) % 5, k=5)
 
 
 def shifted(by: float) -> ModelSnapshot:
-    """Centroids that have moved by so many standard deviations."""
+    """Centroids shifted by a number of standard deviations."""
     view = ModelSnapshot.of(generation())
     return replace(view, centroids=view.centroids + by * STD)
 
 
 def moved(by: float, number: int = 1, provisional: bool = True) -> Model:
-    """The model of a generation, whose customers have moved by so many standard deviations."""
+    """The model of a generation whose customers have shifted by a number of standard deviations."""
     fitted = replace(generation(number), provisional=provisional)
     return model_of(fitted, counted(fitted.centroids + by * STD))
 
@@ -97,7 +97,7 @@ def test_travel_weighs_clusters_by_their_customers() -> None:
 
 
 def finished(checks: Checks) -> Candidate | None:
-    """Wait for the outcome of the check that is under way."""
+    """Wait for the outcome of the running check."""
     for _ in range(200):
         found = checks.finished()
         if found is not None:

@@ -33,16 +33,16 @@ def committed(nonce: str, version: int) -> Committed:
     ("progress", "in_kafka", "outputs_empty", "decided"),
     [
         (None, None, True, Verdict.FRESH),
-        (None, None, False, Verdict.RECOVER),  # two losses at once
+        (None, None, False, Verdict.RECOVER),  # both are lost
         (None, committed(OWN, 7), True, Verdict.RECOVER),  # the store is lost
         (None, committed(OWN, 7), False, Verdict.RECOVER),
         (STORE, None, True, Verdict.RECOVER),  # offsets are lost, or not ours
         (STORE, None, False, Verdict.RECOVER),
         (STORE, committed(OWN, 7), False, Verdict.CURRENT),
-        (STORE, committed(OWN, 5), False, Verdict.CURRENT),  # the outbox is to be published
-        (STORE, committed(OWN, 8), False, Verdict.RECOVER),  # the store fell back
+        (STORE, committed(OWN, 5), False, Verdict.CURRENT),  # the outbox must be published
+        (STORE, committed(OWN, 8), False, Verdict.RECOVER),  # the store went back
         (STORE, committed(OTHER, 3), False, Verdict.CURRENT),  # as at the takeover
-        (STORE, committed(OTHER, 4), False, Verdict.RECOVER),  # the older owner went on
+        (STORE, committed(OTHER, 4), False, Verdict.RECOVER),  # the older owner continued
         (STORE, committed(OTHER, 2), False, Verdict.RECOVER),
         (replace(STORE, recovering=1), committed(OWN, 7), False, Verdict.RECOVER),
         (replace(STORE, recovering=1), None, True, Verdict.RECOVER),
@@ -96,8 +96,8 @@ def test_only_a_store_that_holds_nothing_of_these_topics_is_lost(
     [
         ("these", "these", Verdict.CURRENT),
         ("these", "others of their names", Verdict.RECOVER),
-        ("these", "", Verdict.CURRENT),  # a broker that gives topics no ids
-        ("", "these", Verdict.CURRENT),  # one that gave them none before
+        ("these", "", Verdict.CURRENT),  # a broker without topic ids
+        ("", "these", Verdict.CURRENT),  # a broker that had none before
     ],
 )
 def test_topics_that_were_made_anew_need_a_recovery(

@@ -13,7 +13,7 @@ Record = tuple[bytes | None, bytes | None, int]
 """Key, value and broker timestamp in milliseconds."""
 
 TIMESTAMP_MS = 1_772_000_000_000
-"""Of every record here: 2026-02-25T06:13:20Z."""
+"""Timestamp of every record here: 2026-02-25T06:13:20Z."""
 
 
 def purchase(**changes: Any) -> dict[str, Any]:

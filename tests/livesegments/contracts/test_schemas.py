@@ -35,7 +35,7 @@ INPUTS: dict[str, tuple[Make, Decode]] = {
     ),
 }
 BEYOND_A_SCHEMA = ("no such date", "birth_year: age at updated_at")
-"""What is invalid by a calendar or by two fields together."""
+"""Values invalid by the calendar or by a combination of two fields."""
 
 
 def no_number(text: str) -> float:

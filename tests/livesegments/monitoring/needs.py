@@ -8,4 +8,4 @@ import pytest
 needs_promtool: Callable[[Callable[..., None]], Callable[..., None]] = (
     (lambda test: test) if shutil.which("promtool") else pytest.mark.servers
 )
-"""Without promtool a check belongs to the tests that need something installed; it never skips."""
+"""Without promtool the check is among the tests that need installed programs; it never skips."""

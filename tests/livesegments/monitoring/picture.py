@@ -15,7 +15,7 @@ COLUMN, LINE, GAP = 46, 20, 6
 """Pixels of a column and a line of Grafana's grid, and between panels."""
 COLOURS = ("#56a64b", "#e0b400", "#3274d9", "#e02f44", "#a352cc", "#ff780a", "#0a9396", "#888888")
 LEGENDS = 8
-"""More series than these are drawn and not named."""
+"""Further series are drawn without a legend."""
 LEFT, TOP, BELOW = 44, 28, 26
 
 

@@ -15,7 +15,7 @@ ALERTS = ROOT / "deploy" / "alerts.yml"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 Series = dict[str, str]
-"""Series -> its values, a minute apart, in promtool's notation: start+step x how often."""
+"""Series -> its values, a minute apart, in promtool's notation: start+step x count."""
 
 
 @dataclass(frozen=True)

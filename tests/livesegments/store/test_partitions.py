@@ -251,7 +251,7 @@ ALL = Commit(
     erasures={b"other": b"marker"},
     ring=[(0, b"12345678"), (16, b"12345678")],
 )
-"""Runs every command of the script but the one that empties."""
+"""Runs every command of the script except the one that flushes."""
 
 
 def servers_of(client: Client) -> list[redis.Redis]:

@@ -12,7 +12,7 @@ from livesegments.contracts.topics import PURCHASES
 
 DAYS, CUSTOMERS = 60, 60
 KINDS = ((0.1, 20.0), (0.3, 15.0), (0.6, 12.0), (0.8, 40.0), (1.5, 60.0))
-"""Purchases a day and their amount."""
+"""Purchases per day and their amount."""
 
 Row = tuple[str, str, float]
 """Customer, time, amount."""

@@ -26,7 +26,7 @@ TILE_US = 3 * DAY_US
 DAYS = 30
 HOUSEHOLDS, SINCE, MODEL_FROM = 400, "2017-07-01", "2017-08-01"
 GONE = ("household-1", "household-22")
-"""Of one an erasure is asked for at the end; the other is not to be profiled any more."""
+"""One is erased at the end; the other withdraws consent to profiling."""
 HIGH_VALUE = "high-value-customers"
 
 

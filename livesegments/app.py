@@ -1,4 +1,4 @@
-"""Put a worker together from the settings, and run it until it is asked to stop."""
+"""Assemble a worker from the settings, and run it until it is asked to stop."""
 
 import secrets
 import signal
@@ -40,22 +40,22 @@ from livesegments.store.refit_requests import RefitRequests
 log = structlog.get_logger()
 
 WATCHDOG_SHARE = 0.9
-"""Of the poll interval: a round that takes longer ends the worker."""
+"""Fraction of the poll interval: a longer loop iteration ends the worker."""
 
 PATIENCE_SHARE = 0.6
-"""Of the poll interval: what hangs longer is given up and tried again, before the watchdog acts."""
+"""Fraction of the poll interval: a call that hangs longer is retried, before the watchdog acts."""
 
 PROBE_SECONDS = 0.5
-"""An orchestrator gives ``/readyz`` a second, as a rule."""
+"""Orchestrators usually allow ``/readyz`` one second."""
 
 
 def patience(seconds: float, settings: Settings) -> float:
-    """Return seconds to wait for a call that hangs: those given, fewer where rounds are short."""
+    """Return the timeout of a call that may hang: ``seconds``, or less for short poll intervals."""
     return min(seconds, settings.max_poll_interval_seconds * PATIENCE_SHARE)
 
 
 def rules(settings: Settings) -> ProcessingConfig:
-    """Return how rounds decide."""
+    """Return the processing configuration."""
     layout = Tiling(settings.window_days, settings.tiles)
     stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
     return ProcessingConfig(
@@ -76,7 +76,7 @@ def rules(settings: Settings) -> ProcessingConfig:
 
 
 def deployment(settings: Settings, partitions: int) -> Deployment:
-    """Return what every worker of the deployment must agree on."""
+    """Return the settings that all workers of the deployment must share."""
     return Deployment(
         partitions=partitions,
         window_days=settings.window_days,
@@ -88,7 +88,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
 
 
 def now_us() -> int:
-    """Return the wall clock, in microseconds."""
+    """Return the wall clock time, in microseconds."""
     return time.time_ns() // 1_000
 
 
@@ -98,9 +98,9 @@ def run(
     accept_loss: bool = False,
     done: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run a worker until SIGTERM, SIGINT or it is done, then finish the round and leave the group.
+    """Run a worker until SIGTERM, SIGINT or ``done()``; finish the iteration and leave the group.
 
-    ``done`` is asked in every round.
+    ``done`` is called in every iteration.
     """
     how = rules(settings)
     instance = settings.instance_id or secrets.token_hex(4)
@@ -122,7 +122,7 @@ def run(
         check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
         definitions = DefinitionsReader(config)
         model = GlobalModel(store, partitions, how.segment_ids)
-        # Before a store that knows nothing takes ids over that are not those published.
+        # Before an empty store accepts segment ids that differ from the published ones.
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
         reach_redis(lambda: store.try_commands(partitions))

@@ -1,12 +1,12 @@
-"""A sample subscriber, as a downstream system would write it.
+"""Sample subscriber, written as a downstream system would write one.
 
-It starts from the compacted topic, which says where everyone is, and goes on with the changes. The
-two are joined without gap or repeat: the end of the changes is noted first, then the states are
-read to their end, then changes are followed from the noted place, and those that a state already
-holds are told by their version. The states are followed too, for what no change says: that a
-customer is forgotten, or consents no longer. The two topics are polled in any order, so a null
-state is held back until the changes of its partition have been read to where they ended after it
-came.
+It first reads the compacted topic, which holds every customer's current state, then follows the
+changes. The two are joined without gaps or duplicates: it records the end offsets of the changes,
+reads the states to their end, then follows the changes from the recorded offsets and skips those
+that a state already covers, by version. It keeps following the states as well, for forgotten
+customers and withdrawn consents, which produce no change. The two topics are polled in any order,
+so it holds a tombstone back until the changes of its partition are read up to their end offset at
+that time.
 """
 
 import json
@@ -29,7 +29,7 @@ from livesegments.contracts.topics import CHANGES, STATES
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """News of one customer: where they are (state), a change, or that they were forgotten."""
+    """Update for one customer: a current state, a change, or that it was forgotten."""
 
     kind: Literal["state", "change", "forgotten"]
     customer_id: str
@@ -37,7 +37,7 @@ class Update:
 
     @property
     def segments(self) -> set[str]:
-        """Ids of the segments that it is about."""
+        """Ids of the segments in the update."""
         refs: list[SegmentRef | None] = []
         if isinstance(self.payload, SegmentChange):
             refs = [self.payload.previous_segment, self.payload.segment]
@@ -48,22 +48,22 @@ class Update:
 
 @dataclass(slots=True)
 class View:
-    """Where every customer is: (segment id or None, version), kept by states and changes.
+    """Segment and version of every customer, maintained from states and changes.
 
-    Applying anything twice, or what a newer version has overtaken, changes nothing.
+    Updates are idempotent: a duplicate, or one older than the known version, has no effect.
 
     Attributes
     ----------
     customers
         Customer id -> (segment id or None, version).
     marketing
-        Customer id -> whether marketing may use it, None for not known.
+        Customer id -> marketing consent, None for unknown.
     forgotten
-        Customer id -> the version that made the view forget them, while older changes may come.
+        Customer id -> version that removed the customer, while older changes may still arrive.
     ahead
-        Customer id -> a state that was read before the change it belongs to.
+        Customer id -> a state that was read before its change.
     leaving
-        Customer id -> the version of a null that was read while changes before it may still come.
+        Customer id -> version of a tombstone, held until all preceding changes are read.
     """
 
     customers: dict[str, tuple[str | None, int]] = field(default_factory=dict)
@@ -75,8 +75,8 @@ class View:
     def state(
         self, customer_id: str, state: SegmentState | None, version: int | None
     ) -> Update | None:
-        """Take in a record of the compacted topic, and its version; None when it is no news."""
-        if version is None:  # of somebody else's making
+        """Apply a record of the compacted topic and its version; return None if it is not new."""
+        if version is None:  # written by another producer
             version = state.version if state else self._version(customer_id)
         if self._overtaken(customer_id, version):
             return None
@@ -94,9 +94,9 @@ class View:
     def followed_state(
         self, customer_id: str, state: SegmentState | None, version: int | None
     ) -> Update | None:
-        """Take in a state while changes are followed, which are to tell of all that moves.
+        """Apply a state while changes are followed; the changes report all segment moves.
 
-        A null is held in `leaving`, for `changes_read` to take in.
+        A tombstone is held in `leaving` until `changes_read` applies it.
         """
         if state is None:
             version = self._version(customer_id) if version is None else version
@@ -109,9 +109,9 @@ class View:
         return None
 
     def changes_read(self, customer_id: str, version: int | None = None) -> Update | None:
-        """Take in a null that was held back: all changes before it, or before a version, are known.
+        """Apply a held tombstone once all changes before it, or before ``version``, are known.
 
-        None when none is held, or what is known is not enough.
+        Returns None if none is held, or not all of those changes are known.
         """
         held = self.leaving.get(customer_id)
         if held is None or (version is not None and version <= held):
@@ -120,11 +120,11 @@ class View:
         ahead = self.ahead.get(customer_id)
         update = self.state(customer_id, None, held)
         if ahead is not None and ahead.version > held:
-            self.ahead[customer_id] = ahead  # of who has come back: its change is still to come
+            self.ahead[customer_id] = ahead  # a returning customer, whose change is still to come
         return update
 
     def change(self, change: SegmentChange) -> Update | None:
-        """Take in a change; None when it is no news."""
+        """Apply a change; return None if it is not new."""
         name = change.customer_id
         known = name in self.customers and change.version == self._version(name)
         if known or self._overtaken(name, change.version):
@@ -154,16 +154,16 @@ class View:
 def subscribe(
     config: Mapping[str, Any], *, from_start: bool = False, changes_only: bool = False
 ) -> Generator[Update | None, None, None]:
-    """Yield everyone's state, then each change as it comes, and None when a moment was quiet.
+    """Yield every current state, then each change as it arrives, and None after an idle poll.
 
     Parameters
     ----------
     config
-        Settings of the Kafka client.
+        Kafka client configuration.
     from_start
-        Begin with all changes that the topic still holds, instead of the states.
+        Start with all changes retained in the topic, instead of the states.
     changes_only
-        Read the states, to know what is news, and do not yield them.
+        Read the states, to detect duplicates, but do not yield them.
     """
     view = View()
     consumer = KafkaConsumer(
@@ -175,8 +175,8 @@ def subscribe(
     )
     try:
         changes, states = _partitions(consumer, CHANGES), _partitions(consumer, STATES)
-        # Of a read_committed consumer these ends lie below any open transaction, whose states may
-        # be written after the ends of the states are noted: its changes are still to come.
+        # For a read_committed consumer these ends lie before any open transaction. Its states may
+        # be written after the ends of the states are recorded, but its changes are still to come.
         begin = (starts_of if from_start else ends_of)(consumer, changes)
         if from_start:
             begin |= ends_of(consumer, states)
@@ -196,11 +196,12 @@ def subscribe(
 def _follow(
     consumer: KafkaConsumer, log: LogReader, view: View
 ) -> Generator[Update | None, None, None]:
-    """Yield each update, of every customer in the order of versions.
+    """Yield each update; those of a customer are in the order of versions.
 
-    A null is in the transaction of its version, and what is before it in that one or an earlier. So
-    when it can be read, all changes before it are below the end that the changes of its partition
-    have then. No more states of that partition are polled until the changes are read to there.
+    A tombstone is in the transaction of its version, and the changes before it are in the same
+    transaction or an earlier one. So once it is readable, all changes before it are below the
+    current end of its partition's changes. Polling of that partition's states pauses until the
+    changes are read to there.
     """
     due: dict[TopicPartition, tuple[int, list[str]]] = {}
     while True:
@@ -233,7 +234,7 @@ def _follow(
 
 
 def _change(view: View, record: ConsumerRecord) -> Generator[Update, None, Update | None]:
-    """Take in a change, after a null that was held back and comes before it."""
+    """Apply a change, after any held tombstone that precedes it."""
     change = SegmentChange.model_validate_json(record.value)
     if (forgotten := view.changes_read(change.customer_id, change.version)) is not None:
         yield forgotten
@@ -243,7 +244,7 @@ def _change(view: View, record: ConsumerRecord) -> Generator[Update, None, Updat
 def _states(
     config: Mapping[str, Any], partitions: Sequence[TopicPartition], view: View
 ) -> tuple[list[Update], dict[TopicPartition, int]]:
-    """Read everyone's state into a view; return what it said, and where it ended."""
+    """Read all states into a view; return the updates and the end offsets."""
     latest: dict[str, Update] = {}
     with LogReader(config) as log:
         starts, ends = log.starts(partitions), log.ends(partitions)
@@ -252,7 +253,7 @@ def _states(
                 update = view.state(*_state(record))
                 if update is not None:
                     latest[update.customer_id] = update
-    # Only now, since a later record may have overtaken one, or forgotten the customer.
+    # Only now, since a later record may have superseded a state or removed the customer.
     return [update for update in latest.values() if update.kind == "state"], ends
 
 
@@ -274,20 +275,20 @@ def follow(
     limit: int | None = None,
     idle_exit: float | None = None,
 ) -> int:
-    """Write updates as lines until a limit is reached or nothing comes; return how many.
+    """Write updates as lines until a limit is reached or the topics are idle; return the count.
 
     Parameters
     ----------
     config, from_start, changes_only
         As for `subscribe`.
     write
-        Given each line.
+        Called with each line.
     as_json
-        One JSON object a line, else words.
+        Write one JSON object per line instead of text.
     segment
-        Only updates about this segment.
+        Only updates that involve this segment.
     limit, idle_exit
-        End after so many lines, or when no update came for so many seconds; by default never.
+        Stop after ``limit`` lines, or ``idle_exit`` seconds without an update; by default never.
     """
     lines = 0
     quiet_since: float | None = None
@@ -295,7 +296,7 @@ def follow(
         for update in updates:
             if update is None:
                 now = time.monotonic()
-                # Counted from here: to connect and to read the states takes what it takes.
+                # Start here, so that connecting and reading the states do not count.
                 quiet_since = now if quiet_since is None else quiet_since
                 if idle_exit is not None and now - quiet_since >= idle_exit:
                     break
@@ -311,7 +312,7 @@ def follow(
 
 
 def to_json(update: Update) -> str:
-    """Return an update as one JSON object: its type, and the fields of its record."""
+    """Return an update as one JSON object: its type and the fields of its record."""
     fields = {"customer_id": update.customer_id}
     if update.payload is not None:
         fields = update.payload.model_dump(mode="json")
@@ -319,7 +320,7 @@ def to_json(update: Update) -> str:
 
 
 def to_line(update: Update) -> str:
-    """Return an update for people to read."""
+    """Return an update as text."""
     payload = update.payload
     if payload is None:
         return f"customer {update.customer_id}  forgotten"

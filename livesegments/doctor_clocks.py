@@ -1,4 +1,4 @@
-"""The doctor's look at clocks: the one here, those of the servers, and the partitions'."""
+"""Clock checks of the doctor: the local clock, the servers' and the partitions'."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from livesegments.store.partitions import Partitions
 def look_at_clocks(
     settings: Settings, wall_us: Callable[[], int] = lambda: time.time_ns() // 1_000
 ) -> Iterator[Finding]:
-    """Compare the clock here with the servers', as a worker does, and the partitions' with Redis'.
+    """Compare the local clock with the servers', as workers do, and the partitions' with Redis's.
 
-    ``wall_us`` is the clock here, in microseconds.
+    ``wall_us`` returns the local clock, in microseconds.
     """
     store = Partitions(redis_client(settings), settings.group_id)
     config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}

@@ -1,4 +1,4 @@
-"""Child processes on loopback ports, among them a broker and a store that need no installation."""
+"""Child processes on loopback ports, including a broker and a store that need no installation."""
 
 import ctypes
 import os
@@ -18,14 +18,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServerError(RuntimeError):
-    """A server was not found, did not start or ended; the message names it and the reason."""
+    """A server is missing, failed to start or exited; the message names it and the reason."""
 
 
 class Child:
     """A child process and its log.
 
-    It has a process group of its own, so that Ctrl-C at the terminal reaches only this process,
-    which ends the others in order.
+    It has its own process group, so that Ctrl-C in the terminal reaches only this process, which
+    then stops the children in order.
     """
 
     def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
@@ -41,12 +41,12 @@ class Child:
             )
 
     def succeeded(self) -> bool:
-        """Return whether it ended, with exit code 0.
+        """Return whether it exited with code 0.
 
         Raises
         ------
         ServerError
-            If it failed; with the last lines of its log.
+            If it failed; includes the last lines of its log.
         """
         code = self._process.poll()
         if code:
@@ -60,7 +60,7 @@ class Child:
         Raises
         ------
         ServerError
-            If it ends, or does not listen within 15 seconds.
+            If it exits, or does not listen within 15 seconds.
         """
         deadline = time.monotonic() + _START_SECONDS
         while not accepts_connections(port):
@@ -69,7 +69,7 @@ class Child:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Ask it to end (SIGTERM); kill it and its children if it takes more than 5 seconds."""
+        """Terminate it (SIGTERM); kill it and its children if that takes more than 5 seconds."""
         if self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -80,14 +80,14 @@ class Child:
 
 
 def die_with_parent(parent: int) -> Callable[[], None] | None:
-    """Return a function for a new child: Linux kills the child when the parent's thread ends."""
+    """Return a preexec function: Linux kills the child when the parent's thread ends."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
 
     def before_exec() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the line above took effect.
+        # The parent may have died before prctl took effect.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -95,7 +95,7 @@ def die_with_parent(parent: int) -> Callable[[], None] | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback TCP ports, all different, that nothing listens on."""
+    """Return distinct free loopback TCP ports."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -104,7 +104,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def accepts_connections(port: int) -> bool:
-    """Return whether something listens on a loopback TCP port."""
+    """Return whether a process listens on a loopback TCP port."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1):
             return True
@@ -118,7 +118,7 @@ def embedded_broker(folder: Path) -> Iterator[str]:
 
     Raises
     ------
-    ServerError
+    If the ``demo`` extra is not installed, or the broker does not start.
         When the ``demo`` extra is not installed, or the broker does not start.
     """
     [port] = free_ports(1)
@@ -136,7 +136,7 @@ def embedded_store(folder: Path) -> Iterator[str]:
     Raises
     ------
     ServerError
-        When the ``demo`` extra is not installed, or the server does not start.
+        If the ``demo`` extra is not installed, or the server does not start.
     """
     [port] = free_ports(1)
     options = ["--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)]

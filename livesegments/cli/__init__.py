@@ -1,4 +1,4 @@
-"""The command line: a module a command, which imports what it needs when it runs."""
+"""The command line: one module per command, with imports deferred until the command runs."""
 
 import os
 from pathlib import Path
@@ -74,11 +74,11 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     ctx: typer.Context,
-    env_file: Annotated[  # noqa: ARG001 - console.env_file finds it
+    env_file: Annotated[  # noqa: ARG001 - read by console.env_file
         Path | None,
         typer.Option(help="A file with lines LIVESEGMENTS_NAME=value; the environment wins."),
     ] = None,
-    show_version: Annotated[  # noqa: ARG001 - its callback acts
+    show_version: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``livesegments backtest``: try settings on a history."""
+"""``livesegments backtest``: try settings on historical purchases."""
 
 import json
 import time
@@ -42,7 +42,7 @@ def backtest(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
     timezone: Timezone = None,
 ) -> None:
-    """Try the settings on a history, without servers: sizes, changes, quality, drift of names.
+    """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.
 
     Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
     """

@@ -1,4 +1,4 @@
-"""Conventions of all commands: errors in one line, exit codes, and closed pipes."""
+"""Conventions of all commands: one-line errors, exit codes and closed pipes."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ WRONG, FAILED, INTERRUPTED = 2, 1, 130
 
 
 class Commands(TyperGroup):
-    """The commands; a reader of their output may close the pipe early."""
+    """Command group that tolerates a reader closing the output pipe early."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -32,25 +32,25 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             if ctx.invoked_subcommand == "run":
                 raise  # a worker without a reader has lost its log
-            # The interpreter must not flush into the pipe again when it ends.
+            # Keep the interpreter from flushing into the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from None
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
-    """End the command with a line on standard error."""
+    """Print a line to standard error and exit."""
     typer.echo(f"livesegments: {message}", err=True)
     raise typer.Exit(code)
 
 
 def env_file(ctx: typer.Context) -> Path | None:
-    """Return the file that ``--env-file`` names."""
+    """Return the file given by ``--env-file``."""
     named: Path | None = ctx.find_root().params["env_file"]
     return named
 
 
 def read_settings(ctx: typer.Context) -> "Settings":
-    """Read the settings and set logs up by them; a wrong setting ends the command."""
+    """Load the settings and configure logging; an invalid setting ends the command."""
     from livesegments.config import logs
     from livesegments.config.settings import SettingsError, load, unread
 
@@ -68,8 +68,8 @@ def read_settings(ctx: typer.Context) -> "Settings":
 def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
     """Turn errors that users can fix into one line and exit code 1; others keep their traceback.
 
-    At log level debug all of it does. Where ``kafka`` is needed it is connected to first, since
-    its clients try for long what cannot get better.
+    At log level debug all errors keep it. If ``kafka`` is set, connect to Kafka first, since its
+    clients retry permanent failures for a long time.
     """
     from kafka.errors import KafkaError
     from redis.exceptions import RedisError
@@ -81,7 +81,7 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
         if kafka:
             reach_kafka(settings)
         yield
-    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, and no failures
+    except (typer.Exit, BrokenPipeError):  # a RuntimeError and an OSError, but not failures
         raise
     except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
         if settings.log_level == "debug":
@@ -91,7 +91,7 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
 
 @contextmanager
 def ending_in_order() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one exits immediately."""
     asked = threading.Event()
     signals = ending_signals()
 

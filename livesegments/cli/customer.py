@@ -1,4 +1,4 @@
-"""``livesegments customer``: query one customer."""
+"""``livesegments customer``: show one customer."""
 
 import json
 from typing import Annotated
@@ -31,8 +31,8 @@ def customer(
 ) -> None:
     """Show a customer's segment, the reasons, and changes that would move them.
 
-    Exit 1 if the customer is not known. For an erased customer it shows only that. Example:
-    livesegments customer 42 --history 3
+    Exits with 1 if the customer is unknown. For an erased customer it shows only the erasure.
+    Example: livesegments customer 42 --history 3
     """
     settings = read_settings(ctx)
     from pydantic import ValidationError

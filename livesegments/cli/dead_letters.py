@@ -1,4 +1,4 @@
-"""``livesegments dead-letters``: look at what was refused, and send it again after a fix."""
+"""``livesegments dead-letters``: inspect rejected records, and replay them after a fix."""
 
 import json
 from collections import Counter
@@ -45,7 +45,7 @@ def list_(
     values: Values = False,
     as_json: Json = False,
 ) -> None:
-    """Count dead letters by reason, and list the newest.
+    """Count dead letters by reason, and list the newest ones.
 
     Example: livesegments dead-letters list --reason schema_invalid --since 7d
     """
@@ -93,7 +93,7 @@ def show(
     values: Values = False,
     as_json: Json = False,
 ) -> None:
-    """Show one dead letter, by its place in `list`, and whether it would be taken now.
+    """Show one dead letter, by its position in `list`, and whether it would be accepted now.
 
     Example: livesegments dead-letters show 2 17 --values
     """
@@ -134,10 +134,10 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again to the topics they came from, after a fix; none of them twice.
+    """Send dead letters back to their original topics after a fix, each of them at most once.
 
-    What would be refused again as it stands is told and left alone, and so is a profile that would
-    replace a later one. It may be stopped at any time, and run again.
+    Records that would be rejected again are reported and skipped, as are profiles that would
+    replace a later one. The command can be stopped at any time and run again.
 
     Example: livesegments dead-letters replay --reason future_dated --dry-run
     """
@@ -238,12 +238,12 @@ def _document(letter: "Letter", values: bool) -> dict[str, Any]:
 
 
 def _text(data: bytes | None) -> str | None:
-    """Bytes as text, whatever they are: what is no UTF-8 appears as escapes."""
+    """Bytes as text; invalid UTF-8 is shown as escapes."""
     return None if data is None else data.decode(errors="backslashreplace")
 
 
 def _plain(value: object) -> str:
-    """Text for a terminal: what would move its cursor, colour it or hide something is escaped."""
+    """Text safe for a terminal: control and invisible characters are escaped."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in str(value)

@@ -1,4 +1,4 @@
-"""``livesegments demo``: watch it work."""
+"""``livesegments demo``: a live demonstration."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ def demo(
         bool, typer.Option("--plain", help="Lines instead of a live view, as without a terminal.")
     ] = False,
 ) -> None:
-    """Watch 2,469 real households being segmented, on servers that it starts itself.
+    """Segment 2,469 real households live, on servers that it starts itself.
 
     Example: livesegments demo
     """

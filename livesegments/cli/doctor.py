@@ -1,4 +1,4 @@
-"""``livesegments doctor``: check what the service needs."""
+"""``livesegments doctor``: check a deployment and its dependencies."""
 
 import json
 from typing import Annotated
@@ -12,7 +12,7 @@ def doctor(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Check broker, store, topics and progress, and say what to fix; exit 1 if something must be.
+    """Check broker, store, topics and progress, and show fixes; exit 1 if one is required.
 
     Example: livesegments doctor
     """

@@ -13,7 +13,7 @@ def export(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet.")],
 ) -> None:
-    """Write one row a customer: segment, window and profile as they are now.
+    """Write one row per customer: current segment, window and profile.
 
     Example: livesegments export segments.parquet
     """

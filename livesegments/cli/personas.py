@@ -15,9 +15,9 @@ def personas(
         bool, typer.Option("--template", help="As a file to make your own from.")
     ] = False,
 ) -> None:
-    """Show the five segments, and where each expects its customers.
+    """Show the five segments and the expected position of each.
 
-    Yours take their place: livesegments personas --template > mine.toml, edit it, and set
+    To define your own, run livesegments personas --template > mine.toml, edit the file, and set
     LIVESEGMENTS_PERSONAS_FILE=mine.toml for every worker and command.
     """
     if as_json and template:

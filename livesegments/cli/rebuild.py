@@ -1,4 +1,4 @@
-"""``livesegments rebuild``: make the store anew."""
+"""``livesegments rebuild``: rebuild the store."""
 
 import json
 import sys
@@ -21,9 +21,9 @@ def rebuild(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Empty the store and make it anew from Kafka: for other settings, or a store gone wrong.
+    """Empty the store and rebuild it from Kafka, after a change of settings or to repair it.
 
-    Published segments stay as they are. Running workers do it, or else this command.
+    Published segments do not change. Running workers rebuild it, or this command if none runs.
     Example: livesegments rebuild --yes
     """
     settings = read_settings(ctx)

@@ -1,4 +1,4 @@
-"""``livesegments refit``: fit the model anew by hand."""
+"""``livesegments refit``: refit the model manually."""
 
 import json
 from typing import Annotated
@@ -28,9 +28,9 @@ def refit(
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Fit the model anew and show who would move; the running service then takes the fit over.
+    """Refit the model and show which customers would move; the running service then adopts it.
 
-    Exit 1 if there is no model yet, or no worker takes the fit. Example: livesegments refit
+    Exits with 1 if there is no model yet, or no worker takes the fit. Example: livesegments refit
     --dry-run
     """
     settings = read_settings(ctx)

@@ -1,4 +1,4 @@
-"""``livesegments replay``: send a file of purchases."""
+"""``livesegments replay``: send purchases from a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ def replay(
         typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
     ] = False,
 ) -> None:
-    """Send purchases from a file to their topic, as fast as it goes or at a pace.
+    """Send purchases from a file to their topic, at full speed or at a given pace.
 
     Example: livesegments replay purchases.csv --profiles profiles.csv --speed 3600
     """

@@ -1,4 +1,4 @@
-"""``livesegments report``: a page for marketing."""
+"""``livesegments report``: a report for marketing."""
 
 import json
 from pathlib import Path

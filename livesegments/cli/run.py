@@ -18,7 +18,7 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Run a app, until SIGTERM or Ctrl-C; run as many as there are partitions.
+    """Run a worker until SIGTERM or Ctrl-C; run up to one per partition.
 
     Example: LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS=kafka:9092 livesegments run
     """

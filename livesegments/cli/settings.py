@@ -12,7 +12,7 @@ def settings(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """List every setting: its value, where it is not the default, and what it means."""
+    """List every setting: its value, a default that differs, and its description."""
     from livesegments.config.settings import describe
 
     listed = describe(read_settings(ctx))

@@ -1,4 +1,4 @@
-"""``livesegments subscribe``: follow the segments."""
+"""``livesegments subscribe``: follow segment changes."""
 
 from typing import Annotated
 

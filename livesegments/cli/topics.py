@@ -1,4 +1,4 @@
-"""``livesegments topics``: the topics that come in and go out."""
+"""``livesegments topics``: create the input and output topics."""
 
 from typing import Annotated
 

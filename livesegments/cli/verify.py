@@ -14,7 +14,8 @@ def verify(
 ) -> None:
     """Recompute everything from Kafka and compare it with the store and the output topics.
 
-    Reads the input topics whole, so it takes a while; workers may go on. Exit 1 on any fault.
+    Reads the input topics completely, so it takes a while; workers may keep running. Exits with 1
+    on any fault.
     Example: livesegments verify --json
     """
     settings = read_settings(ctx)

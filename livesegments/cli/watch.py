@@ -1,4 +1,4 @@
-"""``livesegments watch``: see a running deployment live."""
+"""``livesegments watch``: live view of a running deployment."""
 
 from typing import Annotated
 
@@ -21,10 +21,10 @@ def watch(
         int | None, typer.Option(min=1, help="Number of lines after which to end.")
     ] = None,
 ) -> None:
-    """Show segments, who moves, lag and drift of the running service, until Ctrl-C.
+    """Show segments, moving customers, lag and drift of the running service, until Ctrl-C.
 
-    Read-only: it joins no group, reports outages and waits for their end. Example: livesegments
-    watch --json --limit 1
+    Read-only: it joins no consumer group, reports outages and retries until they end. Example:
+    livesegments watch --json --limit 1
     """
     settings = read_settings(ctx)
     with clear_errors(settings):

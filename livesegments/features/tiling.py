@@ -18,7 +18,7 @@ class Tiling:
     Raises
     ------
     ValueError
-            If the window does not divide into tiles of whole seconds.
+        If the window does not divide into tiles of whole seconds.
 
     Examples
     --------

@@ -1,5 +1,6 @@
 """Metrics, health endpoints and the watchdog of a worker.
 
-`series` lists every series, `metrics` sets them, `http` serves them; `drift_report` works out what
-is said of the model, `heartbeat` ends a worker that hangs, `document` writes docs/metrics.md.
+`metric_specs` lists every series, `metrics` sets them, `health_server` serves them. `drift_report`
+derives the model gauges, `watchdog` ends a worker that hangs, `generate_docs` writes
+docs/metrics.md.
 """

@@ -1,4 +1,4 @@
-"""A histogram that takes a whole batch at once."""
+"""Prometheus histogram that observes a whole batch at once."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,15 @@ from prometheus_client.registry import Collector
 class BatchHistogram(Collector):
     """A Prometheus histogram without labels whose `observe` takes an array.
 
-    `prometheus_client.Histogram` takes one number a call, which for every event of a batch
-    costs a tenth of the time that the event has.
+    `prometheus_client.Histogram` accepts one number per call. Calling it for every event of a
+    batch takes a tenth of the processing time of an event.
 
     Parameters
     ----------
     name, help
         Exposed name and help text.
     buckets
-        Rising upper bounds, inclusive; +Inf is added.
+        Increasing, inclusive upper bounds; +Inf is added.
     """
 
     def __init__(self, name: str, help: str, buckets: Sequence[float]) -> None:
@@ -32,7 +32,7 @@ class BatchHistogram(Collector):
         self._lock = threading.Lock()
 
     def observe(self, values: ArrayLike) -> None:
-        """Add observations: one number or an array of any shape; NaN is left out."""
+        """Add observations: one number or an array of any shape; NaN is ignored."""
         flat = np.ravel(np.asarray(values, dtype=np.float64))
         flat = flat[~np.isnan(flat)]
         buckets = np.searchsorted(self._bounds, flat, side="left")
@@ -42,7 +42,7 @@ class BatchHistogram(Collector):
             self._sum += float(flat.sum())
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """Return the family without samples, from which a registry learns the name."""
+        """Return the family without samples, which gives a registry its name."""
         yield HistogramMetricFamily(self._name, self._help)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:

@@ -1,4 +1,4 @@
-"""From the state of the clusters to the gauges that show how they drift."""
+"""Drift gauges, computed from snapshots of the clusters."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from livesegments.monitoring.metrics import Metrics
 Floats = NDArray[np.float64]
 
 LEAST_KNOWN = 30
-"""Customers whose feature must be known for its mean to count as a place; of ten, one newcomer
-moves it by a standard deviation, and that is no drift."""
+"""Minimum customers with a known feature for its mean to count as a position. With ten, a single
+new customer moves the mean by a standard deviation, which is not drift."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClusterSnapshot:
-    """The global model at one moment; k clusters, d features, NaN = unknown.
+    """The global model at one moment: k clusters, d features, NaN for unknown.
 
     Parameters
     ----------
@@ -30,22 +30,22 @@ class ClusterSnapshot:
     updated_at
         When the model last changed, epoch seconds.
     segments
-        The segment that each row's cluster carries, (k,), in any order.
+        Segment of each row's cluster, (k,), in any order.
     centroids
         (k, d) feature units.
     means
-        Means (k, d) of the customers now in each cluster; NaN where none of them knows a feature.
+        Means (k, d) of the customers now in each cluster; NaN where a feature is unknown for all.
     known
-        Customers (k, d) of each cluster whose feature is known.
+        Customers (k, d) of each cluster with a known feature.
     baseline
         Centroids (k, d) at the start of the generation.
     stddevs
-        (d,) the unit of position, shift and travel. Take the scaler's at the start of the
-        generation: a scaler that moves then does not look like a centroid that moves.
+        (d,) unit of position, shift and travel. Use the scaler's values from the start of the
+        generation, so that a moving scaler does not look like a moving centroid.
     sizes
         Customers in each cluster, (k,).
     mean, variance
-        The scaler now, (d,).
+        Mean and variance of the scaler now, (d,).
     persona_distances
         (k,) standard deviations.
     mean_squared_distances
@@ -56,7 +56,7 @@ class ClusterSnapshot:
     Raises
     ------
     ValueError
-        If a shape is wrong or a segment comes twice.
+        If a shape is wrong or a segment is repeated.
     """
 
     generation: int
@@ -91,12 +91,12 @@ class ClusterSnapshot:
 
 
 class DriftMetrics:
-    """Sets the gauges of the clusters from snapshots, and adds up how far centroids travel.
+    """Sets the cluster gauges from snapshots, and accumulates the travel of centroids.
 
     Parameters
     ----------
     metrics
-        Where the values go.
+        Destination of the values.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -107,14 +107,14 @@ class DriftMetrics:
     def update(self, snapshot: ClusterSnapshot) -> None:
         """Report a snapshot.
 
-        The travel is the sum of the root mean square moves between one snapshot and the next of
-        the same generation; a new generation starts at its own first snapshot, as a refit is a
-        decision and no drift. Shift and travel leave out what too few customers know.
+        Travel is the sum of root mean square moves between successive snapshots of a generation.
+        A new generation starts from its own first snapshot, since a refit is a decision and not
+        drift. Shift and travel ignore features that too few customers have.
 
         Raises
         ------
         ValueError
-            If the snapshot's segments are not those of the metrics.
+            If the snapshot's segments differ from those of the metrics.
         """
         if sorted(snapshot.segments) != sorted(self._metrics.segments):
             raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
@@ -147,7 +147,7 @@ class DriftMetrics:
 
     def _travel(self, generation: int, centroids: Floats, weights: Floats) -> Floats:
         last = self._last if generation == self._generation else centroids
-        # What is unknown for a while stays where it was, so that its way counts afterwards.
+        # While a coordinate is unknown, keep its last position, so its later move counts in full.
         self._last = np.where(np.isnan(centroids), last, centroids)
         self._generation = generation
         return np.nan_to_num(centroid_shift(self._last, last, weights))

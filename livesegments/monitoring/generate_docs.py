@@ -32,7 +32,7 @@ _LABELS = """
 
 
 def document() -> str:
-    """Return the page."""
+    """Return the contents of the page."""
     rows = "".join(_row(series) for series in TABLE)
     labels: dict[str, dict[str, None]] = {}
     for series in TABLE:

@@ -1,4 +1,4 @@
-"""The three pages that operators and orchestrators read: metrics, liveness, readiness."""
+"""HTTP server for the three endpoints of operators and orchestrators: metrics, livez, readyz."""
 
 import json
 import socketserver
@@ -21,38 +21,38 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class HttpPortError(RuntimeError):
-    """The health server cannot listen where it was told to."""
+    """The health server cannot listen on the configured address."""
 
 
 class HealthServer:
-    """Serves ``/metrics``, ``/livez`` and ``/readyz`` from threads of its own.
+    """Serves ``/metrics``, ``/livez`` and ``/readyz`` from its own threads.
 
-    It listens from construction on and answers from `start` on.
+    The constructor opens the port; `start` begins to answer requests.
 
     Parameters
     ----------
     port
-        TCP port; 0 takes a free one, see `port`.
+        TCP port; 0 picks a free one, see `port`.
     registry
-        What ``/metrics`` exposes, as OpenMetrics or Prometheus text by the Accept header.
+        Contents of ``/metrics``, in OpenMetrics or Prometheus text by the Accept header.
     liveness
-        Returns (whether the main loop moves, what was found); ``/livez`` is 200 or 503. It
-        must not ask any dependency: a restart does not mend a broker.
+        Returns (whether the main loop progresses, a description); ``/livez`` is 200 or 503. It
+        must not query dependencies: a restart does not fix a broker.
     readiness
-        Returns named checks; ``/readyz`` is 200 when all hold, else 503 and names the missing.
-        ``/readyz?exclude=model`` leaves that check out of the verdict.
+        Returns named checks; ``/readyz`` is 200 when all pass, else 503 with the failed checks.
+        ``/readyz?exclude=model`` ignores that check.
     host
         Address to listen on.
 
     Raises
     ------
     HttpPortError
-        If the address cannot be had.
+        If the address is unavailable.
 
     Notes
     -----
-    A check that raises counts as failed. Of the error only the type is shown, for its text
-    might hold a secret.
+    A check that raises counts as failed. Only the type of the error is shown, since its message
+    might contain a secret.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port really listened on."""
+        """The actual port."""
         return int(self._server.server_address[1])
 
     def start(self) -> "HealthServer":
-        """Begin to answer; return self."""
+        """Begin to answer requests; return self."""
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="http", daemon=True
         )
@@ -89,7 +89,7 @@ class HealthServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening; requests under way do not hold it up."""
+        """Stop listening, without waiting for requests in progress."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -109,7 +109,7 @@ class HealthServer:
 
 
 class _Pages:
-    """The pages' contents: (status, content type, body)."""
+    """Contents of the endpoints: (status, content type, body)."""
 
     def __init__(
         self, registry: CollectorRegistry, liveness: Liveness, readiness: Readiness
@@ -161,7 +161,7 @@ class _Request(BaseHTTPRequestHandler):
     server: "_Server"
     server_version = "livesegments"
     sys_version = ""
-    timeout = 5.0  # seconds: a client that sends nothing must not keep a thread
+    timeout = 5.0  # seconds: an idle client must not occupy a thread
 
     def do_GET(self) -> None:
         body = self._head()
@@ -181,7 +181,7 @@ class _Request(BaseHTTPRequestHandler):
         return body
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: a scrape every few seconds is no news."""
+        """Log nothing: scrapes every few seconds are not worth logging."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -194,9 +194,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__((host, port), _Request)
 
     def server_bind(self) -> None:
-        # HTTPServer's own looks the host's name up, which can wait seconds for a resolver.
+        # HTTPServer.server_bind resolves the host name, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay silent when a client goes away in the middle."""
+        """Ignore clients that disconnect during a request."""

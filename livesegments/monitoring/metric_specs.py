@@ -1,7 +1,7 @@
 """Every time series that a worker exposes, as one table.
 
 `livesegments.monitoring.metrics` builds the series from it, and docs/metrics.md is generated from
-it. No customer is ever a label: each label takes its values from `LABEL_VALUES`, or is a partition
+it. A customer is never a label: the values of each label are in `LABEL_VALUES`, or are partitions
 that the worker owns.
 """
 
@@ -19,7 +19,7 @@ from livesegments.model.personas import PERSONAS
 PREFIX = "livesegments_"
 
 SEGMENTS = tuple(persona.id for persona in PERSONAS)
-"""Ids, where a deployment has no others."""
+"""Segment ids of a deployment without custom personas."""
 NO_SEGMENT = "none"
 
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
@@ -62,7 +62,7 @@ UNKNOWN = math.nan
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric: what it means and how the values of several workers are put together.
+    """One metric: its meaning, and how the values of several workers are aggregated.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ class Series:
     type
         Prometheus type. ``info`` is a gauge of 1 whose labels carry the facts.
     labels
-        Label names, in the order in which `livesegments.monitoring.metrics` gives the values.
+        Label names, in the order of the values passed to `livesegments.monitoring.metrics`.
     unit
-        Unit of a sample; for a histogram of an observation.
+        Unit of a sample; for a histogram, of an observation.
     meaning
         One or two sentences.
     over_workers
-        The PromQL aggregation that is right across workers.
+        The correct PromQL aggregation across workers.
     initial
-        Value of a gauge before it is first set. NaN, for "not known yet", is left out by ``max``
-        and makes no alert expression true; gauges that are summed start at 0, for NaN would
-        spoil the sum.
+        Value of a gauge before it is first set. NaN means "not known yet": ``max`` ignores it and
+        it makes no alert expression true. Gauges that are summed start at 0, since NaN would make
+        the sum NaN.
     buckets
         Upper bounds of a histogram's buckets.
     """
@@ -106,7 +106,7 @@ class Series:
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
 
     def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
-        """Return the values a label can take; None for a partition, which come and go."""
+        """Return the possible values of a label; None for the partition, whose values vary."""
         if label == "reason":
             return REASONS[self.name]
         if label == "segment":

@@ -14,21 +14,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from livesegments.monitoring.batch_histogram import BatchHistogram
 from livesegments.monitoring.metric_specs import SEGMENTS, SERIES, TABLE, Series
 
-# A creation time beside each counter and histogram would double what is scraped.
+# A creation timestamp for each counter and histogram would double the size of a scrape.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """The time series of one worker (`metric_specs.TABLE`), in a registry of its own.
+    """Time series of one worker (`metric_specs.TABLE`), in a registry of its own.
 
     Every series exists from the start, for every value of its labels, so that a rate or an alert
-    never waits for the first event. Only the series of a partition come and go with it; values of
-    a partition that the worker does not own are dropped, since they are the new owner's to report.
+    never waits for the first event. Only the series of partitions are added and removed. Values of
+    a partition that the worker does not own are dropped, since the new owner reports them.
 
     Parameters
     ----------
     registry
-        Where the series are registered; at most one `Metrics` in each.
+        Registry of the series; at most one `Metrics` in each.
     version
         Software version, for ``build_info``.
     segments
@@ -37,7 +37,7 @@ class Metrics:
     Raises
     ------
     ValueError
-        By every method, for a name or label value outside the table, a negative increment, or an
+        In every method, for a name or label value outside the table, a negative increment, or an
         array of the wrong shape.
 
     Examples
@@ -88,14 +88,14 @@ class Metrics:
                 metric.set(series.initial)
 
     def take_partition(self, partition: int) -> None:
-        """Add the series of a partition that this worker owns from now on."""
+        """Add the series of a newly assigned partition."""
         self._partitions.add(partition)
         for series in TABLE:
             if "partition" in series.labels:
                 self._initialise(series, self._combinations(series, partition))
 
     def give_up_partition(self, partition: int) -> None:
-        """Remove the series of a partition that this worker no longer owns."""
+        """Remove the series of a revoked partition."""
         self._partitions.discard(partition)
         for series in TABLE:
             if "partition" in series.labels:
@@ -107,7 +107,7 @@ class Metrics:
         self._labelled(name, labels).inc(n)
 
     def set(self, name: str, value: float, *labels: str | int) -> None:
-        """Set a gauge; the partition, where it has one, is the last label."""
+        """Set a gauge; the partition, if any, is the last label."""
         metric, values = self._checked(name, tuple(map(str, labels)))
         if "partition" not in SERIES[name].labels or labels[-1] in self._partitions:
             (metric.labels(*values) if values else metric).set(value)
@@ -120,7 +120,7 @@ class Metrics:
         name
             Name of the series.
         values
-            An axis for each label: segments in the order of ``segments``, features in that of
+            One axis per label: segments in the order of ``segments``, features in the order of
             `livesegments.features.vector.FEATURES`.
         """
         series = SERIES[name]
@@ -136,12 +136,12 @@ class Metrics:
         self._metrics[name].observe(values)
 
     def time(self, name: str, *labels: str) -> AbstractContextManager[object]:
-        """Return a context manager that observes its own duration."""
+        """Return a context manager that observes its duration."""
         timer: AbstractContextManager[object] = self._labelled(name, labels).time()
         return timer
 
     def track(self, name: str) -> AbstractContextManager[object]:
-        """Return a context manager that a gauge counts while it is open."""
+        """Return a context manager that is counted by a gauge while open."""
         tracker: AbstractContextManager[object] = self._metrics[name].track_inprogress()
         return tracker
 

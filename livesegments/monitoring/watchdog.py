@@ -1,8 +1,8 @@
-"""Knowing that the main loop moves, and ending the process when it does not.
+"""Liveness of the main loop, and a watchdog that ends the process when the loop hangs.
 
-Some calls of kafka-python (`commit_transaction`, `abort_transaction`, `send_offsets`) wait
-without a limit. A worker that hangs in one holds its partitions and looks alive; one that ends
-gives them to others, and the protocol makes its end harmless at any point.
+Some calls of kafka-python (`commit_transaction`, `abort_transaction`, `send_offsets`) block without
+a timeout. A worker that hangs in one keeps its partitions and looks alive. A worker that exits
+hands them to others, and the protocol makes an exit safe at any point.
 """
 
 import os
@@ -22,12 +22,12 @@ Clock = Callable[[], float]
 
 
 class Heartbeat:
-    """When the main loop last came round.
+    """Time of the main loop's last iteration.
 
     Parameters
     ----------
     clock
-        Returns seconds that never go back.
+        Returns monotonic seconds.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -35,16 +35,16 @@ class Heartbeat:
         self._beaten_at = clock()
 
     def beat(self) -> None:
-        """Note that the main loop is here now."""
+        """Record an iteration of the main loop."""
         self._beaten_at = self._clock()
 
     @property
     def age(self) -> float:
-        """Seconds since the last beat, or since the start when there was none."""
+        """Seconds since the last beat, or since the start if there was none."""
         return self._clock() - self._beaten_at
 
     def within(self, limit: float) -> Callable[[], tuple[bool, str]]:
-        """Return a liveness check: (age is at most `limit` seconds, what was found)."""
+        """Return a liveness check: (age is at most `limit` seconds, description)."""
 
         def check() -> tuple[bool, str]:
             age = self.age
@@ -54,30 +54,30 @@ class Heartbeat:
 
 
 class Watchdog:
-    """Ends the process when a round of the main loop takes longer than its budget.
+    """Ends the process when an iteration of the main loop exceeds its budget.
 
-    Only time in which the process could run counts: a process that was stopped (SIGSTOP, a
-    frozen machine) does not hang, it has only been away.
+    Only time in which the process could run counts: a suspended process (SIGSTOP, a frozen
+    machine) does not hang.
 
     Parameters
     ----------
     budget
-        Seconds that a round may take. Kafka's ``max_poll_interval`` must be longer.
+        Seconds that an iteration may take. Kafka's ``max_poll_interval`` must be longer.
     log
-        Is given the one line that says what hangs and where. It gets two seconds, as the log
-        may be what hangs.
+        Receives one line with the location of the hang. It has two seconds to finish, since the
+        log itself may hang.
     tick
-        Seconds between two looks; by default a twentieth of the budget, at most one second.
+        Seconds between checks; by default a twentieth of the budget, at most one second.
     clock
-        Returns seconds that never go back.
+        Returns monotonic seconds.
     exit
-        Ends the process with a status without running anything else.
+        Ends the process with a status, without running cleanup.
 
     Examples
     --------
     >>> watchdog = Watchdog(30.0, log=print)
     >>> with watchdog:
-    ...     pass  # one round
+    ...     pass  # one iteration
     >>> watchdog.stop()
     """
 
@@ -106,12 +106,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def arm(self, budget: float | None = None) -> None:
-        """Start the budget of a round, anew if it runs already.
+        """Start the budget of an iteration, or restart it if it is running.
 
         Parameters
         ----------
         budget
-            Seconds for this round only, for one that is known to take longer.
+            Seconds for this iteration only, for one expected to take longer.
         """
         with self._lock:
             self._budget_of_round = self.budget if budget is None else budget
@@ -122,7 +122,7 @@ class Watchdog:
                 self._thread.start()
 
     def disarm(self) -> None:
-        """End the round: nothing happens until the watchdog is armed again."""
+        """End the iteration: nothing happens until the watchdog is armed again."""
         with self._lock:
             self._left = None
 
@@ -139,12 +139,12 @@ class Watchdog:
         self.disarm()
 
     def stop(self) -> None:
-        """Disarm for good and end the thread."""
+        """Disarm permanently and end the thread."""
         self.disarm()
         self._stopped.set()
 
     def look(self) -> bool:
-        """Look once; log and exit when the budget is used up. Return whether it was."""
+        """Check once; log and exit if the budget is exceeded. Return whether it was."""
         with self._lock:
             if self._left is None:
                 return False

@@ -14,9 +14,9 @@ _MOST_AT_ONCE = 32
 
 
 class Cluster(redis.RedisCluster):
-    """Redis Cluster client that raises the same errors as a single-server client.
+    """Redis Cluster client that raises `RedisError`, as a single-server client does.
 
-    redis-py's cluster errors are not `RedisError` subclasses, and most do not state the cause.
+    redis-py's RedisClusterException is not one, and its message usually omits the cause.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

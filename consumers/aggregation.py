@@ -85,7 +85,7 @@ class Part:
 
     @property
     def sweep(self) -> Sweep | None:
-        """The sweep after the micro-batch, None if there is none in progress."""
+        """The sweep in progress after the micro-batch, if any."""
         sweep, cursor = self.owned.sweep, self.reading.cursor
         if sweep is None or cursor is None:
             return sweep

@@ -21,7 +21,7 @@ _SIZES = [attrgetter(f"serialized_{part}_size") for part in ("key", "value", "he
 
 
 def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
-    """Return the available records, waiting for the first one if there are none.
+    """Return the available records, or wait for the first one.
 
     kafka-python prefetches: a poll that returns at once returns records fetched right after the
     previous poll, and only then requests those that arrived in between. Without a second poll, an

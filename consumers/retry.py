@@ -56,7 +56,7 @@ class Backoff:
 
 
 def refusal(error: BaseException | None) -> BaseException | None:
-    """Return the authorization error in an exception's chain, None if there is none."""
+    """Return the authorization error in an exception's chain, or None."""
     while error is not None and not isinstance(error, REFUSALS) and not _in_script(error):
         error = error.__cause__ or error.__context__
     return error

@@ -1,6 +1,6 @@
-"""What goes out to Kafka: segment changes as the service decides them, history from files.
+"""Producers: segment changes decided by the service, and history from files.
 
-`messages` makes the records, `publisher` puts each round into a transaction, by steps 5 to 8 of
-docs/architecture.md, in a process of its own (`publishing_process`); `replay` sends what `files`
-reads.
+`serializers` builds the records. `publisher` publishes each micro-batch in a transaction, following
+steps 5 to 8 of docs/architecture.md, in a separate process (`publishing_process`). `replay` sends
+the events read by `event_files`.
 """

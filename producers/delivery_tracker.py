@@ -1,4 +1,4 @@
-"""Fast delivery of many records to Kafka in bounded memory, every one confirmed."""
+"""Fast delivery of many records to Kafka in bounded memory, with every delivery confirmed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from kafka.producer.future import FutureRecordMetadata
 from livesegments.producers.event_files import Record
 from livesegments.producers.shutdown import shut_down
 
-# kafka-python bounds no memory itself: a fast file before a slow broker would fill it.
+# kafka-python does not bound its memory: a fast file and a slow broker would exhaust it.
 _MOST_IN_FLIGHT = 20_000
 _MOST_CACHED_KEYS = 1_000_000
 _PROGRESS_STEP = 1_000
@@ -35,14 +35,14 @@ _PRODUCER = {
 
 
 class DeliveryError(RuntimeError):
-    """Kafka could not be reached, lacks a topic, or did not accept every record."""
+    """Kafka is unreachable, lacks a topic, or did not accept every record."""
 
 
 class Deliveries:
-    """Sends records and confirms every delivery; `connected` makes one.
+    """Sender that confirms every delivery; created by `connected`.
 
-    Any method raises `DeliveryError` once a record could not be delivered, or an
-    `AuthorizationError` when Kafka does not allow it.
+    All methods raise `DeliveryError` once a record could not be delivered, or an
+    `AuthorizationError` if Kafka denies it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Deliveries:
         self._in_flight: deque[FutureRecordMetadata] = deque()
 
     def send(self, topic: str, record: Record) -> None:
-        """Send a record, waiting only when too many are in flight."""
+        """Send a record, waiting only if too many are in flight."""
         try:
             self._in_flight.append(
                 self._producer.send(topic, record.value, record.key, headers=self._headers)
@@ -115,25 +115,25 @@ def connected(
     progress: Callable[[int], None] | None = None,
     headers: Sequence[tuple[str, bytes]] = (),
 ) -> Iterator[Deliveries]:
-    """Connect for the length of a ``with`` block.
+    """Connect for the duration of a ``with`` block.
 
     Parameters
     ----------
     client
-        Settings of kafka-python's producer; they win over the ones set here.
+        Settings of kafka-python's producer; they override the defaults here.
     topics
-        Topics to send to: each must exist.
+        Topics to send to; each must exist.
     linger_ms
-        Time for which a batch waits to be filled.
+        Time that a batch waits for more records.
     progress
         Called with the number of records sent, at intervals.
     headers
-        Of every record.
+        Headers of every record.
 
     Raises
     ------
     DeliveryError
-        No broker answers, or a topic is missing.
+        No broker responds, or a topic is missing.
     AuthorizationError
         The user may not write to a topic.
     """
@@ -166,7 +166,7 @@ def connected(
 
 
 class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The default partitioner with a cache: hashing in Python takes an eighth of a send."""
+    """Default partitioner with a cache: hashing in Python takes an eighth of a send."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], int] = {}

@@ -1,8 +1,8 @@
-"""Purchases and profiles in CSV, JSON Lines and Parquet files, as records ready to send.
+"""Purchases and profiles from CSV, JSON Lines and Parquet files, as records ready to send.
 
-Columns are the contract's field names; others are left out. Files are read in chunks, so their size
-does not matter. Every format is brought to the same form, a row of text cells where an empty one
-means an absent field, and from there to JSON: so the same table gives the same events in each.
+Columns are the contract's field names; others are ignored. Files are read in chunks, so their size
+does not matter. Every format is converted to rows of text cells, where an empty cell is an absent
+field, and then to JSON: the same table gives the same events in each format.
 """
 
 import re
@@ -27,7 +27,7 @@ __all__ = [
     "read_purchases",
 ]
 
-# The required ones come first.
+# The required columns come first.
 _PURCHASE_COLUMNS = (
     *("customer_id", "occurred_at", "amount"),
     *("event_id", "kind", "currency", "items", "category", "channel"),
@@ -47,29 +47,29 @@ _whole_number = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?").fullmatch
 
 
 class Record(NamedTuple):
-    """One event, as it goes to Kafka."""
+    """Event as a Kafka record."""
 
     key: bytes
-    """The customer's id, UTF-8."""
+    """The customer id, in UTF-8."""
     value: bytes
-    """The event as JSON; times in UTC, numbers with the decimals the file has."""
+    """The event as JSON; times in UTC, numbers with the decimals of the file."""
     instant: int
-    """When it happened, microseconds since the epoch."""
+    """The event time, in microseconds since the epoch."""
 
 
 class BrokenRowError(FileError):
-    """A row that is no valid event.
+    """Row that is not a valid event.
 
     Parameters
     ----------
     file
-        Where it is.
+        The file.
     line
-        Line of a text file, row of a Parquet file; the first is 1. A CSV header counts as a line.
+        Line of a text file or row of a Parquet file, from 1. A CSV header counts as a line.
     field
-        The field at fault, ``row`` when it is the row itself.
+        The invalid field, ``row`` for the row itself.
     why
-        What is wrong, without the value.
+        The reason, without the value.
     """
 
     def __init__(self, file: Path, line: int, field: str, why: str) -> None:
@@ -87,31 +87,31 @@ def read_purchases(
     timezone: tzinfo | None = None,
     on_broken: Callable[[BrokenRowError], None] | None = None,
 ) -> Iterator[Record]:
-    """Purchases of a file, in its order.
+    """Read the purchases of a file, in file order.
 
-    Without a value, ``kind`` is ``purchase``, ``currency`` the one given, and ``event_id`` a UUIDv5
-    of the file's name, the line and the row's customer, time, amount and kind: the same file gives
-    the same ids again, and another of that name does not.
+    By default, ``kind`` is ``purchase``, ``currency`` is the parameter, and ``event_id`` is a
+    UUIDv5 of the file's name, the line and the row's customer, time, amount and kind: reading the
+    same file again gives the same ids, a file with another name does not.
 
     Parameters
     ----------
     path
         A file with one of `SUFFIXES`.
     currency
-        Of the purchases that name none.
+        Default currency of the purchases.
     timezone
-        Of the times without an offset; when not given, such a time is an error.
+        Time zone of times without an offset; if not given, such a time is an error.
     on_broken
-        Called with each broken row, which is then left out; when not given, the row is raised.
+        Called with each broken row, which is then skipped; if not given, the error is raised.
 
     Raises
     ------
     FileError
-        When the file is missing, of an unknown kind, damaged, or lacks a required column.
+        If the file is missing, of an unknown type, damaged, or lacks a required column.
     BrokenRowError
-        When a row breaks the contract of purchases, unless ``on_broken`` takes it.
+        If a row violates the contract of purchases and ``on_broken`` is not given.
     """
-    # A name may be any bytes, which Python has as lone surrogates.
+    # A name may contain any bytes, which Python decodes as lone surrogates.
     name = path.name.encode(errors="backslashreplace").decode()
 
     def record(cells: Sequence[str], line: int) -> Record:
@@ -141,10 +141,10 @@ def read_profiles(
     timezone: tzinfo | None = None,
     on_broken: Callable[[BrokenRowError], None] | None = None,
 ) -> Iterator[Record]:
-    """Customer profiles of a file, in its order; `read_purchases` says the rest.
+    """Read the customer profiles of a file, in file order; see `read_purchases`.
 
     Consent is in the columns ``marketing_consent`` and ``profiling_consent`` (true, false, 1, 0),
-    or nested as in the contract where the format can nest.
+    or nested as in the contract if the format supports nesting.
     """
 
     def record(cells: Sequence[str], _line: int) -> Record:
@@ -186,7 +186,7 @@ def _records(
             if "" in cells[:required]:
                 raise RowError(columns[cells.index("")], "is missing")
             found = record(cells, line)
-            # The contract judges the very bytes that are sent.
+            # Validate exactly the bytes that are sent.
             contract.validate_json(found.value)
         except (RowError, UnicodeEncodeError, ValidationError) as error:
             fault = _fault(error, columns, cells)

@@ -1,11 +1,11 @@
-"""Rows of CSV, JSON Lines and Parquet files, all as text cells, read in chunks.
+"""Rows of CSV, JSON Lines and Parquet files as text cells, read in chunks.
 
 An empty cell is an absent value. Numbers keep the decimals of the file.
 
-DuckDB 2.0 was measured for this and is not used: it gives no line number of the rows it accepts,
-which event ids and errors need; JSON numbers lose decimals (54.60, 54.6600000000000000001) and
-broken JSON lines their place; a row of 50 MB in a gzipped CSV is dropped without an error; rejected
-rows are known only after the whole file; and it takes 69 MB.
+DuckDB 2.0 was measured and rejected: it gives no line numbers for accepted rows, which event ids
+and errors need; JSON numbers lose decimals (54.60, 54.6600000000000000001) and broken JSON lines
+their position; a row of 50 MB in a gzipped CSV is dropped without an error; rejected rows are known
+only after the whole file; and it takes 69 MB.
 """
 
 import csv
@@ -25,37 +25,37 @@ import pyarrow.parquet as pq
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
-"""Columns that a file must have, of those that are wanted from it."""
+"""Columns that a file must have if they are requested."""
 
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 LONGEST_ROW = 1_048_576
-"""Characters of the longest row of a text file; no valid record is as large."""
-csv.field_size_limit(LONGEST_ROW)  # the row's length is what is limited
+"""Maximum characters of a row of a text file; no valid record is as large."""
+csv.field_size_limit(LONGEST_ROW)  # the row length is limited instead
 
 _PARQUET_ROWS = 8_192
-# By default a whole row group is fetched at once, and a file may be one.
+# By default a whole row group is fetched at once, and a file may consist of one.
 _PARQUET_STREAMING = {"pre_buffer": False, "buffer_size": 1024 * 1024}
 
-# Numbers stay as they are written: no float, so no float noise, and no digit lost. NaN is what
-# pandas writes for nothing, and is an absent value, as in Parquet.
+# Numbers stay as written: without floats there is no float noise and no lost digit. NaN, which
+# pandas writes for missing values, is an absent value, as in Parquet.
 _parse_json = json.JSONDecoder(
     parse_float=str, parse_int=str, parse_constant=lambda name: None if name == "NaN" else name
 ).decode
 
 
 class FileError(ValueError):
-    """A file that cannot be read as a whole; the message names it and says what to do."""
+    """File that cannot be read as a whole; the message names it and the remedy."""
 
 
 class RowError(Exception):
-    """A fault of a row whose line is not known yet.
+    """Error in a row whose line is not known yet.
 
     Parameters
     ----------
     field
-        The field at fault, ``row`` when it is the row itself.
+        The invalid field, ``row`` for the row itself.
     why
-        The fault, without the value.
+        The reason, without the value.
     """
 
     def __init__(self, field: str, why: str) -> None:
@@ -68,19 +68,19 @@ Rows = Iterator[tuple[int, Sequence[str] | RowError]]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Rows:
-    """Yield the rows of a file: line (or Parquet row, from 1), and cells or a fault.
+    """Yield the rows of a file: line (or Parquet row, from 1), and cells or an error.
 
     Parameters
     ----------
     path
         A file with one of `SUFFIXES`; text is UTF-8.
     columns
-        (n,) names of the cells wanted, in this order.
+        (n,) names of the requested cells, in this order.
 
     Raises
     ------
     FileError
-        When the file is missing, of an unknown kind, damaged, or lacks a required column.
+        If the file is missing, of an unknown type, damaged, or lacks a required column.
     """
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
@@ -97,7 +97,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _open_text(path: Path) -> TextIO:
-    # Bytes that are not UTF-8 come through as lone surrogates, so that only their row is broken.
+    # Decode bytes that are not UTF-8 as lone surrogates, so that only their row is invalid.
     if path.name.lower().endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -106,7 +106,7 @@ def _open_text(path: Path) -> TextIO:
 class _Lines:
     """Lines of a file, with a limit on the length of a row.
 
-    A small archive may hold a line of any length, and a quoted cell any number of lines.
+    A small archive may contain a line of any length, and a quoted cell any number of lines.
     """
 
     def __init__(self, path: Path, file: TextIO) -> None:
@@ -133,7 +133,7 @@ class _Lines:
         return line
 
     def end_row(self) -> None:
-        """Start another row with the next line."""
+        """Reset the limit for the next row."""
         self._left = LONGEST_ROW
 
 
@@ -153,7 +153,7 @@ def _csv_rows(path: Path, lines: _Lines, columns: Sequence[str]) -> Rows:
         except StopIteration:
             return
         except csv.Error as error:
-            if lines.ended:  # within quotes, so there is no telling how many rows they hold
+            if lines.ended:  # within quotes, so the number of rows in them is unknown
                 raise _badly_quoted(path, reader.line_num, error) from error
             yield reader.line_num, RowError("row", f"is badly quoted: {error}")
             continue
@@ -186,7 +186,7 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
 
 
 def _picker(names: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
-    """Return a function that picks the wanted cells from a row with an empty one at its end."""
+    """Return a function that picks the requested cells from a row that ends with an empty cell."""
     return itemgetter(*(names.index(name) if name in names else -1 for name in columns))
 
 
@@ -245,7 +245,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 
 def _texts(path: Path, name: str, column: Any) -> list[str]:
-    """Return a column of a Parquet file as text; numbers in their shortest exact form."""
+    """Return a Parquet column as text; numbers in their shortest exact form."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -254,7 +254,7 @@ def _texts(path: Path, name: str, column: Any) -> list[str]:
             raise FileError(f"{path}: column {name} holds floating-point numbers; ids are text")
         column = pc.if_else(pc.is_nan(column), None, column)
     elif pa.types.is_timestamp(kind):
-        # Nanoseconds are cut off; seconds that are too many would turn into another time.
+        # Truncate nanoseconds; seconds out of range must fail rather than become another time.
         is_finer = kind.unit == "ns"
         column = column.cast(pa.timestamp("us", "UTC" if kind.tz else None), safe=not is_finer)
     try:

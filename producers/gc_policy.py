@@ -1,27 +1,28 @@
-"""Collect garbage between rounds, and as little as may be within them.
+"""Garbage collection between micro-batches, and as little as possible during them.
 
-A round makes hundreds of thousands of short-lived objects that refer to nothing: to look at them at
-CPython's usual pace costs an eighth of the time. But kafka-python leaves exceptions in cycles with
-the frames they passed, a frame keeps its callers' and their variables, and so a round's records
-stay until garbage is collected: those of ten rounds, were it left to so wide a threshold.
+A micro-batch creates hundreds of thousands of short-lived objects without references; traversing
+them with CPython's default thresholds costs an eighth of the time. But kafka-python leaves
+exceptions in cycles with the frames they passed through. A frame references its callers and their
+variables, so a micro-batch's records stay in memory until a collection: with thresholds this high
+alone, those of ten micro-batches would accumulate.
 """
 
 import gc
 
 ENOUGH = 10_000
-"""Objects more than after the last collection: one is due."""
+"""Net new objects since the last collection that make another one due."""
 
 
 class GarbageCollection:
-    """Collects when it is told to; what is there when it is made is never looked at again."""
+    """Explicit garbage collector; objects that exist at its creation are never traversed again."""
 
     def __init__(self) -> None:
         gc.collect()
         gc.freeze()
-        # For what comes without rounds: a long recovery, or threads while a round waits.
+        # For work outside the loop: a long recovery, or threads during a micro-batch.
         gc.set_threshold(300_000, 30, 100)
 
     def collect(self) -> None:
-        """Collect what rounds have left behind, if it is enough."""
+        """Collect the garbage of past micro-batches, if there is enough."""
         if gc.get_count()[0] >= ENOUGH:
             gc.collect()

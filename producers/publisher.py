@@ -1,15 +1,15 @@
-"""Publish rounds to Kafka, each in one transaction with the offsets of the inputs it came from.
+"""Transactional publishing of micro-batches together with their input offsets.
 
 The steps, in order; the numbers are those of docs/architecture.md:
 
 5. begin a transaction;
-6. send the outbox, flush, and check every future: a record that failed does not fail the
-   transaction by itself, and `flush` does not raise;
+6. send the outbox, flush, and check every future: a failed record does not fail the transaction by
+   itself, and `flush` does not raise;
 7. add the offsets of all three inputs, with ``nonce:version`` as their metadata;
 8. commit.
 
-After any error the producer is not used again: it could send offsets of the failed transaction
-with the next one, or report success without having ended a transaction.
+After any error the producer is discarded: it could send offsets of the failed transaction with the
+next one, or report success without having ended a transaction.
 """
 
 import time
@@ -31,37 +31,37 @@ from livesegments.producers.shutdown import shut_down
 from livesegments.store.outbox import Offsets, Output
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""A dead letter is as large as what was refused: above the largest record that topics take."""
+"""A dead letter is as large as its rejected record: above the largest record of the topics."""
 
 BATCH_BYTES = 512 * 1024
 MOST_PATIENCE = 4
 MOST_TURNS = 64
-"""Transactions that go record by record before a topic that took no batch is given one again."""
+"""Maximum transactions sent record by record before batches are tried again for a topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long things may take: each below the next, and all below ``max_poll_interval``."""
+    """Timeouts, each shorter than the next, and all shorter than ``max_poll_interval``."""
 
     request_ms: int = 4_000
     delivery_ms: int = 6_000
     transaction_ms: int = 10_000
 
     def times(self, factor: int) -> "Timeouts":
-        """Return longer ones."""
+        """Return the timeouts multiplied by a factor."""
         return Timeouts(*(factor * each for each in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Outputs of one partition, and the input offsets that are committed with them.
+    """Outputs of one partition, and the input offsets committed with them.
 
     Attributes
     ----------
     offsets
         In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
     metadata
-        Of these offsets.
+        Metadata of these offsets.
     """
 
     partition: int
@@ -71,31 +71,31 @@ class Publication:
 
 
 class PublishError(RuntimeError):
-    """A transaction did not commit, or it is not known whether it did."""
+    """Transaction that did not commit, or whose result is unknown."""
 
 
 class Publishing(Protocol):
-    """Publishes rounds, one transaction at a time, here or elsewhere."""
+    """Publisher of one transaction at a time, in this process or another."""
 
     def open(self) -> None:
-        """Fence an earlier producer of the same id, and end the transaction it left open."""
+        """Fence an earlier producer of the same id, and end its open transaction."""
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
         """Begin a transaction; raises `PublishError`."""
 
     def finish(self, *, wait: bool = True) -> int | None:
-        """Return when it was committed; None when nothing was begun, or it is under way.
+        """Return the commit time; None if nothing was begun, or if it is in progress.
 
-        Raises `PublishError` when it did not commit, or nobody knows.
+        Raises `PublishError` if it did not commit, or its result is unknown.
         """
 
 
 class Publisher:
-    """A transactional producer that is rebuilt, under the same id, after every failure.
+    """Transactional producer, recreated under the same id after every failure.
 
-    Short timeouts let others go on soon where a worker dies, but what is in the outbox has to go
-    out in one transaction, however slow the broker or the machine is. So when a transaction fails
-    for want of time though some of it arrived, the next ones may take longer, until one is quick.
+    Short timeouts let other workers resume soon after a worker dies, but an outbox must be
+    published in one transaction even if the broker or the machine is slow. So if a transaction
+    times out although part of it arrived, the timeouts grow until a transaction is fast again.
     """
 
     def __init__(
@@ -106,14 +106,14 @@ class Publisher:
         self._timeouts = self._usual = timeouts or Timeouts()
         self._patience = 1
         self._singly: dict[str, int] = {}
-        """Topic -> how many more transactions send to it record by record."""
+        """Topic -> remaining transactions that send to it record by record."""
         self._turns: dict[str, int] = {}
-        """Topic -> how many did, when last it took no batch."""
+        """Topic -> number of such transactions after the last batch it rejected."""
         self._producer: KafkaProducer | None = None
         self._ended_us: int | None = None
 
     def open(self) -> None:
-        """Fence an earlier producer of this id, and end the transaction it left open."""
+        """Fence an earlier producer of this id, and end its open transaction."""
         if self._producer is not None:
             return
         producer = KafkaProducer(
@@ -124,7 +124,7 @@ class Publisher:
             request_timeout_ms=self._timeouts.request_ms,
             max_block_ms=self._timeouts.delivery_ms,
             acks="all",
-            # The flush of each round sends at once; until then nothing goes out in small batches.
+            # The flush of each micro-batch sends at once; until then no small batches are sent.
             linger_ms=1_000,
             batch_size=BATCH_BYTES + 128 * 1024,
             max_request_size=MAX_REQUEST_BYTES,
@@ -139,20 +139,21 @@ class Publisher:
         self._producer = producer
 
     def publish(self, publications: Sequence[Publication], membership: Any) -> None:
-        """Publish what partitions have to say, with their offsets, or nothing at all.
+        """Publish the outputs of partitions with their offsets, atomically.
 
         Parameters
         ----------
         publications
-            One a partition.
+            One per partition.
         membership
-            The consumer's group metadata as it was when these inputs were polled, so that a
-            broker refuses the offsets of a worker whose partitions have gone to another.
+            The consumer's group metadata from when these inputs were polled, so that a broker
+            rejects the offsets of a worker whose partitions were reassigned.
 
         Raises
         ------
         PublishError
-            If it did not commit, or nobody knows; names the first cause. Reconcile before going on.
+            If it did not commit, or its result is unknown; names the first cause. Reconcile before
+            resuming.
         """
         self.open()
         producer = self._producer
@@ -172,7 +173,7 @@ class Publisher:
         except (KafkaError, PublishError, AssertionError) as error:
             took_ms = (time.monotonic() - began) * 1_000
             self.abandon()
-            # Sooner, it failed for another reason: after a rebalance, offsets are refused at once.
+            # An earlier failure has another cause: after a rebalance, offsets are rejected at once.
             if took_ms > self._timeouts.request_ms and any(e.future.succeeded() for e in sent):
                 self._be_patient(min(2 * self._patience, MOST_PATIENCE))
             if isinstance(error, PublishError):
@@ -181,7 +182,8 @@ class Publisher:
         for topic in {each.topic for each in sent} & self._singly.keys():
             self._singly[topic] = max(0, self._singly[topic] - 1)
         if self._patience > 1 and (time.monotonic() - began) * 1_000 < self._usual.request_ms:
-            # Not kept: were the worker killed, others would wait for this producer's transaction.
+            # Not kept: if the worker were killed, others would wait for its long transaction
+            # timeout.
             self._producer = None
             shut_down(producer, 1.0)
             self._be_patient(1)
@@ -195,20 +197,20 @@ class Publisher:
             raise PublishError(f"a record was refused: {cause!r}") from cause
 
     def _be_patient(self, factor: int) -> None:
-        """Have the next producer wait so many times as long as usual."""
+        """Multiply the timeouts of the next producer by a factor."""
         self._patience, self._timeouts = factor, self._usual.times(factor)
 
     def _send(
         self, producer: KafkaProducer, publications: Sequence[Publication], sent: list[Sent]
     ) -> None:
         waiting: dict[tuple[str, int], int] = defaultdict(int)
-        # A record's time for delivery runs from when it is handed over.
+        # A record's delivery timeout starts when it is passed to the producer.
         patience = self._timeouts.delivery_ms / 4_000
         flush_at = time.monotonic() + patience
         for publication in publications:
             for size, batch in record_batch.cut(publication.outputs, self._batch_bytes):
-                # While a partition has a second batch waiting, kafka-python wakes its sender with
-                # every `send`: of records that go singly, that costs more than the record.
+                # While a partition has a second batch pending, kafka-python wakes its sender with
+                # every `send`: for records sent singly, that costs more than the record.
                 place = (batch[0].topic, publication.partition)
                 full = waiting[place] and waiting[place] + size > BATCH_BYTES
                 if full or time.monotonic() > flush_at:
@@ -224,7 +226,7 @@ class Publisher:
         return 1 if self._singly.get(topic) else BATCH_BYTES
 
     def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
-        """Wait for all that was sent, also for the halves of a batch that its topic found large."""
+        """Wait for all sent records, including the parts of a batch that was split as too large."""
         deadline = time.monotonic() + self._timeouts.delivery_ms / 1000
         while True:
             try:
@@ -247,22 +249,22 @@ class Publisher:
                 )
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
-        """Publish at once; for where nothing is to go on beside it."""
+        """Publish synchronously, for callers that need no concurrency."""
         self.publish(publications, membership)
         self._ended_us = time.time_ns() // 1_000
 
     def finish(self, *, wait: bool = True) -> int | None:  # noqa: ARG002 - nothing to wait for
-        """Return when what was begun was committed, in microseconds; None when nothing was."""
+        """Return the commit time in microseconds, None if no transaction was begun."""
         ended_us, self._ended_us = self._ended_us, None
         return ended_us
 
     def abandon(self) -> None:
-        """Abort what is open, as far as that can be done, and drop the producer."""
+        """Abort the open transaction, if possible, and drop the producer."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        # `close` sends no abort, and readers would wait out the transaction's timeout; but an abort
-        # waits without limit for a broker that is away.
+        # `close` does not abort, and readers would be blocked until the transaction times out; but
+        # an abort waits indefinitely for an unreachable broker.
         abort = Thread(target=_abort, args=(producer,), daemon=True)
         abort.start()
         abort.join(self._timeouts.request_ms / 1000)

@@ -1,12 +1,12 @@
-"""The publisher in a process of its own, so that a round is published while the next is folded.
+"""Publisher in a separate process, to publish a micro-batch while the next one is processed.
 
-kafka-python takes about as long to send what a round publishes as the round took to decide it, and
-would hold the interpreter meanwhile. Nothing of the protocol changes: the store may be ahead of
-Kafka by a version or by many, and one transaction is under way at a time.
+kafka-python takes about as long to send the outputs of a micro-batch as the processing took, and
+would hold the GIL meanwhile. The protocol does not change: the store may be ahead of Kafka by one
+version or by many, and one transaction is in flight at a time.
 
-The process lives as long as its worker: it ends when the other end of its pipe is gone. A worker
-that is killed leaves at most the one transaction that it had asked for, as a worker killed just
-after its publication does.
+The process lives as long as its worker: it ends when the other end of its pipe is closed. A killed
+worker leaves at most the one transaction it had requested, like a worker killed right after its
+publication.
 """
 
 import logging
@@ -25,24 +25,24 @@ from livesegments.producers.publisher import Publication, Publisher, PublishErro
 from livesegments.store.outbox import Output, pack, unpack
 
 HANG_SECONDS = 60.0
-"""Longer than a transaction and a start can take: what is under way after that hangs.
+"""Longer than a transaction and a start can take; after that the process counts as hung.
 
-Less where the worker may not wait so long between two polls.
+Less if the worker may not wait that long between two polls.
 """
 
 PIECE = 1_000
-"""Outputs that are packed, and unpacked, at a time."""
+"""Outputs packed and unpacked at a time."""
 
 Failure: TypeAlias = tuple[str, AuthorizationError | None]
-"""What went wrong, and the refusal that it comes from."""
+"""Error message, and the authorization error that caused it, if any."""
 
 Answer: TypeAlias = tuple[Failure | None, int]
-"""What went wrong, if anything, and when it ended, in microseconds since the epoch."""
+"""Failure, if any, and end time in microseconds since the epoch."""
 
 
 def serve(connection: Connection, config: Mapping[str, Any], transactional_id: str) -> None:
-    """Do what comes through a pipe, one thing after another, until its other end is closed."""
-    # The worker decides when to leave; a terminal sends Ctrl-C to both.
+    """Serve the requests of a pipe in order, until its other end is closed."""
+    # The worker decides when to stop; a terminal sends Ctrl-C to both processes.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -67,7 +67,7 @@ def _do(publisher: Publisher, publications: list[Publication], membership: Any) 
             publisher.publish(publications, membership)
     except (KafkaError, PublishError) as error:
         publisher.abandon()
-        # An exception goes through a pipe without its cause.
+        # An exception loses its cause in a pipe.
         cause = error.__cause__ if isinstance(error, PublishError) else error
         refusal = cause if isinstance(cause, AuthorizationError) else None
         return str(error) if isinstance(error, PublishError) else repr(error), refusal
@@ -75,8 +75,8 @@ def _do(publisher: Publisher, publications: list[Publication], membership: Any) 
 
 
 def _send(connection: Connection, publications: Sequence[Publication], membership: Any) -> None:
-    # In pieces, since a process keeps the memory of the largest that it has met; and packed, since
-    # to pickle outputs would take three times as long.
+    # Sent in pieces, since a process retains the memory of its largest message; and packed, since
+    # pickling outputs would take three times as long.
     outputs = [list(each.outputs) for each in publications]
     told = [
         (each.partition, each.offsets, each.metadata, math.ceil(len(all_of_it) / PIECE))
@@ -90,7 +90,7 @@ def _send(connection: Connection, publications: Sequence[Publication], membershi
 
 def _received(connection: Connection) -> tuple[list[Publication], Any]:
     told, membership = connection.recv()
-    # All at once, since the worker goes on only then.
+    # Received completely, since the worker continues only after that.
     pieces = [[connection.recv_bytes() for _ in range(n)] for *_, n in told]
     return [
         Publication(partition, _unpacked(each), offsets, metadata)
@@ -105,16 +105,16 @@ def _unpacked(pieces: list[bytes]) -> Iterator[Output]:
 
 
 class PublishingProcess:
-    """A `Publisher` elsewhere, asked to begin and then asked how it went.
+    """Proxy of a `Publisher` in another process: begin a transaction, then get its result.
 
     Parameters
     ----------
     config, transactional_id
         As for `Publisher`.
     target
-        What the process runs.
+        Function that the process runs.
     hang_seconds
-        After how long what is under way is given up, and the process with it.
+        Seconds after which a pending request is abandoned and the process killed.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PublishingProcess:
         self._start()
 
     def _start(self) -> None:
-        # A fork would copy the locks of threads that are not there.
+        # A fork would copy the locks of threads that do not exist in the child.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -143,10 +143,10 @@ class PublishingProcess:
         )
         self._process.start()
         theirs.close()
-        self._give_up_at = time.monotonic() + HANG_SECONDS  # it says when it is there
+        self._give_up_at = time.monotonic() + HANG_SECONDS  # it reports when it is ready
 
     def open(self) -> None:
-        """Fence an earlier producer of this id, and end the transaction it left open.
+        """Fence an earlier producer of this id, and end its open transaction.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class PublishingProcess:
         self.finish()
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
-        """Begin to publish, as `Publisher.publish` does; one at a time.
+        """Begin publishing, as `Publisher.publish` does; one transaction at a time.
 
         Raises
         ------
@@ -180,14 +180,14 @@ class PublishingProcess:
             raise PublishError("the publisher's process is gone") from error
 
     def finish(self, *, wait: bool = True) -> int | None:
-        """Return when what was begun was committed, in microseconds since the epoch.
+        """Return the commit time of the begun transaction, in microseconds since the epoch.
 
-        None when nothing was begun, or, without waiting for it, when it is still under way.
+        None if nothing was begun or, without ``wait``, if it is still in progress.
 
         Raises
         ------
         PublishError
-            If it did not commit, or nobody knows.
+            If it did not commit, or its result is unknown.
         """
         if self._give_up_at is None:
             return None
@@ -209,7 +209,7 @@ class PublishingProcess:
         return int(ended_us)
 
     def close(self) -> None:
-        """End the process when it is idle."""
+        """End the process once it is idle."""
         process = self._process
         if self._pipe is not None:
             self._pipe.close()
@@ -218,7 +218,7 @@ class PublishingProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         process, self._process = self._process, None
         if self._pipe is not None:
             self._pipe.close()

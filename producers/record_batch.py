@@ -1,12 +1,12 @@
-"""Hand kafka-python the records of a batch in one call.
+"""Batched sending: one kafka-python call for all records of a batch.
 
-Its `send` takes 25 µs a record, for checks, locks and a future for each, which is more than all
-else that becomes of a change. So the first record of a batch carries the others, as an attribute of
-its headers, and the builder of the batch appends them to it (`python -m bench sending`). Batches
-are the same to the last byte; a test holds them against kafka-python's own.
+kafka-python's `send` takes 25 µs per record for checks, locks and a future, more than the rest of
+the processing of a change. So the first record of a batch carries the others as an attribute of its
+headers, and the batch builder appends them (`python -m bench sending`). Batches are identical byte
+for byte; a test compares them with kafka-python's own.
 
-To import this module is to have every producer of the process build batches so; `send` of a single
-record is as it was.
+Importing this module changes the batch builder of every producer of the process; `send` of a single
+record is unchanged.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ from livesegments.store.outbox import Header, Output
 
 
 class Batch(list[tuple[str, bytes]]):
-    """The headers of a batch's first record.
+    """Headers of a batch's first record.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Batch(list[tuple[str, bytes]]):
 
 
 class RecordsBuilder(MemoryRecordsBuilder):  # type: ignore[misc]
-    """Builds batches, record by record or more at once."""
+    """Builder of batches that appends single records or many at once."""
 
     __slots__ = ()
 
     def append(
         self, timestamp: int | None, key: bytes | None, value: bytes | None, headers: Any = None
     ) -> Any:
-        """Append a record, and those after it if ``headers`` is a `Batch`; None without room."""
+        """Append a record, and the later ones of a `Batch`; return None if the batch is full."""
         metadata = super().append(timestamp, key, value, headers)
         if metadata is not None and isinstance(headers, Batch):
             builder, n = self._builder, len(headers.later)
@@ -69,27 +69,27 @@ def send(producer: KafkaProducer, topic: str, partition: int, outputs: Sequence[
     Raises
     ------
     RuntimeError
-        If this kafka-python does not build batches as it did.
+        If this version of kafka-python builds batches differently.
     """
     first, headers = outputs[0], Batch(outputs)
     future = producer.send(
         topic, key=first.key, value=first.value, headers=headers, partition=partition
     )
-    # Where the topic is not there for us, kafka-python appends nothing and returns what failed.
+    # If the topic is unavailable, kafka-python appends nothing and returns a failed future.
     if headers.later and not headers.appended and not future.failed():
         raise RuntimeError("this version of kafka-python does not take batches; an older one does")
     return Sent(topic, len(outputs), future)
 
 
 class Sent:
-    """A batch on its way.
+    """Batch in flight.
 
     Attributes
     ----------
     topic, records
-        Where to, and how many.
+        Its topic and number of records.
     future
-        Of its first record, and so of all, unless they were split.
+        Future of its first record, and thus of all, unless the batch was split.
     """
 
     def __init__(self, topic: str, records: int, future: Any) -> None:
@@ -98,25 +98,25 @@ class Sent:
 
     @property
     def was_split(self) -> bool:
-        """Whether its topic found it too large: of later records nobody knows what became."""
+        """True if the batch was too large for its topic; results of later records are unknown."""
         return getattr(self.future, "_produce_future", None) is not self._result
 
 
 def cut(
     outputs: Iterable[Output], most_bytes: Callable[[str], int]
 ) -> Iterator[tuple[int, list[Output]]]:
-    """Cut records into batches, each of one topic, in its order, and of at least one record.
+    """Split records into batches, each of one topic, in its order, and of at least one record.
 
     Parameters
     ----------
     outputs
-        Taken one by one: no more than a batch of each topic is held.
+        Consumed one by one: at most one batch of each topic is held.
     most_bytes
-        About how many bytes a batch of a topic may have.
+        Approximate maximum bytes of a batch of a topic.
 
     Yields
     ------
-    Its size, about, and the batch.
+    Its approximate size, and the batch.
     """
     batches: dict[str, list[Output]] = defaultdict(list)
     sizes: dict[str, int] = defaultdict(int)
@@ -136,16 +136,16 @@ def cut(
 
 
 def encode(outputs: Sequence[Output], first_offset: int, since_first_ms: int) -> bytes:
-    """Return records in format 2 (https://kafka.apache.org/documentation/#record).
+    """Encode records in format 2 (https://kafka.apache.org/documentation/#record).
 
     Parameters
     ----------
     outputs
-        What to encode.
+        Records to encode.
     first_offset
-        Place of the first of them in their batch.
+        Position of the first of them in their batch.
     since_first_ms
-        Their timestamp, after that of the first record of the batch.
+        Their timestamp, relative to the first record of the batch.
     """
     stamp = b"\0" + _varint(since_first_ms)  # no attributes
     parts: list[bytes] = []

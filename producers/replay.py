@@ -1,7 +1,7 @@
-"""Replay of history from files: profiles first, then purchases in the order of the file.
+"""Replay of history from files: profiles first, then purchases in file order.
 
-Every record's delivery is checked. Records get the time of their arrival as timestamp, not that of
-the event: else the topics' retention would delete old history as soon as it is written.
+Every delivery is confirmed. Records are timestamped on arrival, not with the event time: otherwise
+the topics' retention would delete old history as soon as it is written.
 """
 
 import threading
@@ -40,13 +40,13 @@ class ReplayReport:
     purchases: int
     """Purchases delivered."""
     skipped: int
-    """Broken rows left out."""
+    """Broken rows skipped."""
     broken_rows: tuple[BrokenRowError, ...]
-    """The first of them, at most 10."""
+    """The first broken rows, at most 10."""
     seconds: float
     """Duration, including the connection."""
     stopped: bool
-    """True if it was stopped: the files may not have been sent to their end."""
+    """True if it was stopped; the files may not have been sent completely."""
 
     @property
     def sent(self) -> int:
@@ -74,29 +74,30 @@ def replay(
     purchases_file, profiles_file
         CSV, JSON Lines or Parquet; `livesegments.producers.event_files` describes their columns.
     client
-        Settings of kafka-python's producer: bootstrap servers, security. They win over the ones
-        set here.
+        Settings of kafka-python's producer: bootstrap servers, security. They override the defaults
+        here.
     currency
-        Of the purchases that name none.
+        Default currency of the purchases.
     speed
         Seconds of event time per second of wall time; by default as fast as possible.
     on_error
         Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
     timezone
-        IANA name for the times that have no offset, such as ``UTC``; by default they are errors.
+        IANA name for times without an offset, such as ``UTC``; by default they are errors.
     backfill
         Whether the changes caused by these events have ``origin: backfill``.
     progress
-        Called at intervals, and at the end, with the number of records sent so far.
+        Called with the number of records sent so far, at intervals and at the end.
     stop
-        Ends the replay in order when set, as from a signal handler.
+        Ends the replay gracefully when set, for example by a signal handler.
 
     Raises
     ------
     FileError
-        A file cannot be read, or (`BrokenRowError`) a row of it with ``on_error="stop"``.
+        A file cannot be read, or (`BrokenRowError`) one of its rows is broken with
+        ``on_error="stop"``.
     DeliveryError
-        Kafka cannot be reached, a topic is missing, or a record was not delivered.
+        Kafka is unreachable, a topic is missing, or a record was not delivered.
     ValueError
         ``speed`` or ``timezone`` is invalid.
     """
@@ -106,7 +107,7 @@ def replay(
     zone = zone_named(timezone)
     broken = _BrokenRows()
     on_broken = broken.add if on_error == "skip" else None
-    # Faults of a file as a whole, or of its first row, are found before anything is sent.
+    # Errors of a whole file, or of its first row, are raised before anything is sent.
     purchases = _begun(
         read_purchases(purchases_file, currency=currency, timezone=zone, on_broken=on_broken)
     )
@@ -124,7 +125,7 @@ def replay(
         try:
             for record in _until(stop, profiles):
                 deliveries.send(PROFILES, record)
-            # State first: no purchase before all profiles are there.
+            # State first: all profiles are delivered before the first purchase.
             deliveries.finish()
             sent_profiles = deliveries.sent
             if speed is not None:
@@ -148,7 +149,7 @@ def replay(
 
 
 class _BrokenRows:
-    """Counts skipped rows and keeps the first ones."""
+    """Counter of skipped rows that keeps the first ones."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -163,13 +164,13 @@ class _BrokenRows:
 def _paced(
     records: Iterator[Record], speed: float, stop: threading.Event, check: Callable[[], None]
 ) -> Iterator[Record]:
-    """Yield each record at its time, counted from the first; late ones at once."""
+    """Yield each record at its time relative to the first; late ones immediately."""
     started = time.monotonic()
     first: int | None = None
     for record in records:
         first = record.instant if first is None else first
         due = started + (record.instant - first) / 1e6 / speed
-        # Short steps, so that a failed delivery is seen during a long wait.
+        # Short steps, so that a failed delivery is detected during a long wait.
         while (ahead := due - time.monotonic()) > 0 and not stop.wait(min(ahead, _WAIT_STEP)):
             check()
         yield record
@@ -183,14 +184,14 @@ def _until(stop: threading.Event, records: Iterator[Record]) -> Iterator[Record]
 
 
 def _begun(records: Iterator[Record]) -> Iterator[Record]:
-    """Return the same records, with the first one already read."""
+    """Return the same records with the first one already read."""
     for first in records:
         return chain([first], records)
     return iter(())
 
 
 def zone_named(name: str | None) -> tzinfo | None:
-    """Return the time zone of an IANA name, or nothing for no name.
+    """Return the time zone of an IANA name, None for None.
 
     Raises
     ------
@@ -201,6 +202,6 @@ def zone_named(name: str | None) -> tzinfo | None:
         return None if name is None else UTC
     try:
         return ZoneInfo(name)
-    # A folder of zones, such as Europe, is an OSError.
+    # A directory of zones, such as Europe, raises an OSError.
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"no time zone {name}; give an IANA name such as Europe/Berlin") from error

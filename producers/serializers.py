@@ -1,4 +1,4 @@
-"""The records that go out: changes, states, definitions, tombstones and dead letters."""
+"""Serialization of outputs: changes, states, definitions, tombstones and dead letters."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ _NULL = b"null"
 
 _output = partial(tuple.__new__, Output)
 
-# Nearly all that goes out are these two. To fill them in costs less than to encode plain data;
-# a test holds them against the contract's models.
+# Nearly all outputs are one of these two. Filling in a template costs less than encoding plain
+# data; a test compares them with the contract's models.
 _CHANGE = (
     b'{"customer_id":%b,"change":"%b","previous_segment":%b,"segment":%b,"occurred_at":"%b",'
     b'"decided_at":"%b","version":%d,"origin":"%b","cause":%b,"confidence":%b,"distance":%b,'
@@ -45,10 +45,10 @@ _TYPES = {
 
 
 class Change(NamedTuple):
-    """A change of the published segment of one customer; segments as indexes, -1 for none.
+    """Change of a customer's published segment; segments as indexes, -1 for none.
 
-    ``row`` is the customer's row in the round. ``time_us`` is when it happened and ``since_us``
-    since when the segment holds, in microseconds.
+    ``row`` is the customer's row in the micro-batch. ``time_us`` is the time of the change and
+    ``since_us`` the start of the segment, in microseconds.
     """
 
     customer_id: str
@@ -74,7 +74,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SegmentStatus:
-    """Where a customer is, and since which change; the segment as an index, -1 for none."""
+    """Current segment of a customer and the change it dates from; segment index, -1 for none."""
 
     customer_id: str
     segment: int
@@ -85,7 +85,7 @@ class SegmentStatus:
 
 
 class Trigger(NamedTuple):
-    """The event that made a change."""
+    """Event that triggered a change."""
 
     event_id: str | None
     topic: str
@@ -96,7 +96,7 @@ class Trigger(NamedTuple):
 
 
 class Serializer:
-    """Makes the outputs of one commit: they carry its version and its owner's nonce."""
+    """Serializer of one commit's outputs, which carry its version and its owner's nonce."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class Serializer:
     ) -> list[Output]:
         """Return the change and the new state of each changed customer.
 
-        Those ``forgotten`` get no state: they get a `tombstone`, of the same ``ce_id``, instead.
+        Customers in ``forgotten`` get no state but a `tombstone` with the same ``ce_id``.
         """
         occurred = rfc3339([change.time_us for change in changes])
         since = rfc3339([change.since_us for change in changes])
@@ -187,7 +187,7 @@ class Serializer:
         ]
 
     def states(self, standings: Sequence[SegmentStatus]) -> list[Output]:
-        """Return the states of customers whose segment is as it was, but not their consent."""
+        """Return the states of customers whose consent changed but not their segment."""
         since = rfc3339([standing.since_us for standing in standings])
         values = [
             _STATE
@@ -205,7 +205,7 @@ class Serializer:
         return self._outputs(STATES, [standing.customer_id for standing in standings], values)
 
     def tombstones(self, customer_ids: Sequence[str]) -> list[Output]:
-        """Return the null states of customers of whom nothing is left."""
+        """Return the tombstones of customers without any remaining data."""
         return self._outputs(STATES, customer_ids, [None] * len(customer_ids))
 
     def definitions(self, definitions: Sequence[Mapping[str, Any]]) -> list[Output]:
@@ -217,7 +217,7 @@ class Serializer:
         )
 
     def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
-        """Return a refused record with its bytes, and headers that say where it was and why."""
+        """Return a rejected record unchanged, with headers for its origin and the reason."""
         key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
         headers = dead_letters.headers(
             original,
@@ -228,9 +228,9 @@ class Serializer:
             reason=rejection.reason,
             message=rejection.message,
         )
-        # kafka-python sends no null header; an empty one is the nearest it can.
+        # kafka-python sends no null header; an empty one is the closest.
         plain = [(name, each or b"") for name, each in headers]
-        # Nor a record without key and value; the reason null_value tells it from an empty one.
+        # Nor does it send a record without key and value; the reason null_value marks this case.
         value = b"" if key is None and value is None else value
         provenance = cloudevents.provenance(self.nonce, self.version)
         return Output(DEAD_LETTERS, key, value, plain + provenance)
@@ -255,7 +255,7 @@ class Serializer:
 
 
 def _number(number: float | None) -> bytes:
-    return _NULL if number is None else b"%a" % number  # what is assigned has finite ones
+    return _NULL if number is None else b"%a" % number  # assigned customers have finite numbers
 
 
 def _cause(cause: Trigger | None) -> bytes:

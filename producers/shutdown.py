@@ -1,4 +1,4 @@
-"""End a producer for good, whatever it still holds."""
+"""Forced shutdown of a producer, including undelivered records."""
 
 from contextlib import suppress
 
@@ -7,10 +7,10 @@ from kafka.errors import KafkaError
 
 
 def shut_down(producer: KafkaProducer, seconds: float) -> None:
-    """Close a producer within about twice the seconds; what is not delivered by then is dropped.
+    """Close a producer within about twice the seconds, dropping undelivered records.
 
-    `KafkaProducer.close` raises when it cannot flush, and then has closed nothing: its thread
-    would go on sending in the background.
+    `KafkaProducer.close` raises if it cannot flush, without closing anything: its thread would
+    continue sending in the background.
     """
     try:
         producer.close(seconds)

@@ -1,1 +1,1 @@
-"""Keep the model current: initial fit, refits, generations and their definitions."""
+"""Model maintenance: initial fit, refits, generations and their definitions."""

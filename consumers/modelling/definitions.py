@@ -1,7 +1,7 @@
-"""The generation of the model, as its definitions topic has it.
+"""Model generations read from the definitions topic.
 
-A generation exists once it can be read here: not when somebody fits one, nor when it is in the
-store. Partition 0's owner publishes it; every worker reads it.
+A generation exists once it can be read from this topic, not when it is fitted or written to the
+store. The owner of partition 0 publishes it; every worker reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ POSITION_MS = 100
 
 
 class DefinitionsReader:
-    """Follows the definitions topic and assembles generations.
+    """Reader that follows the definitions topic and assembles generations.
 
     Attributes
     ----------
     generation
-        The newest that was whole.
+        The newest complete generation.
     went_back
-        How often the topic was found shorter than before, since it was recreated.
+        Number of times the topic was found shorter than before, because it was recreated.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class DefinitionsReader:
         self._position = end
 
     def poll(self) -> bool:
-        """Take in what is new; return whether there is a new generation."""
+        """Read new definitions; return whether there is a new generation."""
         before = self.generation
         for records in self._consumer.poll(timeout_ms=0).values():
             self._take(records)
@@ -71,9 +71,10 @@ class DefinitionsReader:
         return self.generation is not before
 
     def has_lost(self, number: int) -> bool:
-        """Read the whole topic once more; return whether it has no generation as new as this.
+        """Read the whole topic again; return whether its generations are all older than ``number``.
 
-        Whoever has records of a generation has read it here, so then it was here once.
+        The worker that wrote records of a generation had read it from this topic, so it was there
+        once.
         """
         self._read_all()
         return self.generation is None or self.generation.number < number
@@ -96,7 +97,7 @@ class DefinitionsReader:
                 continue
             definition = SegmentDefinition.model_validate_json(record.value)
             known = self._latest.get(definition.id)
-            # A generation is never gone back to, so of an older one nothing is taken either.
+            # Generations never go back, so definitions of older ones are ignored.
             if known is None or definition.generation >= known.generation:
                 self._latest[definition.id] = definition
         newest = max((each.generation for each in self._latest.values()), default=0)
@@ -108,7 +109,7 @@ class DefinitionsReader:
 
 
 def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
-    """Rebuild a generation from the definitions of its segments, one a cluster."""
+    """Rebuild a generation from the definitions of its segments, one per cluster."""
     ordered = sorted(definitions, key=lambda each: each.cluster)
     models = [each.model for each in ordered]
     return Generation(
@@ -133,10 +134,10 @@ def standing(model: Model) -> NDArray[np.float64]:
 
 
 def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, Any]]:
-    """Describe the model as it stands, in the fields of `SegmentDefinition`.
+    """Describe the current model in the fields of `SegmentDefinition`.
 
-    The centroid is the mean of the segment's customers in natural units, null where none of them
-    knows the feature. A segment without customers keeps its fitted centroid.
+    The centroid is the mean of the segment's customers in natural units, null if the feature is
+    unknown for all of them. A segment without customers keeps its fitted centroid.
     """
     generation, current = model.generation, standing(model)
     members = tuple(model.statistics.members.tolist())
@@ -178,10 +179,10 @@ def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, 
 
 
 def named_by(generation: Generation) -> dict[str, tuple[str, ...]]:
-    """Return the features that each segment's name rests on.
+    """Return the features on which each segment's name is based.
 
-    Those that somebody in its cluster had known when it was fitted, and that were not the same for
-    all: a persona's expectations of the others could not be looked at.
+    A feature counts if at least one customer in the cluster had it at the fit, and if it was not
+    the same for all customers. A persona's expectations of the others could not be checked.
     """
     telling = (feature_weights(generation.variance) > 0) & ~np.isnan(generation.centroids)
     return {

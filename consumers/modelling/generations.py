@@ -1,4 +1,4 @@
-"""Generations and definitions that the owner of partition 0 publishes."""
+"""Generations and definitions published by the owner of partition 0."""
 
 import math
 import time
@@ -33,23 +33,23 @@ _RESULTS = {"auto": "taken", "propose": "proposed"}
 
 
 class Generations:
-    """Makes generations, and keeps the published definitions current.
+    """Creator of generations that also keeps the published definitions current.
 
     Parameters
     ----------
     store, partitions, rules, personas
-        What is fitted, and how it is described.
+        Data to fit, and configuration for describing the model.
     requests
-        Where fits wait that a person has asked for.
+        Pending refits requested by an operator.
     metrics
-        Told of checks and generations.
+        Receives checks and generations.
     warmup_customers
-        How many customers the first fit needs.
+        Number of customers required for the first fit.
     definitions_seconds
-        How often definitions are brought up to date.
+        Interval between updates of the definitions.
     refit, refit_gain
-        What becomes of a fit that saves more than this share of the inertia: taken, only told of,
-        or not looked for.
+        Handling of a fit that saves more than this fraction of the inertia: applied (auto), only
+        reported (propose), or not searched for (off).
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Generations:
         self._next_look = self._next_request = 0.0
         self._described: list[dict[str, Any]] = []
         self.waiting = 0
-        """Customers counted at the last look of the warm-up."""
+        """Number of customers at the last warm-up check."""
 
     def tend(
         self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
-        """Return what partition 0's owner has to commit of the model, if anything."""
+        """Return the model commit due for the owner of partition 0, if any."""
         if 0 not in owned:
             self._stand_down()
             return None
@@ -91,9 +91,9 @@ class Generations:
         )
 
     def propose(self, first: PartitionState, floor: int, now_us: int) -> PartitionResult | None:
-        """Return the commit of a first generation, once there are enough customers for it.
+        """Return the commit of a first generation, once there are enough customers.
 
-        It is first again when all up to ``floor`` are lost.
+        If all generations up to ``floor`` are lost, the next one is a first generation again.
         """
         under_way = first.progress.proposed_generation > floor
         if under_way or time.monotonic() < self._next_look:
@@ -106,31 +106,31 @@ class Generations:
         self.waiting = round(sample.customers)
         if not self._draws.are_enough(sample):
             return None
-        # The number is the version of the commit that makes it: one is never given twice.
+        # The number is the version of the creating commit, so it is never reused.
         number = first.progress.version + 1
         try:
             generation = first_generation(sample, number, self._rules.personas)
         except ValueError:
-            return None  # all customers are the same, as yet
+            return None  # so far, all customers are the same
         return self._next(first, generation, now_us, "warmup")
 
     def _stand_down(self) -> None:
-        """Drop what was begun: another worker owns partition 0 now."""
+        """Drop pending work: another worker owns partition 0 now."""
         self._checks.forget()
         self._metrics.set("refit_gain_ratio", math.nan)
         self.describe_again()
 
     def describe_again(self) -> None:
-        """Publish definitions at the next refresh even if they have not moved."""
+        """Publish definitions at the next refresh even if they are unchanged."""
         self._described = []
 
     def accept(
         self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
-        """Return the commit of the generation that a person has asked for, if one has.
+        """Return the commit of a generation requested by an operator, if any.
 
-        The request stays until its generation, or another newer one, is published: whoever owns
-        the partition by then removes it.
+        The request stays until its generation, or another newer one, is published; the owner of the
+        partition at that time removes it.
         """
         generation, first = model.generation, owned[0]
         now = time.monotonic()
@@ -152,7 +152,7 @@ class Generations:
             self._requests.remove(data)
             return None
         if first.progress.proposed_generation > generation.number:
-            return None  # on its way
+            return None  # in flight
         self._checks.forget()
         number = first.progress.version + 1
         log.info("next generation, as asked for", number=number)
@@ -161,7 +161,7 @@ class Generations:
     def reconsider(
         self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
-        """Return the commit of a next generation, when a check has found one that is better."""
+        """Return the commit of the next generation, if a check has found a better fit."""
         now, first = model.complete(owned), owned[0]
         if self._refit == "off" or now is None:
             return None
@@ -194,12 +194,12 @@ class Generations:
     def refresh(
         self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
-        """Return the commit that brings definitions up to date, if it is time and they moved."""
+        """Return the commit that updates the definitions, if an update is due and they changed."""
         generation, first = model.generation, owned[0]
         if generation is None or time.monotonic() < self._next_look:
             return None
         if first.progress.proposed_generation > generation.number:
-            return None  # what is newer is on its way, and is not to be overwritten
+            return None  # a newer generation is in flight and must not be overwritten
         self._next_look = time.monotonic() + self._definitions_seconds
         now = model.complete(owned)
         return None if now is None else self._decision(first, now, now_us)

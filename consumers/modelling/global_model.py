@@ -1,7 +1,7 @@
-"""The model of the whole deployment: the sum of the partitions' estimators.
+"""Model of the whole deployment: the sum of the partitions' estimators.
 
-Each partition's owner learns its own customers. A worker adds the estimators of the others'
-partitions as of its last refresh; their sum is a moment old, at next to no cost in quality.
+Each partition's owner learns its own customers. A worker adds the estimators of other workers'
+partitions as of its last refresh; the sum is slightly stale, with a negligible loss of quality.
 """
 
 import math
@@ -15,7 +15,7 @@ from livesegments.store.partitions import Partitions
 
 
 class GlobalModel:
-    """The model as one worker knows it."""
+    """One worker's view of the model."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class GlobalModel:
         self._last: Model | None = None
         self.generation: Generation | None = None
         self.floor = 0
-        """No older generation assigns: there are records of this one."""
+        """Records of this generation exist, so no older generation assigns."""
 
     @property
     def number(self) -> int:
@@ -41,7 +41,7 @@ class GlobalModel:
         return 0 if self.generation is None else self.generation.number
 
     def adopt(self, generation: Generation | None) -> None:
-        """Go over to a newer generation; never back to an older one.
+        """Switch to a newer generation, never to an older one.
 
         Raises
         ------
@@ -56,15 +56,15 @@ class GlobalModel:
             self._others, self._read_at, self._last = {}, -math.inf, None
 
     def do_without(self, number: int) -> None:
-        """Assign no customer until there is a generation as new as this one, which is lost."""
+        """Assign no customer until a generation at least as new as this lost one exists."""
         self.floor = max(self.floor, number)
         if self.number < self.floor:
             self.generation = None
 
     def refresh(self, owned: Mapping[int, PartitionState], now_s: float) -> None:
-        """Read the statistics of partitions that others own, if it is time."""
+        """Read the statistics of partitions owned by others, if a refresh is due."""
         others = [partition for partition in range(self._partitions) if partition not in owned]
-        # A partition given up since is not known at all, and is read without delay.
+        # The statistics of a partition given up since are missing and read without delay.
         unknown = any(partition not in self._others for partition in others)
         is_time = unknown or now_s - self._read_at >= self._refresh_seconds
         if self.generation is None or not is_time:
@@ -77,9 +77,9 @@ class GlobalModel:
         self._read_at = now_s
 
     def complete(self, owned: Mapping[int, PartitionState]) -> Model | None:
-        """Return the sum of all partitions; None until every one is in this generation.
+        """Return the sum of all partitions, None until every one is swept to this generation.
 
-        Until then the centroids of the fit serve, since a part of the customers is not the whole.
+        Until then the fitted centroids are used, since some of the customers do not represent all.
         """
         if self.generation is None:
             return None
@@ -95,9 +95,9 @@ class GlobalModel:
         return Model.of(total, self._segments)
 
     def model(self, owned: Mapping[int, PartitionState]) -> Model | None:
-        """Return the model as it stands, None during the warm-up.
+        """Return the current model, None during the warm-up.
 
-        While a partition is rebuilt, its customers count as they did before.
+        While a partition is rebuilt, its customers keep their previous weight.
         """
         if self.generation is None:
             return None

@@ -1,4 +1,4 @@
-"""The first fit: from a sample of all customers, once there are enough of them."""
+"""Initial fit: from a sample of all customers, once there are enough of them."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ LEAST_ROWS, MOST_SMALL = 100, 100
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Customers drawn from those with a purchase in their window.
+    """Sample of the customers with a purchase in their window.
 
     Attributes
     ----------
     vectors
         Their feature vectors, (n, d).
     customers
-        About how many there are to draw from.
+        Estimated number of customers in the sampled population.
     full
-        Whether purchases go back as far as a window does: until then windows only fill.
+        Whether purchases go back a full window; until then windows are still filling.
     """
 
     vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -41,14 +41,14 @@ class Sample:
     full: bool = True
 
     def histograms(self) -> tuple[Histogram, ...]:
-        """Return how each feature is distributed."""
+        """Return the histogram of each feature."""
         return tuple(Histogram.of(column) for column in self.vectors.T)
 
 
 def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None = None) -> Sample:
-    """Draw customers who have a purchase in their window, from each partition by its size.
+    """Sample customers with a purchase in their window, from each partition by its size.
 
-    Records of those who stay away are drawn in vain, so it helps to know the number of ``buyers``.
+    Inactive customers are drawn and discarded, so the number of ``buyers`` helps if it is known.
     """
     numbers = range(partitions)
     sizes = store.sizes(numbers)
@@ -69,10 +69,10 @@ def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None 
 
 
 class Draws:
-    """Draws for the first fit, together as soon as one of them is too small for it.
+    """Draws for the first fit, accumulated once a draw is too small for it.
 
-    Where many more customers have a profile than have bought, a draw finds few buyers: too few to
-    fit five clusters to, and by chance twice as many as there are.
+    If far more customers have a profile than have bought, a draw contains few buyers: too few to
+    fit five clusters, and their estimated number may be off by a factor of two.
     """
 
     def __init__(self, warmup_customers: int) -> None:
@@ -81,7 +81,7 @@ class Draws:
         self._small: deque[Sample] = deque(maxlen=MOST_SMALL)
 
     def draw(self, store: Partitions, partitions: int, layout: Tiling) -> Sample:
-        """Draw once more; return what is known by now."""
+        """Draw again; return the accumulated sample."""
         sample = draw(store, partitions, layout)
         if len(sample.vectors) >= self._least:
             return sample
@@ -93,12 +93,12 @@ class Draws:
         )
 
     def are_enough(self, sample: Sample) -> bool:
-        """Return whether a first generation can be fitted to what was drawn."""
+        """Return whether the sample suffices for a first generation."""
         return len(sample.vectors) >= self._least and sample.customers >= self._warmup_customers
 
 
 def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:
-    """Fit a sample and name its clusters after the personas they are nearest to.
+    """Fit a sample and name each cluster after its nearest persona.
 
     Raises
     ------

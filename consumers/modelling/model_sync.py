@@ -1,4 +1,4 @@
-"""How a worker's model comes to the generation that the definitions topic has."""
+"""Synchronization of a worker's model with the generation in the definitions topic."""
 
 import time
 from collections.abc import Callable
@@ -17,14 +17,14 @@ WAIT_SECONDS = 3.0
 
 
 class ModelSync:
-    """Follows the definitions.
+    """Follower of the definitions topic.
 
     Parameters
     ----------
     definitions, model
-        Where generations come from, and where they go.
+        Source and target of generations.
     generations
-        Told when the topic has lost what was published.
+        Publishes the definitions again when the topic has lost them.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class ModelSync:
         self._polled_at = 0.0
 
     def poll_now_and_then(self) -> None:
-        """Poll if it is time."""
+        """Poll if it is due."""
         now = time.monotonic()
         if now - self._polled_at >= POLL_SECONDS:
             self.poll()
             self._polled_at = now
 
     def poll(self) -> None:
-        """Take over what is new."""
+        """Adopt new definitions."""
         lost = self._definitions.went_back
         self._definitions.poll()
         if self._definitions.went_back > lost:
@@ -50,10 +50,10 @@ class ModelSync:
         self._model.adopt(self._definitions.generation)
 
     def wait_for(self, number: int, alive: Callable[[], None]) -> None:
-        """Poll until the model is at least as new as records are.
+        """Poll until the model is at least as new as the records.
 
-        When the topic has lost that generation nobody is assigned until it is published again, by
-        partition 0's owner if that still knows it, or a newer one is fitted.
+        If the topic has lost that generation, no customer is assigned until it is published again,
+        by the owner of partition 0 if that still has it, or until a newer one is fitted.
 
         Parameters
         ----------

@@ -1,7 +1,8 @@
-"""Refit: a fresh fit of a sample, which replaces the generation when it is better by enough.
+"""Refit: a new fit of a sample that replaces the generation if it is sufficiently better.
 
-Exact means do not leave a local optimum by themselves, and the first customers are not the later
-ones. So partition 0's owner fits a sample again, from today's centroids and from k-means++ starts.
+Exact means do not leave a local optimum by themselves, and the first customers do not represent
+later ones. So the owner of partition 0 fits a sample again, from the current centroids and from
+k-means++ starts.
 """
 
 import json
@@ -18,30 +19,30 @@ from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona, match_successors
 
 NOTHING = 1e-6
-"""Squared standard deviations a value below which a fit is as good as perfect."""
+"""Squared standard deviations per value below which a fit counts as perfect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A fit of a sample, and the share of today's inertia that it saves."""
+    """Fit of a sample, and the fraction of the current inertia that it saves."""
 
     fit: Fit
     gain: float
     sample: Sample
     seconds: float = 0.0
-    """How long the check took."""
+    """Duration of the check."""
 
     def replaces(self, generation: Generation, least_gain: float) -> bool:
-        """Return whether it is to be the next generation.
+        """Return whether the candidate becomes the next generation.
 
-        It is when it is better by enough, or when windows are full now and were not at the fit of
-        today's, which is then no baseline to measure drift from.
+        It does if it is sufficiently better, or if windows are full now and were not at the current
+        generation's fit, which then is no baseline for measuring drift.
         """
         return self.gain > least_gain or (generation.provisional and self.sample.full)
 
 
 def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
-    """Fit a sample and compare the fit with today's centroids over the same rows.
+    """Fit a sample and compare the fit with the current centroids on the same rows.
 
     Raises
     ------
@@ -56,11 +57,11 @@ def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
 
 
 def optimism(sample: Sample) -> float:
-    """Return how much more inertia a fit has over all customers, a row, than over its sample.
+    """Return the ratio of a fit's inertia per row over all customers to that over its sample.
 
-    Each mean of a cluster's n_k rows takes one of their n_k squared deviations away, and is off by
-    as much for everybody else: a factor of 1 + 2 k / n, after Mallows' C_p [1]_, and as much less
-    as the sample is already everybody.
+    Each mean of a cluster's n_k rows removes one of their n_k squared deviations, and adds as much
+    error for every other customer: a factor of 1 + 2 k / n, after Mallows' C_p [1]_. The excess
+    shrinks by the fraction of all customers that is in the sample.
 
     References
     ----------
@@ -74,7 +75,7 @@ def optimism(sample: Sample) -> float:
 def next_generation(
     candidate: Candidate, model: Model, number: int, personas: Sequence[Persona]
 ) -> Generation:
-    """Return the generation of a candidate; clusters keep the names they are nearest to."""
+    """Return the generation of a candidate; clusters keep the nearest current names."""
     fit = candidate.fit
     segments = match_successors(
         fit.zscores(fit.centroids),
@@ -93,35 +94,35 @@ def next_generation(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A fit that a person wants taken, in place of the generation it was compared with.
+    """Requested fit that replaces the generation it was compared with.
 
-    Once that generation is no longer the newest the request is void: it has been taken, or another
-    came first.
+    Once that generation is no longer the newest, the request is void: it has been applied, or
+    another generation came first.
     """
 
     replaces: int
     fit: Generation
 
     def numbered(self, number: int) -> Generation:
-        """Return the generation that the request makes."""
+        """Return the request's generation with a number."""
         return replace(self.fit, number=number)
 
     def is_for(self, generation: Generation) -> bool:
-        """Return whether a generation is what became of the request."""
+        """Return whether a generation results from this request."""
         return self.numbered(generation.number) == generation
 
     def to_bytes(self) -> bytes:
-        """Return it as it waits in the store."""
+        """Serialize the request for the store."""
         return json.dumps({"replaces": self.replaces, "fit": self.fit.to_dict()}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, segments: Sequence[str]) -> Self:
-        """Return the request that waits in the store.
+        """Parse a stored request.
 
         Raises
         ------
         ValueError
-            If it is none, or its clusters are not those of the segments.
+            If it is not a request, or its clusters do not match the segments.
         """
         try:
             fields: Any = json.loads(data)

@@ -15,7 +15,7 @@ from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
 
 TRAVEL = 0.005
-"""Standard deviations that centroids move before a check is due."""
+"""Distance that centroids move, in standard deviations, before a check is due."""
 DUTY = 5.0
 """Minimum pause after a check, in multiples of its duration."""
 
@@ -34,7 +34,7 @@ class Schedule:
         self._centroids = np.empty((0, 0))
 
     def is_due(self, model: Model, swept_tile: int) -> bool:
-        """Return whether to check now; a new generation is left alone at first."""
+        """Return whether a check is due; a new generation is not checked at first."""
         if model.generation.number != self._generation:
             self.checked(model, swept_tile)
             return False
@@ -42,16 +42,16 @@ class Schedule:
         return swept_tile > self._swept_tile or (model.generation.provisional and moved >= TRAVEL)
 
     def checked(self, model: Model, swept_tile: int) -> None:
-        """Take note of a check of the model after the sweep of a tile."""
+        """Record a check of the model after the sweep of a tile."""
         self._generation, self._swept_tile = model.generation.number, swept_tile
         self._centroids = model.snapshot.centroids
 
 
 def travel(before: Floats, now: ModelSnapshot, statistics: ClusterStatistics) -> float:
-    """Return how far the customers' centroids have moved, in standard deviations of a feature.
+    """Return the distance that centroids have moved, in standard deviations of a feature.
 
-    The root mean square over all known values of all customers; what it adds to the inertia goes
-    with its square.
+    It is the root mean square over all known values of all customers; its contribution to the
+    inertia grows with its square.
     """
     known = statistics.known * (now.weights > 0)
     squares = known * now.weights * (now.centroids - before) ** 2
@@ -78,7 +78,7 @@ class Checks:
         return due and self._running is None and time.monotonic() >= self._not_before
 
     def start(self, draw: Callable[[], Sample], model: Model, swept_tile: int) -> None:
-        """Begin a check in the thread, with the drawing of its sample."""
+        """Start a check in the thread, including the draw of its sample."""
         self._schedule.checked(model, swept_tile)
         self._made += 1
         self._started = time.monotonic()
@@ -89,7 +89,7 @@ class Checks:
         self._running = None
 
     def finished(self) -> Candidate | None:
-        """Return the outcome of a check that has just ended, if it found a fit at all."""
+        """Return the result of a check that has just ended, if it found a fit."""
         if self._running is None or not self._running.done():
             return None
         ended, self._running = self._running, None

@@ -1,1 +1,1 @@
-"""Take partitions over, and rebuild a partition's state from Kafka."""
+"""Partition takeover, and rebuilding of a partition's state from Kafka."""

@@ -1,4 +1,4 @@
-"""What Kafka says was published for a partition: read back whole, as the truth of a recovery."""
+"""Reader of a partition's published outputs, the source of truth for a recovery."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ UNASKED = -1
 
 
 class Stated(NamedTuple):
-    """What the last state of a customer says: -1 for no segment, and for a consent not known."""
+    """Content of a customer's last state; -1 for no segment and for an unknown consent."""
 
     segment: int
     since_us: int
@@ -33,16 +33,16 @@ NOT_STATED = Stated(NONE, 0, 0, UNASKED)
 
 @dataclass(frozen=True, slots=True)
 class Changelog:
-    """What Kafka says of a partition.
+    """Published state of a partition.
 
     Attributes
     ----------
     states
-        Customer id -> what is stated of each customer who has a state.
+        Customer id -> last state of each customer with a state.
     version
         The highest version of any output.
     dead_letters
-        (topic, offset) of each record that is in the dead letters already.
+        (topic, offset) of each record already published as a dead letter.
     """
 
     states: Mapping[str, Stated]
@@ -57,15 +57,15 @@ def read_back(
     committed: Committed | None,
     keep_alive: Callable[[], None],
 ) -> Changelog:
-    """Read the compacted topic of a partition up to the high watermark.
+    """Read a partition's compacted topic up to the high watermark.
 
-    Where Kafka's offsets are gone, the other outputs too: they alone tell how far versions went,
-    and which records are dead letters already.
+    If Kafka's offsets are gone, the other outputs are read too: only they show the highest version
+    and the records that are already dead letters.
 
     Raises
     ------
     UnknownSegmentError
-        If a state has a segment that is none of ``segment_ids``.
+        If a state has a segment that is not in ``segment_ids``.
     """
     states: dict[str, Stated] = {}
     version = 0
@@ -80,7 +80,7 @@ def read_back(
         segment = state.segment.id if state.segment else None
         if segment is not None and segment not in index:
             raise UnknownSegmentError(segment, segment_ids)
-        # Of who is in no segment it is remembered too that there is a state to take back.
+        # Customers without a segment are kept too: their state may have to be deleted.
         place = NONE if segment is None else index[segment]
         since_us = round(state.since.timestamp() * 1_000_000)
         said = state.consent.marketing

@@ -1,8 +1,8 @@
-"""How to take a partition over: the rules of docs/architecture.md as a pure decision.
+"""Takeover of a partition: the rules of docs/architecture.md as a pure decision.
 
-The store and Kafka each hold a piece of the truth. The store has the progress of the partition;
-Kafka has the group's committed offsets, with the ``nonce:version`` of the commit they belong to as
-their metadata. Comparing the two tells whether the store is what Kafka's offsets descend from.
+The store has the partition's checkpoint; Kafka has the group's committed offsets, with the
+``nonce:version`` of the matching commit as metadata. Comparing the two shows whether the store
+includes the commit that Kafka's offsets come from.
 """
 
 import re
@@ -17,9 +17,9 @@ _METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The group's offsets of one partition of the inputs, with one metadata for all of them.
+    """Committed offsets of one partition of the inputs, with one metadata for all of them.
 
-    A partition whose offsets are missing, or carry other metadata than ours, has none.
+    They do not exist if an offset is missing or carries other metadata than ours.
     """
 
     offsets: tuple[int, int, int]
@@ -28,15 +28,15 @@ class Committed:
 
     @property
     def metadata(self) -> str:
-        """The metadata as it was committed."""
+        """The metadata as committed."""
         return f"{self.nonce}:{self.version}"
 
     @classmethod
     def of(cls, offsets: Sequence[tuple[int, str | None] | None]) -> "Committed | None":
         """Return the committed offsets if they are valid.
 
-        They are when every input topic has one and all carry the same metadata of ours. A broker
-        that keeps no metadata gives None for it.
+        They are valid if every input topic has one and all carry the same metadata in our format. A
+        broker that keeps no metadata returns None for it.
         """
         known = [offset for offset in offsets if offset is not None]
         if len(known) != 3 or len({metadata for _, metadata in known}) != 1:
@@ -49,26 +49,26 @@ class Committed:
 
 
 class Verdict(StrEnum):
-    """What a takeover has to do."""
+    """Action of a takeover."""
 
     FRESH = "fresh"
-    """Nobody has worked here yet: start at the log's start."""
+    """No worker has processed this partition yet: start at the beginning of the log."""
     CURRENT = "current"
-    """The store is right: publish what Kafka does not have, and go on."""
+    """The store is valid: publish the outputs that Kafka lacks, and resume."""
     RECOVER = "recover"
-    """The store is behind or beside what Kafka has published: rebuild it from Kafka."""
+    """The store is behind or has diverged from Kafka's outputs: rebuild it from Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What Kafka has of a partition's inputs; to be asked for after the progress was read.
+    """Offset ranges of a partition's inputs; to be requested after the checkpoint is read.
 
     Attributes
     ----------
     start, end
-        First offset that each input topic still holds, and where it ends.
+        First remaining offset and end offset of each input topic.
     topics
-        Which topics they are; "" where Kafka gives them no ids.
+        Identity of the topics; "" if Kafka has no topic ids.
     """
 
     start: tuple[int, int, int]
@@ -76,11 +76,11 @@ class Extent:
     topics: str
 
     def is_of(self, progress: Checkpoint) -> bool:
-        """Return whether they are the topics that were folded, not others of their names."""
+        """Return whether these are the processed topics, not recreated ones of the same names."""
         return not self.topics or progress.topics in ("", self.topics)
 
     def within(self, offsets: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return the nearest offsets that the logs have."""
+        """Return the nearest offsets that exist in the logs."""
         purchases, profiles, erasures = (
             min(max(offset, start), max(start, end))
             for offset, start, end in zip(offsets, self.start, self.end, strict=True)
@@ -89,9 +89,10 @@ class Extent:
 
 
 def is_lost(progress: Checkpoint | None, inputs: Extent) -> bool:
-    """Return whether a store has nothing that a recovery could begin with.
+    """Return whether a store has no usable base for a recovery.
 
-    One that was interrupted, or refused, has folded a part: it starts from nothing again.
+    A recovery from nothing that was interrupted or refused has processed only part of the log, so
+    it starts from nothing again.
     """
     return progress is None or not inputs.is_of(progress) or progress.recovering == FROM_NOTHING
 
@@ -107,11 +108,11 @@ def verdict(
     Parameters
     ----------
     progress
-        What the store has; read before the others.
+        The store's checkpoint; read before the others.
     committed
-        What Kafka has; None when missing or not ours.
+        Kafka's committed offsets; None if missing or not ours.
     inputs
-        What there is to fold.
+        Offset ranges of the inputs.
     outputs_empty
         Whether nothing was ever published for the partition.
     """
@@ -133,9 +134,9 @@ def taken_over(
     inputs: Extent,
     nonce: str,
 ) -> Checkpoint:
-    """Return the progress of the takeover commit: a fresh nonce, a version above all published.
+    """Return the checkpoint of the takeover commit: new nonce, version above all published.
 
-    Its offsets are those that the logs have.
+    Its offsets are limited to those in the logs.
     """
     progress = progress or Checkpoint()
     purchases, profiles, erasures = inputs.within(progress.offsets)

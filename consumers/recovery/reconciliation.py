@@ -1,4 +1,4 @@
-"""Take partitions over: compare the store with Kafka, then commit as their new owner."""
+"""Partition takeover: compare the store with Kafka, then commit as the new owner."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -34,30 +34,32 @@ log = structlog.get_logger()
 
 
 class TakeoverRefusedError(RuntimeError):
-    """Another owner wrote in the meantime; try again."""
+    """Commit by another owner in the meantime; retry."""
 
 
 class Reconciler:
-    """Takes partitions over for one worker.
+    """Takeover of partitions for one worker.
 
     Parameters
     ----------
     store
         The partitions' state.
     consumer
-        The worker's consumer: its group's offsets are compared.
+        The worker's consumer, whose group's offsets are compared.
     config
         Client settings for reading the log outside the group.
     rules, deployment
-        How records are folded, and what the store has to agree on: written anew when it is lost.
+        Processing configuration, and the settings that the store must match; written again when the
+        store is lost.
     now_us
         The wall clock, in microseconds.
     accept_loss
-        Go on where the inputs no longer hold what may still count.
+        Resume even if the inputs no longer hold records that may still count.
     stall_seconds
-        How long a read of the log may stand still: shorter than a round of the worker may take.
+        Maximum time without progress of a log read; less than a loop iteration of the worker may
+        take.
     noted
-        Is told each verdict; returns what goes around the takeover.
+        Called with each verdict; returns a context manager for the takeover.
     """
 
     def __init__(
@@ -83,14 +85,14 @@ class Reconciler:
     ) -> dict[int, PartitionState]:
         """Take partitions over, one after another.
 
-        ``keep_alive`` is called now and then while a recovery runs, and raises to end it.
+        ``keep_alive`` is called regularly during a recovery, and raises to end it.
 
         Raises
         ------
         TakeoverRefusedError
-            If another owner of one committed in between.
+            If another owner of a partition committed in between.
         DataLossError
-            If the inputs no longer hold what may still count, and that is not accepted.
+            If the inputs no longer hold records that may still count, and the loss is not accepted.
         """
         owned: dict[int, PartitionState] = {}
         if not partitions:
@@ -105,8 +107,8 @@ class Reconciler:
     def _take_over(
         self, partition: int, reader: LogReader, keep_alive: Callable[[], None]
     ) -> PartitionState:
-        # The order matters: the store is read first, then Kafka's offsets, then the store is
-        # committed to if it is still as it was read.
+        # The order matters: read the store first, then Kafka's offsets, then commit to the store if
+        # it is unchanged.
         loaded = self._store.load(partition)
         committed = self._committed(partition)
         nonce = secrets.token_hex(8)
@@ -122,7 +124,7 @@ class Reconciler:
             kafka=committed.metadata if committed else None,
         )
         if decided is not Verdict.FRESH:
-            # Before anything is written: a store that is intact must not be emptied.
+            # Checked before any write: an intact store must not be emptied.
             self._check_losses(partition, reader, loaded.progress, committed, inputs, keep_alive)
         with self._noted(decided):
             if decided is Verdict.RECOVER:
@@ -145,7 +147,8 @@ class Reconciler:
             return any(state.segment != NONE for state in published.states.values())
 
         if progress is not None:
-            # One that a wrong clock has moved ahead would have everything outlived.
+            # With a checkpoint that a wrong clock moved ahead, all purchases would count as
+            # outdated.
             clock_us = bounded(progress.clock_us, self._now_us())
             progress = replace(progress, clock_us=clock_us)
         check = LossCheck(reader, self._rules, self._now_us, keep_alive)
@@ -171,7 +174,7 @@ class Reconciler:
     ) -> PartitionState:
         progress = taken_over(loaded.progress, committed, inputs, nonce)
         published = committed.version if committed else 0
-        # Read before the commit, which is refused if it is not the ring of this progress.
+        # Read before the commit, which is refused if the ring does not match this checkpoint.
         seen = decode_seen(self._store.ring(partition), progress, self._rules.dedup_events)
         commit = Commit(
             partition=partition,
@@ -194,8 +197,8 @@ class Reconciler:
         )
 
     def _committed(self, partition: int) -> Committed | None:
-        # Waits for a transaction of an older owner that is about to move these offsets: the
-        # consumer is read_committed, and only then does kafka-python ask for stable offsets.
+        # Waits for a transaction of an older owner that may still move these offsets: kafka-python
+        # requests stable offsets only for a read_committed consumer.
         found = [
             self._consumer.committed(TopicPartition(topic, partition), metadata=True)
             for topic in INPUTS
@@ -204,7 +207,7 @@ class Reconciler:
 
 
 def extent_of(reader: LogReader, partition: int) -> Extent:
-    """Return what Kafka has of a partition's inputs."""
+    """Return the offset ranges of a partition's inputs."""
     tps = [TopicPartition(topic, partition) for topic in INPUTS]
 
     def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:

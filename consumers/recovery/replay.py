@@ -1,10 +1,10 @@
-"""Rebuild a partition from Kafka, when the store is behind or beside what Kafka has published.
+"""Rebuild of a partition from Kafka, when the store is behind or has diverged.
 
-The store lost commits, or all of them; or the group's offsets are gone. What was published stays
-true, so it is read back and laid over the records, and the inputs up to Kafka's offsets are folded
-without deciding anything: whatever was decided there has been published. Steps a to f are those of
-docs/architecture.md. The store says that a recovery is under way until it is done, and one that
-was interrupted starts again at a.
+The store lost some or all commits, or the group's offsets are gone. Published outputs stay valid,
+so they are read back and applied to the records. Then the inputs up to Kafka's offsets are
+aggregated without decisions, since all decisions up to there have been published. Steps a to f are
+those of docs/architecture.md. The checkpoint is marked as recovering until the recovery is done; an
+interrupted recovery restarts at step a.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,15 +32,15 @@ from livesegments.store.outbox import Entry, Offsets, Output
 from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot, ReadRequest
 
 CHUNK = 1_000
-"""Customers that are read or written at once."""
+"""Customers read or written at once."""
 
 
 class RecoveryInterruptedError(RuntimeError):
-    """Another owner wrote while a recovery ran."""
+    """Commit by another owner during a recovery."""
 
 
 class Recovery:
-    """Recovers one partition after another."""
+    """Recovery of single partitions."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Recovery:
         inputs: Extent,
         nonce: str,
     ) -> PartitionState:
-        """Recover a partition; return it ready to go on, with a sweep due over all customers."""
+        """Recover a partition; return it ready to resume, with a sweep due over all customers."""
         lost = is_lost(loaded.progress, inputs)
         owned = self._begin(partition, loaded, committed, inputs, nonce, lost)
         published = read_back(
@@ -120,9 +120,9 @@ class Recovery:
 
     # -- b
     def _adopt(self, owned: PartitionState, published: Changelog) -> PartitionState:
-        """Make every record's published segment what Kafka says, a chunk of customers a commit.
+        """Set every record's published segment from the changelog, in chunks of customers.
 
-        A customer with a state and no record gets one, for the sweep to end what there is.
+        A customer with a state but no record gets a record, so that the sweep can end the state.
         """
         tiles = self._rules.layout.tiles
         left = published.states
@@ -164,7 +164,7 @@ class Recovery:
         published: Changelog,
         committed: Committed | None,
     ) -> PartitionState:
-        """Drop the outbox, whose changes were decided on what is lost, but for dead letters."""
+        """Drop the outbox except for dead letters: its changes were decided on lost data."""
 
         def is_due(output: Output) -> bool:
             if output.topic != DEAD_LETTERS:
@@ -175,7 +175,7 @@ class Recovery:
             return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
 
         version = max(owned.progress.version, published.version)
-        # An entry at a time, so that none is larger than it was.
+        # One commit per entry, so that no entry grows.
         for entry in loaded.outbox:
             version += 1
             due = tuple(out for out in entry.outputs if is_due(out))
@@ -201,7 +201,7 @@ class Recovery:
         committed: Committed | None,
         inputs: Extent,
     ) -> PartitionState:
-        """Fold the inputs up to Kafka's offsets."""
+        """Aggregate the inputs up to Kafka's offsets."""
         tps = [TopicPartition(topic, owned.partition) for topic in INPUTS]
         ends = (
             dict(zip(tps, inputs.within(committed.offsets), strict=True))
@@ -242,10 +242,11 @@ class Recovery:
 
     # -- e
     def _restate(self, owned: PartitionState, published: Changelog) -> PartitionState:
-        """State anew who consents to marketing otherwise than their last state says.
+        """Publish states again where the marketing consent differs from the published state.
 
-        What said so was in the outbox that is dropped, or its cause was folded without deciding.
-        The sweep that follows would not: it sees no profile, and who keeps the segment is still.
+        Their updates were in the dropped outbox, or their cause was aggregated without decisions.
+        The sweep that follows does not publish them: it sees no profile events, and publishes
+        nothing for customers whose segment is unchanged.
         """
         stated = iter(published.states.items())
         while chunk := list(islice(stated, CHUNK)):
@@ -280,6 +281,6 @@ class Recovery:
 
 
 def _latest(here: Offsets, there: Offsets) -> Offsets:
-    """Return the later offset of each input: decisions dropped here may be published there."""
+    """Return the later offset of each input: dropped decisions may be published in Kafka."""
     purchases, profiles, erasures = map(max, here, there)
     return purchases, profiles, erasures

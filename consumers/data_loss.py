@@ -52,7 +52,7 @@ class DataLossError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class LossCheck:
-    """Loss check of single partitions.
+    """Data loss check of one partition at a time.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ class DedupWindow:
 
     Examples
     --------
-    >>> from consumers.event_hashes import hashes_of
+    >>> from livesegments.consumers.event_hashes import hashes_of
     >>> seen = DedupWindow(size=2)
     >>> seen, repeated = seen.after(hashes_of(["a", "b", "a"]))
     >>> repeated.tolist()

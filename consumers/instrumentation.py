@@ -59,7 +59,7 @@ class Instrumentation:
             self._metrics.set("dependency_up", True, "redis")
 
     def clocks(self, errors_us: Mapping[str, int]) -> None:
-        """Report clock differences: of each server, and of a partition from Redis."""
+        """Report clock errors: against each server, and of partition clocks against Redis."""
         for clock, error_us in errors_us.items():
             self._metrics.set("clock_error_seconds", error_us / 1e6, clock)
 

@@ -125,7 +125,7 @@ class BatchStats:
     changes: list[tuple[str, str, str]] = field(default_factory=list)
     """(from segment, to segment, origin); a missing segment is "none"."""
     arrived_ms: list[int] = field(default_factory=list)
-    """Broker timestamps of the events that made changes."""
+    """Broker timestamps of the events that triggered changes."""
     watched: list[DriftSample] = field(default_factory=list)
     """Drift detector samples of each partition."""
 

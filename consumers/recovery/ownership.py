@@ -19,7 +19,7 @@ _METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 class Committed:
     """Committed offsets of one partition of the inputs, with one metadata for all of them.
 
-    They do not exist if an offset is missing or carries other metadata than ours.
+    A missing offset, or metadata in another format, counts as no committed offsets.
     """
 
     offsets: tuple[int, int, int]

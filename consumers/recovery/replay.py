@@ -40,7 +40,7 @@ class RecoveryInterruptedError(RuntimeError):
 
 
 class Recovery:
-    """Recovery of single partitions."""
+    """Recovery of one partition at a time."""
 
     def __init__(
         self,

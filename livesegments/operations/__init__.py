@@ -1,1 +1,1 @@
-"""What an operator runs against a deployment: doctor, verify, rebuild, export, topics, refit."""
+"""Operator commands for a deployment: doctor, verify, rebuild, export, topics, refit."""

@@ -1,4 +1,4 @@
-"""Files that commands write: under their name only when they are whole."""
+"""Atomic output files: they appear under their final name only when complete."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def unwritable(path: Path) -> str | None:
-    """Return why a file cannot be written, to be told before the work for it; None if it can."""
+    """Return the reason why a file cannot be written, for an early error; None if it can."""
     if path.is_dir():
         return f"{path} is a folder: name a file"
     folder = path.parent
@@ -20,15 +20,15 @@ def unwritable(path: Path) -> str | None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name to write to, which becomes ``path`` at the end, or goes after a failure.
+    """Yield a temporary path that is renamed to ``path`` on success and deleted on failure.
 
-    It is another each time, so that two who write the same file do not write into each other's.
-    What is no file, such as ``/dev/stdout``, is written to as it is.
+    The temporary path is unique, so that concurrent writers of a file do not interfere. A special
+    file such as ``/dev/stdout`` is written to directly.
     """
     if _is_special(path):
         yield path
         return
-    target = path.resolve()  # a link stays one
+    target = path.resolve()  # preserve a symbolic link
     unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
         yield unfinished

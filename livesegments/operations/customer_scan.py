@@ -1,4 +1,4 @@
-"""Walk over all customers as the store has them, in batches of arrays."""
+"""Scan of all customers in the store, in batches of arrays."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some customers of one partition: ids and records (n,), and the partition's clock."""
+    """A batch of customers of one partition: ids and records (n,), and the partition's clock."""
 
     names: list[str]
     records: Records
     clock_us: int
 
     def where(self, kept: NDArray[np.bool_]) -> "Stretch":
-        """Return those that are kept, by a flag each."""
+        """Return the customers selected by a mask."""
         return Stretch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
 
 
 class UnsettledError(RuntimeError):
-    """The store is being made anew, so what it has is a part; says when to come again."""
+    """The store is being rebuilt and thus incomplete; the message says when to try again."""
 
     def __init__(self, partition: int) -> None:
         super().__init__(
@@ -43,12 +43,12 @@ class UnsettledError(RuntimeError):
 
 
 def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
-    """Return the progress of every partition; of none when no worker has taken any over.
+    """Return the checkpoint of every partition; an empty list if none has had an owner yet.
 
     Raises
     ------
     UnsettledError
-        If a partition is being recovered, or is about to be: others are there and it is not.
+        If a partition is in recovery, or has no checkpoint although others do.
     """
     found = store.progresses(range(deployment.partitions))
     for partition, progress in enumerate(found):
@@ -58,14 +58,14 @@ def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
 
 
 def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
-    """Yield every customer once, but for those who must not be profiled until restored.
+    """Yield every customer once, except those suppressed until a restore.
 
-    Memory is bounded: a batch, and 16 bytes for each customer of one partition.
+    Memory is bounded: one batch, and 16 bytes for each customer of one partition.
 
     Raises
     ------
     UnsettledError
-        If a recovery is under way, be it found only when some customers have been given.
+        If a recovery is running; this may be detected after some customers were yielded.
     """
     if not settled(store, deployment):
         return
@@ -73,8 +73,8 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
         loaded = store.load(partition)
         if loaded.progress is None:
             raise UnsettledError(partition)
-        # HSCAN may give a customer twice while the hash grows. Of a million customers the chance
-        # that two share a hash, so that one is missed, is 3e-8.
+        # HSCAN may return a customer twice while the hash grows. Among a million customers the
+        # probability that two share a hash, so that one is skipped, is 3e-8.
         seen = DedupWindow(size=maxsize)
         customers = store.customers(partition, CHUNK)
         while chunk := list(islice(customers, CHUNK)):
@@ -88,12 +88,12 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
                 stretch = stretch.where(np.array([not m.suppressed for m in markers], np.bool_))
             if stretch.names:
                 yield stretch
-        if not settled(store, deployment):  # emptied meanwhile, as by a rebuild
+        if not settled(store, deployment):  # emptied meanwhile, for example by a rebuild
             raise UnsettledError(partition)
 
 
 def markers_of(store: Partitions, partition: int, names: Sequence[str]) -> list[Marker]:
-    """Return what is remembered of each customer's erasure requests."""
+    """Return the erasure marker of each customer."""
     keys = [marker_key(name, store.keys.group_id) for name in names]
     [reading] = store.read([ReadRequest(partition, (), keys)])
     return [Marker.from_bytes(stored) for stored in reading.erasures] if keys else []

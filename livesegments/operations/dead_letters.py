@@ -1,4 +1,4 @@
-"""Dead letters: read and choose them, and tell what would become of them if sent again."""
+"""Dead letters: read and select them, and predict the result of replaying them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from livesegments.operations.topics import partition_counts
 
 
 class DeadLettersError(RuntimeError):
-    """Dead letters cannot be read or sent again; says why and the way out."""
+    """Dead letters cannot be read or replayed; the message states the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: where it lies, the record it was, and when it was sent again, if it was."""
+    """A dead letter: its position, the original record, and the time of its replay, if any."""
 
     place: Place
     key: bytes | None
@@ -32,13 +32,13 @@ class Letter:
 
     @property
     def refused_at(self) -> datetime:
-        """When it became one."""
+        """Time of the rejection."""
         return datetime.fromtimestamp(self.place.timestamp_ms / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead letters; None does not choose."""
+    """Filter for dead letters; None matches all."""
 
     reason: str | None = None
     topic: str | None = None
@@ -47,7 +47,7 @@ class Selection:
     offset: int | None = None
 
     def takes(self, record: ConsumerRecord, origin: DeadLetter) -> bool:
-        """Return whether a record of the dead-letter topic is chosen."""
+        """Return whether a record of the dead-letter topic matches."""
         return (
             self.reason in (None, origin.reason)
             and self.topic in (None, origin.topic)
@@ -56,19 +56,19 @@ class Selection:
 
 
 def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]:
-    """Yield the chosen dead letters that there are now, by partition in their order.
+    """Yield the current dead letters that match, by partition in offset order.
 
     Parameters
     ----------
     config
-        Settings of the Kafka client.
+        Kafka client configuration.
     selection
-        Which ones.
+        Filter for dead letters.
 
     Raises
     ------
     DeadLettersError
-        The topic does not exist, or has no such partition.
+        If the topic does not exist, or has no such partition.
     """
     counts = partition_counts(config, (DEAD_LETTERS, REPLAYS))
     if not counts[DEAD_LETTERS]:
@@ -92,25 +92,25 @@ def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]
             try:
                 origin = parse(record.headers)
             except ValueError:
-                continue  # what others put on the topic
+                continue  # a record of another producer
             if selection.takes(record, origin):
                 place = Place(record.partition, record.offset, record.timestamp)
                 yield Letter(place, record.key, record.value, origin, replayed.get(place))
 
 
 def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
-    """Return why a record would be refused again if it arrived now; None if it would be taken.
+    """Return the reason for which a record would be rejected if it arrived now; None if accepted.
 
-    One that is said to come from another topic than the inputs cannot be sent again at all.
+    A record whose origin is not an input topic cannot be replayed at all.
 
     Parameters
     ----------
     letter
-        With the record.
+        The dead letter.
     currency
-        The one that the deployment takes.
+        The deployment's currency.
     now
-        What the broker's timestamp would be.
+        Timestamp that the broker would assign.
     """
     columns = [letter.key], [letter.value], [int(now.timestamp() * 1000)]
     if letter.origin.topic == PURCHASES:
@@ -125,10 +125,10 @@ def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
 
 
 class LaterProfiles:
-    """Dead letters of profiles that would replace what came after them, if sent again.
+    """Check for dead letters of profiles that would replace a later one if replayed.
 
-    The last profile of a key counts. The topic is read when the first letter asks, to its end of
-    then, so what a replay sends is not among it.
+    The last profile of a key counts. A partition of the topic is read on first use, up to its end
+    at that time, so the records that a replay sends are not included.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -136,7 +136,7 @@ class LaterProfiles:
         self._last: dict[int, dict[bytes | None, int]] = {}
 
     def refusal(self, letter: Letter) -> str | None:
-        """Return why a profile is not to be sent; None if it may be, and of other topics."""
+        """Return the reason not to replay a profile; None if it may be, and for other topics."""
         origin = letter.origin
         if origin.topic != PROFILES:
             return None

@@ -1,8 +1,8 @@
-"""Send dead letters again to the topics that they came from, none of them twice.
+"""Replay dead letters to their original topics, each of them at most once.
 
-Each record goes out in one transaction with a mark on a topic of its own, so a replay that is
-killed at any point leaves both or neither. Whoever replays first takes over the transactional id,
-which ends what another replay had open and shuts that one out, and only then reads the marks.
+Each record is sent in one transaction with a marker on a separate topic, so a replay that is killed
+at any point leaves both or neither. A replay first takes over the transactional id, which aborts
+the open transaction of another replay and fences it, and only then reads the markers.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ from livesegments.producers.publisher import Publication, Publisher, PublishErro
 from livesegments.store.outbox import Output
 
 TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
-"""One for all groups: the topics are the same."""
+"""Transactional id shared by all groups, since the topics are shared."""
 
 BATCH_LETTERS = 500
 BATCH_BYTES = 4 * 1024 * 1024
@@ -34,9 +34,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 
 @dataclass(slots=True)
 class Outcome:
-    """What became, or would become, of the chosen dead letters, by their reason.
+    """Actual or predicted results for the selected dead letters, by reason.
 
-    ``refusals`` counts why those that are ``refused_again`` would be: reason and message.
+    ``refusals`` counts the new reason and message of each dead letter in ``refused_again``.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -45,14 +45,14 @@ class Outcome:
     refusals: Counter[str] = field(default_factory=Counter)
 
     def to_dict(self) -> dict[str, dict[str, int]]:
-        """Return plain data, for scripts."""
+        """Return plain data for JSON."""
         return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
 
 
 def rehearse(
     config: Mapping[str, Any], selection: Selection, currency: str, *, refused_too: bool = False
 ) -> Outcome:
-    """Tell what `replay` would do, and do nothing."""
+    """Report what `replay` would do, without sending anything."""
     outcome = Outcome()
     for _ in _due(config, selection, currency, refused_too, outcome):
         pass
@@ -67,26 +67,26 @@ def replay(
     refused_too: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Send the chosen dead letters again: key, value and headers as they were, same partition.
+    """Replay the selected dead letters with their key, value and headers, to the same partition.
 
     Parameters
     ----------
     config
-        Settings of the Kafka client.
+        Kafka client configuration.
     selection
-        Which ones. What was sent before stays out.
+        Filter for dead letters. Those already replayed are skipped.
     currency
-        The one that the deployment takes.
+        The deployment's currency.
     refused_too
-        Also what would be refused again as it stands, but for profiles that have a later one.
+        Include records that would be rejected again, except superseded profiles.
     progress
-        Given the number of records after each transaction.
+        Called with the number of records after each transaction.
 
     Raises
     ------
     DeadLettersError
-        A topic is missing, or a transaction failed. What was committed before stays, with its
-        marks: another replay goes on from there.
+        If a topic is missing, or a transaction failed. Committed records and their markers stay,
+        so another replay resumes after them.
     """
     counts = partition_counts(config, (*INPUTS, REPLAYS))
     missing = [name for name, count in counts.items() if not count]
@@ -115,7 +115,7 @@ def _due(
     refused_too: bool,
     outcome: Outcome,
 ) -> Iterator[Letter]:
-    """Yield what is to be sent, and count everything."""
+    """Yield the records to send, and count all outcomes."""
     later = LaterProfiles(config)
     for letter in letters(config, selection):
         reason = letter.origin.reason
@@ -147,7 +147,7 @@ def _batches(due: Iterable[Letter]) -> Iterator[list[Letter]]:
 
 
 def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
-    """Return each record as it was, and its mark."""
+    """Return each original record with its marker."""
     publications = []
     for letter in batch:
         origin = letter.origin

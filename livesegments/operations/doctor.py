@@ -1,4 +1,4 @@
-"""Look at everything a deployment needs, and say what is wrong and how to mend it."""
+"""Health check of a deployment and its dependencies, with a fix for each problem."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,14 +37,14 @@ DAY_MS = 86_400_000
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at broker, topics, store, workers and model; each look stands for itself."""
+    """Check broker, topics, store, workers and model; a failure skips only dependent checks."""
     findings: list[Finding] = []
     for name, look, needs in _LOOKS:
         if needs & {each.name for each in findings if each.status == "fail"}:
-            continue  # what it rests on is already found to be wrong
+            continue  # a prerequisite has already failed
         try:
             for finding in look(settings):
-                findings.append(finding)  # noqa: PERF402 - what came before an error stays
+                findings.append(finding)  # noqa: PERF402 - findings before an error are kept
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
@@ -111,11 +111,11 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
 
     wanted = {topic.name: topic.config for topic in topics()}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    # By default only what differs from the broker's defaults is given, and those may be wrong too.
+    # By default only overrides of the broker's defaults are returned, and those may be wrong too.
     found = _values(admin.describe_configs(resources, config_filter="all"))
     for name, config in wanted.items():
         policy = found.get(name, {}).get("cleanup.policy")
-        if policy is None:  # the client gives nothing where the broker gives an error
+        if policy is None:  # the client returns nothing where the broker returns an error
             yield Finding(
                 f"topic {name}",
                 "warn",
@@ -157,7 +157,7 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
 
 
 def _values(described: Any) -> dict[str, dict[str, str]]:
-    """Return topic -> name -> value, from what the admin client gives."""
+    """Return topic -> name -> value from the admin client's response."""
     found: dict[str, dict[str, str]] = {}
     topics_found = described.get("topic", {}) if isinstance(described, dict) else {}
     for name, config in topics_found.items():
@@ -169,10 +169,10 @@ def _values(described: Any) -> dict[str, dict[str, str]]:
 
 
 def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
-    """Return how many workers are in a group."""
+    """Return the number of workers in a group."""
     try:
         groups = admin.describe_groups([group_id])
-    except CoordinatorNotAvailableError:  # no group has ever been there
+    except CoordinatorNotAvailableError:  # no consumer group has ever existed
         return 0
     return len(groups.get(group_id, {}).get("members", ()))
 
@@ -285,4 +285,4 @@ _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]
     ("clocks", look_at_clocks, frozenset({"kafka", "topics", "redis"})),
     ("model", _model, frozenset({"kafka", "topics"})),
 )
-"""Name, look, and the findings it rests on."""
+"""Name, check, and the findings that it depends on."""

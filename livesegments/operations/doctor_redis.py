@@ -1,4 +1,4 @@
-"""The doctor's look at Redis: at its one server, or at every master of a cluster."""
+"""The doctor's Redis checks, for a single server or every master of a cluster."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ OLDEST_REDIS = (6, 2)
 
 
 def look_at_redis(settings: Settings) -> Iterator[Finding]:
-    """Look at version, memory and persistence, and at how a cluster's masters share partitions."""
+    """Check version, memory and persistence, and the distribution of partitions in a cluster."""
     client = redis_client(settings)
     if not isinstance(client, Cluster):
         yield from _server(client)
@@ -79,4 +79,4 @@ def _saves(client: "Redis") -> bool:
     try:
         return bool(dict(client.config_get("save")).get("save"))
     except ResponseError:
-        return True  # hidden, as managed services do: nothing says that it is off
+        return True  # hidden by managed services: nothing indicates that it is off

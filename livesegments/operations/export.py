@@ -1,4 +1,4 @@
-"""Write where every customer is to a file: one row a customer."""
+"""Export of every customer's current segment to a file, one row per customer."""
 
 import csv
 import json
@@ -45,30 +45,30 @@ class ExportError(RuntimeError):
 
 
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
-    """Write one row a customer; return how many.
+    """Write one row per customer; return the number of rows.
 
-    Purchases and spend are those of the window that ends at the partition's clock; whatever is not
-    known is empty. A customer who was erased, or must not be profiled until restored, has no row;
-    nor has one of whom nothing is known but that a profile was deleted.
-    The file appears under its name only when it is whole.
+    Purchases and spend are those of the window that ends at the partition's clock; unknown values
+    are empty. A customer who was erased, or is suppressed until a restore, has no row; nor has a
+    customer of whom only the deletion of a profile is known.
+    The file appears under its name only when complete.
 
     Parameters
     ----------
     store
-        The deployment.
+        The deployment's store.
     path
-        Ends in one of `SUFFIXES`.
+        Output file, with a suffix in `SUFFIXES`.
     progress
-        Given the number of rows after each chunk.
+        Called with the number of rows after each chunk.
 
     Raises
     ------
     ExportError
-        If no worker has ever run.
+        If no worker has run yet.
     UnsettledError
-        If a recovery is under way.
+        If a recovery is running.
     ValueError
-        If the suffix is another.
+        If the suffix is not supported.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: the name must end in .csv, .jsonl or .parquet")

@@ -1,4 +1,4 @@
-"""The model of a running deployment as it stands, for commands that only look."""
+"""Read-only loader of a running deployment's current model."""
 
 import time
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from livesegments.store.partitions import Partitions
 def current_model(
     config: Mapping[str, Any], store: Partitions, partitions: int, segments: tuple[str, ...]
 ) -> GlobalModel:
-    """Return the model of a deployment, as a worker has it that owns no partition.
+    """Return the model of a deployment, as seen by a worker that owns no partition.
 
-    A generation from its topic, none during the warm-up, and the sum of all partitions' statistics,
-    none while some are still in an older generation.
+    It consists of the generation from its topic, None during the warm-up, and the sum of all
+    partitions' statistics, None while some are still in an older generation.
     """
     reader = DefinitionsReader(config)
     reader.close()

@@ -1,7 +1,7 @@
-"""Make the store anew from Kafka alone: records, published segments and the model's generation.
+"""Rebuild the store from Kafka alone: records, published segments and the model's generation.
 
-The store is emptied, and whoever owns the partitions recovers them as when Redis lost everything:
-the workers that are running, or else one that runs here until it is done.
+The store is emptied, and the owners of the partitions recover them as after a complete loss of
+Redis. The owners are the running workers, or else a worker that runs here until the end.
 """
 
 import time
@@ -38,23 +38,23 @@ DRAWN_CUSTOMERS = 1_000
 
 
 class RebuildError(RuntimeError):
-    """The store cannot be made anew; nothing was touched. Says why, and what to do."""
+    """The store cannot be rebuilt and was not changed; states the reason and the remedy."""
 
 
 class DesertedError(RuntimeError):
-    """The workers that were to make the emptied store anew have left. Says what to do."""
+    """The workers that were rebuilding the emptied store have left; states the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a rebuild would do.
+    """Plan of a rebuild.
 
     Attributes
     ----------
     customers
-        How many the store has now.
+        Number of customers in the store now.
     workers
-        How many are running, and would do it.
+        Number of running workers, which would do the rebuild.
     """
 
     deployment: Deployment
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild did; not ``complete`` when it was asked to stop before."""
+    """Result of a rebuild; not ``complete`` if it was stopped early."""
 
     customers: int
     partitions: int
@@ -73,16 +73,16 @@ class Rebuilt:
 
 
 def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
-    """Look whether the store can be made anew.
+    """Check whether the store can be rebuilt.
 
     Raises
     ------
     RebuildError
-        If other settings are asked for than running workers have, or the inputs no longer hold
-        what counts and that loss is not accepted, or it is and workers run: they do not accept it,
-        and would end one after the other.
+        If the settings differ from those of running workers; if the inputs no longer contain all
+        data that counts and the loss is not accepted; or if it is accepted while workers run, since
+        they do not accept it and would exit one after the other.
     UnknownSegmentError
-        If segments of other ids are published.
+        If the published segments have other ids.
     """
     config, store = kafka_config(settings), _store(settings)
     wanted = app.deployment(settings, check_partition_counts(partition_counts(config)))
@@ -90,7 +90,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     UnknownSegmentError.check(generation.segments if generation else (), wanted.segments)
     workers, agreed = _members(settings), store.deployment()
     if agreed is not None and agreed.partitions != wanted.partitions:
-        store.agree(wanted)  # says what to do
+        store.agree(wanted)  # raises an error that states the remedy
     if workers and agreed not in (None, wanted):
         names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
         raise RebuildError(
@@ -113,19 +113,19 @@ def rebuild(
     accept_loss: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Rebuilt:
-    """Empty the store and see it made anew.
+    """Empty the store and wait until it is rebuilt.
 
     Parameters
     ----------
     planned
-        What `plan` found.
+        The result of `plan`.
     progress
-        Told how many input records are folded.
+        Called with the number of input records applied.
 
     Raises
     ------
     DesertedError
-        If workers were to do it, and none has been there for a while.
+        If running workers were to rebuild it, and none has been present for a while.
     """
     store, began = _store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)
@@ -171,7 +171,7 @@ def _members(settings: Settings) -> int:
 
 
 class _Deserted:
-    """Notices when the group has had no worker for longer than a restart takes."""
+    """Detects that the group has had no worker for longer than a restart takes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._seen = settings, time.monotonic()
@@ -185,7 +185,7 @@ class _Deserted:
         try:
             workers = _members(self._settings)
         except KafkaError:
-            workers = 1  # as far as is known; workers wait an outage out too
+            workers = 1  # assume so; workers retry during an outage too
         if workers:
             self._seen = now
         elif now - self._seen >= DESERTED_SECONDS:
@@ -202,7 +202,7 @@ def _generation(settings: Settings) -> Generation | None:
 
 
 def _check_losses(settings: Settings, store: Partitions, deployment: Deployment) -> None:
-    """Refuse when the inputs no longer make up what the store holds."""
+    """Raise an error if the inputs no longer contain all the data in the store."""
     layout = Tiling(deployment.window_days, deployment.tiles)
     with LogReader(kafka_config(settings)) as log:
         clocks = Clocks(store, kafka_config(settings), deployment.partitions, app.now_us)
@@ -216,7 +216,7 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
             if progress is None:
                 continue
             inputs = extent_of(log, partition)
-            # A wrong clock may have moved the partition's ahead: then nobody would count.
+            # A wrong clock may have advanced the partition's, and then no purchase would count.
             clock_us = bounded(progress.clock_us, clocks.shown_us)
             counts = partial(_counts_somebody, store, partition, layout, clock_us)
             try:
@@ -231,7 +231,7 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
 
 
 def _counts_somebody(store: Partitions, partition: int, layout: Tiling, clock_us: int) -> bool:
-    """Return whether some of a partition's customers, drawn, have a purchase in their window."""
+    """Return whether any of a random sample of customers has a purchase in its window."""
     for _, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
         found = window(decode(blobs, layout.tiles), layout.tile(clock_us))
         return bool(found.purchases.any())

@@ -1,4 +1,4 @@
-"""Refit by hand: show what a fresh fit would change, and have the service take it."""
+"""Manual refit: preview the changes of a new fit, and have the service adopt it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -28,18 +28,18 @@ Say = Callable[[str], object]
 
 
 class RefitError(RuntimeError):
-    """There is nothing to refit, or the service did not take the fit; says why and the way out."""
+    """There is nothing to refit, or the service did not take the fit; states the remedy."""
 
 
 class Refit:
-    """A fit by hand, on one deployment.
+    """Manual refit of one deployment.
 
     Parameters
     ----------
     settings
-        Of the deployment.
+        Settings of the deployment.
     say
-        Told what happens, a line a time.
+        Called with progress messages, one line each.
     """
 
     def __init__(self, settings: Settings, say: Say) -> None:
@@ -56,12 +56,12 @@ class Refit:
         )
 
     def propose(self, *, everyone: bool = False) -> Proposal:
-        """Fit customers as they are now, and hold the fit against the model.
+        """Fit the current customers, and compare the fit with the model.
 
         Raises
         ------
         RefitError
-            If there is no model or nobody to fit, or a generation is being taken over.
+            If there is no model or no customer to fit, or partitions still adopt a generation.
         """
         segments = self._rules.segment_ids
         current = current_model(self._config, self._store, self.partitions, segments)
@@ -84,12 +84,12 @@ class Refit:
             ) from error
 
     def request(self, proposal: Proposal, seconds: float) -> Request:
-        """Leave a fit for the owner of partition 0, which has so many seconds to take it.
+        """Submit a fit to the owner of partition 0; the request expires after ``seconds``.
 
         Raises
         ------
         RefitError
-            If no worker runs, or another request waits.
+            If no worker is running, or another request is pending.
         """
         admin = KafkaAdminClient(**self._config)
         workers = count_workers(admin, self._settings.group_id)
@@ -113,7 +113,7 @@ class Refit:
         Raises
         ------
         RefitError
-            If it is not published in time, or another generation came first.
+            If it is not published in time, or another generation is published first.
         """
         reader = DefinitionsReader(self._config)
         deadline = time.monotonic() + seconds
@@ -157,14 +157,14 @@ class Refit:
         number
             The generation.
         patience
-            Seconds in which something must move.
+            Maximum seconds without progress.
         show
-            Given the number of customers that are in it, as it grows.
+            Called with the number of customers in the generation, as it grows.
 
         Raises
         ------
         RefitError
-            If nothing moves for too long.
+            If there is no progress for too long.
         """
         before: tuple[int, int] | None = None
         moved = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a fresh fit of today's customers would change, before anyone takes it."""
+"""Preview of a new fit of the current customers, before the service adopts it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some records of one partition, its clock, and how many customers each stands for."""
+    """A batch of records of one partition, its clock, and the number of customers per record."""
 
     records: Records
     clock_us: int
@@ -40,33 +40,33 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A fit beside the generation that it would replace.
+    """A new fit, compared with the generation that it would replace.
 
     Attributes
     ----------
     fit
-        The new generation, under the number of the one it would replace.
+        The new generation, with the number of the one it would replace.
     rows, customers
-        Customers that were fitted, and about how many there are.
+        Number of customers fitted, and estimated total.
     inertia_now, inertia_new
         Mean squared distance to the nearest centroid, in squared standard deviations.
     gain
-        Share of the inertia that the fit saves.
+        Relative reduction of the inertia.
     moves
-        Customers (6, 6) by the segment published now and then, in the order of the personas, none
-        last.
-    sizes_now
-        Customers (5,) of each segment's cluster now, in the order of ``fit.segments``, as are:
-    sizes_new
-        and then;
+        Customers (6, 6) by published segment before and after, in the order of the personas; no
+        segment is last.
+    sizes_now, sizes_new
+        Customers (5,) in each segment's cluster before and after, in the order of
+        ``fit.segments``, as are the following attributes.
     persona_now, persona_new
-        distances (5,) of each segment's centroid to its persona, in standard deviations a feature;
+        Distances (5,) of each segment's centroid to its persona, in standard deviations per
+        feature.
     shift
-        how far each segment's centroid moves (5,), in the same unit;
+        Distance (5,) that each segment's centroid moves, in the same unit.
     continues
-        the segment whose centroid is nearest to the new one now;
+        The segment whose current centroid is nearest to the new one.
     personas
-        in the order of ``moves``.
+        The personas, in the order of ``moves``.
     """
 
     fit: Generation
@@ -86,11 +86,11 @@ class Proposal:
 
     @property
     def moving(self) -> int:
-        """Customers whose published segment would change."""
+        """Number of customers whose published segment would change."""
         return int(self.moves.sum() - np.trace(self.moves))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return plain data for JSON."""
         names = [*(persona.id for persona in self.personas), None]
         return {
             "replaces": self.fit.number,
@@ -120,7 +120,7 @@ class Proposal:
         }
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Return a text report."""
         names = {persona.id: persona.name for persona in self.personas}
         share = self.moving / max(int(self.moves.sum()), 1)
         lines = [
@@ -158,18 +158,18 @@ def propose(
     *,
     everyone: bool = False,
 ) -> Proposal:
-    """Fit today's customers as the worker's own check does, and see who would move.
+    """Fit the current customers, as the worker's refit check does, and predict their moves.
 
     Parameters
     ----------
     store, partitions
         The deployment.
     before
-        The model as it stands.
+        The current model.
     rules
-        How the service decides.
+        The service's processing configuration.
     everyone
-        Take all customers instead of a sample: exact, and as long as it takes.
+        Fit all customers instead of a sample: exact, but slow.
 
     Raises
     ------
@@ -234,7 +234,7 @@ def _compare(
 
 
 def _moves(stretch: Stretch, model: Model, rules: ProcessingConfig) -> Floats:
-    """Return the customers (6, 6) by segment before and after, as the takeover would have it."""
+    """Return the customers (6, 6) by segment before and after, as the takeover would move them."""
     records, n = stretch.records, len(stretch.records)
     scores = score(
         records,
@@ -245,7 +245,7 @@ def _moves(stretch: Stretch, model: Model, rules: ProcessingConfig) -> Floats:
         rules.switching,
     )
     moves = np.zeros((len(rules.personas) + 1,) * 2)
-    # The segment -1, which is none, is the last place.
+    # Segment -1 (none) indexes the last row or column.
     np.add.at(moves, (records["segment"], scores.segment), stretch.weight)
     return moves
 

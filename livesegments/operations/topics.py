@@ -1,4 +1,4 @@
-"""Create the topics, and find how many partitions they have."""
+"""Creation of the topics, partition counts and permission checks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,14 +20,14 @@ ALL = (*INPUTS, *OUTPUTS)
 
 
 def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> dict[str, int]:
-    """Return the number of partitions of topics, 0 where one does not exist.
+    """Return the number of partitions of topics, 0 for a topic that does not exist.
 
-    By default of those that workers read and write.
+    By default for the topics that workers read and write.
 
     Raises
     ------
     TopicAuthorizationFailedError
-        If the user may not see one.
+        If the user may not describe a topic.
     """
     return {name: len(each["partitions"]) for name, each in _described(config, names).items()}
 
@@ -35,20 +35,20 @@ def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> d
 def check_allowed(
     config: Mapping[str, Any], *, read: Sequence[str], write: Sequence[str] = ()
 ) -> None:
-    """Check that topics may be read or written, before it is found out in the middle of work.
+    """Check the permissions to read and write topics early, before any work is done.
 
-    A broker before 2.3 does not say, nor does one that is not Apache Kafka.
+    Brokers before 2.3, and some that are not Apache Kafka, do not report permissions.
 
     Raises
     ------
     TopicAuthorizationFailedError
-        If something is not allowed; names the topics, and for each what the user lacks.
+        If a permission is missing; names the topics and the missing operations of each.
     """
     denied = []
     for name, each in _described(config, (*read, *write)).items():
         allowed = each["authorized_operations"] or ()
         needed = {"READ": name in read, "WRITE": name in write}
-        # Who sees a topic may describe it: without that, nothing was said.
+        # A user who sees a topic may describe it. If DESCRIBE is missing, none were reported.
         lacks = [what for what, is_needed in needed.items() if is_needed and what not in allowed]
         if lacks and "DESCRIBE" in allowed:
             denied.append(f"{name} ({' and '.join(lacks)})")
@@ -59,8 +59,8 @@ def check_allowed(
 def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
     admin = KafkaAdminClient(**config)
     try:
-        # A consumer's metadata would leave out partitions that have no leader at the moment. And
-        # asked for all topics, a broker leaves out those that the user must not see.
+        # A consumer's metadata omits partitions that currently have no leader. And when asked for
+        # all topics, a broker omits those that the user may not see.
         found = {each["name"]: each for each in admin.describe_topics(list(dict.fromkeys(wanted)))}
     finally:
         admin.close()
@@ -86,12 +86,12 @@ def create_topics(
     Parameters
     ----------
     config
-        Settings of the Kafka client.
+        Kafka client configuration.
     partitions, replication_factor
-        Of every topic that is created; without a number as many partitions as existing topics
-        have, or 4.
+        For every topic created; if ``partitions`` is None, the number that existing topics have,
+        or 4.
     retention_days
-        How long purchases and changes stay.
+        Retention of purchases and changes.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def create_topics(
     Raises
     ------
     PartitionCountError
-        If an existing topic has another number of partitions; nothing is created then.
+        If an existing topic has a different number of partitions; no topic is created then.
     """
     counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
     existing = {name: count for name, count in counts.items() if count}

@@ -1,6 +1,6 @@
-"""Check from the outside that what the service promises is true.
+"""Independent verification of the service's guarantees.
 
-Shares no code with what it checks, beyond the contracts: it has its own reading of the log and of
+It shares no code with the service beyond the contracts: it has its own readers of the log and of
 the store's bytes, and its own arithmetic.
 """
 

@@ -1,4 +1,4 @@
-"""A partition's clock, and the one here, against the clocks of the servers."""
+"""Comparison of a partition's clock and the local clock with the servers' clocks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from livesegments.operations.verify.store_reader import Cut, Store
 
 TOLERANCE_US = 300_000_000
 LOG_APPEND_TIME = 1
-"""Type of a timestamp that the broker set."""
+"""Timestamp type of a timestamp set by the broker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """The time at the server that has a partition, read between two looks at the clock here."""
+    """Time at the server of a partition, between two readings of the local clock."""
 
     before_us: int
     redis_us: int
@@ -23,15 +23,15 @@ class Clocks:
 
     @classmethod
     def read(cls, store: Store, now_us: Callable[[], int]) -> "Clocks":
-        """Read both."""
+        """Read the clocks."""
         before_us = now_us()
         return cls(before_us, store.time_us(), now_us())
 
     @property
     def latest_us(self) -> int:
-        """The latest that a purchase may be dated.
+        """Latest possible date of a purchase.
 
-        Five minutes ahead of the broker, whose clock may be five ahead of Redis'.
+        Five minutes ahead of the broker, whose clock may be five minutes ahead of Redis's.
         """
         return self.redis_us + 2 * TOLERANCE_US
 
@@ -39,10 +39,10 @@ class Clocks:
 def check_clocks(
     check: Check, where: str, cut: Cut, clocks: Clocks, purchases: Sequence[ConsumerRecord]
 ) -> None:
-    """No clock is further ahead of another than it may be, as far as can be told.
+    """Check that no clock is further ahead of another than allowed, as far as can be determined.
 
-    A record's timestamp is a time that the broker's clock has passed: of old records it says
-    nothing of the clock now, so it can be found ahead and never behind.
+    The broker's clock has passed a record's timestamp. An old record says nothing about its current
+    time, so the broker can be found ahead but never behind.
     """
     ahead = cut.clock_us - clocks.redis_us
     check.that(

@@ -1,4 +1,4 @@
-"""All committed records of a topic partition, as a subscriber sees them."""
+"""All committed records of a topic partition, as a subscriber reads them."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from livesegments.consumers import columnar_reader  # noqa: F401 - batches are r
 
 
 class Log:
-    """Reads partitions, read_committed."""
+    """Read_committed reader of partitions."""
 
     def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
@@ -25,24 +25,24 @@ class Log:
         self._ends.close()
 
     def start(self, topic: str, partition: int) -> int:
-        """Return the first offset that is still there."""
+        """Return the first offset still retained."""
         tp = TopicPartition(topic, partition)
         return int(self._consumer.beginning_offsets([tp])[tp])
 
     def stable_end(self, topic: str, partition: int) -> int:
-        """Return where what is decided ends: below the first open transaction."""
+        """Return the last stable offset: the start of the first open transaction."""
         tp = TopicPartition(topic, partition)
         return int(self._consumer.end_offsets([tp])[tp])
 
     def read(
         self, topic: str, partition: int, end: int | None = None, *, start: int = 0
     ) -> list[ConsumerRecord]:
-        """Return the records from ``start`` to below ``end``, or all there are now.
+        """Return the records from ``start`` to below ``end``, by default to the current end.
 
         Raises
         ------
         TimeoutError
-            If a transaction stays open for longer than the patience.
+            If a transaction stays open for longer than the timeout.
         """
         tp = TopicPartition(topic, partition)
         if end is None:

@@ -1,4 +1,4 @@
-"""The model's count of every customer, compared with what the window holds."""
+"""Checks of the model's statistics against every customer's window."""
 
 from math import log, log1p
 
@@ -8,18 +8,18 @@ from livesegments.operations.verify.report import Check
 from livesegments.operations.verify.store_reader import StoredCustomer
 
 STEPS = 1 << 20
-"""Steps in a unit of a feature."""
+"""Fixed-point steps per unit of a feature."""
 UNKNOWN = -(2**31)
 URBANICITY = {"rural": 0.0, "suburban": 0.5, "urban": 1.0}
 ROUNDING = 2
 HALF_PRECISION = STEPS // 14
-"""Ages are kept in half precision: up to 128 within 1/16."""
+"""Ages are stored in half precision: up to 128 within 1/16."""
 
 
 def check_counted(check: Check, at: Partition) -> None:
     """Compare each record's cluster and vector with its window at the partition's clock.
 
-    While a sweep is under way some are as of the last tile, and are left out.
+    While a sweep is running, records that are still as of the previous tile are skipped.
     """
     tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
     left_out = 0

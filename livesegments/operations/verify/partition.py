@@ -1,4 +1,4 @@
-"""What is compared of one partition, and up to where."""
+"""The state of one partition to compare, and the offsets and versions up to which it is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from livesegments.operations.verify.reference import DAY_US, Inputs
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What a deployment agreed on when its first worker ran, and settings as far as known.
+    """Settings fixed when the deployment's first worker ran, plus others that may be known.
 
-    ``retention_days`` and ``event_clock`` are None where they are not.
+    ``retention_days`` and ``event_clock`` are None if unknown.
     """
 
     group_id: str
@@ -34,12 +34,12 @@ class Deployed:
         retention_days: int | None,
         event_clock: bool | None,
     ) -> "Deployed":
-        """Return it from the fields of the store.
+        """Return the settings in the fields of the store.
 
         Raises
         ------
         RuntimeError
-            If no worker has ever run there.
+            If no worker has run in the group yet.
         """
         if not found:
             raise RuntimeError(
@@ -67,18 +67,18 @@ class Partition:
     Attributes
     ----------
     where
-        Its name in faults.
+        Its name in fault messages.
     starts
-        Topic -> first offset that it still holds.
+        Topic -> first retained offset.
     committed
         The group's offsets, read after the records and before the outputs.
     published
         The version up to which all outputs were read.
     at_rest
-        Whether nothing was committed, to the store or to Kafka, while it was read, and nothing is
-        known to wait for its publication: all there is has to agree.
+        True if nothing was committed to the store or to Kafka during the read, and no output is
+        known to be unpublished: then everything must match.
     latest_us
-        The latest that anything may be dated, by the clock of the store's server.
+        Latest possible date of a record, by the clock of the store's server.
     """
 
     where: str
@@ -92,7 +92,7 @@ class Partition:
     latest_us: float = inf
 
     def names(self) -> list[str]:
-        """Return everybody who has a record or an event."""
+        """Return all customers with a record or an event."""
         return sorted(set(self.records.found) | set(self.inputs.customers))
 
     def bound(self, name: str) -> float:
@@ -100,16 +100,16 @@ class Partition:
         return inf if self.at_rest else min(self.records.cut(name).version, self.published)
 
     def compares(self, name: str) -> bool:
-        """Return whether all that was published of a customer's record was read."""
+        """Return whether all outputs for a customer's record were read."""
         return self.at_rest or self.records.cut(name).version <= self.published
 
     def decided(self, topic: str) -> int:
-        """Return the input offset below which everything decided was published and read."""
+        """Return the input offset below which all outputs were published and read."""
         if self.at_rest:
             return self.records.last.offsets[topic]
         return self.committed.offsets[topic] if self.committed.version else 0
 
     def clock_us(self, name: str) -> int:
-        """Return the partition's clock as a customer's record was read."""
+        """Return the partition's clock at the time a customer's record was read."""
         cut = self.records.cut(name)
         return max(cut.clock_us, self.inputs.clock_us(cut.offsets[INPUTS[0]]))

@@ -1,9 +1,10 @@
-"""A partition read at a cut, while it is worked on: every record with the offsets it was made from.
+"""Consistent reading of a partition while workers change it.
 
-A partition cannot be read whole in one step without holding Redis up. So records are read some at
-a time, each with the progress of that moment: such a record follows from the inputs below its
-offsets. For what needs all records at one version, the customers who have had events since are read
-again together with the progress: when no other has had one by then, all are of that version.
+Reading a partition in one step would block Redis. So records are read in chunks, each with the
+checkpoint of that moment: such a record follows from the inputs below its offsets. Some checks need
+all records at one version. For these, customers with events since their record was read are read
+again together with the checkpoint. If no other customer has had an event by then, all records are
+at that version.
 """
 
 import time
@@ -27,29 +28,29 @@ from livesegments.operations.verify.store_reader import (
 )
 
 SCANS = 3
-"""Times that a partition is read whole, where its store loses commits meanwhile."""
+"""Number of full scans of a partition, in case its store loses commits meanwhile."""
 TRIES = 12
 AHEAD = 2_000
-"""Records of an input beyond the store's offsets whose customers are read with the others: they may
-be committed by then."""
+"""Input records beyond the store's offsets whose customers are read too, since they may be
+committed by then."""
 MOST_AT_ONCE = 5 * CHUNK
 STILL = 3
-"""Part of the patience after which a store that stands still is not waited for."""
+"""The wait for a store that makes no progress ends after 1 / `STILL` of the timeout."""
 PAUSE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
 class Records:
-    """The records of a partition, each with the cut it was read at.
+    """Records of a partition, each with the cut at which it was read.
 
     Attributes
     ----------
     first, last
-        The cuts that reading began and ended at.
+        Cuts at the begin and the end of reading.
     found
-        Customer id -> stored bytes, None for whom there is no record of, and the cut.
+        Customer id -> stored bytes, None if there is no record, and the cut.
     whole
-        Whether all records are what they are at ``last``, as are the statistics.
+        Whether all records, and the statistics, are as of ``last``.
     """
 
     tiles: int
@@ -61,7 +62,7 @@ class Records:
     whole: bool = False
 
     def cut(self, name: str) -> Cut:
-        """Return the cut that a customer's record was read at."""
+        """Return the cut at which a customer's record was read."""
         return self.found[name][1] if name in self.found else self.last
 
     def get(self, name: str) -> StoredCustomer | None:
@@ -70,28 +71,28 @@ class Records:
         return None if data is None else read_customer(data, self.tiles)
 
     def present(self) -> Iterator[tuple[str, StoredCustomer, Cut]]:
-        """Yield every record there is."""
+        """Yield every existing record."""
         for name, (data, cut) in self.found.items():
             if data is not None:
                 yield name, read_customer(data, self.tiles), cut
 
     def cuts(self) -> list[Cut]:
-        """Return each cut that a record was read at."""
+        """Return each cut at which a record was read."""
         return list({cut.version: cut for _, cut in self.found.values()}.values())
 
 
 class InputReader:
-    """Reads the inputs of a partition as far as they are needed."""
+    """Reads the inputs of a partition as far as needed."""
 
     def __init__(self, log: Log, partition: int, inputs: Inputs) -> None:
         self._log, self._partition, self.inputs = log, partition, inputs
 
     def read(self, offsets: Mapping[str, int], ahead: int = 0) -> None:
-        """Read on to some offsets, and further by ``ahead`` where there is more."""
+        """Read up to the given offsets, and up to ``ahead`` records further where available."""
         for topic, offset in offsets.items():
             start = self.inputs.read[topic]
             if offset + ahead > start:
-                # A store's offsets beyond the log's end are a fault of their own.
+                # Store offsets beyond the log's end are reported as a separate fault.
                 end = min(offset + ahead, self._log.stable_end(topic, self._partition))
                 if end > start:
                     records = self._log.read(topic, self._partition, end, start=start)
@@ -99,7 +100,7 @@ class InputReader:
 
 
 def read_records(store: Store, reader: InputReader, tiles: int, tile_us: int) -> Records:
-    """Read all records of a partition, and try to have them all at one version."""
+    """Read all records of a partition, at a single version if possible."""
     records = _scan(store, tiles)
     inputs = reader.inputs
     for _ in range(TRIES):
@@ -134,7 +135,7 @@ def _scan(store: Store, tiles: int) -> Records:
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield names some at a time; the last are as many as one step may read."""
+    """Yield names in chunks; the last chunk is at most what one step may read."""
     if len(names) <= MOST_AT_ONCE:
         yield names
         return
@@ -154,7 +155,7 @@ def _is_stale(records: Records, inputs: Inputs, name: str) -> bool:
 def _are_steady(records: Records, tile_us: int) -> bool:
     """Return whether only events have changed records since the first was read.
 
-    Beside them sweeps and recoveries do, and say so in the progress.
+    Sweeps and recoveries also change records, and are recorded in the checkpoint.
     """
     last = records.last
     earlier = [cut for cut in records.cuts() if cut.version != last.version]
@@ -180,7 +181,7 @@ def _are_of_one_version(records: Records, inputs: Inputs) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The group's offsets of a partition, and the version they were committed with, 0 for none."""
+    """The group's offsets of a partition, and the version committed with them, 0 for none."""
 
     offsets: dict[str, int]
     version: int
@@ -188,12 +189,12 @@ class Committed:
 
     @classmethod
     def read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
-        """Read them; again when a transaction moved them in between.
+        """Read the offsets; retry if a transaction changed them during the read.
 
         Raises
         ------
         TimeoutError
-            If a transaction that would move them hangs open.
+            If a transaction that would change them stays open.
         """
         tries = 1
         read = cls._read(consumer, partition, patience_seconds)
@@ -229,7 +230,7 @@ class Committed:
 def wait_for_publication(
     store: Store, committed: Callable[[], Committed], look: Records, patience_seconds: float
 ) -> Committed:
-    """Wait until an outbox is published; give up when it takes too long or nothing moves."""
+    """Wait until the outbox is published; give up on a timeout or a lack of progress."""
     began = moved = time.monotonic()
     before: tuple[int, int] | None = None
     while True:
@@ -247,7 +248,7 @@ def wait_for_publication(
 def wait_for_offsets(
     committed: Callable[[], Committed], first: Cut, after: Cut, patience_seconds: float
 ) -> Committed:
-    """Return Kafka's offsets, once they are no older than the first cut where anybody commits."""
+    """Return Kafka's offsets, once no older than the first cut if any worker is committing."""
     deadline = time.monotonic() + patience_seconds
     while True:
         now = committed()
@@ -258,14 +259,14 @@ def wait_for_offsets(
 
 
 def unpublished(records: Records, committed: Committed) -> list[int]:
-    """Return the versions in the outbox that Kafka's offsets, read after it, do not reach."""
+    """Return the outbox versions not covered by Kafka's offsets, which were read after it."""
     return [version for version in records.outbox if version > committed.version]
 
 
 def published_through(records: Records, committed: Committed) -> float:
-    """Return the version up to which everything published can be read.
+    """Return the version up to which all outputs can be read.
 
-    The outbox, read before the offsets, lacks only what was published by then.
+    The outbox was read before the offsets, so it lacks only versions published by then.
     """
     pending = unpublished(records, committed)
     return min(pending) - 1 if pending else max(records.last.version, committed.version)

@@ -1,7 +1,7 @@
-"""The expected records of a partition: recomputed event by event from the input log.
+"""Expected records of a partition, recomputed event by event from the input log.
 
-What a record must be follows from the inputs below its offsets. So the events are kept by customer,
-and each customer is added up to the offsets that their record was read at.
+A record is determined by the inputs below its offsets. So events are kept by customer, and each
+customer is aggregated up to the offsets at which their record was read.
 """
 
 from bisect import bisect_left
@@ -21,11 +21,11 @@ _LOCATION = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
 
 E = TypeVar("E", bound="Event")
 Offsets: TypeAlias = Mapping[str, int]
-"""Input topic -> the next offset."""
+"""Input topic -> next offset."""
 
 
 class Purchase(NamedTuple):
-    """A purchase that is no repeat; ``number`` is 1, or 0 for a refund."""
+    """A purchase that is not a duplicate; ``number`` is 1, or 0 for a refund."""
 
     offset: int
     at: int
@@ -35,7 +35,7 @@ class Purchase(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """A profile, -1 for an answer that is not known."""
+    """A profile, -1 for an unknown answer."""
 
     offset: int
     at: int
@@ -57,10 +57,10 @@ Event: TypeAlias = Purchase | Profile | Erasure
 
 @dataclass(slots=True)
 class Expected:
-    """One customer: every purchase by tile, and the profile that counts.
+    """Expected state of one customer: every purchase by tile, and the effective profile.
 
-    ``profile_us`` is the time of a profile that no erasure reaches. Of one that an erasure reaches
-    the refusals are left.
+    ``profile_us`` is the time of a profile that no erasure covers. A covered profile keeps only
+    its refusals.
     """
 
     tiles: dict[int, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
@@ -72,14 +72,14 @@ class Expected:
 
 @dataclass(slots=True)
 class History:
-    """All events of one customer, in the order of the log."""
+    """All events of one customer, in log order."""
 
     purchases: list[Purchase] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     erasures: list[Erasure] = field(default_factory=list)
 
     def of(self, topic: str) -> "Sequence[Event]":
-        """Return the events of a topic, none for one that is no input."""
+        """Return the events of a topic; empty for a topic that is not an input."""
         events: dict[str, Sequence[Event]] = {
             PURCHASES: self.purchases,
             PROFILES: self.profiles,
@@ -88,7 +88,7 @@ class History:
         return events.get(topic, ())
 
     def has_events_between(self, start: Offsets, end: Offsets) -> bool:
-        """Return whether an event lies from some offsets on and below others."""
+        """Return whether any event lies in a range of offsets, the end exclusive."""
         for topic in INPUTS:
             events = self.of(topic)
             place = bisect_left(events, (start[topic],))
@@ -98,19 +98,19 @@ class History:
 
 
 class Inputs:
-    """The input log of one partition, as far as it has been read.
+    """Input log of one partition, as far as it has been read.
 
     Attributes
     ----------
     customers
         Customer id -> their events.
     rejected
-        (topic, offset) -> (key, value, reason) of each record that no contract takes, as its dead
-        letter must have them.
+        (topic, offset) -> (key, value, reason) of each record that failed validation, as expected
+        in its dead letter.
     profile_offsets
-        Where a profile, a null or a refused record is: compaction leaves gaps.
+        Offsets of profiles, tombstones and rejected records: compaction leaves gaps.
     read
-        How far each topic has been read.
+        Topic -> offset up to which it has been read.
     """
 
     def __init__(self, *, currency: str, tile_us: int, dedup_events: int) -> None:
@@ -127,7 +127,7 @@ class Inputs:
         self._clocks: list[int] = []
 
     def add(self, topic: str, records: Sequence[ConsumerRecord], end: int) -> set[str]:
-        """Take in the next records of a topic, up to an offset; return whom they are about."""
+        """Add the next records of a topic, up to an offset; return the customers in them."""
         columns = (
             [r.key for r in records],
             [r.value for r in records],
@@ -186,7 +186,7 @@ class Inputs:
             self.customers[name].erasures.append(Erasure(offset, at, int(action)))
 
     def event(self, name: str, topic: str, offset: int) -> Event | None:
-        """Return a customer's event at an offset; None where none of theirs counts."""
+        """Return a customer's event at an offset; None if no event of theirs there counts."""
         history = self.customers.get(name)
         events = history.of(topic) if history else ()
         place = bisect_left(events, (offset,))
@@ -199,7 +199,7 @@ class Inputs:
         return self._clocks[place - 1] if place else 0
 
     def ids(self, purchases: int, most: int) -> list[str]:
-        """Return the ids of the last valid purchases below an offset, repeats among them."""
+        """Return the ids of the last valid purchases below an offset, including duplicates."""
         place = bisect_left(self._id_offsets, purchases)
         return self._ids[max(0, place - most) : place]
 
@@ -208,7 +208,7 @@ class Inputs:
         cutoff = suppressed_at = restored_at = 0
         history = self.customers.get(name)
         for _, at, action in _below(history.erasures, offsets[ERASURES]) if history else ():
-            # A restore that ends no suppression asks for nothing.
+            # A restore that does not end a suppression has no effect.
             if action != 2 or (suppressed_at > restored_at and at >= suppressed_at):
                 cutoff = max(cutoff, (at // self._tile_us + 1) * self._tile_us)
             if action == 1:
@@ -220,7 +220,7 @@ class Inputs:
         return cutoff, suppressed_at > restored_at
 
     def expected(self, name: str, offsets: Offsets) -> Expected | None:
-        """Add a customer up, plainly, below some offsets; None when nothing of them counts."""
+        """Aggregate a customer's events below some offsets; None if nothing counts."""
         history = self.customers.get(name)
         if history is None:
             return None
@@ -246,7 +246,7 @@ class Inputs:
     def profile_is_compacted(self, name: str, offsets: Offsets) -> bool:
         """Return whether the log may lack a customer's profile below an offset.
 
-        Compaction keeps the last of a key, which may lie above, or be one that no contract takes.
+        Compaction keeps the last record of a key, which may be at a higher offset or invalid.
         """
         history = self.customers.get(name)
         profiles = history.profiles if history else []

@@ -1,4 +1,4 @@
-"""What was checked, and every fault."""
+"""Results of the checks, with every fault."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ SHOWN = 20
 
 @dataclass(slots=True)
 class Check:
-    """One promise: how many cases were looked at, and those that break it."""
+    """One guarantee: the number of cases checked, and those that violate it."""
 
     name: str
     promise: str
@@ -17,13 +17,13 @@ class Check:
     left_out: list[str] = field(default_factory=list)
 
     def that(self, holds: bool, fault: str) -> None:
-        """Count a case; ``fault`` says what is wrong when it does not hold."""
+        """Count a case; ``fault`` is the message if the condition is false."""
         self.cases += 1
         if not holds:
             self.faults.append(fault)
 
     def leave_out(self, where: str, why: str) -> None:
-        """Say what could not be looked at, and why."""
+        """Record a case that could not be checked, and the reason."""
         self.left_out.append(f"{where}: {why}")
 
 
@@ -40,11 +40,11 @@ class Report:
 
     @property
     def faults(self) -> int:
-        """How many faults were found."""
+        """Number of faults found."""
         return sum(len(check.faults) for check in self.checks)
 
     def to_dict(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return plain data for JSON."""
         return {
             "faults": self.faults,
             "checks": [
@@ -61,7 +61,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Return a text report."""
         lines = []
         for check in self.checks:
             verdict = f"{len(check.faults)} FAULTS" if check.faults else "ok"
@@ -76,7 +76,7 @@ class Report:
 
 
 def _and_more(left_out: list[str]) -> str:
-    """Return what was left out, as far as a line has room."""
+    """Return the skipped cases, as many as fit on a line."""
     if not left_out:
         return ""
     more = f", and in {len(left_out) - 1} more places" if len(left_out) > 1 else ""

@@ -1,4 +1,4 @@
-"""Compare a deployment with its promises, partition by partition."""
+"""Verification of a deployment's guarantees, partition by partition."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -46,9 +46,9 @@ _NAMES = {
     "retention": "nobody is kept who has stayed away for longer than the retention",
 }
 NEWEST = 10
-"""Offsets among which a partition's last record is looked for; others may be markers."""
+"""Offsets searched for a partition's last record; others may be transaction markers."""
 LARGEST_RING = 8_000_000
-"""Events of a ring that is read, in one step, of 8 bytes each."""
+"""Maximum events of a ring that is read, in one step, at 8 bytes each."""
 
 
 def verify(
@@ -62,33 +62,33 @@ def verify(
     patience_seconds: float = 45.0,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
 ) -> Report:
-    """Check every promise for every partition, also while workers are at work.
+    """Check every guarantee for every partition, also while workers are running.
 
     Parameters
     ----------
     client
-        The store.
+        Redis client of the store.
     config
-        Settings of Kafka clients: servers and security.
+        Kafka client configuration: servers and security.
     group_id
-        The deployment.
+        The deployment's consumer group.
     progress
-        Told what is looked at.
+        Called with a description of each step.
     retention_days
-        The deployment's; without it the retention is not looked at.
+        The deployment's retention; if None, retention is not checked.
     event_clock
-        Whether its clock is that of the events; None when not known.
+        Whether the deployment uses the event clock; None if unknown.
     patience_seconds
-        How long a publication may take, and a transaction stay open.
+        Timeout for a publication, and for an open transaction.
     now_us
-        The wall clock here, in microseconds.
+        The local wall clock, in microseconds.
 
     Raises
     ------
     RuntimeError
-        If no worker has ever run there.
+        If no worker has run in the group yet.
     TimeoutError
-        If a transaction hangs open; names the topic.
+        If a transaction stays open; names the topic.
     """
     deployed = Deployed.of(
         client.hgetall(f"{group_id}:deployment"),  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def verify(
 
 
 class _Verification:
-    """The verification of one partition."""
+    """Verification of one partition."""
 
     def __init__(
         self,
@@ -148,11 +148,11 @@ class _Verification:
         tell: Callable[[str], None],
         now_us: Callable[[], int],
     ) -> None:
-        """Read the partition, and check it.
+        """Read and check the partition.
 
-        The order matters: the records and the outbox, then Kafka's offsets, which say up to which
-        version the outputs that are read next are complete, then the progress again, below which
-        all inputs are that the outputs were made from.
+        The order of reads matters. First the records and the outbox; then Kafka's offsets, which
+        determine the version up to which the outputs, read next, are complete; then the checkpoint
+        again, whose offsets bound all inputs of those outputs.
         """
         deployed, store, inputs = self._deployed, self._store, self._inputs
         tell("records and inputs")

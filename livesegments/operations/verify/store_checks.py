@@ -1,4 +1,4 @@
-"""The store, compared with the inputs that it was made from."""
+"""Checks of the store against the inputs that it was built from."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
 UNASKED = -1
 MOST_BEHIND = 2_000_000
-"""Records of an input that Kafka's offsets may be behind those of a store where nobody is at work:
-what a worker folds while one publication is under way."""
+"""Maximum lag of Kafka's offsets behind those of an idle store, in input records: the records that
+a worker processes during one publication."""
 
 
 def check_quiet(check: Check, at: Partition) -> None:
-    """No recovery is under way, and nothing stays unpublished."""
+    """Check that no recovery is running, and nothing stays unpublished."""
     last, committed = at.records.last, at.committed
     check.that(not last.recovering, f"{at.where}: a recovery is under way")
     check.that(not last.rescore, f"{at.where}: not every customer is scored after a recovery")
@@ -35,9 +35,9 @@ def check_quiet(check: Check, at: Partition) -> None:
 def check_offsets(
     check: Check, at: Partition, after: Cut, now: Committed, ends: Mapping[str, int]
 ) -> None:
-    """Kafka's offsets follow the store's, and neither is beyond the other or the log.
+    """Check that Kafka's offsets follow the store's, and neither exceeds the other or the log.
 
-    ``after`` and ``now`` are the store's progress and Kafka's offsets when all had been read.
+    ``after`` and ``now`` are the store's checkpoint and Kafka's offsets after all reads.
     """
     for topic in INPUTS:
         stored = after.offsets[topic]
@@ -67,7 +67,7 @@ def check_offsets(
 
 
 def check_outbox(check: Check, at: Partition) -> None:
-    """The outbox holds versions that were committed."""
+    """Check that the outbox holds only committed versions."""
     for version in at.records.outbox:
         check.that(
             0 < version <= at.records.last.version,
@@ -77,9 +77,9 @@ def check_outbox(check: Check, at: Partition) -> None:
 
 
 def check_clock(check: Check, at: Partition) -> None:
-    """The clock is not behind the newest purchase accepted; by the event clock it is its time.
+    """Check that the clock is not behind the newest accepted purchase; an event clock equals it.
 
-    A purchase that is dated ahead of all clocks moves none to its time.
+    A purchase dated ahead of all clocks does not advance any clock to its time.
     """
     exact = at.deployed.event_clock and at.starts[PURCHASES] == 0
     for cut in (*at.records.cuts(), at.records.last):
@@ -95,7 +95,7 @@ def check_clock(check: Check, at: Partition) -> None:
 
 
 def check_ring(check: Check, at: Partition, cut: Cut, ring: bytes) -> None:
-    """The ring of seen events holds the ids of the last valid purchases, each in its place."""
+    """Check that the dedup ring holds the ids of the last valid purchases, each in its place."""
     size = at.deployed.dedup_events
     ids = at.inputs.ids(cut.offsets[PURCHASES], min(size, cut.remembered))
     if not ids:
@@ -114,7 +114,7 @@ def check_ring(check: Check, at: Partition, cut: Cut, ring: bytes) -> None:
 
 
 def check_records(check: Check, at: Partition) -> None:
-    """Every record equals a recomputation from the input log."""
+    """Check that every record equals a recomputation from the input log."""
     tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
     for name in at.names():
         cut, record = at.records.cut(name), at.records.get(name)
@@ -155,14 +155,14 @@ def _check_profile(
 
 
 def _close(found: float | None, wanted: float | None) -> bool:
-    """Ages are kept in half precision."""
+    """Return whether two ages are equal; ages are stored in half precision."""
     if found is None or wanted is None:
         return found is wanted
     return abs(found - wanted) <= 0.07
 
 
 def check_statistics(check: Check, at: Partition) -> None:
-    """The statistics equal a recount of the records: where all were read at one version."""
+    """Check that the statistics equal a recount of the records, if all are at one version."""
     if not at.records.whole:
         check.leave_out(at.where, "commits or a sweep came in between")
         return
@@ -199,10 +199,10 @@ def check_erasures(
     markers: Mapping[str, tuple[Cut, Marker | None]],
     states: Mapping[str, ConsumerRecord],
 ) -> None:
-    """Nothing of an erased customer is left but refusals of consent, and no state.
+    """Check that only refusals of consent are left of an erased customer, and no state.
 
-    ``markers`` has what is remembered of each, as of when it was read, and ``states`` each
-    customer's last state.
+    ``markers`` maps each customer to the erasure marker and the cut at which it was read,
+    ``states`` to their last state.
     """
     for name, (cut, marker) in markers.items():
         where = f"{at.where}, customer {name}"
@@ -226,7 +226,7 @@ def check_erasures(
 
 
 def check_retention(check: Check, at: Partition) -> None:
-    """Nobody is kept who has stayed away for longer than the retention."""
+    """Check that no customer is kept who has been inactive for longer than the retention."""
     tile_us, days = at.deployed.tile_us, at.deployed.retention_days
     if days is None:
         return

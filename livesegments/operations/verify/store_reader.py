@@ -1,4 +1,4 @@
-"""A partition as the store has it, read by the documented formats."""
+"""Reader of a partition's stored state, following the documented formats."""
 
 import hashlib
 import struct
@@ -18,15 +18,15 @@ Marker: TypeAlias = tuple[int, int, int]
 _OFFSETS = {PURCHASES: "purchases", PROFILES: "profiles", ERASURES: "erasures"}
 _TEXT = (b"nonce", b"seen", b"topics")
 CHUNK = 2_000
-"""Customers read at once: Redis serves nobody else meanwhile."""
+"""Customers read at once; Redis serves no other client meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCustomer:
     """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
 
-    ``head`` is the newest tile of a purchase, ``profiled`` whether a profile says anything,
-    ``profile_us`` its time: None of one that an erasure reaches.
+    ``head`` is the newest tile with a purchase, ``profiled`` whether any profile field is known,
+    and ``profile_us`` the time of the profile, None if an erasure covers it.
     """
 
     cluster: int
@@ -48,10 +48,10 @@ class StoredCustomer:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A partition's progress at one version.
+    """A partition's checkpoint at one version.
 
-    Purchases below offset ``replayed`` were decided on before the store was made anew, under the
-    currency of then; ``remembered`` is how many ids went to the ring of seen events.
+    Purchases below offset ``replayed`` were validated before the store was rebuilt, under the
+    currency of that time; ``remembered`` is the number of ids written to the dedup ring.
     """
 
     version: int
@@ -68,7 +68,7 @@ class Cut:
 
     @classmethod
     def of(cls, progress: Mapping[bytes, bytes]) -> "Cut":
-        """Return the cut of a stored progress."""
+        """Return the cut of a stored checkpoint."""
         number = {name.decode(): int(v) for name, v in progress.items() if name not in _TEXT}
         return cls(
             version=number.get("version", 0),
@@ -85,15 +85,15 @@ class Cut:
         )
 
     def is_swept(self, tile_us: int) -> bool:
-        """Return whether no sweep is under way or due: every record is scored as of this cut."""
+        """Return whether no sweep is running or due: every record is scored as of this cut."""
         as_of = (self.clock_us // tile_us, self.generation)
         return not self.rescore and (self.swept_tile, self.swept_generation) == as_of
 
 
 class Look(NamedTuple):
-    """Some records of a partition and all that is small in it, of one version.
+    """Some records of a partition with its statistics and outbox, at one version.
 
-    ``outbox`` has its versions; ``records`` has None for whom there is no record of.
+    ``outbox`` holds the versions only; ``records`` has None for a customer without a record.
     """
 
     cut: Cut
@@ -103,7 +103,7 @@ class Look(NamedTuple):
 
 
 class Store:
-    """The keys of one partition, each answer in one step with the progress of its version."""
+    """Keys of one partition; each read is atomic and includes the checkpoint of its version."""
 
     def __init__(self, client: Client, group_id: str, partition: int) -> None:
         self._client, self._group_id = client, group_id
@@ -118,12 +118,12 @@ class Store:
         return Cut.of(progress), replies
 
     def time_us(self) -> int:
-        """Return what time it is at the server that has the partition."""
+        """Return the time at the server that holds the partition."""
         seconds, micros = server_of(self._client, self._prefix).time()
         return int(seconds) * 1_000_000 + int(micros)
 
     def scan(self) -> Iterator[tuple[Cut, dict[str, bytes]]]:
-        """Yield all records, some at a time. Who is there throughout is met once at least."""
+        """Yield all records in chunks; those present throughout are yielded at least once."""
         cursor = 0
         while True:
             cut, [(cursor, found)] = self._transaction(("hscan", "customers", cursor, None, CHUNK))
@@ -150,7 +150,7 @@ class Store:
         return cut, dict(zip(names, found, strict=True))
 
     def markers(self, names: Sequence[str]) -> dict[str, tuple[Cut, Marker | None]]:
-        """Read what is remembered of the erasures of some customers."""
+        """Read the erasure markers of some customers."""
         markers: dict[str, tuple[Cut, Marker | None]] = {}
         for start in range(0, len(names), CHUNK):
             chunk = names[start : start + CHUNK]
@@ -161,7 +161,7 @@ class Store:
         return markers
 
     def ring(self) -> tuple[Cut, bytes]:
-        """Read the ring of seen events."""
+        """Read the dedup ring."""
         cut, [ring] = self._transaction(("get", "seen"))
         return cut, ring or b""
 
@@ -176,7 +176,7 @@ class StoredPartition:
 
 
 def read_customer(data: bytes, tiles: int) -> StoredCustomer:
-    """Read a record's bytes: a head, then the counts of all slots, then their cents."""
+    """Decode a record: a header, then the counts of all slots, then their cents."""
     fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
     generation, since, version, *vector = rest
     slot = {1: (f"<{tiles}B", f"<{tiles}i"), 2: (f"<{tiles}q", f"<{tiles}q")}[fmt]
@@ -205,7 +205,7 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
 
 
 def read_partition(client: Client, group_id: str, partition: int, tiles: int) -> StoredPartition:
-    """Read a partition that is at rest, whole."""
+    """Read the complete state of a partition at rest."""
     store = Store(client, group_id, partition)
     customers = {
         name: read_customer(data, tiles) for _, page in store.scan() for name, data in page.items()
@@ -219,7 +219,7 @@ def read_partition(client: Client, group_id: str, partition: int, tiles: int) ->
 
 
 def marker_of(customer_id: str, group_id: str) -> bytes:
-    """Return the key under which an erasure of a customer is remembered."""
+    """Return the key under which a customer's erasure marker is stored."""
     key = group_id.encode()[: hashlib.blake2b.MAX_KEY_SIZE]
     return hashlib.blake2b(customer_id.encode(), digest_size=16, key=key).digest()
 

@@ -1,4 +1,4 @@
-"""The published topics, compared with each other, the store and the inputs."""
+"""Checks of the published topics against each other, the store and the inputs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A customer's last change, and between which times their segment began."""
+    """A customer's last change, and bounds on the time at which their segment began."""
 
     change: SegmentChange
     earliest_us: int
@@ -32,12 +32,12 @@ class Told:
     def after(
         cls, before: "Told | None", change: SegmentChange, shortened: bool, now_us: float
     ) -> "Told":
-        """Return it after one more change.
+        """Return the bounds after one more change.
 
-        A segment holds since the event time of what brought it about, or longer. A profile or an
-        erasure may be dated ahead of the partition's clock, which is not published; a customer of
-        whom nothing was left begins anew. A time after ``now_us``, the latest there is, counts for
-        nothing: a clock was wrong.
+        A segment began at the event time that caused it, or earlier. A profile or an erasure may be
+        dated ahead of the partition's clock, which is not published. A customer who had lost all
+        data starts from scratch. A time after ``now_us``, the latest possible time, is ignored: a
+        clock was wrong.
         """
         at_us = _micros(change.occurred_at)
         earliest, latest = (0, inf if shortened else 0)
@@ -50,7 +50,7 @@ class Told:
 
 
 def version_of(record: ConsumerRecord) -> int:
-    """Return the version that published a record, 0 for one of somebody else's."""
+    """Return the version that published a record, 0 for a record of another producer."""
     provenance = read_provenance(record.headers)
     return provenance[1] if provenance else 0
 
@@ -58,9 +58,9 @@ def version_of(record: ConsumerRecord) -> int:
 def check_chain(
     check: Check, at: Partition, records: Sequence[ConsumerRecord], shortened: bool
 ) -> tuple[list[SegmentChange], dict[str, Told]]:
-    """Follow every customer; of a log that lost its start, the first change is believed.
+    """Check the chain of changes of every customer; a truncated log's first change is trusted.
 
-    Returns all changes, and the last of each customer up to where they are compared.
+    Returns all changes, and each customer's last one within the compared versions.
     """
     last: dict[str, Told] = {}
     compared: dict[str, Told] = {}
@@ -93,9 +93,9 @@ def check_chain(
 
 
 def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) -> None:
-    """The event that a change names as its cause is one of the customer's, and counted.
+    """Check that the event named as the cause of a change is the customer's, and counted.
 
-    Not of before a store was made anew, which may have been under other settings.
+    Causes from before a rebuild are skipped, since the settings may have been different.
     """
     erased: dict[str, int] = {}
     for change in changes:
@@ -105,7 +105,7 @@ def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) 
         if cause.topic not in at.inputs.read or not (
             at.starts[cause.topic] <= cause.offset < at.inputs.read[cause.topic]
         ):
-            continue  # it is gone from the log
+            continue  # no longer in the log
         if cause.topic == PURCHASES and cause.offset < at.records.last.replayed:
             continue
         where = f"{at.where}, customer {name}, version {change.version}: the cause, {cause.topic}"
@@ -130,9 +130,9 @@ def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) 
 def last_states(
     at: Partition, records: Sequence[ConsumerRecord]
 ) -> tuple[dict[str, ConsumerRecord], set[str]]:
-    """Return each customer's last state up to where they are compared.
+    """Return each customer's last state within the compared versions.
 
-    And of whom it may be gone from the log, because a later one is there.
+    The second item is the customers whose state may be compacted away, because a later one exists.
     """
     states: dict[str, ConsumerRecord] = {}
     later: set[str] = set()
@@ -154,7 +154,7 @@ def check_state(
     unknown: set[str],
     shortened: bool,
 ) -> None:
-    """The compacted topic and the store agree with the last change."""
+    """Check that the compacted topic and the store match the last change."""
     left_out = 0
     for name in sorted(set(last) | set(states) | set(at.records.found)):
         told, stated = last.get(name), states.get(name)
@@ -205,7 +205,7 @@ def check_state(
 
 
 def check_ids(check: Check, at: Partition, records: Sequence[ConsumerRecord]) -> None:
-    """No event id is published twice."""
+    """Check that no event id is published twice."""
     seen = Counter(dict(record.headers).get("ce_id", b"") for record in records)
     for event_id, times in seen.items():
         check.that(
@@ -217,13 +217,13 @@ def check_ids(check: Check, at: Partition, records: Sequence[ConsumerRecord]) ->
 def check_dead_letters(
     check: Check, at: Partition, records: Sequence[ConsumerRecord], after: Cut, shortened: bool
 ) -> None:
-    """Every rejected record is in the dead letters once, with its bytes.
+    """Check that every rejected record is in the dead letters once, with its bytes.
 
-    ``after`` is the store's progress after they were read.
+    ``after`` is the store's checkpoint after the dead letters were read.
     """
 
     def of_then(topic: str, offset: int, *reasons: str) -> bool:
-        """Return whether another currency may have been asked for when it was decided on."""
+        """Return whether the currency may have been different when the record was processed."""
         return topic == PURCHASES and offset < after.replayed and "bad_currency" in reasons
 
     letters: Counter[tuple[str, int]] = Counter()
@@ -238,7 +238,7 @@ def check_dead_letters(
             continue
         expected = at.inputs.rejected.get(source)
         if letter.offset >= after.offsets[letter.topic]:
-            expected = None  # it has not been decided on
+            expected = None  # not processed yet
         valid_now = of_then(*source, letter.reason)
         check.that(expected is not None or valid_now, f"{where}: that record is valid")
         if expected:

@@ -12,9 +12,9 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 def load(
     n: int, customers: int = 400, seed: int = 0, first: int = 0, minutes: int = 10
 ) -> list[Event]:
-    """Return a mixed load: purchases, refunds, profiles, erasures, and records nobody takes.
+    """Return a mixed load: purchases, refunds, profiles, erasures and invalid records.
 
-    Event time advances some minutes an event, so that windows move and segments change.
+    Event time advances by some minutes per event, so that windows move and segments change.
     """
     rng = np.random.default_rng(seed)
     spenders = rng.lognormal(3, 1, customers)

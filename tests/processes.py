@@ -1,8 +1,8 @@
-"""Processes of ``python -m ...``, forked off a parent that has imported everything.
+"""Processes of ``python -m ...``, forked from a parent that has imported everything.
 
-Imports take a worker two to three seconds of CPU time. Tests start hundreds of workers and
-commands; what runs in them is the same, and they can be killed and stopped like any other process.
-Tests of how a process starts (its interpreter, terminal, pipes and packages) use `subprocess`.
+Imports take a worker two to three seconds of CPU time, and tests start hundreds of workers and
+commands. The forked processes run the same code and can be killed and stopped like any other. Tests
+of how a process starts (its interpreter, terminal, pipes and packages) use `subprocess`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LATE = ("pandas", "pyarrow.parquet", "river.drift", "scipy.optimize", "scipy.spe
 
 
 class Process(Protocol):
-    """A process, as `subprocess` has it."""
+    """A process with the interface of `subprocess`."""
 
     pid: int
     returncode: int | None
@@ -49,7 +49,7 @@ class Process(Protocol):
 
 
 class Forked:
-    """A process forked off the parent, in a session of its own."""
+    """A process forked from the parent, in its own session."""
 
     def __init__(self, status: int) -> None:
         self._status = os.fdopen(status, "rb", 0)
@@ -88,7 +88,7 @@ class Forked:
 
 
 class _Parent:
-    """The parent, a process with one thread, and the socket that asks it for children."""
+    """The single-threaded parent process, and the socket that requests children from it."""
 
     def __init__(self) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -114,7 +114,7 @@ class _Parent:
         return Forked(ours)
 
     def close(self) -> None:
-        """End the parent; children live on."""
+        """End the parent; children survive."""
         self._link.close()
         self._process.wait()
 
@@ -129,7 +129,7 @@ def _parent() -> _Parent:
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Process:
-    """Start a process in a session of its own that writes to a log."""
+    """Start a process in its own session, with its output in a log."""
     if list(command[:2]) == [sys.executable, "-m"]:
         return _parent().fork(command[2:], environment, log, log)
     return subprocess.Popen(
@@ -165,7 +165,7 @@ def run(
 
 
 def _serve(link: socket.socket) -> list[str]:
-    """Fork a child at each request; return in the child, with its arguments."""
+    """Fork a child for each request; return in the child, with its arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it is meant for pytest
     while True:
         request, files, _, _ = socket.recv_fds(link, 1 << 20, 3)
@@ -185,7 +185,7 @@ def _serve(link: socket.socket) -> list[str]:
 
 
 def _fork_and_report(status: int) -> None:
-    """Fork, write the child's id and then its exit status; return in the child."""
+    """Fork, write the child's id and later its exit status; return in the child."""
     if (pid := os.fork()) == 0:
         os.close(status)
         return
@@ -196,13 +196,13 @@ def _fork_and_report(status: int) -> None:
 
 
 def _settle(environment: Mapping[str, str], folder: str, output: int, errors: int) -> None:
-    """Make this process one that was started by itself."""
+    """Make this process look like one that was started by itself."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for source, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (errors, 2)):
         os.dup2(source, stream)
         os.close(source)
-    # The interpreter's own were made for the files of the parent.
+    # The interpreter's own were opened for the files of the parent.
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
@@ -218,11 +218,11 @@ def _main(link: socket.socket) -> None:
     for name in (*LATE, *names):
         import_module(name)
     gc.freeze()
-    # Libraries keep threads of their own, which wait; Python 3.12 and newer warn of them.
+    # Libraries keep idle threads; Python 3.12 and newer warn about them.
     warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning)
     module, *arguments = _serve(link)
     sys.argv = [module, *arguments]
-    sys.modules.pop(module, None)  # it is imported again, as the main module
+    sys.modules.pop(module, None)  # imported again as the main module
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -37,7 +37,7 @@ Event = tuple[str, bytes | None, bytes | None]
 def purchase(
     customer: str, occurred_at: str, amount: float = 10.0, *, event_id: str = "", **more: Any
 ) -> Event:
-    """Return a purchase as it goes on its topic."""
+    """Return a purchase as produced to its topic."""
     value = {
         "event_id": event_id or f"{customer}-{occurred_at}-{amount}",
         "customer_id": customer,
@@ -51,13 +51,13 @@ def purchase(
 
 
 def profile(customer: str, updated_at: str, **known: Any) -> Event:
-    """Return a profile as it goes on its topic."""
+    """Return a profile as produced to its topic."""
     value = {"customer_id": customer, "updated_at": updated_at, **known}
     return PROFILES, customer.encode(), json.dumps(value).encode()
 
 
 def erasure(customer: str, requested_at: str, action: str = "erase") -> Event:
-    """Return an erasure request as it goes on its topic."""
+    """Return an erasure request as produced to its topic."""
     value = {
         "request_id": f"{customer}-{requested_at}-{action}",
         "customer_id": customer,
@@ -68,7 +68,7 @@ def erasure(customer: str, requested_at: str, action: str = "erase") -> Event:
 
 
 class RawName(str):
-    """A header name that kafka-python sends as the bytes given."""
+    """A header name that kafka-python sends as the given bytes."""
 
     def __new__(cls, raw: bytes) -> "RawName":
         name = super().__new__(cls, "raw")
@@ -89,9 +89,9 @@ class Service:
     kafka, store
         Running, with empty topics and keys.
     folder
-        Where workers log.
+        Folder of the workers' logs.
     settings
-        Settings beside the tests' defaults, without the prefix.
+        Settings in addition to the tests' defaults, without the prefix.
     """
 
     def __init__(
@@ -122,18 +122,18 @@ class Service:
 
     @property
     def redis_server(self) -> RedisServer:
-        """The one server of the store."""
+        """The single server of the store."""
         assert isinstance(self.store, RedisServer)
         return self.store
 
     @property
     def redis_cluster(self) -> RedisCluster:
-        """The cluster that is the store."""
+        """The Redis Cluster of the store."""
         assert isinstance(self.store, RedisCluster)
         return self.store
 
     def keep_for(self, days: int) -> None:
-        """Keep customers for so many days after their last purchase."""
+        """Set the retention period after a customer's last purchase, in days."""
         self.retention_days = days
         self.environment["LIVESEGMENTS_RETENTION_DAYS"] = str(days)
 
@@ -150,14 +150,14 @@ class Service:
         """Start a process of this deployment."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as out:
-            # A group of its own, with the publisher's process.
+            # Its own group, with the publisher's process.
             worker = processes.start(command, self.full_environment(**settings), out)
         self.workers.append(worker)
         self.logs.append(log)
         return worker
 
     def send(self, events: Iterable[Event]) -> int:
-        """Put events on their topics, and see them acknowledged; return how many."""
+        """Produce events to their topics and wait for acknowledgement; return their number."""
         producer = KafkaProducer(**self.config, linger_ms=10, batch_size=200_000)
         futures = [producer.send(t, key=k, value=v) for t, k, v in events]
         producer.flush(30)
@@ -167,7 +167,7 @@ class Service:
         return len(futures)
 
     def ends(self) -> dict[TopicPartition, int]:
-        """Return where every input partition ends, but for markers of transactions."""
+        """Return the end of every input partition, without trailing transaction markers."""
         tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
         consumer = KafkaConsumer(**self.config, isolation_level="read_committed")
         consumer.assign(tps)
@@ -190,7 +190,7 @@ class Service:
         return offsets
 
     def wait(self, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until all input is folded and all output published, and no sweep is due."""
+        """Wait until all input is processed, all output published, and no sweep is due."""
         ends = self.ends()
         deadline = time.monotonic() + seconds
         while True:
@@ -228,7 +228,7 @@ class Service:
         return all(int(self.client.hget(key, "swept_generation") or 0) for key in keys)
 
     def wait_for(self, holds: "Any", what: str, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until something holds."""
+        """Wait until a condition holds."""
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
@@ -236,7 +236,7 @@ class Service:
             time.sleep(0.05)
 
     def folded(self) -> int:
-        """Return how many input records are folded, by the store."""
+        """Return the number of processed input records, according to the store."""
         total = 0
         for partition in range(PARTITIONS):
             key = f"livesegments:{{{partition}}}:progress"
@@ -245,7 +245,7 @@ class Service:
         return total
 
     def report(self) -> Report:
-        """Hold the whole against its promises."""
+        """Run the verifier on the deployment and return its report."""
         deadline = time.monotonic() + 20
         while True:
             report = verify(
@@ -259,16 +259,16 @@ class Service:
             )
             if not report.faults or time.monotonic() > deadline:
                 return report
-            time.sleep(1)  # what is committed and not yet published is no fault
+            time.sleep(1)  # commits that are not published yet are no fault
 
     def verified(self) -> Report:
-        """Hold the whole against its promises; fail on any fault."""
+        """Run the verifier; fail on any fault."""
         report = self.report()
         assert not report.faults, "\n".join([*report.lines(), self.tail()])
         return report
 
     def missing(self, worker: int = -1) -> list[str]:
-        """Return what a worker's ``/readyz`` says is missing, of the latest by default."""
+        """Return the missing items in a worker's ``/readyz``, by default of the latest worker."""
         found = re.search(r'"port": (\d+)', self.logs[worker].read_text())
         if found is None:
             return ["everything"]
@@ -287,7 +287,7 @@ class Service:
         )
 
     def stop(self) -> None:
-        """End all workers, however they are."""
+        """Stop all workers, in any state."""
         for worker in self.workers:
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
@@ -297,18 +297,18 @@ class Service:
 
 
 class Feed:
-    """Input that keeps coming, from a thread of its own, for the length of a ``with`` block.
+    """Input that keeps arriving, from a thread of its own, for the length of a ``with`` block.
 
     Parameters
     ----------
     service
-        Where it goes.
+        Destination of the events.
     make
         ``make(n, first=i)`` returns events i to i + n.
     every
-        Seconds between two portions.
+        Seconds between two batches.
     portion
-        Events of each.
+        Events per batch.
     first
         Number of the first event.
     """
@@ -340,7 +340,7 @@ class Feed:
             raise self._error
 
     def go_on(self, events: int) -> None:
-        """Wait until so many more events have been sent."""
+        """Wait until that many more events have been sent."""
         enough = self.sent + events
         self._service.wait_for(lambda: self.sent >= enough or self._error, "input goes on")
 
@@ -364,7 +364,7 @@ class Feed:
 
 @contextmanager
 def running(service: Service, workers: int = 1) -> Iterator[Service]:
-    """Run a service with some workers; end it whatever happens."""
+    """Run a service with some workers; stop it whatever happens."""
     try:
         for _ in range(workers):
             service.start()
@@ -374,6 +374,6 @@ def running(service: Service, workers: int = 1) -> Iterator[Service]:
 
 
 def numbers(progress: Mapping[Any, Any]) -> dict[str, int]:
-    """Return the numbers of a stored progress."""
+    """Return the numbers of a stored checkpoint."""
     text = (b"nonce", b"seen", b"topics")
     return {name.decode(): int(value) for name, value in progress.items() if name not in text}

@@ -1,7 +1,7 @@
 """A worker whose wall clock is ahead by the days in a file: ``python -m ... FILE [alone]``.
 
-Redis' clock is ahead by as much, as the worker sees it, so that time itself has passed; unless the
-worker is ``alone`` with its clock, which then is wrong. Only tests run this.
+The worker sees Redis' clock ahead by as much, as if time itself had passed; with ``alone`` only its
+own clock is shifted, and therefore wrong. Only tests run this.
 """
 
 import sys
@@ -21,12 +21,12 @@ DAY_US = 86_400_000_000
 
 
 def days(file: Path) -> Callable[[], int]:
-    """Return what reads a file's days, in microseconds."""
+    """Return a function that reads a file's days, in microseconds."""
     return lambda: round(float(file.read_text()) * DAY_US)
 
 
 def shift_redis(client: Client, ahead_us: Callable[[], int]) -> Client:
-    """Let a client see Redis' clock ahead."""
+    """Shift Redis' clock as seen by a client."""
 
     def shown(reply: Any, **_: object) -> tuple[int, int]:
         seconds, micros = (int(part) for part in reply)
@@ -37,7 +37,7 @@ def shift_redis(client: Client, ahead_us: Callable[[], int]) -> Client:
 
 
 def shift(ahead_us: Callable[[], int], *, alone: bool) -> None:
-    """Move the clock that the worker ends its windows at."""
+    """Shift the clock at which the worker ends its windows."""
     real, connect = time.time_ns, redis_client
     shifted = SimpleNamespace(time_ns=lambda: real() + ahead_us() * 1_000)
     setattr(app, "time", shifted)  # noqa: B010 - not among what the module exports

@@ -1,4 +1,4 @@
-"""The sample subscriber: pure, and against Apache Kafka."""
+"""The example subscriber: as pure code, and against Apache Kafka."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ Move = tuple[str, int | None]
 
 
 def where(history: Sequence[Move]) -> dict[str, tuple[str | None, int]]:
-    """Return what a view must hold after a history."""
+    """Return the expected contents of a view after a history."""
     return {
         customer: (None if segment is None else SEGMENTS[segment].id, version)
         for version, (customer, segment) in enumerate(history)
@@ -149,7 +149,7 @@ QUIET_POLLS = 5
 
 
 def until_idle(updates: Iterator[Update | None]) -> list[Update]:
-    """Return what comes until a second is quiet: a busy machine is for a moment."""
+    """Return the records received up to a quiet second; shorter gaps occur on a busy machine."""
     found: list[Update] = []
     quiet = 0
     while quiet < QUIET_POLLS:
@@ -161,7 +161,7 @@ def until_idle(updates: Iterator[Update | None]) -> list[Update]:
 
 @pytest.fixture
 def producer(fresh_kafka: KafkaServer) -> Iterator[KafkaProducer]:
-    """A transactional producer, in an open transaction."""
+    """A transactional producer in an open transaction."""
     made = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, transactional_id="test-publisher")
     made.init_transactions()
     made.begin_transaction()

@@ -1,4 +1,4 @@
-"""Changes and states followed at once: forgotten customers and withdrawn consents are news too."""
+"""Changes and states consumed together: erasures and withdrawn consents are reported too."""
 
 from contextlib import closing
 from random import Random
@@ -29,7 +29,7 @@ Told = tuple[str, SegmentState | None, int]
 
 
 class History:
-    """What the service publishes of some steps, each of a version of its own."""
+    """The service's output for some steps, each with a version of its own."""
 
     def __init__(self, taken: list[tuple[str, int]]) -> None:
         self.changes: list[SegmentChange] = []

@@ -1,4 +1,4 @@
-"""How a subscriber joins states and changes while both go on: nothing missed, nothing twice."""
+"""A subscriber's join of states and changes while both advance: nothing missed or duplicated."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ def segment_of(move: Move) -> int | None:
 
 
 def read_states(view: View, history: Sequence[Move], compacted: bool) -> None:
-    """Give a view the compacted topic: all of it, or of each customer the last record only."""
+    """Apply the compacted topic to a view: all of it, or only the last record of each customer."""
     last = {customer: version for version, (customer, _) in enumerate(history)}
     for version, move in enumerate(history):
         customer, _ = move
@@ -69,7 +69,7 @@ def test_joined_anywhere_a_view_ends_where_the_history_ends_and_forgets_the_eras
 
 
 class Writer(threading.Thread):
-    """Moves customers in transactions, one version after the other, until it is told to stop."""
+    """Moves customers in transactions, one version after the other, until it is stopped."""
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(daemon=True)
@@ -131,7 +131,7 @@ def test_joined_while_a_producer_writes_there_is_no_gap_and_no_repeat(
                 assert versions == list(range(versions[0], writer.written[customer] + 1))
             assert set(seen) == set(CUSTOMERS)
             assert until_idle(updates) == []
-        # The last was not there from the start, so its states were needed.
+        # The last one was missing at the start, so its states were needed.
         assert {each.kind for each in joined[-1][1]} == {"state", "change"}
 
 

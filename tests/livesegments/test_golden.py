@@ -1,6 +1,6 @@
-"""Outputs that scripts and people rely on are those recorded in ``golden/``.
+"""Outputs that scripts and people rely on equal those recorded in ``golden/``.
 
-Record them again after a wanted change: ``python -m tests.livesegments.test_golden``.
+Record them again after an intended change: ``python -m tests.livesegments.test_golden``.
 """
 
 import json
@@ -66,7 +66,7 @@ def test_an_output_is_as_recorded(name: str) -> None:
 
 
 def same(made: Any, recorded: Any, where: str = "$") -> None:
-    """The same keys in the same order, the same types, the same values but for rounding."""
+    """The same keys in the same order, the same types, and values equal up to rounding."""
     assert type(made) is type(recorded), where
     if isinstance(made, dict):
         assert list(made) == list(recorded), where

@@ -1,4 +1,4 @@
-"""What commands import: users wait for all of it."""
+"""Modules that commands import, for users wait for each of them."""
 
 import subprocess
 import sys

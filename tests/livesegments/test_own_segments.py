@@ -1,4 +1,4 @@
-"""A deployment with five segments of its own, on Kafka and Redis."""
+"""A deployment with five custom segments, on Kafka and Redis."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
     found = {each["name"]: each for each in json.loads(doctor.stdout)}
     assert "rest on purchases, spend alone" in found["segment names"]["detail"]
 
-    # Another name is no other segment.
+    # A new name does not make a new segment.
     file.write_text(to_toml(OWN).replace("Club 0", "Gold"))
     with running(service):
         service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
@@ -84,7 +84,7 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
     done = livesegments(service, "rebuild", "--yes")
     assert done.returncode == 1
     assert "is published already" in done.stderr.splitlines()[-1]
-    # A lost store knows no ids; what is published does.
+    # A lost store has no ids; the published output does.
     service.redis_server.flush()
     file.write_text(to_toml(PERSONAS))
     done = livesegments(service, "run")

@@ -1,4 +1,4 @@
-"""Every command that looks into the store does so on a Redis Cluster."""
+"""Every command that reads the store does so on a Redis Cluster."""
 
 import json
 import subprocess

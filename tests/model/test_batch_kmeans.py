@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_fit() -> None:
 def test_inertia_is_that_of_the_best_of_twenty_by_scikit_learn() -> None:
     X = np.random.default_rng(5).gamma(2.0, 1.0, (1000, 4))
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
-    with threadpool_limits(1):  # its threads stand in each other's way on small data
+    with threadpool_limits(1):  # its threads slow each other down on small data
         best = KMeans(5, n_init=20, random_state=0).fit(Z).inertia_
     assert fit(X, 5, seed=1).inertia <= 1.01 * best
 
@@ -97,7 +97,7 @@ def test_a_coordinate_without_known_value_stands_at_the_mean_of_all() -> None:
 
 def test_the_view_of_a_fit_assigns_as_the_fit_did() -> None:
     X, labels = blobs(400)
-    X[labels == 0, 2] = np.nan  # one cluster in which nobody knows the feature
+    X[labels == 0, 2] = np.nan  # one cluster in which the feature is always unknown
     found = fit(X, 4, seed=1)
     assert np.isnan(found.centroids).sum() == 1
     generation = Generation(
@@ -148,7 +148,7 @@ def test_with_fewer_distinct_rows_than_clusters_some_stay_empty() -> None:
 
 
 def test_a_start_takes_the_best_of_its_draws() -> None:
-    # A far group of a few rows: plain k-means++ misses it in four of ten starts.
+    # A distant group of a few rows: plain k-means++ misses it in four of ten starts.
     X = np.concatenate([np.linspace(0, 1, 400), np.linspace(2, 3, 400), np.full(4, 9.0)])[:, None]
     best = fit(X, 3, seed=0, starts=40).inertia
     lone = [fit(X, 3, seed=seed, starts=1).inertia for seed in range(40)]

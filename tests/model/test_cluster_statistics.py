@@ -25,7 +25,7 @@ Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
 
 @st.composite
 def populations(draw: st.DrawFn) -> Population:
-    """Vectors, unknown and extreme values among them, each in a cluster or in none."""
+    """Vectors, unknown and extreme values among them, each in one cluster or in none."""
     n = draw(st.integers(0, 40))
     steps = st.integers(-int(LIMIT * SCALE), int(LIMIT * SCALE)) | st.just(UNKNOWN)
     vectors = draw(arrays.arrays(np.int32, (n, D), elements=steps))
@@ -73,7 +73,7 @@ def test_bytes_round_trip(population: Population) -> None:
     assert len(data) == 8 * K * (1 + 3 * D)
     restored = ClusterStatistics.from_bytes(data, K, D)
     assert restored == statistics
-    restored += counted(*population)  # the arrays are its own and can be written
+    restored += counted(*population)  # it owns its arrays, and they are writable
 
 
 @given(populations())

@@ -1,4 +1,4 @@
-"""Why a row is where it is: the parts of its distance, and the least change that moves it."""
+"""Explanations of a row's cluster: the terms of its distance and the least change to move it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ APART = np.sqrt(np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37])).reshape(
 
 @st.composite
 def views(draw: st.DrawFn) -> ModelSnapshot:
-    """Views whose clusters stand anywhere, but no two equally far from a customer."""
+    """Snapshots with arbitrary clusters, no two of them equally far from a customer."""
     coordinates = st.floats(-5, 9, width=32)
     rows = draw(st.lists(st.lists(coordinates, min_size=D, max_size=D), min_size=K, max_size=K))
     spread = draw(st.lists(st.floats(0.1, 5), min_size=D, max_size=D))
@@ -46,7 +46,7 @@ def views(draw: st.DrawFn) -> ModelSnapshot:
 
 @st.composite
 def customers(draw: st.DrawFn) -> Floats:
-    """Rows on the axes, the last feature unknown at times."""
+    """Rows on the axes, the last feature sometimes unknown."""
     bought = np.log1p(draw(st.integers(1, 400)))
     others = draw(st.tuples(*[st.integers(-16, 16)] * 2))
     unknown = draw(st.booleans())
@@ -86,7 +86,7 @@ def test_the_said_change_moves_a_customer_and_a_smaller_one_does_not(
 
     steps = round((value - now) / axis.step)
     assert value == pytest.approx(now + steps * axis.step)
-    # Up to as far in the other direction, too.
+    # At most as far in the other direction, too.
     smaller: Floats = now + axis.step * np.arange(-abs(steps) + 1, abs(steps), dtype=np.float64)
     smaller = smaller[(smaller >= axis.least) & (smaller <= axis.most)]
     assert not goes_to(changed(row, feature, smaller), *pair, view, margin).any()

@@ -1,4 +1,4 @@
-"""Detectors find what changed, and nothing where nothing did."""
+"""Detectors find a change, and nothing without one."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_one_customer_out_of_all_measure_is_no_drift(settled: DriftDetectors) ->
 
 
 def test_what_a_round_leaves_over_goes_to_the_next_batch() -> None:
-    """Rounds of one customer and rounds of thousands make the same batches of inertia."""
+    """Micro-batches of one customer and of thousands give the same batches of inertia."""
     distances, nobody = customers(1, 6 * REFERENCE)[0], np.zeros(6 * REFERENCE, bool)
     distances[3 * REFERENCE :] *= 2
     after = {}

@@ -1,4 +1,4 @@
-"""Distances run over known features only and do not depend on the batch."""
+"""Distances use known features only and do not depend on the batch."""
 
 import numpy as np
 import numpy.typing as npt

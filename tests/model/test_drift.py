@@ -1,4 +1,4 @@
-"""Drift metrics equal what one would compute from the customers themselves."""
+"""Drift metrics equal those computed directly from the customers."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""A generation survives JSON and says what is wrong with a bad one."""
+"""A generation round-trips through JSON, and an invalid one is rejected with a reason."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The River estimator learns exact means, forgets exactly and never changes by predicting."""
+"""The River estimator learns exact means, forgets exactly and is unchanged by predicting."""
 
 import pickle
 import subprocess
@@ -159,7 +159,7 @@ def test_a_row_is_taken_out_of_the_cluster_it_was_counted_in() -> None:
     assert cluster == model.predict_one({"x": 0.0, "y": 0.0})
     away = pd.DataFrame({"x": [-5.0] * 40, "y": [0.0] * 40, "z": [3.0] * 40})
     clusters = model.learn_predict_many(away)
-    assert model.predict_one(x) != cluster  # a fresh prediction would take it from elsewhere
+    assert model.predict_one(x) != cluster  # a fresh prediction would choose another cluster
     model.revert_one(x, cluster)
     model.revert_many(away, clusters)
     assert state(model) == before

@@ -1,4 +1,4 @@
-"""The model is a pure room: documented, and built on nothing of the other rooms."""
+"""The model package is pure: documented, and independent of the other packages."""
 
 import ast
 import doctest

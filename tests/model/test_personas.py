@@ -66,7 +66,7 @@ def test_profiles_alone_or_purchases_alone_are_enough_for_a_name() -> None:
 def test_by_behaviour_alone_the_most_active_are_high_value_and_the_least_are_retirees(
     seed: int,
 ) -> None:
-    # Clusters along one line, as purchases and spend make them: whoever buys more spends more.
+    # Clusters along one line, as purchases and spend form them: more purchases mean more spend.
     rng = np.random.default_rng(seed)
     activity = np.array([-1.6, -0.7, 0.0, 0.7, 1.4]) + rng.uniform(-0.3, 0.3, 5)
     order = rng.permutation(5)

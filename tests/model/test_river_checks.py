@@ -1,8 +1,8 @@
 """MiniBatchKMeans keeps River's conventions.
 
 `check_estimator` gives clusterers no data set, so its data-driven checks do not run on them. They
-are run here, each on two streams. Every check of `river.checks.common` is named: either it is run
-or it says why it does not apply, and a check that a later River adds fails the last test.
+run here, each on two streams. Every check of `river.checks.common` is named: either it runs or the
+reason why it does not apply is given, and a check added by a later River fails the last test.
 """
 
 import inspect
@@ -62,7 +62,7 @@ NOT_APPLICABLE = {
 
 
 class Stream:
-    """A data set that can be read again, as River's checks expect."""
+    """A data set that can be read repeatedly, as River's checks expect."""
 
     def __init__(self, dataset: Any, size: int) -> None:
         self.dataset = dataset
@@ -79,7 +79,7 @@ STREAMS = [
 
 
 def estimator() -> MiniBatchKMeans:
-    # Half of River's streams of a few hundred rows then run after the first fit.
+    # Half of River's streams of a few hundred rows then come after the first fit.
     return MiniBatchKMeans(n_clusters=4, warmup=50, seed=3)
 
 

@@ -1,4 +1,4 @@
-"""A snapshot assigns by the best that is known, and published clusters resist flapping."""
+"""A snapshot assigns by all known features, and published clusters resist flapping."""
 
 from dataclasses import replace
 
@@ -132,7 +132,7 @@ def test_an_empty_batch_is_assigned() -> None:
 def test_a_switch_needs_the_margin() -> None:
     distances = np.array(
         [
-            [1.0, 0.9, 5.0],  # nearer, by too little
+            [1.0, 0.9, 5.0],  # nearer, by less than the margin
             [1.0, 0.85, 5.0],  # nearer by exactly the margin
             [1.0, 0.9, 5.0],  # already there
             [1.0, 0.9, 5.0],  # nothing published

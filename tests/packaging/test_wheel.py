@@ -1,4 +1,4 @@
-"""What is installed is whole: the wheel, in an environment of its own and outside the tree."""
+"""The installed package is complete: the wheel, in its own environment and outside the tree."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ LINKED = ("consumers", "producers", "model")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from what git knows, as a fresh clone would."""
+    """Build the wheel from the files tracked by git, as a fresh clone would."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -42,14 +42,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel beside the dependencies that are here, but not beside the tree."""
+    """Install the wheel with access to the installed dependencies but not to the tree."""
     where = tmp_path_factory.mktemp("installed")
     venv.create(where, with_pip=False, symlinks=True)
     [packages] = where.glob("lib/python*/site-packages")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
     subprocess.run([*install, str(packages), str(wheel)], check=True)
     here = next(path for path in sys.path if path.endswith("site-packages"))
-    # An editable install of the tree is in a .pth file, which a path in another one does not read.
+    # An editable install of the tree is in a .pth file, which is not read from another .pth's path.
     (packages / "dependencies.pth").write_text(here)
     script = where / "bin" / "livesegments"
     script.write_text(
@@ -134,7 +134,7 @@ def test_an_installed_command_works_outside_the_tree(
 def test_an_installed_backtest_writes_its_page(
     command: Path, in_the_way: Path, tmp_path: Path
 ) -> None:
-    """It reads the data files of the package: styles, and the contract."""
+    """It reads the data files of the package: styles and the contract."""
     history = tmp_path / "history.csv"
     rows = [
         f"e{i},c{i % 40},2024-01-{1 + i // 40:02d}T08:00:00Z,purchase,{1 + i % 40 * i % 90},USD"

@@ -1,4 +1,4 @@
-"""Rows of files, and what writes and reads them."""
+"""Rows of files, with their writers and readers."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""Files and rows that are not as they should be: each is named, with the way out."""
+"""Malformed files and rows: each is named, with a way to fix it."""
 
 import gzip
 import json
@@ -193,7 +193,7 @@ def test_floating_point_ids_are_refused(tmp_path: Path) -> None:
 
 
 def not_utf8(*texts: bytes) -> pa.Array:
-    """Texts as a writer that checks nothing has them."""
+    """Texts as written by a program that checks nothing."""
     return pa.Array.from_buffers(pa.string(), len(texts), pa.array(texts, pa.binary()).buffers())
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     [
         ("p.jsonl.gz", b"x" * 1_000),
         ("p.csv.gz", b"x" * 1_000),
-        ("p.csv.gz", b'"\n",' * 200),  # quoted line ends: one row that never ends
+        ("p.csv.gz", b'"\n",' * 200),  # quoted line ends: one endless row
     ],
 )
 def test_a_row_that_would_fill_the_memory_is_named_before_it_does(

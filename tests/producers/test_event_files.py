@@ -1,4 +1,4 @@
-"""Files that are as they should be: every event comes, as it was written."""
+"""Well-formed files: every event is read exactly as written."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""GarbageCollection in cycles goes between rounds, once there is enough of it."""
+"""Cyclic garbage is collected between micro-batches, once there is enough of it."""
 
 import gc
 import weakref

@@ -1,4 +1,4 @@
-"""What kafka-python does that the worker rests on: an upgrade that changes it shows here."""
+"""Behaviour of kafka-python that the worker relies on: an upgrade that changes it fails here."""
 
 import gc
 import inspect
@@ -47,7 +47,7 @@ def config(fresh_kafka: KafkaServer) -> Config:
 def joined(config: Config, **more: Any) -> Iterator[KafkaConsumer]:
     """Run a consumer that has joined the group."""
     listener = more.pop("listener", None)
-    # Whom an earlier test left in the group is gone after the session, and then all is assigned.
+    # A member left by an earlier test expires with its session; then all partitions are assigned.
     session = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 500}
     consumer = KafkaConsumer(
         **{**config, **session, **more},
@@ -72,7 +72,7 @@ def member(config: Config) -> Iterator[KafkaConsumer]:
 
 @contextmanager
 def transactional(config: Config, **more: Any) -> Iterator[KafkaProducer]:
-    """Run a transactional producer, always under the same id."""
+    """Run a transactional producer, always with the same id."""
     producer = KafkaProducer(
         **config, **more, transactional_id="trap", transaction_timeout_ms=10_000
     )
@@ -95,7 +95,7 @@ def end(config: Config, isolation_level: str) -> int:
 
 
 class TestTransactions:
-    """Why a producer is never used after an error, and every future is looked at."""
+    """Reasons why a producer is never reused after an error, and every future is checked."""
 
     def test_offsets_that_were_refused_go_out_with_the_next_transaction(
         self, config: Config, member: KafkaConsumer
@@ -187,7 +187,7 @@ class TestTransactions:
             producer.send(CHANGES, b"x", partition=0).get(5)
             producer.close(timeout=2)
         assert (end(config, "read_committed"), end(config, "read_uncommitted")) == (0, 1)
-        with transactional(config):  # the next of the same id ends it
+        with transactional(config):  # the next producer with the same id ends it
             assert end(config, "read_committed") == end(config, "read_uncommitted") == 2
 
     def test_markers_leave_gaps_in_the_offsets(self, config: Config) -> None:
@@ -215,7 +215,7 @@ class TestTransactions:
 
 
 class TestMembership:
-    """Why a membership is taken at every poll, and only a stable one is worked with."""
+    """Reasons why membership is read at every poll, and only a stable one is used."""
 
     def test_a_membership_without_generation_is_accepted(self, config: Config) -> None:
         with transactional(config) as producer:
@@ -277,7 +277,7 @@ class TestMembership:
                 consumer.poll(1_000)
             before = consumer.group_metadata()
             admin.create_partitions({topic: 2})
-            time.sleep(2)  # it hears of the partition
+            time.sleep(2)  # it learns about the partition
             consumer.poll(0)
             time.sleep(1)  # JoinGroup and SyncGroup are answered
             for _ in range(5):
@@ -290,7 +290,7 @@ class TestMembership:
 
 
 class TestGarbage:
-    """Why garbage is collected between rounds (`producers/gc_policy.py`)."""
+    """Reasons why garbage is collected between micro-batches (`producers/gc_policy.py`)."""
 
     def test_variables_of_who_called_poll_stay_until_garbage_is_collected(
         self, config: Config
@@ -309,7 +309,7 @@ class TestGarbage:
         gc.disable()
         try:
             batches = [one_round() for _ in range(5)]
-            time.sleep(1)  # until then they are held by what kafka-python has still to do
+            time.sleep(1)  # until then kafka-python's pending work refers to them
             assert any(batch() is not None for batch in batches)
             gc.collect()
             assert all(batch() is None for batch in batches)
@@ -319,7 +319,7 @@ class TestGarbage:
 
 
 class TestOffsets:
-    """Why the consumer is read_committed and resets nothing."""
+    """Reasons why the consumer is read_committed and never resets offsets."""
 
     def test_only_a_read_committed_consumer_waits_for_a_pending_transactions_offsets(
         self, config: Config, member: KafkaConsumer
@@ -349,7 +349,7 @@ class TestOffsets:
             with pytest.raises(KafkaTimeoutError):
                 asking.committed(tp, timeout_ms=300)
             fresh_kafka.resume()
-            time.sleep(1)  # the answer comes
+            time.sleep(1)  # the answer arrives
             moving.commit({tp: OffsetAndMetadata(5, "", -1)})
             assert [asking.committed(tp), asking.committed(tp)] == [1, 5]
 

@@ -1,4 +1,4 @@
-"""The pace of a replay, without Kafka: when each record is let through."""
+"""The rate of a replay, without Kafka: the send time of each record."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ def records(instants: Sequence[int]) -> Iterator[Record]:
 def arrivals(
     instants: Sequence[int], speed: float, stop: threading.Event | None = None
 ) -> list[float]:
-    """Return how many seconds after the start each record is let through."""
+    """Return the seconds from the start to the send of each record."""
     started = time.monotonic()
     paced = _paced(records(instants), speed, stop or threading.Event(), lambda: None)
     return [time.monotonic() - started for _ in paced]

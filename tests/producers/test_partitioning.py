@@ -1,4 +1,4 @@
-"""A customer is looked for where producers send them."""
+"""Customers are looked up in the partition that producers choose."""
 
 from hypothesis import given
 from hypothesis import strategies as st

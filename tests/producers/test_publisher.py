@@ -100,7 +100,7 @@ def test_more_than_a_topic_takes_at_once_arrives_in_parts_and_in_order(
     texts = [f"{i:06d}" + "x" * 1_000 for i in range(50)]
     publisher = Publisher(config, "one")
     told = publication(1, [output(text) for text in texts])
-    # Batches are tried again once it went well, ever less often as long as it does not help.
+    # After a success batches are tried again, ever less often while they keep failing.
     for times in (1, 2):
         with pytest.raises(PublishError, match="singly"):
             publisher.publish([told], member.group_metadata())
@@ -118,7 +118,7 @@ def test_more_than_a_topic_takes_at_once_arrives_in_parts_and_in_order(
 def test_dead_letters_with_large_keys_or_headers_go_out(
     config: dict[str, Any], member: KafkaConsumer, where: str
 ) -> None:
-    """As one batch they would be larger than a broker reads at all (socket.request.max.bytes)."""
+    """As one batch they would exceed the largest request of a broker (socket.request.max.bytes)."""
     large = b"x" * 1_000_000
     key, headers = (large, []) if where == "key" else (b"key", [("name", large)])
     letters = [Output(DEAD_LETTERS, key, b"%d" % i, headers) for i in range(110)]
@@ -162,7 +162,7 @@ def test_a_stale_membership_publishes_nothing(
 
 @pytest.fixture
 def transaction_timeouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The transaction timeout, in milliseconds, of every producer that was made."""
+    """The transaction timeout, in milliseconds, of every producer that was created."""
     made: list[int] = []
 
     def make(**config: Any) -> KafkaProducer:
@@ -176,7 +176,7 @@ def transaction_timeouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_transactions_refused_after_a_rebalance_leave_the_transaction_timeout_as_it_was(
     config: dict[str, Any], member: KafkaConsumer, transaction_timeouts: list[int]
 ) -> None:
-    """Others would wait it out if the worker were killed then."""
+    """Otherwise others would have to wait for it if the worker were killed then."""
     now = member.group_metadata()
     stale = ConsumerGroupMetadata(
         now.group_id, now.generation_id - 1, now.member_id, now.group_instance_id
@@ -206,7 +206,7 @@ def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more_unt
         nonlocal times
         times += 1
         if times == 2:
-            time.sleep(0.5)  # longer than the publisher waits with what it has
+            time.sleep(0.5)  # longer than the publisher holds records back
         if times == 3:
             fresh_kafka.pause()
             Timer(2.2, fresh_kafka.resume).start()
@@ -217,7 +217,7 @@ def test_a_transaction_that_a_slow_broker_did_not_take_in_time_is_given_more_unt
     with pytest.raises(PublishError):
         publisher.publish([told], member.group_metadata())
     assert published(config) == []
-    with suppress(PublishError):  # on a busy machine twice as long may be too short too
+    with suppress(PublishError):  # on a busy machine even twice the time may be too short
         publisher.publish([told], member.group_metadata())
     if not published(config):
         publisher.publish([told], member.group_metadata())

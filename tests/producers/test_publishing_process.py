@@ -1,4 +1,4 @@
-"""The publisher's process: what it publishes, and what becomes of it when either side dies."""
+"""The publisher's process: its output, and its behaviour when either side dies."""
 
 import os
 import signal
@@ -111,7 +111,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hang(pipe: Connection, _config: Mapping[str, Any], _transactional_id: str) -> None:
-    """Take the publisher's place, and answer nothing after the start."""
+    """Replace the publisher with one that answers nothing after the start."""
     pipe.send((None, 0))
     time.sleep(600)
 

@@ -1,4 +1,4 @@
-"""Batches handed over in one call are those that kafka-python builds record by record."""
+"""Batches handed over in one call equal those built by kafka-python record by record."""
 
 from collections.abc import Iterator
 from typing import Any

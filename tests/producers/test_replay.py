@@ -145,7 +145,7 @@ def test_speed_makes_event_time_run_faster_than_the_clock(
     records = sorted(
         records_of(fresh_kafka, PURCHASES), key=lambda r: json.loads(r.value)["amount"]
     )
-    # 20 minutes in a second, so a minute in 50 ms. The first records wait for the producer's id.
+    # 20 minutes per second, so a minute in 50 ms. The first records wait for the producer's id.
     took = (records[20].timestamp - records[5].timestamp) / 1000
     assert 0.4 <= took < 5  # a busy machine may send either of the two late
     assert report.purchases == 21
@@ -243,14 +243,14 @@ def test_an_unreachable_broker_is_named_within_seconds(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Settings with which a broker that stays away is an error soon."""
+    """Settings that turn an unreachable broker into an error soon."""
     monkeypatch.setattr(delivery_tracker, "_DELIVERY_TIMEOUT_MS", 4_000)
     monkeypatch.setattr(delivery_tracker, "_MOST_IN_FLIGHT", 500)
     return {"request_timeout_ms": 2_000, "delivery_timeout_ms": 3_000}
 
 
 def senders() -> set[threading.Thread]:
-    """Threads of producers; those that earlier tests left are no fault of a replay."""
+    """Threads of producers, except those left by earlier tests."""
     return {thread for thread in threading.enumerate() if isinstance(thread, Sender)}
 
 
@@ -275,7 +275,7 @@ def test_a_broker_that_goes_away_is_an_error_that_counts_what_is_lost(
     assert senders() <= before
     unconfirmed, sent = map(int, re.findall(r"(\d+) of (\d+) records", str(caught.value))[0])
     assert 2_000 <= sent < 20_000
-    # Whatever is not among the unconfirmed is there; those may be.
+    # Every record not reported as unconfirmed is there; unconfirmed ones may be.
     arrived = {
         json.loads(record.value)["event_id"] for record in records_of(fresh_kafka, PURCHASES)
     }

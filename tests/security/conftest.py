@@ -1,4 +1,4 @@
-"""Servers that let in only whom they know, one set for the whole run."""
+"""Servers with authentication, one set for the whole run."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from tests.servers.secure import SecureKafka, SecureRedis
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """Kafka and Redis with the users of docs/security.md; Kafka allows them nothing yet."""
+    """Kafka and Redis with the users of docs/security.md; in Kafka they have no rights so far."""
     folder = tmp_path_factory.mktemp("secured")
     authority, stranger = Authority(folder / "ca"), Authority(folder / "stranger")
     passwords = {role: password_of(role) for role in ROLES}
-    # The tests' own way in, which has no password.
+    # The tests' own listener, without a password.
     users = ["user default on nopass ~* &* +@all", *documented_redis_users()]
     with (
         SecureKafka(folder / "kafka", authority, passwords) as kafka,

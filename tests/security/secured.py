@@ -1,4 +1,4 @@
-"""A deployment whose servers let in only whom they know, with the rights of docs/security.md."""
+"""A deployment whose servers require authentication, with the rights of docs/security.md."""
 
 import hashlib
 import re
@@ -39,7 +39,7 @@ def password_of(role: str) -> str:
 
 
 def documented_acls() -> list[ACL]:
-    """Return the lists that the document's commands make."""
+    """Return the ACLs that the document's commands create."""
     text = DOCUMENT.read_text()
     variables: dict[str, str] = {}
     for name, value in re.findall(r'^    (\w+)="(.*)"$', text, re.MULTILINE):
@@ -85,7 +85,7 @@ def documented_redis_users() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """The servers, and who issued their certificates."""
+    """The servers and the authority that issued their certificates."""
 
     kafka: SecureKafka
     redis: SecureRedis
@@ -98,7 +98,7 @@ class Secured:
     """Certificate with the same name, issued by the stranger."""
 
     def sasl(self, role: str, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
-        """Return the settings by which a role comes to Kafka with its password."""
+        """Return the settings with which a role logs in to Kafka by password."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{self.kafka.ports['SASL_SSL']}",
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -109,7 +109,7 @@ class Secured:
         }
 
     def mutual_tls(self) -> dict[str, str]:
-        """Return the settings by which ``worker`` comes to Kafka with its certificate."""
+        """Return the settings with which ``worker`` logs in to Kafka by certificate."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{self.kafka.ports['SSL']}",
             "KAFKA_SECURITY_PROTOCOL": "SSL",
@@ -119,7 +119,7 @@ class Secured:
         }
 
     def store(self, role: str) -> dict[str, str]:
-        """Return the settings by which a role comes to Redis."""
+        """Return the settings with which a role logs in to Redis."""
         return {
             "REDIS_URL": f"rediss://{LOOPBACK}:{self.redis.tls_port}/0",
             "REDIS_USERNAME": role,
@@ -129,7 +129,7 @@ class Secured:
         }
 
     def allow(self, acls: Iterable[ACL]) -> None:
-        """Make these the only lists that Kafka has; those that stay are never away."""
+        """Replace Kafka's ACLs by these; ACLs in both are never absent."""
         wanted = set(acls)
         admin = KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
         admin.create_acls(list(wanted))
@@ -140,7 +140,7 @@ class Secured:
 
 
 def _filter(acl: ACL | None) -> ACLFilter:
-    """Return what finds an entry, or all of them."""
+    """Return a filter that matches one entry, or all of them."""
     if acl is None:
         anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
         return ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)
@@ -150,5 +150,5 @@ def _filter(acl: ACL | None) -> ACLFilter:
 
 
 def lower(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return settings as `livesegments.config.settings.load` takes them."""
+    """Return settings as `livesegments.config.settings.load` expects them."""
     return {name.lower(): value for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""Each role works with the rights of docs/security.md and no others; one that lacks is named."""
+"""Each role works with the rights of docs/security.md and no others; a missing right is named."""
 
 import json
 import os
@@ -28,7 +28,7 @@ COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
 @pytest.fixture
 def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
-    """Workers that come as the role ``worker``; tests look and send over the open listeners."""
+    """Workers with the role ``worker``; tests produce and read over the open listeners."""
     fresh_topics(secured.kafka.bootstrap)
     secured.redis.flush()
     secured.allow(documented_acls())

@@ -1,6 +1,6 @@
-"""Kafka lets us in by password or certificate, and each way it does not is named at once.
+"""Kafka authentication by password or certificate; each kind of failure is reported at once.
 
-What is away, and may be about to start, is tried again for a while.
+A server that is unreachable, and may be about to start, is retried for a while.
 """
 
 import time

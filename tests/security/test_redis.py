@@ -1,4 +1,4 @@
-"""Redis lets us in over TLS by user and password, and each way it does not is named."""
+"""Redis authentication over TLS by user and password; each kind of failure is reported."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_user_may_be_in_the_url_and_the_password_in_a_file(
 
 @pytest.fixture
 def administrator(secured: Secured) -> Iterator["redis.Redis"]:
-    """A client that may change what users may do; what it changed is undone."""
+    """A client that may change users' rights; its changes are undone."""
     secured.redis.flush()
     with redis.Redis.from_url(secured.redis.url) as client:
         yield client

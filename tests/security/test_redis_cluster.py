@@ -1,4 +1,4 @@
-"""The rights of docs/security.md do on a Redis Cluster; what one shard lacks is found as well."""
+"""The rights of docs/security.md suffice on a Redis Cluster; one missing on a shard is found."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"))
 
 @pytest.fixture
 def guarded(fresh_cluster: RedisCluster) -> Iterator[RedisCluster]:
-    """A cluster whose servers know the document's users."""
+    """A cluster with the document's users on all servers."""
     for server in fresh_cluster.servers:
         with server.client() as client:
             for line in documented_redis_users():

@@ -1,4 +1,4 @@
-"""A Redis Cluster over TLS: the servers that it tells of are asked over TLS as well."""
+"""A Redis Cluster over TLS: the servers it announces are contacted over TLS as well."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A worker whose password is taken away while it works says so and ends; nothing is lost by it."""
+"""A worker whose password is revoked while it works says so and exits; nothing is lost."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ MECHANISM = ScramMechanism.SCRAM_SHA_512
 
 @pytest.fixture
 def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
-    """Workers that come as the role ``worker``; tests look and send over the open listeners."""
+    """Workers with the role ``worker``; tests produce and read over the open listeners."""
     fresh_topics(secured.kafka.bootstrap)
     secured.redis.flush()
     secured.allow(documented_acls())
@@ -41,7 +41,7 @@ def alter(secured: Secured, alteration: object) -> None:
 
 
 def goes_on(service: Service) -> None:
-    """See a worker that is let in again catch up, with nothing lost."""
+    """Check that a readmitted worker catches up without loss."""
     service.start()
     service.wait()
     service.verified()
@@ -55,7 +55,7 @@ def test_a_worker_whose_user_kafka_has_lost_ends_and_names_it(
     service.wait()
     alter(secured, UserScramCredentialDeletion("worker", MECHANISM))
     try:
-        # Who is connected stays so until the broker closes the connection.
+        # Existing connections stay open until the broker closes them.
         secured.kafka.restart()
         service.send(load(500, first=1_000))
         assert worker.wait(90) == 1

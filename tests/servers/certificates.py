@@ -1,4 +1,4 @@
-"""Certificates of a test's own authority, made by the ``openssl`` program."""
+"""Certificates of a test authority, created with the ``openssl`` program."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ class Authority:
     Parameters
     ----------
     folder
-        Where everything goes; made when missing.
+        Folder of all files; created when missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Authority:
         )
 
     def issue(self, name: str, *, address: str = "") -> Certificate:
-        """Make a certificate for ``CN=name``, and for an IP address when it is a server's."""
+        """Issue a certificate for ``CN=name``, and for an IP address when it is a server's."""
         made = Certificate(*(self._folder / f"{name}.{kind}" for kind in ("pem", "key", "both")))
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName=IP:{address}\n" if address else "")
@@ -59,7 +59,7 @@ class Authority:
         return made
 
     def encrypted_key(self, certificate: Certificate, password: str) -> Path:
-        """Write a certificate's key once more, under a password."""
+        """Write an encrypted copy of a certificate's key."""
         file = certificate.keyfile.with_suffix(".encrypted")
         _openssl(
             *("pkey", "-in", str(certificate.keyfile), "-aes256"),

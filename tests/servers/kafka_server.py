@@ -26,7 +26,7 @@ from tests.servers.process import ServerProcess
 
 KAFKA_VERSION = "4.1.1"
 
-#: Compile quickly rather than well: a broker that lives for seconds starts sooner.
+# : Faster compilation instead of faster code: a broker that lives for seconds starts sooner.
 QUICK_START: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ _PROPERTIES: Mapping[str, str] = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    # A single node has nobody to copy to.
+    # A single node has no other node to replicate to.
     "default.replication.factor": "1",
     "min.insync.replicas": "1",
     "offsets.topic.replication.factor": "1",
@@ -49,11 +49,11 @@ _PROPERTIES: Mapping[str, str] = {
     "transaction.state.log.min.isr": "1",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # A few internal partitions instead of fifty each: quicker starts and joins.
+    # A few internal partitions instead of fifty each: faster starts and joins.
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
     "auto.create.topics.enable": "false",
-    # Faults are to be noticed within a test's patience.
+    # Faults must be detected within a test's timeout.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
@@ -73,13 +73,13 @@ class KafkaServer:
     Parameters
     ----------
     directory
-        Where its data, settings and log go; made when missing.
+        Folder of its data, settings and log; created when missing.
     overrides
-        Broker settings on top of those above.
+        Broker settings that override those above.
     jvm_options
-        More options for Java; ``QUICK_START`` by default, none is right for measurements.
+        More options for Java: ``QUICK_START`` by default; none is right for measurements.
     listeners
-        More ways in, by security protocol, such as ``SASL_SSL``; the first is always PLAINTEXT.
+        More listeners, by security protocol, such as ``SASL_SSL``; the first is always PLAINTEXT.
     format_options
         More options for the program that formats the storage.
     """
@@ -126,7 +126,7 @@ class KafkaServer:
 
     @property
     def running(self) -> bool:
-        """Whether the broker's process exists (a paused one does)."""
+        """True while the broker's process exists, also when paused."""
         return self._process.running
 
     @property
@@ -145,7 +145,7 @@ class KafkaServer:
         self._process.stop()
 
     def kill(self) -> None:
-        """Crash (SIGKILL); what was acknowledged is on disk or in the page cache and stays."""
+        """Crash (SIGKILL); acknowledged records survive on disk or in the page cache."""
         self._process.kill()
 
     def restart(self) -> None:
@@ -158,7 +158,7 @@ class KafkaServer:
         self._process.pause()
 
     def resume(self) -> None:
-        """Go on after a pause (SIGCONT)."""
+        """Continue after a pause (SIGCONT)."""
         self._process.resume()
 
     def __enter__(self) -> Self:
@@ -196,8 +196,8 @@ class KafkaServer:
 def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
     """Delete every topic and every consumer group, then create Livesegments' topics, empty.
 
-    Clients must be closed before: those of the old topics would go on with stale metadata, and a
-    group with members cannot be deleted.
+    Clients must be closed first: clients of the old topics would continue with stale metadata, and
+    a group with members cannot be deleted.
 
     Parameters
     ----------
@@ -232,8 +232,8 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
                 time.sleep(0.1)
             else:
                 break
-        # Waiting for names is met by the old topics. The broker tells of everything in order: when
-        # a topic made last is known, so are all before it.
+        # The old topics would satisfy a wait for the names. The broker applies changes in order:
+        # when a topic created last is known, so are all before it.
         last = {f"last-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
         admin.create_topics(last, wait_for_metadata=True)
 
@@ -251,7 +251,7 @@ def _groups(admin: KafkaAdminClient) -> list[str]:
 
 
 def kafka_jars() -> Path:
-    """Give the folder with Kafka's jars; fill it from Maven Central the first time."""
+    """Return the folder with Kafka's jars; fill it from Maven Central the first time."""
     cache = _REPOSITORY / ".cache"
     jars = cache / f"kafka-libs-{KAFKA_VERSION}"
     cache.mkdir(exist_ok=True)

@@ -22,8 +22,8 @@ _LOG_TAIL_LINES = 20
 class ServerProcess:
     """A server run as a child process that dies with this one.
 
-    It gets a process group of its own, so that Ctrl-C at the terminal reaches only this process,
-    which can then shut down in order.
+    It gets its own process group, so that Ctrl-C at the terminal reaches only this process, which
+    can then shut down in order.
 
     On Linux the kernel kills the child when the *thread* that started it ends, so start servers
     from a thread that lives as long as they should.
@@ -31,11 +31,11 @@ class ServerProcess:
     Parameters
     ----------
     name
-        What to call the server in errors.
+        Name of the server in errors.
     command
         Program and arguments.
     log_path
-        File that gets the server's standard output and error, appended.
+        File for the server's standard output and error, appended.
     environment
         Additions to this process's environment.
     """
@@ -55,7 +55,7 @@ class ServerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process exists (a paused one does)."""
+        """True while the process exists, also when paused."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -66,12 +66,12 @@ class ServerProcess:
         return self._process.pid
 
     def start(self, is_ready: Callable[[], bool], timeout: float = _START_TIMEOUT) -> None:
-        """Start the server and wait until ``is_ready`` says so.
+        """Start the server and wait until ``is_ready`` returns true.
 
         Raises
         ------
         ServerError
-            When the process ends, or is not ready after ``timeout`` seconds; with the log's tail.
+            When the process exits, or is not ready after ``timeout`` seconds; with the log's tail.
         """
         if self.running:
             raise ServerError(f"{self.name} is already running")
@@ -102,7 +102,7 @@ class ServerProcess:
             raise
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Ask the server to end (SIGTERM); kill it when it has not after ``timeout`` seconds."""
+        """Send SIGTERM; kill the server if it still runs after ``timeout`` seconds."""
         if self._process is not None and self.running:
             self.resume()
             self._process.terminate()
@@ -111,7 +111,7 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the server and its children at once (SIGKILL), as a crash would."""
+        """Kill the server and its children at once (SIGKILL), as a crash would."""
         atexit.unregister(self.kill)
         if self._process is None:
             return
@@ -123,11 +123,11 @@ class ServerProcess:
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open, nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
-        # Until all its threads stand still, one of them may yet answer.
+        # Until all its threads have stopped, one of them may still answer.
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let a frozen server go on (SIGCONT)."""
+        """Let a frozen server continue (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _log_tail(self) -> str:
@@ -136,7 +136,7 @@ class ServerProcess:
 
 
 def answers_ping(port: int) -> bool:
-    """Whether a Redis-compatible server on a loopback port is up and has loaded its data."""
+    """Return whether a Redis-compatible server on a loopback port is up and has loaded its data."""
     with Redis(host=LOOPBACK, port=port, socket_timeout=1) as client:
         try:
             return bool(client.ping())

@@ -21,11 +21,11 @@ class PrometheusServer:
     Parameters
     ----------
     directory
-        Where its configuration, data and log go; made when missing.
+        Folder of its configuration, data and log; created when missing.
     ports
-        Of the workers, on loopback.
+        Ports of the workers, on loopback.
     rules
-        Files of rules, evaluated every second.
+        Rule files, evaluated every second.
     """
 
     def __init__(self, directory: Path, ports: Sequence[int], rules: Sequence[Path] = ()) -> None:
@@ -60,12 +60,12 @@ class PrometheusServer:
         )
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
-        """Ask its HTTP interface; return the data of the answer.
+        """Request its HTTP API; return the data of the answer.
 
         Raises
         ------
         ServerError
-            If it objects, as to an expression that it cannot read; with its words.
+            If it returns an error, such as for an invalid expression; with its message.
         """
         connection = HTTPConnection(LOOPBACK, self.port, timeout=10)
         try:

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, whose connections can be made to hang or to break."""
+"""A TCP proxy in front of a server, whose connections can be made to hang or to break."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Proxy:
     Attributes
     ----------
     port
-        Where it listens.
+        Port it listens on.
     upstream
-        The port it forwards to; may be set later than the proxy starts.
+        Port it forwards to; may be set after the proxy has started.
     """
 
     def __init__(self, upstream: int = 0) -> None:
@@ -34,7 +34,7 @@ class Proxy:
         self._thread = Thread(target=self._run, daemon=True)
 
     def stall(self) -> None:
-        """Accept and take in whatever comes, and forward nothing until `flow`."""
+        """Accept connections and data, and forward nothing until `flow`."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def cut(self) -> None:
@@ -48,7 +48,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(close)
 
     def flow(self) -> None:
-        """Forward again, what was held back too."""
+        """Forward again, including the data held back."""
 
         def go_on() -> None:
             self._cut = False
@@ -92,7 +92,7 @@ class Proxy:
                 self._writers.discard(back)
                 back.close()
         except OSError:
-            pass  # the server is away: so is this connection
+            pass  # the server is down, and so is this connection
         finally:
             self._writers.discard(writer)
             writer.close()

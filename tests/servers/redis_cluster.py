@@ -1,4 +1,4 @@
-"""A Redis Cluster of three masters and a replica of each, on free loopback ports."""
+"""A Redis Cluster of three masters with a replica each, on free loopback ports."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ PATIENCE_SECONDS = 30.0
 
 
 class RedisCluster:
-    """Six servers that are one cluster.
+    """Six servers that form one cluster.
 
     Parameters
     ----------
     directory
-        Where their data and logs go.
+        Folder of their data and logs.
     node_timeout_ms
-        A server that is silent for so long is taken for dead.
+        Silence after which a server is considered dead.
     server
-        Makes one of the servers.
+        Creates one of the servers.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class RedisCluster:
                     "cluster-config-file": "nodes.conf",
                     "cluster-node-timeout": str(node_timeout_ms),
                     "cluster-port": str(free_ports(1)[0]),
-                    # Replicas get what there is without a file in between, and at once.
+                    # Diskless replication without delay.
                     "repl-diskless-sync-delay": "0",
                 },
             )
@@ -59,22 +59,22 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """The URL by which the service is told of it."""
+        """Its URL in the service's settings."""
         return f"redis+cluster://{','.join(f'{LOOPBACK}:{s.port}' for s in self.servers)}"
 
     @property
     def running(self) -> bool:
-        """Whether all servers' processes exist."""
+        """True while all servers' processes exist."""
         return all(server.running for server in self.servers)
 
     def client(self) -> Cluster:
-        """Return a client of it, as the service has one."""
+        """Return a client like the service's."""
         client = redis_client(load(redis_url=self.url))
         assert isinstance(client, Cluster)
         return client
 
     def start(self) -> None:
-        """Start the servers that do not run; of those that never did make a cluster."""
+        """Start the servers that are down; those that were never started form a new cluster."""
         for server in self.servers:
             if not server.running:
                 server.start()
@@ -102,7 +102,7 @@ class RedisCluster:
         )
         for master, replica in zip(self.servers, self.servers[MASTERS:], strict=False):
             identity = self._ask(master, "CLUSTER MYID")
-            # It may not have heard yet that the other is a master.
+            # It may not know yet that the other is a master.
             self._wait(partial(self._ask, replica, "CLUSTER REPLICATE", identity))
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ class RedisCluster:
             server.stop()
 
     def resume(self) -> None:
-        """Let servers go on that were paused."""
+        """Resume paused servers."""
         for server in self.servers:
             server.resume()
 
@@ -123,17 +123,17 @@ class RedisCluster:
                 client.script_flush()
 
     def masters(self) -> list[RedisServer]:
-        """Return the servers that are masters, as they say themselves."""
+        """Return the servers that report themselves as masters."""
         return [s for s in self.servers if s.running and self._role(s) == b"master"]
 
     def master_of(self, key: str) -> RedisServer:
-        """Return the master that has a key."""
+        """Return the master that owns a key."""
         with self.client() as client:
             port = client.get_node_from_key(key).port
         return next(server for server in self.servers if server.port == port)
 
     def wait_until_whole(self) -> None:
-        """Wait until every server thinks well of the cluster, and every master has a replica."""
+        """Wait until every server sees a healthy cluster and every master has a replica."""
 
         def is_whole() -> bool:
             for i, server in enumerate(self.servers):
@@ -148,7 +148,7 @@ class RedisCluster:
         self._wait(is_whole)
 
     def begin_to_move(self, key: str) -> Move:
-        """Begin to move the slot of a key from its master to another."""
+        """Start to move a key's slot from its master to another."""
         source = self.master_of(key)
         target = next(server for server in self.masters() if server is not source)
         return Move(key_slot(key.encode()), source, target, self.masters())
@@ -189,7 +189,7 @@ class RedisCluster:
 
 
 class Move:
-    """A slot on its way from one master to another, as ``redis-cli --cluster reshard`` moves it."""
+    """A slot migration between two masters, as done by ``redis-cli --cluster reshard``."""
 
     def __init__(
         self, slot: int, source: RedisServer, target: RedisServer, masters: list[RedisServer]
@@ -211,7 +211,7 @@ class Move:
             return bool(keys)
 
     def end(self) -> None:
-        """Move all that is left, and tell every master whose the slot is."""
+        """Move all remaining keys, and announce the slot's owner to every master."""
         while self.move_key():
             pass
         for server in [self.target, self.source, *self._masters]:

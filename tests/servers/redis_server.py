@@ -15,12 +15,12 @@ from tests.servers.process import ServerProcess, answers_ping
 
 
 class RedisServer:
-    """A Redis server that keeps its port, and what its options persist, over restarts.
+    """A Redis server that keeps its port and its persisted data over restarts.
 
     Parameters
     ----------
     directory
-        Where its data and log go; made when missing.
+        Folder of its data and log; created when missing.
     options
         Redis settings by name, ``{"appendonly": "yes"}``; without any, nothing is persisted.
     """
@@ -51,7 +51,7 @@ class RedisServer:
 
     @property
     def running(self) -> bool:
-        """Whether the server's process exists (a paused one does)."""
+        """True while the server's process exists, also when paused."""
         return self._process.running
 
     def start(self) -> None:
@@ -76,7 +76,7 @@ class RedisServer:
         self._process.pause()
 
     def resume(self) -> None:
-        """Go on after a pause (SIGCONT)."""
+        """Continue after a pause (SIGCONT)."""
         self._process.resume()
 
     def client(self) -> Redis:
@@ -84,20 +84,20 @@ class RedisServer:
         return Redis.from_url(self.url, protocol=2)
 
     def flush(self) -> None:
-        """Delete every key and every cached script, and what `save` left for the next start."""
+        """Delete every key, every cached script and the snapshot written by `save`."""
         with Redis.from_url(self.url) as client:
             client.flushall()
             client.script_flush()
         self._dump.unlink(missing_ok=True)
 
     def save(self, copy: Path) -> None:
-        """Write what it holds now to a file."""
+        """Write a snapshot to a file."""
         with Redis.from_url(self.url) as client:
             client.save()
         shutil.copy(self._dump, copy)
 
     def roll_back(self, copy: Path) -> None:
-        """Crash, and come back with what `save` wrote to a file."""
+        """Crash, and restart from a file written by `save`."""
         self.kill()
         shutil.copy(copy, self._dump)
         self.start()

@@ -1,6 +1,6 @@
-"""Kafka and Redis that let in only who they know: SASL, TLS, and access control lists.
+"""Kafka and Redis with authentication: SASL, TLS, and access control lists.
 
-Each also has a way in without any of it, over which a test sets things up and looks at them.
+Each also has an open listener, over which a test prepares and inspects it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class SecureKafka(KafkaServer):
-    """Apache Kafka that asks for a password (SASL_SSL) or for a certificate (SSL).
+    """Apache Kafka that requires a password (SASL_SSL) or a certificate (SSL).
 
-    Who comes over the PLAINTEXT listener may do anything; everybody else what lists allow.
+    Clients of the PLAINTEXT listener may do anything; all others need ACLs.
 
     Parameters
     ----------
     directory
-        Where its data, settings and log go.
+        Folder of its data, settings and log.
     authority
-        Of its certificate and its clients'.
+        Issuer of its certificate and its clients'.
     passwords
-        Of the users, for PLAIN and for both kinds of SCRAM. Of a certificate ``CN=name`` the user
-        is ``name``.
+        Passwords of the users, for PLAIN and for both kinds of SCRAM. A certificate ``CN=name``
+        authenticates the user ``name``.
     """
 
     def __init__(self, directory: Path, authority: Authority, passwords: Mapping[str, str]) -> None:
@@ -65,14 +65,14 @@ class SecureKafka(KafkaServer):
 
 
 class SecureRedis(RedisServer):
-    """Redis with a TLS port that asks for a certificate, and users by an ACL file.
+    """Redis with a TLS port that requires a certificate, and users from an ACL file.
 
     Parameters
     ----------
     directory
-        Where its data and log go.
+        Folder of its data and log.
     authority
-        Of its certificate and its clients'.
+        Issuer of its certificate and its clients'.
     users
         Lines of the ACL file.
     options
@@ -105,7 +105,7 @@ class SecureRedis(RedisServer):
 
 
 class SecureCluster(RedisCluster):
-    """A Redis Cluster whose servers are `SecureRedis`, and speak TLS with each other too.
+    """A Redis Cluster of `SecureRedis` servers, with TLS between them too.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class SecureCluster(RedisCluster):
 
     @property
     def secure_url(self) -> str:
-        """The URL by which the service is told of its TLS ports."""
+        """The URL of its TLS ports in the service's settings."""
         return f"rediss+cluster://{','.join(f'{LOOPBACK}:{port}' for port in self.tls_ports)}"
 
     @property

@@ -197,7 +197,7 @@ def test_server_that_ignores_a_polite_request_is_killed(tmp_path: Path) -> None:
 
 
 def _ends(pid: int) -> bool:
-    """Whether a process is gone within some seconds (a zombie is)."""
+    """Return whether a process is gone within some seconds (a zombie counts as gone)."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, exit codes, and errors in one line."""
+"""The command line for interactive users: help, exit codes, and errors in one line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Commands against a running deployment: exits that only a broker can bring about."""
+"""Commands against a running deployment: exit codes that need a broker."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_an_interrupted_replay_says_how_far_it_came(service: Service, tmp_path: 
     rows = "".join(f"c{day},2024-01-{day:02d}T00:00:00Z,5.00\n" for day in days)
     file.write_text(f"customer_id,occurred_at,amount\n{rows}")
     sending = subprocess.Popen(
-        [*COMMAND, "replay", str(file), "--speed", "86400"],  # a row a second
+        [*COMMAND, "replay", str(file), "--speed", "86400"],  # a row per second
         env=service.full_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -121,7 +121,8 @@ def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> N
         )
         service.wait_for(service.has_model, "everyone is scored")
         service.wait()
-        # A worker that leaves in order has published all; a killed one leaves it to the next.
+        # A worker that leaves in order has published everything; a killed one leaves it to the
+        # next.
         service.workers[0].terminate()
         assert service.workers[0].wait(30) == 0
     shown = livesegments(service, "subscribe", "--limit", "3")

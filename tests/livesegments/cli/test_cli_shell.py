@@ -1,4 +1,4 @@
-"""The command line as other programs and terminals meet it: pipes, colours, quick help."""
+"""The command line for other programs and terminals: pipes, colours, fast help."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Logs as processes write them: a process each, for they are configured once."""
+"""Logs as written by processes: one process each, for logging is configured once."""
 
 import json
 import os
@@ -26,7 +26,7 @@ except ZeroDivisionError:
 
 
 def logged(**settings: str) -> tuple[str, str]:
-    """Return what the program writes to standard output and standard error."""
+    """Return the program's standard output and standard error."""
     more = {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -1,4 +1,4 @@
-"""What workers log of customers: nothing, whatever arrives and whatever fails."""
+"""Workers never log customers, whatever arrives and whatever fails."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def customers(day: int) -> Iterator[Event]:
-    """Return purchases of 100 customers, and of each some record that cannot or need not count."""
+    """Return purchases of 100 customers, and for each a record that is invalid or not counted."""
     for i in range(100):
         name, at = f"{SECRET}-{i}", f"2024-01-{day:02}T00:00:00Z"
         yield purchase(name, at, 5.0 + i * day)
@@ -34,7 +34,7 @@ def test_no_line_tells_who_a_customer_is(service: Service) -> None:
     service.start(LOG_LEVEL="debug")
     service.send(customers(1))
     service.wait()
-    # Redis refuses to write: its client quotes the commit, customers and all, in the error.
+    # Redis refuses to write: its client quotes the commit, including customers, in the error.
     service.client.config_set("maxmemory", "1")
     service.send(customers(2))
     failed = re.compile(r'"error": "[^"]*(OutOfMemory|OOM|used memory)')

@@ -1,4 +1,4 @@
-"""Segments of a deployment's own: read from a file, or told what is wrong with it."""
+"""Custom segments of a deployment: read from a file, or rejected with a reason."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings come from the environment or a file, and a wrong one is named with the reason."""
+"""Settings come from the environment or a file; an invalid one is named with the reason."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_a_wrong_setting_is_named_with_the_reason(
 
 
 def test_every_setting_that_can_be_wrong_is_tried() -> None:
-    # Whether an address can be bound is known only when a worker starts; any password may be right.
+    # Only a starting worker knows whether an address can be bound; any password may be right.
     assert {name for name, _, _ in WRONG} == {n.upper() for n in Settings.model_fields} - {
         "HTTP_HOST",
         "REDIS_PASSWORD",

@@ -1,4 +1,4 @@
-"""Secrets come from the environment or a file and are shown nowhere; misspelt names are told."""
+"""Secrets come from the environment or a file and are never shown; misspelt names are reported."""
 
 import os
 import subprocess

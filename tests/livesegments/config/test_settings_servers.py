@@ -1,4 +1,4 @@
-"""Settings that say where servers are: what is refused, and that no password is told."""
+"""Settings of server addresses: invalid values are rejected, and no password is shown."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **wrong: str) -> str:
-    """Return what is said of wrong settings."""
+    """Return the error message for invalid settings."""
     for name, value in wrong.items():
         monkeypatch.setenv(f"{PREFIX}{name}", value)
     with pytest.raises(SettingsError) as caught:

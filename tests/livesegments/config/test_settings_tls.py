@@ -1,4 +1,4 @@
-"""Certificate files that cannot be used are named before any connection is tried."""
+"""Unusable certificate files are named before any connection attempt."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from livesegments.config.settings import SettingsError, load
 from tests.servers.certificates import Authority, Certificate
 
-pytestmark = pytest.mark.servers  # for openssl
+pytestmark = pytest.mark.servers  # needs openssl
 
 
 @pytest.fixture(scope="module")

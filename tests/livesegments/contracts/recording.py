@@ -1,6 +1,6 @@
 """A run of the service that produces every kind of message, and the published examples from it.
 
-``python -m tests.livesegments.contracts.recording`` writes ``docs/schemas/examples`` anew.
+``python -m tests.livesegments.contracts.recording`` regenerates ``docs/schemas/examples``.
 """
 
 import json
@@ -40,7 +40,7 @@ Topics = Mapping[str, list[ConsumerRecord]]
 
 
 def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topics:
-    """Run the service on a load that has everything in it; return all records of all topics."""
+    """Run the service on a load of every kind; return all records of all topics."""
     fresh_topics(kafka.bootstrap)
     redis_server.flush()
     service = Service(kafka, redis_server, folder, {"SWITCH_MARGIN": "0", "MIN_DWELL": "0"})
@@ -75,7 +75,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         service.send([*known, *asked, *gone, *no, bad])
         service.wait()
         replay(service.config, Selection(reason="bad_currency"), "USD", refused_too=True)
-        # So much later, the windows of all others are empty.
+        # That much later, the windows of all other customers are empty.
         service.send(purchase(f"late{i}", "2024-07-01T10:00:00Z") for i in range(40))
         service.wait()
         service.wait_for(lambda: _has_expired(service), "windows expire")
@@ -102,7 +102,7 @@ def version_of(record: ConsumerRecord) -> int:
 
 
 def examples(read: Topics) -> dict[str, ConsumerRecord]:
-    """Choose an example of each message, by its name: a move, what brought it about and after."""
+    """Choose an example of each message by name: a move, with the messages before and after it."""
     change = next(
         record
         for record in reversed(read[CHANGES])

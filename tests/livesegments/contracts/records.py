@@ -1,4 +1,4 @@
-"""Records as they arrive, for the tests of the decoder."""
+"""Input records for the tests of the decoder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -70,7 +70,7 @@ def accepted(value: bytes, key: bytes = b"c-1", timestamp_ms: int = TIMESTAMP_MS
 def refused(
     value: bytes | None, key: bytes | None = b"c-1", timestamp_ms: int = TIMESTAMP_MS
 ) -> Rejection:
-    """The rejection of one record that must not be."""
+    """The rejection of one record that must be invalid."""
     purchases, rejections = decoded([(key, value, timestamp_ms)])
     assert len(purchases.row) == 0
     (rejection,) = rejections

@@ -1,4 +1,4 @@
-"""The published schemas as a stranger's validator reads them."""
+"""The published schemas, applied by a third-party validator."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _formats.checks("date-time")(_is_instant)
 def _pattern(
     _validator: Validator, pattern: str, instance: object, _schema: object
 ) -> Iterator[ValidationError]:
-    # In JSON Schema's dialect `$` is the end; in Python's it may stand before a last line feed.
+    # In JSON Schema's dialect `$` is the end; in Python's it may precede a final line feed.
     if isinstance(instance, str) and not re.search(pattern.replace("$", r"\Z"), instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
@@ -48,15 +48,15 @@ def _validator(message: Message, part: str) -> Validator:
 
 
 def faults_of_value(message: Message, value: Any) -> list[str]:
-    """Return what a parsed value breaks of its message's schema."""
+    """Return a parsed value's violations of its message's schema."""
     return [error.message for error in _validator(message, "value").iter_errors(value)]
 
 
 def faults_of_headers(message: Message, headers: dict[str, str]) -> list[str]:
-    """Return what headers, as text, break of their message's schema."""
+    """Return the violations of headers, as text, against their message's schema."""
     return [error.message for error in _validator(message, "headers").iter_errors(headers)]
 
 
 def faults_of_key(message: Message, key: str | None) -> list[str]:
-    """Return what a key, as text, breaks of its message's schema."""
+    """Return a key's violations, as text, of its message's schema."""
     return [error.message for error in _validator(message, "key").iter_errors(key)]

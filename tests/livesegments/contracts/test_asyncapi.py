@@ -1,4 +1,4 @@
-"""The published contract: up to date, AsyncAPI 3.0, whole, and with examples that keep it."""
+"""The published contract: up to date, AsyncAPI 3.0, complete, and with conforming examples."""
 
 import json
 import re

@@ -15,7 +15,7 @@ from tests.livesegments.contracts.records import TIMESTAMP_MS, Record, dumped, p
 def accepted(
     value: bytes | None, key: bytes = b"c-1", timestamp_ms: int = TIMESTAMP_MS
 ) -> dict[str, Any]:
-    """The only row of the decoded profile, by column."""
+    """The single row of the decoded profile, by column."""
     profiles, rejections = decode_profiles([key], [value], [timestamp_ms])
     assert rejections == []
     return {name: getattr(profiles, name)[0] for name in Profiles.__slots__}

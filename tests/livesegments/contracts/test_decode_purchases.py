@@ -56,8 +56,8 @@ def test_columns_are_64_bit_integers_even_of_an_empty_batch() -> None:
         (1e-300, 0),
         (0.125, 12),
         (0.135, 14),
-        (1.005, 100),  # below the half as a double
-        (1.015, 102),  # below the half as a double
+        (1.005, 100),  # less than half as a double
+        (1.015, 102),  # less than half as a double
         ("1.015", 102),
         ("1.0150000000000000000000001", 102),
         ("1.00500000000000000000000001", 101),

@@ -233,7 +233,7 @@ def test_messages_about_keys_currencies_and_times_hold_no_values() -> None:
 
 
 def odd_records() -> list[tuple[Record, Reason]]:
-    """One record of each kind of fault with the reason it must get."""
+    """One record of each kind of fault, with its expected reason."""
     good = dumped(purchase)
     return [
         *(((b"c-1", value, TIMESTAMP_MS), Reason.NOT_JSON) for value in NOT_JSON.values()),

@@ -1,4 +1,4 @@
-"""What is read quickly is what the contract accepts, with the same values and rejections."""
+"""The fast path accepts what the contract accepts, with the same values and rejections."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_any_batch_is_judged_as_by_the_contract(
 
 
 def raw(**fields: str) -> bytes:
-    """Write a valid purchase whose fields may be any bytes of JSON."""
+    """Encode a valid purchase whose fields may be any bytes of JSON."""
     texts = {**{name: json.dumps(value) for name, value in VALID.items()}, **fields}
     return ("{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}").encode()
 

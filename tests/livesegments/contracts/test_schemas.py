@@ -1,4 +1,4 @@
-"""The published schemas of what comes in, against what the decoder takes and refuses."""
+"""The published schemas of the inputs, compared with the decoder."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def no_number(text: str) -> float:
 
 
 def judged(name: str, value: bytes) -> tuple[bool, bool] | None:
-    """Return whether the schema and the decoder take a value; None if it cannot tell."""
+    """Return whether the schema and the decoder accept a value; None if a schema cannot tell."""
     _, decode = INPUTS[name]
     rejections = [each for each in decode(value) if each.reason is not Reason.KEY_MISMATCH]
     if any(beyond in each.message for each in rejections for beyond in BEYOND_A_SCHEMA):

@@ -1,4 +1,4 @@
-"""What the service really puts on each topic, byte for byte, against the published contract."""
+"""Published records, byte for byte, checked against the published contract."""
 
 import json
 from collections import defaultdict

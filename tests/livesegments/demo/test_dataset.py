@@ -93,7 +93,7 @@ def test_profiles_have_age_and_income_and_no_location(journey: Dataset) -> None:
     assert len(profiles) == profiles["customer_id"].nunique() == 801
     assert set(profiles["customer_id"]) <= set(journey.purchases["customer_id"])
     assert set(profiles["updated_at"]) == {pd.Timestamp("2017-01-01T00:00:00Z")}
-    # Nothing is unknown, so every band of the package has its middle.
+    # Nothing is unknown, so every band of the package has a midpoint.
     assert set(profiles["age"]) == set(AGES.values())
     assert set(profiles["income"]) == set(INCOMES.values())
 

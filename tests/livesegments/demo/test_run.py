@@ -26,7 +26,7 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_demo_streams_ends_and_its_checks_hold(
     weeks: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Settings of a real deployment do not reach in.
+    # Settings of a real deployment have no effect.
     monkeypatch.setenv("LIVESEGMENTS_KAFKA_SECURITY_PROTOCOL", "SSL")
     monkeypatch.setenv("LIVESEGMENTS_TILES", "not a number")
     monkeypatch.setenv("LIVESEGMENTS_REDIS_URL_FILE", "/nowhere")

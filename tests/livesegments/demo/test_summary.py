@@ -12,7 +12,7 @@ from tests.livesegments.analysis.watch.test_watch import BUSY, NOTHING
 
 
 class Watch:
-    """A watch that has seen this."""
+    """A live view in a given state."""
 
     def __init__(self, seen: Snapshot) -> None:
         self._seen = seen

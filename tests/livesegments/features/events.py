@@ -1,4 +1,4 @@
-"""Events of one customer, folded as rounds do and added up plainly, for the tests of features."""
+"""Events of one customer, aggregated as by the service and summed directly, for feature tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ erasures = st.builds(Requested, times)
 
 
 def fold_batches(batches: Sequence[Sequence[Event]]) -> tuple[Records, list[Skipped]]:
-    """The record of one customer after some batches, each folded erasures first."""
+    """The record of one customer after some batches, each aggregated erasures first."""
     records, marker = empty(1, LAYOUT.tiles), Marker()
     skipped = []
     for batch in batches:
@@ -112,13 +112,13 @@ def fold_batches(batches: Sequence[Sequence[Event]]) -> tuple[Records, list[Skip
 
 
 def cut(events: Sequence[Event], places: Sequence[int]) -> list[list[Event]]:
-    """Cut events into batches at some places."""
+    """Split events into batches at given positions."""
     edges = sorted({0, len(events), *(place % (len(events) + 1) for place in places)})
     return [list(events[a:b]) for a, b in pairwise(edges)]
 
 
 def sums(events: Sequence[Event], clock_tile: int) -> tuple[int, int]:
-    """Purchases and cents of the window that ends at a tile, event by event."""
+    """Purchases and cents of the window that ends at a tile, computed event by event."""
     cutoff = max(
         (LAYOUT.end(LAYOUT.tile(e.at)) for e in events if isinstance(e, Requested)), default=0
     )

@@ -28,7 +28,7 @@ histories = st.lists(purchases | profiles | nulls | erasures, max_size=25)
 
 
 def shuffled(events: list[Event], data: st.DataObject) -> list[Event]:
-    """Events in any order but that of profiles, which is the log's."""
+    """Events in any order, except that profiles keep the order of the log."""
     known = (event for event in events if isinstance(event, Profiled))
     mixed = data.draw(st.permutations(events))
     return [next(known) if isinstance(event, Profiled) else event for event in mixed]
@@ -84,7 +84,7 @@ def test_every_purchase_is_applied_or_counted_as_skipped(
 ) -> None:
     records, skipped = fold_batches(cut(events, where))
     old = sum(each.older_than_window for each in skipped)
-    # What the window passed later was applied at first, so a batch skips no more than that.
+    # Events that the window passed only later have been applied, so batches skip no more.
     head = int(records["head"][0])
     outside = sum(LAYOUT.tile(event.at) <= head - LAYOUT.tiles for event in events)
     assert 0 <= old <= outside

@@ -29,7 +29,7 @@ def record(**fields: Any) -> Records:
 
 
 def same(a: Records, b: Records) -> bool:
-    """Whether all fields are equal, NaN to NaN."""
+    """Return whether all fields are equal, with NaN equal to NaN."""
     return all(
         np.array_equal(a[name], b[name], equal_nan=name in ("age", "income", "urbanicity"))
         for name in memory_dtype(TILES).names or ()

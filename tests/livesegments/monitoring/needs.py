@@ -1,4 +1,4 @@
-"""What the tests of this room need on the machine."""
+"""Programs that the tests of this package need on the machine."""
 
 import shutil
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""A dashboard drawn as SVG from its JSON and what Prometheus answers: for docs without a Grafana.
+"""A dashboard drawn as SVG from its JSON and Prometheus' answers, for docs without a Grafana.
 
-It shows each panel where Grafana puts it and with the data of its own queries; it is no screenshot.
+It shows each panel at its position in Grafana and with the data of its own queries; it is not a
+screenshot.
 """
 
 import math
@@ -20,7 +21,7 @@ LEFT, TOP, BELOW = 44, 28, 26
 
 
 class Series(NamedTuple):
-    """An answer of Prometheus: its labels, and (seconds, value) of each point."""
+    """A series returned by Prometheus: its labels, and (seconds, value) of each point."""
 
     labels: dict[str, str]
     points: Points
@@ -164,7 +165,7 @@ def _finite(point: tuple[float, float]) -> bool:
 
 
 def text(value: float, unit: str) -> str:
-    """Return a value in a unit of Grafana's, as short as it can be read."""
+    """Format a value in a Grafana unit, as short as is readable."""
     if unit == "percentunit":
         return f"{value * 100:.3g}%"
     if unit == "s" and 0 < abs(value) < 1:

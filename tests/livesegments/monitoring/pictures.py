@@ -1,7 +1,7 @@
 """Draw the dashboards for the docs: ``python -m tests.livesegments.monitoring.pictures [FOLDER]``.
 
-A year of real purchases goes through two workers in about two minutes, under a Prometheus; the
-pictures show what it then answers to the panels' queries.
+Two workers process a year of real purchases in about two minutes, scraped by a Prometheus; the
+pictures show its answers to the panels' queries.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Each alert fires when it should and stays quiet when not, by Prometheus' own rule tests."""
+"""Each alert fires when it should and stays quiet otherwise, by Prometheus' own rule tests."""
 
 import json
 import re
@@ -20,7 +20,7 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """Series under which an alert fires, and others under which it is quiet, at a minute."""
+    """Series for which an alert fires, and others for which it is quiet, at a given minute."""
 
     at: int
     firing: Series
@@ -47,7 +47,7 @@ PURCHASES = ours("events_processed_total", "0+600x60", topic="purchases.v1")
 
 
 def latency(fast: int, slow: int) -> Series:
-    """Return a histogram of so many changes a minute within 0.25 s and within 2.5 s."""
+    """Return a histogram with a number of changes per minute within 0.25 s and within 2.5 s."""
     return {
         **ours("end_to_end_latency_seconds_bucket", f"0+{fast}x60", le="0.25"),
         **ours("end_to_end_latency_seconds_bucket", f"0+{fast + slow}x60", le="2.5"),
@@ -56,7 +56,7 @@ def latency(fast: int, slow: int) -> Series:
 
 
 def dead(letters: int) -> Series:
-    """Return so many dead letters a minute among 600 records."""
+    """Return a number of dead letters per minute among 600 records."""
     return {
         **ours("events_consumed_total", "0+600x60", topic="purchases.v1"),
         **ours("dead_letters_total", f"0+{letters}x60", reason="not_json"),

@@ -1,4 +1,4 @@
-"""Every panel has data: its queries are run on a Prometheus that scrapes two workers."""
+"""Every panel has data: its queries run on a Prometheus that scrapes two workers."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_panels_have_titles_of_their_own() -> None:
 
 
 def profiles(customers: int) -> Iterator[Event]:
-    """Return a profile of each customer, of five kinds of people."""
+    """Return a profile of each customer, for five kinds of people."""
     for i in range(customers):
         kind = i % 5
         yield profile(
@@ -71,7 +71,7 @@ def profiles(customers: int) -> Iterator[Event]:
 
 
 def purchases(customers: int) -> Iterator[Event]:
-    """Return purchases without end, first 104 days of them; some break the contract."""
+    """Yield purchases without end, the first 5,000 over 104 days; some violate the contract."""
     rng = np.random.default_rng(3)
     start = datetime(2024, 1, 1, tzinfo=UTC)
     for n in count():
@@ -83,7 +83,7 @@ def purchases(customers: int) -> Iterator[Event]:
 
 
 def port(service: Service, worker: int) -> int:
-    """Return the port that a worker says it listens on."""
+    """Return the port that a worker reports in its log."""
     found = [0]
 
     def told() -> bool:
@@ -121,7 +121,7 @@ def test_every_query_of_every_panel_returns_data(service: Service, tmp_path: Pat
     pages = [_metrics(each) for each in ports]
     for page in pages:
         _check(page)
-    assert _unknown(pages) <= {"refit_gain_ratio", "refit_duration_seconds"}  # no check as yet
+    assert _unknown(pages) <= {"refit_gain_ratio", "refit_duration_seconds"}  # no check so far
 
 
 def _fault(prometheus: PrometheusServer, expression: str) -> str:
@@ -142,7 +142,7 @@ def _metrics(port: int) -> bytes:
 
 
 def _check(page: bytes) -> None:
-    """Hold a worker's page against Prometheus' own taste, and find no customer on it."""
+    """Check a worker's page with Prometheus' own linter, and for names of customers."""
     assert b'"c1"' not in page
     checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

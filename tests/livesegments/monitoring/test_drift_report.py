@@ -1,4 +1,4 @@
-"""From cluster snapshots to gauges, whatever the order of the clusters and whatever is unknown."""
+"""From cluster snapshots to gauges, for any order of clusters and any unknown values."""
 
 import math
 from dataclasses import replace

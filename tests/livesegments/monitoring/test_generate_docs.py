@@ -1,4 +1,4 @@
-"""The page of metrics is the table of series."""
+"""The page of metrics matches the table of series."""
 
 from livesegments.monitoring.generate_docs import FILE, document
 from livesegments.monitoring.metric_specs import TABLE

@@ -1,4 +1,4 @@
-"""The health endpoints, asked over real sockets."""
+"""The health endpoints over real sockets."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Worker:
-    """What the server is told, to be changed by a test."""
+    """Server inputs that a test can change."""
 
     live: tuple[bool, str] = (True, "fine")
     ready: dict[str, bool] = field(default_factory=lambda: {"joined": True, "redis": True})

@@ -1,4 +1,4 @@
-"""What a worker exposes: everything from the start, nothing unbounded, numbers that add up."""
+"""A worker's metrics: complete from the start, bounded, and with consistent totals."""
 
 import math
 import subprocess
@@ -332,7 +332,7 @@ def test_a_registry_takes_no_second_set(metrics: Metrics) -> None:
 def test_a_batch_histogram_equals_one_observation_after_another(
     batches: list[list[float]],
 ) -> None:
-    buckets = (0.1, 0.5, 2.0)  # the observations hit the bounds themselves too
+    buckets = (0.1, 0.5, 2.0)  # some observations equal the bounds
     one, many = CollectorRegistry(), CollectorRegistry()
     reference = Histogram("a_seconds", "Text.", buckets=buckets, registry=one)
     histogram = BatchHistogram("a_seconds", "Text.", buckets)

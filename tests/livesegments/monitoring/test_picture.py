@@ -1,4 +1,4 @@
-"""Pictures of dashboards show every panel, with the data of its own queries."""
+"""Pictures of dashboards show every panel with the data of its own queries."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The watchdog ends a worker that hangs, and only such a one."""
+"""The watchdog ends a worker that hangs, and no other."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from livesegments.monitoring.watchdog import EXIT_CODE, Heartbeat, Watchdog
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -24,7 +24,7 @@ class Clock:
 
 @dataclass
 class Process:
-    """What the watchdog said and did, and in which order."""
+    """Messages and actions of the watchdog, in order."""
 
     events: list[str | int] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +60,7 @@ def watchdog(clock: Clock, process: Process) -> Iterator[Watchdog]:
 
 
 def pass_time(seconds: float, clock: Clock, watchdog: Watchdog) -> None:
-    """Let time pass in which the watchdog looks every second."""
+    """Let time pass, with a watchdog check every second."""
     for _ in range(int(seconds)):
         clock.now += 1.0
         watchdog.look()

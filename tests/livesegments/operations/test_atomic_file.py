@@ -1,4 +1,4 @@
-"""Files appear whole, and where they cannot it is told."""
+"""Files appear complete; where they cannot be written, the error says so."""
 
 import os
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_folder_that_takes_no_file_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path.chmod(0o500)
-    if os.geteuid() == 0:  # who may write everywhere, but to what is mounted so
+    if os.geteuid() == 0:  # root may write everywhere except on read-only mounts
         monkeypatch.setattr(os, "access", lambda *_: False)
     assert unwritable(tmp_path / "page.html") == (
         f"{tmp_path / 'page.html'}: {tmp_path} is not writable"

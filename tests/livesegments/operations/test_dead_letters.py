@@ -1,4 +1,4 @@
-"""Dead letters at the command line: what they tell, and that none is sent again twice."""
+"""Dead letters on the command line: their listing, and no replay sends one twice."""
 
 import json
 import signal
@@ -51,7 +51,7 @@ Origin = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]
 
 
 def put_letters(service: Service, count: int) -> list[Origin]:
-    """Put dead letters there whose records are valid by now; return what a replay must send."""
+    """Produce dead letters whose records have become valid; return the expected replay."""
     producer = KafkaProducer(**service.config, linger_ms=10)
     origins = []
     for i in range(count):
@@ -62,7 +62,7 @@ def put_letters(service: Service, count: int) -> list[Origin]:
             DEAD_LETTERS,
             key=key,
             value=value,
-            partition=(there + 1) % PARTITIONS,  # marks go by the letter's, records by their own
+            partition=(there + 1) % PARTITIONS,  # marks use the letter's, records their own
             headers=dead_letters.headers(
                 headers,
                 topic=PURCHASES,
@@ -80,7 +80,7 @@ def put_letters(service: Service, count: int) -> list[Origin]:
 
 
 def lag(service: Service) -> float:
-    """Return how many input records a worker tells that it has to go."""
+    """Return the number of input records that a worker reports as lag."""
     started = service.logs[0].read_text().splitlines()[0]
     with urlopen(f"http://127.0.0.1:{json.loads(started)['port']}/metrics") as page:
         lines = page.read().decode().splitlines()
@@ -202,7 +202,7 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
         assert {why.split(": ")[0] for why in done.refusals} == refused
 
         service.wait_for(lambda: service.folded() >= folded + 3, "the records are folded")
-        time.sleep(OBSERVE_SECONDS + 1)  # else it tells what was before
+        time.sleep(OBSERVE_SECONDS + 1)  # otherwise it reports the earlier value
         service.wait_for(lambda: lag(service) == 0, "the marker of the transaction is no lag")
         assert replay(service.config, ALL, "USD").sent.total() == 0
 

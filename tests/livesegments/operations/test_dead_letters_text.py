@@ -1,4 +1,4 @@
-"""What a person gives and gets at ``livesegments dead-letters``, without servers."""
+"""Arguments and output of ``livesegments dead-letters``, without servers."""
 
 import pytest
 from typer.testing import CliRunner

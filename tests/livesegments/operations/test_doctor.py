@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, on Apache Kafka and Redis, and survives all of it."""
+"""The doctor finds faults of Apache Kafka and Redis, and survives all of them."""
 
 import time
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def nowhere() -> int:
 def test_before_the_first_worker_nothing_fails_and_it_says_what_to_start(
     settings: Settings,
 ) -> None:
-    # Of another group a worker that a test has just killed may still be a member.
+    # Another group, because a worker killed by an earlier test may still be a member.
     findings = examine(settings.model_copy(update={"group_id": "never-there"}))
     assert [each for each in findings if each.status == "fail"] == []
     assert named(findings, "topics").detail == f"all there, {PARTITIONS} partitions each"

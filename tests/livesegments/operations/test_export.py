@@ -1,4 +1,4 @@
-"""Everyone's row, from Redis itself."""
+"""Export of every customer's row, from Redis."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ COLUMNS = [
 
 @pytest.fixture
 def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
-    """A store in which a worker of two partitions has run."""
+    """A store after a worker with two partitions has run."""
     with redis.Redis.from_url(fresh_redis.url, protocol=2) as client:
         made = Partitions(client, "group")
         made.agree(
@@ -212,7 +212,7 @@ def test_a_customer_the_walk_gives_twice_is_written_once(
     walk = store.customers
 
     def again(partition: int, count: int) -> Iterator[tuple[str, bytes]]:
-        # As when the hash grows meanwhile, which no test can bring about at will.
+        # Simulates growth of the hash during the scan, which no test can trigger reliably.
         yield from walk(partition, count)
         yield from walk(partition, count)
 

@@ -1,4 +1,4 @@
-"""`livesegments rebuild`: the store made anew from Kafka, by workers that run or by the command."""
+"""`livesegments rebuild`: the store rebuilt from Kafka, by running workers or by the command."""
 
 import json
 from dataclasses import replace
@@ -88,7 +88,7 @@ def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_b
     service.send([purchase("e0", at, currency=code, event_id=code) for code in ("EUR", "USD")])
     service.wait()
     service.verified()
-    # The store says up to where: what is refused under the new one has its dead letter.
+    # The store records the end of the replay: only records rejected after it need dead letters.
     for key in service.client.keys("*:progress"):
         service.client.hset(key, "replayed", 0)
     report = verify(service.client, service.config, "livesegments")

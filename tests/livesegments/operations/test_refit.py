@@ -1,4 +1,4 @@
-"""A fit by hand: what it shows, and how the running service takes it over."""
+"""A manual fit: its preview, and its adoption by the running service."""
 
 import json
 import signal
@@ -64,7 +64,7 @@ def livesegments(service: Service, *arguments: str) -> subprocess.CompletedProce
 
 
 def refit(service: Service) -> Refit:
-    """The work of the command, in this process."""
+    """Run the command's function in this process."""
     settings = Settings(
         kafka_bootstrap_servers=service.kafka.bootstrap, redis_url=service.redis_server.url
     )
@@ -73,7 +73,7 @@ def refit(service: Service) -> Refit:
 
 @pytest.fixture
 def modelled(service: Service) -> Service:
-    """A service whose model is of the first customers, who are not like the later ones."""
+    """A service whose model is fitted to the first customers, who differ from the later ones."""
     service.environment |= {"LIVESEGMENTS_REFIT": "off", "LIVESEGMENTS_SWEEP_CUSTOMERS": "50"}
     service.start()
     service.send(bought(2, 4, 1)[:200])
@@ -165,7 +165,7 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
     proposal = work.propose()
     void = replace(proposal, fit=replace(proposal.fit, number=proposal.fit.number + 1))
     for worker in modelled.workers:
-        worker.send_signal(signal.SIGSTOP)  # or it might drop it before we ask
+        worker.send_signal(signal.SIGSTOP)  # otherwise it might drop the request first
     modelled.client.set("livesegments:refit", b"not a request")
     with pytest.raises(RefitError, match="another request to refit waits"):
         work.request(proposal, 5)
@@ -197,7 +197,7 @@ def test_before_there_is_a_model_there_is_nothing_to_refit(service: Service) -> 
 
 
 class TestRequests:
-    """Where a request waits."""
+    """Storage of a refit request."""
 
     request = Request(3, generation(3)).to_bytes()
 

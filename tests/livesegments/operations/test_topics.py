@@ -33,16 +33,16 @@ def admin(config: dict[str, Any]) -> Iterator[KafkaAdminClient]:
 
 
 def delete(admin: KafkaAdminClient, *names: str) -> None:
-    """Delete topics and see them gone."""
+    """Delete topics and wait until they are gone."""
     admin.delete_topics(list(names))
     settle(admin)
     assert not set(admin.list_topics()) & set(names)
 
 
 def settle(admin: KafkaAdminClient) -> None:
-    """Wait until the broker tells clients of all that was ordered before.
+    """Wait until the broker's metadata reflects all earlier requests.
 
-    It learns of everything in order: once it knows a topic that was made last, it knows the rest.
+    The broker applies changes in order: once it knows a topic created last, it knows the rest.
     """
     last = {f"settled-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
     admin.create_topics(last, wait_for_metadata=True)

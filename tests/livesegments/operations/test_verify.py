@@ -1,4 +1,4 @@
-"""The verifier finds what it promises to find: everything is broken on purpose, once."""
+"""The verifier finds each kind of fault: everything is broken on purpose, once."""
 
 import json
 import struct
@@ -29,7 +29,7 @@ VECTOR, COUNTS, CENTS = 50, 70, 100
 
 @pytest.fixture
 def quiet(service: Service) -> Service:
-    """A deployment with everything in it, and nobody at work."""
+    """A deployment with all kinds of data, and no worker running."""
     worker = service.start()
     events = load(2_500)
     gone = [erasure(f"c{i:04d}", "2024-01-20T00:00:00Z") for i in range(20)]
@@ -49,7 +49,7 @@ def faults(service: Service) -> dict[str, list[str]]:
 
 
 def latest_nulls(states: list[ConsumerRecord]) -> list[ConsumerRecord]:
-    """Return the states of those who are erased, and stay so."""
+    """Return the latest states of erased customers, all null."""
     return [r for r in {r.key: r for r in states}.values() if r.value is None]
 
 

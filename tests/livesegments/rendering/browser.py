@@ -11,8 +11,8 @@ from pathlib import Path
 from livesegments.embedded import ServerError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# The page itself runs no script. Around it, in a frame as wide as a phone or a desk, one looks on;
-# a window of less than 500 pixels is none that Chromium opens.
+# The page itself runs no script. It is shown in a frame as wide as a phone or a desktop, inside a
+# page whose script inspects it: Chromium opens no window narrower than 500 pixels.
 _AROUND = """<!doctype html><meta charset="utf-8">
 <iframe id="frame" style="border:0;width:{width}px;height:900px" srcdoc="{page}"></iframe>
 <pre id="found"></pre>
@@ -36,20 +36,20 @@ frame.onload = () => {{
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What came of a page.
+    """Layout of a page in the browser.
 
     Attributes
     ----------
     width
-        Of all there is, pixels.
+        Of the whole content, in pixels.
     beyond
-        Elements that reach out of the window, but for what is inside tables that scroll.
+        Elements that overflow the window, except inside tables that scroll.
     back, color
         Of the page, as ``rgb(r, g, b)``.
     tables
-        How many there are.
+        Number of tables.
     console
-        What the browser had to say: errors, and what the page's policy refused.
+        Messages of the browser: errors, and violations of the page's policy.
     """
 
     width: int
@@ -61,7 +61,7 @@ class Layout:
 
 
 def lay_out(page: str, folder: Path, *, width: int, dark: bool) -> Layout:
-    """Open a page in a window of some width, by light or in the dark.
+    """Open a page in a window of some width, in the light or dark scheme.
 
     Raises
     ------

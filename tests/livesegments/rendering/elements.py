@@ -1,4 +1,4 @@
-"""A page taken apart, for tests."""
+"""HTML parser for tests."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "link", "br"}
 
 
 class Elements(HTMLParser):
-    """Takes a page apart, and sees that every element is closed in its turn."""
+    """Parses a page and checks that every element is closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Colors can be told apart and read, in the light and in the dark (WCAG 2.2, 1.4.3 and 1.4.11)."""
+"""Colours are distinguishable and readable, light and dark (WCAG 2.2, 1.4.3 and 1.4.11)."""
 
 import re
 from importlib.resources import files
@@ -22,7 +22,7 @@ def rgb(color: str) -> RGB:
 
 
 def mixed(color: RGB, back: RGB, share: float) -> RGB:
-    """What `color-mix(in srgb, color share, transparent)` looks like on a background."""
+    """Return the result of `color-mix(in srgb, color share, transparent)` on a background."""
     red, green, blue = (c * share + b * (1 - share) for c, b in zip(color, back, strict=True))
     return red, green, blue
 

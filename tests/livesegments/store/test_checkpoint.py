@@ -4,7 +4,7 @@ from livesegments.store.checkpoint import Checkpoint
 
 
 def stored(progress: Checkpoint) -> dict[bytes, bytes]:
-    """The hash that Redis returns for what is written."""
+    """The hash as Redis returns it."""
     fields = [str(each).encode() for each in progress.to_fields()]
     return dict(zip(fields[::2], fields[1::2], strict=True))
 

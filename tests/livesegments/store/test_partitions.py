@@ -1,4 +1,4 @@
-"""The store against Redis itself: one server, and a cluster of several."""
+"""The store against real Redis: one server, and a cluster of several."""
 
 import time
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def started(store: Partitions) -> Partitions:
 
 
 def contents(client: Client) -> dict[bytes, bytes]:
-    """Every key, with all that it holds as bytes."""
+    """Every key with its contents as bytes."""
     return {bytes(key): client.dump(key) or b"" for key in client.scan_iter()}
 
 
@@ -198,7 +198,7 @@ def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
 
 @contextmanager
 def full(client: Client) -> Iterator[None]:
-    """Redis without memory to give."""
+    """Redis without free memory."""
     for server in servers_of(client):
         server.config_set("maxmemory-policy", "noeviction")
     with configured(client, "maxmemory", "1"):
@@ -230,7 +230,7 @@ def test_a_full_store_refuses_a_commit_as_a_whole(started: Partitions, client: C
 def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
     started: Partitions, commit: Commit, client: Client
 ) -> None:
-    # Redis lets a script go on that has written already.
+    # Redis lets a script that has already written continue.
     with full(client):
         assert started.commit([commit]) == [True]
     assert dict(started.customers(0)) == commit.records
@@ -260,7 +260,7 @@ def servers_of(client: Client) -> list[redis.Redis]:
 
 @contextmanager
 def configured(client: Client, name: str, value: str) -> Iterator[None]:
-    """Redis with a setting of its own."""
+    """Redis with a changed setting."""
     before = [str(server.config_get(name)[name]) for server in servers_of(client)]
     for server in servers_of(client):
         server.config_set(name, value)
@@ -437,8 +437,8 @@ def test_customers_with_any_name_come_back(store: Partitions) -> None:
 def test_statistics_of_a_generation_are_there_once_all_records_are_in_it(
     store: Partitions,
 ) -> None:
-    # 0 is settled in generation 3, 1 still on its way to it, 2 went on to 4, 3 has no customers
-    # in it, and of 4 nothing is known.
+    # 0 is settled in generation 3, 1 is still moving to it, 2 has moved on to 4, 3 has no customers
+    # in it, and nothing is known of 4.
     commits = [
         Commit(p, None, replace(FIRST, generation=g, swept_generation=s), statistics=statistics)
         for p, g, s, statistics in (

@@ -1,4 +1,4 @@
-"""A walk over a partition's customers on a cluster: with the server it began on, or not at all."""
+"""A scan of a partition's customers on a cluster stays on one server, or fails."""
 
 import pytest
 from redis.exceptions import RedisError
@@ -21,7 +21,7 @@ def test_a_walk_ends_in_an_error_when_another_server_has_the_partition(
         walk = store.customers(0, count=100)
         next(walk)
         fresh_cluster.begin_to_move(store.keys.customers(0)).end()
-        # Its cursor means nothing to the other: going on there would leave customers out.
+        # The cursor is meaningless on the other server: continuing there would skip customers.
         with pytest.raises(RedisError):
             list(walk)
         assert dict(store.customers(0)) == records

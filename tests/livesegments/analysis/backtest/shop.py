@@ -1,4 +1,4 @@
-"""A made-up history: five kinds of customers who keep to their ways, and some who change them."""
+"""A synthetic history: five kinds of customers with stable habits, some of whom change them."""
 
 import csv
 from pathlib import Path
@@ -32,7 +32,7 @@ def rows(seed: int = 0, days: int = DAYS, customers: int = CUSTOMERS) -> list[Ro
 
 
 def write(path: Path, purchases: list[Row], **more: str) -> Path:
-    """Write purchases as CSV; ``more`` are columns that are the same in every row."""
+    """Write purchases as CSV; ``more`` are columns with the same value in every row."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "occurred_at", "amount", *more])
@@ -41,7 +41,7 @@ def write(path: Path, purchases: list[Row], **more: str) -> Path:
 
 
 def settings(**changed: object) -> Settings:
-    """Settings for a small shop, whatever the environment says."""
+    """Settings for a small shop, independent of the environment."""
     small = {"window_days": 20, "tiles": 10, "warmup_customers": 30}
     return Settings(_env_file=None, **{**small, **changed})  # type: ignore[arg-type]
 
@@ -54,7 +54,7 @@ def history(**changed: object) -> Simulator:
 
 
 def events(purchases: list[Row]) -> list[Event]:
-    """Purchases as they are on their topic."""
+    """Purchases as on their topic."""
     return [
         (
             PURCHASES,
@@ -67,7 +67,7 @@ def events(purchases: list[Row]) -> list[Event]:
 
 
 def feed(to: Simulator, stream: list[Event], size: int = 50) -> list[Step]:
-    """Feed a history in rounds of a size; return all steps."""
+    """Feed a history in micro-batches of one size; return all steps."""
     polls = EventDecoder()
     return [
         step

@@ -1,4 +1,4 @@
-"""A history is judged against a batch fit of its current customers."""
+"""Quality of a history's clusters against a batch fit of its current customers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Files in, outcomes out: what was read, what was left out, and what came of it."""
+"""From files to results: rows read, rows skipped, and outcomes."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The decisions over a history are those of a worker, and whole after every round."""
+"""Decisions over a history equal a worker's and are consistent after every micro-batch."""
 
 import numpy as np
 import pytest

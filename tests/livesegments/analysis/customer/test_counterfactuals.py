@@ -1,4 +1,4 @@
-"""What is said would move a customer, tried on the service's own rounds."""
+"""Predicted moves of a customer, checked with the service's own processing."""
 
 from dataclasses import replace
 from typing import Any
@@ -44,7 +44,7 @@ quick = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_
 
 
 def told(person: dict[str, Any], history: list[tuple[int, int]], dwell: int = 0) -> World:
-    """A customer after some purchases, each so many days ago."""
+    """A customer with some purchases, each a number of days ago."""
     world = World(rules=switching(RULES, min_dwell_us=dwell))
     events = [
         purchase("c", TODAY - days, amount, event_id=f"e{i}")
@@ -136,7 +136,7 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
         if moment.segment != before:
             moves.append((moment.time_us, moment.segment))
         before = moment.segment
-    # The clock enters one tile after the other, by purchases of another customer.
+    # The clock advances tile by tile, by purchases of another customer.
     first = LAYOUT.end(LAYOUT.tile(clock_us))
     for tile in range(LAYOUT.tiles + 1):
         day = first / DAY + tile * TILE

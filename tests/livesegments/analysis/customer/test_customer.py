@@ -1,4 +1,4 @@
-"""What is told of one customer, and how it reads."""
+"""The answer about one customer, and its text."""
 
 from dataclasses import replace
 from typing import Any
@@ -119,7 +119,7 @@ def test_why_adds_up_to_the_distances() -> None:
 
 
 def moved(**how: Any) -> World:
-    """A student who has become much like a retiree."""
+    """A student who has become similar to a retiree."""
     first = profile("c", 1, **STUDENT)
     return world(first, purchase("c", 103, 20), profile("c", 2, **RETIREE), **how)
 

@@ -1,4 +1,4 @@
-"""Ask a running deployment of several partitions about single customers."""
+"""Queries about single customers against a running deployment with several partitions."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def service(
     for day, extreme in enumerate((RICH, POOR) * 2):
         made.send([profile("42", f"2024-02-0{day + 1}T00:00:00Z", **extreme)])
         made.wait()
-    # By another partitioner than ours.
+    # With a partitioner other than ours.
     elsewhere = (partition_of("odd one", PARTITIONS) + 1) % PARTITIONS
     producer = KafkaProducer(**made.config)
     _, key, value = purchase("odd one", "2024-03-28T10:00:00Z", 12.0)
@@ -86,7 +86,7 @@ def asked(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]
 def told(
     service: Service, customer: str, *, newest: int = 10, searched: int = SEARCHED
 ) -> dict[str, Any]:
-    """What the command writes as JSON, in this process."""
+    """The command's JSON output, produced in this process."""
     settings = Settings(
         kafka_bootstrap_servers=service.kafka.bootstrap,
         redis_url=service.redis_server.url,

@@ -1,4 +1,4 @@
-"""A report made by hand, with everything in it that a page can show."""
+"""A hand-made report with everything that a page can show."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report in a real browser: on a phone and on a desk, by light and in the dark."""
+"""The report in a real browser: phone and desktop width, light and dark scheme."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who bought what, in 16 bytes a customer."""
+"""Category sets of customers, in 16 bytes each."""
 
 from collections import defaultdict
 

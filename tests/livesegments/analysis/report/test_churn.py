@@ -1,4 +1,4 @@
-"""Who is on the lists of those who drift away, and in which order."""
+"""Selection and order of the lists of customers who drift away."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""When customers leave if they buy nothing more."""
+"""Time until customers leave their segment if they buy nothing more."""
 
 import numpy as np
 from hypothesis import given
@@ -28,7 +28,7 @@ def bought(tiles: list[list[tuple[int, int]]]) -> Records:
 
 
 def expected(of: list[tuple[int, int]], horizon: int) -> tuple[int, int]:
-    """Tiles until a customer leaves, and where to, worked out one tile after the other."""
+    """Tiles until a customer leaves and the destination, computed tile by tile."""
     for ahead in range(horizon + 1):
         left = of[ahead:]
         count, cents = sum(n for n, _ in left), sum(c for _, c in left)

@@ -1,4 +1,4 @@
-"""The command where there is little to report on, and what it begins to read from."""
+"""The command with little to report on, and the offsets it starts to read from."""
 
 from pathlib import Path
 

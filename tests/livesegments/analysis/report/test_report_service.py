@@ -1,4 +1,4 @@
-"""A report on real purchases, from a real service; every figure counted once more with pandas."""
+"""A report on real purchases, from a real service; every figure recomputed with pandas."""
 
 import csv
 import hashlib
@@ -32,9 +32,9 @@ HIGH_VALUE = "high-value-customers"
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What was reported, and what was on the topics.
+    """The report and the contents of the topics.
 
-    ``purchases`` are the accepted ones; ``counted`` of them those that windows count.
+    ``purchases`` are the accepted ones; ``counted`` are those of them inside the window rules.
     """
 
     told: dict[str, Any]
@@ -52,7 +52,7 @@ class Shop:
 def shop(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Shop:
-    """Half a year of a grocer's households, with some trouble at the end."""
+    """Half a year of a grocer's households, with some faults injected at the end."""
     for server in (kafka, redis_server):
         if not server.running:
             server.start()
@@ -60,7 +60,7 @@ def shop(
     fresh_topics(kafka.bootstrap)
     redis_server.flush()
     folder = tmp_path_factory.mktemp("report")
-    # Rounds are small, so that customers move as the days go by and not once for all of them.
+    # Small micro-batches, so that customers move day by day and not all at once.
     service = Service(kafka, redis_server, folder, {"MAX_POLL_RECORDS": "500"})
     try:
         service.start()
@@ -121,11 +121,11 @@ def send(service: Service) -> None:
     last = rows[-1].occurred_at.isoformat()
     service.send(
         [
-            *events[-3:],  # sent again
+            *events[-3:],  # duplicates
             purchase("household-2", "2017-07-02T10:00:00Z", 9.99),  # too late to count
             purchase("household-2", last, 1.0, kind="refund"),
             (PURCHASES, b"household-2", b"not json"),
-            (PURCHASES, b"household-3", events[0][2]),  # not its key
+            (PURCHASES, b"household-3", events[0][2]),  # key does not match
             erasure(GONE[0], last),
             erasure(GONE[1], last, "suppress"),
         ]
@@ -167,7 +167,7 @@ def changes(service: Service) -> pd.DataFrame:
 
 
 def states(service: Service) -> pd.DataFrame:
-    """Customers who are in a segment, by the compacted topic."""
+    """Customers in a segment according to the compacted topic."""
     log = Log(service.config)
     latest = {
         record.key.decode(): json.loads(record.value) if record.value else None
@@ -195,7 +195,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def bought(shop: Shop) -> pd.DataFrame:
-    """Everyone's purchases and spend in the window, refunds taken off."""
+    """Purchases and spend per customer in the window, net of refunds."""
     counted = shop.counted.assign(
         buys=shop.counted["kind"].eq("purchase"),
         spend=shop.counted["amount"].where(

@@ -1,4 +1,4 @@
-"""What the change log adds up to."""
+"""Totals computed from the change log."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The live view of a running deployment: what it adds up, and how it is shown."""
+"""The live view of a running deployment: its totals and its rendering."""
 
 import io
 import json
@@ -75,7 +75,7 @@ def change(
 
 
 def statistics() -> ClusterStatistics:
-    """Fifty customers a cluster, near where the fit put them."""
+    """Fifty customers per cluster, near their fitted positions."""
     fitted = generation()
     counted = ClusterStatistics(5, 5)
     for cluster, place in enumerate(fitted.centroids):
@@ -227,7 +227,7 @@ def test_no_hour_is_claimed_that_was_not_read() -> None:
 
 
 class Poller:
-    """Something that answers, fails or hangs."""
+    """A source that answers, fails or hangs."""
 
     def __init__(self, answers: Callable[[], int]) -> None:
         self._answers = answers

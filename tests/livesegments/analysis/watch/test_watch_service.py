@@ -1,4 +1,4 @@
-"""WatchSession a running deployment: what is seen is what is there, through outages too."""
+"""The live view of a running deployment shows its actual state, through outages too."""
 
 import json
 import signal
@@ -36,7 +36,7 @@ def shopping(days: range) -> list[Event]:
 
 @pytest.fixture
 def modelled(service: Service) -> Service:
-    """Two workers, a model, and some who moved."""
+    """Two workers, a model, and some customers who have moved."""
     service.start()
     service.start()
     service.send(
@@ -130,7 +130,7 @@ def test_each_change_counts_once_though_kafka_or_redis_were_away(
             modelled.wait()
 
         def all_are_counted() -> bool:
-            # A next generation may still make some while one looks.
+            # The next generation may still add moves during the test.
             made, moves = published(modelled) - before, watch.snapshot().moves
             return made.total() > 10 and moves is not None and moves.since_start == made
 
@@ -170,7 +170,7 @@ def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> No
             "the missing topic is told",
         )
         assert any("no worker has run" in each for each in watch.snapshot().troubles)
-        # Those of earlier tests were killed, and their sessions end only now.
+        # Workers of earlier tests were killed, and their sessions expire only now.
         service.wait_for(lambda: watch.snapshot().workers == 0, "no worker is seen")
 
 

@@ -1,4 +1,4 @@
-"""Verify finds clocks that are apart, by what each server can show."""
+"""Verify detects diverging clocks, by the time that each server reports."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Kafka's offsets against the store's, each by itself."""
+"""Kafka's offsets and the store's, each checked separately."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -95,7 +95,7 @@ def fit(
     Examples
     --------
     >>> import numpy as np
-    >>> from model.batch_kmeans import fit
+    >>> from livesegments.model.batch_kmeans import fit
 
     >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [np.nan, 3.0], [9.0, 30.0], [8.0, np.nan]])
     >>> found = fit(X, k=2, seed=1)

@@ -40,7 +40,7 @@ def quantize(X: Floats) -> Vectors:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.cluster_statistics import dequantize, quantize
+    >>> from livesegments.model.cluster_statistics import dequantize, quantize
 
     >>> dequantize(quantize(np.array([1.5, np.nan, -1e9]))).tolist()
     [1.5, nan, -2000.0]
@@ -86,7 +86,7 @@ class ClusterStatistics:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.cluster_statistics import ClusterStatistics, quantize
+    >>> from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 
     >>> X = np.array([[1.0, 20.0], [3.0, np.nan], [10.0, 60.0]])
     >>> statistics = ClusterStatistics.of(quantize(X), np.array([0, 0, 1]), k=2)

@@ -55,7 +55,7 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.counterfactuals import contributions
+    >>> from livesegments.model.counterfactuals import contributions
 
     >>> contributions(np.array([1.0, np.nan]), np.array([[3.0, 5.0]]), np.array([0.5, 1.0]))
     array([[2., 0.]])

@@ -36,7 +36,7 @@ class DriftDetectors:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.detectors import DriftDetectors
+    >>> from livesegments.model.detectors import DriftDetectors
 
     >>> rng, detectors = np.random.default_rng(7), DriftDetectors()
     >>> near, far = rng.uniform(0, 1, 5_000), rng.uniform(0, 3, 5_000)

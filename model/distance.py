@@ -53,7 +53,7 @@ def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.distance import squared_distances
+    >>> from livesegments.model.distance import squared_distances
 
     >>> X = np.array([[1.0, 5.0], [1.0, np.nan]])
     >>> squared_distances(X, np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([1.0, 0.5]))

@@ -169,7 +169,7 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
     Examples
     --------
     >>> import numpy as np
-    >>> from model.drift import psi
+    >>> from livesegments.model.drift import psi
 
     >>> round(psi(np.array([50, 50]), np.array([80, 20])), 3)
     0.416

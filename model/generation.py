@@ -45,7 +45,7 @@ class Generation:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.generation import Generation
+    >>> from livesegments.model.generation import Generation
 
     >>> generation = Generation(
     ...     number=1,

@@ -32,7 +32,7 @@ class Histogram:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.histogram import Histogram
+    >>> from livesegments.model.histogram import Histogram
 
     >>> ages = np.array([20.0, 30.0, 40.0, 50.0, np.nan])
     >>> histogram = Histogram.of(ages, bins=2)

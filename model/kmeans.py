@@ -80,7 +80,7 @@ class MiniBatchKMeans(base.Clusterer):
 
     Examples
     --------
-    >>> from model import MiniBatchKMeans
+    >>> from livesegments.model import MiniBatchKMeans
 
     >>> X = [
     ...     {"x": 1, "y": 2}, {"x": 1, "y": 4}, {"x": 1, "y": 0},
@@ -121,7 +121,7 @@ class MiniBatchKMeans(base.Clusterer):
     Parts add up to the whole. One worker counts a row where the sum assigns it:
 
     >>> import numpy as np
-    >>> from model.cluster_statistics import quantize
+    >>> from livesegments.model.cluster_statistics import quantize
 
     >>> part = MiniBatchKMeans.of(model.features, n_clusters=2)
     >>> X = np.array([[9.0, 6.0]])

@@ -109,7 +109,7 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from model.personas import PERSONAS, POSITIONS, match
+    >>> from livesegments.model.personas import PERSONAS, POSITIONS, match
 
     >>> match(POSITIONS[::-1], PERSONAS)[0]
     'high-value-customers'

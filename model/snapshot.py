@@ -92,8 +92,8 @@ class ModelSnapshot:
     Examples
     --------
     >>> import numpy as np
-    >>> from model.generation import Generation
-    >>> from model.snapshot import ModelSnapshot
+    >>> from livesegments.model.generation import Generation
+    >>> from livesegments.model.snapshot import ModelSnapshot
 
     >>> generation = Generation(
     ...     number=1,

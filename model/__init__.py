@@ -1,9 +1,9 @@
 """The segmentation model: pure functions and values, without I/O, clock or hidden randomness.
 
-`MiniBatchKMeans` is the model: a River estimator that workers learn, revert and predict with. It is
-a `generation` (a batch fit with names), the `cluster_statistics` of the rows counted since, and the
-`snapshot` of the two, which assigns. `personas` names clusters, `drift` and `detectors` watch them,
-and `counterfactuals` explain an assignment.
+`MiniBatchKMeans` is the model: a River estimator with which workers learn, revert and predict. It
+consists of a `generation` (a batch fit with cluster names) and the `cluster_statistics` of the rows
+counted since; a `snapshot` combines the two and assigns rows. `personas` names clusters, `drift`
+and `detectors` monitor them, and `counterfactuals` explains an assignment.
 """
 
 from livesegments.model.kmeans import MiniBatchKMeans

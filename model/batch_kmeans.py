@@ -19,14 +19,14 @@ class Fit:
     Attributes
     ----------
     centroids
-        Means of the members' known values, shape (k, d), in feature units; NaN where no member has
-        the feature known, as in a cluster that stayed empty.
+        Means of the members' known values, shape (k, d), in feature units; NaN where the feature is
+        unknown for all members, as in an empty cluster.
     clusters
         Cluster of each row, int8, shape (n,).
     inertia
-        Sum of squared masked distances to the own centroid, in squared z-units.
+        Sum of squared masked distances to the assigned centroid, in squared z-units.
     mean, variance
-        Of the known values of each feature, shape (d,); NaN where nothing is known.
+        Mean and variance of each feature's known values, shape (d,); NaN if none is known.
     weights
         1 / variance, shape (d,); 0 for a feature that is unknown or constant.
 
@@ -45,7 +45,7 @@ class Fit:
         return tuple(np.bincount(self.clusters, minlength=len(self.centroids)).tolist())
 
     def zscores(self, centroids: Floats) -> Floats:
-        """Standardize centroids by mean and variance; NaN for a feature that is constant."""
+        """Standardize centroids by mean and variance; NaN for a constant feature."""
         scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)
         return np.asarray((centroids - self.mean) * scale, dtype=np.float64)
 
@@ -59,12 +59,12 @@ def fit(
     max_iter: int = 100,
     initial: Floats | None = None,
 ) -> Fit:
-    """Cluster rows that may have unknown values, minimizing the k-POD objective.
+    """Cluster rows with unknown values, minimizing the k-POD objective.
 
-    Every start is drawn with greedy k-means++ [1]_, which takes the best of three draws for each
-    next centroid, and improved with Lloyd's algorithm; the start with the lowest inertia wins.
-    Distances are in z-units of the known values of `X`. A cluster that runs empty gets the row
-    farthest from its own centroid; with fewer distinct rows than clusters some stay empty.
+    Each start is drawn with greedy k-means++ [1]_, which takes the best of three draws for every
+    further centroid, and refined with Lloyd's algorithm; the start with the lowest inertia wins.
+    Distances are in z-units of the known values of `X`. An empty cluster receives the row farthest
+    from its assigned centroid; with fewer distinct rows than clusters some stay empty.
 
     Parameters
     ----------
@@ -77,15 +77,15 @@ def fit(
     starts
         Number of k-means++ starts.
     max_iter
-        Most Lloyd iterations of one start.
+        Maximum number of Lloyd iterations per start.
     initial
-        Centroids of one more start, shape (k, d), in feature units; NaN counts as the mean.
+        Centroids of one additional start, shape (k, d), in feature units; NaN stands for the mean.
 
     Raises
     ------
     ValueError
-        When a row has no known value or an infinite one, when all rows are the same, when `initial`
-        has another shape, or without any start.
+        If a row has no known value or an infinite one, if all rows are the same, if `initial` has
+        another shape, or if there is no start.
 
     References
     ----------
@@ -127,7 +127,7 @@ def fit(
         candidates.append(np.where(np.isnan(initial), center, initial))
     runs = [_lloyd(X, candidate, weights, center, max_iter) for candidate in candidates]
     inertia, clusters, centroids = min(runs, key=lambda run: run[0])
-    # A coordinate of a cluster where no member knows the feature is not a finding.
+    # Where no member of a cluster has the feature known, the coordinate is meaningless.
     found = np.where(_masked_sums(~np.isnan(X), clusters, k) > 0, centroids, np.nan)
     return Fit(found, clusters.astype(np.int8), inertia, mean, variance, weights)
 
@@ -152,11 +152,11 @@ def inertia(X: Floats, centroids: Floats, weights: Floats) -> float:
 
 
 def distinct_rows(X: Floats) -> int:
-    """Count the rows of `X`, shape (n, d), that differ in a feature which is not constant."""
+    """Count distinct rows of `X`, shape (n, d), ignoring constant features."""
     varying = X[:, feature_weights(_moments(X)[1]) > 0]
     if varying.size == 0:
         return min(len(X), 1)
-    # NaN is not equal to itself; infinity, which is not among the values, takes its place.
+    # NaN is not equal to itself; replace it with infinity, which does not occur in the values.
     return len(np.unique(np.where(np.isnan(varying), np.inf, varying), axis=0))
 
 
@@ -180,8 +180,8 @@ def _k_means_plus_plus(
     nearest = squared_distances(X, centroids, weights)[:, 0]
     while len(centroids) < k:
         cumulated = np.cumsum(nearest)
-        # A row with few known values can be at distance 0 from a centroid it does not equal; when
-        # all are, any row will do.
+        # A row with few known values can be at distance 0 from a centroid it does not equal. If all
+        # rows are, draw any row.
         drawn = (
             np.searchsorted(cumulated, rng.random(TRIALS) * cumulated[-1], side="right")
             if cumulated[-1] > 0

@@ -14,10 +14,10 @@ SCALE = 1 << 20
 """Fixed-point steps per unit of a feature."""
 
 LIMIT = 2000.0
-"""Values are clipped to plus and minus this many units: the most that int32 steps can hold."""
+"""Values are clipped to plus and minus this many units, to fit into int32 steps."""
 
 UNKNOWN = np.iinfo(np.int32).min
-"""The quantized value of a feature that is not known."""
+"""Quantized value of an unknown feature."""
 
 # |v| <= LIMIT * SCALE < 2**31, so a square in fixed point is below 2**42 and this many of them sum
 # to less than 2**53: within one slice the float64 sums of np.bincount are exact integers.
@@ -35,7 +35,7 @@ def quantize(X: Floats) -> Vectors:
     Returns
     -------
     Steps of 1 / `SCALE` unit, int32, the same shape; `UNKNOWN` where X is NaN. Values beyond plus
-    or minus `LIMIT` count as that limit.
+    or minus `LIMIT` are clipped.
 
     Examples
     --------
@@ -52,23 +52,23 @@ def quantize(X: Floats) -> Vectors:
 
 
 def dequantize(vectors: Vectors) -> Floats:
-    """Turn fixed-point steps back into feature units, with NaN for `UNKNOWN`."""
+    """Convert fixed-point steps to feature units, with NaN for `UNKNOWN`."""
     return np.where(vectors == UNKNOWN, np.nan, vectors / SCALE)
 
 
 class ClusterStatistics:
     """Count, sum and sum of squares per cluster and feature.
 
-    Statistics of disjoint sets of rows add up with ``+=`` and are taken out again with ``-=``, as
-    those of `river.stats` do. The sums are integers, so neither order nor batching leaves a trace,
-    and ``-=`` undoes ``+=`` to the last bit.
+    Statistics of disjoint sets of rows are merged with ``+=`` and retracted with ``-=``, as in
+    `river.stats`. The sums are integers, so they do not depend on order or batching, and ``-=``
+    reverts ``+=`` exactly.
 
     Parameters
     ----------
     k, d
         Number of clusters and of features.
     sums
-        The sums in one array, int64, shape (k * (1 + 3 * d),); zeros by default. The attributes
+        All sums in one array, int64, shape (k * (1 + 3 * d),); zeros by default. The attributes
         are views of it.
 
     Attributes
@@ -76,12 +76,12 @@ class ClusterStatistics:
     members
         Rows in each cluster, shape (k,).
     known
-        How many of them have the feature known, shape (k, d).
+        Number of members with a known feature, shape (k, d).
     total
         Sum of the known values v, in steps of 1 / `SCALE` unit, shape (k, d).
     square
-        Sum of (v * v) >> 20, in steps of 1 / `SCALE` squared unit, shape (k, d). Room for ten
-        million rows whose values have a mean square of 800,000 squared units.
+        Sum of (v * v) >> 20, in steps of 1 / `SCALE` squared unit, shape (k, d). Its range allows
+        ten million rows whose values have a mean square of 800,000 squared units.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class ClusterStatistics:
         Raises
         ------
         ValueError
-            When the shapes do not fit or a cluster is not in -1..k-1.
+            If the shapes do not match or a cluster is not in -1..k-1.
 
         """
         if vectors.ndim != 2 or len(vectors) != len(clusters):
@@ -140,7 +140,7 @@ class ClusterStatistics:
         found = cls(k, d)
         for start in range(0, len(vectors), _EXACT_ROWS):
             part = vectors[start : start + _EXACT_ROWS]
-            # Rows that are in no cluster fall into one extra row, which is dropped.
+            # Rows without a cluster are counted in one extra row, which is dropped.
             rows = clusters[start : start + _EXACT_ROWS].astype(np.intp)
             rows[rows == NOWHERE] = k
             cells = (rows[:, None] * d + np.arange(d)).ravel()
@@ -185,12 +185,12 @@ class ClusterStatistics:
         return ClusterStatistics, (*self.known.shape, self.sums)
 
     def copy(self) -> ClusterStatistics:
-        """Copy that shares no array with this one."""
+        """Return a copy that shares no array with this one."""
         k, d = self.known.shape
         return ClusterStatistics(k, d, self.sums.copy())
 
     def widened(self, columns: Sequence[int], d: int) -> ClusterStatistics:
-        """Move the features to the columns of `d` ones; the others are known of no row."""
+        """Map the features to the given columns of `d`; the others are unknown in all rows."""
         wide = ClusterStatistics(len(self.members), d)
         wide.members[:] = self.members
         for name in ("known", "total", "square"):
@@ -208,7 +208,7 @@ class ClusterStatistics:
         Raises
         ------
         ValueError
-            When `data` has not the length that `k` clusters of `d` features take.
+            If the length of `data` is not that of `k` clusters with `d` features.
 
         """
         expected = 8 * k * (1 + 3 * d)
@@ -220,17 +220,17 @@ class ClusterStatistics:
         return cls(k, d, np.frombuffer(data, dtype="<i8").astype(np.int64))
 
     def centroids(self) -> Floats:
-        """Mean of each cluster's known values, shape (k, d), NaN where nothing is known."""
+        """Mean of each cluster's known values, shape (k, d), NaN where no value is known."""
         return _mean(self.total, self.known)
 
     def mean(self) -> Floats:
-        """Mean over all clusters together, shape (d,), NaN where nothing is known."""
+        """Mean over all clusters, shape (d,), NaN where no value is known."""
         return _mean(self.total.sum(axis=0), self.known.sum(axis=0))
 
     def variance(self) -> Floats:
-        """Population variance over all clusters together, shape (d,), NaN where nothing is known.
+        """Population variance over all clusters, shape (d,), NaN where no value is known.
 
-        A feature with one value throughout may come out as a trifle below 1 / `SCALE` instead of 0.
+        For a feature with a single value it may be slightly below 1 / `SCALE` instead of 0.
         """
         known = self.known.sum(axis=0)
         return np.where(known > 0, self.total_scatter() / np.maximum(known, 1), np.nan)
@@ -240,11 +240,11 @@ class ClusterStatistics:
         return _scatter(self.known, self.total, self.square)
 
     def total_scatter(self) -> Floats:
-        """Sum of squared deviations from the mean of all, shape (d,), squared units."""
+        """Sum of squared deviations from the overall mean, shape (d,), squared units."""
         return _scatter(self.known.sum(axis=0), self.total.sum(axis=0), self.square.sum(axis=0))
 
     def inertia(self, weights: Floats) -> Floats:
-        """Sum of the members' weighted squared distances to their centroid, for each cluster.
+        """Sum of the members' weighted squared distances to their centroid, per cluster.
 
         Parameters
         ----------

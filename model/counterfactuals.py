@@ -1,4 +1,4 @@
-"""Explanation of an assignment, and counterfactuals: the smallest change that would switch it."""
+"""Explanation of an assignment, and counterfactuals: the smallest change that switches it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Flags, Floats
 
 _ROUNDING = np.arange(-2, 3)
-"""Steps around a bound that are tried: closed forms and the rule itself round differently."""
+"""Steps tried around a bound, since the closed form and the rule itself round differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Natural unit of a feature: step, bounds and conversion.
+    """Natural unit of a feature: step size, bounds and conversion.
 
     Attributes
     ----------
     step
-        The smallest change, in natural units.
+        Smallest change, in natural units.
     least, most
         Bounds of the search, in natural units.
     forward, backward
-        From natural units to feature units, rising, and back.
+        Increasing conversion from natural units to feature units, and its inverse.
 
     """
 
@@ -37,7 +37,7 @@ class Axis:
 
 
 def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
-    """Part of each feature in a row's squared distances.
+    """Contribution of each feature to a row's squared distances.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
 
     Returns
     -------
-    Shape (k, d), in squared standard deviations; a row of it sums to the squared distance.
+    Shape (k, d), in squared standard deviations; each row sums to the squared distance.
 
     Examples
     --------
@@ -68,14 +68,14 @@ def contributions(row: Floats, centroids: Floats, weights: Floats) -> Floats:
 def goes_to(
     rows: Floats, published: int, target: int, snapshot: ModelSnapshot, margin: float
 ) -> Flags:
-    """Tell which rows, published under one cluster, go over to another: the rule itself.
+    """Return a mask of the rows, published under one cluster, that switch to another.
 
     Parameters
     ----------
     rows
         Shape (n, d), in feature units.
     published, target
-        The clusters, two different ones.
+        Two different clusters.
     snapshot
         Centroids and scale.
     margin
@@ -90,11 +90,11 @@ def goes_to(
 def takeover_interval(
     row: Floats, feature: int, published: int, target: int, snapshot: ModelSnapshot, margin: float
 ) -> tuple[float, float] | None:
-    """Values of one feature for which a row goes over to another cluster, all else as it is.
+    """Interval of one feature's values for which a row switches to another cluster.
 
-    With t the feature's value and D(t) squared distances, the target is nearest of all where
-    D_target(t) <= D_c(t) for each other c, which is linear in t since features weigh the same in
-    every distance; and it is nearer by the margin where D_target(t) <= (1 - margin)^2
+    With t the feature's value and D(t) squared distances, the target is the nearest cluster where
+    D_target(t) <= D_c(t) for every other c. This is linear in t, since features have the same
+    weight in every distance. The target is nearer by the margin where D_target(t) <= (1 - margin)^2
     D_published(t), which is quadratic and opens upwards. So the values form one interval.
 
     Parameters
@@ -102,9 +102,9 @@ def takeover_interval(
     row
         Shape (d,), in feature units; NaN is unknown.
     feature
-        Index of a feature.
+        Index of the feature.
     published, target
-        The clusters, two different ones.
+        Two different clusters.
     snapshot
         Centroids and scale.
     margin
@@ -112,8 +112,8 @@ def takeover_interval(
 
     Returns
     -------
-    Lowest and highest value in feature units, infinite where there is no bound; None where no
-    value would do, or the feature is unknown or does not count.
+    Lowest and highest value in feature units, infinite if unbounded; None if no value switches the
+    row, or the feature is unknown or has weight 0.
 
     """
     weight = float(snapshot.weights[feature])
@@ -156,16 +156,16 @@ def smallest_change(
     snapshot: ModelSnapshot,
     margin: float,
 ) -> float | None:
-    """Find the value nearest to a feature's own that makes a row go over to another cluster.
+    """Find the nearest value of a feature that makes a row switch to another cluster.
 
     Parameters
     ----------
     row
         Shape (d,), in feature units; NaN is unknown.
     feature, axis
-        Index of a feature, and how it is counted.
+        Index of the feature, and its natural unit.
     published, target
-        The clusters, two different ones.
+        Two different clusters.
     snapshot
         Centroids and scale.
     margin
@@ -173,8 +173,8 @@ def smallest_change(
 
     Returns
     -------
-    The value in natural units, a whole number of steps from the present one, which it is itself
-    when the row goes over as it stands; None where no value does it.
+    The value in natural units, a whole number of steps from the current one; the current value if
+    the row switches already; None if no value does.
 
     """
     interval = takeover_interval(row, feature, published, target, snapshot, margin)
@@ -197,7 +197,7 @@ def smallest_change(
 
 
 def _not_positive(a: float, b: float, c: float) -> tuple[float, float] | None:
-    """Solve a t^2 + b t + c <= 0 for a >= 0: an interval, or None where there is no such t."""
+    """Solve a t^2 + b t + c <= 0 for a >= 0: an interval, or None if there is no solution."""
     if a == 0:
         if b == 0:
             return (-np.inf, np.inf) if c <= 0 else None
@@ -205,7 +205,7 @@ def _not_positive(a: float, b: float, c: float) -> tuple[float, float] | None:
     discriminant = b * b - 4 * a * c
     if discriminant < 0:
         return None
-    # The root of larger size first: to subtract like numbers would lose digits.
+    # Compute the root of larger magnitude first, to avoid cancellation.
     larger = -(b + np.copysign(np.sqrt(discriminant), b)) / 2
     roots = larger / a, c / larger if larger else 0.0
     return float(min(roots)), float(max(roots))

@@ -1,4 +1,4 @@
-"""River's drift detectors on a sample of each mini-batch."""
+"""River's drift detectors, applied to a sample of each mini-batch."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ FARTHEST = 4.0
 """Distances, in standard deviations, are clipped here: ADWIN's bound is for values of 0 to 1."""
 
 CONFIDENCE = 1e-4
-"""ADWIN's delta; over a year of real purchases River's own 0.002 finds a change now and then."""
+"""ADWIN's delta; on a year of real purchases River's 0.002 occasionally detects a change."""
 
 BATCH = 100
-"""Customers whose inertia is one value of the Page-Hinkley test."""
+"""Customers per value of the Page-Hinkley test, which is their inertia."""
 
 ALLOWED, EXCESS = 1.5, 5.5
-"""Standard errors that a batch may be off, and the bound of the summed excess.
+"""Tolerated deviation of a batch, in standard errors, and the threshold of the summed excess.
 
-Centroids catch up with a sudden drift within a few batches, so it has to be found in those. Batches
-of customers who stay the same come to that much less than once in 60 million customers.
+Centroids adapt to a sudden drift within a few batches, so it must be detected in those. Batches of
+unchanged customers reach the threshold much less than once in 60 million customers.
 """
 
 REFERENCE = 10 * BATCH
-"""Customers from which the expected inertia is estimated before a batch is tested."""
+"""Customers used to estimate the expected inertia before a batch is tested."""
 
 
 class DriftDetectors:
-    """Watches one generation of the model; a new one needs new detectors.
+    """Monitors one generation of the model; a new generation needs new detectors.
 
-    ADWIN [1]_ follows the mean of the distance to the nearest centroid and of the share of
-    customers whose published segment changes. The Page-Hinkley test [2]_ follows the inertia of
-    batches, in standard errors from that of all customers so far, and adds up the excess.
+    ADWIN [1]_ monitors the mean distance to the nearest centroid and the share of customers whose
+    published segment changes. The Page-Hinkley test [2]_ monitors the inertia of batches, in
+    standard errors from that of all customers so far, and accumulates the excess.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class DriftDetectors:
     """
 
     def __init__(self) -> None:
-        # Imports scikit-learn, SciPy and pandas: seconds that only a worker with a model pays.
+        # Imports scikit-learn, SciPy and pandas for seconds: only in workers with a model.
         from river.drift import ADWIN, PageHinkley
 
         self._distance = ADWIN(delta=CONFIDENCE)
@@ -63,14 +63,14 @@ class DriftDetectors:
         self._count, self._mean, self._scatter = 0, 0.0, 0.0
 
     def update(self, distances: Floats, reassigned: Flags) -> list[tuple[str, str]]:
-        """Take in customers in the order they came; return each detection: (signal, detector).
+        """Add customers in order of arrival; return each detection: (signal, detector).
 
         Parameters
         ----------
         distances
-            To the nearest centroid, in z-units, shape (n,).
+            Distances to the nearest centroid, in z-units, shape (n,).
         reassigned
-            Whose published segment changed, shape (n,).
+            Mask of customers whose published segment changed, shape (n,).
 
         """
         clipped = np.minimum(distances, FARTHEST)

@@ -1,4 +1,4 @@
-"""Masked squared distances: only the known features of a row count."""
+"""Masked squared distances, over the known features of each row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from livesegments.model.types import Floats
 
 
 def feature_weights(variance: Floats) -> Floats:
-    """Weights that put a squared distance in z-units: 1 / variance.
+    """Weights that convert a squared distance to z-units: 1 / variance.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def feature_weights(variance: Floats) -> Floats:
     Returns
     -------
     Shape (d,); 0 where the variance is unknown (NaN) or at most 1 / `SCALE`, the resolution of the
-    fixed-point statistics: such a feature is constant and tells no cluster from another.
+    fixed-point statistics: such a feature is constant and does not distinguish clusters.
 
     """
     varies = np.nan_to_num(variance) > 1 / SCALE
@@ -29,8 +29,8 @@ def feature_weights(variance: Floats) -> Floats:
 def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
     """Weighted squared Euclidean distances over the features known in each row.
 
-    The summand of the k-POD objective [1]_. The sum runs over the features in order, one product at
-    a time, so a row's distances are the same to the last bit in whatever batch it comes.
+    This is the summand of the k-POD objective [1]_. The sum runs over the features in order, one
+    product at a time, so a row's distances are bit-identical in every batch.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
 
     Returns
     -------
-    Shape (n, k). A row with nothing known is at distance 0 from every centroid.
+    Shape (n, k). A row without known values is at distance 0 from every centroid.
 
     References
     ----------
@@ -61,8 +61,8 @@ def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
            [ 1. ,  0. ]])
 
     """
-    # Cluster by row: the inner loops then run along contiguous memory, three times as fast as row
-    # by cluster. Against the matrix-product expansion it is faster, and nothing cancels.
+    # Clusters by rows: the inner loops run along contiguous memory, three times as fast as rows by
+    # clusters. It is also faster than the matrix-product expansion, and free of cancellation.
     columns = np.ascontiguousarray(X.T)
     known = ~np.isnan(columns)
     columns = np.where(known, columns, 0.0)

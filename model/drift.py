@@ -14,7 +14,7 @@ from livesegments.model.types import Clusters, Counts, Floats
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
     """Distance of each centroid from its baseline, in standard deviations per feature.
 
-    The z-distance divided by sqrt(d): the root mean square over the features that both have.
+    It is the z-distance divided by sqrt(d), the root mean square over the features known in both.
     Between two successive snapshots it is the travel of a centroid.
 
     Parameters
@@ -22,11 +22,11 @@ def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floa
     centroids, baseline
         Shape (k, d), in feature units; NaN is unknown.
     weights
-        1 / variance of each feature, shape (d,); features of weight 0 do not count.
+        1 / variance of each feature, shape (d,); features with weight 0 are ignored.
 
     Returns
     -------
-    Shape (k,); NaN where no feature counts.
+    Shape (k,); NaN where no feature is left.
 
     """
     difference = np.where(weights > 0, (centroids - baseline) * np.sqrt(weights), np.nan)
@@ -41,7 +41,7 @@ def persona_distance(
     Parameters
     ----------
     centroids_z
-        Centroids in z-units, shape (k, d); NaN is unknown and does not count.
+        Centroids in z-units, shape (k, d); NaN is unknown and ignored.
     segments
         Persona id of each cluster.
     personas
@@ -69,8 +69,8 @@ def mean_squared_distance(statistics: ClusterStatistics, weights: Floats) -> Flo
 def explained_variance_ratio(statistics: ClusterStatistics, weights: Floats) -> float:
     """Share of the customers' spread that the clusters explain, from 0 to 1.
 
-    1 - (within-cluster scatter / total scatter), both weighted: exact, from the sums of squares.
-    NaN when there is no spread.
+    1 - (within-cluster scatter / total scatter), both weighted; exact, from the sums of squares.
+    NaN if there is no spread.
     """
     total = float(statistics.total_scatter() @ weights)
     within = float(statistics.inertia(weights).sum())
@@ -80,7 +80,7 @@ def explained_variance_ratio(statistics: ClusterStatistics, weights: Floats) -> 
 def silhouette(distances: Floats, clusters: Clusters) -> float:
     """Mean simplified silhouette: distances to centroids instead of to every other member.
 
-    (b - a) / max(a, b), where a is the distance to the own centroid and b that to the nearest other
+    (b - a) / max(a, b), where a is the distance to the assigned centroid and b to the nearest other
     one [1]_; 0 for a row where both are 0.
 
     Parameters
@@ -92,7 +92,7 @@ def silhouette(distances: Floats, clusters: Clusters) -> float:
 
     Returns
     -------
-    From -1 to 1; NaN without rows.
+    From -1 to 1; NaN if there are no rows.
 
     References
     ----------
@@ -112,18 +112,18 @@ def silhouette(distances: Floats, clusters: Clusters) -> float:
 
 
 def bin_edges(sample: Floats, bins: int = 10) -> Floats:
-    """Inner edges of equally frequent bins of a baseline sample.
+    """Inner edges of bins with equal frequency in a baseline sample.
 
     Parameters
     ----------
     sample
         Values of the feature, shape (n,); NaN is unknown.
     bins
-        Most bins; a feature with few distinct values gets fewer.
+        Maximum number of bins; a feature with few distinct values gets fewer.
 
     Returns
     -------
-    Rising, at most `bins` - 1 of them.
+    Increasing, at most `bins` - 1 values.
 
     """
     known = sample[~np.isnan(sample)]
@@ -133,14 +133,14 @@ def bin_edges(sample: Floats, bins: int = 10) -> Floats:
 
 
 def bin_counts(sample: Floats, edges: Floats) -> Counts:
-    """Count values below the first edge, from each edge up to the next, and the unknown ones.
+    """Count values below the first edge, from each edge up to the next, and unknown values.
 
     Returns
     -------
     Shape (len(edges) + 2,); the last is the number of NaN.
 
     """
-    # NaN sorts behind everything, so it needs a bin of its own.
+    # NaN sorts last, so it needs a bin of its own.
     bins = np.where(np.isnan(sample), len(edges) + 1, np.searchsorted(edges, sample, side="right"))
     return np.bincount(bins, minlength=len(edges) + 2)
 
@@ -148,18 +148,18 @@ def bin_counts(sample: Floats, edges: Floats) -> Counts:
 def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-4) -> float:
     """Population stability index of two distributions over the same bins.
 
-    The sum of (a - e) * ln(a / e) over the shares of the bins, after Siddiqi [1]_.
+    The sum of (a - e) * ln(a / e) over the bins' shares, after Siddiqi [1]_.
 
     Parameters
     ----------
     expected, actual
-        Counts, or shares, of each bin, shape (b,).
+        Counts or shares of each bin, shape (b,).
     epsilon
-        Least share of a bin, so that an empty one does not make the index infinite.
+        Minimum share of a bin, so that the index is finite for an empty one.
 
     Returns
     -------
-    0 for equal shares; NaN when either side counts nothing.
+    0 for equal shares; NaN if either side is empty.
 
     References
     ----------
@@ -183,10 +183,10 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
 
 
 def psi_critical_value(bins: int, expected: int, actual: int) -> float:
-    """Threshold above which a shift is neither small nor chance: max(0.1, 99 % quantile).
+    """Threshold above which a shift is neither small nor random: max(0.1, 99 % quantile).
 
-    Between two samples of one distribution the index is about (1 / n + 1 / m) times a chi-squared
-    variable with `bins` - 1 degrees of freedom [1]_; below 0.1 the shift is by convention
+    For two samples of one distribution the index is about (1 / n + 1 / m) times a chi-squared
+    variable with `bins` - 1 degrees of freedom [1]_. A shift below 0.1 is conventionally
     negligible.
 
     Parameters
@@ -194,7 +194,7 @@ def psi_critical_value(bins: int, expected: int, actual: int) -> float:
     bins
         Number of bins, at least 2.
     expected, actual
-        Customers in the two samples, n and m; without any the value is infinite.
+        Sizes of the two samples, n and m; the threshold is infinite if one is empty.
 
     References
     ----------

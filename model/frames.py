@@ -1,4 +1,4 @@
-"""Conversion between River's dictionaries and data frames and the model's arrays.
+"""Conversions between River's dictionaries or data frames and the model's arrays.
 
 Values are clipped to plus and minus `LIMIT`; missing values and None become NaN.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from livesegments.model.cluster_statistics import LIMIT
 from livesegments.model.types import Floats
 
-if TYPE_CHECKING:  # pandas takes longer to import than all of the rest
+if TYPE_CHECKING:  # pandas takes longer to import than everything else
     import pandas as pd
 
 Row: TypeAlias = frozenset[tuple[Hashable, float]]
@@ -22,12 +22,12 @@ Row: TypeAlias = frozenset[tuple[Hashable, float]]
 
 
 def ordered(names: Iterable[Any]) -> list[Any]:
-    """Sort feature names: by type first, since names of several types do not compare."""
+    """Sort feature names, first by type, since names of different types do not compare."""
     return sorted(names, key=lambda name: (type(name).__name__, name))
 
 
 def from_dicts(rows: Sequence[Mapping[Any, Any]], features: Sequence[Any]) -> Floats:
-    """Convert dictionaries to an array of shape (n, d), a column for each of the features."""
+    """Convert dictionaries to an array of shape (n, d), one column per feature."""
     X = np.full((len(rows), len(features)), np.nan)
     for line, row in enumerate(rows):
         for column, name in enumerate(features):
@@ -37,20 +37,20 @@ def from_dicts(rows: Sequence[Mapping[Any, Any]], features: Sequence[Any]) -> Fl
 
 
 def from_frame(X: pd.DataFrame, features: Sequence[Any]) -> Floats:
-    """Convert a data frame to an array of shape (n, d), a column for each of the features."""
+    """Convert a data frame to an array of shape (n, d), one column per feature."""
     values = X.reindex(columns=list(features)).to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(np.clip(values, -LIMIT, LIMIT))
 
 
 def to_series(clusters: npt.NDArray[np.int64], X: pd.DataFrame) -> pd.Series[int]:
-    """Convert clusters to a series with the index of the data frame that they are of."""
+    """Convert clusters to a series with the index of the data frame."""
     import pandas as pd
 
     return pd.Series(clusters, index=X.index, name="cluster")
 
 
 def to_rows(X: Floats, features: Sequence[Any]) -> list[Row]:
-    """Convert an array to its rows' known values by feature."""
+    """Convert an array to the known values of each row, by feature."""
     known = ~np.isnan(X)
     return [
         frozenset((features[i], X[line, i].item()) for i in np.flatnonzero(known[line]).tolist())

@@ -22,25 +22,25 @@ class Generation:
     Attributes
     ----------
     number
-        Rises with every generation, from 1.
+        Increases with every generation, from 1.
     centroids
-        Fitted centroids, shape (k, d), in feature units; NaN where no member has the feature known.
+        Fitted centroids, shape (k, d), in feature units; NaN where it is unknown for all members.
     mean, variance
-        Of each feature at the fit, shape (d,); NaN where it is unknown.
+        Mean and variance of each feature at the fit, shape (d,); NaN where unknown.
     sizes
-        Rows of the fit in each cluster, k integers.
+        Rows in each cluster at the fit, k integers.
     segments
         Segment id of each cluster, k distinct names.
     histograms
-        Distribution of each feature at the fit, d of them, as a baseline for drift; or none.
+        Distribution of each feature at the fit, d of them, the baseline for drift; or empty.
     provisional
-        Fitted before the windows were full. The model still moves as they fill, so it is no
-        baseline for drift.
+        Whether it was fitted before the windows were full. The model still moves as they fill, so
+        it is not a baseline for drift.
 
     Raises
     ------
     ValueError
-        When the parts do not fit together; the message names the field.
+        If the parts do not match; the message names the field.
 
     Examples
     --------
@@ -112,7 +112,7 @@ class Generation:
 
     @classmethod
     def of(cls, fit: Fit, *, number: int, segments: Sequence[str], **more: Any) -> Generation:
-        """Generation of a batch fit; ``more`` are histograms and provisional."""
+        """Create a generation from a batch fit; ``more`` are histograms and provisional."""
         return cls(
             number=number,
             centroids=fit.centroids,
@@ -124,7 +124,7 @@ class Generation:
         )
 
     def widened(self, columns: Sequence[int], d: int) -> Generation:
-        """Move the features to the columns of `d` ones; the others are unknown."""
+        """Map the features to the given columns of `d` features; the others are unknown."""
 
         def wide(array: Floats) -> Floats:
             moved = np.full((*array.shape[:-1], d), np.nan)
@@ -139,7 +139,7 @@ class Generation:
         )
 
     def to_dict(self) -> Json:
-        """Plain numbers, strings and lists for JSON, with None for NaN."""
+        """Return plain numbers, strings and lists for JSON, with None for NaN."""
         return {
             "number": self.number,
             "centroids": [_nullable(row) for row in self.centroids],
@@ -160,8 +160,8 @@ class Generation:
         Raises
         ------
         ValueError
-            When a field is missing or wrong; the message names it. Unknown fields are ignored;
-            histograms and provisional may be missing.
+            If a field is missing or invalid; the message names it. Unknown fields are ignored;
+            histograms and provisional are optional.
 
         """
         optional = ("histograms", "provisional")

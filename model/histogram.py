@@ -1,4 +1,4 @@
-"""Distribution of a feature at a fit, as a baseline for drift."""
+"""Distribution of a feature at a fit, the baseline for drift."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of a sample in bins that are equally frequent in it.
+    """Counts of a sample in bins of equal frequency.
 
     Attributes
     ----------
     edges
-        Inner edges of the bins, rising; in feature units.
+        Inner edges of the bins, increasing, in feature units.
     counts
-        Customers below the first edge, from each edge up to the next, and last those with the
-        feature unknown: two more than there are edges.
+        Customers below the first edge, from each edge up to the next, and last those for whom the
+        feature is unknown: two more than there are edges.
 
     Raises
     ------
     ValueError
-        When the parts do not fit together.
+        If the parts do not match.
 
     Examples
     --------
@@ -63,5 +63,5 @@ class Histogram:
         return psi(np.array(self.counts), bin_counts(sample, np.array(self.edges)))
 
     def psi_critical_value(self, rows: int) -> float:
-        """Threshold of the index for a later sample of so many rows."""
+        """Threshold of the index for a later sample of ``rows`` rows."""
         return psi_critical_value(len(self.counts), sum(self.counts), rows)

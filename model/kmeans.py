@@ -25,29 +25,29 @@ if TYPE_CHECKING:
 class MiniBatchKMeans(base.Clusterer):
     """Online mini-batch k-means with exact, mergeable and retractable centroids.
 
-    The first `warmup` rows are kept and clustered in batch (k-means++ and Lloyd [1]_). From then on
-    each mini-batch is assigned to the centroids from before it, with masked distances over the
-    features known in a row [2]_, and counted where it was assigned:
+    The first `warmup` rows are kept and clustered in batch (k-means++ and Lloyd [1]_). After that,
+    each mini-batch is assigned to the preceding centroids, by masked distances over the features
+    known in a row [2]_, and counted in its clusters:
 
         centroid[k, j] = sum of x[j] / count, over the rows in k whose x[j] is known
 
-    Unlike a decaying learning rate [3]_ this is the exact mean of the rows now counted: sums are
-    fixed-point integers, so their order does not matter, `revert_one` undoes `learn_one` to the
-    last bit, and estimators of one fit that learned disjoint rows add up with ``+=``. Features
-    are scaled by their variance over all rows counted: no scaler is needed in front. A feature that
-    is missing, None or NaN is left out of distances and means.
+    Unlike a decaying learning rate [3]_ this is the exact mean of the rows currently counted. Sums
+    are fixed-point integers, so order does not matter, `revert_one` undoes `learn_one` exactly,
+    and estimators of the same fit that learned disjoint rows are merged with ``+=``. Features are
+    scaled by their variance over all counted rows, so no scaler is needed in front. A feature
+    that is missing, None or NaN is ignored in distances and means.
 
-    Beneath River's methods are those for arrays, which a service calls for whole batches:
-    `predict_arrays` assigns, `learn_arrays` and `revert_arrays` count where something was assigned.
-    They may be of different estimators: workers learn their own rows each, and assign by the sum.
+    River's methods are built on methods for arrays, which a service calls with whole batches:
+    `predict_arrays` assigns rows, `learn_arrays` and `revert_arrays` count them in given clusters.
+    These may be different estimators: each worker learns its own rows, and assigns by the sum.
 
     Parameters
     ----------
     n_clusters
         Number of clusters, from 2 to 127.
     warmup
-        Rows to see before the first fit. It waits longer while there are fewer distinct rows than
-        clusters.
+        Rows to learn before the first fit. The fit is postponed while there are fewer distinct
+        rows than clusters.
     seed
         Seed of the first fit.
     starts
@@ -56,18 +56,18 @@ class MiniBatchKMeans(base.Clusterer):
     Attributes
     ----------
     features : list
-        Names of the features seen, sorted, or as given to `of`.
+        Names of the features seen, sorted; or as passed to `of`.
     waiting : collections.Counter
-        The distinct rows learned before the first fit, and how often; empty afterwards.
+        Counts of the distinct rows learned before the first fit; empty afterwards.
     generation : Generation or None
         The fit; None before it, and in a part that only counts.
     statistics : ClusterStatistics
-        The rows now counted.
+        Statistics of the rows currently counted.
 
     Notes
     -----
-    Values are counted in steps of 2**-20 and clipped to plus and minus 2,000; a feature whose
-    variance is at most 2**-20 counts as constant. Take logarithms of money, for example.
+    Values are counted in steps of 2**-20 and clipped to plus and minus 2,000; a feature with a
+    variance of at most 2**-20 is treated as constant. For money, for example, use logarithms.
 
     References
     ----------
@@ -94,7 +94,7 @@ class MiniBatchKMeans(base.Clusterer):
     >>> model.centers
     {0: {'x': 9.0, 'y': 2.0}, 1: {'x': 1.0, 'y': 2.0}}
 
-    Unknown values are left out:
+    Unknown values are ignored:
 
     >>> model.predict_one({"x": 8, "y": None})
     0
@@ -112,13 +112,13 @@ class MiniBatchKMeans(base.Clusterer):
     >>> model.centers
     {0: {'x': 9.0, 'y': 3.0}, 1: {'x': 0.75, 'y': 3.0}}
 
-    What was learned can be taken back, from the cluster it was counted in:
+    Learned rows can be reverted, from the cluster in which they were counted:
 
     >>> model.revert_many(batch, clusters)
     >>> model.centers
     {0: {'x': 9.0, 'y': 2.0}, 1: {'x': 1.0, 'y': 2.0}}
 
-    Parts add up to the whole. One worker counts a row where the sum assigns it:
+    Partial estimators add up to the whole. One worker counts a row where the sum assigns it:
 
     >>> import numpy as np
     >>> from livesegments.model.cluster_statistics import quantize
@@ -155,18 +155,18 @@ class MiniBatchKMeans(base.Clusterer):
         statistics: ClusterStatistics | None = None,
         **parameters: Any,
     ) -> Self:
-        """Estimator of a fit and the rows counted in it; without a fit, a part that only counts.
+        """Create an estimator from a fit and its statistics; without a fit, one that only counts.
 
         Parameters
         ----------
         features
-            Names of the d features, in the order of the columns of arrays.
+            Names of the d features, in the order of array columns.
         generation
             The fit.
         statistics
-            The rows counted in its clusters, zeros by default; they become the estimator's own.
+            Statistics of its clusters, zeros by default; the estimator takes ownership of them.
         parameters
-            Those of the class.
+            Parameters of the class.
 
         """
         model = cls(**parameters)
@@ -186,12 +186,12 @@ class MiniBatchKMeans(base.Clusterer):
 
     @property
     def snapshot(self) -> ModelSnapshot:
-        """Centroids and scale as they are now.
+        """Current centroids and scale.
 
         Raises
         ------
         ValueError
-            When there is no fit.
+            If there is no fit.
 
         """
         if self.generation is None:
@@ -201,27 +201,27 @@ class MiniBatchKMeans(base.Clusterer):
         return self._snapshot
 
     def learn_one(self, x: Mapping[Any, Any]) -> None:
-        """Count one row in its nearest cluster; before the first fit, keep it for that.
+        """Count one row in its nearest cluster; before the first fit, keep it for the fit.
 
         Parameters
         ----------
         x
-            Values by feature; None and NaN are unknown. A row with nothing known teaches nothing.
+            Values by feature; None and NaN are unknown. A row without known values has no effect.
 
         """
         self.learn_predict_one(x)
 
     def learn_predict_one(self, x: Mapping[Any, Any]) -> int:
-        """Learn one row and return the cluster it was counted in, as `revert_one` needs it.
+        """Learn one row and return the cluster in which it was counted, for `revert_one`.
 
-        That is what `predict_one` would have returned before. It is -1 for a row that was kept for
-        the first fit, and for one with nothing known.
+        It is the cluster that `predict_one` would have returned before; -1 for a row kept for the
+        first fit, and for a row without known values.
         """
         self._discover(x)
         return int(self._learn(frames.from_dicts([x], self.features))[0])
 
     def learn_many(self, X: pd.DataFrame) -> None:
-        """Count a mini-batch of rows, one feature a column; see `learn_one`."""
+        """Count a mini-batch of rows, one feature per column; see `learn_one`."""
         self.learn_predict_many(X)
 
     def learn_predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
@@ -241,28 +241,27 @@ class MiniBatchKMeans(base.Clusterer):
         return frames.to_series(self._predict(frames.from_frame(X, self.features)), X)
 
     def revert_one(self, x: Mapping[Any, Any], cluster: int) -> None:
-        """Take back one row, as if it had not been learned.
+        """Revert one row, as if it had not been learned.
 
         Parameters
         ----------
         x
             The row as it was learned.
         cluster
-            The cluster it was counted in, as `learn_predict_one` returned it: a fresh prediction
-            may differ, since centroids move. -1 takes back a row that was kept for the first fit,
-            before that fit or after it; the fitted centroids stay what they were.
+            The cluster in which it was counted, as returned by `learn_predict_one`. A new
+            prediction may differ, since centroids move. -1 reverts a row that was kept for the
+            first fit, before or after that fit; the fitted centroids do not change.
 
         Raises
         ------
         ValueError
-            When `cluster` does not exist, or a row to take back before the first fit was not
-            learned.
+            If `cluster` does not exist, or a row reverted before the first fit was not learned.
 
         """
         self._revert(frames.from_dicts([x], self.features), np.array([cluster]))
 
     def revert_many(self, X: pd.DataFrame, clusters: pd.Series[int]) -> None:
-        """Take back a mini-batch, from the clusters that `learn_predict_many` returned."""
+        """Revert a mini-batch, from the clusters returned by `learn_predict_many`."""
         self._revert(frames.from_frame(X, self.features), np.asarray(clusters, dtype=np.int64))
 
     def predict_arrays(self, X: Floats) -> Assignment:
@@ -282,19 +281,19 @@ class MiniBatchKMeans(base.Clusterer):
         Raises
         ------
         ValueError
-            When the shapes do not fit or a cluster does not exist; nothing is counted then.
+            If the shapes do not match or a cluster does not exist; nothing is counted then.
 
         """
         self.statistics += ClusterStatistics.of(vectors, clusters, self.n_clusters)
         self._snapshot = None
 
     def revert_arrays(self, vectors: Vectors, clusters: npt.NDArray[np.integer]) -> None:
-        """Take rows back: the exact inverse of `learn_arrays` with the same arguments."""
+        """Revert rows: the exact inverse of `learn_arrays` with the same arguments."""
         self.statistics -= ClusterStatistics.of(vectors, clusters, self.n_clusters)
         self._snapshot = None
 
     def fit_arrays(self, X: Floats, seed: int | None = None) -> Fit:
-        """Cluster rows in batch, from k-means++ starts and from the present centroids.
+        """Cluster rows in batch, starting from k-means++ and from the current centroids.
 
         The estimator does not change.
 
@@ -303,7 +302,7 @@ class MiniBatchKMeans(base.Clusterer):
         X
             Rows, shape (n, d), in feature units; NaN is unknown.
         seed
-            Another seed than the estimator's.
+            Overrides the estimator's seed.
 
         """
         return fit(
@@ -329,7 +328,7 @@ class MiniBatchKMeans(base.Clusterer):
         return total
 
     def copy(self) -> Self:
-        """Copy that learns on its own."""
+        """Return an independent copy."""
         twin = copy.copy(self)
         twin.features, twin.waiting = self.features.copy(), self.waiting.copy()
         twin.statistics = self.statistics.copy()
@@ -365,7 +364,7 @@ class MiniBatchKMeans(base.Clusterer):
                 raise ValueError("before the first fit only learned rows can be taken back, as -1")
             self.waiting -= rows
             return
-        # Rows of the warm-up were counted where the first fit, which is kept, puts them.
+        # Rows of the warm-up were counted where the first fit, which is kept, assigns them.
         fitted = ModelSnapshot.of(self.generation).assign(X).clusters
         counted = np.where(clusters == NOWHERE, fitted, clusters)
         counted[~informative] = NOWHERE
@@ -373,7 +372,7 @@ class MiniBatchKMeans(base.Clusterer):
 
     def _first_fit(self) -> None:
         distinct = frames.from_dicts([dict(row) for row in self.waiting], self.features)
-        # In sorted order the fit does not depend on the order in which the rows came.
+        # Sort the rows, so that the fit does not depend on their order of arrival.
         order = np.lexsort(distinct.T)
         counts = np.fromiter(self.waiting.values(), dtype=np.int64)
         X = np.repeat(distinct[order], counts[order], axis=0)

@@ -1,4 +1,4 @@
-"""The five default personas, and the names that clusters get from them."""
+"""The five default personas, and the naming of clusters after personas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Persona:
     description
         One sentence.
     position
-        Where the persona is expected, in z-units of the population: purchases, spend, age,
+        Expected position of the persona, in z-units of the population: purchases, spend, age,
         income, urbanicity.
 
     """
@@ -78,20 +78,20 @@ def positions(personas: Sequence[Persona]) -> Floats:
 POSITIONS = positions(PERSONAS)
 
 RENAMED = 1.25
-"""Clusters are renamed when fresh names would divide the summed squared distance by this."""
+"""Clusters are renamed if new names reduce the summed squared distance by more than this factor."""
 
 
 def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
-    """Name each cluster after a persona, with the least summed squared distance.
+    """Name each cluster after a persona, minimizing the summed squared distance.
 
-    The Hungarian algorithm [1]_ on masked squared distances: each persona is used once.
+    Uses the Hungarian algorithm [1]_ on masked squared distances: each persona is used once.
 
     Parameters
     ----------
     centroids_z
-        As many centroids in z-units, shape (k, d); NaN is unknown and does not count.
+        Centroids in z-units, one per persona, shape (k, d); NaN is unknown and ignored.
     personas
-        (k,) each with a position of d features.
+        k personas, each with a position of d features.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        When the shape is not that of the personas.
+        If the shape does not match the personas.
 
     References
     ----------
@@ -127,11 +127,12 @@ def match(centroids_z: Floats, personas: Sequence[Persona]) -> tuple[str, ...]:
 def match_successors(
     new_z: Floats, old_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
 ) -> tuple[str, ...]:
-    """Name the clusters of a new fit after those they continue, where the names still fit.
+    """Name the clusters of a new fit after their predecessors, where the names still fit.
 
-    The Hungarian algorithm on the squared distance to the old cluster of a name plus that to its
-    persona: a cluster that stayed keeps its name, and one in a new place takes the name that fits
-    best. After many small steps a kept name can be wrong: then `suitable` renames all clusters.
+    The cost of a name is the squared distance to its old cluster plus that to its persona,
+    minimized with the Hungarian algorithm. A cluster that stayed keeps its name, and one in a new
+    place takes the name that fits best. After many small steps a kept name can be wrong: then
+    `suitable` renames all clusters.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def match_successors(
     segments
         Persona id of each old cluster.
     personas
-        (k,) of those ids, in any order.
+        k personas with those ids, in any order.
 
     Returns
     -------
@@ -160,16 +161,16 @@ def match_successors(
 def suitable(
     centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
 ) -> tuple[str, ...]:
-    """Keep the names of clusters, or rename them where fresh names fit far better.
+    """Keep the names of clusters, or rename them if new names fit much better.
 
     Parameters
     ----------
     centroids_z
-        Shape (k, d), in z-units; NaN is unknown and does not count.
+        Shape (k, d), in z-units; NaN is unknown and ignored.
     segments
         Persona id of each cluster.
     personas
-        (k,) of those ids, in any order.
+        k personas with those ids, in any order.
 
     """
     cost = squared_distances(centroids_z, positions(personas), np.ones(centroids_z.shape[1]))
@@ -183,7 +184,7 @@ def suitable(
 
 
 def _cheapest(cost: Floats) -> npt.NDArray[np.intp]:
-    """Return the column of each row in the assignment of least cost."""
+    """Return the column of each row in the assignment with the lowest cost."""
     from scipy.optimize import linear_sum_assignment  # takes longer than all else to import
 
     return linear_sum_assignment(cost)[1]

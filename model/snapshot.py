@@ -1,4 +1,4 @@
-"""Centroids and scale at one moment, and the assignment of rows to them."""
+"""Snapshot of centroids and scale, and the assignment of rows to them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from livesegments.model.types import NOWHERE, Clusters, Flags, Floats, read_only
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """The nearest cluster of each row and the distances to all of them.
+    """Nearest cluster of each row, and distances to all clusters.
 
     Attributes
     ----------
     clusters
-        Nearest cluster, int8, shape (n,); of equally near ones the lowest.
+        Nearest cluster, int8, shape (n,); the lowest one in a tie.
     distances
         Euclidean distance to each centroid, shape (n, k), in z-units.
 
@@ -30,7 +30,7 @@ class Assignment:
     distances: Floats
 
     def runner_up(self) -> Clusters:
-        """Find the second nearest cluster of each row, int8, shape (n,)."""
+        """Return the second nearest cluster of each row, int8, shape (n,)."""
         others = self.distances.copy()
         others[np.arange(len(others)), self.clusters] = np.inf
         return np.asarray(others.argmin(axis=1), dtype=np.int8)
@@ -46,29 +46,29 @@ class Assignment:
         return Assignment(self.clusters[rows], self.distances[rows])
 
     def switch(self, published: Clusters, margin: float) -> tuple[Clusters, Flags]:
-        """Decide whose published cluster changes, with hysteresis.
+        """Update published clusters, with hysteresis.
 
-        A published cluster gives way only to a centroid that is nearer by the margin:
+        A published cluster is replaced only if another centroid is nearer by the margin:
         d_new <= (1 - margin) * d_published. A tie never switches.
 
         Parameters
         ----------
         published
-            Cluster under which each row is published, int8, shape (n,); -1 for none.
+            Published cluster of each row, int8, shape (n,); -1 for none.
         margin
             From 0 (every nearer centroid wins) to less than 1.
 
         Returns
         -------
-        The published clusters from now on, int8, shape (n,), and which rows kept theirs although
-        another centroid is nearer, bool, shape (n,).
+        The new published clusters, int8, shape (n,), and a mask of the rows that kept theirs
+        although another centroid is nearer, bool, shape (n,).
 
         """
         if not 0.0 <= margin < 1.0:
             raise ValueError(f"margin must be at least 0 and below 1, not {margin}")
         rows = np.arange(len(published))
         nearest = self.distances[rows, self.clusters]
-        # Rows with nothing published look at an arbitrary column, and the result is not used.
+        # Rows without a published cluster index an arbitrary column; the result is not used.
         present = self.distances[rows, published]
         nobody = published == NOWHERE
         nearer = ~nobody & (nearest < present)
@@ -78,14 +78,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSnapshot:
-    """Centroids and scale at one moment; immutable, so that threads may share it.
+    """Centroids and scale at one moment; immutable, so it can be shared between threads.
 
     Attributes
     ----------
     centroids
         Shape (k, d), in feature units, without NaN.
     mean, std
-        Of each feature over the population, shape (d,), in feature units; NaN where unknown.
+        Mean and standard deviation of each feature over the population, shape (d,); NaN if unknown.
     weights
         1 / std**2, shape (d,); 0 for a feature that is unknown or constant.
 
@@ -128,15 +128,15 @@ class ModelSnapshot:
 
         A centroid coordinate is the mean of the cluster's members, else the fitted one, else the
         mean of all rows. A feature's mean and variance are those of all rows, else (unknown, or no
-        spread yet) those of the fit. So an empty cluster keeps its fitted place. A coordinate that
-        is known of no row is 0, with weight 0.
+        spread yet) those of the fit. So an empty cluster keeps its fitted position. A coordinate
+        that is unknown in all rows is 0, with weight 0.
 
         Parameters
         ----------
         generation
             The fit.
         statistics
-            The rows counted in its clusters; None counts none.
+            Statistics of its clusters; None for no rows.
 
         """
         mean, variance, centroids = generation.mean, generation.variance, generation.centroids
@@ -163,18 +163,18 @@ class ModelSnapshot:
         Parameters
         ----------
         X
-            Rows, shape (n, d), in feature units; NaN is unknown and does not count.
+            Rows, shape (n, d), in feature units; NaN is unknown and ignored.
 
         """
         distances = np.sqrt(squared_distances(X, self.centroids, self.weights))
         return Assignment(distances.argmin(axis=1).astype(np.int8), distances)
 
     def zscores(self, X: Floats) -> Floats:
-        """Standardize rows, or centroids, by the population's mean and standard deviation.
+        """Standardize rows or centroids by the population's mean and standard deviation.
 
         Returns
         -------
-        The shape of `X`; NaN where the value is unknown or the feature has no spread.
+        Same shape as `X`; NaN where the value is unknown or the feature has no spread.
 
         """
         scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)

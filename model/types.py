@@ -12,7 +12,7 @@ Clusters: TypeAlias = npt.NDArray[np.int8]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 NOWHERE = -1
-"""The cluster of a row that is in none."""
+"""Cluster of a row without a cluster."""
 
 
 def read_only(values: npt.ArrayLike) -> Floats:

@@ -171,7 +171,7 @@ class Connections(BaseSettings):
 def _check_server(url: str) -> None:
     """Reject a server URL that the client would reject or misinterpret."""
     try:
-        # With an unescaped / in a password, urlsplit takes its start for the port and shows it.
+        # With an unescaped / in a password, its start is parsed as the port and shown in the error.
         parts = urlsplit(url)
         parts.port  # noqa: B018 - parsed and checked on access
     except ValueError:

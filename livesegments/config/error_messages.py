@@ -73,7 +73,7 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
         return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
     fault = (
         error.__cause__ or error.__context__
-    )  # a cluster's error includes it: livesegments/store/cluster_pipeline.py
+    )  # for a cluster, set in livesegments/store/cluster_pipeline.py
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
             f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"

@@ -30,7 +30,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Counts of events that were not applied; ``applied`` (n,) marks those that were."""
+    """Counts of skipped events by reason; ``applied`` (n,) marks the events that were applied."""
 
     older_than_window: int
     erased: int
@@ -119,7 +119,7 @@ def apply_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -
 
     Returns
     -------
-    The rows of each customer's last profile, and the number of these profiles that an erasure
+    Indices into ``profiles`` of each customer's last one, and the number of these that an erasure
     covers.
     """
     last = np.full(len(records), -1)

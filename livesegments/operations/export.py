@@ -48,8 +48,8 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
     """Write one row per customer; return the number of rows.
 
     Purchases and spend are those of the window that ends at the partition's clock; unknown values
-    are empty. A customer who was erased, or is suppressed until a restore, has no row; nor has a
-    customer of whom only the deletion of a profile is known.
+    are empty. Erased customers, customers suppressed until a restore, and those with only a
+    deleted profile have no row.
     The file appears under its name only when complete.
 
     Parameters

@@ -76,7 +76,7 @@ class Report:
 
 
 def _and_more(left_out: list[str]) -> str:
-    """Return the skipped cases, as many as fit on a line."""
+    """Return the first skipped case and the number of others."""
     if not left_out:
         return ""
     more = f", and in {len(left_out) - 1} more places" if len(left_out) > 1 else ""

@@ -226,7 +226,7 @@ def check_erasures(
 
 
 def check_retention(check: Check, at: Partition) -> None:
-    """Check that no customer is kept who has been inactive for longer than the retention."""
+    """Check that customers without a profile are not kept beyond the retention."""
     tile_us, days = at.deployed.tile_us, at.deployed.retention_days
     if days is None:
         return

@@ -136,7 +136,7 @@ def run(
             heartbeat.beat()
             watchdog.arm()
             if done():
-                segmenter.stop()
+                worker.stop()
 
         observation = Instrumentation(
             metrics,
@@ -145,7 +145,7 @@ def run(
             lambda: draw(store, partitions, how.layout),
         )
         clocks = Clocks(store, config, partitions, now_us)
-        segmenter = Worker(
+        worker = Worker(
             consumer=consumer,
             publisher=publisher,
             store=store,
@@ -183,7 +183,7 @@ def run(
 
         def leave(signum: int, _: FrameType | None) -> None:
             log.info("finishing the round, then leaving", signal=signal.Signals(signum).name)
-            segmenter.stop()
+            worker.stop()
 
         for each in ending_signals():
             signal.signal(each, leave)
@@ -191,7 +191,7 @@ def run(
         def readiness() -> dict[str, bool]:
             return {
                 "clocks": clocks.agree,
-                "joined": segmenter.ready,
+                "joined": worker.ready,
                 "redis": answers(probe),
                 "model": model.generation is not None,
             }
@@ -206,7 +206,7 @@ def run(
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
             publisher.finish()
             alive()
-            segmenter.run(GarbageCollection().collect)
+            worker.run(GarbageCollection().collect)
             watchdog.stop()
         publisher.close()
         definitions.close()

@@ -26,8 +26,8 @@ from livesegments.contracts.topics import (
     check_partition_counts,
     topics,
 )
-from livesegments.doctor_clocks import look_at_clocks
 from livesegments.features.vector import FEATURES
+from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.doctor_redis import look_at_redis
 from livesegments.operations.finding import Finding
 from livesegments.operations.topics import partition_counts

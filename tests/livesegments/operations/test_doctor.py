@@ -20,9 +20,9 @@ from livesegments.contracts.topics import (
     REPLAYS,
     STATES,
 )
-from livesegments.doctor_clocks import look_at_clocks
 from livesegments.embedded import free_ports
 from livesegments.operations.doctor import examine
+from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.finding import Finding
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment

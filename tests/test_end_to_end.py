@@ -1,4 +1,4 @@
-"""The service as a whole, on Apache Kafka and Redis: what goes in, and all that comes out."""
+"""The service as a whole, on Apache Kafka and Redis: inputs, and all resulting output."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ TILES, LAYOUT = 30, Tiling(90, 30)
 
 
 def livesegments(service: Service, *arguments: str) -> str:
-    """Run a command of the service's deployment; return what it printed."""
+    """Run a command of the service's deployment; return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "livesegments.cli", *arguments],
         env=service.full_environment(),
@@ -84,7 +84,7 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
 
 
 def hostile(i: int, rng: np.random.Generator) -> Event:
-    """Return the i-th record that no contract takes."""
+    """Return the i-th invalid record."""
     customer = f"c{i % 97}"
     _, key, value = purchase(customer, "2024-01-01T00:00:00Z", event_id=f"bad{i}")
     whole = value or b""

@@ -27,7 +27,7 @@ MODULES = modules()
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The names that a module imports, wherever in it, but for type checking alone."""
+    """The names that a module imports anywhere, except for type checking only."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -41,7 +41,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def reached(start: str) -> dict[str, str]:
-    """What a module imports directly or through others of ours -> which one imports it."""
+    """Modules imported directly or through others of ours -> the importing module."""
     found, todo = {start: ""}, [start]
     while todo:
         module = todo.pop()

@@ -1,4 +1,4 @@
-"""Signals reach the processes that tests start, in whatever way pytest itself was started."""
+"""Signals reach the processes that tests start, however pytest itself was started."""
 
 import os
 import signal

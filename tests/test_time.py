@@ -1,4 +1,4 @@
-"""Time passes without events: windows run empty, and who stays away goes."""
+"""Time passes without events: windows become empty, and inactive customers leave."""
 
 import sys
 import time
@@ -66,7 +66,7 @@ def kept(service: Service) -> dict[str, int]:
 
 
 def shift(ahead: Path, days: int) -> None:
-    """Set the worker's clock ahead; it reads the file at any moment, and never half of it."""
+    """Set the worker's clock ahead, atomically, because the worker reads the file at any time."""
     written = ahead.with_suffix(".next")
     written.write_text(str(days))
     written.replace(ahead)
@@ -108,7 +108,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     states = last_states(service)
     assert [p for p in people if states[p] is not None] == people[:10]
 
-    # A lost store is rebuilt to the same, though the log still has everything.
+    # A lost store is rebuilt to the same state, although the log still has all records.
     service.client.flushall()
     service.wait_for(lambda: set(kept(service)) == set(people[:10]), "it is rebuilt")
     service.wait()
@@ -168,6 +168,6 @@ def test_sweeps_keep_to_the_rate_and_purchases_do_not_wait_for_them(service: Ser
     service.verified()
     first = [told[0] for told in changes(service).values()]
     swept = sorted(c.decided_at.timestamp() for c in first if c.origin == "model")
-    # A stretch of every partition may come at once, of at most a second's changes each.
+    # One step of every partition may come at once, with at most a second's changes each.
     assert len(swept) - PARTITIONS * rate <= rate * (swept[-1] - swept[0] + 1)
     assert len(swept) > 100

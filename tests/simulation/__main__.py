@@ -9,7 +9,7 @@ from tests.simulation.runner import run_seeds
 
 
 def main() -> int:
-    """Run seeds and tell what they came to; 1 when one failed."""
+    """Run seeds and print the outcomes; return 1 when one failed."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation",
         description="Run the service where everything breaks, and check what it promises.",

@@ -1,4 +1,4 @@
-"""What breaks in a world, each thing at a place that chance chooses."""
+"""Faults of a world, each at a randomly chosen place."""
 
 from collections.abc import Callable
 from random import Random
@@ -30,14 +30,14 @@ SORE_POINTS = (
 
 
 class Breakage:
-    """Breaks things.
+    """Injects faults.
 
     Parameters
     ----------
     world, rng
-        What to break, and what chooses.
+        The world to break, and the source of choices.
     note
-        Told what was broken, and where.
+        Called with a description of each fault.
     """
 
     def __init__(self, world: World, rng: Random, note: Callable[..., None]) -> None:
@@ -45,14 +45,14 @@ class Breakage:
         self._logs = LogLoss(world, rng, note)
 
     def races(self) -> list[Callable[[], None]]:
-        """Return what it takes for two owners and lost commits to meet."""
+        """Return the faults that make two owners and lost commits meet."""
         return [
             *[self.freeze, self.lose_commits] * 3,
             *[self.crash, self.put_out, self.go_back],
         ]
 
     def anything(self) -> list[Callable[[], None]]:
-        """Return all that can break, what is likelier more than once."""
+        """Return all faults, the likelier ones repeated."""
         return [
             *[self.crash, self.freeze, self.put_out] * 3,
             *[self.lose_commits, self.go_back, self._logs.retention] * 2,
@@ -69,7 +69,7 @@ class Breakage:
         ]
 
     def short_logs(self) -> list[Callable[[], None]]:
-        """Return all that can break, and logs that no longer hold what is needed."""
+        """Return all faults, and logs that no longer hold necessary records."""
         return [
             *self.anything(),
             *[self._logs.deletion] * 8,
@@ -82,7 +82,7 @@ class Breakage:
             self._world.start(instance)
 
     def _someone(self) -> SimulatedWorker | None:
-        """Choose a worker, mostly brought to where it hurts."""
+        """Choose a worker, usually advanced to a vulnerable point."""
         alive = [worker for worker in self._world.workers if worker.alive]
         if not alive:
             return None
@@ -96,7 +96,7 @@ class Breakage:
         return worker
 
     def crash(self) -> None:
-        """End a worker where it is; the group may notice at once; another is started."""
+        """Kill a worker where it is; the group may notice at once; another one is started."""
         if worker := self._someone():
             self._note("crash", f"{worker.name} at {worker.process.point}")
             worker.crash()
@@ -106,7 +106,7 @@ class Breakage:
             self._start(instance)
 
     def freeze(self) -> None:
-        """Freeze a worker; mostly the group goes on without it, and maybe another starts."""
+        """Freeze a worker; usually the group continues without it, and another one may start."""
         if worker := self._someone():
             worker.asleep = self._rng.choice((5, 15, 40, 80))
             self._note("freeze", f"{worker.name} at {worker.process.point}")
@@ -116,7 +116,7 @@ class Breakage:
                 self._start(self._rng.choice((worker.instance, *INSTANCES)))
 
     def put_out(self) -> None:
-        """Let the group go on without a worker, which does not know yet."""
+        """Remove a worker from the group before it knows."""
         worker = self._someone()
         if worker and worker.consumer:
             self._note("put out of the group", worker.name)
@@ -130,7 +130,7 @@ class Breakage:
             worker.worker.stop()
 
     def join(self) -> None:
-        """Start one more."""
+        """Start one more worker."""
         self._note("join")
         self._start(self._rng.choice(INSTANCES))
 
@@ -146,24 +146,24 @@ class Breakage:
         self._world.database.lose(self._rng.choice((1, 1, 2, 3)), prefix)
 
     def go_back(self) -> None:
-        """Go on with a much older store."""
+        """Restore a much older state of the store."""
         prefix = self._prefix()
         self._note("older store", prefix.decode())
         self._world.database.lose(self._rng.randrange(1, 12), prefix)
 
     def empty_store(self) -> None:
-        """Lose all of the store."""
+        """Lose the whole store."""
         prefix = self._prefix()
         self._note("empty store", prefix.decode())
         self._world.database.lose(-1, prefix)
 
     def time_out_transactions(self) -> None:
-        """Abort what is open, and fence who opened it."""
+        """Abort the open transactions and fence their producers."""
         self._note("transactions time out")
         self._world.cluster.expire(everything=True)
 
     def _end_group(self) -> None:
-        """Offsets can be lost or reset only while nobody is in the group; zombies may come back."""
+        """Empty the group, so that offsets can be lost or reset; zombies may return."""
         cluster = self._world.cluster
         for worker in list(self._world.workers):
             if not worker.alive:
@@ -185,7 +185,7 @@ class Breakage:
             self._note("wrong clock" if wrong else "right clock", what)
 
     def set_store_clock(self) -> None:
-        """Set the clock of the store's server wrong, or right again: then nobody may work."""
+        """Set the store server's clock wrong, or right again; while wrong, no worker may work."""
         wrong = not self._world.store_clock_error_us
         self._world.store_clock_error_us = self._rng.choice(CLOCK_ERRORS_US) if wrong else 0
         self._note("wrong clock of the store" if wrong else "right clock of the store")
@@ -205,7 +205,7 @@ class Breakage:
         self.empty_store()
 
     def reset_offsets(self) -> None:
-        """Set offsets to others, as an operator can."""
+        """Reset offsets to other values, as an operator can."""
         self._note("offsets reset")
         self._end_group()
         partition = self._rng.randrange(PARTITIONS)
@@ -216,7 +216,7 @@ class Breakage:
             self._world.cluster.group.offsets[tp] = OffsetAndMetadata(offset, "", -1)
 
     def refuse_outputs(self) -> None:
-        """Let some of the outputs take nothing for a long time."""
+        """Let some of the outputs reject records for a long time."""
         refused = self._rng.sample(OUTPUTS, self._rng.choice((1, 1, 3)))
         self._note("outputs refused", " ".join(refused))
         self._world.cluster.refusing.update(refused)
@@ -229,18 +229,18 @@ class Breakage:
         log.compact(self._rng.randint(log.start, log.end), tombstones=self._rng.random() < 0.5)
 
     def compact_profiles(self) -> None:
-        """Compact the profiles, and drop nulls that any store that may come back has folded."""
+        """Compact the profiles, dropping tombstones that every restorable store has applied."""
         partition = self._rng.randrange(PARTITIONS)
         log = self._world.cluster.logs[TopicPartition(PROFILES, partition)]
         upto, tombstones = self._rng.randint(log.start, log.end), self._rng.random() < 0.5
         self._note("compaction of profiles")
         if tombstones:
-            # They stay for a week, and a store from before is to be rebuilt.
+            # Tombstones stay for a week, and an older store has to be rebuilt.
             upto = min(upto, self._folded(partition))
         log.compact(upto, tombstones=tombstones)
 
     def _folded(self, partition: int) -> int:
-        """Return up to where each of the last stores has the profiles of a partition."""
+        """Return the profiles offset of a partition that all of the last stores have reached."""
         key = f"{SETTINGS.group_id}:{{{partition}}}:progress".encode()
         progresses = [hashes.get(key) for hashes, _ in self._world.database.history]
         return min((int(each[b"profiles"]) for each in progresses if each), default=0)

@@ -1,4 +1,4 @@
-"""A run: the seed says who goes on how far, what breaks when; then all heals and is judged."""
+"""A run: a seed chooses steps and faults; then all faults end and the result is checked."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ RATES = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass
 class Outcome:
-    """What came of a run."""
+    """Outcome of a run."""
 
     seed: int
     faults: list[str]
@@ -35,9 +35,9 @@ class Chaos:
     Parameters
     ----------
     seed
-        Of all chance in it.
+        Seed of all random choices.
     turns
-        Length of the time in which things break.
+        Number of turns with faults.
     """
 
     def __init__(self, seed: int, turns: int = TURNS) -> None:
@@ -55,7 +55,7 @@ class Chaos:
         self._breaks = kinds[seed % len(kinds)]()
 
     def run(self) -> Outcome:
-        """Run it, and judge it."""
+        """Run it and check the result."""
         with ExitStack() as stack:
             stack.enter_context(self.world.in_place())
             found = self._run()
@@ -93,7 +93,7 @@ class Chaos:
             world.start(rng.choice(INSTANCES))
 
     def _happen(self) -> None:
-        """Let what the world does by itself happen."""
+        """Run the world's background effects."""
         rng, world = self.rng, self.world
         if rng.random() < 0.5 and not self._healing:
             for _ in range(rng.choice((1, 1, 3))):
@@ -127,7 +127,7 @@ class Chaos:
                 self.world.cluster.group.leave(worker.consumer.member)
 
     def _upstream(self) -> None:
-        """Begin or end somebody's transaction on an input: it holds readers back while it lasts."""
+        """Begin or end an upstream transaction on an input: while open, it holds readers back."""
         rng, world = self.rng, self.world
         cluster = world.cluster
         state = cluster.producers.get("upstream")
@@ -157,10 +157,10 @@ class Chaos:
         self.injected[fault] = self.injected.get(fault, 0) + 1
         self._note(f"*** {fault} {where}")
 
-    # -- healing
+    # -- recovery
 
     def _died(self) -> list[str]:
-        """Say who has ended that should not have; who was right to is started to go on."""
+        """Restart workers that rightly refused to continue; report all others that exited."""
         world = self.world
         for worker in list(world.workers):
             error = worker.process.error
@@ -176,7 +176,7 @@ class Chaos:
         ]
 
     def _heal(self) -> list[str]:
-        """Let nothing more break, and everything come to rest; return what does not."""
+        """End all faults and let the world come to rest; return the work that remains."""
         world = self.world
         self._note("--- heals")
         self._healing = True

@@ -1,7 +1,7 @@
 """A Kafka cluster in memory: logs, transactional producers, one consumer group.
 
-It is a little harsher than brokers are: a rebalance takes effect at once, not when every member
-has joined, and markers of a decided transaction are written one at a time, whenever `mark_next` is
+It is a little harsher than brokers are: a rebalance takes effect at once, not when every member has
+joined, and markers of a decided transaction are written one at a time, whenever `mark_next` is
 called, so that readers see some of them long before others.
 """
 
@@ -29,7 +29,7 @@ TRANSACTION_SECONDS = 10.0
 
 @dataclass
 class ProducerState:
-    """What the coordinator knows of a transactional id."""
+    """The coordinator's state of a transactional id."""
 
     epoch: int = 0
     transaction: Transaction | None = None
@@ -37,19 +37,19 @@ class ProducerState:
 
 @dataclass
 class Group:
-    """The consumer group: who is in it, who has what, and what is committed."""
+    """The consumer group: its members, assignments and committed offsets."""
 
     generation: int = 0
     members: list[str] = field(default_factory=list)
     offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
 
     def join(self, member: str) -> None:
-        """Take a member in; everybody's partitions are given out anew."""
+        """Add a member and reassign all partitions."""
         self.members.append(member)
         self.rebalance()
 
     def leave(self, member: str) -> None:
-        """Let a member go, or put it out."""
+        """Remove a member, at its request or not."""
         if member in self.members:
             self.members.remove(member)
             self.rebalance()
@@ -59,7 +59,7 @@ class Group:
         self.generation += 1
 
     def assigned(self, member: str) -> list[TopicPartition]:
-        """Return a member's partitions, as the range assignor gives them out."""
+        """Return a member's partitions, as the range assignor distributes them."""
         if member not in self.members:
             return []
         ordered = sorted(self.members)
@@ -71,16 +71,16 @@ class Group:
 
 
 class Cluster:
-    """All topics and what coordinates them.
+    """All topics and their coordinators.
 
-    ``watch`` is shown the records of each transaction that is committed.
+    ``watch`` is called with the records of each committed transaction.
 
     Attributes
     ----------
     refusing
-        Topics that take no records.
+        Topics that reject records.
     went_back
-        Partitions of which a transaction took the committed offset back.
+        Partitions whose committed offset a transaction moved back.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class Cluster:
         self.went_back: list[str] = []
 
     def topic_id(self, topic: str) -> UUID:
-        """Return the id of a topic: none is ever made anew."""
+        """Return the id of a topic: topics are never recreated."""
         return uuid5(NAMESPACE_URL, topic)
 
     # -- transactions
 
     def open_producer(self, transactional_id: str) -> int | None:
-        """Fence an id's earlier producer; return the new epoch, None while it still ends."""
+        """Fence an id's earlier producer; return the new epoch, None while a transaction ends."""
         state = self.producers.setdefault(transactional_id, ProducerState())
         if state.transaction is not None and state.transaction.state == "ongoing":
             state.epoch += 1
@@ -119,12 +119,12 @@ class Cluster:
         return state.epoch
 
     def take_part(self, transactional_id: str, epoch: int) -> Transaction | None:
-        """Return the transaction under way, begun if need be; None while the last one still ends.
+        """Return the open transaction, started if necessary; None while the last one still ends.
 
         Raises
         ------
         ProducerFencedError
-            If there is a newer producer of this id, or the transaction has timed out.
+            If there is a newer producer with this id, or the transaction has timed out.
         """
         state = self._producer(transactional_id, epoch)
         if state.transaction is not None and state.transaction.state != "ongoing":
@@ -138,7 +138,7 @@ class Cluster:
     def append(
         self, transactional_id: str, epoch: int, tp: TopicPartition, batch: Sequence[Message]
     ) -> None:
-        """Append a batch to a log, in the transaction under way."""
+        """Append a batch to a log, in the open transaction."""
         transaction = self._ongoing(transactional_id, epoch)
         if tp.topic in self.refusing:
             raise MessageSizeTooLargeError(tp.topic)
@@ -153,12 +153,12 @@ class Cluster:
         offsets: Mapping[TopicPartition, OffsetAndMetadata],
         member: ConsumerGroupMetadata,
     ) -> None:
-        """Add a group's offsets to the transaction under way.
+        """Add a group's offsets to the open transaction.
 
         Raises
         ------
         CommitFailedError
-            If the member is not of the group's generation. One without generation or id is taken.
+            If the member is not in the group's generation. No generation or id is accepted.
         """
         transaction = self._ongoing(transactional_id, epoch)
         if (member.generation_id, member.member_id) != (-1, "") and (
@@ -170,7 +170,7 @@ class Cluster:
         transaction.offsets.update(offsets)
 
     def end(self, transactional_id: str, epoch: int, decision: str) -> None:
-        """Commit or abort the transaction under way; its markers follow."""
+        """Commit or abort the open transaction; its markers follow."""
         transaction = self._ongoing(transactional_id, epoch)
         if decision == "commit":
             self._watch(transaction.records)
@@ -203,7 +203,7 @@ class Cluster:
         self.deciding.append(transaction)
 
     def mark_next(self) -> bool:
-        """Write one marker of a decided transaction, if one is due."""
+        """Write one pending marker of a decided transaction."""
         if not self.deciding:
             return False
         transaction = self._rng.choice(self.deciding)
@@ -238,9 +238,9 @@ class Cluster:
                 yield state.transaction
 
     def committed(self, tp: TopicPartition, *, stable: bool) -> tuple[Any, bool]:
-        """Return a committed offset, and whether that is an answer.
+        """Return a committed offset, and whether it is available.
 
-        Stable offsets are none while a transaction is about to move them.
+        Stable offsets are unavailable while a transaction is about to move them.
         """
         if stable and any(tp in t.offsets and None in t.unmarked for t in self.transactions()):
             return None, False

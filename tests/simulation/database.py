@@ -1,6 +1,6 @@
-"""Redis in memory, as far as the service uses it, with the commit script in Python.
+"""The part of Redis that the service uses, in memory, with the commit script in Python.
 
-`test_database.py` holds it against Redis itself: same calls, same results.
+`test_database.py` compares it with Redis: same calls, same results.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,9 +30,9 @@ def encode(value: object) -> bytes:
 
 
 class Database:
-    """What a Redis server holds, and what it held after each of the last commits.
+    """The contents of a Redis server, and its snapshots after each of the last commits.
 
-    ``watch`` is shown the outbox after each. ``now_us`` is the server's clock.
+    ``watch`` is called with the outbox after each. ``now_us`` is the server's clock.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Database:
         return result
 
     def lose(self, back: int, prefix: bytes = b"") -> None:
-        """Go back by so many commits, or lose all with -1: keys with a prefix only, if given."""
+        """Undo a number of commits, or lose all with -1: only keys with a prefix, if given."""
         before = ({}, {}) if back < 0 else self.history[max(0, len(self.history) - 1 - back)]
         self.restore(before, prefix)
 
     def restore(self, before: Snapshot, prefix: bytes = b"") -> None:
-        """Go on from a snapshot: on another server, which has no scripts."""
+        """Continue from a snapshot: on another server, which has no scripts."""
         hashes, strings = before
         self.hashes = _mixed(self.hashes, {k: dict(v) for k, v in hashes.items()}, prefix)
         self.strings = _mixed(self.strings, strings, prefix)
@@ -71,7 +71,7 @@ class Database:
         self.history = [*self.history[1 - HISTORY :], self.snapshot()]
 
     def snapshot(self) -> Snapshot:
-        """Return all that is there."""
+        """Return a snapshot of the contents."""
         return {key: dict(each) for key, each in self.hashes.items()}, dict(self.strings)
 
     # -- commands
@@ -113,7 +113,7 @@ class Database:
         return 1
 
     def _hscan(self, key: object, cursor: int, *_: object, **__: int) -> tuple[int, Hash]:
-        """Return a bucket: who is there throughout a walk is met once at least."""
+        """Return a bucket: a field present throughout a scan is returned at least once."""
         at = {n: v for n, v in self._hash(key).items() if crc32(n) % BUCKETS == int(cursor)}
         return (int(cursor) + 1) % BUCKETS, at
 
@@ -135,7 +135,7 @@ class Database:
         return self._commit(keys, [encode(each) for each in keys_and_arguments[n:]])
 
     def _eval(self, _script: str, _n: int, key: str, value: bytes) -> int:
-        """Remove a request to refit, if it is still this one."""
+        """Remove a refit request if it is unchanged."""
         return self._unlink(key) if self._get(key) == value else 0
 
     def same_writer(self, now: Hash, expected: Sequence[bytes]) -> bool:
@@ -189,7 +189,7 @@ class Database:
 
 
 def _mixed(now: dict[bytes, T], before: dict[bytes, T], prefix: bytes) -> dict[bytes, T]:
-    """Return what is there now, but what has the prefix as it was before."""
+    """Return the current contents, but keys with the prefix as in the snapshot."""
     kept = {key: each for key, each in now.items() if not key.startswith(prefix)}
     return kept | {key: each for key, each in before.items() if key.startswith(prefix)}
 
@@ -226,7 +226,7 @@ class Redis:
 
 
 class Pipeline:
-    """Commands that go out together: as one when it is a transaction, else one after another.
+    """Commands sent together: atomically in a transaction, else one after another.
 
     When the connection breaks between them, the first have run and the others have not.
     """
@@ -265,7 +265,7 @@ class Pipeline:
         return self._client.database.execute(name, *arguments, **options)
 
     def _reply(self, incarnation: int, name: str, *command: Any) -> Any:
-        """Run one command of several; an error of the script waits until all have run."""
+        """Run one command of several; a script's error is raised after all have run."""
 
         def effect() -> Any:
             if self._client.database.incarnation != incarnation:

@@ -1,8 +1,8 @@
-"""Where the service touches the world: each call may be cut short, fail, or not be heard of again.
+"""Calls between the service and the world: each may be interrupted, fail or never return.
 
-A worker runs in a thread of its own, but only one thread ever runs: a worker goes on when it is
-given so many *points*, and stops when they are used up. There is one before and one after every
-call to Kafka or Redis, so a worker can be left for dead, or for later, between any two of them.
+A worker runs in a thread of its own, but only one thread runs at a time: a worker runs for a given
+number of *points* and then stops. There is a point before and after every call to Kafka or Redis,
+so a worker can be abandoned or paused between any two of them.
 """
 
 import threading
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Crashed(BaseException):
-    """Ends a worker's thread, past everything that waits outages out."""
+    """Ends a worker's thread, past every handler that retries outages."""
 
 
 class Fate(StrEnum):
-    """What becomes of a call."""
+    """Fate of a call."""
 
     FINE = "fine"
     LOST = "lost"
@@ -30,16 +30,16 @@ class Fate(StrEnum):
 
 
 class Edge:
-    """One process's connections.
+    """Connections of one process.
 
     Parameters
     ----------
     name
-        Of the process, for the schedule.
+        Name of the process in the schedule.
     fate
-        Asked about each call, by name.
+        Decides the fate of each call, by name.
     later
-        Given the effects of calls that are late.
+        Receives the effects of late calls.
     pause
         Called at every point.
     wait
@@ -80,14 +80,14 @@ class Edge:
 
 
 class Process:
-    """A thread that runs only when it is let, and only so far.
+    """A thread that runs only when resumed, for a given number of points.
 
     Parameters
     ----------
     name
-        For the schedule.
+        Name in the schedule.
     main
-        What it runs; the argument is what it has to call at every point.
+        The function to run; its argument must be called at every point.
     """
 
     def __init__(self, name: str, main: Callable[[], None]) -> None:
@@ -104,7 +104,7 @@ class Process:
         self._thread.start()
 
     def resume(self, points: int = 1) -> None:
-        """Let it run past so many points; returns when it has stopped."""
+        """Run past that many points; return when it has stopped."""
         if self.ended:
             return
         self._points = points
@@ -112,13 +112,13 @@ class Process:
         self._stopped.acquire()
 
     def kill(self) -> None:
-        """End it where it is, without another effect."""
+        """End it where it is, without further effects."""
         self._killed = True
         while not self.ended:
             self.resume()
 
     def pause(self, point: str) -> None:
-        """Stop here, if it has come as far as it was let."""
+        """Stop here when the allowed points are used up."""
         if self._killed:
             raise Crashed
         self.point = point

@@ -1,4 +1,4 @@
-"""Workers of one deployment on one cluster and one store, each let on by hand."""
+"""Workers of one deployment on one cluster and one store, each advanced step by step."""
 
 import contextlib
 import time
@@ -57,11 +57,11 @@ class SimulatedWorker:
     Parameters
     ----------
     world
-        What it lives in.
+        The surrounding world.
     name
-        Its own.
+        Its own name.
     instance
-        Of its transactional id, which it may share with one that went before, or is still there.
+        Instance of its transactional id, which an earlier or a still running worker may share.
     """
 
     def __init__(self, world: "World", name: str, instance: str) -> None:
@@ -77,11 +77,11 @@ class SimulatedWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs, or could."""
+        """True while the process runs or can be resumed."""
         return not self.process.ended
 
     def step(self, points: int = 1) -> None:
-        """Let it on past so many points."""
+        """Run past that many points."""
         self.world.running = self
         try:
             self.process.resume(points)
@@ -89,7 +89,7 @@ class SimulatedWorker:
             self.world.running = None
 
     def crash(self) -> None:
-        """End it where it is. The group finds out by itself."""
+        """End it where it is. The group has to notice by itself."""
         self.process.kill()
 
     def _pause(self, point: str) -> None:
@@ -102,7 +102,7 @@ class SimulatedWorker:
         self.process.pause("waiting")
 
     def _main(self) -> None:
-        # As livesegments/app.py does it, but for signals and the health server.
+        # As in livesegments/app.py, without signals and the health server.
         world = self.world
         settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
         config = kafka_config(settings)
@@ -113,7 +113,7 @@ class SimulatedWorker:
             store.agree(agreed)
             definitions = DefinitionsReader(config)
         except (KafkaError, RedisError):
-            return  # it ends, and is started again
+            return  # it exits, and is restarted
         transactional_id = f"{settings.group_id}-{self.instance}"
         publisher = LatePublisher(config, transactional_id, lambda: world.is_late())
         clocks = Clocks(
@@ -160,22 +160,22 @@ class World:
     Parameters
     ----------
     rng
-        What all chance comes from.
+        Source of all random choices.
     clock
-        What windows end at.
+        Clock at which windows end.
     fate
-        Decides what becomes of each call of a worker.
+        Decides the fate of each call of a worker.
 
     Attributes
     ----------
     while_waiting
-        What happens while a worker waits.
+        Called while a worker waits.
     doubtful
-        Partitions of which the log has lost what may count: a worker may refuse to go on.
+        Partitions whose log has lost records that may count: a worker may refuse to continue.
     loss_accepted
-        Whether workers are started so that they go on all the same.
+        Workers are started with the loss accepted, and continue.
     is_late
-        Whether a publication under way takes longer.
+        Returns whether a running publication takes longer.
     """
 
     def __init__(
@@ -208,41 +208,41 @@ class World:
         self._edge = Edge("the judge", wait=self._advance)
 
     def start(self, instance: str) -> SimulatedWorker:
-        """Start a worker; it does nothing until it is let."""
+        """Start a worker; it does nothing until it is stepped."""
         self._started += 1
         worker = SimulatedWorker(self, f"{instance}-{self._started}", instance)
         self.workers.append(worker)
         return worker
 
     def send(self, event: Event) -> None:
-        """Put an event on its topic."""
+        """Append an event to its topic."""
         topic, partition, key, value = event
         self.cluster.wall_ms = self.inputs.wall_us // 1_000
         log = self.cluster.logs[TopicPartition(topic, partition)]
         log.append(key, value, [], self.cluster.wall_ms)
 
     def arrive(self) -> None:
-        """Let one late call have its effect, if it still can."""
+        """Apply the effect of one late call, if still possible."""
         if self.late:
             effect = self.late.pop(self.rng.randrange(len(self.late)))
             with contextlib.suppress(KafkaError, RedisError):
                 effect()
 
     def end(self) -> None:
-        """End what still runs."""
+        """End all running processes."""
         for worker in self.workers:
             worker.crash()
 
     def client(self) -> Redis:
-        """Return a client of the store that nothing happens to."""
+        """Return a client of the store without faults."""
         return Redis(self.database, self._edge)
 
     def let_go_on(self, happens: Callable[[], None]) -> None:
-        """Let something happen before and after each call of who is no worker, and as they wait."""
+        """Run a callback before and after each call of a non-worker, and while it waits."""
         self._edge.pause = lambda _point: happens()
         self._meanwhile = happens
 
-    # -- what the service constructs and is not given
+    # -- replacements for dependencies that the service constructs itself
 
     def _advance(self, seconds: float) -> None:
         self.cluster.now += seconds
@@ -263,7 +263,7 @@ class World:
 
     @contextmanager
     def in_place(self) -> Iterator["World"]:
-        """Put this world where the service takes Kafka's clients, threads and time from."""
+        """Patch the service's Kafka clients, threads and time with this world's."""
         logging = structlog.get_config()
         with ExitStack() as stack:
             for name in (
@@ -295,7 +295,7 @@ class World:
 
 
 class AtOnce:
-    """A thread, or an executor of them, that is through with its work before anybody looks."""
+    """A thread, or an executor of them, that finishes its work at the start."""
 
     def __init__(self, *_: Any, **work: Any) -> None:
         self._work = work
@@ -316,7 +316,7 @@ class AtOnce:
 
 
 class Unobserved:
-    """Takes the place of the metrics, which decide nothing and take a quarter of the time."""
+    """Replaces the metrics, which decide nothing and take a quarter of the time."""
 
     def stage(self, _stage: str) -> AbstractContextManager[object]:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""What goes in: purchases, refunds, profiles, erasures, repeats, and what no contract takes."""
+"""Input events: purchases, refunds, profiles, erasures, duplicates and invalid records."""
 
 import json
 from random import Random
@@ -15,12 +15,12 @@ Event = tuple[str, int, bytes | None, bytes | None]
 
 
 class Inputs:
-    """Makes events of a few customers, each of whom keeps to a partition and to a taste.
+    """Generates events of a few customers, each with a fixed partition and habits.
 
     Attributes
     ----------
     day
-        Now, in days since the epoch.
+        The current time, in days since the epoch.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -32,7 +32,7 @@ class Inputs:
         self._about: tuple[int, int] = (0, 0)
 
     def first(self) -> list[Event]:
-        """Return enough for a model: a purchase and a profile of most customers."""
+        """Return enough events for a model: a purchase and a profile of most customers."""
         events: list[Event] = []
         for partition in range(PARTITIONS):
             for number in range(CUSTOMERS):
@@ -43,10 +43,10 @@ class Inputs:
         return events
 
     def next(self) -> Event:
-        """Return one more event; time goes on a little."""
+        """Return one more event; time advances a little."""
         rng = self._rng
         self.day += rng.choice((0, 0, 0.02, 0.1)) if rng.random() < 0.97 else rng.choice((1, 2, 5))
-        # Often of one customer in a row: requests, profiles and purchases meet at one tile.
+        # Often the same customer in a row, so that requests, profiles and purchases share a tile.
         if rng.random() < 0.7:
             self._about = rng.randrange(PARTITIONS), rng.randrange(CUSTOMERS)
         partition, number = self._about
@@ -77,7 +77,7 @@ class Inputs:
         return made
 
     def event(self, event: dict[str, object], partition: int) -> Event:
-        """Return an event as it is sent."""
+        """Encode an event for its topic."""
         key = str(event["customer_id"]).encode()
         return topic_of(event), partition, key, json.dumps(event).encode()
 
@@ -103,10 +103,10 @@ class Inputs:
         return profile(customer, self.day, **known, consent=consent)
 
     def _any_profile(self, customer: str, taste: int) -> dict[str, object]:
-        """Return a profile that may refuse, or say nothing but consents, and of any time.
+        """Return a profile with any time, which may refuse consent or contain nothing else.
 
-        The log's order counts and not the times: which are equal, late, and ahead of the broker's
-        clock by less than is refused.
+        Only the order of the log counts, not the times, which may be equal, late, or ahead of the
+        broker's clock by less than the limit.
         """
         rng = self._rng
         told = self._profile(customer, taste)

@@ -28,7 +28,7 @@ STEPS = 1 << 20
 
 
 def faults(world: World, *, offsets_lost: bool = False) -> list[str]:
-    """Return what does not hold. Offsets that somebody has moved may go back again."""
+    """Return the violations. After a manual reset, offsets may go back again."""
     now = _checks(world)
     with ExitStack() as stack:
         for log in world.cluster.logs.values():
@@ -66,7 +66,7 @@ def _checks(world: World) -> dict[str, list[str]]:
 
 
 def _wrong_scores(world: World) -> Iterator[str]:
-    """Say who is not scored by what the record holds: `verify` leaves open how new a score is."""
+    """Report customers with outdated scores: `verify` does not check how recent a score is."""
     newest = newest_generation(world)
     for partition in range(PARTITIONS) if newest else ():
         stored = read_partition(world.client(), SETTINGS.group_id, partition, SETTINGS.tiles)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def _wrong_scores(world: World) -> Iterator[str]:
 
 
 def _wrong_times(world: World) -> Iterator[str]:
-    """Say which changes were decided at a time that was not; they may be published much later."""
+    """Report changes with a wrong decision time; they may be published much later."""
     for partition in range(PARTITIONS):
         for record in world.cluster.logs[TopicPartition(CHANGES, partition)].read(0, 1_000_000)[0]:
             decided_at = datetime.fromisoformat(json.loads(record.value)["decided_at"])
@@ -103,7 +103,7 @@ def _clock_us(world: World, clock_us: int) -> int:
 
 
 def unsettled(world: World) -> str:
-    """Return what is still to be done, "" when nothing is."""
+    """Return the first pending work, "" if there is none."""
     return next(_to_do(world), "")
 
 
@@ -149,7 +149,7 @@ def _sweeps_to_do(
 
 
 def newest_generation(world: World) -> int:
-    """Return the number of the newest generation published, 0 for none."""
+    """Return the number of the newest published generation, 0 for none."""
     log = world.cluster.logs[TopicPartition(DEFINITIONS, 0)]
     records, _ = log.read(log.start, 1_000_000)
     return max((json.loads(record.value)["generation"] for record in records), default=0)

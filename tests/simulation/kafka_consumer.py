@@ -1,9 +1,9 @@
 """KafkaConsumer on the cluster in memory, as far as the service uses it.
 
-Only a read_committed consumer asks for stable offsets; a member that was put out has no generation
-once a heartbeat has told it, and still lists its partitions until it polls. A poll may end while
-a join is under way: between JoinGroup and SyncGroup with the new generation and the old partitions,
-and if nobody has asked for the join, no later poll ends it.
+Only a read_committed consumer asks for stable offsets. A member that was removed has no generation
+once a heartbeat has reported it, and still lists its partitions until it polls. A poll may end
+while a join is in progress: between JoinGroup and SyncGroup, with the new generation and the old
+partitions. Unless the join was requested explicitly, no later poll completes it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -70,7 +70,7 @@ class Consumer:
         return set(self._positions)
 
     def put_out(self) -> None:
-        """Learn from a heartbeat that the group goes on without this member."""
+        """Learn from a heartbeat that the group has removed this member."""
         if self._member and self._member not in self._cluster.group.members:
             self._member, self._generation, self._state = "", -1, MemberState.UNJOINED
 
@@ -80,11 +80,11 @@ class Consumer:
         return self._member
 
     def request_rejoin(self) -> None:
-        """See to it that polls end what a poll begins."""
+        """Make later polls complete a join that a poll begins."""
         self._forgotten = False
 
     def _join(self) -> bool:
-        """Join the group or its new generation; return whether that is done."""
+        """Join the group or its new generation; return whether that is complete."""
         group = self._cluster.group
         if self._forgotten:
             return False
@@ -189,7 +189,7 @@ class Consumer:
     def _offsets(
         self, name: str, partitions: Sequence[TopicPartition], of: Callable[[Log], int]
     ) -> dict[TopicPartition, int]:
-        # A partition whose leader is unknown is left out where that of another is known.
+        # A partition with unknown leader is left out when that of another is known.
         topics = {tp.topic for tp in partitions}
         unknown, known = topics - self._known, topics & self._known
         self._known |= topics
@@ -207,7 +207,7 @@ class Consumer:
         try:
             polled = self._call("poll", fetch)
         except KafkaError:
-            # Records are not passed over by a poll that raises.
+            # A poll that raises does not skip records.
             self._positions |= {tp: at for tp, at in before.items() if tp in self._positions}
             raise
         if not polled:
@@ -240,7 +240,7 @@ class Consumer:
         return found
 
     def _find_positions(self) -> None:
-        """Start where the group has committed; raise where it has not."""
+        """Start at the group's committed offsets; raise where there is none."""
         for tp in [tp for tp, position in self._positions.items() if position is None]:
             found, known = self._cluster.committed(tp, stable=self._committed_only)
             if found is not None and known:

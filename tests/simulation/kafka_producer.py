@@ -1,7 +1,7 @@
 """KafkaProducer on the cluster in memory, as far as the service uses it.
 
-A record that fails does not fail the transaction, and neither `flush` nor `commit_transaction`
-tells of it; a fenced producer's first record does, and all that follows fails.
+A failed record does not fail the transaction, and neither `flush` nor `commit_transaction` reports
+it. A fenced producer learns of it by its first record, and everything after that fails.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ RETRY_SECONDS = 0.1
 
 
 class Future:
-    """What `send` returns."""
+    """The future returned by `send`."""
 
     def __init__(self) -> None:
         self.is_done = False
@@ -99,7 +99,7 @@ class Producer:
         except ProducerFencedError as fenced:
             error, self._state = fenced, "fatal"
         except KafkaError as failure:
-            # The record is what failed: the transaction itself could still be committed.
+            # Only the record failed: the transaction itself could still be committed.
             error = failure
         for _, future in batch:
             future.is_done, future.exception = True, error
@@ -149,7 +149,7 @@ class Producer:
         self._until_known(take_part)
 
     def _until_known(self, ask: Callable[[], Any]) -> Any:
-        """Ask again while the coordinator says that an earlier transaction still ends."""
+        """Retry while the coordinator reports that an earlier transaction still ends."""
         waited = 0.0
         while (answer := ask()) is None:
             if waited > self._max_block_seconds:

@@ -1,4 +1,4 @@
-"""Logs that lose records: to retention, read or not, and where an end is cut off."""
+"""Logs that lose records: to retention, read or not, and by truncation of their end."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -18,24 +18,24 @@ from tests.simulation.logs import Entry, Log
 
 
 class LogLoss:
-    """Takes records away.
+    """Removes records.
 
-    Whether a worker may refuse to go on then is worked out here too, from what the log still says:
-    all that is gone from it arrived before its first record, and no event is younger than that.
+    It also determines whether a worker may then refuse to continue, from the remaining log: all
+    deleted records arrived before its first record, and no event is younger than that.
 
     Parameters
     ----------
     world, rng
-        What loses records, and what chooses.
+        The world that loses records, and the source of choices.
     note
-        Told what was lost, and where.
+        Called with a description of each loss.
     """
 
     def __init__(self, world: World, rng: Random, note: Callable[..., None]) -> None:
         self._world, self._rng, self._note = world, rng, note
 
     def retention(self) -> None:
-        """Delete purchases that are told and arrived before the window, but for one that did."""
+        """Delete published purchases that arrived before the window, except the last of them."""
         log = self._log(PURCHASES)
         committed = self._world.cluster.group.offsets.get(log.tp)
         upto = committed.offset if committed and committed.metadata else 0
@@ -47,9 +47,10 @@ class LogLoss:
             log.delete_before(old[-1])
 
     def deletion(self) -> None:
-        """Delete an input up to any point, read or not, and with it markers at its end.
+        """Delete an input up to any point, read or not, including markers at its end.
 
-        Only once somebody there has a segment: before, a lost store cannot tell what is gone.
+        Only once a customer there has a segment: before that, a lost store cannot tell what is
+        gone.
         """
         log = self._log(self._rng.choice((PURCHASES, PURCHASES, PURCHASES, *INPUTS)))
         if not self._world.cluster.logs[TopicPartition(STATES, log.tp.partition)].end:
@@ -63,13 +64,13 @@ class LogLoss:
             self._world.doubtful.add(log.tp.partition)
 
     def cut_end(self) -> None:
-        """Cut off the end of an input: an unclean election, or a copy that was behind."""
+        """Truncate the end of an input: an unclean leader election, or a lagging replica."""
         log = self._log(self._rng.choice(INPUTS))
         if log.stable_end == log.end > log.start:
             self._note("cut end", f"{log.tp.topic}-{log.tp.partition}")
             log.cut(log.end - self._rng.choice((1, 1, 2, 5)))
             self._world.doubtful.add(log.tp.partition)
-            self._world.loss_accepted = True  # offsets are given twice: who is late sees nothing
+            self._world.loss_accepted = True  # reused offsets: a late reader notices nothing
 
     def _log(self, topic: str) -> Log:
         return self._world.cluster.logs[TopicPartition(topic, self._rng.randrange(PARTITIONS))]
@@ -81,7 +82,7 @@ class LogLoss:
         return first is None or _newest_tile([first]) >= self._window_start(log)
 
     def _window_start(self, log: Log) -> int:
-        """Return the first tile of the window as the log that is left moves it."""
+        """Return the first tile of the window, computed from the remaining log."""
         tiles = [_tile(entry.record) for entry in log.entries if entry.record]
         if self._world.clock == "wall":
             tiles.append(self._world.inputs.wall_us // TILE_US)
@@ -89,13 +90,13 @@ class LogLoss:
 
 
 def _newest_tile(entries: Iterable[Entry]) -> int:
-    """Return the last tile that an event may be in which arrived with some records or before."""
+    """Return the last possible tile of an event that arrived with the given records or before."""
     arrived = max((e.record.timestamp for e in entries if e.record), default=0)
     return int((arrived * 1_000 + FUTURE_TOLERANCE_US) // TILE_US)
 
 
 def _tile(record: ConsumerRecord) -> int | None:
-    """Return the tile of a purchase, None of what is none."""
+    """Return the tile of a purchase, None for an invalid one."""
     try:
         purchase = json.loads(record.value)
         at = datetime.fromisoformat(purchase["occurred_at"])

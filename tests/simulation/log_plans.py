@@ -1,4 +1,4 @@
-"""Schedules in which an input has lost records, at its start or its end."""
+"""Scenarios in which an input has lost records, at its start or its end."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def _purchases(world: World) -> Log:
 
 
 def _refuses(world: World) -> None:
-    """Start a worker that must end, naming the way out; whoever comes next accepts the loss."""
+    """Start a worker that must exit and name the remedy; the next one accepts the loss."""
     worker = world.start("b")
     for _ in range(PATIENCE):
         worker.step(20)
@@ -51,7 +51,7 @@ def _origins(world: World, start: int) -> set[str]:
 
 
 def deleted_unread_and_old(world: World) -> None:
-    """What was deleted unread is older than any window by now: nothing is lost."""
+    """The records deleted unread are older than any window by now: nothing is lost."""
     _end(world, started(world))
     for customer in ("c01", "c02", "c03"):
         move(world, customer, 50)
@@ -62,7 +62,7 @@ def deleted_unread_and_old(world: World) -> None:
 
 
 def only_a_marker_deleted(world: World) -> None:
-    """All was read; what was deleted beyond it is the marker of a transaction."""
+    """All records were read; beyond them only a transaction marker was deleted."""
     worker = started(world)
     _purchases(world).mark()
     settle(world, worker)
@@ -75,7 +75,7 @@ def only_a_marker_deleted(world: World) -> None:
 
 
 def a_marker_deleted_after_a_stop(world: World) -> None:
-    """So it is when the worker is asked to stop before it has been idle for long."""
+    """The same when the worker is asked to stop before it has been idle for long."""
     worker = started(world)
     _purchases(world).mark()
     assert worker.worker is not None
@@ -91,7 +91,7 @@ def a_marker_deleted_after_a_stop(world: World) -> None:
 
 
 def deleted_unread(world: World) -> None:
-    """What was deleted unread counts; who accepts that keeps the store."""
+    """The records deleted unread count; accepting the loss keeps the store."""
     _end(world, started(world))
     before = dict(world.database.hashes[prefix(0) + b"customers"])
     move(world, "c01", 9_000)
@@ -103,7 +103,7 @@ def deleted_unread(world: World) -> None:
 
 
 def nothing_left_for_a_lost_store(world: World) -> None:
-    """All purchases are gone and the store is: who was in a segment would be in none."""
+    """All purchases and the store are lost: customers would silently lose their segments."""
     _end(world, started(world))
     _purchases(world).delete_before(_purchases(world).end)
     world.database.lose(-1, prefix(0))
@@ -115,7 +115,7 @@ def nothing_left_for_a_lost_store(world: World) -> None:
 
 
 def one_left_for_a_lost_store(world: World) -> None:
-    """The store is lost, and one purchase is left of a window."""
+    """The store is lost, and one purchase of a window is left."""
     _end(world, started(world))
     _purchases(world).delete_before(_purchases(world).end - 1)
     world.database.lose(-1, prefix(0))
@@ -124,7 +124,7 @@ def one_left_for_a_lost_store(world: World) -> None:
 
 
 def idle_past_the_window(world: World) -> None:
-    """By the wall clock the window of a partition without traffic has moved past all deleted."""
+    """By the wall clock the window of an idle partition has moved past all deleted records."""
     world.clock = "wall"
     worker = started(world)
     move(world, "c01", 50)
@@ -138,7 +138,7 @@ def idle_past_the_window(world: World) -> None:
 
 
 def end_cut_off(world: World) -> None:
-    """A log ends before what was read of it."""
+    """A log ends before the offset up to which it was read."""
     _end(world, started(world))
     _purchases(world).cut(_purchases(world).end - 2)
     _refuses(world)
@@ -146,7 +146,7 @@ def end_cut_off(world: World) -> None:
 
 
 def end_cut_off_and_store_lost(world: World) -> None:
-    """Kafka's offsets are beyond the log's end, up to which a lost store is made anew."""
+    """Kafka's offsets, up to which a lost store is rebuilt, are beyond the log's end."""
     _end(world, started(world))
     _purchases(world).cut(_purchases(world).end - 2)
     world.database.lose(-1, prefix(0))

@@ -1,4 +1,4 @@
-"""Partitions of topics, as the brokers keep them: records, markers, and who may read how far."""
+"""Topic partitions as on the brokers: records, markers, and the limit of each reader."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -32,18 +32,18 @@ class Transaction:
 
     @property
     def complete(self) -> bool:
-        """Whether it is decided and every reader knows."""
+        """True when it is decided and all its markers are written."""
         return self.state != "ongoing" and not self.unmarked
 
     def add(self, log: "Log | None") -> None:
-        """Note that a log, or the group's offsets, take part."""
+        """Add a log, or the group's offsets, to the participants."""
         if log not in self.unmarked:
             self.unmarked.append(log)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What an offset holds: a record, or a marker (None)."""
+    """Contents of an offset: a record, or a marker (None)."""
 
     offset: int
     record: ConsumerRecord | None
@@ -88,7 +88,7 @@ class Log:
         return self._append(Entry(self.end, appended, transaction))
 
     def mark(self, transaction: Transaction | None = None) -> None:
-        """Append the marker that ends a transaction here, or one of somebody else's."""
+        """Append the marker that ends a transaction here, ours or an upstream one."""
         if transaction is not None:
             self._undecided.pop(transaction, None)
         self._append(Entry(self.end, None, transaction))
@@ -100,7 +100,7 @@ class Log:
 
     @property
     def stable_end(self) -> int:
-        """The last stable offset: where the first undecided transaction begins."""
+        """The last stable offset: the start of the first undecided transaction."""
         return min(self._undecided.values(), default=self.end)
 
     def read(
@@ -108,7 +108,7 @@ class Log:
     ) -> tuple[list[ConsumerRecord], int]:
         """Return up to ``limit`` records from a position, and the position after them.
 
-        Aborted records and markers are passed over, so the position may move without records.
+        Aborted records and markers are skipped, so the position may advance without records.
         """
         end = self.stable_end if committed else self.end
         found: list[ConsumerRecord] = []
@@ -121,19 +121,19 @@ class Log:
         return found, max(position, end)
 
     def delete_before(self, offset: int) -> None:
-        """Retention: what was before an offset is gone."""
+        """Apply retention: delete the entries before an offset."""
         self.start = max(self.start, min(offset, self.stable_end))
         self.deleted += self.entries[: self._index(self.start)]
         del self.entries[: self._index(self.start)]
 
     def cut(self, offset: int) -> None:
-        """An unclean election, or a copy that is behind: what was from an offset on is gone."""
+        """Truncate from an offset on: an unclean leader election, or a lagging replica."""
         self.end = max(self.start, min(offset, self.stable_end))
         del self.entries[self._index(self.end) :]
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Have what was deleted back for a while."""
+        """Restore the deleted records for the length of a ``with`` block."""
         start, entries = self.start, self.entries
         self.start, self.entries = 0, self.deleted + self.entries
         try:

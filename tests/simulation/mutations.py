@@ -1,4 +1,4 @@
-"""The protections of the protocol, each with the change that takes it out of the code."""
+"""The protections of the protocol, each with the edit that removes it from the code."""
 
 import inspect
 import sys
@@ -31,7 +31,7 @@ from tests.simulation.database import Database
 
 @dataclass(frozen=True)
 class Edit:
-    """A function, by where it is looked up, with one piece of its text put for another."""
+    """A function, by its lookup path, with one piece of its source replaced."""
 
     owner: Any
     name: str
@@ -52,7 +52,7 @@ class Edit:
 
 MUTATIONS: dict[str, Sequence[Edit]] = {
     "nonce": [
-        # commit.lua in Python, held against Redis by test_database.py.
+        # commit.lua in Python, which test_database.py compares with Redis.
         Edit(
             Database,
             "same_writer",
@@ -244,7 +244,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "clocks compared": [Edit(Clocks, "_check", "check(evidence)", "pass")],
     "newest purchase compared": [Edit(Clocks, "look_at_polled", "if newest:", "if False:")],
     "bound of the wall clock": [
-        # Both: the second would do alone for the partition's clock, the first for its sweeps.
+        # Both: the second alone would protect the partition's clock, the first its sweeps.
         Edit(Clocks, "after_reading", "bounded(after_us, self.shown_us)", "after_us"),
         Edit(aggregation, "_clock", "bounded(now_us, reading.time_us)", "now_us"),
     ],
@@ -294,7 +294,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """Take a protection out."""
+    """Remove a protection."""
     with ExitStack() as stack:
         for edit in MUTATIONS[name]:
             stack.enter_context(patch.object(edit.owner, edit.name, edit.mutated()))

@@ -1,4 +1,4 @@
-"""The bounds of the outbox, judged at every commit and every transaction."""
+"""Bounds of the outbox, checked at every commit and every transaction."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +11,12 @@ Line = tuple[str, int] | None
 
 
 class Outbox:
-    """Sizes of outboxes and transactions, and where a bound was exceeded.
+    """Sizes of outboxes and transactions, and violations of the bounds.
 
     Parameters
     ----------
     most_bytes
-        Of a transaction, unless a single version has more.
+        Bound of a transaction, unless a single version exceeds it.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -28,10 +28,10 @@ class Outbox:
         self.faults: list[str] = []
 
     def committed(self, key: bytes, outbox: Mapping[bytes, bytes]) -> None:
-        """Look at the outbox of a partition after a commit.
+        """Check the outbox of a partition after a commit.
 
-        A transaction may be under way, another may wait, and a round adds a version and maybe a
-        definition; a version may be larger than a transaction.
+        One transaction may be open and another may wait; a micro-batch adds a version and possibly
+        a definition; a version may be larger than a transaction.
         """
         sizes = [self._size(int(version), data) for version, data in outbox.items()]
         largest = self._largest[key] = max(self._largest.get(key, 0), *sizes, 0)
@@ -50,7 +50,7 @@ class Outbox:
         return self._known[data]
 
     def published(self, records: Sequence[Message]) -> None:
-        """Look at the records of a transaction."""
+        """Check the records of a transaction."""
         versions = {read_provenance(headers) for _, _, headers in records} - {None}
         size = sum(self._sizes.get(version, 0) for version in versions)
         if len(versions) > 1 and size > self._most and not versions & self._inseparable:

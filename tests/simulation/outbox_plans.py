@@ -1,4 +1,4 @@
-"""Schedules in which an outbox is published in part, or not at all for long."""
+"""Scenarios in which an outbox is published in part, or not at all for a long time."""
 
 from kafka import TopicPartition
 
@@ -10,12 +10,12 @@ COMMITTED = "after redis.evalsha"
 
 
 def bad(world: World, size: int, partition: int = 0) -> None:
-    """Send a record that becomes a dead letter of a size, about."""
+    """Send a record that becomes a dead letter of about the given size."""
     world.send((PURCHASES, partition, b"c", b"x" * (size - 900)))
 
 
 def outputs_fail_for_long(world: World) -> None:
-    """No dead letter is taken while more and more of them are due."""
+    """Dead letters are rejected while more and more of them are pending."""
     worker = begun(world)
     world.cluster.refusing.add(DEAD_LETTERS)
     for _ in range(30):
@@ -27,14 +27,14 @@ def outputs_fail_for_long(world: World) -> None:
 
 
 def two_versions_wait(world: World) -> SimulatedWorker:
-    """Return a worker of whose outbox the first of two versions has just been published."""
+    """Return a worker that has just published the first of two versions in its outbox."""
     worker = begun(world)
     world.is_late = lambda: True
     for _ in range(3):
         bad(world, 1_100)
     while not _first_of_several_is_published(world, worker):
         worker.step()
-        if worker.process.point == COMMITTED:  # more is to be done, so that it does not wait
+        if worker.process.point == COMMITTED:  # more work is pending, so that it does not wait
             for _ in range(3):
                 bad(world, 1_100)
     worker.crash()
@@ -44,7 +44,7 @@ def two_versions_wait(world: World) -> SimulatedWorker:
 
 
 def _first_of_several_is_published(world: World, worker: SimulatedWorker) -> bool:
-    """Return whether a version is just published that was not the last when that began."""
+    """Return whether the version just published was not the last one when publishing began."""
     if worker.process.point != "after kafka.commit_transaction":
         return False
     while world.cluster.mark_next():
@@ -52,17 +52,17 @@ def _first_of_several_is_published(world: World, worker: SimulatedWorker) -> boo
     committed = world.cluster.group.offsets[TopicPartition(PURCHASES, 0)]
     published = int(committed.metadata.partition(":")[2])
     versions = sorted(map(int, world.database.hashes.get(prefix(0) + b"outbox", ())))
-    # The one before it is dropped by the next commit: there was none since it began.
+    # The next commit drops the previous one: there was none since publishing began.
     return versions[:1] < [published] < versions[-1:]
 
 
 def a_part_is_published(world: World) -> None:
-    """A worker dies when it has published one of two versions."""
+    """A worker dies after publishing one of two versions."""
     settle(world, two_versions_wait(world))
 
 
 def a_part_is_published_and_the_store_lost(world: World) -> None:
-    """A worker dies when it has published one of two versions, and the store with it."""
+    """A worker dies after publishing one of two versions, and the store is lost too."""
     worker = two_versions_wait(world)
     world.database.lose(-1, prefix(0))
     settle(world, worker)
@@ -100,7 +100,7 @@ def two_lines(world: World) -> SimulatedWorker:
 
 
 def publish_a_part(world: World, worker: SimulatedWorker) -> None:
-    """Let a worker publish some of the dead letters, and end it and the store."""
+    """Let a worker publish some of the dead letters, then end it and the store."""
     log = world.cluster.logs[TopicPartition(DEAD_LETTERS, 0)]
     before = log.stable_end
     while log.stable_end == before or worker.process.point != "after kafka.commit_transaction":
@@ -114,16 +114,17 @@ def publish_a_part(world: World, worker: SimulatedWorker) -> None:
 
 
 def a_part_of_another_line_is_published(world: World) -> None:
-    """The store comes from another line than Kafka's offsets, and is ahead of one, behind another.
+    """The store's lineage differs from Kafka's offsets: ahead in one input, behind in another.
 
-    Its dead letters take several transactions; after the first the worker dies, and the store.
+    Its dead letters take several transactions; after the first one the worker dies and the store is
+    lost.
     """
     publish_a_part(world, two_lines(world))
     settle(world, world.start("a"))
 
 
 def a_part_of_another_line_is_published_without_offsets(world: World) -> None:
-    """The same, and the group's offsets are lost before."""
+    """The same, with the group's offsets lost before."""
     worker = two_lines(world)
     lose_offsets(world, 0)
     publish_a_part(world, worker)

@@ -8,14 +8,14 @@ from livesegments.producers.publisher import Publication, Publisher, PublishErro
 
 
 class LatePublisher(Publisher):
-    """Publishes when it is asked to, or as late as it can.
+    """Publishes when asked to, or as late as possible.
 
     Parameters
     ----------
     config, transactional_id
         As for `Publisher`.
     is_late
-        Asked whether the publication under way takes longer.
+        Returns whether the running publication takes longer.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from tests.simulation.chaos import TURNS, Chaos, Outcome
 
 @dataclass
 class Tally:
-    """What many runs came to."""
+    """Outcomes of many runs."""
 
     runs: int = 0
     points: int = 0
@@ -28,7 +28,7 @@ class Tally:
             self.failed.append(outcome)
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Render as text."""
         broken = sum(self.injected.values())
         kinds = ", ".join(f"{n} {fault}" for fault, n in self.injected.most_common())
         lines = [
@@ -49,7 +49,7 @@ def run_seeds(
     processes: int | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> Tally:
-    """Run each seed; ``tell`` is told how many are done."""
+    """Run each seed; ``tell`` is called with the number of completed runs."""
     tally = Tally()
     for outcome in _outcomes(list(seeds), turns, processes or os.cpu_count() or 1):
         tally.add(outcome)

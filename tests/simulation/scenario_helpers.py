@@ -1,4 +1,4 @@
-"""Worlds led step by step, for schedules that chance would take long to find."""
+"""Worlds advanced step by step, for schedules that random runs would rarely find."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ class RestlessError(AssertionError):
 def reach(
     worker: SimulatedWorker, point: str, when: Callable[[], bool] = lambda: True, *, times: int = 1
 ) -> None:
-    """Let a worker go on until it stands at a point, or has come to it so many times."""
+    """Run a worker until it has come to a point, once or a given number of times."""
     for _ in range(PATIENCE):
         worker.step()
         times -= worker.process.point == point and when()
@@ -29,7 +29,7 @@ def reach(
 
 
 def settle(world: World, *workers: SimulatedWorker) -> None:
-    """Let workers go on, by turns, until nothing is left to do."""
+    """Run workers in turn until no work is left."""
     for _ in range(PATIENCE // 20):
         for worker in workers:
             worker.step(20)
@@ -45,7 +45,7 @@ def settle(world: World, *workers: SimulatedWorker) -> None:
 
 
 def started(world: World) -> SimulatedWorker:
-    """Return a worker that has a model, everybody in a segment, and nothing to publish."""
+    """Return a worker with a model, all customers in a segment, and nothing to publish."""
     for event in world.inputs.first():
         world.send(event)
     worker = world.start("a")
@@ -54,14 +54,14 @@ def started(world: World) -> SimulatedWorker:
 
 
 def begun(world: World) -> SimulatedWorker:
-    """Return a worker that has a model, everybody in a segment, and nothing to do at all."""
+    """Return a worker with a model, all customers in a segment, and no work left at all."""
     worker = started(world)
     rest(world, worker)
     return worker
 
 
 def rest(world: World, worker: SimulatedWorker) -> None:
-    """Let a worker come to rest, refit and trim its outbox too; no connection is in use then."""
+    """Run a worker until idle, with refit done and outbox trimmed; no connection is in use."""
     for _ in range(3):
         settle(world, worker)
         world.cluster.now += 10
@@ -71,7 +71,7 @@ def rest(world: World, worker: SimulatedWorker) -> None:
 
 
 def put_out(world: World, worker: SimulatedWorker, *, told: bool = False) -> None:
-    """Take a worker out of the group; it knows only if a heartbeat has told it."""
+    """Remove a worker from the group; it knows only if a heartbeat has reported it."""
     assert worker.consumer is not None
     world.cluster.group.leave(worker.consumer.member)
     if told:
@@ -79,7 +79,7 @@ def put_out(world: World, worker: SimulatedWorker, *, told: bool = False) -> Non
 
 
 def move(world: World, customer: str, amount: float, partition: int = 0) -> None:
-    """Send a purchase that changes a customer's segment, if it is large enough."""
+    """Send a purchase that, if large enough, changes a customer's segment."""
     event = purchase(customer, world.inputs.day, amount)
     world.send(world.inputs.event(event, partition))
 
@@ -91,5 +91,5 @@ def lose_offsets(world: World, partition: int) -> None:
 
 
 def prefix(partition: int) -> bytes:
-    """Return what the keys of a partition start with."""
+    """Return the prefix of a partition's keys."""
     return f"{SETTINGS.group_id}:{{{partition}}}:".encode()

@@ -1,4 +1,4 @@
-"""Schedules that need one protection of the protocol each."""
+"""Scenarios that need one protection of the protocol each."""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,9 +42,9 @@ def version(stored: Snapshot, partition: int = 0) -> int:
 
 
 def same_number_again(world: World) -> None:
-    """A store that lost a commit comes to the same version under another owner."""
+    """A store that lost a commit reaches the same version under another owner."""
     zombie = started(world)
-    # A commit that publishes nothing yet, and the next: within a second of the last offsets.
+    # A commit without output, and the next: within a second of the last offsets.
     seg = zombie.worker
     assert seg is not None
     reach(
@@ -67,14 +67,14 @@ def same_number_again(world: World) -> None:
 
 
 def another_line(world: World) -> None:
-    """A store comes back that is ahead of Kafka by its number, and not where Kafka comes from."""
+    """A store comes back with a higher version than Kafka's, but from another lineage."""
     worker = begun(world)
     before = world.database.snapshot()
     move(world, "c00", 9_000)
     reach(worker, COMMITTED, lambda: _waits(world, 0))
     worker.crash()
     put_out(world, worker)
-    for _ in range(20):  # takeovers that come to nothing raise the version
+    for _ in range(20):  # failed takeovers raise the version
         worker = world.start("a")
         was = version(world.database.snapshot())
         raised = partial(_is_above, world, was)
@@ -101,7 +101,7 @@ def _is_above(world: World, was: int) -> bool:
 
 
 def publishes_after_the_group_went_on(world: World) -> None:
-    """A worker learns that it is out between its commit and its transaction."""
+    """A worker learns between its commit and its transaction that it was removed from the group."""
     zombie = begun(world)
     move(world, "c00", 9_000)
     reach(zombie, COMMITTED, lambda: _waits(world, 0))
@@ -114,7 +114,7 @@ def publishes_after_the_group_went_on(world: World) -> None:
 
 
 def takes_over_when_it_is_out(world: World) -> None:
-    """A worker learns that it is out when its poll has just returned, and is asked to stop."""
+    """A worker learns of its removal right after its poll, and is asked to stop."""
     first = begun(world)
     move(world, "c00", 9_000)
     reach(first, COMMITTED, lambda: _waits(world, 0))
@@ -126,7 +126,7 @@ def takes_over_when_it_is_out(world: World) -> None:
         zombie.step()
         polls += zombie.process.point == "after kafka.poll" and zombie.worker is not None
         if zombie.process.point == "between rounds":
-            polls = 0  # a round polls twice
+            polls = 0  # a loop iteration polls twice
     put_out(world, zombie, told=True)
     reach(zombie, SENDING)
     owner = world.start("b")
@@ -138,7 +138,7 @@ def takes_over_when_it_is_out(world: World) -> None:
 
 
 def publishes_before_its_new_partitions_are_known(world: World) -> None:
-    """A worker has the new generation, and what was its own is another's by now."""
+    """A worker has the new generation, while its old partitions already belong to another."""
     zombie = begun(world)
     for partition in range(PARTITIONS):
         move(world, f"c{partition}0", 9_000, partition)
@@ -175,7 +175,7 @@ def offsets_on_their_way(world: World) -> None:
 
 
 def markers_on_their_way(world: World) -> None:
-    """The store is lost when the offsets of a transaction are there, and its records not yet."""
+    """The store is lost when a transaction's offsets are visible and its records are not yet."""
     worker = begun(world)
     move(world, "c00", 9_000)
     world.while_waiting = lambda: None
@@ -204,7 +204,7 @@ def a_decision_in_the_outbox(world: World) -> None:
 
 
 def a_consent_in_the_outbox(world: World) -> None:
-    """The state that tells of a consent withdrawn is dropped with the outbox."""
+    """The state with a withdrawn consent is dropped with the outbox."""
     worker = begun(world)
     for marketing in (True, False):
         told = profile("c01", world.inputs.day, age=33, consent={"marketing": marketing})
@@ -219,7 +219,7 @@ def a_consent_in_the_outbox(world: World) -> None:
 
 
 def only_the_topics_are_left(world: World) -> None:
-    """Store and offsets are lost at once, and a customer goes who came at a high version."""
+    """Store and offsets are lost at once, and a customer leaves who arrived at a high version."""
     worker = begun(world)
     for customer in ("c01", "c02", "c03", "c04") * 4:
         move(world, customer, 0.01)
@@ -238,12 +238,12 @@ def only_the_topics_are_left(world: World) -> None:
 
 
 def lost_without_traffic(world: World) -> None:
-    """The store loses commits when nothing more comes in."""
+    """The store loses commits while no input arrives."""
     worker = begun(world)
     kept = world.database.snapshot()
     move(world, "c10", 0.01, partition=1)
     rest(world, worker)
-    # Another worker may have told the script to the server that has lost them.
+    # Another worker may have loaded the script on the server that lost the commits.
     scripts = world.database.scripts.copy()
     world.database.restore(kept, prefix(1))
     world.database.scripts |= scripts
@@ -251,7 +251,7 @@ def lost_without_traffic(world: World) -> None:
 
 
 def emptied_under_its_owner(world: World) -> None:
-    """The store is emptied under an owner, which reads no record of a customer in a segment."""
+    """The store is emptied under an owner that reads no record of a customer in a segment."""
     worker = begun(world)
     scripts = world.database.scripts.copy()
     world.database.lose(-1, prefix(0))
@@ -261,7 +261,7 @@ def emptied_under_its_owner(world: World) -> None:
 
 
 def a_clock_that_is_behind(world: World) -> None:
-    """The wall clock of the only worker is two years behind, while somebody buys."""
+    """The only worker's wall clock is two years behind, while a customer buys."""
     wrong = begun(world)
     wrong.clock_error_us = -730 * DAY_US
     move(world, "c00", 9_000)
@@ -281,14 +281,14 @@ def two_clocks_that_are_behind(world: World) -> None:
 
 
 def a_clock_that_jumps(world: World) -> None:
-    """The wall clock of a worker jumps two years ahead, and back, between a read and its commit."""
+    """A worker's wall clock jumps two years ahead, and back, between a read and its commit."""
     world.clock = "wall"
     worker = begun(world)
     move(world, "c00", 9_000)
     bought = TopicPartition(PURCHASES, 0)
     end, consumer = world.cluster.logs[bought].end, worker.consumer
     assert consumer is not None
-    # The read of the batch, not a look at who has written.
+    # The read of the batch, not the check for another writer.
     reach(worker, "before redis.pipeline of hmget", lambda: consumer.position(bought) == end)
     worker.clock_error_us = 730 * DAY_US
     reach(worker, COMMITTED)
@@ -297,7 +297,7 @@ def a_clock_that_jumps(world: World) -> None:
 
 
 def a_purchase_far_ahead(world: World) -> None:
-    """A purchase is two years ahead, and so is its record, by the clock of who sent both."""
+    """A purchase is dated two years ahead, as is its record, by its sender's clock."""
     worker = begun(world)
     at = world.inputs.day + 730
     topic, partition, key, value = world.inputs.event(purchase("c00", at, 90.0), 0)

@@ -1,4 +1,4 @@
-"""The simulation's Redis against Redis itself: same calls through `Partitions`, same results."""
+"""The simulation's Redis against real Redis: same calls through `Partitions`, same results."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,7 +39,7 @@ def simulated() -> tuple[Database, Partitions]:
 
 
 class Calls:
-    """Draws calls, each of which is then made to both."""
+    """Generates calls, each made to both."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(seed)
@@ -107,7 +107,7 @@ class Calls:
 
 
 def _walked(store: Partitions, partition: int) -> dict[str, bytes]:
-    """Everybody, by the steps of a sweep, which each server takes at its own size."""
+    """All customers, by the steps of a sweep, whose size each server chooses."""
     found: dict[str, bytes] = {}
     cursor = 0
     while True:

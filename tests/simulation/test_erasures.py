@@ -1,4 +1,4 @@
-"""What erasures owe outlives a recovery: faults that the simulation found."""
+"""Pending work of erasures survives a recovery: regressions found by the simulation."""
 
 from collections.abc import Iterator
 from random import Random
@@ -13,7 +13,7 @@ from tests.simulation.scenario_helpers import lose_offsets, prefix, put_out, rea
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A world with a model, in which all is at rest."""
+    """A world at rest, with a model."""
     with World(Random(1)).in_place() as world:
         for event in world.inputs.first():
             world.send(event)
@@ -35,7 +35,7 @@ def test_the_null_of_an_erasure_survives_a_recovery_that_drops_the_outbox(world:
 def test_so_it_does_when_the_customer_had_no_segment_left(world: World) -> None:
     worker = world.start("a")
     settle(world, worker)
-    world.inputs.day += 10  # everybody's window ends
+    world.inputs.day += 10  # all windows end
     for customer in ("c01", "c11"):
         at = world.inputs.day
         world.send(world.inputs.event(purchase(customer, at), partition=int(customer[1])))

@@ -1,4 +1,4 @@
-"""The simulation's Kafka beside Apache Kafka with kafka-python: what the service rests on."""
+"""The simulated Kafka against Apache Kafka with kafka-python: behaviour the service relies on."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ from tests.simulation.kafka_producer import Producer
 
 
 class Brokers:
-    """Makes clients of one of the two, and closes them; an input and an output are empty as yet."""
+    """Creates and closes clients of one of the two, with an empty input and output."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Brokers:
         return self._keep(self._make_consumer(isolation_level=level, **common, **config))
 
     def producer(self) -> Any:
-        """Return a producer of the one transactional id of the test."""
+        """Return a producer with the test's single transactional id."""
         producer = self._keep(self._make_producer(transactional_id=self.output.topic))
         producer.init_transactions()
         return producer
@@ -63,7 +63,7 @@ class Brokers:
         return consumer
 
     def read(self, consumer: Any, records: int, position: int) -> list[bytes]:
-        """Read a partition from its start until that many records and that position."""
+        """Read a partition from its start up to that many records and that position."""
         consumer.assign([self.output])
         consumer.seek(self.output, 0)
         found: list[bytes] = []

@@ -1,58 +1,58 @@
-"""Each protection of the protocol is needed: without it, a run or a plan ends in a fault.
+"""Each protection of the protocol is needed: without it, a run or a scenario ends in a fault.
 
-| protection | what finds its loss |
+| protection | detected without it by |
 |---|---|
-| nonce in the compare | plan: the same version again after lost commits |
-| offsets' metadata seen at the takeover | plan: a store of another line that is ahead |
-| futures checked | random runs |
-| membership as of the poll | plan: out between commit and transaction |
-| generation checked after the poll | plan: out when the poll returns, then stopped |
-| nothing is done within a join | plan: publishes before its new partitions are known |
-| a join that has begun is ended | random runs |
-| stable offsets | plan: a takeover beside a transaction |
+| nonce in the compare | scenario: the same version again after lost commits |
+| offsets' metadata checked at the takeover | scenario: a store of another lineage that is ahead |
+| futures of the producer checked | random runs |
+| membership as of the poll | scenario: removed between commit and transaction |
+| group generation checked after the poll | scenario: removed when the poll returns, then stopped |
+| no processing during a join | scenario: publishes before its new partitions are known |
+| joins are completed | random runs |
+| stable offsets | scenario: a takeover during a transaction |
 | dead letters in the outbox | random runs |
-| reading back to the uncommitted end | plan: offsets' marker first |
+| reading back to the uncommitted end | scenario: offsets' marker first |
 | published state adopted in a recovery | random runs |
 | replay ends at Kafka's offsets | random runs |
-| consent stated anew in a recovery | plan: a consent withdrawn in the outbox that is dropped |
-| scoring after a recovery | plan: a first segment in the outbox that is dropped |
-| a version above all published | plan: only the topics are left |
-| a recovery under way is known | random runs |
-| dead letters kept in a recovery | random runs |
-| only what is not published is published | random runs |
-| a refused commit ends ownership | plan: emptied under its owner |
-| an idle owner looks at the store | plan: a loss without traffic |
+| consent republished by a recovery | scenario: withdrawn consent in a dropped outbox |
+| scoring after a recovery | scenario: a first segment in a dropped outbox |
+| a version above all published ones | scenario: only the topics are left |
+| a running recovery is recorded | random runs |
+| dead letters survive a recovery | random runs |
+| published output is not published again | random runs |
+| a rejected commit ends ownership | scenario: emptied under its owner |
+| an idle owner checks the store | scenario: a loss without traffic |
 | a new producer after an error | random runs |
-| ring of seen events in the commit | random runs |
-| a cause is an event that counted | random runs |
+| dedup window in the commit | random runs |
+| only counted events are causes | random runs |
 | refusals of consent survive erasures | random runs |
-| the last profile of the log counts | random runs |
-| a null leaves nothing | random runs |
-| a null state beside a refusal that is kept | random runs |
-| a pause before a takeover that ends | plan: deleted unread, and older than any window |
-| offsets pass markers when idle, and at a stop | plans: a marker is deleted at a log's end |
-| unread records that are gone are looked for | plan: deleted unread, accepted |
-| the window of a lost store is looked for | plan: one purchase is left |
-| a store is kept though unread records are gone | the same |
-| a lost store where no purchase is left | plan: all purchases and the store are gone |
-| changes of a store made anew say so | the same |
-| the wall clock of a lost store | plan: idle past the window |
-| a log that ends before what was read of it | plan: its end is cut off |
-| a replay that ends with the log | plan: its end is cut off, and the store lost |
-| nothing is added to an outbox that waits | plan: outputs fail for long |
+| the last profile in the log wins | random runs |
+| a tombstone deletes everything | random runs |
+| a null state despite a stored refusal | random runs |
+| backoff before a takeover that fails | scenario: deleted unread, and older than any window |
+| offsets pass markers when idle and at a stop | scenarios: a marker deleted at a log's end |
+| deleted unread records are detected | scenario: deleted unread, accepted |
+| a lost store needs its window in the log | scenario: one purchase is left |
+| a store survives deleted unread records | the same |
+| a lost store with an empty log is detected | scenario: all purchases and the store are gone |
+| changes of a rebuilt store name their origin | the same |
+| the wall clock of a lost store | scenario: idle past the window |
+| a log that ends before the read offset | scenario: its end is cut off |
+| a replay bounded by the log's end | scenario: its end is cut off, and the store lost |
+| nothing is added to a blocked outbox | scenario: outputs fail for long |
 | transactions are bounded | random runs |
-| oldest versions first | plan: a part is published |
-| metadata as of the version | plan: a part is published |
-| offsets as of the version | plan: a part is published and the store lost |
-| offsets not before Kafka's | plan: a part of another line is published |
-| dead letters kept have their offsets | the same plan |
-| dead letters of a replay go together | plan: the same without offsets |
-| clocks are compared | plan: a worker whose clock is two years behind |
-| with the newest purchase too | plan: worker and store are two years behind |
-| a round's time is bounded by Redis' | plan: a clock that jumps and comes back |
-| so is a partition's clock | plan: a purchase dated two years ahead |
+| oldest versions first | scenario: a part is published |
+| metadata as of the version | scenario: a part is published |
+| offsets as of the version | scenario: a part is published and the store lost |
+| offsets not before Kafka's | scenario: a part of another lineage is published |
+| surviving dead letters have their offsets | the same |
+| dead letters of a replay are published together | scenario: the same without offsets |
+| clocks are compared | scenario: a worker's clock is two years behind |
+| also with the newest purchase | scenario: worker and store are two years behind |
+| a micro-batch's time is bounded by Redis' | scenario: a clock that jumps and comes back |
+| so is a partition's clock | scenario: a purchase dated two years ahead |
 
-The plans are those that chance would take thousands of runs to find.
+The scenarios are schedules that random runs would take thousands of seeds to find.
 """
 
 from random import Random
@@ -119,11 +119,11 @@ SHOWN = {
     "bound of the wall clock": "clocks",
     "bound of a partition's clock": "clocks",
 }
-"""The guarantee that is then broken."""
+"""The reported fault when the protection is missing."""
 
 
 def follow(plan: str) -> list[str]:
-    """Return the faults that a plan ends in."""
+    """Return the faults at the end of a scenario."""
     with World(Random(1)).in_place() as world:
         try:
             PLANS[plan](world)

@@ -1,4 +1,4 @@
-"""Profiles, nulls, refusals and erasures: the same in a live store and in one made from the log."""
+"""Profiles, tombstones, refusals and erasures: equal in a live and in a rebuilt store."""
 
 from collections.abc import Iterator
 from random import Random
@@ -26,7 +26,7 @@ NULL = None
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """A world with a model, in which all is at rest."""
+    """A world at rest, with a model."""
     with World(Random(1)).in_place() as world:
         for event in world.inputs.first():
             world.send(event)
@@ -34,18 +34,18 @@ def world() -> Iterator[World]:
 
 
 def event(world: World, sent: dict[str, object] | None) -> Event:
-    """An event of partition 0; None is a null of c00's profile."""
+    """An event of partition 0; None is a tombstone of c00's profile."""
     return (PROFILES, 0, b"c00", None) if sent is None else world.inputs.event(sent, partition=0)
 
 
 def held(world: World) -> StoredCustomer | None:
-    """What the store has of c00."""
+    """The stored data of c00."""
     stored = read_partition(world.client(), SETTINGS.group_id, 0, SETTINGS.tiles)  # type: ignore[arg-type]
     return stored.customers.get("c00")
 
 
 def rebuild(world: World, worker: SimulatedWorker) -> None:
-    """Compact the profiles, lose the store, and make it anew from what the log has."""
+    """Compact the profiles, lose the store, and rebuild it from the log."""
     log = world.cluster.logs[TopicPartition(PROFILES, 0)]
     log.compact(log.end, tombstones=True)
     world.database.lose(-1, prefix(0))

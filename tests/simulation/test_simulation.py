@@ -1,4 +1,4 @@
-"""Whatever breaks, in whatever order: once the world has healed, all promises hold."""
+"""All guarantees hold after any faults in any order, once the faults have ended."""
 
 import os
 
@@ -15,7 +15,7 @@ def test_every_promise_holds_whatever_breaks() -> None:
     tally = run_seeds(range(RUNS))
     shown = [line for outcome in tally.failed[:1] for line in outcome.schedule]
     assert not tally.failed, "\n".join([*shown, *tally.lines()])
-    # A schedule in which nothing breaks would prove nothing.
+    # A schedule without faults would prove nothing.
     assert all(tally.injected[fault] > RUNS / 50 for fault in FAULTS), tally.injected
 
 
@@ -51,5 +51,5 @@ def test_a_run_is_a_function_of_its_seed() -> None:
 
 
 def _told(schedule: list[str]) -> list[str]:
-    """Without the lines that name a nonce, which is drawn from the system."""
+    """Return the schedule without lines that name a nonce, which comes from the system."""
     return [line for line in schedule if not line.startswith("    ")]

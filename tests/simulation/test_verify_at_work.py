@@ -1,4 +1,4 @@
-"""The verifier beside workers at work, and beside workers that stand still: it reports no fault."""
+"""The verifier beside running and paused workers reports no fault."""
 
 from random import Random
 from unittest.mock import patch
@@ -41,7 +41,7 @@ def start(world: World, instances: str = "ab") -> None:
 
 
 def let_go_on(world: World, rng: Random) -> None:
-    """Let input come and workers go on a little."""
+    """Let input arrive and workers advance a little."""
     if rng.random() < 0.3:
         world.send(world.inputs.next())
     rng.choice(world.workers).step(rng.choice(POINTS))
@@ -51,7 +51,7 @@ def let_go_on(world: World, rng: Random) -> None:
 
 
 def reported_beside_work(seed: int) -> list[str]:
-    """Return what some verifications report while two workers go on between any two calls."""
+    """Return the findings of some verifications while two workers advance between any two calls."""
     rng = Random(seed)
     with at_work(seed).in_place() as world:
         start(world)

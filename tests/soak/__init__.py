@@ -1,8 +1,7 @@
-"""Two workers under load that are killed, stopped and robbed of their servers, for a long time.
+"""Two workers under load that are killed, stopped and cut off from their servers, for a long time.
 
-``python -m tests.soak`` runs Apache Kafka and Redis of its own, breaks things in an order drawn
-from a seed, holds everything against its promises every so often and at the end, and exits 1 when
-one is broken.
+``python -m tests.soak`` runs Apache Kafka and Redis of its own, injects faults in an order drawn
+from a seed, verifies all guarantees at intervals and at the end, and exits 1 when one is violated.
 """
 
 from tests.soak.soak import SETTINGS, Soak

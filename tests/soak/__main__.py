@@ -15,7 +15,7 @@ from tests.soak import SETTINGS, Plan, Soak
 
 
 def main() -> None:
-    """Run it as told on the command line."""
+    """Run a soak with the options of the command line."""
     plan = Plan()
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=soak.__doc__)
     for name, n in asdict(plan).items():

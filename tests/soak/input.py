@@ -1,4 +1,4 @@
-"""What a soak sends."""
+"""Input of a soak."""
 
 import random
 from collections import deque
@@ -11,7 +11,7 @@ REPEATED = 0.02
 
 
 class Input:
-    """The load, with some purchases sent again later."""
+    """The load, with some purchases repeated later."""
 
     def __init__(self, seed: int) -> None:
         self._rng, self._seed = random.Random(seed), seed
@@ -19,7 +19,7 @@ class Input:
         self.repeats = 0
 
     def __call__(self, n: int, first: int) -> list[Event]:
-        """Return n events from a number on, and the repeats among them."""
+        """Return n events from a number on, with repeats among them."""
         fresh = load(n, seed=self._seed + first, first=first, minutes=1)
         again = [self._rng.choice(self._recent) for _ in range(n) if self._recent]
         again = [event for event in again if self._rng.random() < REPEATED]

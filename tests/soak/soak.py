@@ -1,4 +1,4 @@
-"""Break things, one after another, and verify."""
+"""Injects faults one after another, and verifies."""
 
 import random
 import re
@@ -28,20 +28,20 @@ PORTIONS_A_SECOND = 4
 
 
 class Soak:
-    """One run on a deployment without workers as yet.
+    """One run on a deployment without workers.
 
     Parameters
     ----------
     service
         The deployment, with `SETTINGS`.
     folder
-        Where copies of the store are kept.
+        Folder of the store's copies.
     seed
-        Of everything drawn.
+        Seed of all random choices.
     rate
-        Events a second.
+        Events per second.
     tell
-        Given a line now and then.
+        Called with a line of progress now and then.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Soak:
         self._places = [self._place(name) for name in ("one", "two")]
 
     def run(self, plan: Plan, minutes: float = 0.0) -> Tally:
-        """Carry a plan out, again and again until the minutes are over, or a fault is found."""
+        """Repeat a plan until the minutes are over or a fault is found."""
         while not self.tally.faults:
             drawn = plan.drawn(self._rng)
             for at in range(0, len(drawn), plan.verify_every):
@@ -104,14 +104,14 @@ class Soak:
         ]
         self._tell(self.tally.line())
 
-    # -- what happens
+    # -- faults
 
     def _kills(self) -> None:
         place = self._victim()
         self.tally.kills_of_owners += place.owns
         if self._rng.random() < 0.7:
             send(signal.SIGKILL, -place.worker.pid)
-        else:  # the publisher's process ends by itself, after what it has been asked for
+        else:  # the publisher's process exits by itself, after the work requested so far
             place.worker.kill()
         place.worker.wait()
         self._replace(place)
@@ -124,7 +124,7 @@ class Soak:
     def _stops(self) -> None:
         place = self._victim()
         rng = self._rng
-        # A blink, past the session, or past the transaction's timeout as well.
+        # A moment, past the session timeout, or past the transaction timeout as well.
         low, high = rng.choice([(0.1, 1.0), (SESSION_SECONDS + 1, 8.0), (10.5, 13.0)])
         seconds = rng.uniform(low, high)
         self.tally.stops_past_session += seconds > SESSION_SECONDS
@@ -148,7 +148,7 @@ class Soak:
         self._service.kafka.start()
 
     def _victim(self) -> Place:
-        """Return a worker that is awake, most often in the middle of its work."""
+        """Return a running worker, usually in the middle of a micro-batch."""
         patient = self._rng.random() < 0.85
         give_up = time.monotonic() + OWNING_SECONDS
         while True:
@@ -178,7 +178,7 @@ class Soak:
         place.wake_at = None
 
     def _pass(self, seconds: float) -> None:
-        """Let time pass, wake who is to be woken, and see that nobody has ended by itself."""
+        """Let time pass, resume stopped workers when due, and check that none exited by itself."""
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
@@ -199,7 +199,7 @@ class Soak:
             time.sleep(min(0.05, until - now))
 
     def _ended(self, place: Place) -> None:
-        """Replace a worker that ended by itself: it may while it starts, when a server is away."""
+        """Replace a worker that exited by itself, as it may at its start when a server is down."""
         end = place.log.read_text()[-2_000:]
         if place.owns or "cannot be reached" not in end:
             code = place.worker.returncode

@@ -1,4 +1,4 @@
-"""What is to happen in a soak, and what did."""
+"""Planned and injected faults of a soak."""
 
 import random
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How often each thing is to happen, and after how many of them everything is verified."""
+    """Number of faults of each kind, and of faults between two verifications."""
 
     kills: int = 200
     publisher_kills: int = 10
@@ -17,14 +17,14 @@ class Plan:
     verify_every: int = 40
 
     def drawn(self, rng: random.Random) -> list[str]:
-        """Return everything in an order drawn at random."""
+        """Return all faults in random order."""
         counts = {name: n for name, n in asdict(self).items() if name != "verify_every"}
         return rng.sample(list(counts), counts=list(counts.values()), k=sum(counts.values()))
 
 
 @dataclass(slots=True)
 class Tally:
-    """What happened, and what came of it."""
+    """Faults injected, and their outcomes."""
 
     seed: int
     seconds: float = 0.0
@@ -48,7 +48,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
     def line(self) -> str:
-        """Return where it stands."""
+        """Return a line of progress."""
         return (
             f"{self.seconds:5.0f} s: {self.kills} kills, {self.publisher_kills} of publishers,"
             f" {self.stops} stops, {self.rollbacks}"
@@ -58,7 +58,7 @@ class Tally:
         )
 
     def lines(self) -> list[str]:
-        """Return it for people."""
+        """Render as text."""
         verdict = (
             f"{len(self.faults)} FAULTS"
             if self.faults

@@ -11,7 +11,7 @@ from tests.processes import Process
 
 @dataclass(slots=True)
 class Place:
-    """Where a worker runs: one ends, the next begins."""
+    """A slot for a worker: when one exits, the next one starts in it."""
 
     name: str
     worker: Process
@@ -20,18 +20,18 @@ class Place:
 
     @property
     def owns(self) -> bool:
-        """Whether the worker has taken partitions over."""
+        """True when the worker has taken partitions over."""
         return b"owns partitions" in self.log.read_bytes()
 
 
 def send(signum: signal.Signals, pid: int) -> None:
-    """Signal a process if it is there; with a negative number, the whole group of one."""
+    """Signal a process if it exists; a negative number signals a whole group."""
     with suppress(ProcessLookupError):
         os.kill(pid, signum)
 
 
 def publishers(worker: int) -> list[int]:
-    """Return the process that publishes for a worker, if it is there."""
+    """Return a worker's publisher process, if it exists."""
     with suppress(OSError):
         children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}

@@ -23,6 +23,7 @@ from bench import (
     sweeps,
     takeover,
     throughput,
+    trace,
     unseen,
 )
 from bench.report import Table
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "latency": latency.run,
     "sweeps": sweeps.run,
     "profile": profile.run,
+    "trace": trace.run,
     "peers": peers.run,
     "workers": scale.run_workers,
     "partitions": scale.run_partitions,
@@ -49,7 +51,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
 }
 
 SCALE = ("workers", "partitions", "customers", "takeover", "resident")
-LONG = ("streams", "flap", "drift", "sweeps", "profile", "peers", *SCALE)
+LONG = ("streams", "flap", "drift", "sweeps", "profile", "trace", "peers", *SCALE)
 """Run only when named; all others together take less than ten minutes."""
 
 

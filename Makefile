@@ -1,19 +1,19 @@
-# `make` alone lists the targets. PYTHON=python3.12 make setup takes another Python than the first
-# that will do.
+# `make` alone lists the targets. PYTHON=python3.12 make setup selects a Python; the default is the
+# first suitable one.
 
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 LOCK_VENV := .cache/lock
 LOWEST_VENV := .cache/lowest
-# Tests of servers that use every client library: Kafka, Redis, files, pages.
+# Tests with servers that exercise every client library: Kafka, Redis, files, pages.
 LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/operations/test_export.py \
 	tests/livesegments/cli/test_cli_service.py tests/livesegments/test_redis_cluster.py
-# LOCK_OPTIONS=--upgrade takes the newest versions; without it, pins stay as far as they can.
+# LOCK_OPTIONS=--upgrade selects the newest versions; without it, pins stay wherever possible.
 LOCK_OPTIONS ?=
-# Test files that run side by side, each process with servers of its own; 0: one after another.
+# Number of parallel test processes, each with servers of its own; 0: one file after another.
 PROCESSES ?= 4
-# Options of the long runs: seeds to begin with, how many.
+# Options of the exploration: number of runs, first seed.
 EXPLORE_OPTIONS ?= --runs 5000
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ EXPLORE_OPTIONS ?= --runs 5000
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: $(VENV)/.installed ## Make .venv with the locked dependencies
+setup: $(VENV)/.installed ## Create .venv with the locked dependencies
 
 $(VENV)/.dependencies: requirements.lock
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(VENV)
@@ -46,7 +46,7 @@ test: setup servers ## Run all tests, against Apache Kafka and Redis
 test-quick: setup ## Run the tests that need no servers
 	$(BIN)/python -m pytest -m "not servers" -n $(PROCESSES) --dist worksteal
 
-check: lint test-quick ## What to run before each commit: style, types and quick tests
+check: lint test-quick ## Run before each commit: style, types and quick tests
 
 test-lowest: $(LOWEST_VENV)/.installed servers ## Run tests with the lowest versions that pyproject.toml allows
 	$(LOWEST_VENV)/bin/python -m pytest -n $(PROCESSES) --dist worksteal -m "not servers" $(LOWEST_OPTIONS)
@@ -65,13 +65,13 @@ $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 explore: setup ## Run many more seeds of the simulation than the tests do
 	$(BIN)/python -m tests.simulation $(EXPLORE_OPTIONS)
 
-soak: setup servers ## Kill, stop and rob workers under load for a quarter of an hour, and verify
+soak: setup servers ## Inject faults into workers and servers under load for a quarter of an hour, and verify
 	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
 
-bench: setup servers ## Measure, and compare with the figures committed
+bench: setup servers ## Run the benches and compare with the committed figures
 	$(BIN)/python -m bench
 
-docs: setup ## Make anew from their sources: the contract, docs/metrics.md, Grafana dashboards
+docs: setup ## Regenerate the contract, docs/metrics.md and the Grafana dashboards
 	$(BIN)/python -m livesegments.contracts.asyncapi
 	$(BIN)/python -m livesegments.monitoring.generate_docs
 	$(BIN)/python -m deploy.grafana
@@ -91,6 +91,6 @@ lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again, in requirements.lock
 		--fork-strategy fewest --python-version 3.11 --generate-hashes \
 		--custom-compile-command 'make lock' --output-file requirements.lock $(LOCK_OPTIONS)
 
-clean: ## Remove everything that was made
+clean: ## Remove everything that was built
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

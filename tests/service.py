@@ -356,7 +356,7 @@ class Feed:
                 for future in futures:
                     future.get(0)
                 self.sent += len(events)
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits for it
+        except BaseException as error:  # noqa: BLE001 - reported to the waiting thread
             self._error = error
         finally:
             producer.close(5)

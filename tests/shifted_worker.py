@@ -40,7 +40,7 @@ def shift(ahead_us: Callable[[], int], *, alone: bool) -> None:
     """Shift the clock at which the worker ends its windows."""
     real, connect = time.time_ns, redis_client
     shifted = SimpleNamespace(time_ns=lambda: real() + ahead_us() * 1_000)
-    setattr(app, "time", shifted)  # noqa: B010 - not among what the module exports
+    setattr(app, "time", shifted)  # noqa: B010 - not exported by the module
     if not alone:
         connected = lambda *given: shift_redis(connect(*given), ahead_us)  # noqa: E731
         setattr(app, "redis_client", connected)  # noqa: B010

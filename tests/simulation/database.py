@@ -46,7 +46,7 @@ class Database:
         self.strings: dict[bytes, bytes] = {}
         self.scripts: set[str] = set()
         self.incarnation = 0
-        """Rises when connections break: the server is another, or was started anew."""
+        """Increases when connections break: the server was replaced or restarted."""
         self.history: list[Snapshot] = [({}, {})]
 
     def execute(self, command: str, *arguments: Any, **options: Any) -> Any:

@@ -137,7 +137,7 @@ class Process:
                 self._main()
         except Crashed:
             pass
-        except BaseException as error:  # noqa: BLE001 - whatever it was, the judge is told
+        except BaseException as error:  # noqa: BLE001 - any error is reported by the invariants
             self.error = error
         self.ended = True
         self._stopped.release()

@@ -49,8 +49,8 @@ class LogLoss:
     def deletion(self) -> None:
         """Delete an input up to any point, read or not, including markers at its end.
 
-        Only once a customer there has a segment: before that, a lost store cannot tell what is
-        gone.
+        Only once a customer there has a segment: before that, a lost store cannot detect the
+        loss.
         """
         log = self._log(self._rng.choice((PURCHASES, PURCHASES, PURCHASES, *INPUTS)))
         if not self._world.cluster.logs[TopicPartition(STATES, log.tp.partition)].end:

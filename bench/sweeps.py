@@ -1,4 +1,4 @@
-"""Cost of a running sweep to the events processed beside it."""
+"""Cost of a running sweep to live events."""
 
 import tempfile
 from pathlib import Path

@@ -12,21 +12,21 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * Acts on each move between segments. Needs kafka-clients and jackson-databind on the class path:
+ * Runs a campaign action for each move between segments. Needs kafka-clients and jackson-databind on the class path:
  * KAFKA_BOOTSTRAP_SERVERS=localhost:9092 java -cp 'libs/*' SegmentSubscriber.java
  *
- * <p>Offsets are committed after the action, so after a crash some actions are asked for again:
- * give ce_id, which is then the same, to whatever acts, as its idempotency key.
+ * <p>Offsets are committed after the action, so some actions are repeated after a crash: pass
+ * ce_id, which stays the same, to the system that acts as its idempotency key.
  */
 public class SegmentSubscriber {
     static final String CHANGES = "segment-changes.v1";
     static final String STATES = "customer-segments.v1";
     static final ObjectMapper JSON = new ObjectMapper();
 
-    /** The highest version handled of each customer. */
+    /** Highest version handled per customer. */
     final Map<String, Long> latest = new HashMap<>();
 
-    /** Who said no to marketing, and in which version. */
+    /** Customers opted out of marketing, and the version of the opt-out. */
     final Map<String, Long> refused = new HashMap<>();
 
     /** Put your campaign here. */
@@ -34,7 +34,7 @@ public class SegmentSubscriber {
         System.out.printf("%s %s %s -> %s%n", key, customer, left, entered);
     }
 
-    /** Delete here what you hold of a customer who was erased. */
+    /** Delete your data about an erased customer here. */
     void forget(String customer) {
         System.out.printf("forget %s%n", customer);
     }
@@ -45,13 +45,13 @@ public class SegmentSubscriber {
         long known = latest.getOrDefault(customer, -1L);
         JsonNode event = record.value() == null ? null : JSON.readTree(record.value());
         if (record.topic().equals(STATES)) {
-            if (event == null) { // changes from before it may be still to come
+            if (event == null) { // older changes may still arrive
                 latest.put(customer, Math.max(version, known));
                 forget(customer);
             } else if (saidNo(event)) {
                 refused.put(customer, version);
             }
-        } else if (version > known) { // else seen before
+        } else if (version > known) { // otherwise a duplicate
             latest.put(customer, version);
             JsonNode left = event.get("previous_segment");
             JsonNode entered = event.get("segment");
@@ -65,7 +65,7 @@ public class SegmentSubscriber {
     }
 
     static boolean saidNo(JsonNode event) {
-        return !event.get("consent").get("marketing").asBoolean(true); // null is not known
+        return !event.get("consent").get("marketing").asBoolean(true); // null: unknown
     }
 
     static String header(ConsumerRecord<?, ?> record, String name) {

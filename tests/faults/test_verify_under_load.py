@@ -1,4 +1,4 @@
-"""The verifier beside workers that process 300 purchases per second: it ends without a finding."""
+"""The verifier while workers process 300 purchases per second: it ends without a finding."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The verifier beside running and paused workers reports no fault."""
+"""The verifier reports no fault while workers run or are paused."""
 
 from random import Random
 from unittest.mock import patch

@@ -12,7 +12,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * Runs a campaign action for each move between segments. Needs kafka-clients and jackson-databind on the class path:
+ * Runs a campaign action for each move between segments. Needs kafka-clients and jackson-databind:
  * KAFKA_BOOTSTRAP_SERVERS=localhost:9092 java -cp 'libs/*' SegmentSubscriber.java
  *
  * <p>Offsets are committed after the action, so some actions are repeated after a crash: pass

@@ -267,7 +267,7 @@ def test_a_batch_that_would_fill_the_memory_is_one_record_without_key(
 
 
 def test_kafka_python_itself_refuses_such_a_name() -> None:
-    """When it accepts the name, one reason for the columnar reader is gone."""
+    """One reason for the columnar reader; obsolete once kafka-python accepts such a name."""
     with pytest.raises(CorruptRecordError, match="UnicodeDecodeError"):
         list(DefaultRecordBatch(batch_of(with_headers([(RawName(b"\xff"), b"1")]))))
 

@@ -134,7 +134,7 @@ def test_an_installed_command_works_outside_the_tree(
 def test_an_installed_backtest_writes_its_page(
     command: Path, in_the_way: Path, tmp_path: Path
 ) -> None:
-    """It reads the data files of the package: styles and the contract."""
+    """The page needs the data files of the package: styles and the contract."""
     history = tmp_path / "history.csv"
     rows = [
         f"e{i},c{i % 40},2024-01-{1 + i // 40:02d}T08:00:00Z,purchase,{1 + i % 40 * i % 90},USD"

@@ -129,5 +129,5 @@ class SecureCluster(RedisCluster):
 
     @property
     def tls_ports(self) -> list[int]:
-        """Of all servers, the first masters before their replicas."""
+        """TLS ports of all servers, the first masters before their replicas."""
         return [server.tls_port for server in self._secure]

@@ -124,7 +124,7 @@ def one_left_for_a_lost_store(world: World) -> None:
 
 
 def idle_past_the_window(world: World) -> None:
-    """By the wall clock the window of an idle partition has moved past all deleted records."""
+    """The window of an idle partition has moved past all deleted records, by the wall clock."""
     world.clock = "wall"
     worker = started(world)
     move(world, "c01", 50)

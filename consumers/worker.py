@@ -120,7 +120,7 @@ class Worker:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepRateLimiter(rules.max_changes_per_second)
-        self._checked_at = self._stayed_at = self._tidied_at = 0.0
+        self._checked_at = self._stayed_at = 0.0
 
     def stop(self) -> None:
         """Request a stop after the current micro-batch; safe in a signal handler."""
@@ -366,13 +366,13 @@ class Worker:
         self._tend_definitions()
         behind = 2 * sum(map(len, new.values())) > self._max_records
         self._publish(membership, behind=behind)
-        if not new and now - self._checked_at >= IDLE_CHECK_SECONDS:
+        if now - self._checked_at >= IDLE_CHECK_SECONDS:
             self._checked_at = now
-            self._check_still_owner()
-            self._clocks.look_at_redis(self.owned)
-            self._check_kafka_answers()
-        if now - self._tidied_at >= IDLE_CHECK_SECONDS:
-            self._tidied_at = now
+            if not new:
+                self._check_still_owner()
+                self._clocks.look_at_redis(self.owned)
+                self._check_kafka_answers()
+            # After the check: a transaction hangs for long when the broker is already away.
             self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
         self._tell_clocks()
         self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 from livesegments.signals import ending_signals
 
@@ -27,10 +30,17 @@ def test_a_process_of_tests_in_the_background_does_not_either() -> None:
     )
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Default handlers, whatever the parent of pytest ignores; restored afterwards."""
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_program_in_the_background_is_not_ended_by_ctrl_c() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert ending_signals(signal.SIGHUP) == (signal.SIGTERM, signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert ending_signals() == (signal.SIGTERM, signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert ending_signals(signal.SIGHUP) == (signal.SIGTERM, signal.SIGHUP)

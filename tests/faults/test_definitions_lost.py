@@ -36,6 +36,7 @@ def test_a_generation_that_nobody_knows_any_more_is_followed_by_a_new_one(
     service.send(make_load(4_000))
     worker = service.start()
     service.wait()
+    service.wait_for(service.has_model, "there is a model")
     worker.terminate()
     assert worker.wait(15) == 0
     lost = generation(service)
@@ -55,6 +56,7 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     service.environment["LIVESEGMENTS_DEFINITIONS_SECONDS"] = "1"
     service.send(make_load(4_000))
     workers = [service.start(), service.start()]
+    service.wait_for(service.has_model, "there is a model")
     service.wait()
     known = generation(service)
     time.sleep(4)  # the last definitions have been published by then

@@ -80,7 +80,7 @@ def a_marker_deleted_after_a_stop(world: World) -> None:
     _purchases(world).mark()
     assert worker.worker is not None
     assert worker.consumer is not None
-    worker.worker._tidied_at = world.cluster.now
+    worker.worker._checked_at = world.cluster.now
     while worker.consumer.position(_purchases(world).tp) < _purchases(world).end:
         worker.step()
     worker.worker.stop()

@@ -268,7 +268,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "the last profile counts": [
         Edit(
             aggregation,
-            "fold_profiles",
+            "apply_profiles",
             "last >= 0",
             '(last >= 0) & (np.append(profiles.updated_at, 0)[last] >= records["profile_updated"])',
         )
@@ -276,7 +276,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "a null leaves nothing": [
         Edit(
             aggregation,
-            "fold_profiles",
+            "apply_profiles",
             'replaced["profile_updated"][~is_profiled(replaced)] = NEVER',
             "pass",
         )

@@ -22,6 +22,7 @@ def report(world: World) -> Report:
         SETTINGS.group_id,
         retention_days=SETTINGS.days_kept,
         event_clock=world.clock == "event",
+        now_us=lambda: world.inputs.wall_us,
     )
 
 

@@ -169,6 +169,11 @@ class _Verification:
         after = store.look().cut
         now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
         self._reader.read(after.offsets)
+        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
+        newest = self._log.read(
+            PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
+        )
+        # After the newest purchase: a record read later than the clocks may be dated after them.
         clocks = Clocks.read(store, now_us)
         topics = (*INPUTS, CHANGES, DEAD_LETTERS)
         at = Partition(
@@ -185,13 +190,9 @@ class _Verification:
         )
 
         tell(f"checks of {len(records.found)} customers")
-        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
         store_checks.check_quiet(checks["quiet"], at)
         store_checks.check_offsets(checks["offsets"], at, after, now, ends)
         store_checks.check_outbox(checks["outbox"], at)
-        newest = self._log.read(
-            PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
-        )
         store_checks.check_clock(checks["clock"], at)
         check_clocks(checks["clocks"], at.where, after, clocks, newest)
         store_checks.check_records(checks["records"], at)

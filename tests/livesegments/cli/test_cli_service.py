@@ -76,7 +76,7 @@ def test_a_worker_in_the_background_leaves_on_sigterm_alone(service: Service) ->
 
 
 def test_ctrl_c_ends_a_subscriber_quietly_with_130(service: Service) -> None:
-    example = Path(__file__).parents[2] / "docs" / "schemas" / "examples" / "segment-change.json"
+    example = Path(__file__).parents[3] / "docs" / "schemas" / "examples" / "segment-change.json"
     record = json.loads(example.read_text())
     service.send([(CHANGES, record["key"].encode(), json.dumps(record["value"]).encode())])
     following = subprocess.Popen(

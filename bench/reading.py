@@ -7,11 +7,11 @@ from statistics import median
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from bench.report import Table
-from bench.throughput import KAFKA_PYTHON
 from livesegments.consumers.columnar_reader import PartitionRecords
 
 RECORDS, OF_A_BATCH, RUNS = 20_000, 1_000, 15
@@ -58,7 +58,10 @@ def run(records: int = RECORDS, runs: int = RUNS) -> Table:
     """Measure interleaved runs; return medians."""
     data = _fetched(records)
     pairs = [
-        (_seconds(data, KAFKA_PYTHON, records), _seconds(data, PartitionRecords, records))
+        (
+            _seconds(data, Fetcher.PartitionRecords, records),
+            _seconds(data, PartitionRecords, records),
+        )
         for _ in range(runs)
     ]
     theirs, ours = (median(times) for times in zip(*pairs, strict=True))

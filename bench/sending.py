@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from kafka import KafkaProducer
-
 from bench.report import Table
 from livesegments.contracts.cloudevents import SEGMENT_CHANGE, shared_headers
 from livesegments.contracts.topics import CHANGES
 from livesegments.producers import record_batch
 from livesegments.producers.publisher import BATCH_BYTES
+from livesegments.producers.record_batch import BatchProducer
 from livesegments.store.outbox import Output
 from tests.servers import KafkaServer, fresh_topics
 
@@ -32,7 +31,7 @@ def _outputs(records: int) -> list[Output]:
     ]
 
 
-def _one_by_one(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
+def _one_by_one(producer: BatchProducer, outputs: Sequence[Output]) -> None:
     sent = 0
     for each in outputs:
         # As in the service: a second batch in the queue makes every record more expensive.
@@ -43,14 +42,14 @@ def _one_by_one(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
         producer.send(CHANGES, key=each.key, value=each.value, headers=each.headers, partition=0)
 
 
-def _in_batches(producer: KafkaProducer, outputs: Sequence[Output]) -> None:
+def _in_batches(producer: BatchProducer, outputs: Sequence[Output]) -> None:
     for _, batch in record_batch.cut(outputs, lambda _: BATCH_BYTES):
         record_batch.send(producer, CHANGES, 0, batch)
         producer.flush()
 
 
 def _seconds(
-    producer: KafkaProducer, outputs: Sequence[Output], send: Callable[..., None]
+    producer: BatchProducer, outputs: Sequence[Output], send: Callable[..., None]
 ) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     producer.begin_transaction()
@@ -68,7 +67,7 @@ def run(records: int = RECORDS, runs: int = RUNS) -> Table:
         KafkaServer(Path(folder), jvm_options=()) as kafka,
     ):
         fresh_topics(kafka.bootstrap, 1)
-        producer = KafkaProducer(
+        producer = BatchProducer(
             bootstrap_servers=kafka.bootstrap,
             transactional_id="bench",
             linger_ms=1_000,

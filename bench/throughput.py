@@ -10,23 +10,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from unittest.mock import patch
 
 import numpy as np
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.consumer.fetcher import Fetcher
 
 from bench.report import Table
-from livesegments.consumers.columnar_reader import PartitionRecords
 from livesegments.contracts.topics import PURCHASES
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 EVENTS, CUSTOMERS, PARTITIONS, RUNS = 300_000, 20_000, 4, 3
 GOAL = 0.5
 GROUP = "livesegments"
-KAFKA_PYTHON = PartitionRecords.__base__
-"""kafka-python's own reader of fetched batches, before ours replaces it."""
 
 
 def produce(bootstrap: str, events: int, step_seconds: float = 10.0) -> None:
@@ -57,11 +52,6 @@ def produce(bootstrap: str, events: int, step_seconds: float = 10.0) -> None:
 
 def consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None) -> float:
     """Return the seconds from the first record to the last with kafka-python's defaults."""
-    with patch.object(Fetcher, "PartitionRecords", KAFKA_PYTHON):
-        return _consume(bootstrap, events, use)
-
-
-def _consume(bootstrap: str, events: int, use: Callable[[bytes], object] | None) -> float:
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap,
         auto_offset_reset="earliest",

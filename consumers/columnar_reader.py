@@ -11,8 +11,8 @@ record without a key: it fails validation in every topic and becomes a dead lett
 Reading a batch as columns takes a quarter of the time of a method call for each record and number
 (`python -m bench reading`).
 
-Importing this module changes every consumer of the process. A test pins the kafka-python internals
-it relies on and compares the readers.
+`ColumnarConsumer` is kafka-python's consumer with this reader. A test pins the kafka-python
+internals it relies on and compares the readers.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,13 @@ from itertools import dropwhile, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import KafkaError
-from kafka.record import MemoryRecords, default_records
+from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
 
-from livesegments.consumers import decompression
 from livesegments.consumers.columnar_format import (
     Headers,
     bounds,
@@ -40,6 +39,7 @@ from livesegments.consumers.columnar_format import (
     varints,
     wrapped,
 )
+from livesegments.consumers.decompression import uncompress
 
 WORTH_COLUMNS = 32
 """Minimum number of records for which columns pay off."""
@@ -128,6 +128,10 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - each codec has its own
             return False
         return True
+
+    def _maybe_uncompress(self) -> None:
+        uncompress(self)
+        super()._maybe_uncompress()
 
     def _unreadable(self, at: int) -> Record:
         rest = bytes(self._buffer[at : at + MOST_UNREADABLE_BYTES])
@@ -277,6 +281,9 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return list(map(_record, rows))
 
 
-Fetcher.PartitionRecords = PartitionRecords
-default_records.gzip_decode = decompression.gzip_decode
-default_records.zstd_decode = decompression.zstd_decode
+class ColumnarConsumer(KafkaConsumer):  # type: ignore[misc]
+    """kafka-python's consumer with the columnar reader; takes the same arguments."""
+
+    def __init__(self, *topics: str, **config: Any) -> None:
+        super().__init__(*topics, **config)
+        self._fetcher.PartitionRecords = PartitionRecords

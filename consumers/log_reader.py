@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers import columnar_reader  # noqa: F401 - installs the columnar reader
+from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.offsets import ends_of, starts_of
 
 COUNTED = 1_000
@@ -39,7 +39,7 @@ class LogReader:
         self._config = dict(config)
         self._stall_seconds = stall_seconds
         self._committed = self._open("read_committed")
-        self._uncommitted: KafkaConsumer | None = None
+        self._uncommitted: ColumnarConsumer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +137,8 @@ class LogReader:
                     f" {self._stall_seconds:.0f} s: a transaction hangs open, or the broker is away"
                 )
 
-    def _open(self, isolation_level: str) -> KafkaConsumer:
-        return KafkaConsumer(
+    def _open(self, isolation_level: str) -> ColumnarConsumer:
+        return ColumnarConsumer(
             **self._config,
             group_id=None,
             isolation_level=isolation_level,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.offsets import ends_of, starts_of
 from livesegments.contracts.cloudevents import read_provenance
@@ -166,7 +166,7 @@ def subscribe(
         Read the states, to detect duplicates, but do not yield them.
     """
     view = View()
-    consumer = KafkaConsumer(
+    consumer = ColumnarConsumer(
         **config,
         isolation_level="read_committed",
         enable_auto_commit=False,

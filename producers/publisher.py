@@ -20,13 +20,13 @@ from dataclasses import astuple, dataclass
 from threading import Thread
 from typing import Any, Protocol
 
-from kafka import KafkaProducer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError, UnknownError
 from kafka.structs import OffsetAndMetadata
 
 from livesegments.contracts.topics import INPUTS
 from livesegments.producers import record_batch
-from livesegments.producers.record_batch import Sent
+from livesegments.producers.record_batch import BatchProducer, Sent
 from livesegments.producers.shutdown import shut_down
 from livesegments.store.outbox import Offsets, Output
 
@@ -109,14 +109,14 @@ class Publisher:
         """Topic -> remaining transactions that send to it record by record."""
         self._turns: dict[str, int] = {}
         """Topic -> number of such transactions after the last batch it rejected."""
-        self._producer: KafkaProducer | None = None
+        self._producer: BatchProducer | None = None
         self._ended_us: int | None = None
 
     def open(self) -> None:
         """Fence an earlier producer of this id, and end its open transaction."""
         if self._producer is not None:
             return
-        producer = KafkaProducer(
+        producer = BatchProducer(
             **self._config,
             transactional_id=self._transactional_id,
             transaction_timeout_ms=self._timeouts.transaction_ms,
@@ -201,7 +201,7 @@ class Publisher:
         self._patience, self._timeouts = factor, self._usual.times(factor)
 
     def _send(
-        self, producer: KafkaProducer, publications: Sequence[Publication], sent: list[Sent]
+        self, producer: BatchProducer, publications: Sequence[Publication], sent: list[Sent]
     ) -> None:
         waiting: dict[tuple[str, int], int] = defaultdict(int)
         # A record's delivery timeout starts when it is passed to the producer.
@@ -225,7 +225,7 @@ class Publisher:
     def _batch_bytes(self, topic: str) -> int:
         return 1 if self._singly.get(topic) else BATCH_BYTES
 
-    def _flush(self, producer: KafkaProducer, sent: Sequence[Sent]) -> None:
+    def _flush(self, producer: BatchProducer, sent: Sequence[Sent]) -> None:
         """Wait for all sent records, including the parts of a batch that was split as too large."""
         deadline = time.monotonic() + self._timeouts.delivery_ms / 1000
         while True:
@@ -277,7 +277,7 @@ class Publisher:
             self._producer = None
 
 
-def _abort(producer: KafkaProducer) -> None:
+def _abort(producer: BatchProducer) -> None:
     with suppress(KafkaError, AssertionError):
         producer.abort_transaction()
 

@@ -2,20 +2,19 @@
 
 kafka-python's `send` takes 25 µs per record for checks, locks and a future, more than the rest of
 the processing of a change. So the first record of a batch carries the others as an attribute of its
-headers, and the batch builder appends them (`python -m bench sending`). Batches are identical byte
-for byte; a test compares them with kafka-python's own.
-
-Importing this module changes the batch builder of every producer of the process; `send` of a single
-record is unchanged.
+headers, and the accumulator of a `BatchProducer` appends them (`python -m bench sending`). Batches
+are identical byte for byte; a test compares them with kafka-python's own.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from threading import RLock
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.producer import record_accumulator
+from kafka import KafkaProducer, TopicPartition
+from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
@@ -30,7 +29,7 @@ class Batch(list[tuple[str, bytes]]):
     later
         The other records of the batch.
     appended
-        Whether the builder has appended them.
+        Whether the accumulator has appended them.
     """
 
     def __init__(self, outputs: Sequence[Output]) -> None:
@@ -39,28 +38,60 @@ class Batch(list[tuple[str, bytes]]):
         self.appended = False
 
 
-class RecordsBuilder(MemoryRecordsBuilder):  # type: ignore[misc]
-    """Builder of batches that appends single records or many at once."""
-
-    __slots__ = ()
+class Accumulator(RecordAccumulator):  # type: ignore[misc]
+    """Accumulator that appends single records, or all of a `Batch` at once."""
 
     def append(
-        self, timestamp: int | None, key: bytes | None, value: bytes | None, headers: Any = None
+        self,
+        tp: TopicPartition,
+        timestamp_ms: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Any,
+        **options: Any,
     ) -> Any:
-        """Append a record, and the later ones of a `Batch`; return None if the batch is full."""
-        metadata = super().append(timestamp, key, value, headers)
-        if metadata is not None and isinstance(headers, Batch):
-            builder, n = self._builder, len(headers.later)
-            since_first = metadata.timestamp - builder._first_timestamp
-            builder._buffer += encode(headers.later, self._next_offset, since_first)
-            builder._num_records += n
-            builder._last_offset += n
-            self._next_offset += n
-            headers.appended = True
-        return metadata
+        """Append a record, and the later ones of a `Batch`; return kafka-python's result."""
+        if not isinstance(headers, Batch):
+            return super().append(tp, timestamp_ms, key, value, headers, **options)
+        if timestamp_ms is None:
+            timestamp_ms = time.time_ns() // 1_000_000
+        # The sender must not take the first record without the others.
+        with self._tp_lock(tp):
+            future, is_full, *more = super().append(
+                tp, timestamp_ms, key, value, headers, **options
+            )
+            if future is not None:
+                records = self._batches[tp][-1].records
+                append_all(records, headers.later, timestamp_ms)
+                headers.appended = True
+                is_full = is_full or records.is_full()
+        return future, is_full, *more
+
+    def _tp_lock(self, tp: TopicPartition) -> Any:
+        """Return the lock of a partition, which its holder may acquire again."""
+        lock = self._tp_locks.get(tp)
+        if lock is None:
+            with self._tp_locks[None]:
+                lock = self._tp_locks.setdefault(tp, RLock())
+        return lock
 
 
-record_accumulator.MemoryRecordsBuilder = RecordsBuilder
+def append_all(records: MemoryRecordsBuilder, outputs: Sequence[Output], timestamp_ms: int) -> None:
+    """Append records to a batch that has at least one."""
+    builder, n = records._builder, len(outputs)
+    since_first = timestamp_ms - builder._first_timestamp
+    builder._buffer += encode(outputs, records._next_offset, since_first)
+    builder._num_records += n
+    builder._last_offset += n
+    records._next_offset += n
+
+
+class BatchProducer(KafkaProducer):  # type: ignore[misc]
+    """kafka-python's producer, which also takes whole batches by `send`; same arguments."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._accumulator.__class__ = Accumulator  # still empty
 
 
 def send(producer: KafkaProducer, topic: str, partition: int, outputs: Sequence[Output]) -> "Sent":
@@ -69,7 +100,7 @@ def send(producer: KafkaProducer, topic: str, partition: int, outputs: Sequence[
     Raises
     ------
     RuntimeError
-        If this version of kafka-python builds batches differently.
+        If the producer does not take batches.
     """
     first, headers = outputs[0], Batch(outputs)
     future = producer.send(
@@ -77,7 +108,10 @@ def send(producer: KafkaProducer, topic: str, partition: int, outputs: Sequence[
     )
     # If the topic is unavailable, kafka-python appends nothing and returns a failed future.
     if headers.later and not headers.appended and not future.failed():
-        raise RuntimeError("this version of kafka-python does not take batches; an older one does")
+        raise RuntimeError(
+            "the producer takes no batches: it is no BatchProducer, or this version of kafka-python"
+            " is too new for it"
+        )
     return Sent(topic, len(outputs), future)
 
 

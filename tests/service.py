@@ -20,6 +20,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.operations.verify import Report, verify
+from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from tests import processes
 from tests.processes import Process
 from tests.servers import KafkaServer, RedisCluster, RedisServer
@@ -169,7 +170,7 @@ class Service:
     def ends(self) -> dict[TopicPartition, int]:
         """Return the end of every input partition, without trailing transaction markers."""
         tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
-        consumer = KafkaConsumer(**self.config, isolation_level="read_committed")
+        consumer = TolerantConsumer(**self.config, isolation_level="read_committed")
         consumer.assign(tps)
         starts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
         found = {tp: max(starts[tp], ends[tp] - MARKERS) for tp in tps}

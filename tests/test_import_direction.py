@@ -71,6 +71,14 @@ def test_the_service_imports_no_tool(start: str) -> None:
     assert {name: by for name, by in reached(start).items() if is_tool(name)} == {}
 
 
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name.startswith("livesegments.operations.verify.")]
+)
+def test_the_verifier_shares_no_code_with_what_it_checks(module: str) -> None:
+    checked = [f"livesegments.{each}" for each in ("consumers", "features", "model", "producers")]
+    assert [name for name in reached(module) if name.startswith(tuple(checked))] == []
+
+
 def test_a_tool_is_recognised() -> None:
     assert is_tool("livesegments.demo.run")
     assert is_tool("rich.table")

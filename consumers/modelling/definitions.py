@@ -9,10 +9,11 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
+from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.partition_state import CLUSTERS
 from livesegments.consumers.processing_config import Model
@@ -46,7 +47,7 @@ class DefinitionsReader:
         self.generation: Generation | None = None
         self.went_back = 0
         end = self._read_all()
-        self._consumer = KafkaConsumer(
+        self._consumer = ColumnarConsumer(
             **config,
             group_id=None,
             isolation_level="read_committed",

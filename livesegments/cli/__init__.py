@@ -1,5 +1,6 @@
 """The command line: one module per command, with imports deferred until the command runs."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -84,6 +85,8 @@ def _options(
 ) -> None:
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    # kafka-python logs errors that it is about to retry; its exceptions carry all that matters.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """Kafka client configuration, the worker's consumer and the Redis client, from the settings."""
 
-import logging
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,11 +12,8 @@ from redis.retry import Retry
 
 from livesegments.config.redis_urls import is_cluster, server_urls
 from livesegments.config.settings import Settings
-from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.store.cluster_pipeline import Client, Cluster
-
-# kafka-python logs errors that it is about to retry; its exceptions carry all that matters.
-logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
@@ -66,7 +62,7 @@ def group_consumer(settings: Settings) -> KafkaConsumer:
     input topics.
     """
     session_ms = round(settings.session_timeout_seconds * 1000)
-    return KafkaConsumer(
+    return ColumnarConsumer(
         **kafka_config(settings),
         group_id=settings.group_id,
         partition_assignment_strategy=(RangePartitionAssignor,),

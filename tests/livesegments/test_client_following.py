@@ -110,8 +110,8 @@ def test_nobody_is_shown_as_forgotten_before_a_change_that_came_before(seed: int
         return Consumer(cluster, Edge("subscriber"), Random(seed), **config, max_poll_records=1)
 
     with (
-        patch("livesegments.client.KafkaConsumer", consumer),
-        patch("livesegments.consumers.log_reader.KafkaConsumer", consumer),
+        patch("livesegments.client.ColumnarConsumer", consumer),
+        patch("livesegments.consumers.log_reader.ColumnarConsumer", consumer),
         closing(subscribe({})) as updates,
     ):
         assert next(updates) is None

@@ -7,7 +7,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
@@ -17,7 +17,7 @@ from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHAS
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.producers import record_batch
 from livesegments.producers.publisher import Publication, Publisher, PublishError, Timeouts
-from livesegments.producers.record_batch import Sent
+from livesegments.producers.record_batch import BatchProducer, Sent
 from livesegments.store.outbox import Output
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
@@ -165,11 +165,11 @@ def transaction_timeouts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The transaction timeout, in milliseconds, of every producer that was created."""
     made: list[int] = []
 
-    def make(**config: Any) -> KafkaProducer:
+    def make(**config: Any) -> BatchProducer:
         made.append(config["transaction_timeout_ms"])
-        return KafkaProducer(**config)
+        return BatchProducer(**config)
 
-    monkeypatch.setattr("livesegments.producers.publisher.KafkaProducer", make)
+    monkeypatch.setattr("livesegments.producers.publisher.BatchProducer", make)
     return made
 
 

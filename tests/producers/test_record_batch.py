@@ -1,21 +1,28 @@
 """Batches handed over in one call equal those built by kafka-python record by record."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka import KafkaProducer
+from kafka import TopicPartition
 from kafka.errors import TopicAuthorizationFailedError
 from kafka.future import Future
-from kafka.producer import record_accumulator
 from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, STATES
 from livesegments.operations.verify.kafka_log import Log
-from livesegments.producers.record_batch import Batch, RecordsBuilder, cut, encode, send
+from livesegments.producers.record_batch import (
+    Accumulator,
+    Batch,
+    BatchProducer,
+    cut,
+    encode,
+    send,
+)
 from livesegments.store.outbox import Output
 from tests.servers import KafkaServer
 
@@ -35,6 +42,14 @@ outputs = st.lists(
 )
 
 
+SMALL = Output(CHANGES, b"key", b"x" * 99, [])
+TP = TopicPartition(CHANGES, 0)
+
+
+def accumulator(batch_size: int, compression: int = 0) -> Accumulator:
+    return Accumulator(batch_size=batch_size, compression_attrs=compression)
+
+
 def built(builder: Any) -> bytes:
     builder.set_producer_state(7, 1, 40, is_transactional=True)
     builder.close()
@@ -45,14 +60,16 @@ def built(builder: Any) -> bytes:
 def test_a_batch_is_what_kafka_python_builds(
     first: list[Output], second: list[Output], compression: int, at: int, later: int
 ) -> None:
-    ours = RecordsBuilder(2, compression, 10_000_000)
+    collected = accumulator(10_000_000, compression)
     theirs = MemoryRecordsBuilder(2, compression, 10_000_000)
     for batch, timestamp in ((first, at), (second, at + later)):
         carrier = Batch(batch)
-        assert ours.append(timestamp, batch[0].key, batch[0].value, carrier) is not None
+        future, *_ = collected.append(TP, timestamp, batch[0].key, batch[0].value, carrier)
+        assert future is not None
         assert carrier.appended
         for each in batch:
             theirs.append(timestamp, each.key, each.value, each.headers)
+    [ours] = [each.records for each in collected._batches[TP]]
     assert ours.next_offset() == theirs.next_offset() == len(first) + len(second)
     if compression:
         read = [
@@ -68,12 +85,30 @@ def test_a_batch_is_what_kafka_python_builds(
 
 
 def test_without_room_nothing_is_appended() -> None:
-    builder = RecordsBuilder(2, 0, 500)
-    assert builder.append(1, b"key", b"x" * 400, []) is not None
+    collected = accumulator(500)
+    assert collected.append(TP, 1, b"key", b"x" * 400, [])[0] is not None
     carrier = Batch([Output(CHANGES, b"key", b"x" * 400, [])] * 2)
-    assert builder.append(1, b"key", b"x" * 400, carrier) is None
+    future, *_ = collected.append(TP, 1, b"key", b"x" * 400, carrier, abort_on_new_batch=True)
+    assert future is None
     assert not carrier.appended
-    assert builder.next_offset() == 1
+    assert [each.record_count for each in collected._batches[TP]] == [1]
+
+
+def test_the_later_records_of_a_batch_have_the_time_of_its_first() -> None:
+    collected = accumulator(10_000)
+    collected.append(TP, None, b"key", None, Batch([Output(CHANGES, b"key", None, [])] * 9))
+    [ours] = [each.records for each in collected._batches[TP]]
+    times = {each.timestamp for each in MemoryRecords(built(ours)).next_batch()}
+    assert len(times) == 1
+    assert abs(time.time() * 1_000 - times.pop()) < 600_000
+
+
+def test_a_batch_that_became_full_by_its_later_records_is_told_so() -> None:
+    collected = accumulator(500)
+    _, is_full, *_ = collected.append(TP, 1, b"key", b"x" * 99, Batch([SMALL] * 2))
+    assert not is_full
+    _, is_full, *_ = collected.append(TP, 1, b"key", b"x" * 99, Batch([SMALL] * 4))
+    assert is_full
 
 
 def test_batches_are_about_as_large_as_asked_and_keep_the_order() -> None:
@@ -132,14 +167,13 @@ def test_keys_and_headers_count_in_a_batch_of_dead_letters() -> None:
     assert [batch for _, batch in cut(letters, lambda _: 10_000)] == [[each] for each in letters]
 
 
-def test_kafka_python_that_does_not_take_batches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_producer_that_takes_no_batches_is_told() -> None:
     class Producer:
         def send(self, *_: Any, **__: Any) -> Future:
             return Future()
 
-    with pytest.raises(RuntimeError, match="does not take batches"):
+    with pytest.raises(RuntimeError, match="takes no batches"):
         send(Producer(), CHANGES, 0, [Output(CHANGES, b"k", b"v", [])] * 2)
-    assert record_accumulator.MemoryRecordsBuilder is RecordsBuilder
 
 
 def test_a_topic_that_is_not_there_is_not_taken_for_another_kafka_python() -> None:
@@ -163,7 +197,7 @@ def test_all_of_a_batch_arrives_in_order(fresh_kafka: KafkaServer) -> None:
         Output(CHANGES, b"key %d" % i, None if i % 5 == 0 else b"value %d" % i, [("n", b"%d" % i)])
         for i in range(3_000)
     ]
-    producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap, batch_size=1_000_000)
+    producer = BatchProducer(bootstrap_servers=fresh_kafka.bootstrap, batch_size=1_000_000)
     sent = send(producer, CHANGES, 0, records)
     again = send(producer, CHANGES, 1, records[:1])
     producer.flush(10)
@@ -182,7 +216,7 @@ def test_a_batch_that_its_topic_finds_too_large_tells_that_it_was_split(
     fresh_kafka: KafkaServer,
 ) -> None:
     records = [Output(CHANGES, b"k", b"x" * 90_000, [])] * 20
-    producer = KafkaProducer(
+    producer = BatchProducer(
         bootstrap_servers=fresh_kafka.bootstrap, batch_size=4_000_000, max_request_size=4_000_000
     )
     sent = send(producer, CHANGES, 0, records)

@@ -267,15 +267,16 @@ class World:
         logging = structlog.get_config()
         with ExitStack() as stack:
             for name in (
-                "livesegments.consumers.log_reader.KafkaConsumer",
-                "livesegments.consumers.modelling.definitions.KafkaConsumer",
-                "livesegments.config.clients.KafkaConsumer",
+                "livesegments.consumers.log_reader.ColumnarConsumer",
+                "livesegments.consumers.modelling.definitions.ColumnarConsumer",
+                "livesegments.config.clients.ColumnarConsumer",
                 "livesegments.operations.verify.run.KafkaConsumer",
                 "livesegments.operations.verify.kafka_log.KafkaConsumer",
+                "livesegments.operations.verify.kafka_log.TolerantConsumer",
             ):
                 stack.enter_context(patch(name, self._consumer))
             stack.enter_context(
-                patch("livesegments.producers.publisher.KafkaProducer", self._producer)
+                patch("livesegments.producers.publisher.BatchProducer", self._producer)
             )
             stack.enter_context(patch("livesegments.producers.publisher.Thread", AtOnce))
             stack.enter_context(

@@ -10,7 +10,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionCounts, TransitionWindow
-from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.modelling.definitions import to_generation
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.offsets import ends_of, starts_of
@@ -78,7 +78,7 @@ class TopicsPoller:
     def __init__(self, config: Mapping[str, Any], tail: TopicsState) -> None:
         self._tail = tail
         self._cut_short: set[TopicPartition] = set()
-        self._consumer = KafkaConsumer(
+        self._consumer = ColumnarConsumer(
             **config,
             group_id=None,
             isolation_level="read_committed",

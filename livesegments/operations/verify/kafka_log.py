@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers import columnar_reader  # noqa: F401 - batches are read by it
+from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 
 
 class Log:
@@ -15,7 +15,7 @@ class Log:
 
     def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
-        self._consumer = KafkaConsumer(**common, isolation_level="read_committed")
+        self._consumer = TolerantConsumer(**common, isolation_level="read_committed")
         self._ends = KafkaConsumer(**common, isolation_level="read_uncommitted")
         self._patience_seconds = patience_seconds
 

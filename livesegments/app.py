@@ -4,6 +4,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
 
 import structlog
@@ -204,6 +205,8 @@ def run(
             host=settings.http_host,
         ) as health:
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
+            # The first fit needs it. Imported then, it would delay a micro-batch by half a second.
+            import_module("scipy.optimize")
             publisher.finish()
             alive()
             worker.run(GarbageCollection().collect)

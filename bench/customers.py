@@ -16,13 +16,13 @@ from kafka.consumer.fetcher import ConsumerRecord
 from bench.report import Table
 from livesegments.app import rules
 from livesegments.config.settings import Settings
+from livesegments.consumers.aggregation import want
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.modelling.initial_fit import draw, first_generation
-from livesegments.consumers.partition_state import PartitionState, Sweep, estimator
-from livesegments.consumers.processing_config import Model, want
 from livesegments.consumers.processor import BatchProcessor
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import PURCHASES
+from livesegments.domain import Model, PartitionState, Sweep, estimator
 from livesegments.features.aggregate import aggregate_purchases
 from livesegments.features.record_codec import empty, encode
 from livesegments.model.kmeans import MiniBatchKMeans

@@ -22,8 +22,8 @@ from bench.report import Table
 from livesegments.analysis.backtest.simulator import Event
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.features.tiling import DAY_US
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
+from livesegments.features.window import DAY_US
 from livesegments.model.personas import PERSONAS
 from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
 from livesegments.monitoring.metrics import Metrics

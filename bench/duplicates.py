@@ -12,8 +12,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
 from livesegments.consumers.decoding import decode_batch
-from livesegments.consumers.dedup import DedupWindow
 from livesegments.contracts.topics import PURCHASES
+from livesegments.features.dedup import DedupWindow
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
 from tests.servers import RedisServer

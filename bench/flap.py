@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from bench.history import History, journey
 from bench.report import Table
 from bench.streams import Events
-from livesegments.features.tiling import DAY_US
+from livesegments.features.window import DAY_US
 
 BATCH, MARGIN, DWELL_DAYS = 250, 0.15, 3
 HOLDS: dict[str, tuple[float, int]] = {

@@ -7,12 +7,10 @@ from pathlib import Path
 from livesegments.analysis.backtest import simulator
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
 from livesegments.consumers.modelling.initial_fit import Sample
-from livesegments.consumers.processing_config import BatchStats, ProcessingConfig
-from livesegments.consumers.scoring import Hysteresis
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
-from livesegments.features.tiling import Tiling
-from livesegments.features.window import reaches_back
+from livesegments.domain import BatchStats, Hysteresis, ProcessingConfig
+from livesegments.features.window import Tiling, reaches_back
 from livesegments.model.personas import PERSONAS
 from livesegments.producers.event_files import read_profiles, read_purchases
 

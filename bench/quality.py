@@ -15,8 +15,8 @@ from bench.report import Table
 from bench.rivals import SEEDS, Floats, Rivals, Scaler, imputed_fit
 from livesegments.analysis.backtest.quality import STARTS, labelled_inertia, reference
 from livesegments.contracts.topics import PURCHASES
+from livesegments.features.feature_specs import FEATURES, vectors
 from livesegments.features.record_codec import Records, decode
-from livesegments.features.vector import FEATURES, vectors
 from livesegments.features.window import window
 from livesegments.model import batch_kmeans
 

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.clock import bounded, latest
+from livesegments.consumers.clocks import bounded, latest
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch
-from livesegments.consumers.dedup import DedupWindow
-from livesegments.consumers.partition_state import PartitionState, Sweep
-from livesegments.consumers.processing_config import BatchStats, ProcessingConfig
+from livesegments.domain import BatchStats, PartitionState, ProcessingConfig, Sweep
 from livesegments.features.aggregate import (
     ProfileColumns,
     aggregate_purchases,
     apply_profiles,
     erase,
 )
-from livesegments.features.erasures import Action, Marker
+from livesegments.features.dedup import DedupWindow
+from livesegments.features.erasures import Action, Marker, marker_key
 from livesegments.features.record_codec import Records, decode
-from livesegments.store.partitions import ReadResult
+from livesegments.store.partitions import ReadRequest, ReadResult
 
 Int = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -243,3 +242,21 @@ def _rows(parts: Sequence[Part], customer: Int, topic: str) -> Int:
         if part.polled is not None:
             rows[getattr(part.polled, topic)] += part.start
     return rows
+
+
+def want(
+    owned: PartitionState,
+    part: PartitionBatch | None,
+    rules: ProcessingConfig,
+    *,
+    walk: bool = True,
+) -> ReadRequest:
+    """Return the read request of a partition; ``walk`` allows its sweep to advance."""
+    customers = list(part.customers) if part else []
+    remembered = owned.erasures > 0 or bool(part and part.erasures.stop > part.erasures.start)
+    return ReadRequest(
+        partition=owned.partition,
+        customers=customers,
+        erasures=[marker_key(name, rules.group_id) for name in customers] if remembered else (),
+        scan=(owned.sweep.cursor, rules.sweep_chunk) if owned.sweep and walk else None,
+    )

@@ -15,11 +15,11 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.processing_config import ProcessingConfig
 from livesegments.consumers.recovery.ownership import Committed, Extent
 from livesegments.contracts.decode import decode_purchases
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.domain import ProcessingConfig
 from livesegments.store.checkpoint import Checkpoint
 
 log = structlog.get_logger()

@@ -10,8 +10,6 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from livesegments.consumers.dedup import DedupUpdate, DedupWindow
-from livesegments.consumers.event_hashes import hashes_of
 from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.decode import (
     Erasures,
@@ -22,6 +20,7 @@ from livesegments.contracts.decode import (
     decode_purchases,
 )
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.features.dedup import DedupUpdate, DedupWindow, hashes_of
 
 Int = NDArray[np.int64]
 _NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]

@@ -4,17 +4,46 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from livesegments.consumers.drift_sample import DriftSample
 from livesegments.consumers.modelling.definitions import standing
 from livesegments.consumers.modelling.initial_fit import Sample
-from livesegments.consumers.processing_config import Model
-from livesegments.features.vector import FEATURES
+from livesegments.consumers.scoring import Scores
+from livesegments.domain import DriftSample, Model
+from livesegments.features.feature_specs import FEATURES
+from livesegments.features.record_codec import Records
 from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
 from livesegments.model.personas import Persona
 from livesegments.monitoring.drift_report import ClusterSnapshot, DriftMetrics
 from livesegments.monitoring.metrics import Metrics
+
+MOST = 32
+"""Customers per partition and micro-batch: enough for small micro-batches, cheap for large ones."""
+
+
+def watch(records: Records, scores: Scores, generation: int) -> DriftSample:
+    """Sample customers evenly among those scored under the same generation as before.
+
+    Parameters
+    ----------
+    records
+        (n,) records of the batch's customers, before the scores are applied.
+    scores
+        Scores of at least n records, these first.
+    generation
+        The generation of the scores.
+    """
+    n = len(records)
+    same = scores.counted[:n] & (records["generation"] == generation)
+    rows = np.flatnonzero(same)
+    if len(rows) > MOST:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(np.intp)]
+    assignment, before = scores.assignment, records["segment"][rows]
+    return DriftSample(
+        distances=assignment.distances[rows, assignment.clusters[rows]],
+        reassigned=(before >= 0) & (before != scores.segment[rows]),
+    )
+
 
 SAMPLE_SECONDS = 30.0
 

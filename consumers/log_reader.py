@@ -1,15 +1,54 @@
 """Reader of log ranges outside the group, for takeovers, recoveries and the definitions."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.offsets import ends_of, starts_of
+
+Offsets: TypeAlias = dict[TopicPartition, int]
+
+
+def starts_of(
+    consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
+) -> Offsets:
+    """Return the first offset still in each partition.
+
+    Raises
+    ------
+    KafkaTimeoutError
+        If an offset is not known in time.
+    """
+    return _all(consumer.beginning_offsets, partitions, timeout_ms)
+
+
+def ends_of(
+    consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
+) -> Offsets:
+    """Return the end of each partition: the last stable offset for a read_committed consumer.
+
+    Raises
+    ------
+    KafkaTimeoutError
+        If an offset is not known in time.
+    """
+    return _all(consumer.end_offsets, partitions, timeout_ms)
+
+
+def _all(
+    ask: Callable[..., Offsets], partitions: Sequence[TopicPartition], timeout_ms: int | None
+) -> Offsets:
+    try:
+        return dict(ask(partitions, timeout_ms=timeout_ms))
+    except KeyError:
+        # If kafka-python knows the leaders of only some requested partitions, it omits the others
+        # and then raises KeyError. For a partition requested alone it waits for the leader.
+        return {tp: ask([tp], timeout_ms=timeout_ms)[tp] for tp in partitions}
+
 
 COUNTED = 1_000
 """Maximum number of offsets that `LogReader.count_from` counts by reading the records."""

@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 
 from livesegments.consumers.aggregation import Applied, Part, fold, lay_out, reconsented
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch
-from livesegments.consumers.drift_sample import watch
-from livesegments.consumers.partition_state import PartitionState
-from livesegments.consumers.processing_config import (
+from livesegments.consumers.drift_monitor import watch
+from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.consumers.transitions import Triggers, changed_rows, explain, relearn, restate
+from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
+from livesegments.domain import (
     BatchStats,
+    Change,
     Model,
     PartitionResult,
+    PartitionState,
     ProcessingConfig,
+    SegmentStatus,
+    Trigger,
 )
-from livesegments.consumers.scoring import NONE, Scores, score
-from livesegments.consumers.transitions import changed_rows, explain, relearn, restate
-from livesegments.consumers.triggers import Triggers
-from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
-from livesegments.producers.serializers import Change, SegmentStatus, Serializer, Trigger
+from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import Commit, ReadResult

@@ -5,31 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.clock import TOLERANCE_US
+from livesegments.consumers.clocks import TOLERANCE_US
+from livesegments.domain import Hysteresis
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, may_be_profiled
-from livesegments.features.vector import vectors
 from livesegments.features.window import Window, window
 from livesegments.model.cluster_statistics import quantize
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.model.snapshot import Assignment
 
 NONE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Hysteresis:
-    """Conditions for changing a published segment.
-
-    Attributes
-    ----------
-    margin
-        Fraction by which the new centroid must be nearer than the published segment's, 0..1.
-    min_dwell_us
-        Minimum time in a segment, in microseconds.
-    """
-
-    margin: float
-    min_dwell_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,32 +24,22 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.clock import WrongClockError
-from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.aggregation import want
+from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
 from livesegments.consumers.instrumentation import Instrumentation
-from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.log_reader import starts_of
 from livesegments.consumers.modelling.generations import Generations
-from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.consumers.modelling.model_sync import ModelSync
-from livesegments.consumers.offsets import starts_of
-from livesegments.consumers.partition_state import PartitionState
-from livesegments.consumers.polling import Polled, poll, portions
-from livesegments.consumers.processing_config import (
-    PartitionResult,
-    ProcessingConfig,
-    start_sweep,
-    tidy,
-    want,
-)
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel, ModelSync
+from livesegments.consumers.polling import Polled, RebalanceListener, partitions_of, poll, portions
 from livesegments.consumers.processor import BatchProcessor
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
-from livesegments.consumers.rebalance_listener import RebalanceListener, partitions_of
 from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
 from livesegments.consumers.retry import OUTAGES, Backoff, describe, refusal
 from livesegments.contracts.topics import INPUTS
+from livesegments.domain import PartitionResult, PartitionState, ProcessingConfig, start_sweep, tidy
 from livesegments.producers.publisher import Publishing
 from livesegments.store.partitions import Partitions
 
@@ -57,6 +47,7 @@ log = structlog.get_logger()
 
 POLL_MS = 200
 IDLE_CHECK_SECONDS = 5.0
+MODEL_SECONDS = 0.5
 ANSWER_MS = 3_000
 STAY_SECONDS = 1.0
 FAILURES_PER_CHECK = 3
@@ -107,7 +98,7 @@ class Worker:
         self._consumer, self._store = consumer, store
         self._publications = InFlightPublications(publisher, observation, transaction_bytes)
         self._model, self._generations = model, generations
-        self._learning = ModelSync(definitions, model, generations)
+        self._learning = ModelSync(definitions, model, generations.describe_again)
         self._reconciler, self._observed, self._rules = reconciler, observation, rules
         self._max_records, self._alive, self._clocks = max_records, alive, clocks
         self._check_let_in = check_let_in
@@ -120,7 +111,7 @@ class Worker:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepRateLimiter(rules.max_changes_per_second)
-        self._checked_at = self._stayed_at = 0.0
+        self._checked_at = self._stayed_at = self._model_due = 0.0
 
     def stop(self) -> None:
         """Request a stop after the current micro-batch; safe in a signal handler."""
@@ -354,7 +345,9 @@ class Worker:
 
     def _work(self, polled: Polled, membership: object) -> None:
         now = time.monotonic()
-        self._learning.poll_now_and_then()
+        if now >= self._model_due:
+            self._model_due = now + MODEL_SECONDS
+            self._learning.poll()
         self._model.refresh(self.owned, now)
         new = self._new_records(polled)
         self._clocks.look_at_polled(self._consumer, new)

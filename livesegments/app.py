@@ -17,16 +17,14 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.instrumentation import Instrumentation
 from livesegments.consumers.log_reader import STALL_SECONDS
-from livesegments.consumers.modelling.definitions import DefinitionsReader
 from livesegments.consumers.modelling.generations import Generations
-from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.modelling.initial_fit import draw
-from livesegments.consumers.processing_config import ProcessingConfig
 from livesegments.consumers.recovery.reconciliation import Reconciler
-from livesegments.consumers.scoring import Hysteresis
 from livesegments.consumers.worker import Worker
 from livesegments.contracts.topics import INPUTS, OUTPUTS, check_partition_counts
-from livesegments.features.tiling import Tiling
+from livesegments.domain import Hysteresis, ProcessingConfig
+from livesegments.features.window import Tiling
 from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog

@@ -20,8 +20,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.offsets import ends_of, starts_of
+from livesegments.consumers.log_reader import LogReader, ends_of, starts_of
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.topics import CHANGES, STATES

@@ -14,7 +14,7 @@ next one, or report success without having ended a transaction.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from threading import Thread
@@ -28,7 +28,7 @@ from livesegments.contracts.topics import INPUTS
 from livesegments.producers import record_batch
 from livesegments.producers.record_batch import BatchProducer, Sent
 from livesegments.producers.shutdown import shut_down
-from livesegments.store.outbox import Offsets, Output
+from livesegments.store.outbox import Publication
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as its rejected record: above the largest record of the topics."""
@@ -50,24 +50,6 @@ class Timeouts:
     def times(self, factor: int) -> "Timeouts":
         """Return the timeouts multiplied by a factor."""
         return Timeouts(*(factor * each for each in astuple(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """Outputs of one partition, and the input offsets committed with them.
-
-    Attributes
-    ----------
-    offsets
-        In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
-    metadata
-        Metadata of these offsets.
-    """
-
-    partition: int
-    outputs: Iterable[Output]
-    offsets: Offsets | None = None
-    metadata: str = ""
 
 
 class PublishError(RuntimeError):

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 from kafka.errors import AuthorizationError, KafkaError
 
 from livesegments.producers.gc_policy import GarbageCollection
-from livesegments.producers.publisher import Publication, Publisher, PublishError
-from livesegments.store.outbox import Output, pack, unpack
+from livesegments.producers.publisher import Publisher, PublishError
+from livesegments.store.outbox import Output, Publication, pack, unpack
 
 HANG_SECONDS = 60.0
 """Longer than a transaction and a start can take; after that the process counts as hung.

@@ -1,10 +1,9 @@
 """Serialization of outputs: changes, states, definitions, tombstones and dead letters."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import repeat
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -13,6 +12,7 @@ from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.segments import encode
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+from livesegments.domain import Change, SegmentStatus, Trigger
 from livesegments.store.outbox import Output
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -42,57 +42,6 @@ _TYPES = {
     STATES: cloudevents.SEGMENT_STATE,
     DEFINITIONS: cloudevents.SEGMENT_DEFINITION,
 }
-
-
-class Change(NamedTuple):
-    """Change of a customer's published segment; segments as indexes, -1 for none.
-
-    ``row`` is the customer's row in the micro-batch. ``time_us`` is the time of the change and
-    ``since_us`` the start of the segment, in microseconds.
-    """
-
-    customer_id: str
-    row: int
-    previous: int
-    segment: int
-    origin: str
-    time_us: int
-    since_us: int
-    confidence: float | None
-    distance: float | None
-    runner_up: int
-    explanation: list[tuple[str, float]]
-    marketing: int
-
-    @property
-    def kind(self) -> str:
-        """assigned, reassigned or unassigned."""
-        if self.previous < 0:
-            return "assigned"
-        return "reassigned" if self.segment >= 0 else "unassigned"
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentStatus:
-    """Current segment of a customer and the change it dates from; segment index, -1 for none."""
-
-    customer_id: str
-    segment: int
-    since_us: int
-    version: int
-    confidence: float | None
-    marketing: int
-
-
-class Trigger(NamedTuple):
-    """Event that triggered a change."""
-
-    event_id: str | None
-    topic: str
-    partition: int
-    offset: int
-    arrived_ms: int
-    traceparent: bytes | None = None
 
 
 class Serializer:

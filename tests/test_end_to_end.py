@@ -13,7 +13,7 @@ from livesegments.analysis.backtest.quality import labelled_inertia, reference
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
 from livesegments.demo.dataset import complete_journey
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase

@@ -12,10 +12,8 @@ import structlog
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
-from livesegments.consumers.modelling.refit import Request, next_generation
-from livesegments.consumers.modelling.refit_scheduler import Checks
-from livesegments.consumers.partition_state import PartitionState, estimator
-from livesegments.consumers.processing_config import Model, PartitionResult, ProcessingConfig
+from livesegments.consumers.modelling.refit import Checks, Request, next_generation
+from livesegments.domain import Model, PartitionResult, PartitionState, ProcessingConfig, estimator
 from livesegments.model.generation import Generation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.serializers import Serializer

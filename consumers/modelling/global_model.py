@@ -1,17 +1,37 @@
-"""Model of the whole deployment: the sum of the partitions' estimators.
+"""Model of the whole deployment: the newest generation and the sum of the partitions' estimators.
+
+A generation exists once it can be read from the definitions topic, not when it is fitted or written
+to the store. The owner of partition 0 publishes it; every worker reads it.
 
 Each partition's owner learns its own customers. A worker adds the estimators of other workers'
 partitions as of its last refresh; the sum is slightly stale, with a negligible loss of quality.
 """
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from livesegments.consumers.partition_state import PartitionState, estimator
-from livesegments.consumers.processing_config import Model, UnknownSegmentError
+import structlog
+from kafka import TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.topics import DEFINITIONS
+from livesegments.domain import CLUSTERS, Model, PartitionState, estimator
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
+from livesegments.store.deployment import UnknownSegmentError
 from livesegments.store.partitions import Partitions
+
+log = structlog.get_logger()
+
+POSITION_MS = 100
+WAIT_SECONDS = 3.0
+_PARTITION = TopicPartition(DEFINITIONS, 0)
 
 
 class GlobalModel:
@@ -103,3 +123,136 @@ class GlobalModel:
             return None
         self._last = self.complete(owned) or self._last
         return self._last or Model.of(estimator(self.generation), self._segments)
+
+
+class DefinitionsReader:
+    """Reader that follows the definitions topic and assembles generations.
+
+    Attributes
+    ----------
+    generation
+        The newest complete generation.
+    went_back
+        Number of times the topic was found shorter than before, because it was recreated.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self._latest: dict[str, SegmentDefinition] = {}
+        self.generation: Generation | None = None
+        self.went_back = 0
+        end = self._read_all()
+        self._consumer = ColumnarConsumer(
+            **config,
+            group_id=None,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([_PARTITION])
+        self._consumer.seek(_PARTITION, end)
+        self._position = end
+
+    def poll(self) -> bool:
+        """Read new definitions; return whether there is a new generation."""
+        before = self.generation
+        for records in self._consumer.poll(timeout_ms=0).values():
+            self._take(records)
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        if position is not None:
+            self.went_back += position < self._position
+            self._position = position
+        return self.generation is not before
+
+    def has_lost(self, number: int) -> bool:
+        """Read the whole topic again; return whether its generations are all older than ``number``.
+
+        The worker that wrote records of a generation had read it from this topic, so it was there
+        once.
+        """
+        self._read_all()
+        return self.generation is None or self.generation.number < number
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _read_all(self) -> int:
+        with LogReader(self._config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        return end
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            if record.value is None:
+                continue
+            definition = SegmentDefinition.model_validate_json(record.value)
+            known = self._latest.get(definition.id)
+            # Generations never go back, so definitions of older ones are ignored.
+            if known is None or definition.generation >= known.generation:
+                self._latest[definition.id] = definition
+        newest = max((each.generation for each in self._latest.values()), default=0)
+        if self.generation is not None and newest <= self.generation.number:
+            return
+        complete = [each for each in self._latest.values() if each.generation == newest]
+        if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
+            self.generation = to_generation(complete)
+
+
+class ModelSync:
+    """Synchronization of a worker's model with the generation in the definitions topic.
+
+    Parameters
+    ----------
+    definitions, model
+        Source and target of generations.
+    on_loss
+        Called when the topic has lost its definitions, which then must be published again.
+    """
+
+    def __init__(
+        self, definitions: DefinitionsReader, model: GlobalModel, on_loss: Callable[[], None]
+    ) -> None:
+        self._definitions, self._model, self._on_loss = definitions, model, on_loss
+
+    def poll(self) -> None:
+        """Adopt new definitions."""
+        lost = self._definitions.went_back
+        self._definitions.poll()
+        if self._definitions.went_back > lost:
+            log.warning("definitions are gone and will be published again", topic=DEFINITIONS)
+            self._on_loss()
+        self._model.adopt(self._definitions.generation)
+
+    def wait_for(self, number: int, alive: Callable[[], None]) -> None:
+        """Poll until the model is at least as new as the records.
+
+        If the topic has lost that generation, no customer is assigned until it is published again,
+        by the owner of partition 0 if that still has it, or until a newer one is fitted.
+
+        Parameters
+        ----------
+        number
+            Newest generation of any record.
+        alive
+            Called between polls.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._model.number < number and number > self._model.floor:
+            if time.monotonic() > deadline and self._definitions.has_lost(number):
+                log.error(
+                    "the model's generation is lost; no segment changes until there is a newer one",
+                    topic=DEFINITIONS,
+                    records_are_of=number,
+                    newest_there=self._model.number,
+                )
+                self._model.do_without(number)
+                return
+            time.sleep(0.1)
+            alive()
+            self.poll()

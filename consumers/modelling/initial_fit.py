@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livesegments.consumers.partition_state import estimator
 from livesegments.contracts.segments import DIMENSIONS
+from livesegments.domain import estimator
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import decode, may_be_profiled
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import vectors
-from livesegments.features.window import reaches_back, window
+from livesegments.features.window import Tiling, reaches_back, window
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
 from livesegments.model.personas import Persona, match

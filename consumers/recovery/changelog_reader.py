@@ -8,13 +8,13 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.processing_config import UnknownSegmentError
 from livesegments.consumers.recovery.ownership import Committed
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.segments import SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
+from livesegments.store.deployment import UnknownSegmentError
 
 UNASKED = -1
 

@@ -9,11 +9,9 @@ from typing import Any
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 
-from livesegments.consumers.clock import bounded
+from livesegments.consumers.clocks import bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import STALL_SECONDS, LogReader
-from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
-from livesegments.consumers.processing_config import ProcessingConfig
 from livesegments.consumers.recovery.changelog_reader import read_back
 from livesegments.consumers.recovery.ownership import (
     Committed,
@@ -26,6 +24,7 @@ from livesegments.consumers.recovery.ownership import (
 from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
+from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot

@@ -14,17 +14,17 @@ from itertools import chain, islice
 import numpy as np
 from kafka import TopicPartition
 
+from livesegments.consumers.aggregation import want
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
 from livesegments.consumers.polling import portions
-from livesegments.consumers.processing_config import ProcessingConfig, want
 from livesegments.consumers.processor import BatchProcessor
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
 from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
 from livesegments.consumers.transitions import restate
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
+from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
 from livesegments.features.record_codec import decode, encode
 from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint

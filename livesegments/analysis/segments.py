@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from livesegments.consumers.modelling.definitions import standing, to_definitions
-from livesegments.consumers.processing_config import Model
-from livesegments.features.vector import FEATURES, PROFILE_FEATURES
+from livesegments.domain import Model
+from livesegments.features.feature_specs import FEATURES, PROFILE_FEATURES
 from livesegments.model.personas import Persona, suitable
 
 FAR = 1.0

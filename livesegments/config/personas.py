@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
-from livesegments.consumers.partition_state import CLUSTERS
-from livesegments.features.vector import FEATURES
+from livesegments.domain import CLUSTERS
+from livesegments.features.feature_specs import FEATURES
 from livesegments.model.personas import Persona
 from livesegments.monitoring.metric_specs import NO_SEGMENT
 

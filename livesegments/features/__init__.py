@@ -5,6 +5,7 @@ update them, `window` sums them up, and `feature_specs` defines the features of 
 function processes all customers of a batch at once.
 """
 
+from livesegments.features.feature_specs import FEATURES, vectors
 from livesegments.features.record_codec import (
     RecordFormatError,
     decode,
@@ -12,9 +13,7 @@ from livesegments.features.record_codec import (
     encode,
     may_be_profiled,
 )
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import FEATURES, vectors
-from livesegments.features.window import Window, window
+from livesegments.features.window import Tiling, Window, window
 
 __all__ = [
     "FEATURES",

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 
 _STORED = struct.Struct("<qqq")
 

@@ -1,4 +1,4 @@
-"""Specifications of the features that the model clusters customers by, in one place.
+"""The features that the model clusters customers by, in one place, and their vectors.
 
 The vector, its natural units, the metric labels, the fields of a persona file, the columns of every
 table and the dashboard panels are derived from `CATALOGUE`. CONTRIBUTING.md describes how to add a
@@ -130,3 +130,27 @@ CATALOGUE = (
     ),
 )
 BY_NAME = {feature.name: feature for feature in CATALOGUE}
+
+
+FEATURES = tuple(feature.name for feature in CATALOGUE)
+PROFILE_FEATURES = tuple(feature.name for feature in CATALOGUE if feature.is_profile)
+
+
+def vectors(records: Records, window: Window) -> NDArray[np.float64]:
+    """Return the feature vectors (n, d): NaN where a profile field is unknown.
+
+    ``log1p(purchases)``, ``log1p(spend)`` in currency units (0 when refunds exceed purchases),
+    age in years, ``log(income)`` and urbanicity (rural 0, suburban 0.5, urban 1).
+    """
+    out = np.empty((len(records), len(CATALOGUE)))
+    for column, feature in enumerate(CATALOGUE):
+        out[:, column] = feature.scale.forward(feature.measure(records, window))
+    return out
+
+
+def natural(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors (n, d) in natural units: purchases, spend, years, income, urbanicity."""
+    out = np.empty(np.shape(vectors))
+    for column, feature in enumerate(CATALOGUE):
+        out[:, column] = feature.scale.backward(vectors[:, column])
+    return out

@@ -1,4 +1,4 @@
-"""Totals of a record's tiles in the window that ends at the clock."""
+"""Tiles of event time, and the totals of a record's tiles in the window that ends at the clock."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.features.record_codec import Records
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """A window of ``window_days`` in ``tiles`` tiles of equal length.
+
+    A tile's number is ``floor(epoch time / tile length)``, so it depends only on the event's own
+    time and not on earlier arrivals.
+
+    Raises
+    ------
+    ValueError
+        If the window does not divide into tiles of whole seconds.
+
+    Examples
+    --------
+    >>> layout = Tiling(window_days=90, tiles=30)
+    >>> layout.tile_us // 1_000_000
+    259200
+    >>> layout.tile(1_483_228_800_000_000)
+    5722
+    """
+
+    window_days: int
+    tiles: int
+
+    def __post_init__(self) -> None:
+        if self.window_days < 1 or self.tiles < 1:
+            raise ValueError("window_days and tiles must be at least 1")
+        if (self.window_days * DAY_US) % (self.tiles * 1_000_000):
+            raise ValueError(
+                f"a window of {self.window_days} days does not split into {self.tiles} tiles of"
+                " whole seconds; choose tiles that divide it"
+            )
+
+    @property
+    def tile_us(self) -> int:
+        """Length of a tile in microseconds."""
+        return self.window_days * DAY_US // self.tiles
+
+    def tile(self, time_us: int) -> int:
+        """Return the tile of one time, in microseconds since the epoch."""
+        return time_us // self.tile_us
+
+    def tile_of(self, times_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tiles of many times, in microseconds since the epoch."""
+        return times_us // self.tile_us
+
+    def tiles_in(self, days: int) -> int:
+        """Return the number of tiles that cover ``days`` days."""
+        return -(-days * DAY_US // self.tile_us)
+
+    def end(self, tile: int) -> int:
+        """Return the first microsecond after a tile."""
+        return (tile + 1) * self.tile_us
 
 
 @dataclass(frozen=True, slots=True)

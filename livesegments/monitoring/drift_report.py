@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.features.vector import FEATURES, natural
+from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.monitoring.metrics import Metrics

@@ -12,8 +12,7 @@ from typing import Literal, get_args
 from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.segments import Origin
 from livesegments.contracts.topics import INPUTS
-from livesegments.features.feature_specs import CATALOGUE
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import CATALOGUE, FEATURES
 from livesegments.model.personas import PERSONAS
 
 PREFIX = "livesegments_"

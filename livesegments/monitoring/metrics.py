@@ -1,7 +1,8 @@
 """Prometheus metrics of a worker, built from the table in `metric_specs`."""
 
 import platform
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
@@ -10,9 +11,56 @@ import numpy as np
 import prometheus_client
 from numpy.typing import ArrayLike, NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
-from livesegments.monitoring.batch_histogram import BatchHistogram
 from livesegments.monitoring.metric_specs import SEGMENTS, SERIES, TABLE, Series
+
+
+class BatchHistogram(Collector):
+    """A Prometheus histogram without labels whose `observe` takes an array.
+
+    `prometheus_client.Histogram` accepts one number per call. Calling it for every event of a
+    batch takes a tenth of the processing time of an event.
+
+    Parameters
+    ----------
+    name, help
+        Exposed name and help text.
+    buckets
+        Increasing, inclusive upper bounds; +Inf is added.
+    """
+
+    def __init__(self, name: str, help: str, buckets: Sequence[float]) -> None:
+        self._name = name
+        self._help = help
+        self._bounds = np.array([*buckets, np.inf])
+        self._counts = np.zeros(len(self._bounds), dtype=np.int64)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, values: ArrayLike) -> None:
+        """Add observations: one number or an array of any shape; NaN is ignored."""
+        flat = np.ravel(np.asarray(values, dtype=np.float64))
+        flat = flat[~np.isnan(flat)]
+        buckets = np.searchsorted(self._bounds, flat, side="left")
+        counts = np.bincount(buckets, minlength=len(self._bounds))
+        with self._lock:
+            self._counts += counts
+            self._sum += float(flat.sum())
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """Return the family without samples, which gives a registry its name."""
+        yield HistogramMetricFamily(self._name, self._help)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Return the family with cumulative buckets."""
+        with self._lock:
+            cumulative, total = np.cumsum(self._counts).tolist(), self._sum
+        bounds = [*(repr(bound) for bound in self._bounds[:-1].tolist()), "+Inf"]
+        buckets = list(zip(bounds, cumulative, strict=True))
+        yield HistogramMetricFamily(self._name, self._help, buckets=buckets, sum_value=total)
+
 
 # A creation timestamp for each counter and histogram would double the size of a scrape.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -121,7 +169,7 @@ class Metrics:
             Name of the series.
         values
             One axis per label: segments in the order of ``segments``, features in the order of
-            `livesegments.features.vector.FEATURES`.
+            `livesegments.features.feature_specs.FEATURES`.
         """
         series = SERIES[name]
         shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)

@@ -8,8 +8,7 @@ from sys import maxsize
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.dedup import DedupWindow
-from livesegments.consumers.event_hashes import hashes_of
+from livesegments.features.dedup import DedupWindow, hashes_of
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode
 from livesegments.store.checkpoint import Checkpoint

@@ -22,8 +22,8 @@ from livesegments.operations.dead_letters import (
     refusal,
 )
 from livesegments.operations.topics import partition_counts
-from livesegments.producers.publisher import Publication, Publisher, PublishError
-from livesegments.store.outbox import Output
+from livesegments.producers.publisher import Publisher, PublishError
+from livesegments.store.outbox import Output, Publication
 
 TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
 """Transactional id shared by all groups, since the topics are shared."""

@@ -13,7 +13,8 @@ from livesegments.config.connectivity import ReachError, reach_kafka
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.consumers.log_reader import LogReader, LogStalledError
-from livesegments.consumers.modelling.definitions import DefinitionsReader, named_by
+from livesegments.consumers.modelling.definitions import named_by
+from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.contracts.topics import (
     DEAD_LETTERS,
     ERASURES,
@@ -26,7 +27,7 @@ from livesegments.contracts.topics import (
     check_partition_counts,
     topics,
 )
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
 from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.doctor_redis import look_at_redis
 from livesegments.operations.finding import Finding

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
-from livesegments.consumers.clock import TOLERANCE_US, apart, latest
-from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.clocks import TOLERANCE_US, Clocks, apart, latest
 from livesegments.contracts.topics import PURCHASES
 from livesegments.operations.finding import Finding
 from livesegments.operations.topics import partition_counts

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.features.record_codec import is_known
-from livesegments.features.tiling import Tiling
-from livesegments.features.window import window
+from livesegments.features.window import Tiling, window
 from livesegments.operations.atomic_file import replacing
 from livesegments.operations.customer_scan import Stretch, scan
 from livesegments.store.partitions import Partitions

@@ -4,8 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from livesegments.consumers.modelling.definitions import DefinitionsReader
-from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.store.partitions import Partitions
 
 

@@ -15,21 +15,18 @@ from kafka.errors import KafkaError
 from livesegments import app
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
-from livesegments.consumers.clock import WrongClockError, bounded
-from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.clocks import Clocks, WrongClockError, bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.modelling.definitions import DefinitionsReader
-from livesegments.consumers.processing_config import UnknownSegmentError
+from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.recovery.reconciliation import extent_of
 from livesegments.contracts.topics import check_partition_counts
 from livesegments.features.record_codec import decode
-from livesegments.features.tiling import Tiling
-from livesegments.features.window import window
+from livesegments.features.window import Tiling, window
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
 from livesegments.operations.topics import partition_counts
-from livesegments.store.deployment import Deployment
+from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
 
 POLL_SECONDS = 0.5

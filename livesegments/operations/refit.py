@@ -9,12 +9,11 @@ from kafka.admin import KafkaAdminClient
 from livesegments.app import rules as rules_of
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
-from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
-from livesegments.consumers.partition_state import CLUSTERS
-from livesegments.consumers.processing_config import ProcessingConfig
 from livesegments.contracts.segments import DIMENSIONS
-from livesegments.features.tiling import Tiling
+from livesegments.domain import CLUSTERS, ProcessingConfig
+from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers

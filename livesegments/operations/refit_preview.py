@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from livesegments.consumers.modelling.initial_fit import SAMPLE, Sample
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
-from livesegments.consumers.partition_state import estimator
-from livesegments.consumers.processing_config import Model, ProcessingConfig
 from livesegments.consumers.scoring import score
 from livesegments.contracts.segments import DIMENSIONS
+from livesegments.domain import Model, ProcessingConfig, estimator
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, decode, may_be_profiled
-from livesegments.features.vector import vectors
 from livesegments.features.window import reaches_back, window
 from livesegments.model.batch_kmeans import inertia
 from livesegments.model.distance import squared_distances

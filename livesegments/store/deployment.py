@@ -1,6 +1,6 @@
 """Settings shared by all workers of a deployment, fixed when the first worker starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -22,6 +22,26 @@ _WAY_OUT = {
 
 class StoreMismatchError(RuntimeError):
     """The store was written by a deployment with different settings."""
+
+
+class UnknownSegmentError(RuntimeError):
+    """Published segment that is not configured in this deployment."""
+
+    @classmethod
+    def check(cls, published: Iterable[str], known: Sequence[str]) -> None:
+        """Raise for the first segment that is not known."""
+        for segment in published:
+            if segment not in known:
+                raise cls(segment, known)
+
+    def __init__(self, segment: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"segment {segment!r} is published already, and the segments here are"
+            f" {', '.join(known)}: ids never change. Set them back (LIVESEGMENTS_PERSONAS_FILE);"
+            " names, descriptions and positions may change. For other segments delete the output"
+            " topics (customer-segments.v1, segment-changes.v1, segment-definitions.v1) and use"
+            " another LIVESEGMENTS_GROUP_ID"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Outbox of a partition: the outputs of each version, stored until Kafka confirms them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, NamedTuple, Self, TypeAlias
@@ -100,6 +100,24 @@ class Entry:
         """
         offsets, packed = _decode_entry(data)
         return cls(version, offsets, tuple(_unpacked(packed)))
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Outputs of one partition, and the input offsets committed with them.
+
+    Attributes
+    ----------
+    offsets
+        In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
+    metadata
+        Metadata of these offsets.
+    """
+
+    partition: int
+    outputs: Iterable[Output]
+    offsets: Offsets | None = None
+    metadata: str = ""
 
 
 def pack(outputs: Sequence[Output]) -> bytes:

@@ -8,7 +8,7 @@ from bench import drift
 from bench.drift import CONDITIONS, DRIFTS, NAMES, Watch, delays, threshold
 from bench.history import History, journey
 from livesegments.analysis.backtest.simulator import Event
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 
 pytestmark = pytest.mark.timeout(600)
 

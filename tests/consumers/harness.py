@@ -10,23 +10,9 @@ import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from livesegments.consumers.aggregation import want
 from livesegments.consumers.decoding import decode_batch
-from livesegments.consumers.partition_state import (
-    CLUSTERS,
-    PartitionState,
-    decode_estimators,
-    decode_seen,
-    estimator,
-)
-from livesegments.consumers.processing_config import (
-    BatchStats,
-    Model,
-    ProcessingConfig,
-    start_sweep,
-    want,
-)
 from livesegments.consumers.processor import BatchProcessor
-from livesegments.consumers.scoring import Hysteresis
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.timestamps import rfc3339
@@ -38,8 +24,20 @@ from livesegments.contracts.topics import (
     PURCHASES,
     STATES,
 )
+from livesegments.domain import (
+    CLUSTERS,
+    BatchStats,
+    Hysteresis,
+    Model,
+    PartitionState,
+    ProcessingConfig,
+    decode_estimators,
+    decode_seen,
+    estimator,
+    start_sweep,
+)
 from livesegments.features.record_codec import Records, decode
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans

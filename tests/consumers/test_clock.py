@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.consumers.clock import (
+from livesegments.consumers.clocks import (
     TOLERANCE_US,
     Evidence,
     WrongClockError,

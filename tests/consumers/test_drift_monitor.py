@@ -8,10 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from livesegments.consumers.drift_monitor import SAMPLE_SECONDS, DriftMonitor
-from livesegments.consumers.drift_sample import DriftSample
 from livesegments.consumers.modelling.initial_fit import Sample, first_generation
-from livesegments.consumers.processing_config import Model
-from livesegments.features.vector import FEATURES
+from livesegments.domain import DriftSample, Model
+from livesegments.features.feature_specs import FEATURES
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.generation import Generation
 from livesegments.model.personas import PERSONAS, POSITIONS

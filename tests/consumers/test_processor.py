@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from livesegments.consumers.clock import TOLERANCE_US
-from livesegments.consumers.partition_state import Sweep
+from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.contracts.topics import PROFILES, PURCHASES
+from livesegments.domain import Sweep
 from livesegments.model.cluster_statistics import dequantize
 from tests.consumers.harness import (
     BUCKETS,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import decode, may_be_profiled
-from livesegments.features.vector import vectors
 from livesegments.features.window import window
 from livesegments.model.cluster_statistics import quantize
 from tests.consumers.harness import (

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from livesegments.app import rules
 from livesegments.config.settings import load
-from livesegments.consumers.processing_config import start_sweep, want
+from livesegments.consumers.aggregation import want
 from livesegments.consumers.rate_limiter import SweepRateLimiter
+from livesegments.domain import start_sweep
 from tests.consumers.harness import RULES, World, purchase
 
 

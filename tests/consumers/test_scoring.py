@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from livesegments.consumers.clock import TOLERANCE_US
-from livesegments.consumers.scoring import NONE, Hysteresis, Scores, score
+from livesegments.consumers.clocks import TOLERANCE_US
+from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from tests.consumers.harness import DAY, LAYOUT, MEAN, SEGMENTS, STUDENTS, model
 

@@ -2,8 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.consumers.scoring import Hysteresis, Scores, score
+from livesegments.consumers.scoring import Scores, score
 from livesegments.consumers.transitions import changed_rows, explain, relearn
+from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.kmeans import MiniBatchKMeans

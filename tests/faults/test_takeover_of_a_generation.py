@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.modelling.definitions import DefinitionsReader
+from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS

@@ -23,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState, OffsetAndMetadata
 
-from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.consumers.polling import RebalanceListener
 from livesegments.contracts.topics import CHANGES, INPUTS, PURCHASES
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS

@@ -12,13 +12,13 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata
 
-from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.consumers.polling import RebalanceListener
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.producers import record_batch
-from livesegments.producers.publisher import Publication, Publisher, PublishError, Timeouts
+from livesegments.producers.publisher import Publisher, PublishError, Timeouts
 from livesegments.producers.record_batch import BatchProducer, Sent
-from livesegments.store.outbox import Output
+from livesegments.store.outbox import Output, Publication
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
 

@@ -11,8 +11,9 @@ from livesegments.contracts.cloudevents import event_id, read_provenance
 from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
+from livesegments.domain import Change, Trigger
 from livesegments.model.personas import PERSONAS
-from livesegments.producers.serializers import Change, Serializer, Trigger
+from livesegments.producers.serializers import Serializer
 from livesegments.store.outbox import Output
 from tests.consumers.harness import model, record
 

@@ -19,9 +19,8 @@ from livesegments.config.clients import group_consumer, kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.instrumentation import Instrumentation
-from livesegments.consumers.modelling.definitions import DefinitionsReader
 from livesegments.consumers.modelling.generations import Generations
-from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.recovery.reconciliation import Reconciler
 from livesegments.consumers.worker import Worker
 from livesegments.monitoring.metrics import Metrics
@@ -268,7 +267,7 @@ class World:
         with ExitStack() as stack:
             for name in (
                 "livesegments.consumers.log_reader.ColumnarConsumer",
-                "livesegments.consumers.modelling.definitions.ColumnarConsumer",
+                "livesegments.consumers.modelling.global_model.ColumnarConsumer",
                 "livesegments.config.clients.ColumnarConsumer",
                 "livesegments.operations.verify.run.KafkaConsumer",
                 "livesegments.operations.verify.kafka_log.KafkaConsumer",
@@ -280,7 +279,7 @@ class World:
             )
             stack.enter_context(patch("livesegments.producers.publisher.Thread", AtOnce))
             stack.enter_context(
-                patch("livesegments.consumers.modelling.refit_scheduler.ThreadPoolExecutor", AtOnce)
+                patch("livesegments.consumers.modelling.refit.ThreadPoolExecutor", AtOnce)
             )
             stack.enter_context(patch.object(time, "monotonic", lambda: self.cluster.now))
             stack.enter_context(patch.object(time, "sleep", self._sleep))

@@ -21,7 +21,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.consumers.polling import RebalanceListener
 from tests.simulation.cluster import Cluster
 from tests.simulation.edges import Edge
 from tests.simulation.logs import Log

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from livesegments.producers.publisher import Publication, Publisher, PublishError
+from livesegments.producers.publisher import Publisher, PublishError
+from livesegments.store.outbox import Publication
 
 
 class LatePublisher(Publisher):

@@ -20,7 +20,7 @@ from kafka.errors import (
 )
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from livesegments.consumers.rebalance_listener import RebalanceListener
+from livesegments.consumers.polling import RebalanceListener
 from livesegments.contracts.topics import CHANGES, INPUTS
 from tests.servers import KafkaServer
 from tests.simulation.cluster import Cluster

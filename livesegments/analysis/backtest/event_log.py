@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from livesegments.analysis.backtest.simulator import Step
-from livesegments.features.tiling import DAY_US
+from livesegments.features.window import DAY_US
 
 RETURN_DAYS = 30
 NONE = "none"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.simulator import Simulator
-from livesegments.consumers.partition_state import CLUSTERS
+from livesegments.domain import CLUSTERS
 from livesegments.model import batch_kmeans
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,8 @@ from livesegments.analysis.backtest.quality import Quality
 from livesegments.analysis.backtest.simulator import Simulator
 from livesegments.analysis.segments import Segment, describe
 from livesegments.config.settings import Settings
-from livesegments.features.tiling import DAY_US
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
+from livesegments.features.window import DAY_US
 
 YEAR_DAYS = 365.25
 _EPOCH = date(1970, 1, 1)

@@ -16,7 +16,7 @@ from livesegments.app import rules
 from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.features.tiling import DAY_US
+from livesegments.features.window import DAY_US
 from livesegments.producers.event_files import BrokenRowError, Record, read_profiles, read_purchases
 from livesegments.producers.replay import zone_named
 

@@ -14,17 +14,22 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
+from livesegments.consumers.aggregation import want
 from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
-from livesegments.consumers.modelling.refit import find_better, next_generation
-from livesegments.consumers.modelling.refit_scheduler import Schedule
-from livesegments.consumers.partition_state import PartitionState, decode_seen
-from livesegments.consumers.processing_config import BatchStats, ProcessingConfig, start_sweep, want
+from livesegments.consumers.modelling.refit import Schedule, find_better, next_generation
 from livesegments.consumers.processor import BatchProcessor
 from livesegments.contracts.topics import CHANGES
+from livesegments.domain import (
+    BatchStats,
+    PartitionState,
+    ProcessingConfig,
+    decode_seen,
+    start_sweep,
+)
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, decode, may_be_profiled
-from livesegments.features.vector import vectors
 from livesegments.features.window import window
 from livesegments.model.generation import Generation
 

@@ -1,7 +1,7 @@
 """Sentences and rows about a backtest that its text and its page share."""
 
 from livesegments.analysis.backtest.results import BacktestResult, Data, iso_of
-from livesegments.features.vector import PROFILE_FEATURES
+from livesegments.features.feature_specs import PROFILE_FEATURES
 from livesegments.rendering.formats import day, number, percent
 
 

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import NONE, Hysteresis, Scores, score
-from livesegments.features.feature_specs import CATALOGUE
+from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.domain import Hysteresis, Model
+from livesegments.features.feature_specs import CATALOGUE, FEATURES, vectors
 from livesegments.features.record_codec import Records
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import FEATURES, vectors
-from livesegments.features.window import Window, window
+from livesegments.features.window import Tiling, Window, window
 from livesegments.model.counterfactuals import Axis, goes_to, smallest_change
 
 AXES = tuple(

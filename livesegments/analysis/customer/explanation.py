@@ -13,12 +13,12 @@ from livesegments.analysis.customer.counterfactuals import (
     more_purchases,
     rival,
 )
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import NONE, Hysteresis, Scores
+from livesegments.consumers.scoring import NONE, Scores
 from livesegments.contracts.timestamps import rfc3339
+from livesegments.domain import Hysteresis, Model
+from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.features.record_codec import Records
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import FEATURES, natural
+from livesegments.features.window import Tiling
 from livesegments.model.counterfactuals import contributions
 
 Json = dict[str, Any]

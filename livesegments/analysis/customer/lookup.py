@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_profiled
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 from livesegments.producers.partitioning import partition_of
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment

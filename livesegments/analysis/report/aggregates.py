@@ -7,7 +7,7 @@ import numpy as np
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customer_rows import hashed
 from livesegments.analysis.report.models import TypicalCustomer
-from livesegments.features.vector import FEATURES, natural, vectors
+from livesegments.features.feature_specs import FEATURES, natural, vectors
 from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats

@@ -22,8 +22,8 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.timestamps import rfc3339
-from livesegments.features.tiling import DAY_US
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
+from livesegments.features.window import DAY_US
 from livesegments.model.drift import psi
 from livesegments.model.types import Floats
 from livesegments.operations.customer_scan import scan, settled

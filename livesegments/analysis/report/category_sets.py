@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.event_hashes import Hashes, hashes_of
+from livesegments.features.dedup import Hashes, hashes_of
 
 MOST = 64
 """Categories kept per customer: the first ones read."""

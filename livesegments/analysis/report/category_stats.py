@@ -11,12 +11,11 @@ from typing_extensions import TypedDict
 
 from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
-from livesegments.consumers.dedup import DedupWindow
-from livesegments.consumers.event_hashes import hashes_of
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.contracts.topics import PURCHASES
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.features.dedup import DedupWindow, hashes_of
 from livesegments.features.record_codec import decode
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import markers_of

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import Hysteresis, score
+from livesegments.consumers.scoring import score
+from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import Records
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 
 STAYS = -1
 

@@ -7,9 +7,9 @@ import numpy as np
 from livesegments.app import rules as rules_of
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
-from livesegments.consumers.processing_config import Model, ProcessingConfig
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import natural
+from livesegments.domain import Model, ProcessingConfig
+from livesegments.features.feature_specs import natural
+from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.personas import Persona, positions
 from livesegments.model.snapshot import ModelSnapshot

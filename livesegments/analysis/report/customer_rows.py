@@ -7,8 +7,7 @@ import numpy as np
 
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.features.erasures import marker_key
-from livesegments.features.tiling import Tiling
-from livesegments.features.window import window
+from livesegments.features.window import Tiling, window
 from livesegments.operations.customer_scan import Stretch
 
 HASH_DIGITS = 12

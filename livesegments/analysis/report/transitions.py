@@ -14,7 +14,7 @@ from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.timestamps import microseconds
 from livesegments.contracts.topics import CHANGES
-from livesegments.features.tiling import DAY_US
+from livesegments.features.window import DAY_US
 from livesegments.model.types import Counts
 
 

@@ -11,12 +11,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionCounts, TransitionWindow
 from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.consumers.log_reader import ends_of, starts_of
 from livesegments.consumers.modelling.definitions import to_generation
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.consumers.offsets import ends_of, starts_of
-from livesegments.consumers.partition_state import CLUSTERS
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
 from livesegments.contracts.topics import CHANGES, DEFINITIONS, INPUTS
+from livesegments.domain import CLUSTERS
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers

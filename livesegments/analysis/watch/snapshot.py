@@ -11,7 +11,7 @@ from livesegments.analysis.drift import drift_since_fit, known
 from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import Centroid, SegmentChange
-from livesegments.features.vector import FEATURES, natural
+from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona

@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from kafka import KafkaProducer
 
-from livesegments.consumers.modelling.definitions import (
-    DefinitionsReader,
-    to_definitions,
-    to_generation,
-)
+from livesegments.consumers.modelling.definitions import to_definitions, to_generation
+from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.contracts.segments import SegmentDefinition, encode
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.features.vector import FEATURES, natural
+from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram

@@ -10,10 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from livesegments.consumers.modelling.generations import Generations, Refit
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.consumers.partition_state import PartitionState, estimator
-from livesegments.consumers.processing_config import PartitionResult
+from livesegments.domain import PartitionResult, PartitionState, estimator
+from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, empty, encode
-from livesegments.features.vector import vectors
 from livesegments.features.window import window
 from livesegments.model.cluster_statistics import quantize
 from livesegments.model.generation import Generation

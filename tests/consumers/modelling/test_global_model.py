@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.consumers.partition_state import PartitionState, estimator
+from livesegments.domain import PartitionState, estimator
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ import pytest
 
 from livesegments.consumers.modelling.initial_fit import Sample, first_generation
 from livesegments.consumers.modelling.refit import Request, find_better, next_generation, optimism
-from livesegments.consumers.processing_config import Model
+from livesegments.domain import Model
 from livesegments.model.generation import Generation
 from livesegments.model.personas import PERSONAS, POSITIONS
 from tests.consumers.harness import MEAN, STD, generation, model_of

@@ -16,7 +16,7 @@ from livesegments.features.aggregate import (
 )
 from livesegments.features.erasures import Action, Marker
 from livesegments.features.record_codec import Records, empty
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 
 LAYOUT = Tiling(window_days=20, tiles=5)
 DAY = 86_400_000_000

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from livesegments.contracts.segments import Centroid, Feature
-from livesegments.features.feature_specs import CATALOGUE, Scale
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import CATALOGUE, FEATURES, Scale
 from livesegments.model.personas import PERSONAS
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
 from livesegments.monitoring.drift_report import ClusterSnapshot, DriftMetrics
 from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
 from livesegments.monitoring.metrics import Metrics

@@ -16,10 +16,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from livesegments.features.vector import FEATURES
-from livesegments.monitoring.batch_histogram import BatchHistogram
+from livesegments.features.feature_specs import FEATURES
 from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS, TABLE
-from livesegments.monitoring.metrics import Metrics
+from livesegments.monitoring.metrics import BatchHistogram, Metrics
 from tests.livesegments.monitoring.needs import needs_promtool
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

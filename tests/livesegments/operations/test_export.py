@@ -13,7 +13,7 @@ import redis
 
 from livesegments.features.erasures import Action, Marker, marker_key
 from livesegments.features.record_codec import Records, empty, encode
-from livesegments.features.tiling import DAY_US, Tiling
+from livesegments.features.window import DAY_US, Tiling
 from livesegments.model.personas import PERSONAS
 from livesegments.operations import customer_scan
 from livesegments.operations.customer_scan import UnsettledError

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from livesegments.analysis.customer.counterfactuals import expiries, feature_changes, more_purchases
-from livesegments.consumers.processing_config import Model
 from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.domain import Model
 from tests.consumers.harness import (
     DAY,
     LAYOUT,

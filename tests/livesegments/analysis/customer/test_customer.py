@@ -10,8 +10,8 @@ from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.analysis.customer.models import Answer, answer, nothing_kept
 from livesegments.analysis.customer.text_view import text
-from livesegments.consumers.processing_config import Model
 from livesegments.contracts.segments import SegmentChange
+from livesegments.domain import Model
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.store.deployment import Deployment
 from tests.consumers.harness import (

@@ -16,7 +16,7 @@ from livesegments.analysis.report.models import (
     TypicalCustomer,
 )
 from livesegments.analysis.segments import Segment
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
 from livesegments.model.personas import PERSONAS
 
 IDS = tuple(persona.id for persona in PERSONAS)

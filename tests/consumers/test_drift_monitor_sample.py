@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from livesegments.consumers.drift_sample import MOST, watch
-from livesegments.consumers.scoring import Hysteresis, Scores, score
+from livesegments.consumers.drift_monitor import MOST, watch
+from livesegments.consumers.scoring import Scores, score
+from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from tests.consumers.harness import LAYOUT, SEGMENTS, model
 

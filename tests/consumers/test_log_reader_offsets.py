@@ -6,7 +6,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from livesegments.consumers.offsets import Offsets, ends_of, starts_of
+from livesegments.consumers.log_reader import Offsets, ends_of, starts_of
 from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from tests.servers import KafkaServer
 

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livesegments.features.feature_specs import FEATURES, natural, vectors
 from livesegments.features.record_codec import empty
-from livesegments.features.vector import FEATURES, natural, vectors
 from livesegments.features.window import Window
 
 

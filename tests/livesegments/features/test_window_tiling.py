@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 
 
 def test_a_tile_is_the_floor_of_epoch_seconds_by_tile_seconds() -> None:

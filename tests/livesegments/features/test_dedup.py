@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.consumers.decoding import decode_batch
-from livesegments.consumers.dedup import DedupWindow
-from livesegments.consumers.event_hashes import hashes_of
+from livesegments.features.dedup import DedupWindow, hashes_of
 from tests.consumers.harness import RULES, World, by_partition, purchase, record
 
 SIZES = st.integers(1, 12)

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from livesegments.consumers.event_hashes import hashes_of
+from livesegments.features.dedup import hashes_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from livesegments.consumers.modelling.initial_fit import Sample
-from livesegments.consumers.modelling.refit import Candidate
-from livesegments.consumers.modelling.refit_scheduler import TRAVEL, Checks, Schedule, travel
-from livesegments.consumers.processing_config import Model
+from livesegments.consumers.modelling.refit import TRAVEL, Candidate, Checks, Schedule, travel
+from livesegments.domain import Model
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats

@@ -6,10 +6,10 @@ import pytest
 
 from livesegments.consumers.aggregation import Applied
 from livesegments.consumers.decoding import MicroBatch, decode_batch
-from livesegments.consumers.triggers import Triggers
+from livesegments.consumers.transitions import Triggers
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PURCHASES
-from livesegments.producers.serializers import Trigger
+from livesegments.domain import Trigger
 from tests.consumers.harness import DAY, World, by_partition, erasure, profile, purchase
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -8,15 +8,29 @@ field, and then to JSON: the same table gives the same events in each format.
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
+from functools import partial
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
-from livesegments.contracts.events import CUSTOMER_PROFILE, PURCHASE
-from livesegments.producers.file_readers import REQUIRED, SUFFIXES, FileError, RowError, read_rows
+from livesegments.contracts import (
+    events,
+    explanations,
+    purchase_fast_path,
+    timestamps,
+    validation,
+)
+from livesegments.contracts.dead_letters import Rejection
+from livesegments.contracts.validation import Documents, Keys, Values
+from livesegments.producers.file_readers import (
+    REQUIRED,
+    SUFFIXES,
+    FileError,
+    RowError,
+    Rows,
+    read_rows,
+)
 
 __all__ = [
     "SUFFIXES",
@@ -38,8 +52,8 @@ _PROFILE_COLUMNS = (
 )
 
 _EVENT_IDS = uuid.UUID("5f0c1f0e-3f63-5d0b-9d0c-6b7f5f0f9f6e")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_CHUNK = 512
+"""Rows that are read and validated at once."""
 _FLAGS = {"true": "true", "1": "true", "false": "false", "0": "false"}
 
 _json_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?").fullmatch
@@ -114,9 +128,8 @@ def read_purchases(
     # A name may contain any bytes, which Python decodes as lone surrogates.
     name = path.name.encode(errors="backslashreplace").decode()
 
-    def record(cells: Sequence[str], line: int) -> Record:
+    def value(cells: Sequence[str], line: int, time: str) -> str:
         customer_id, occurred_at, amount, event_id, kind, own_currency, items, *labels = cells
-        instant, time = _instant("occurred_at", occurred_at, timezone)
         if not event_id:
             row = f"{name}:{line}:{customer_id}:{occurred_at}:{amount}:{kind}"
             event_id = str(uuid.uuid5(_EVENT_IDS, row))
@@ -125,14 +138,15 @@ def read_purchases(
             f',"occurred_at":"{time}","kind":{quoted(kind or "purchase")}'
             f',"amount":{_number("amount", amount)},"currency":{quoted(own_currency or currency)}'
         )
-        if items:
-            text += f',"items":{_whole("items", items)}'
+        if (number := _whole_number(items)) is not None:
+            text += f',"items":{number[1]}'
         for label, cell in zip(("category", "channel"), labels, strict=True):
             if cell:
                 text += f',"{label}":{quoted(cell)}'
-        return Record(customer_id.encode(), (text + "}").encode(), instant)
+        return text + "}"
 
-    return _records(path, _PURCHASE_COLUMNS, record, PURCHASE, on_broken)
+    validate = purchase_fast_path.validate
+    return _records(path, _PURCHASE_COLUMNS, value, validate, timezone, on_broken)
 
 
 def read_profiles(
@@ -147,9 +161,8 @@ def read_profiles(
     or nested as in the contract if the format supports nesting.
     """
 
-    def record(cells: Sequence[str], _line: int) -> Record:
-        customer_id, updated_at, age, birth_year, income, location, marketing, profiling = cells
-        instant, time = _instant("updated_at", updated_at, timezone)
+    def value(cells: Sequence[str], _line: int, time: str) -> str:
+        customer_id, _, age, birth_year, income, location, marketing, profiling = cells
         text = f'{{"customer_id":{quoted(customer_id)},"updated_at":"{time}"'
         if age:
             text += f',"age":{_number("age", age)}'
@@ -166,78 +179,108 @@ def read_profiles(
             consent.append(f'"profiling":{_flag("profiling_consent", profiling)}')
         if consent:
             text += f',"consent":{{{",".join(consent)}}}'
-        return Record(customer_id.encode(), (text + "}").encode(), instant)
+        return text + "}"
 
-    return _records(path, _PROFILE_COLUMNS, record, CUSTOMER_PROFILE, on_broken)
+    validate = partial(validation.validate, events.CUSTOMER_PROFILE)
+    return _records(path, _PROFILE_COLUMNS, value, validate, timezone, on_broken)
 
 
 def _records(
     path: Path,
     columns: Sequence[str],
-    record: Callable[[Sequence[str], int], Record],
-    contract: TypeAdapter[Any],
+    value: Callable[[Sequence[str], int, str], str],
+    validate: Callable[[Keys, Values], tuple[Documents, list[Rejection]]],
+    timezone: tzinfo | None,
     on_broken: Callable[[BrokenRowError], None] | None,
 ) -> Iterator[Record]:
-    required = len(REQUIRED.intersection(columns))
-    for line, cells in read_rows(path, columns):
-        try:
-            if isinstance(cells, RowError):
-                raise cells
-            if "" in cells[:required]:
-                raise RowError(columns[cells.index("")], "is missing")
-            found = record(cells, line)
-            # Validate exactly the bytes that are sent.
-            contract.validate_json(found.value)
-        except (RowError, UnicodeEncodeError, ValidationError) as error:
-            fault = _fault(error, columns, cells)
-            broken = BrokenRowError(path, line, fault.field, fault.why)
+    for rows in _chunks(read_rows(path, columns)):
+        instants, times = _times([cells for _, cells in rows], timezone)
+        found: list[Record | RowError] = [
+            _record(columns, cells, line, instant, time, value, timezone)
+            for (line, cells), instant, time in zip(rows, instants, times, strict=True)
+        ]
+        # Validate exactly the bytes that are sent.
+        sound = [row for row, each in enumerate(found) if isinstance(each, Record)]
+        records = [each for each in found if isinstance(each, Record)]
+        _, rejections = validate([r.key for r in records], [r.value for r in records])
+        for rejection in rejections:
+            field, _, why = rejection.message.partition(": ")
+            found[sound[rejection.row]] = RowError(field, why)
+        for (line, _), each in zip(rows, found, strict=True):
+            if isinstance(each, Record):
+                yield each
+                continue
+            broken = BrokenRowError(path, line, each.field, each.why)
             if on_broken is None:
-                raise broken from None
+                raise broken
             on_broken(broken)
-        else:
-            yield found
 
 
-def _fault(
-    error: RowError | UnicodeEncodeError | ValidationError,
+def _chunks(rows: Rows) -> Iterator[list[tuple[int, Sequence[str] | RowError]]]:
+    """Yield lists of rows, also those before an error of the whole file."""
+    chunk: list[tuple[int, Sequence[str] | RowError]] = []
+    try:
+        for row in rows:
+            chunk.append(row)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+    except FileError:
+        yield chunk
+        raise
+    yield chunk
+
+
+def _times(
+    rows: Sequence[Sequence[str] | RowError], timezone: tzinfo | None
+) -> tuple[list[int], list[str]]:
+    """Read the second cell of each row, the time: in microseconds and as text in UTC."""
+    texts = ["" if isinstance(cells, RowError) else cells[1] for cells in rows]
+    micros = timestamps.microseconds(texts, timezone)
+    utc = timestamps.rfc3339(micros)
+    return micros.tolist(), [text.replace(".000000Z", "Z") for text in utc]
+
+
+def _record(
     columns: Sequence[str],
     cells: Sequence[str] | RowError,
-) -> RowError:
-    if isinstance(error, RowError):
+    line: int,
+    instant: int,
+    time: str,
+    value: Callable[[Sequence[str], int, str], str],
+    timezone: tzinfo | None,
+) -> Record | RowError:
+    if isinstance(cells, RowError):
+        return cells
+    required = len(REQUIRED.intersection(columns))
+    if "" in cells[:required]:
+        return RowError(columns[cells.index("")], "is missing")
+    if instant == timestamps.NOT_A_TIME:
+        return RowError(columns[1], _explain(cells[1], timezone))
+    try:
+        return Record(cells[0].encode(), value(cells, line, time).encode(), instant)
+    except RowError as error:
         return error
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = str(first["loc"][0]) if first["loc"] else "row"
-        return RowError(field, first["msg"][0].lower() + first["msg"][1:])
-    assert not isinstance(cells, RowError)
-    field = next(c for c, cell in zip(columns, cells, strict=True) if not _is_unicode(cell))
-    return RowError(field, "is not UTF-8")
+    except UnicodeEncodeError:
+        field = next(c for c, cell in zip(columns, cells, strict=True) if not _is_unicode(cell))
+        return RowError(field, "is not UTF-8")
+
+
+def _explain(text: str, timezone: tzinfo | None) -> str:
+    why = timestamps.explain(text, timezone)
+    is_local = timestamps.microseconds([text], UTC)[0] != timestamps.NOT_A_TIME
+    return (
+        f"{why}, or name the file's time zone: --timezone UTC" if is_local and not timezone else why
+    )
 
 
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _instant(field: str, text: str, timezone: tzinfo | None) -> tuple[int, str]:
-    try:
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is None:
-            if timezone is None:
-                raise RowError(
-                    field,
-                    "has no UTC offset; add one (such as Z) to the file's times, or name their "
-                    "time zone: --timezone UTC",
-                )
-            time = time.replace(tzinfo=timezone)
-        time = time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise RowError(field, "is not a time like 2026-03-01T08:30:00Z") from None
-    return (time - _EPOCH) // _MICROSECOND, time.isoformat()[:-6] + "Z"
-
-
 def _number(field: str, text: str) -> str:
     if _json_number(text) is None:
-        raise RowError(field, "is not a plain decimal number like 54.66")
+        raise RowError(field, explanations.field(field, text))
     return text
 
 

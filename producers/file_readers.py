@@ -23,10 +23,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+_OTHER_NAMES = {".ndjson": ".jsonl", ".ndjson.gz": ".jsonl.gz"}
 
 REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
 """Columns that a file must have if they are requested."""
 
+NOT_COMPUTED_WITH = frozenset({"items", "channel"})
+"""Columns that nothing computes with: what cannot be read in them is absent."""
+
+_DELIMITERS = ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"))
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 LONGEST_ROW = 1_048_576
 """Maximum characters of a row of a text file; no valid record is as large."""
@@ -82,7 +87,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> Rows:
     FileError
         If the file is missing, of an unknown type, damaged, or lacks a required column.
     """
-    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    named = path.name.lower()
+    suffix = next((s for s in (*SUFFIXES, *_OTHER_NAMES) if named.endswith(s)), None)
     if suffix is None:
         raise FileError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}")
     try:
@@ -178,7 +184,10 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
     missing = [column for column in columns if column in REQUIRED and column not in names]
     if missing:
         found = ", ".join(names) or "none"
-        raise FileError(f"{path}: no column {', '.join(missing)}; the columns are {found}")
+        message = f"{path}: no column {', '.join(missing)}; the columns are {found}"
+        if len(names) == 1 and (others := [name for mark, name in _DELIMITERS if mark in found]):
+            message += f". Cells are separated by {others[0]}: separate them by commas"
+        raise FileError(message)
     if "consent" in names and "marketing_consent" in columns:
         raise FileError(
             f"{path}: column consent must be two: marketing_consent and profiling_consent"
@@ -222,6 +231,8 @@ def _cell(column: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if column in NOT_COMPUTED_WITH:
+        return ""
     raise RowError(column, "is not a single value")
 
 
@@ -250,9 +261,9 @@ def _texts(path: Path, name: str, column: Any) -> list[str]:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
     elif pa.types.is_floating(kind):
-        if name.endswith("_id"):
-            raise FileError(f"{path}: column {name} holds floating-point numbers; ids are text")
         column = pc.if_else(pc.is_nan(column), None, column)
+        if name.endswith("_id"):  # as other formats write them, for the contract to refuse
+            return ["" if each is None else repr(each) for each in column.to_pylist()]
     elif pa.types.is_timestamp(kind):
         # Truncate nanoseconds; seconds out of range must fail rather than become another time.
         is_finer = kind.unit == "ns"
@@ -260,6 +271,8 @@ def _texts(path: Path, name: str, column: Any) -> list[str]:
     try:
         texts: list[str] = column.cast(pa.string()).fill_null("").to_pylist()
     except pa.ArrowNotImplementedError:
+        if name in NOT_COMPUTED_WITH:
+            return [""] * len(column)
         raise FileError(f"{path}: column {name} has type {kind}, not a single value") from None
     except UnicodeDecodeError:
         raise FileError(f"{path}: column {name} is not UTF-8") from None

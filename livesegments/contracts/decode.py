@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from livesegments.contracts import events, purchase_fast_path, timestamps, validation
+from livesegments.contracts import (
+    events,
+    explanations,
+    purchase_fast_path,
+    timestamps,
+    validation,
+)
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.validation import Fault, Keys, RefusedError, Values
 
@@ -104,7 +109,7 @@ def decode_purchases(
     The n valid purchases, and one rejection for each of the m - n others, by ascending row.
     """
     valid, unread = purchase_fast_path.validate(keys, values)
-    occurred_at = timestamps.microseconds(valid.column("occurred_at"))
+    occurred_at = valid.occurred_at()
     valid, kept, refused = valid.sift(
         [
             validation.no_such_date("occurred_at", occurred_at),
@@ -119,8 +124,8 @@ def decode_purchases(
     cents = _cents(valid.column("amount"))
     kinds = valid.column("kind")
     bought = np.ones(len(kinds), dtype=bool)
-    if kinds.count("purchase") < len(kinds):
-        bought = np.array([kind == "purchase" for kind in kinds], dtype=bool)
+    if "refund" in kinds:
+        bought = np.array([kind != "refund" for kind in kinds], dtype=bool)
     purchases = Purchases(
         row=valid.row,
         customer_id=valid.column("customer_id"),
@@ -155,7 +160,7 @@ def decode_profiles(
             validation.no_such_date("updated_at", updated_at),
             Fault(
                 Reason.SCHEMA_INVALID,
-                f"birth_year: age at updated_at is not within 0 and {_MAX_AGE}",
+                f"birth_year: must give an age from 0 to {_MAX_AGE} in the year of updated_at",
                 (age < 0) | (age > _MAX_AGE),
             ),
             validation.key_mismatch(valid, keys),
@@ -208,8 +213,9 @@ def _bad_currency(codes: list[str], currency: str) -> Fault:
     if codes.count(currency) == len(codes):
         where = np.zeros(len(codes), dtype=bool)
     else:
-        where = np.array([code != currency for code in codes], dtype=bool)
-    return Fault(Reason.BAD_CURRENCY, "currency: not the currency of this deployment", where)
+        where = np.array([code.upper() != currency for code in codes], dtype=bool)
+    why = f"currency: is not {currency}, the one currency of this deployment; convert the amount"
+    return Fault(Reason.BAD_CURRENCY, why, where)
 
 
 def _cents(amounts: list[float | str]) -> NDArray[np.int64]:
@@ -233,11 +239,14 @@ def _age(
 
 def _read_tombstone(key: bytes | None) -> dict[str, Any]:
     if key is None:
-        raise RefusedError(Reason.KEY_MISMATCH, "key: null")
+        raise RefusedError(Reason.KEY_MISMATCH, explanations.key(None))
     try:
-        customer_id = events.CUSTOMER_ID.validator.validate_python(key, strict=False)
-    except ValidationError as error:
-        raise RefusedError(Reason.SCHEMA_INVALID, f"key: {error.errors()[0]['msg']}") from None
+        customer_id = events.CUSTOMER_ID.validator.validate_python(key.decode())
+    except ValueError:  # of pydantic, or because it is not UTF-8
+        raise RefusedError(
+            Reason.SCHEMA_INVALID,
+            "key: must be the customer_id in UTF-8, like 42; there is no customer of such an id",
+        ) from None
     # Its time is that of the record; this one only fills the column.
     return {"customer_id": customer_id, "updated_at": "1970-01-01T00:00:00Z"}
 

@@ -14,13 +14,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
-from livesegments.contracts import events, validation
+from livesegments.contracts import events, timestamps, validation
 from livesegments.contracts.dead_letters import Rejection
+from livesegments.contracts.explanations import FLOAT_ID
 from livesegments.contracts.validation import Documents, Keys, Values
 
 _Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
-_Number = Annotated[float, Meta(gt=0, le=1e10)]
+_Number = Annotated[float, Meta(ge=0, le=1e10)]
 _Decimal = Annotated[str, Meta(max_length=events.MAX_DECIMAL)]
 _Text = Annotated[str, Meta(max_length=128)]
 
@@ -36,29 +38,20 @@ def _lines_of(pattern: str) -> re.Pattern[str]:
     return re.compile(f"(?:{pattern.removeprefix('^').removesuffix('$')}\\n)*")
 
 
-_INSTANTS = _lines_of(events.INSTANT_PATTERN)
 _DECIMALS = _lines_of(events.DECIMAL_PATTERN)
 _CURRENCIES = _lines_of(events.CURRENCY_PATTERN)
 
-_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_PARTS = ((5, 1, 12), (8, 1, 31), (11, 0, 23), (14, 0, 59), (17, 0, 59))
-"""Of an instant, (place, least, most): month, day, hour, minute, second."""
-_OFFSET_PARTS = ((-6, 0, 23), (-3, 0, 59))
-"""The same of its offset, from behind the line feed."""
-
 
 class Purchase(msgspec.Struct, gc=False):
-    """The fields of `events.Purchase`."""
+    """The fields of `events.Purchase` that something computes with."""
 
     event_id: _Identifier
     customer_id: _Identifier
     occurred_at: str
-    kind: Literal["purchase", "refund"]
     amount: _Number | _Decimal
     currency: str
-    items: Annotated[int, Meta(ge=0)] | None = None
+    kind: Literal["purchase", "refund"] | None = None
     category: _Text | None = None
-    channel: _Text | None = None
 
 
 _FIELDS = Purchase.__struct_fields__
@@ -70,13 +63,21 @@ _decode = msgspec.json.Decoder(Purchase).decode
 class Purchases(Documents):
     """Valid purchases and the ascending index `row` (n,) of each into its batch."""
 
-    _columns: dict[str, list[Any]] = field(init=False, default_factory=dict, compare=False)
+    _columns: dict[str, Any] = field(init=False, default_factory=dict, compare=False)
 
     def column(self, name: str) -> list[Any]:
         """Collect a field, once."""
         if name not in self._columns:
             self._columns[name] = list(map(attrgetter(name), self.documents))
-        return self._columns[name]
+        column: list[Any] = self._columns[name]
+        return column
+
+    def occurred_at(self) -> NDArray[np.int64]:
+        """Return the times in microseconds, (n,); `timestamps.NOT_A_TIME` for no such date."""
+        if "microseconds" not in self._columns:
+            self._columns["microseconds"] = timestamps.microseconds(self.column("occurred_at"))
+        micros: NDArray[np.int64] = self._columns["microseconds"]
+        return micros
 
     def part(self, at: slice) -> "Purchases":
         """Return some of them."""
@@ -156,29 +157,10 @@ def _are_sound(keys: Keys, values: Values, purchases: Purchases) -> bool:
     return (
         _are_identifiers(column("customer_id"))
         and _are_identifiers(column("event_id"))
-        and _are_instants(column("occurred_at"))
+        and not (purchases.occurred_at() == timestamps.NOT_A_TIME).any()
         and _match(_CURRENCIES, set(column("currency")))
         and _match(_DECIMALS, [amount for amount in column("amount") if isinstance(amount, str)])
     )
-
-
-def _are_instants(texts: Sequence[str]) -> bool:
-    """Match many texts of one shape as a table of digits, and others one by one."""
-    lines = "\n".join(texts) + "\n"
-    if not lines.isascii() or not _match(_INSTANTS, texts[:1]):
-        return False
-    data = lines.encode()
-    shape = data[: len(texts[0]) + 1].translate(_DIGITS_TO_ZERO)
-    if data.translate(_DIGITS_TO_ZERO) != shape * len(texts):
-        return _match(_INSTANTS, texts)
-    digits = np.frombuffer(data, np.uint8).reshape(len(texts), len(shape)) & 0x0F
-    # Where the first is an instant, digits in the same places can only make numbers out of range.
-    has_offset = shape[-2:] != b"Z\n"
-    for at, least, most in (*_PARTS, *(_OFFSET_PARTS if has_offset else ())):
-        number = digits[:, at] * np.uint8(10) + digits[:, at + 1]
-        if number.min() < least or number.max() > most:
-            return False
-    return True
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -191,7 +173,13 @@ def _is_utf8(data: bytes) -> bool:
 
 def _are_identifiers(texts: Sequence[str]) -> bool:
     joined = "\n".join(texts)
-    return joined.count("\n") == len(texts) - 1 and not _CONTROL.search(joined)
+    if joined.count("\n") != len(texts) - 1 or _CONTROL.search(joined):
+        return False
+    may_have_blanks = " " in joined or not joined.isascii()
+    if may_have_blanks and any(text != text.strip() for text in texts):
+        return False
+    may_be_floats = ".0" in joined or "+" in joined
+    return not (may_be_floats and any(map(FLOAT_ID, texts)))
 
 
 def _match(lines: re.Pattern[str], texts: Collection[str]) -> bool:

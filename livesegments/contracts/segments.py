@@ -19,8 +19,6 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from livesegments.contracts.events import CustomerId
-
 
 def _in_utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
@@ -37,6 +35,10 @@ UtcInstant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Feature = Literal["purchases", "spend", "age", "income", "urbanicity"]
+# Looser than the contract of inputs: older releases accepted ids with blanks at their ends.
+CustomerId = Annotated[
+    str, Field(min_length=1, max_length=128, description="Also the key of the record, in UTF-8")
+]
 DIMENSIONS = len(get_args(Feature))
 Origin = Literal["live", "profile", "expiry", "model", "backfill", "erasure", "recovery"]
 

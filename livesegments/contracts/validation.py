@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from livesegments.contracts.dead_letters import Reason, Rejection
-from livesegments.contracts.timestamps import NO_SUCH_DATE
+from livesegments.contracts.explanations import BYTE_ORDER_MARK, explain
+from livesegments.contracts.explanations import key as explain_key
+from livesegments.contracts.timestamps import EXAMPLE, NOT_A_TIME
 
 MAX_BYTES = 65_536
 """Longest key and longest value accepted."""
@@ -23,7 +25,6 @@ FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 """How far an event may be ahead of the broker's timestamp of its record."""
 
 _YEAR_9999_MS = 253_402_300_799_999
-_MESSAGE_FAULTS = 5
 
 Keys = Sequence[bytes | None]
 Values = Sequence[bytes | None]
@@ -40,11 +41,19 @@ class RefusedError(Exception):
 
 
 class Fault(NamedTuple):
-    """A check over a column: the documents `where` it fails (n,) are refused for `reason`."""
+    """A check over a column: the documents `where` it fails (n,) are refused for `reason`.
+
+    `message` is a sentence, or a function that makes one of a row of the batch.
+    """
 
     reason: Reason
-    message: str
+    message: str | Callable[[int], str]
     where: NDArray[np.bool_]
+
+    def rejection(self, row: int) -> Rejection:
+        """Refuse a row of the batch."""
+        message = self.message if isinstance(self.message, str) else self.message(row)
+        return Rejection(row, self.reason, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,10 @@ class Documents:
         Returns the rest, the mask (n,) that leads to it, and the rejections.
         """
         kept = np.ones(len(self.documents), dtype=bool)
-        rejections = []
+        rejections: list[Rejection] = []
         for fault in faults:
             rows = self.row[fault.where & kept].tolist()
-            rejections += [Rejection(row, fault.reason, fault.message) for row in rows]
+            rejections += map(fault.rejection, rows)
             kept &= ~fault.where
         if not rejections:
             return self, kept, rejections
@@ -81,7 +90,10 @@ class Documents:
 
 def refuse_null(_key: bytes | None) -> NoReturn:
     """Refuse a null value, on topics where it means nothing."""
-    raise RefusedError(Reason.NULL_VALUE, "value: null")
+    why = (
+        "value: is null, which deletes nothing on this topic; to forget a customer send an erasure"
+    )
+    raise RefusedError(Reason.NULL_VALUE, why)
 
 
 def validate(
@@ -100,11 +112,12 @@ def validate(
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):
         try:
             if all_within or _is_present(key, value):
-                documents.append(validate_json(value))  # type: ignore[arg-type]
+                documents.append(validate_json(without_mark(value)))  # type: ignore[arg-type]
             else:
                 documents.append(read_null(key))
         except ValidationError as error:
-            rejections.append(Rejection(row, *explain(error)))
+            deletes = read_null is not refuse_null
+            rejections.append(Rejection(row, *explain(error, value or b"", deletes=deletes)))
         except RefusedError as refused:
             rejections.append(Rejection(row, refused.reason, refused.message))
     rows = np.delete(np.arange(len(values)), [rejection.row for rejection in rejections])
@@ -120,10 +133,15 @@ def within_bounds(keys: Keys, values: Values) -> bool:
     return longest <= MAX_BYTES
 
 
+def without_mark(value: bytes) -> bytes:
+    """Return a value without the byte order mark that some programs put in front of UTF-8."""
+    return value.removeprefix(BYTE_ORDER_MARK)
+
+
 def no_such_date(field: str, micros: NDArray[np.int64]) -> Fault:
     """Find times that are well-formed but name no day, or in UTC one after the year 9999."""
-    where = (micros == NO_SUCH_DATE) | (micros > _YEAR_9999_MS * 1000 + 999)
-    return Fault(Reason.SCHEMA_INVALID, f"{field}: no such date", where)
+    where = (micros == NOT_A_TIME) | (micros > _YEAR_9999_MS * 1000 + 999)
+    return Fault(Reason.SCHEMA_INVALID, f"{field}: is no date of the calendar", where)
 
 
 def key_mismatch(valid: Documents, keys: Keys) -> Fault:
@@ -135,19 +153,23 @@ def key_mismatch(valid: Documents, keys: Keys) -> Fault:
     else:
         pairs = zip(own_keys, customer_ids, strict=True)
         where = np.array([key != customer_id.encode() for key, customer_id in pairs], dtype=bool)
-    return Fault(Reason.KEY_MISMATCH, "key: not the customer_id in UTF-8", where)
+    return Fault(Reason.KEY_MISMATCH, lambda row: explain_key(keys[row]), where)
 
 
 def too_old(field: str, micros: NDArray[np.int64]) -> Fault:
     """Find times before the epoch."""
-    return Fault(Reason.TOO_OLD, f"{field}: before 1970", micros < 0)
+    why = f"{field}: is before 1970; send the time of the event, like {EXAMPLE}"
+    return Fault(Reason.TOO_OLD, why, micros < 0)
 
 
 def future_dated(field: str, micros: NDArray[np.int64], timestamps_us: NDArray[np.int64]) -> Fault:
     """Find times ahead of the record's own, where it has one."""
     where = (timestamps_us > 0) & (micros > timestamps_us + FUTURE_TOLERANCE_US)
     minutes = FUTURE_TOLERANCE_US // 60_000_000
-    message = f"{field}: more than {minutes} minutes after the timestamp of the record"
+    message = (
+        f"{field}: is more than {minutes} minutes after the timestamp of the record; check the"
+        " clock and the time zone of the producer"
+    )
     return Fault(Reason.FUTURE_DATED, message, where)
 
 
@@ -161,21 +183,9 @@ def in_order(*rejections: list[Rejection]) -> list[Rejection]:
     return sorted((one for some in rejections for one in some), key=lambda one: one.row)
 
 
-def explain(error: ValidationError) -> tuple[Reason, str]:
-    """Give reason and message of a failed validation: names of fields and rules, no input."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    reason = Reason.NOT_JSON if faults[0]["type"] == "json_invalid" else Reason.SCHEMA_INVALID
-    return reason, "; ".join(
-        # Members of a union appear in the location too, by names that are no field's.
-        f"{'.'.join(str(part) for part in fault['loc'] if str(part).isidentifier()) or 'value'}: "
-        f"{fault['msg']}"
-        for fault in faults[:_MESSAGE_FAULTS]
-    )
-
-
 def _is_present(key: bytes | None, value: bytes | None) -> bool:
     if max(len(key or b""), len(value or b"")) > MAX_BYTES:
-        raise RefusedError(Reason.TOO_LARGE, f"key or value: longer than {MAX_BYTES} bytes")
+        raise RefusedError(Reason.TOO_LARGE, f"key or value: is longer than {MAX_BYTES} bytes")
     return value is not None
 
 

@@ -14,7 +14,7 @@ from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.contracts.topics import PURCHASES
-from livesegments.contracts.validation import FUTURE_TOLERANCE_US
+from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
 from livesegments.features.dedup import DedupWindow, hashes_of
 from livesegments.features.record_codec import decode
 from livesegments.model.types import Counts, Floats
@@ -104,7 +104,9 @@ class CategoryStats:
         found, segment = found.where(kept), segment[kept]
         category = np.array(
             [
-                self._number(_CATEGORY.validate_json(records[row].value).get("category"))
+                self._number(
+                    _CATEGORY.validate_json(without_mark(records[row].value)).get("category")
+                )
                 for row in found.row.tolist()
             ],
             np.int64,

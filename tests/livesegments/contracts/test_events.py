@@ -9,7 +9,7 @@ from tests.livesegments.contracts.records import erasure, profile, purchase
 
 @pytest.mark.parametrize(
     ("adapter", "required"),
-    [(PURCHASE, purchase()), (CUSTOMER_PROFILE, profile()), (ERASURE, erasure())],
+    [(PURCHASE, purchase(kind=...)), (CUSTOMER_PROFILE, profile()), (ERASURE, erasure())],
 )
 def test_the_schema_that_validates_is_the_one_that_is_published(
     adapter: TypeAdapter[Any], required: dict[str, Any]
@@ -26,4 +26,4 @@ def test_the_schema_that_validates_is_the_one_that_is_published(
 def test_an_amount_is_published_as_number_or_decimal_string() -> None:
     members = PURCHASE.json_schema()["properties"]["amount"]["anyOf"]
     assert [member["type"] for member in members] == ["number", "string"]
-    assert members[0]["exclusiveMinimum"] == 0
+    assert members[0]["minimum"] == 0

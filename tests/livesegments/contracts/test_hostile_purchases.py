@@ -23,7 +23,7 @@ NOT_JSON = {
     "avro-like": b"\x00\x00\x00\x00\x01" + dumped(purchase),
     "bad utf-8": dumped(purchase, category="X").replace(b"X", b"\xff"),
     "utf-16": json.dumps(purchase()).encode("utf-16"),
-    "byte order mark": b"\xef\xbb\xbf" + dumped(purchase),
+    "two byte order marks": b"\xef\xbb\xbf" * 2 + dumped(purchase),
     "two documents": dumped(purchase) * 2,
     "opens in one record": b'{"x":[1',
     "closes in the next": b"2]}",
@@ -47,18 +47,27 @@ def test_what_is_no_json_document_is_not_json(value: bytes) -> None:
 
 
 SCHEMA_INVALID: list[tuple[str, dict[str, Any]]] = [
-    *((name, {name: ...}) for name in purchase()),
-    *((name, {name: None}) for name in purchase()),
+    *((name, {name: ...}) for name in purchase() if name != "kind"),
+    *((name, {name: None}) for name in purchase() if name != "kind"),
     *((name, {name: []}) for name in purchase()),
     *((name, {name: {}}) for name in purchase()),
     *((name, {name: True}) for name in purchase()),
     *((name, {name: ""}) for name in purchase()),
-    ("event_id", {"event_id": 1}),
+    ("event_id", {"event_id": 1.0}),
+    ("event_id", {"event_id": 2**5000}),
+    ("event_id", {"event_id": "600001.0"}),
     ("event_id", {"event_id": "e" * 129}),
     ("event_id", {"event_id": "e\0"}),
     ("event_id", {"event_id": "e\n"}),
     ("event_id", {"event_id": "\u0085"}),
-    ("customer_id", {"customer_id": 1}),
+    ("customer_id", {"customer_id": 15001.0}),
+    *(
+        ("customer_id", {"customer_id": text})
+        for text in (
+            *("15001.0", "15001.00", "-1.0", "1.5001e+04", "1E+16", " c-1", "c-1 ", "\u00a0c-1"),
+            *(" ", "\u3000"),
+        )
+    ),
     ("customer_id", {"customer_id": "é" * 129}),
     ("customer_id", {"customer_id": "c\n1"}),
     ("customer_id", {"customer_id": "\x7f"}),
@@ -67,9 +76,9 @@ SCHEMA_INVALID: list[tuple[str, dict[str, Any]]] = [
     *(
         ("amount", {"amount": amount})
         for amount in (
-            *(0, -1, -0.0, 1e-400, 10_000_000_000.01, 1e300, 10**400, 10**30),
+            *(-1, -0.01, 10_000_000_000.01, 1e300, 10**400, 10**30),
             *(float("nan"), float("inf"), float("-inf")),
-            *("0", "0.00", "-1", "+1", "1e3", "NaN", "Infinity", "1,5", "1_000", " 1", "1\n"),
+            *("-1", "-0", "00", "(1)", "+1", "1e3", "NaN", "Infinity", "1,5", "1_000", " 1", "1\n"),
             *(".5", "5.", "007", "0x10", "٣", "10000000000.01", "10000000001", "1." + "0" * 31),
         )
     ),
@@ -77,21 +86,16 @@ SCHEMA_INVALID: list[tuple[str, dict[str, Any]]] = [
     ("currency", {"currency": "USDT"}),
     ("currency", {"currency": "U$D"}),
     ("currency", {"currency": 840}),
-    ("items", {"items": -1}),
-    ("items", {"items": 1.5}),
-    ("items", {"items": "3"}),
-    ("items", {"items": True}),
     ("category", {"category": "x" * 129}),
     ("category", {"category": 7}),
-    ("channel", {"channel": "x" * 129}),
     *(
         ("occurred_at", {"occurred_at": text})
         for text in (
-            *(1_772_000_000, "1772000000", "2026-02-25", "06:00:00Z", "now", "2026-02-25T06:00Z"),
-            *("2026-02-25T06:00:00", "2026-02-25T06:00:00.5", "2026-02-25T06:00:00+0100"),
+            *(1_772_000_000, "1772000000", "2026-02-25", "06:00:00Z", "now", "20260225T060000Z"),
+            *("2026-02-25T06:00:00", "2026-02-25T06:00:00.5", "2026-02-25T06:00:00+1"),
             *("2026-02-30T06:00:00Z", "2025-02-29T06:00:00+01:00", "2026-04-31T06:00:00.5-01:00"),
             *("2026-13-01T06:00:00Z", "2026-00-01T06:00:00Z", "2026-01-00T06:00:00Z"),
-            *("2026-01-01T24:00:00Z", "2026-01-01T06:60:00Z", "2026-01-01T06:00:60Z"),
+            *("2026-01-01T24:00:01Z", "2026-01-01T06:60:00Z", "2026-01-01T06:00:60Z"),
             *("2026-01-01T06:00:00+24:00", "2026-01-01T06:00:00+01:60", "2026-01-01T06:00:00."),
             *("2026-01-01T06:00:00Z\n", " 2026-01-01T06:00:00Z", "2026-01-01T06:00:00.1234567890Z"),
             *("+2026-01-01T06:00:00Z", "٢٠٢٦-01-01T06:00:00Z", "NaT", "today"),
@@ -113,8 +117,8 @@ def test_a_document_that_is_no_object_is_schema_invalid(value: bytes) -> None:
 
 
 def test_every_wrong_field_is_named() -> None:
-    rejection = refused(dumped(purchase, kind="gift", amount=-1, items=-1))
-    assert all(f"{field}: " in rejection.message for field in ("kind", "amount", "items"))
+    rejection = refused(dumped(purchase, kind="gift", amount=-1, category=1))
+    assert all(f"{field}: " in rejection.message for field in ("kind", "amount", "category"))
 
 
 @pytest.mark.parametrize("key", [None, b"", b"c-2", b"C-1", b"c-1 ", b"\xff", b"c-1\n", b"c" * 500])
@@ -136,13 +140,7 @@ def test_keys_that_join_to_much_the_same_bytes_are_told_apart(keys: tuple[bytes,
     assert {rejection.reason for rejection in rejections} == {Reason.KEY_MISMATCH}
 
 
-def test_a_message_is_the_field_and_the_rule() -> None:
-    assert refused(dumped(purchase, items=-1)).message == (
-        "items: Input should be greater than or equal to 0"
-    )
-
-
-@pytest.mark.parametrize("currency", ["EUR", "usd", "XXX"])
+@pytest.mark.parametrize("currency", ["EUR", "eur", "XXX"])
 def test_another_currency_is_a_bad_currency(currency: str) -> None:
     assert refused(dumped(purchase, currency=currency)).reason is Reason.BAD_CURRENCY
 
@@ -202,7 +200,7 @@ def test_the_first_fault_in_the_order_of_the_reasons_is_given() -> None:
     "changes",
     [
         {name: value}
-        for name in (*purchase(), "items", "category", "channel")
+        for name in (*purchase(), "category")
         for value in ("SECRET\n" + "x" * 200, ["SECRET"], {"SECRET": "SECRET"})
     ],
 )

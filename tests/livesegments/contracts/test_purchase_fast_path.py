@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from livesegments.contracts import events, purchase_fast_path, validation
+from livesegments.contracts import events, purchase_fast_path, timestamps, validation
 from livesegments.contracts.validation import MAX_BYTES
 
 VALID: dict[str, Any] = {
@@ -18,10 +18,9 @@ VALID: dict[str, Any] = {
     "kind": "purchase",
     "amount": 12.34,
     "currency": "USD",
-    "items": 3,
     "category": "bread",
 }
-FIELDS = [*VALID, "channel", "unknown"]
+FIELDS = [*VALID, "items", "channel", "unknown"]
 
 LENGTHS = [
     "",
@@ -42,7 +41,7 @@ INSTANTS = [
     "2026-02-25T06:00:00.1234567890Z",
     "NaT",
 ]
-WORDS = ["US", "usd", "USDX", "refund", "Purchase"]
+WORDS = ["US", "usd", "USDX", "refund", "Purchase", " c-1", "c-1\u00a0", "a b", "1.0", "1E+5"]
 
 odd_text = st.sampled_from([*LENGTHS, *CHARACTERS, *DECIMALS, *INSTANTS, *WORDS])
 odd_numbers = st.sampled_from(
@@ -149,7 +148,7 @@ def test_a_text_of_two_lines_is_not_two_texts(field: str, text: str) -> None:
     assert_same([b"c-1"] * 3, [raw(), two, raw()])
 
 
-INSTANT = re.compile(events.INSTANT_PATTERN)
+INSTANT = re.compile(timestamps.PATTERN)
 digit_or_not = st.sampled_from("0123459.-+:TZ ")
 
 

@@ -11,6 +11,8 @@ LOWEST_SERVER_TESTS := tests/test_end_to_end.py tests/livesegments/operations/te
 	tests/livesegments/cli/test_cli_service.py tests/livesegments/test_redis_cluster.py
 # LOCK_OPTIONS=--upgrade selects the newest versions; without it, pins stay wherever possible.
 LOCK_OPTIONS ?=
+COMPILE = $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+	--python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 # Number of parallel test processes, each with servers of its own; 0: one file after another.
 PROCESSES ?= 4
 # Options of the exploration: number of runs, first seed.
@@ -33,7 +35,7 @@ $(VENV)/.installed: $(VENV)/.dependencies pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-servers: setup ## Install what the tests need to run Apache Kafka, Redis and Prometheus
+servers: setup ## Install what the tests need to run Apache Kafka, Redis, PostgreSQL and Prometheus
 	scripts/install-servers
 	$(BIN)/python -m tests.servers
 
@@ -86,10 +88,9 @@ $(LOCK_VENV)/bin/uv: Makefile
 	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again, in requirements.lock
-	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --all-extras --universal \
-		--fork-strategy fewest --python-version 3.11 --generate-hashes \
-		--custom-compile-command 'make lock' --output-file requirements.lock $(LOCK_OPTIONS)
+lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the image's part of it
+	$(COMPILE) --all-extras --output-file requirements.lock $(LOCK_OPTIONS)
+	$(COMPILE) --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

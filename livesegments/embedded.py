@@ -118,8 +118,8 @@ def embedded_broker(folder: Path) -> Iterator[str]:
 
     Raises
     ------
-    If the ``demo`` extra is not installed, or the broker does not start.
-        When the ``demo`` extra is not installed, or the broker does not start.
+    ServerError
+        If the ``demo`` extra is not installed, or the broker does not start.
     """
     [port] = free_ports(1)
     url = f"tcp://{LOOPBACK}:{port}"

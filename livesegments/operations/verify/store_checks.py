@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
-from pandas.util import hash_array
 
 from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.operations.verify.event_hashes import hash_ids
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reading import Committed, unpublished
 from livesegments.operations.verify.reference import DAY_US, Expected
@@ -100,7 +100,7 @@ def check_ring(check: Check, at: Partition, cut: Cut, ring: bytes) -> None:
     ids = at.inputs.ids(cut.offsets[PURCHASES], min(size, cut.remembered))
     if not ids:
         return
-    wanted = hash_array(np.array(ids, object), categorize=False)
+    wanted = hash_ids(ids)
     places = np.arange(cut.remembered - len(ids), cut.remembered) % size
     kept = np.frombuffer(ring[: len(ring) // 8 * 8], "<u8")
     kept = np.pad(kept, (0, max(0, int(places.max()) + 1 - len(kept))))

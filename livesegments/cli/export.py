@@ -1,5 +1,7 @@
 """``livesegments export``: write every customer to a file."""
 
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,25 +11,51 @@ from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
 from livesegments.operations.atomic_file import unwritable
 
 
+class Format(StrEnum):
+    """Format of the rows."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
 def export(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Ends in .csv, .jsonl or .parquet; - is standard output."),
+    ],
+    kind: Annotated[
+        Format | None, typer.Option("--format", help="Of standard output; csv by default.")
+    ] = None,
 ) -> None:
     """Write one row per customer: current segment, window and profile.
 
     Example: livesegments export segments.parquet
     """
     settings = read_settings(ctx)
-    if file.suffix not in (".csv", ".jsonl", ".parquet"):
+    to_stdout = str(file) == "-"
+    if to_stdout:
+        if kind == Format.PARQUET and sys.stdout.isatty():
+            fail("Parquet is binary: redirect standard output to a file", WRONG)
+    elif file.suffix.removeprefix(".") not in list(Format):
         fail(f"{file}: the name must end in .csv, .jsonl or .parquet", WRONG)
-    if why := unwritable(file):
+    elif kind and file.suffix != f".{kind}":
+        fail(f"--format {kind} is for standard output: {file} is named {file.suffix}", WRONG)
+    elif why := unwritable(file):
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
         from livesegments.config.clients import redis_client
         from livesegments.operations.export import export as write
+        from livesegments.operations.export import write_rows
         from livesegments.rendering.progress import counting
         from livesegments.store.partitions import Partitions
 
+        store = Partitions(redis_client(settings), settings.group_id)
         with counting("exporting") as show:
-            rows = write(Partitions(redis_client(settings), settings.group_id), file, show)
-        typer.echo(f"wrote {rows} customers to {file}")
+            if to_stdout:
+                rows = write_rows(store, sys.stdout.buffer, kind or Format.CSV, show)
+                sys.stdout.buffer.flush()
+            else:
+                rows = write(store, file, show)
+        typer.echo(f"wrote {rows} customers to {file}", err=to_stdout)

@@ -13,7 +13,8 @@ from livesegments.operations.atomic_file import replacing, unwritable
 def report(
     ctx: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(help="Page to write; without one, give --json.")
+        Path | None,
+        typer.Argument(help="Page to write, - for standard output; without one, give --json."),
     ] = None,
     days: Annotated[
         int, typer.Option(min=1, max=3660, help="Length of the period, in event time.")
@@ -35,18 +36,23 @@ def report(
     settings = read_settings(ctx)
     if file is None and not as_json:
         fail("name the page to write, such as report.html, or give --json", WRONG)
-    if file is not None and (why := unwritable(file)):
+    to_stdout = str(file) == "-"
+    if to_stdout and as_json:
+        fail("- and --json both write to standard output: give one of them", WRONG)
+    if file is not None and not to_stdout and (why := unwritable(file)):
         fail(why, WRONG)
     with clear_errors(settings):
         from livesegments.analysis.report.builder import build_report
         from livesegments.analysis.report.page import page
 
         found, written = build_report(settings, days, lists)
-        if file is not None:
+        if to_stdout:
+            typer.echo(page(found))
+        elif file is not None:
             with replacing(file) as unfinished:
                 unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {file}", err=as_json)
         for name, customers in written.items():
-            typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json)
+            typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json or to_stdout)
         if as_json:
             typer.echo(json.dumps(found.to_dict(), allow_nan=False))

@@ -32,6 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
         yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,40 +1,37 @@
-"""Export of every customer's current segment to a file, one row per customer."""
+"""Export of every customer's current segment, one row per customer."""
 
 import csv
 import json
-import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from livesegments.contracts.timestamps import rfc3339
+from livesegments.extras import require
 from livesegments.features.record_codec import is_known
 from livesegments.features.window import Tiling, window
 from livesegments.operations.atomic_file import replacing
 from livesegments.operations.customer_scan import Stretch, scan
 from livesegments.store.partitions import Partitions
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+FORMATS = ("csv", "jsonl", "parquet")
+SUFFIXES = tuple(f".{name}" for name in FORMATS)
 LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
-_SCHEMA = pa.schema(
-    [
-        ("customer_id", pa.string()),
-        ("segment", pa.string()),
-        ("since", pa.string()),
-        ("version", pa.int64()),
-        ("cluster", pa.int8()),
-        ("purchases", pa.int64()),
-        ("spend", pa.float64()),
-        ("age", pa.float64()),
-        ("income", pa.float64()),
-        ("location", pa.string()),
-    ]
-)
+COLUMNS: dict[str, type] = {
+    "customer_id": str,
+    "segment": str,
+    "since": str,
+    "version": int,
+    "cluster": int,
+    "purchases": int,
+    "spend": float,
+    "age": float,
+    "income": float,
+    "location": str,
+}
 
 Row = dict[str, Any]
 
@@ -44,12 +41,9 @@ class ExportError(RuntimeError):
 
 
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
-    """Write one row per customer; return the number of rows.
+    """Write a file with one row per customer; return the number of rows.
 
-    Purchases and spend are those of the window that ends at the partition's clock; unknown values
-    are empty. Erased customers, customers suppressed until a restore, and those with only a
-    deleted profile have no row.
-    The file appears under its name only when complete.
+    The file appears under its name only when complete. See `write_rows`.
 
     Parameters
     ----------
@@ -62,28 +56,61 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
 
     Raises
     ------
-    ExportError
-        If no worker has run yet.
-    UnsettledError
-        If a recovery is running.
     ValueError
         If the suffix is not supported.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: the name must end in .csv, .jsonl or .parquet")
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        return write_rows(store, file, path.suffix.removeprefix("."), progress)
+
+
+def write_rows(
+    store: Partitions,
+    file: BinaryIO,
+    format: str,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Write one row per customer to an open file; return the number of rows.
+
+    Purchases and spend are those of the window that ends at the partition's clock; unknown values
+    are empty. Erased customers, customers suppressed until a restore, and those with only a
+    deleted profile have no row.
+
+    Parameters
+    ----------
+    store
+        The deployment's store.
+    file
+        Receives the rows; stays open.
+    format
+        One of `FORMATS`.
+    progress
+        Called with the number of rows after each chunk.
+
+    Raises
+    ------
+    ExportError
+        If no worker has run yet.
+    MissingExtraError
+        If the format is Parquet and PyArrow is not installed.
+    UnsettledError
+        If a recovery is running.
+    """
     deployment = store.deployment()
     if deployment is None:
         raise ExportError(
             f"group {store.keys.group_id!r} has nothing in the store: start a worker first"
         )
     layout = Tiling(deployment.window_days, deployment.tiles)
+    out = _WRITERS[format](file)
     rows = 0
-    with replacing(path) as unfinished, _WRITERS[path.suffix](unfinished) as out:
-        for stretch in scan(store, deployment):
-            chunk = _rows(stretch, layout, deployment.segments)
-            out.write(chunk)
-            rows += len(chunk)
-            progress(rows)
+    for stretch in scan(store, deployment):
+        chunk = _rows(stretch, layout, deployment.segments)
+        out.write(chunk)
+        rows += len(chunk)
+        progress(rows)
+    out.end()
     return rows
 
 
@@ -116,40 +143,49 @@ def _known(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-class _Text(AbstractContextManager["_Text"]):
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-
-    def __exit__(self, *_: object) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-class _Csv(_Text):
-    def __enter__(self) -> Self:
-        self._writer = csv.DictWriter(self._file, _SCHEMA.names)
+class _Csv:
+    def __init__(self, file: BinaryIO) -> None:
+        self._text = TextIOWrapper(file, encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(self._text, COLUMNS)
         self._writer.writeheader()
-        return self
 
     def write(self, rows: list[Row]) -> None:
         self._writer.writerows({**row, "spend": f"{row['spend']:.2f}"} for row in rows)
 
+    def end(self) -> None:
+        self._text.detach()  # flushes; the file stays open
 
-class _Jsonl(_Text):
+
+class _Jsonl:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
     def write(self, rows: list[Row]) -> None:
-        self._file.writelines(json.dumps(row) + "\n" for row in rows)
+        self._file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+
+    def end(self) -> None:
+        pass
 
 
-class _Parquet(AbstractContextManager["_Parquet"]):
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, _SCHEMA)
+class _Parquet:
+    def __init__(self, file: BinaryIO) -> None:
+        require("files", "Parquet", "pyarrow")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    def __exit__(self, *_: object) -> None:
+        types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+        narrow = {"cluster": pa.int8()}
+        self._schema = pa.schema(
+            [(name, narrow.get(name, types[kind])) for name, kind in COLUMNS.items()]
+        )
+        self._table = pa.Table
+        self._writer = pq.ParquetWriter(file, self._schema)
+
+    def write(self, rows: list[Row]) -> None:
+        self._writer.write_table(self._table.from_pylist(rows, self._schema))
+
+    def end(self) -> None:
         self._writer.close()
 
-    def write(self, rows: list[Row]) -> None:
-        self._writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
 
-
-_WRITERS: dict[str, Any] = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}
+_WRITERS: dict[str, Any] = {"csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet}

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -317,6 +319,18 @@ def test_beside_a_worker_the_rows_are_the_store(
         service.wait()
         path = tmp_path / "out.jsonl"
         assert export(Partitions(service.client, "livesegments"), path) == 78
+        for name in ("csv", "jsonl", "parquet"):
+            path = tmp_path / f"out.{name}"
+            export(Partitions(service.client, "livesegments"), path)
+            printed = subprocess.run(
+                [sys.executable, "-m", "livesegments.cli", "export", "-", "--format", name],
+                env=service.full_environment(),
+                capture_output=True,
+                check=True,
+            )
+            assert printed.stdout == path.read_bytes()
+            assert printed.stderr == b"wrote 78 customers to -\n"
+        path = tmp_path / "out.jsonl"
         found = {row["customer_id"]: row for row in rows(path)}
         assert set(found) == set(people) - {"c70", "c71"}
         for partition in range(PARTITIONS):

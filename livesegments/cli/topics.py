@@ -1,10 +1,13 @@
-"""``livesegments topics``: create the input and output topics."""
+"""``livesegments topics``: create the input and output topics, or wait for them."""
 
+import time
 from typing import Annotated
 
 import typer
 
 from livesegments.cli.console import PREFIX, WRONG, clear_errors, fail, read_settings
+
+_PAUSE_SECONDS = 1.0
 
 app = typer.Typer(help="The topics that come in and go out.", no_args_is_help=True)
 
@@ -43,3 +46,41 @@ def create(
             retention_days=retention_days,
         ):
             typer.echo(f"{what:>8}  {name}")
+
+
+@app.command("wait")
+def wait(
+    ctx: typer.Context,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Give up after so long; by default never.")
+    ] = None,
+) -> None:
+    """Wait until Kafka answers and every topic of a worker exists.
+
+    Example: livesegments topics wait --seconds 60
+    """
+    settings = read_settings(ctx)
+    with clear_errors(settings, kafka=False):
+        from livesegments.config.clients import kafka_config
+        from livesegments.config.connectivity import ReachError, RefusedError, reach_kafka
+        from livesegments.operations.topics import missing_topics
+
+        deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
+        said = ""
+        while True:
+            try:
+                reach_kafka(settings, 0.0)
+                missing = missing_topics(kafka_config(settings))
+                why = f"missing topics: {', '.join(missing)}" if missing else ""
+            except RefusedError:
+                raise
+            except ReachError as error:
+                why = str(error)
+            if not why:
+                return
+            if time.monotonic() > deadline:
+                fail(why)
+            if why != said:
+                typer.echo(f"waiting: {why}", err=True)
+                said = why
+            time.sleep(_PAUSE_SECONDS)

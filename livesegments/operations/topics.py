@@ -131,3 +131,18 @@ def create_topics(
             admin.close()
     created = {topic.name for topic in missing}
     return [(name, "created" if name in created else "exists") for name in counts]
+
+
+def missing_topics(config: Mapping[str, Any]) -> list[str]:
+    """Return the topics of a worker that do not exist.
+
+    Raises
+    ------
+    PartitionCountError
+        If those that exist differ in their number of partitions.
+    """
+    counts = partition_counts(config)
+    existing = {name: count for name, count in counts.items() if count}
+    if existing:
+        check_partition_counts(existing)
+    return sorted(set(counts) - set(existing))

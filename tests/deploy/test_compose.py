@@ -32,6 +32,9 @@ SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "livesegments"}
 
 SPECIFICATION = Path(__file__).parent / "compose-spec.schema.json"
+# Answer clients after each kilobyte that is loaded.
+EVENTS = ("--loading-process-events-interval-bytes", "1024")
+QUIET: dict[str, Any] = {"capture_output": True, "check": False}
 DURATION = re.compile(r"[0-9]+(ms|s|m|h)")
 
 
@@ -78,7 +81,22 @@ def test_services_wait_for_services_that_can_meet_the_condition() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OURS)))
 def test_images_of_others_have_a_version(name: str) -> None:
-    assert re.fullmatch(r"[a-z/]+:v?[0-9]+\.[0-9]+\.[0-9]+", SERVICES[name]["image"])
+    version = r"[a-z/]+:v?[0-9]+\.[0-9]+\.[0-9]+(-security-[0-9]+)?"
+    assert re.fullmatch(version, SERVICES[name]["image"])
+
+
+def test_one_service_builds_the_image_and_the_others_never_look_for_it_elsewhere() -> None:
+    builds = {name for name, service in SERVICES.items() if "build" in service}
+    assert builds == {"worker"}
+    policies = {name: service.get("pull_policy") for name, service in OURS.items()}
+    assert policies.pop("worker") is None
+    assert set(policies.values()) == {"never"}
+
+
+def test_no_log_grows_without_bound() -> None:
+    for service in SERVICES.values():
+        assert service["logging"]["driver"] == "json-file"
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
 
 
 def test_what_runs_for_long_is_started_again_and_stays_within_limits() -> None:
@@ -187,6 +205,46 @@ def test_kafka_has_the_settings_that_are_given_to_it(kafka: KafkaServer) -> None
         if name != "KAFKA_HEAP_OPTS"  # read by the start script
     }
     assert given <= set(known)
+
+
+@pytest.mark.servers
+def test_kafkas_health_check_starts_no_jvm_and_sees_the_port(kafka: KafkaServer) -> None:
+    program, *command = SERVICES["kafka"]["healthcheck"]["test"]
+    assert program == "CMD"
+    assert command[0] == "bash"
+    [closed] = free_ports(1)
+    for port, code in ((kafka.port, 0), (closed, 1)):
+        check = [word.replace("/9092", f"/{port}") for word in command]
+        assert check != command
+        done = subprocess.run(check, capture_output=True, check=False)
+        assert done.returncode == code
+
+
+@pytest.mark.servers
+def test_redis_is_healthy_when_it_has_loaded_and_has_minutes_for_that(tmp_path: Path) -> None:
+    check = SERVICES["redis"]["healthcheck"]
+    assert check["start_period"] == "10m"
+    shell, command = check["test"]
+    assert shell == "CMD-SHELL"
+    with RedisServer(tmp_path / "first") as server, server.client() as client:
+        asked = command.replace("redis-cli", f"redis-cli -p {server.port}")
+        assert subprocess.run(["sh", "-c", asked], check=False).returncode == 0
+        client.mset({f"key{i}": i for i in range(10_000)})
+        server.save(tmp_path / "dump.rdb")
+    # A server that takes its time to load, 10 ms for each key.
+    slow = ["redis-server", "--port", f"{server.port}", "--dir", str(tmp_path), "--save", ""]
+    with subprocess.Popen(
+        [*slow, "--key-load-delay", "10000", *EVENTS], stdout=subprocess.PIPE
+    ) as loading:
+        try:
+            assert loading.stdout is not None
+            while b"Loading RDB" not in loading.stdout.readline():
+                pass
+            done = subprocess.run(["redis-cli", "-p", f"{server.port}", "ping"], **QUIET)
+            assert b"LOADING" in done.stdout + done.stderr
+            assert subprocess.run(["sh", "-c", asked], check=False).returncode == 1
+        finally:
+            loading.kill()
 
 
 @pytest.mark.servers

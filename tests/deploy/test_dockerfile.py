@@ -1,11 +1,10 @@
-"""Files in the Dockerfile exist, and it installs exactly the locked packages."""
+"""Files in the Dockerfile exist, and it installs exactly the locked packages of a worker."""
 
 import fnmatch
 import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -53,23 +52,59 @@ def test_every_package_of_the_project_is_copied_and_what_its_build_reads() -> No
     assert {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]} <= set(copied())
 
 
-def test_the_constraints_pin_every_dependency_and_hold_nothing_that_pip_does_not_take(
-    tmp_path: Path,
-) -> None:
-    [script] = [arguments for name, arguments in INSTRUCTIONS if "constraints" in arguments][:1]
-    [sed] = re.findall(r"sed -E '[^']*' requirements\.lock > /tmp/constraints\.txt", script)
-    file = tmp_path / "constraints.txt"
-    done = sed.replace("/tmp/constraints.txt", str(file))
-    subprocess.run(["sh", "-c", done], cwd=ROOT, check=True)
-    pinned = [Requirement(line) for line in file.read_text().splitlines()]
-    assert all(re.fullmatch("==[^,*]+", str(each.specifier)) for each in pinned)
-    names = {each.name for each in pinned}
-    assert {Requirement(each).name for each in PROJECT["project"]["dependencies"]} <= names
+def names(lock: str) -> dict[str, Requirement]:
+    """Return the pinned requirements of a lock file by name."""
+    lines = [line.removesuffix(" \\") for line in lock.splitlines() if line and line[0].isalnum()]
+    found = [Requirement(line) for line in lines]
+    assert all(re.fullmatch("==[^,*]+", str(each.specifier)) for each in found)
+    assert lock.count("--hash=sha256:") >= len(found)
+    return {each.name: each for each in found}
+
+
+def test_the_worker_gets_every_dependency_and_nothing_else_in_the_versions_that_were_tested() -> (
+    None
+):
+    everything = names((ROOT / "requirements.lock").read_text())
+    worker = names((ROOT / "requirements-worker.lock").read_text())
+    wanted = {Requirement(each).name for each in PROJECT["project"]["dependencies"]}
+    assert wanted <= set(worker)
+    assert worker.items() <= everything.items()
+    extras = PROJECT["project"]["optional-dependencies"]
+    more = {Requirement(each).name for each in (*extras["files"], *extras["demo"], *extras["dev"])}
+    assert not (more - wanted) & set(worker)
+
+
+def test_the_build_tool_is_pinned_with_its_hashes() -> None:
+    [script] = [arguments for name, arguments in INSTRUCTIONS if "build-tools" in arguments]
+    [sed] = re.findall(r"sed -n '[^']*' requirements\.lock", script)
+    taken = subprocess.run(["sh", "-c", sed], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert set(names(taken.stdout)) == {"setuptools"}
+
+
+def test_every_download_is_checked_against_its_hash() -> None:
+    installs = re.findall(r"pip (?:\S+ \S+ )?install [^&]*", (ROOT / "Dockerfile").read_text())
+    assert len(installs) == 3
+    for each in installs:
+        assert "--require-hashes" in each or "--no-index" in each
+
+
+def test_dependencies_are_a_layer_before_the_source_and_no_tool_is_in_the_last_stage() -> None:
+    stages = [i for i, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM"]
+    first, last = INSTRUCTIONS[: stages[1]], INSTRUCTIONS[stages[-1] :]
+    assert [arguments for name, arguments in first if name == "COPY"] == [
+        "requirements-worker.lock ./"
+    ]
+    assert [arguments.split()[0] for name, arguments in last if name == "COPY"] == [
+        "--from=dependencies",
+        "--from=build",
+    ]
+    assert not any("pip" in arguments for name, arguments in last if name == "RUN")
+    assert any("venv --without-pip" in arguments for _, arguments in first)
 
 
 def test_the_image_has_a_python_that_the_project_takes() -> None:
     bases = {arguments.split()[0] for name, arguments in INSTRUCTIONS if name == "FROM"}
-    [base] = bases  # built in one stage, run in the other
+    [base] = bases - {"dependencies"}  # built in one stage, run in the other
     [version] = re.findall(r"^python:([0-9.]+)-slim-\w+$", base)
     assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(version)
 

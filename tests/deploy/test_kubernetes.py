@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.deploy.documents import (
 from tests.livesegments.monitoring.test_health_server import ask
 
 FILES = sorted(KUBERNETES.glob("*.yaml"))
+SETTINGS = KUBERNETES / "settings.env"
 MANIFESTS: dict[tuple[str, str], Any] = {
     (each["kind"], each["metadata"]["name"]): each
     for file in FILES
@@ -50,7 +52,7 @@ def misfits(manifest: Any) -> list[str]:
     return faults(manifest, {**API, "$ref": f"#/$defs/{kind}"})
 
 
-@pytest.mark.parametrize("which", MANIFESTS, ids=str)
+@pytest.mark.parametrize("which", [each for each in MANIFESTS if each[0] != "PodMonitor"], ids=str)
 def test_manifests_keep_the_schema_of_the_kubernetes_api(which: tuple[str, str]) -> None:
     assert misfits(MANIFESTS[which]) == []
 
@@ -65,11 +67,26 @@ def test_a_misspelt_field_and_a_wrong_type_are_seen() -> None:
 
 
 def test_kustomization_lists_files_that_are_there_and_no_secret() -> None:
-    [document] = read_yaml(KUBERNETES / "kustomization.yaml")
+    document = kustomization()
     listed = {KUBERNETES / name for name in document["resources"]}
     assert listed <= set(FILES)
     assert KUBERNETES / "secrets.yaml" not in listed
     assert [each["name"] for each in document["images"]] == [container(WORKER)["image"]]
+
+
+def kustomization() -> Any:
+    [document] = read_yaml(KUBERNETES / "kustomization.yaml")
+    return document
+
+
+def test_a_changed_setting_replaces_the_pods() -> None:
+    [settings] = kustomization()["configMapGenerator"]
+    assert settings == {"name": "livesegments-settings", "envs": [SETTINGS.name]}
+    assert "generatorOptions" not in kustomization(), "the hash in the name"
+    for workload in (WORKER, TOPICS):
+        for each in containers(workload):
+            assert each["envFrom"] == [{"configMapRef": {"name": settings["name"]}}]
+    assert not any(kind == "ConfigMap" for kind, _ in MANIFESTS)
 
 
 def container(workload: Any) -> Any:
@@ -77,20 +94,27 @@ def container(workload: Any) -> Any:
     return found
 
 
-def environment(workload: Any) -> dict[str, str]:
+def containers(workload: Any) -> list[Any]:
+    pod = workload["spec"]["template"]["spec"]
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def environment(container: Any) -> dict[str, str]:
     """Return a container's environment."""
-    found: dict[str, str] = {}
-    for source in container(workload)["envFrom"]:
-        found |= MANIFESTS["ConfigMap", source["configMapRef"]["name"]]["data"]
-    return found | {each["name"]: each.get("value", "pod-0") for each in container(workload)["env"]}
+    lines = [line for line in SETTINGS.read_text().splitlines() if not line.startswith("#")]
+    shared = dict(line.split("=", 1) for line in lines)
+    return shared | {each["name"]: each.get("value", "pod-0") for each in container["env"]}
 
 
-@pytest.mark.parametrize("workload", [WORKER, TOPICS], ids=["worker", "topics"])
-def test_settings_are_ours_and_fit_together(workload: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("workload", "which"), [(WORKER, 0), (WORKER, 1), (TOPICS, 0)], ids=["wait", "worker", "topics"]
+)
+def test_settings_are_ours_and_fit_together(workload: Any, which: int, tmp_path: Path) -> None:
     spec = workload["spec"]["template"]["spec"]
-    [volume], [mount] = spec["volumes"], container(workload)["volumeMounts"]
+    runs = containers(workload)[which]
+    [volume], [mount] = spec["volumes"], runs["volumeMounts"]
     secret = MANIFESTS["Secret", volume["secret"]["secretName"]]["stringData"]
-    given = environment(workload)
+    given = environment(runs)
     for name, path in given.items():
         if not name.endswith("FILE"):
             continue
@@ -103,7 +127,55 @@ def test_settings_are_ours_and_fit_together(workload: Any, tmp_path: Path) -> No
     settings = check_settings(given)
     assert settings.kafka_sasl_password.get_secret_value() == "hush"
     assert settings.kafka_security_protocol == "SASL_SSL"
-    parse_command(container(workload)["args"])
+    parse_command(runs["args"])
+
+
+def test_workers_wait_for_the_topics_that_the_job_creates() -> None:
+    wait, worker = containers(WORKER)
+    assert parse_command(wait["args"]) == "topics wait"
+    assert parse_command(worker["args"]) == "run"
+    assert parse_command(container(TOPICS)["args"]) == "topics create"
+
+
+def test_prometheus_gives_the_workers_the_job_that_the_alerts_ask_for() -> None:
+    [asked] = set(re.findall(r'job="(\w+)"', (KUBERNETES.parent / "alerts.yml").read_text()))
+    [document] = read_yaml(KUBERNETES / "prometheus.yml")
+    [scrape] = document["scrape_configs"]
+    [target] = scrape["dns_sd_configs"]
+    service = MANIFESTS["Service", "livesegments-worker"]
+    [port] = service["spec"]["ports"]
+    assert scrape["job_name"] == asked
+    where = f"{service['metadata']['name']}.{kustomization()['namespace']}.svc.cluster.local"
+    assert (target["names"], target["port"], target["type"]) == ([where], port["port"], "A")
+    assert service["spec"]["clusterIP"] == "None"
+
+    monitor = MANIFESTS["PodMonitor", "livesegments"]["spec"]
+    labels = WORKER["spec"]["template"]["metadata"]["labels"]
+    assert labels[monitor["jobLabel"]] == asked
+    assert monitor["selector"]["matchLabels"] == labels
+    [endpoint], [named] = monitor["podMetricsEndpoints"], container(WORKER)["ports"]
+    assert endpoint["port"] == named["name"]
+
+
+def test_the_template_of_secrets_says_what_to_delete_with_public_authorities() -> None:
+    text = (KUBERNETES / "secrets.yaml").read_text()
+    advice = text[: text.index("apiVersion")]
+    certificates = {
+        key
+        for (kind, _), manifest in MANIFESTS.items()
+        if kind == "Secret"
+        for key in manifest["stringData"]
+        if key.endswith(".pem")
+    }
+    named = [n for runs in containers(WORKER) for n in environment(runs) if n.endswith("CAFILE")]
+    assert all(each in advice for each in (*certificates, *named))
+
+
+@pytest.mark.servers
+def test_promtool_takes_the_scrape_configuration() -> None:
+    check = ["promtool", "check", "config", str(KUBERNETES / "prometheus.yml")]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_secret_is_filled_in() -> None:
@@ -150,11 +222,12 @@ def test_pods_meet_the_restricted_standard_of_their_namespace(workload: Any) -> 
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert ("USER", str(pod["securityContext"]["runAsUser"])) in dockerfile()
-    assert container(workload)["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for each in containers(workload):
+        assert each["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
     assert pod["enableServiceLinks"] is False
 
 
@@ -170,7 +243,7 @@ def test_there_are_never_more_workers_than_partitions() -> None:
 
 
 def test_memory_and_processors_are_asked_for() -> None:
-    for workload in (WORKER, TOPICS):
-        resources = container(workload)["resources"]
+    for each in (*containers(WORKER), *containers(TOPICS)):
+        resources = each["resources"]
         for amount in (*resources["requests"].values(), *resources["limits"].values()):
             assert re.fullmatch(r"[0-9]+(m|Mi|Gi)", amount)

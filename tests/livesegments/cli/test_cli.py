@@ -35,6 +35,7 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
         ("run",),
         ("topics",),
         ("topics", "create"),
+        ("topics", "wait"),
         ("replay",),
         ("backtest",),
         ("subscribe",),
@@ -74,6 +75,8 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
     [
         (("export", "segments.txt"), ".csv, .jsonl or .parquet"),
         (("export", "gone/all.csv"), "there is no folder gone"),
+        (("export", "all.csv", "--format", "jsonl"), "is for standard output"),
+        (("report", "-", "--json"), "give one of them"),
         (("report", "gone/page.html"), "there is no folder gone"),
         (("backtest", "h.csv", "--html", "gone/page.html"), "there is no folder gone"),
         (("replay", "x.csv", "--on-error", "nope"), "stop or skip"),

@@ -41,6 +41,26 @@ def test_a_worker_without_topics_says_which_command_makes_them(service: Service)
     assert livesegments(service, "topics", "create").returncode == 0
 
 
+def test_a_command_waits_for_the_topics_that_another_creates(service: Service) -> None:
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
+    admin.close()
+    gave_up = livesegments(service, "topics", "wait", "--seconds", "0")
+    assert gave_up.returncode == 1
+    assert CHANGES in gave_up.stderr
+    waiting = subprocess.Popen(
+        [*COMMAND, "topics", "wait"], env=service.full_environment(), stderr=subprocess.PIPE
+    )
+    try:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith(b"waiting: missing topics: customer-")
+        assert livesegments(service, "topics", "create").returncode == 0
+        assert waiting.wait(30) == 0
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
 def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
     admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])

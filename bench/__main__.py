@@ -18,6 +18,7 @@ from bench import (
     quality,
     reading,
     resident,
+    rollout,
     scale,
     sending,
     sweeps,
@@ -47,10 +48,11 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "partitions": scale.run_partitions,
     "customers": customers.run,
     "takeover": takeover.run,
+    "rollout": rollout.run,
     "resident": resident.run,
 }
 
-SCALE = ("workers", "partitions", "customers", "takeover", "resident")
+SCALE = ("workers", "partitions", "customers", "takeover", "rollout", "resident")
 LONG = ("streams", "flap", "drift", "sweeps", "profile", "trace", "peers", *SCALE)
 """Run only when named; all others together take less than ten minutes."""
 

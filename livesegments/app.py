@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from livesegments import __version__
-from livesegments.config.clients import answers, group_consumer, kafka_config, redis_client
+from livesegments.config.clients import group_consumer, kafka_config, redis_client
 from livesegments.config.connectivity import check_let_in, reach_redis
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
@@ -108,7 +108,9 @@ def run(
     ProcessCollector(registry=registry)
     metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
     store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
-    probe = reach_redis(lambda: redis_client(settings, PROBE_SECONDS))
+    probe = Partitions(
+        reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
+    )
     consumer = group_consumer(settings)
     publisher = PublishingProcess(
         kafka_config(settings),
@@ -191,7 +193,7 @@ def run(
             return {
                 "clocks": clocks.agree,
                 "joined": worker.ready,
-                "redis": answers(probe),
+                "redis": probe.writable(range(partitions)),
                 "model": model.generation is not None,
             }
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from kafka.consumer.fetcher import ConsumerRecord
 
-from tests.servers import KafkaServer, RedisCluster, RedisServer, fresh_topics
+from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 from tests.service import Service
 
 # The duration of an example says more about the machine than about the code.
@@ -68,6 +68,13 @@ def fresh_cluster(redis_cluster: RedisCluster) -> RedisCluster:
 
 
 @pytest.fixture(scope="session")
+def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinels]:
+    """Redis Sentinel, one for the whole run; its servers hold data of earlier tests."""
+    with RedisSentinels(tmp_path_factory.mktemp("sentinels")) as sentinels:
+        yield sentinels
+
+
+@pytest.fixture(scope="session")
 def recorded(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, list[ConsumerRecord]]:
@@ -97,6 +104,18 @@ def clustered(
 ) -> Iterator[Service]:
     """A deployment on a Redis Cluster, without workers."""
     service = Service(fresh_kafka, fresh_cluster, tmp_path)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def watched(
+    fresh_kafka: KafkaServer, redis_sentinels: RedisSentinels, tmp_path: Path
+) -> Iterator[Service]:
+    """A deployment on a master that sentinels watch, without workers."""
+    redis_sentinels.start()
+    redis_sentinels.flush()
+    service = Service(fresh_kafka, redis_sentinels, tmp_path)
     yield service
     service.stop()
 

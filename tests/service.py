@@ -23,7 +23,7 @@ from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from tests import processes
 from tests.processes import Process
-from tests.servers import KafkaServer, RedisCluster, RedisServer
+from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
@@ -98,7 +98,7 @@ class Service:
     def __init__(
         self,
         kafka: KafkaServer,
-        store: RedisServer | RedisCluster,
+        store: RedisServer | RedisCluster | RedisSentinels,
         folder: Path,
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -131,6 +131,12 @@ class Service:
     def redis_cluster(self) -> RedisCluster:
         """The Redis Cluster of the store."""
         assert isinstance(self.store, RedisCluster)
+        return self.store
+
+    @property
+    def redis_sentinels(self) -> RedisSentinels:
+        """The sentinels and servers of the store."""
+        assert isinstance(self.store, RedisSentinels)
         return self.store
 
     def keep_for(self, days: int) -> None:

@@ -6,11 +6,14 @@ from urllib.parse import urlsplit
 import redis
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry
 
-from livesegments.config.redis_urls import is_cluster, server_urls
+from livesegments.config.redis_sentinel import master_client
+from livesegments.config.redis_urls import Form, RedisUrl, parse
+from livesegments.config.sasl import sasl_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.store.cluster_pipeline import Client, Cluster
@@ -28,18 +31,8 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,
         "security_protocol": settings.kafka_security_protocol,
-        **_sasl(settings),
+        **sasl_config(settings),
         **_tls(settings),
-    }
-
-
-def _sasl(settings: Settings) -> dict[str, Any]:
-    if settings.kafka_sasl_mechanism is None:
-        return {}
-    return {
-        "sasl_mechanism": settings.kafka_sasl_mechanism,
-        "sasl_plain_username": settings.kafka_sasl_username,
-        "sasl_plain_password": settings.kafka_sasl_password.get_secret_value(),
     }
 
 
@@ -90,43 +83,45 @@ def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
     RedisError
         If no server of a cluster accepts the connection.
     """
-    url = settings.redis_url.get_secret_value()
+    url = parse(settings.redis_url.get_secret_value())
     given = {
-        "username": settings.redis_username,
-        "password": settings.redis_password.get_secret_value(),
+        **_credentials(settings.redis_username, settings.redis_password),
         "ssl_ca_certs": settings.redis_ssl_cafile,
         "ssl_certfile": settings.redis_ssl_certfile,
         "ssl_keyfile": settings.redis_ssl_keyfile,
     }
     options: dict[str, Any] = {
         **{name: value for name, value in given.items() if value},
+        # Other connections than TLS do not take it.
+        **({} if settings.redis_ssl_check_hostname else {"ssl_check_hostname": False}),
         "protocol": 2,
         "socket_connect_timeout": min(seconds, 5.0),
         "socket_timeout": seconds,
         # A commit that is retried would be rejected the second time: the worker must see the error.
         "retry": Retry(NoBackoff(), 0),
     }
-    if is_cluster(url):
-        return _cluster_client(server_urls(url), options)
-    return redis.Redis.from_url(url, **options)
+    if url.form is Form.CLUSTER:
+        return _cluster_client(url, options)
+    if url.form is Form.SENTINEL:
+        of_sentinels = _credentials(
+            settings.redis_sentinel_username, settings.redis_sentinel_password
+        )
+        return master_client(url, options, of_sentinels)
+    return redis.Redis.from_url(url.servers[0], **options)
 
 
-def _cluster_client(urls: list[str], options: dict[str, Any]) -> Cluster:
-    servers = [(each.hostname or "localhost", each.port or 6379) for each in map(urlsplit, urls)]
+def _credentials(username: str, password: SecretStr) -> dict[str, str]:
+    given = {"username": username, "password": password.get_secret_value()}
+    return {name: value for name, value in given.items() if value}
+
+
+def _cluster_client(url: RedisUrl, options: dict[str, Any]) -> Cluster:
+    parts = map(urlsplit, url.servers)
+    servers = [(each.hostname or "localhost", each.port or 6379) for each in parts]
     return Cluster(
-        url=urls[0],
+        url=url.servers[0],
         startup_nodes=[ClusterNode(*server) for server in servers],  # type: ignore[no-untyped-call]
         # One moved slot says nothing about the others: livesegments/store/cluster_pipeline.py.
         reinitialize_steps=0,
         **options,
     )
-
-
-def answers(client: Client) -> bool:
-    """Return whether Redis answers within the client's timeout; for a cluster, every master."""
-    try:
-        if isinstance(client, Cluster):
-            return bool(client.ping(target_nodes=Cluster.PRIMARIES))
-        return bool(client.ping())
-    except redis.RedisError:
-        return False

@@ -19,8 +19,10 @@ from kafka.net.selector import NetworkSelector
 from redis.exceptions import ClusterError
 
 from livesegments.config.clients import kafka_config
+from livesegments.config.oauth import TokenError, TokenRefusedError
+from livesegments.config.sasl import lacking
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.config.tls import speaks_tls
+from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import refusal
 
 PATIENCE_SECONDS = 5.0
@@ -32,6 +34,7 @@ T = TypeVar("T")
 _REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterError)
 _PROTOCOL = f"{PREFIX}KAFKA_SECURITY_PROTOCOL"
 _SERVERS = f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS"
+_TOKEN = f"{PREFIX}KAFKA_SASL_OAUTHBEARER_*"
 
 
 class ReachError(RuntimeError):
@@ -61,6 +64,8 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
     ReachError
         If no connection succeeds; states the reason.
     """
+    if (lack := lacking(settings)) is not None:
+        raise RefusedError(lack)
     deadline = time.monotonic() + patience_seconds
     servers = kafka_config(settings)["bootstrap_servers"]
     brokers: list[str] = []
@@ -155,6 +160,10 @@ def _connect(server: str, settings: Settings) -> list[str]:
     try:
         manager.run(ask_for_brokers)
         return [f"{broker.host}:{broker.port}" for broker in manager.cluster.brokers()]
+    except TokenRefusedError as error:
+        raise RefusedError(f"{error} ({_TOKEN})") from error
+    except TokenError as error:
+        raise _SilentError(f"{error} ({_TOKEN})") from error
     except kafka.errors.KafkaError as error:
         refusal = _refusal(error, connection, settings, (node.host, node.port))
         if refusal is not None:
@@ -189,12 +198,25 @@ def _refusal(
     if not protocol.startswith("SASL"):
         return f"hangs up: it may want a password ({_PROTOCOL} is {protocol})"
     if not connection.init_future.succeeded():
-        return (
-            f"refuses user {settings.kafka_sasl_username!r}: wrong user, password or mechanism"
-            f" ({PREFIX}KAFKA_SASL_USERNAME, {PREFIX}KAFKA_SASL_PASSWORD,"
-            f" {PREFIX}KAFKA_SASL_MECHANISM)"
-        )
+        return _refused_credentials(settings)
     return None
+
+
+def _refused_credentials(settings: Settings) -> str:
+    mechanism = settings.kafka_sasl_mechanism
+    if mechanism == "OAUTHBEARER":
+        client = settings.kafka_sasl_oauthbearer_client_id
+        return (
+            f"refuses the token of client {client!r} ({PREFIX}KAFKA_SASL_OAUTHBEARER_CLIENT_ID,"
+            f" {PREFIX}KAFKA_SASL_OAUTHBEARER_SCOPE, {PREFIX}KAFKA_SASL_OAUTHBEARER_EXTENSIONS)"
+        )
+    if mechanism in ("AWS_MSK_IAM", "GSSAPI"):
+        return f"refuses the credentials of this process ({PREFIX}KAFKA_SASL_MECHANISM={mechanism})"
+    return (
+        f"refuses user {settings.kafka_sasl_username!r}: wrong user, password or mechanism"
+        f" ({PREFIX}KAFKA_SASL_USERNAME, {PREFIX}KAFKA_SASL_PASSWORD,"
+        f" {PREFIX}KAFKA_SASL_MECHANISM)"
+    )
 
 
 def _tls_fault(error: BaseException) -> ssl.SSLError | None:
@@ -205,10 +227,7 @@ def _tls_fault(error: BaseException) -> ssl.SSLError | None:
 
 def _tls_refusal(fault: ssl.SSLError, settings: Settings) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
-        return (
-            f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"
-            f" ({PREFIX}KAFKA_SSL_CAFILE, {PREFIX}KAFKA_SSL_CHECK_HOSTNAME)"
-        )
+        return f"{untrusted(fault)} ({PREFIX}KAFKA_SSL_{setting_of(fault)})"
     if "ALERT" in (fault.reason or ""):
         given = settings.kafka_ssl_certfile
         what = f"refuses the certificate {given}" if given else "wants a client certificate"

@@ -1,14 +1,17 @@
 """One-line explanations of Kafka and Redis errors that name the setting to check."""
 
 import ssl
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import kafka.errors
 import redis.exceptions
+from redis.sentinel import MasterNotFoundError
 
-from livesegments.config.redis_urls import is_cluster, server_urls
+from livesegments.config.redis_sentinel import DEFAULT_PORT as SENTINEL_PORT
+from livesegments.config.redis_sentinel import SentinelRefusedError
+from livesegments.config.redis_urls import Form, parse
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.config.tls import speaks_tls
+from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import describe, refusal, without_data
 
 _LISTS = "docs/security.md lists what is needed"
@@ -31,6 +34,8 @@ def _kafka(error: kafka.errors.KafkaError, settings: Settings) -> str:
             f" missing; {_LISTS}"
         )
     if isinstance(error, kafka.errors.SaslAuthenticationFailedError):
+        if settings.kafka_sasl_mechanism == "OAUTHBEARER":
+            return f"Kafka refuses {_user(settings)}: {error}"
         return (
             f"Kafka refuses {_user(settings)}: wrong user or password ({PREFIX}KAFKA_SASL_PASSWORD)"
         )
@@ -50,6 +55,9 @@ def _resource(error: kafka.errors.AuthorizationError, settings: Settings) -> str
 
 
 def _user(settings: Settings) -> str:
+    if settings.kafka_sasl_oauthbearer_client_id:
+        client = settings.kafka_sasl_oauthbearer_client_id
+        return f"client {client!r} ({PREFIX}KAFKA_SASL_OAUTHBEARER_CLIENT_ID)"
     if settings.kafka_sasl_username:
         return f"user {settings.kafka_sasl_username!r} ({PREFIX}KAFKA_SASL_USERNAME)"
     if settings.kafka_ssl_certfile:
@@ -58,33 +66,43 @@ def _user(settings: Settings) -> str:
 
 
 def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
-    given_url = settings.redis_url.get_secret_value()
-    url, cluster = urlsplit(server_urls(given_url)[0]), "+cluster" * is_cluster(given_url)
-    if isinstance(error, redis.exceptions.AskError) and not cluster:
+    given = parse(settings.redis_url.get_secret_value())
+    url = urlsplit(given.servers[0])
+    if isinstance(error, redis.exceptions.AskError) and given.form is not Form.CLUSTER:
         return f"is a cluster there: write {url.scheme}+cluster:// ({PREFIX}REDIS_URL)"
     if "Cluster mode is not enabled" in str(error):
         return f"is a single server there: write {url.scheme}:// ({PREFIX}REDIS_URL)"
+    if isinstance(error, SentinelRefusedError):
+        return f"Sentinel refuses the password ({PREFIX}REDIS_SENTINEL_PASSWORD): {error}"
+    if isinstance(error, MasterNotFoundError):
+        return f"Sentinel names no master ({PREFIX}REDIS_URL): {error}"
+    if refusal(error) is not None:
+        return _redis_refusal(error, url, settings)
+    fault = (
+        error.__cause__ or error.__context__
+    )  # for a cluster, set in livesegments/store/cluster_pipeline.py
+    if isinstance(fault, ssl.SSLError):
+        return _redis_tls(fault, settings)
+    if url.scheme == "rediss" and "handshake" in str(fault):
+        return f"does not speak TLS there: write redis{given.form}:// ({PREFIX}REDIS_URL)"
+    port = url.port or (SENTINEL_PORT if given.form is Form.SENTINEL else _REDIS_PORT)
+    if url.scheme == "redis" and speaks_tls(url.hostname or "localhost", port):
+        return f"wants TLS there: write rediss{given.form}:// ({PREFIX}REDIS_URL)"
+    return f"({PREFIX}REDIS_URL): {describe(error)}"
+
+
+def _redis_refusal(error: redis.exceptions.RedisError, url: SplitResult, settings: Settings) -> str:
     user = settings.redis_username or url.username or "default"
     if isinstance(error, redis.exceptions.AuthenticationError):
         where = "REDIS_URL" if url.password else "REDIS_PASSWORD"
         return f"refuses user {user!r} ({PREFIX}{where}): {error}"
-    if refusal(error) is not None:
-        where = "REDIS_USERNAME" if settings.redis_username else "REDIS_URL"
-        return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
-    fault = (
-        error.__cause__ or error.__context__
-    )  # for a cluster, set in livesegments/store/cluster_pipeline.py
+    where = "REDIS_USERNAME" if settings.redis_username else "REDIS_URL"
+    return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
+
+
+def _redis_tls(fault: ssl.SSLError, settings: Settings) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
-        return (
-            f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"
-            f" ({PREFIX}REDIS_SSL_CAFILE)"
-        )
-    if isinstance(fault, ssl.SSLError):
-        given = settings.redis_ssl_certfile
-        what = f"refuses the certificate {given}" if given else "may want a client certificate"
-        return f"{what} ({PREFIX}REDIS_SSL_CERTFILE): {fault.reason or fault.strerror}"
-    if url.scheme == "rediss" and "handshake" in str(fault):
-        return f"does not speak TLS there: write redis{cluster}:// ({PREFIX}REDIS_URL)"
-    if url.scheme == "redis" and speaks_tls(url.hostname or "localhost", url.port or _REDIS_PORT):
-        return f"wants TLS there: write rediss{cluster}:// ({PREFIX}REDIS_URL)"
-    return f"({PREFIX}REDIS_URL): {describe(error)}"
+        return f"{untrusted(fault)} ({PREFIX}REDIS_SSL_{setting_of(fault)})"
+    given = settings.redis_ssl_certfile
+    what = f"refuses the certificate {given}" if given else "may want a client certificate"
+    return f"{what} ({PREFIX}REDIS_SSL_CERTFILE): {fault.reason or fault.strerror}"

@@ -5,6 +5,8 @@ import ssl
 from pathlib import Path
 
 PROBE_SECONDS = 3.0
+_OTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
 def check_files(settings: str, cafile: str, certfile: str, keyfile: str, password: str) -> None:
@@ -77,3 +79,13 @@ def speaks_tls(host: str, port: int) -> bool:
             return True
     except OSError as error:
         return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+
+
+def untrusted(fault: ssl.SSLCertVerificationError) -> str:
+    """Return why a server's certificate is rejected."""
+    return f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"
+
+
+def setting_of(fault: ssl.SSLCertVerificationError) -> str:
+    """Return the setting to look at, without its prefix: of the host name check, or of the CAs."""
+    return "CHECK_HOSTNAME" if fault.verify_code in _OTHER_NAME else "CAFILE"

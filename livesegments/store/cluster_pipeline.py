@@ -8,7 +8,7 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 from redis.cluster import ClusterNode
-from redis.exceptions import ClusterError, RedisClusterException, RedisError
+from redis.exceptions import ClusterError, ReadOnlyError, RedisClusterException, RedisError
 
 _MOST_AT_ONCE = 32
 
@@ -106,9 +106,13 @@ class Servers:
             running = [self._threads.submit(pipeline.execute) for pipeline in pipelines]
             wait(running)
             return iter([each.result() for each in running])
-        except RedisError:
+        except RedisError as error:
             if isinstance(self._client, Cluster):
                 self._client.look_again()
+            elif isinstance(error, ReadOnlyError) or "READONLY" in str(error):  # Redis 6: a script
+                # A demoted master keeps its connections. New ones resolve its name again, or ask
+                # the sentinels.
+                self._client.connection_pool.disconnect()
             raise
 
 

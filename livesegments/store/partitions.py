@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 from redis.client import Pipeline
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
+from redis.sentinel import SentinelConnectionPool
 
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.cluster_pipeline import Client, Servers
@@ -191,8 +192,26 @@ class Partitions:
 
     def server(self, partition: int) -> str:
         """Return the display name of the server that holds a partition."""
-        at = self._servers.of(self.keys.progress(partition)).connection_pool.connection_kwargs
+        pool = self._servers.of(self.keys.progress(partition)).connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            return f"Redis {pool.service_name}"
+        at = pool.connection_kwargs
         return f"Redis {at.get('host', at.get('path'))}:{at.get('port', '')}".rstrip(":")
+
+    def writable(self, partitions: Sequence[int]) -> bool:
+        """Return whether the servers of some partitions accept writes.
+
+        A demoted master answers reads, and PING, for ever.
+        """
+        batch = self._servers.batch()
+        for key in map(self.keys.seen, partitions):
+            # Writes nothing, and is rejected wherever a write would be.
+            batch.on(key).setrange(key, 0, b"")
+        try:
+            batch.execute()
+        except RedisError:
+            return False
+        return True
 
     def times(self, partitions: Iterable[int]) -> dict[str, int]:
         """Return the clocks of the servers that hold some partitions, by server name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import MovedError, RedisError
 
-from livesegments.config.clients import answers, redis_client
+from livesegments.config.clients import redis_client
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import load
 from livesegments.store.partitions import Partitions
@@ -72,18 +72,19 @@ def test_the_url_of_the_other_kind_is_told(
     assert "is a single server there: write redis://" in explain(none.value, single)
 
 
-def test_a_cluster_answers_when_each_of_its_masters_does(fresh_cluster: RedisCluster) -> None:
-    with redis_client(load(redis_url=fresh_cluster.url), 0.5) as probe:
-        assert answers(probe)
+def test_a_cluster_is_writable_when_each_of_its_masters_is(fresh_cluster: RedisCluster) -> None:
+    with redis_client(load(redis_url=fresh_cluster.url), 0.5) as client:
+        probe = Partitions(client, "livesegments")
+        assert probe.writable(range(PARTITIONS))
         master = fresh_cluster.masters()[-1]
         master.kill()
-        assert not answers(probe)
+        assert not probe.writable(range(PARTITIONS))
         fresh_cluster.start()
-        assert answers(probe)
+        assert probe.writable(range(PARTITIONS))
 
 
 def test_a_cluster_is_found_by_any_of_the_servers_named(fresh_cluster: RedisCluster) -> None:
     ports = [1, fresh_cluster.servers[-1].port]
     url = f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in ports)}"
     with redis_client(load(redis_url=url)) as client:
-        assert answers(client)
+        assert Partitions(client, "livesegments").writable(range(PARTITIONS))

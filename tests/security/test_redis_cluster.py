@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis.exceptions import NoPermissionError
 
-from livesegments.config.clients import answers, redis_client
+from livesegments.config.clients import redis_client
 from livesegments.config.settings import Settings, load
 from livesegments.operations.doctor_redis import look_at_redis
 from livesegments.store.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ def test_a_worker_may_do_all_it_has_to(guarded: RedisCluster) -> None:
         assert requests.get() == b"fit"
         assert requests.remove(b"fit")
         store.forget(DEPLOYMENT)
-        assert answers(client)
+        assert Partitions(client, "livesegments").writable(range(PARTITIONS))
 
 
 def test_an_auditor_may_look_at_everything(guarded: RedisCluster) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from livesegments.embedded import LOOPBACK, ServerError, die_with_parent
 
@@ -140,5 +140,7 @@ def answers_ping(port: int) -> bool:
     with Redis(host=LOOPBACK, port=port, socket_timeout=1) as client:
         try:
             return bool(client.ping())
+        except AuthenticationError:
+            return True  # it wants a password
         except RedisError:
             return False

@@ -41,6 +41,12 @@ def refused(monkeypatch: pytest.MonkeyPatch, **wrong: str) -> str:
         ("REDIS_URL", "redis+cluster://a:7000,b:port"),
         ("REDIS_URL", "redis+cluster://a:7000,b:7001/1"),
         ("REDIS_URL", "unix+cluster:///tmp/redis.sock"),
+        ("REDIS_URL", "redis+sentinel://a:26379,b:26379"),
+        ("REDIS_URL", "redis+sentinel://a:26379/0/mymaster"),
+        ("REDIS_URL", "redis+sentinel://a:26379/mymaster/first"),
+        ("REDIS_URL", "redis+sentinel://a:26379/?db=0"),
+        ("REDIS_URL", "valkeys+cluster://a:7000/1"),
+        ("REDIS_URL", "keydb://a:6379"),
     ],
 )
 def test_servers_that_cannot_be_meant_are_refused(
@@ -69,6 +75,12 @@ def test_brokers_may_be_written_as_kafka_clients_take_them(
         "unix:///tmp/redis.sock?db=2",
         "redis+cluster://localhost:7000",
         "rediss+cluster://user:word@a:7000,[::1]:7001,c/0?ssl_cert_reqs=none",
+        "redis+sentinel://:example@redis-node-0:26379,redis-node-1:26379,redis-node-2/mymaster/0",
+        "rediss+sentinel://user:word@[::1]:26379/my.master-1?health_check_interval=5",
+        "valkey://localhost:6379/0",
+        "valkeys://user:word@a:6379",
+        "valkey+cluster://a:7000,b:7000",
+        "valkeys+sentinel://a:26379/mymaster/2",
     ],
 )
 def test_a_store_may_be_written_as_redis_clients_take_it(
@@ -90,6 +102,13 @@ def test_nor_is_it_when_the_password_begins_like_a_port(
 @pytest.mark.parametrize("mark", ["1/", "/", "?", "1#"])
 def test_nor_is_it_in_the_url_of_a_cluster(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
     said = refused(monkeypatch, REDIS_URL=f"redis+cluster://name:{mark}hush=hush@a:6379,b:6379")
+    assert "hush" not in said
+    assert "%2F" in said
+
+
+@pytest.mark.parametrize("mark", ["1/", "/", "?", "1#"])
+def test_nor_is_it_in_the_url_of_sentinels(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
+    said = refused(monkeypatch, REDIS_URL=f"redis+sentinel://:{mark}hush=hush@a:26379/mymaster/0")
     assert "hush" not in said
     assert "%2F" in said
 

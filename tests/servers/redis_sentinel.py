@@ -1,0 +1,201 @@
+"""A Redis master with two replicas and three sentinels, on free loopback ports."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from livesegments.config.clients import redis_client
+from livesegments.config.settings import load
+from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from tests.servers.process import ServerProcess
+from tests.servers.redis_server import RedisServer
+
+SERVERS, SENTINELS, QUORUM = 3, 3, 2
+SERVICE = "mymaster"
+PATIENCE_SECONDS = 30.0
+
+
+class RedisSentinels:
+    """Three servers, one of them the master, and the sentinels that watch it.
+
+    Parameters
+    ----------
+    directory
+        Folder of their data and logs.
+    down_after_ms
+        Silence after which a server counts as down.
+    password
+        Password of the servers; empty for none.
+    sentinel_password
+        Password of the sentinels; empty for none.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        down_after_ms: int = 1_000,
+        *,
+        password: str = "",
+        sentinel_password: str = "",
+    ) -> None:
+        self.password, self._sentinel_password = password, sentinel_password
+        self._options: Mapping[str, str] = {
+            "repl-diskless-sync-delay": "0",
+            **({"requirepass": password, "masterauth": password} if password else {}),
+        }
+        first = RedisServer(directory / "0", self._options)
+        of_first = {"replicaof": f"{LOOPBACK} {first.port}"}
+        self.servers = [first] + [
+            RedisServer(directory / str(i), {**self._options, **of_first})
+            for i in range(1, SERVERS)
+        ]
+        self.sentinel_ports = free_ports(SENTINELS)
+        lines = [
+            f"sentinel monitor {SERVICE} {LOOPBACK} {first.port} {QUORUM}",
+            f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
+            f"sentinel failover-timeout {SERVICE} 3000",
+            *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
+            *([f"requirepass {sentinel_password}"] if sentinel_password else []),
+        ]
+        self._sentinels = [
+            _sentinel(directory / f"sentinel-{i}", port, lines)
+            for i, port in enumerate(self.sentinel_ports)
+        ]
+
+    @property
+    def url(self) -> str:
+        """Its URL in the service's settings."""
+        user = f":{self.password}@" if self.password else ""
+        hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.sentinel_ports)
+        return f"redis+sentinel://{user}{hosts}/{SERVICE}/0"
+
+    @property
+    def running(self) -> bool:
+        """True while all processes exist."""
+        return all(each.running for each in (*self.servers, *self._sentinels))
+
+    def client(self) -> Redis:
+        """Return a client like the service's."""
+        client = redis_client(load(redis_url=self.url))
+        assert isinstance(client, Redis)
+        return client
+
+    def start(self) -> None:
+        """Start what is down; wait until every sentinel knows the same master and its replicas."""
+        for server in self.servers:
+            if not server.running:
+                server.start()
+        for process, port in zip(self._sentinels, self.sentinel_ports, strict=True):
+            if not process.running:
+                process.start(partial(accepts_connections, port))
+        self.wait_until_whole()
+
+    def stop(self) -> None:
+        """Shut everything down."""
+        for each in (*self._sentinels, *self.servers):
+            each.stop()
+
+    def flush(self) -> None:
+        """Delete every key and every cached script."""
+        with self.client() as client:
+            client.flushall()
+        for server in self.servers:
+            with self._at(server) as client:
+                client.script_flush()
+
+    def master(self) -> RedisServer:
+        """Return the server that most sentinels call the master."""
+        ports = [self._told(port).get("port") for port in self.sentinel_ports]
+        port = max(ports, key=ports.count)
+        return next(server for server in self.servers if server.port == port)
+
+    def fail_over(self) -> None:
+        """Make a replica the master while the old one runs, as for maintenance."""
+        with _client(self.sentinel_ports[0], self._sentinel_password) as client:
+            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+
+    def role(self, server: RedisServer) -> str:
+        """Return ``master`` or ``slave``, as a server itself says."""
+        with self._at(server) as client:
+            return str(client.execute_command("ROLE")[0].decode())
+
+    def wait_until_whole(self) -> None:
+        """Wait until sentinels and servers agree on the master and its two replicas."""
+
+        def is_whole() -> bool:
+            told = [self._told(port) for port in self.sentinel_ports]
+            ports = {each["port"] for each in told}
+            known = all(
+                each["num-slaves"] == SERVERS - 1
+                and each["num-other-sentinels"] == SENTINELS - 1
+                and not each["is_sdown"]
+                for each in told
+            )
+            roles = [self.role(server) for server in self.servers]
+            return known and len(ports) == 1 and roles.count("master") == 1 and self._linked()
+
+        self._wait(is_whole)
+
+    def _linked(self) -> bool:
+        for server in self.servers:
+            with self._at(server) as client:
+                info: Any = client.info("replication")
+            if info["role"] == "slave" and info["master_link_status"] != "up":
+                return False
+        return self.role(self.master()) == "master"
+
+    def _told(self, port: int) -> dict[str, Any]:
+        with _client(port, self._sentinel_password) as client:
+            masters: Any = client.sentinel_masters()
+        return dict(masters[SERVICE])
+
+    def _at(self, server: RedisServer) -> Redis:
+        return _client(server.port, self.password)
+
+    def _wait(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with suppress(RedisError, KeyError):
+                if holds():
+                    return
+            if time.monotonic() > deadline:
+                raise ServerError(f"the sentinels do not agree after {PATIENCE_SECONDS:.0f} s")
+            time.sleep(0.05)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _client(port: int, password: str = "") -> Redis:
+    return Redis(host=LOOPBACK, port=port, password=password or None, socket_timeout=2, protocol=2)
+
+
+def _sentinel(directory: Path, port: int, lines: list[str]) -> ServerProcess:
+    program = shutil.which("redis-server")
+    if program is None:
+        raise ServerError("no redis-server: run scripts/install-servers")
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "sentinel.conf"  # sentinels write what they learn into it
+    config.write_text("\n".join([f"bind {LOOPBACK}", f"port {port}", f"dir {directory}", *lines]))
+    return ServerProcess(
+        "Redis Sentinel", [program, str(config), "--sentinel"], directory / "sentinel.log"
+    )

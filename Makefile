@@ -89,7 +89,7 @@ $(LOCK_VENV)/bin/uv: Makefile
 	@touch $@
 
 lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the image's part of it
-	$(COMPILE) --all-extras --output-file requirements.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
 	$(COMPILE) --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
 
 clean: ## Remove everything that was built

@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
             "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": "",
             "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": "",
         },
-        "takes no SCRAM-SHA-512.*KAFKA_SASL_MECHANISM",
+        "KAFKA_SASL_MECHANISM",
     ),
 }
 
@@ -137,13 +137,7 @@ def test_workers_outlive_their_tokens(
         service.wait()
         assert [worker.poll() for worker in workers] == [None, None]
         service.verified()
-        failed = [
-            line
-            for log in service.logs
-            for line in log.read_text().splitlines()
-            if "failed" in line
-        ]
-        assert failed == []
+        assert not any("failed" in log.read_text() for log in service.logs)
         endpoint.secrets["us"] = "changed"
         service.wait_for(
             lambda: {worker.poll() for worker in workers} == {1}, "the workers end", 60

@@ -41,6 +41,10 @@ REFUSED: dict[str, tuple[Callable[[Secured], dict[str, str]], str]] = {
         lambda s: {**s.store("worker"), "REDIS_SSL_CAFILE": str(s.stranger.cafile)},
         "(LIVESEGMENTS_REDIS_SSL_CAFILE)",
     ),
+    "another host name": (
+        lambda s: {**s.store("worker"), "REDIS_URL": f"rediss://localhost:{s.redis.tls_port}/0"},
+        "(LIVESEGMENTS_REDIS_SSL_CHECK_HOSTNAME)",
+    ),
     "no certificate where one is wanted": (
         lambda s: {**s.store("worker"), "REDIS_SSL_CERTFILE": ""},
         "may want a client certificate (LIVESEGMENTS_REDIS_SSL_CERTFILE)",
@@ -71,6 +75,16 @@ def test_a_refusal_is_one_line_that_names_the_setting(secured: Secured, case: st
     assert "\n" not in line
     assert "guess" not in line
     assert password_of("worker") not in line
+
+
+def test_another_host_name_passes_only_when_that_is_asked_for(secured: Secured) -> None:
+    given = {
+        **secured.store("worker"),
+        "REDIS_URL": f"valkeys://localhost:{secured.redis.tls_port}/0",
+        "REDIS_SSL_CHECK_HOSTNAME": "false",
+    }
+    with redis_client(load(**lower(given))) as client:
+        assert client.get("livesegments:deployment-of-none") is None
 
 
 def test_the_user_may_be_in_the_url_and_the_password_in_a_file(

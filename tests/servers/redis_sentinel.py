@@ -82,7 +82,7 @@ class RedisSentinels:
     @property
     def running(self) -> bool:
         """True while all processes exist."""
-        return all(each.running for each in (*self.servers, *self._sentinels))
+        return all([*(s.running for s in self.servers), *(p.running for p in self._sentinels)])
 
     def client(self) -> Redis:
         """Return a client like the service's."""
@@ -102,8 +102,10 @@ class RedisSentinels:
 
     def stop(self) -> None:
         """Shut everything down."""
-        for each in (*self._sentinels, *self.servers):
-            each.stop()
+        for process in self._sentinels:
+            process.stop()
+        for server in self.servers:
+            server.stop()
 
     def flush(self) -> None:
         """Delete every key and every cached script."""

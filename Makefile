@@ -56,7 +56,7 @@ test-lowest: $(LOWEST_VENV)/.installed servers ## Run tests with the lowest vers
 
 $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOWEST_VENV)
-	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --all-extras --resolution lowest-direct \
+	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --extra files --extra demo --extra dev --resolution lowest-direct \
 		--python $(LOWEST_VENV)/bin/python --output-file $(LOWEST_VENV)/requirements.txt
 	$(LOCK_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python \
 		-r $(LOWEST_VENV)/requirements.txt

@@ -105,6 +105,7 @@ def decode_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
     currency: str,
     seen: Mapping[int, DedupWindow | None] | None = None,
+    consent_required: bool = False,
 ) -> MicroBatch:
     """Decode the records of a poll.
 
@@ -116,6 +117,8 @@ def decode_batch(
         The deployment's currency.
     seen
         Partition -> its dedup window; without one, duplicates are kept.
+    consent_required
+        Whether a profile must have both consents.
     """
     partitions = sorted({tp.partition for tp in polled})
     of_partition = {
@@ -126,7 +129,9 @@ def decode_batch(
     purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
     # Most micro-batches have none of these, and micro-batches are small when traffic is low.
     profiles, bad_profiles = (
-        decode_profiles(*_columns(records[PROFILES])) if records[PROFILES] else (_NO_PROFILES, [])
+        decode_profiles(*_columns(records[PROFILES]), consent_required=consent_required)
+        if records[PROFILES]
+        else (_NO_PROFILES, [])
     )
     erasures, bad_erasures = (
         decode_erasures(*_columns(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])

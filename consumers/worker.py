@@ -390,7 +390,7 @@ class Worker:
             return
         with self._observed.stage("decode"):
             seen = {partition: owned.seen for partition, owned in self.owned.items()}
-            batch = decode_batch(new, self._rules.currency, seen)
+            batch = decode_batch(new, self._rules.currency, seen, self._rules.consent_required)
         parts = {part.partition: part for part in batch.slices}
         wants = [want(self.owned[p], parts.get(p), self._rules, walk=walk) for p in busy]
         with self._observed.stage("read"):

@@ -71,6 +71,7 @@ def rules(settings: Settings) -> ProcessingConfig:
         max_changes_per_second=settings.change_rate,
         retention_tiles=layout.tiles_in(settings.days_kept),
         dedup_events=settings.dedup_events,
+        consent_required=settings.consent == "required",
     )
 
 
@@ -83,6 +84,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         currency=settings.currency,
         dedup_events=settings.dedup_events,
         segments=tuple(persona.id for persona in settings.personas),
+        consent=settings.consent,
     )
 
 

@@ -66,6 +66,8 @@ class ProcessingConfig:
     """
     dedup_events: int = 0
     """Number of purchase ids remembered by a partition; 0: duplicates are counted."""
+    consent_required: bool = False
+    """Whether a profile must have both consents."""
 
     @property
     def segment_ids(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ REQUIRED = frozenset({"customer_id", "occurred_at", "amount", "updated_at"})
 NOT_COMPUTED_WITH = frozenset({"items", "channel"})
 """Columns that nothing computes with: what cannot be read in them is absent."""
 
+UNKNOWN_CONSENT = "is no consent; those are marketing and profiling. Is one of them misspelt?"
 _DELIMITERS = ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"))
 _NESTED = {"consent.marketing": "marketing_consent", "consent.profiling": "profiling_consent"}
 LONGEST_ROW = 1_048_576
@@ -188,10 +189,18 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
         if len(names) == 1 and (others := [name for mark, name in _DELIMITERS if mark in found]):
             message += f". Cells are separated by {others[0]}: separate them by commas"
         raise FileError(message)
+    if "marketing_consent" in columns:
+        for name in names:
+            if _is_consent(name) and name not in _NESTED.values():
+                raise FileError(f"{path}: column {name}: {UNKNOWN_CONSENT}")
     if "consent" in names and "marketing_consent" in columns:
         raise FileError(
             f"{path}: column consent must be two: marketing_consent and profiling_consent"
         )
+
+
+def _is_consent(name: str) -> bool:
+    return name.startswith("consent.") or name.endswith("_consent")
 
 
 def _picker(names: Sequence[str], columns: Sequence[str]) -> "itemgetter[Any]":
@@ -218,6 +227,8 @@ def _object_cells(row: Any, columns: Sequence[str]) -> Sequence[str]:
         raise RowError("row", "is not a JSON object")
     consent = row.get("consent")
     if isinstance(consent, dict):
+        if not consent.keys() <= {"marketing", "profiling"} and "marketing_consent" in columns:
+            raise RowError("consent", UNKNOWN_CONSENT)
         row |= {f"{name}_consent": value for name, value in consent.items()}
     elif consent is not None:
         raise RowError("consent", "is not a JSON object")

@@ -213,7 +213,7 @@ class Recovery:
         }
         for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
             seen = {owned.partition: owned.seen}
-            batch = decode_batch(polled, self._rules.currency, seen)
+            batch = decode_batch(polled, self._rules.currency, seen, self._rules.consent_required)
             part = batch.slices[0]
             due = [
                 bad

@@ -107,7 +107,9 @@ def show(
         if letter is None:
             fail(f"no dead letter at partition {partition}, offset {offset}")
         found = _document(letter, values)
-        found["now"] = refusal(letter, settings.currency, datetime.now(UTC)) or "would be taken"
+        asked = settings.consent == "required"
+        why = refusal(letter, settings.currency, datetime.now(UTC), consent_required=asked)
+        found["now"] = why or "would be taken"
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return
@@ -153,16 +155,22 @@ def replay(
         from livesegments.rendering.progress import counting
 
         config, currency = kafka_config(settings), settings.currency
+        asked = settings.consent == "required"
         readable = [DEAD_LETTERS, REPLAYS, PROFILES]
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
             outcome = dead_letters_replay.rehearse(
-                config, selection, currency, refused_too=refused_too
+                config, selection, currency, refused_too=refused_too, consent_required=asked
             )
         else:
             with counting("replaying") as progress:
                 outcome = dead_letters_replay.replay(
-                    config, selection, currency, refused_too=refused_too, progress=progress
+                    config,
+                    selection,
+                    currency,
+                    refused_too=refused_too,
+                    consent_required=asked,
+                    progress=progress,
                 )
         if as_json:
             typer.echo(json.dumps({"dry_run": dry_run, **outcome.to_dict()}, indent=2))

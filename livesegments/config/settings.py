@@ -57,6 +57,13 @@ class Settings(Connections):
         str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
     ] = "USD"
 
+    consent: Annotated[
+        Literal["optional", "required"],
+        Field(
+            description="Whether a profile may leave out a consent (it is then not known), or is a"
+            " dead letter without both"
+        ),
+    ] = "optional"
     retention_days: Annotated[
         int | None,
         Field(

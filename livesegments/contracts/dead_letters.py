@@ -25,6 +25,7 @@ class Reason(StrEnum):
     SCHEMA_INVALID = "schema_invalid"
     KEY_MISMATCH = "key_mismatch"
     BAD_CURRENCY = "bad_currency"
+    CONSENT_MISSING = "consent_missing"
     TOO_OLD = "too_old"
     FUTURE_DATED = "future_dated"
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from livesegments.contracts import (
     events,
     explanations,
+    partial_profiles,
     purchase_fast_path,
     timestamps,
     validation,
 )
 from livesegments.contracts.dead_letters import Reason, Rejection
-from livesegments.contracts.validation import Fault, Keys, RefusedError, Values
+from livesegments.contracts.validation import Documents, Fault, Keys, RefusedError, Values
 
 _URBANICITY = {None: np.nan, "rural": 0.0, "suburban": 0.5, "urban": 1.0}
 _CONSENT = {None: -1, False: 0, True: 1}
@@ -138,11 +139,14 @@ def decode_purchases(
 
 
 def decode_profiles(
-    keys: Keys, values: Values, timestamps_ms: Sequence[int]
+    keys: Keys, values: Values, timestamps_ms: Sequence[int], *, consent_required: bool = False
 ) -> tuple[Profiles, list[Rejection]]:
     """Decode records of the profiles topic; parameters and result as in `decode_purchases`.
 
     A null value deletes the profile of its key; its time is the record's timestamp, 0 without one.
+    With ``consent_required`` a profile must have both consents. A refused profile that states a
+    consent counts as far as it can be read (`livesegments.contracts.partial_profiles`): it is in
+    both results.
     """
     valid, unread = validation.validate(
         events.CUSTOMER_PROFILE, keys, values, read_null=_read_tombstone
@@ -164,23 +168,21 @@ def decode_profiles(
                 (age < 0) | (age > _MAX_AGE),
             ),
             validation.key_mismatch(valid, keys),
+            _consent_missing(valid, ~deleted & consent_required),
             validation.too_old("updated_at", updated_at),
             validation.future_dated("updated_at", updated_at, timestamps_us),
         ]
     )
-    consents = [consent or {} for consent in valid.optional("consent")]
-    profiles = Profiles(
-        row=valid.row,
-        customer_id=valid.column("customer_id"),
-        updated_at=updated_at[kept],
-        deleted=deleted[kept],
-        age=age[kept],
-        income=_floats(valid.optional("income")),
-        urbanicity=_floats([_URBANICITY[place] for place in valid.optional("location")]),
-        marketing=_codes([_CONSENT[consent.get("marketing")] for consent in consents]),
-        profiling=_codes([_CONSENT[consent.get("profiling")] for consent in consents]),
+    profiles = _profiles(valid, updated_at[kept], deleted[kept], age[kept])
+    rejections = validation.in_order(unread, refused)
+    if not rejections:
+        return profiles, rejections
+    partial, rejections = partial_profiles.read(
+        keys, values, rejections, consent_required=consent_required
     )
-    return profiles, validation.in_order(unread, refused)
+    if len(partial.row):
+        profiles = _merged(profiles, _partial(partial, timestamps_ms))
+    return profiles, rejections
 
 
 def decode_erasures(
@@ -207,6 +209,68 @@ def decode_erasures(
         action=_codes([_ACTION[action] for action in valid.column("action")]),
     )
     return erasures, validation.in_order(unread, refused)
+
+
+def _profiles(
+    valid: Documents,
+    updated_at: NDArray[np.int64],
+    deleted: NDArray[np.bool_],
+    age: NDArray[np.float64],
+) -> Profiles:
+    consents = [consent or {} for consent in valid.optional("consent")]
+    return Profiles(
+        row=valid.row,
+        customer_id=valid.column("customer_id"),
+        updated_at=updated_at,
+        deleted=deleted,
+        age=age,
+        income=_floats(valid.optional("income")),
+        urbanicity=_floats([_URBANICITY[place] for place in valid.optional("location")]),
+        marketing=_codes([_CONSENT[consent.get("marketing")] for consent in consents]),
+        profiling=_codes([_CONSENT[consent.get("profiling")] for consent in consents]),
+    )
+
+
+def _partial(read: Documents, timestamps_ms: Sequence[int]) -> Profiles:
+    """Return the columns of partial profiles; a time that cannot be is the record's timestamp."""
+    timestamps_us = validation.timestamps_us(read, timestamps_ms)
+    updated_at = timestamps.microseconds([time or "" for time in read.optional("updated_at")])
+    faults = (
+        validation.no_such_date("updated_at", updated_at),
+        validation.too_old("updated_at", updated_at),
+        validation.future_dated("updated_at", updated_at, timestamps_us),
+    )
+    wrong = np.logical_or.reduce([fault.where for fault in faults])
+    updated_at = np.where(wrong, np.maximum(timestamps_us, 0), updated_at)
+    age = _age(read.optional("age"), read.optional("birth_year"), updated_at)
+    age[(age < 0) | (age > _MAX_AGE)] = np.nan
+    return _profiles(read, updated_at, np.zeros(len(read.row), np.bool_), age)
+
+
+def _merged(some: Profiles, others: Profiles) -> Profiles:
+    """Return the profiles of both by ascending row."""
+    order = np.argsort(np.concatenate([some.row, others.row]))
+    names = [*some.customer_id, *others.customer_id]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(some, name), getattr(others, name)])[order]
+
+    columns = {name: column(name) for name in Profiles.__slots__ if name != "customer_id"}
+    return Profiles(customer_id=[names[at] for at in order.tolist()], **columns)
+
+
+def _consent_missing(valid: Documents, asked: NDArray[np.bool_]) -> Fault:
+    """Find profiles that lack a consent, where they are asked for it."""
+    where = np.zeros(len(asked), np.bool_)
+    if asked.any():
+        stated = [consent or {} for consent in valid.optional("consent")]
+        complete = [None not in map(each.get, partial_profiles.CONSENTS) for each in stated]
+        where = asked & ~np.array(complete, np.bool_)
+    why = (
+        "consent: lacks marketing or profiling, and this deployment asks for both"
+        ' (CONSENT=required); send the answers, like {"marketing": false, "profiling": true}'
+    )
+    return Fault(Reason.CONSENT_MISSING, why, where)
 
 
 def _bad_currency(codes: list[str], currency: str) -> Fault:

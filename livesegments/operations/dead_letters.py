@@ -98,7 +98,9 @@ def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]
                 yield Letter(place, record.key, record.value, origin, replayed.get(place))
 
 
-def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
+def refusal(
+    letter: Letter, currency: str, now: datetime, *, consent_required: bool = False
+) -> str | None:
     """Return the reason for which a record would be rejected if it arrived now; None if accepted.
 
     A record whose origin is not an input topic cannot be replayed at all.
@@ -111,12 +113,14 @@ def refusal(letter: Letter, currency: str, now: datetime) -> str | None:
         The deployment's currency.
     now
         Timestamp that the broker would assign.
+    consent_required
+        Whether a profile must have both consents.
     """
     columns = [letter.key], [letter.value], [int(now.timestamp() * 1000)]
     if letter.origin.topic == PURCHASES:
         rejections = decode_purchases(*columns, currency=currency)[1]
     elif letter.origin.topic == PROFILES:
-        rejections = decode_profiles(*columns)[1]
+        rejections = decode_profiles(*columns, consent_required=consent_required)[1]
     elif letter.origin.topic == ERASURES:
         rejections = decode_erasures(*columns)[1]
     else:

@@ -50,11 +50,16 @@ class Outcome:
 
 
 def rehearse(
-    config: Mapping[str, Any], selection: Selection, currency: str, *, refused_too: bool = False
+    config: Mapping[str, Any],
+    selection: Selection,
+    currency: str,
+    *,
+    refused_too: bool = False,
+    consent_required: bool = False,
 ) -> Outcome:
     """Report what `replay` would do, without sending anything."""
     outcome = Outcome()
-    for _ in _due(config, selection, currency, refused_too, outcome):
+    for _ in _due(config, selection, currency, refused_too, consent_required, outcome):
         pass
     return outcome
 
@@ -65,6 +70,7 @@ def replay(
     currency: str,
     *,
     refused_too: bool = False,
+    consent_required: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Replay the selected dead letters with their key, value and headers, to the same partition.
@@ -96,7 +102,8 @@ def replay(
     publisher = Publisher(config, TRANSACTIONAL_ID)
     try:
         publisher.open()
-        for batch in _batches(_due(config, selection, currency, refused_too, outcome)):
+        due = _due(config, selection, currency, refused_too, consent_required, outcome)
+        for batch in _batches(due):
             publisher.publish(_publications(batch, datetime.now(UTC)), None)
             progress(outcome.sent.total())
     except PublishError as error:
@@ -113,6 +120,7 @@ def _due(
     selection: Selection,
     currency: str,
     refused_too: bool,
+    consent_required: bool,
     outcome: Outcome,
 ) -> Iterator[Letter]:
     """Yield the records to send, and count all outcomes."""
@@ -123,7 +131,8 @@ def _due(
             outcome.sent_before[reason] += 1
             continue
         superseded = later.refusal(letter)
-        why = refusal(letter, currency, datetime.now(UTC)) or superseded
+        why = refusal(letter, currency, datetime.now(UTC), consent_required=consent_required)
+        why = why or superseded
         if why is not None:
             outcome.refused_again[reason] += 1
             outcome.refusals[why] += 1

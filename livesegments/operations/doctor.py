@@ -205,7 +205,7 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
             f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
         )
-    for name in ("window_days", "tiles", "currency", "dedup_events"):
+    for name in ("window_days", "tiles", "currency", "dedup_events", "consent"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
             yield Finding(

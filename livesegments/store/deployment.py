@@ -14,6 +14,7 @@ _WAY_OUT = {
     "tiles": _REBUILD,
     "currency": _REBUILD,
     "dedup_events": _REBUILD,
+    "consent": _REBUILD,
     "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
     " order; names, descriptions and positions may change. For other segments delete the output"
     " topics and use another LIVESEGMENTS_GROUP_ID",
@@ -55,6 +56,8 @@ class Deployment:
     dedup_events: int
     segments: tuple[str, ...]
     """Segment ids, in the order used by the indices in records."""
+    consent: str = "optional"
+    """Whether profiles must have both consents: ``optional`` or ``required``."""
 
     def to_fields(self) -> dict[str, str]:
         """Return the fields of a Redis hash."""
@@ -74,6 +77,7 @@ class Deployment:
             currency=stored["currency"],
             dedup_events=int(stored.get("dedup_events", 0)),
             segments=tuple(stored["segments"].split(",")),
+            consent=stored.get("consent", "optional"),
         )
 
     def check(self, fields: Mapping[bytes, bytes], group_id: str) -> None:

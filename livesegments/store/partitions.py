@@ -123,6 +123,8 @@ class Partitions:
             If a setting differs; the message names it and the possible remedies.
         """
         key, wanted = self.keys.deployment, deployment.to_fields()
+        if self.redis.hgetall(key):  # of an older release, which had no such setting
+            self.redis.hsetnx(key, "consent", "optional")
 
         def queue(pipeline: Pipeline) -> None:
             for name, value in wanted.items():

@@ -116,7 +116,10 @@ class Inputs:
             "profiling": rng.choice((True, None, None, None, False)),
         }
         known = ("age", "income", "location") if rng.random() < 0.8 else ()
-        return profile(customer, day, **{name: told[name] for name in known}, consent=consent)
+        event = profile(customer, day, **{name: told[name] for name in known}, consent=consent)
+        if consent["profiling"] is False and self._made % 2:
+            event["income"] = 0  # a dead letter whose consents count
+        return event
 
     def _bad(self, customer: str, partition: int) -> Event:
         topic, _, key, value = self.event(self._purchase(customer, 0), partition)

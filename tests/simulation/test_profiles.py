@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from kafka import TopicPartition
 
-from livesegments.contracts.topics import PROFILES
+from livesegments.contracts.topics import DEAD_LETTERS, PROFILES
 from livesegments.operations.verify.store_reader import StoredCustomer, read_partition
 from tests.consumers.harness import erasure, profile, purchase
 from tests.simulation.harness import SETTINGS, SimulatedWorker, World
@@ -136,4 +136,28 @@ def test_the_last_profile_of_the_log_counts_live_and_after_a_rebuild(
         assert record.marketing == consent.get("marketing", UNASKED)
         assert record.profiling == consent.get("profiling", UNASKED)
         assert (record.segment < 0) == (consent.get("profiling") is False)
+        assert faults(world) == []
+
+
+def test_a_withdrawal_beside_a_wrong_income_counts_live_after_a_rebuild_and_once_as_dead_letter(
+    world: World,
+) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    for sent in (
+        profile("c00", D, **STUDENT, consent=GIVEN),
+        profile("c00", D, **STUDENT | {"income": 0}, consent=REFUSED),
+    ):
+        world.inputs.day += SOON
+        world.send(event(world, sent))
+        settle(world, worker)
+    for rebuilt in (False, True):
+        if rebuilt:
+            rebuild(world, worker)
+        record = held(world)
+        assert record is not None
+        assert (record.marketing, record.profiling, record.segment) == (0, 0, -1)
+        assert (record.age, record.income) == (20, None)
+        letters = world.cluster.logs[TopicPartition(DEAD_LETTERS, 0)].entries
+        assert len([each for each in letters if each.record is not None]) == 1
         assert faults(world) == []

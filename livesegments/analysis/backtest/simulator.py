@@ -103,7 +103,8 @@ class EventDecoder:
                 topic, 0, 0, offset, self._now_ms, 0, key, value, [], None, 0, 0, 0
             )
             polled.setdefault(TopicPartition(topic, 0), []).append(record)
-        return decode_batch(polled, history.rules.currency, {0: history.owned.seen})
+        rules = history.rules
+        return decode_batch(polled, rules.currency, {0: history.owned.seen}, rules.consent_required)
 
 
 class Simulator:

@@ -22,6 +22,7 @@ class Deployed:
     tile_us: int
     currency: str
     dedup_events: int
+    consent_required: bool
     segments: Sequence[str]
     retention_days: int | None
     event_clock: bool | None
@@ -54,6 +55,7 @@ class Deployed:
             tile_us=int(text["window_days"]) * DAY_US // tiles,
             currency=text["currency"],
             dedup_events=int(text.get("dedup_events", 0)),
+            consent_required=text.get("consent") == "required",
             segments=text["segments"].split(","),
             retention_days=retention_days,
             event_clock=event_clock,

@@ -113,8 +113,11 @@ class Inputs:
         Topic -> offset up to which it has been read.
     """
 
-    def __init__(self, *, currency: str, tile_us: int, dedup_events: int) -> None:
+    def __init__(
+        self, *, currency: str, tile_us: int, dedup_events: int, consent_required: bool = False
+    ) -> None:
         self._currency, self._tile_us, self._dedup_events = currency, tile_us, dedup_events
+        self._consent_required = consent_required
         self.customers: dict[str, History] = defaultdict(History)
         self.rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
         self.profile_offsets: set[int] = set()
@@ -139,7 +142,8 @@ class Inputs:
             decoded, bad = decode_purchases(*columns, currency=self._currency)
             take = self._purchases
         elif topic == PROFILES:
-            (decoded, bad), take = decode_profiles(*columns), self._profiles
+            decoded, bad = decode_profiles(*columns, consent_required=self._consent_required)
+            take = self._profiles
             self.profile_offsets.update(record.offset for record in records)
             keys = (records[rejection.row].key or b"" for rejection in bad)
             self._refused_profiles.update(key.decode(errors="replace") for key in keys)

@@ -136,6 +136,7 @@ class _Verification:
             currency=deployed.currency,
             tile_us=deployed.tile_us,
             dedup_events=deployed.dedup_events,
+            consent_required=deployed.consent_required,
         )
         self._reader = InputReader(log, partition, self._inputs)
 

@@ -223,7 +223,9 @@ def check_dead_letters(
     """
 
     def of_then(topic: str, offset: int, *reasons: str) -> bool:
-        """Return whether the currency may have been different when the record was processed."""
+        """Return whether a setting may have been different when the record was processed."""
+        if topic == PROFILES:
+            return after.replayed > 0 and "consent_missing" in reasons
         return topic == PURCHASES and offset < after.replayed and "bad_currency" in reasons
 
     letters: Counter[tuple[str, int]] = Counter()

@@ -133,6 +133,7 @@ def test_a_birth_year_that_gives_no_human_age_is_schema_invalid(birth_year: obje
         *_each("income", 0, -5, 1.1e12, "50000", False, math.nan, math.inf),
         *_each("location", "Urban", "city", "", 1, []),
         ("consent", {"consent": True}),
+        ("consent", {"consent": {"profilling": False}}),
         ("consent.marketing", {"consent": {"marketing": 1}}),
         ("consent.marketing", {"consent": {"marketing": "yes"}}),
         ("consent.profiling", {"consent": {"profiling": "false"}}),

@@ -358,7 +358,13 @@ def test_workers_agree_on_what_the_first_one_wrote(store: Partitions) -> None:
 
 @pytest.mark.parametrize(
     ("name", "here", "there"),
-    [("partitions", 8, 4), ("window_days", 30, 90), ("tiles", 10, 30), ("currency", "EUR", "USD")],
+    [
+        ("partitions", 8, 4),
+        ("window_days", 30, 90),
+        ("tiles", 10, 30),
+        ("currency", "EUR", "USD"),
+        ("consent", "required", "optional"),
+    ],
 )
 def test_a_worker_that_disagrees_is_told_on_what(
     store: Partitions, name: str, here: int | str, there: int | str
@@ -369,6 +375,17 @@ def test_a_worker_that_disagrees_is_told_on_what(
         StoreMismatchError, match=f"{name} is {here} here and {there} in the store of group 'group'"
     ):
         store.agree(differs)
+    assert store.deployment() == DEPLOYMENT
+
+
+def test_a_store_of_an_older_release_has_optional_consents(
+    store: Partitions, client: Client
+) -> None:
+    store.agree(DEPLOYMENT)
+    client.hdel(store.keys.deployment, "consent")
+    with pytest.raises(StoreMismatchError, match="consent is required here and optional in the"):
+        store.agree(replace(DEPLOYMENT, consent="required"))
+    store.agree(DEPLOYMENT)
     assert store.deployment() == DEPLOYMENT
 
 

@@ -1,5 +1,6 @@
 """Drift of the model since the fit that its generation began with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,3 +54,8 @@ def drift_since_fit(generation: Generation, statistics: ClusterStatistics | None
 def known(value: float, digits: int = 4) -> float | None:
     """Return a number rounded, None for NaN or infinity."""
     return round(float(value), digits) if np.isfinite(value) else None
+
+
+def named(names: Sequence[str], values: Floats, digits: int = 4) -> dict[str, float | None]:
+    """Return name -> number rounded, None for NaN."""
+    return {name: known(value, digits) for name, value in zip(names, values, strict=True)}

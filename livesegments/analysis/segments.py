@@ -1,7 +1,7 @@
 """Description of each segment at one moment, for reports and backtests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from livesegments.consumers.modelling.definitions import standing, to_definitions
 from livesegments.domain import Model
@@ -11,41 +11,22 @@ from livesegments.model.personas import Persona, suitable
 FAR = 1.0
 """Standard deviations from its persona at which a segment's name is doubted."""
 
+Segment = dict[str, Any]
+"""A segment at one moment, for JSON: fields of its definition, and two more.
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment at one moment.
-
-    Attributes
-    ----------
-    customers
-        Customers with this published segment.
-    centroid
-        Mean of its cluster in natural units, None where unknown.
-    persona_distance
-        Distance of the mean from the persona, standard deviations per feature.
-    named_by
-        Features that its name rests on.
-    matched_anew
-        Id that it would get if clusters were named now: its own, unless clusters have moved and
-        another name would suit far better.
-    """
-
-    id: str
-    name: str
-    description: str
-    customers: int
-    centroid: Mapping[str, float | None]
-    persona_distance: float | None
-    named_by: tuple[str, ...]
-    matched_anew: str
+``customers``
+    Customers with this published segment.
+``matched_anew``
+    Id that it would get if clusters were named now: its own, unless clusters have moved and another
+    name would suit far better.
+"""
 
 
 def describe(
     model: Model,
     personas: Sequence[Persona],
     customers: Mapping[str, int],
-) -> tuple[Segment, ...]:
+) -> list[Segment]:
     """Describe the segments, by falling spend.
 
     Parameters
@@ -59,26 +40,25 @@ def describe(
     """
     centroids = model.snapshot.zscores(standing(model))
     matched = suitable(centroids, model.generation.segments, personas)
-    definitions = to_definitions(model, personas)
     found = [
-        Segment(
-            id=each["id"],
-            name=each["name"],
-            description=each["description"],
-            customers=customers[each["id"]],
-            centroid=each["centroid"],
-            persona_distance=each["persona_distance"],
-            named_by=each["named_by"],
-            matched_anew=anew,
-        )
-        for each, anew in zip(definitions, matched, strict=True)
+        {
+            "id": each["id"],
+            "name": each["name"],
+            "description": each["description"],
+            "customers": customers[each["id"]],
+            "centroid": each["centroid"],
+            "persona_distance": each["persona_distance"],
+            "named_by": each["named_by"],
+            "matched_anew": anew,
+        }
+        for each, anew in zip(to_definitions(model, personas), matched, strict=True)
     ]
-    return tuple(sorted(found, key=lambda each: -(each.centroid["spend"] or 0.0)))
+    return sorted(found, key=lambda each: -(each["centroid"]["spend"] or 0.0))
 
 
 def naming(segments: Sequence[Segment]) -> list[str]:
     """Return notes about the names, and remedies where they do not suit."""
-    known = {feature for segment in segments for feature in segment.named_by}
+    known = {feature for each in segments for feature in each["named_by"]}
     missing = [feature for feature in FEATURES if feature not in known]
     notes = []
     if missing:
@@ -88,15 +68,15 @@ def naming(segments: Sequence[Segment]) -> list[str]:
             f" {', '.join(missing)} was known at the fit."
             + (" They describe how customers buy, not who they are." if alone else "")
         )
-    names = {segment.id: segment.name for segment in segments}
-    others = [each for each in segments if each.matched_anew != each.id]
+    names = {each["id"]: each["name"] for each in segments}
+    others = [each for each in segments if each["matched_anew"] != each["id"]]
     if others:
-        pairs = ", ".join(f"{each.name} as {names[each.matched_anew]}" for each in others)
+        pairs = ", ".join(f"{each['name']} as {names[each['matched_anew']]}" for each in others)
         notes.append(
             f"Names that no longer suit: named now, {pairs}. The next refit renames them; or raise"
             " WARMUP_CUSTOMERS, so that the first fit sees typical customers."
         )
-    far = [each.name for each in segments if (each.persona_distance or 0.0) > FAR]
+    far = [each["name"] for each in segments if (each["persona_distance"] or 0.0) > FAR]
     if far:
         notes.append(
             f"Far from the persona of their name (above {FAR:g}): {', '.join(far)}. Names and"

@@ -55,4 +55,4 @@ def report(
         for name, customers in written.items():
             typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json or to_stdout)
         if as_json:
-            typer.echo(json.dumps(found.to_dict(), allow_nan=False))
+            typer.echo(json.dumps(found, allow_nan=False))

@@ -44,7 +44,7 @@ def customer() -> Any:
 
 
 OUTPUTS: dict[str, Callable[[], str]] = {
-    "report.json": lambda: json.dumps(report().to_dict(), allow_nan=False),
+    "report.json": lambda: json.dumps(report(), allow_nan=False),
     "backtest.json": lambda: json.dumps(shop().to_dict()),
     "backtest.txt": lambda: backtest_text(shop()),
     "customer.json": lambda: json.dumps(customer().to_dict(), indent=2),

@@ -1,7 +1,6 @@
 """The report in a real browser: phone and desktop width, light and dark scheme."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,10 +31,10 @@ def test_nothing_overflows_and_the_browser_has_nothing_to_say(
 
 
 def test_long_names_do_not_break_a_phone_either(tmp_path: Path) -> None:
-    segments = tuple(
-        replace(each, name="Donaudampfschifffahrtsgesellschaftskapitaen " * 2)
-        for each in report().segments
-    )
+    segments = [
+        each | {"name": "Donaudampfschifffahrtsgesellschaftskapitaen " * 2}
+        for each in report()["segments"]
+    ]
     found = lay_out(page(report(segments=segments)), tmp_path, width=PHONE, dark=False)
     assert found.beyond == []
     assert found.width <= PHONE

@@ -9,7 +9,6 @@ import pytest
 
 from livesegments.analysis.report.churn import SHOWN, ChurnTracker
 from livesegments.analysis.report.context import ReportContext
-from livesegments.analysis.report.models import AtRiskCustomer, LostCustomer
 from livesegments.features.record_codec import Records, empty
 from livesegments.operations.customer_scan import Stretch
 from tests.consumers.harness import (
@@ -41,10 +40,12 @@ def customers(n: int, **fields: Any) -> Records:
     return records
 
 
-def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[ChurnTracker, list[Any]]:
+def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[dict[str, Any], list[int]]:
+    """The lists, and the number of customers that the batch adds to each."""
     names = [f"c{i}" for i in range(len(records))]
     found = ChurnTracker(STANDING, left, horizon_days=8)
-    return found, [each for _, each in found.add(Stretch(names, records, CLOCK_US))]
+    added = found.add(Stretch(names, records, CLOCK_US))
+    return found.retention(), list(map(len, added))
 
 
 def test_the_most_valuable_is_whose_persona_is_expected_to_buy_and_spend_the_most() -> None:
@@ -52,15 +53,14 @@ def test_the_most_valuable_is_whose_persona_is_expected_to_buy_and_spend_the_mos
 
 
 def test_who_left_and_still_spends_the_most_comes_first() -> None:
-    found, listed = watch(
+    retention, added = watch(
         customers(SHOWN + 5, segment=STUDENT), {f"c{i}": WENT for i in range(SHOWN + 5)}
     )
-    assert len(listed) == SHOWN + 5
-    retention = found.found()
-    assert (retention.left_customers, retention.leaving_customers) == (SHOWN + 5, 0)
-    spends = [each.spend for each in retention.left]
+    assert added == [SHOWN + 5, 0]
+    assert (retention["left_customers"], retention["leaving_customers"]) == (SHOWN + 5, 0)
+    spends = [each["spend"] for each in retention["left"]]
     assert spends == [10.0 * n for n in range(SHOWN + 5, 5, -1)]
-    assert {each.segment for each in retention.left} == {STUDENTS}
+    assert {each["segment"] for each in retention["left"]} == {STUDENTS}
 
 
 def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None:
@@ -71,26 +71,26 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
     found = ChurnTracker(context, {"c0": WENT, "c1": WENT}, horizon_days=8)
     found.add(Stretch(names, records, CLOCK_US))
-    assert [each.segment for each in found.found().left] == [SEGMENTS[0], STUDENTS]
+    assert [each["segment"] for each in found.retention()["left"]] == [SEGMENTS[0], STUDENTS]
 
 
 @pytest.mark.parametrize("fields", [{"profiling": 0}, {"suppressed": True}])
 def test_who_must_not_be_profiled_is_on_no_list(fields: dict[str, Any]) -> None:
-    _, listed = watch(customers(1, segment=-1, **fields), {"c0": WENT})
-    assert listed == []
+    _, added = watch(customers(1, segment=-1, **fields), {"c0": WENT})
+    assert added == [0, 0]
 
 
 def test_who_came_back_has_not_left() -> None:
-    _, listed = watch(customers(1, segment=VALUED), {"c0": WENT})
-    assert not any(isinstance(each, LostCustomer) for each in listed)
+    retention, _ = watch(customers(1, segment=VALUED), {"c0": WENT})
+    assert retention["left"] == []
 
 
 def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
     records = customers(2, segment=VALUED)
     records["counts"][1] = 30
     records["cents"][1] = 400_000
-    found, listed = watch(records, {})
-    assert [type(each) for each in listed] == [AtRiskCustomer]
-    [leaving] = found.found().leaving
-    assert leaving.spend == 10.0
-    assert leaving.margin < 0
+    retention, added = watch(records, {})
+    assert added == [0, 1]
+    [leaving] = retention["leaving"]
+    assert leaving["spend"] == 10.0
+    assert leaving["margin"] < 0

@@ -2,12 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from livesegments.analysis.report.models import Categories, Quality
 from livesegments.analysis.report.page import page
 from tests.livesegments.analysis.report.made import HASH, IDS, report
 from tests.livesegments.rendering.elements import Elements
@@ -64,28 +62,28 @@ def test_what_was_found_is_on_the_page(wanted: str) -> None:
 
 
 def test_where_nobody_knows_who_they_are_the_page_says_that_names_tell_how_they_buy() -> None:
-    bought = tuple(replace(each, named_by=("purchases", "spend")) for each in report().segments)
+    bought = [each | {"named_by": ("purchases", "spend")} for each in report()["segments"]]
     text = Elements(page(report(segments=bought))).text
     assert "They describe how customers buy, not who they are." in text
     assert "not who they are" not in Elements(page(report())).text
 
 
 def test_when_another_segment_spends_more_than_the_most_valuable_the_page_says_so() -> None:
-    first, *others = report().segments
-    assert first.id != IDS[4]
+    first, *others = report()["segments"]
+    assert first["id"] != IDS[4]
     assert "highest spend per head now, not High-Value" in Elements(page(report())).text
     ordered = (*others[3:], first, *others[:3])
     assert "highest spend per head" not in Elements(page(report(segments=ordered))).text
 
 
 def test_without_categories_the_page_says_which_field_to_send() -> None:
-    none = Categories(purchases=12, without=12, rows={}, spend={}, lift={})
+    none = {"purchases": 12, "without": 12, "rows": {}, "spend": {}, "lift": {}}
     assert "field category" in Elements(page(report(categories=none))).text
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    quality = replace(report().quality, duplicates=None, dead_letters={})
-    drift = replace(report().drift, explained_variance=None, share_psi=(None, None))
+    quality = report()["quality"] | {"duplicates": None, "dead_letters": {}}
+    drift = report()["drift"] | {"explained_variance": None, "share_psi": (None, None)}
     text = Elements(page(report(quality=quality, drift=drift))).text
     assert "No record was rejected" in text
     assert "nan" not in text.lower()
@@ -94,17 +92,18 @@ def test_what_is_not_known_is_a_dash() -> None:
 
 def test_whatever_a_name_or_a_category_holds_is_text() -> None:
     hostile = '<img src=x onerror=alert(1)>&"'
-    first, *others = report().segments
-    named = (replace(first, name=hostile, description=hostile), *others)
+    first, *others = report()["segments"]
+    named = [first | {"name": hostile, "description": hostile}, *others]
     lift = {hostile: dict.fromkeys(IDS, 2.0)}
-    bought = Categories(5, 0, {hostile: dict.fromkeys(IDS, 1)}, lift, lift)
-    letters: Quality = replace(report().quality, dead_letters={hostile: (1, 0)})
+    rows = {hostile: dict.fromkeys(IDS, 1)}
+    bought = {"purchases": 5, "without": 0, "rows": rows, "spend": lift, "lift": lift}
+    letters = report()["quality"] | {"dead_letters": {hostile: (1, 0)}}
     elements = Elements(page(report(segments=named, categories=bought, quality=letters)))
     assert "img" not in elements.names
     assert elements.text.count(hostile) >= 6
 
 
 def test_json_has_the_same_figures() -> None:
-    read = json.loads(json.dumps(report().to_dict(), allow_nan=False))
+    read = json.loads(json.dumps(report(), allow_nan=False))
     assert read["retention"]["left"][0]["hash"] == HASH
     assert read["quality"]["dead_letters"] == {"not_json": [7, 2]}

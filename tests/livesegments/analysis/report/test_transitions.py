@@ -7,11 +7,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.analysis.report.transitions import Period, Transitions
+from livesegments.analysis.report.changes import PeriodChanges
 from tests.consumers.harness import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, at
 
-VALUED = SEGMENTS.index(HIGH_VALUE)
 FIRST, DAYS = 100, 10
+PERIOD = range(FIRST, FIRST + DAYS)
 
 
 class Record:
@@ -33,13 +33,8 @@ def change(
     )
 
 
-def changes() -> Transitions:
-    return Transitions(SEGMENTS, VALUED, Period(FIRST, DAYS))
-
-
-def test_a_period_ends_with_the_day_of_the_clock() -> None:
-    period = Period.up_to(109 * DAY + 5, DAYS)
-    assert (period.first, period.start_us) == (FIRST, FIRST * DAY)
+def changes() -> PeriodChanges:
+    return PeriodChanges(SEGMENTS, HIGH_VALUE, PERIOD)
 
 
 @given(
@@ -65,8 +60,11 @@ def test_sizes_walked_back_from_now_are_those_of_each_day(
             where[customer] = to
         for later in range(max(int(day) - FIRST, 0), DAYS):
             sizes[later] = [list(where.values()).count(each) for each in SEGMENTS]
-    now = np.array([list(where.values()).count(each) for each in SEGMENTS])
-    assert found.sizes(now).tolist() == sizes.tolist()
+    now = [list(where.values()).count(each) for each in SEGMENTS]
+    walked = found.counts.sizes(PERIOD, now)
+    assert walked == dict(zip(SEGMENTS, map(tuple, sizes.T.tolist()), strict=True))
+    occupied = [day for day, row in zip(PERIOD, sizes, strict=True) if row.any()] or [FIRST]
+    assert found.counts.since_first(PERIOD, now)[0] == occupied[0]
 
 
 def test_moves_are_counted_by_day_and_origin_and_those_before_the_period_are_not() -> None:
@@ -79,11 +77,12 @@ def test_moves_are_counted_by_day_and_origin_and_those_before_the_period_are_not
             change("b", FIRST + 2.6, STUDENTS, None, "expiry"),
         ]
     )
-    assert found.flows.sum() == 3
-    assert found.flows[0, SEGMENTS.index(STUDENTS), VALUED] == 1
-    assert {origin: counts.tolist() for origin, counts in found.origins.items()} == {
-        "live": [1, *[0] * 9],
-        "expiry": [0, 0, 1, *[0] * 7],
+    transitions = found.counts.transitions()
+    assert sum(sum(to.values()) for to in transitions.values()) == 3
+    assert transitions[STUDENTS][HIGH_VALUE] == 1
+    assert found.counts.by_day(PERIOD) == {
+        "expiry": (0, 0, 1, *[0] * 7),
+        "live": (1, *[0] * 9),
     }
 
 

@@ -1,7 +1,7 @@
 """Purchases in the window by segment and category, and their quality."""
 
 from collections.abc import Callable, Sequence
-from typing import NotRequired
+from typing import Any, NotRequired
 
 import numpy as np
 from kafka import TopicPartition
@@ -9,6 +9,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from livesegments.analysis.drift import known
 from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
@@ -34,7 +35,7 @@ class _Categorized(TypedDict):
 _CATEGORY: TypeAdapter[_Categorized] = TypeAdapter(_Categorized)
 
 
-class CategoryStats:
+class PurchaseStats:
     """Counts purchases by segment and category.
 
     Categories after the first thousand read are counted as one.
@@ -44,8 +45,14 @@ class CategoryStats:
     counts, cents
         (k, 1001) purchases of customers in a segment, in the window, by segment and category; the
         first column counts purchases without one, the others follow `names`.
-    arrived, duplicates, late, behind
-        As in `models.Quality`.
+    arrived
+        Valid purchases that arrived since the window began, without repeats.
+    duplicates
+        Repeats of an `event_id`, where the deployment checks for them.
+    late
+        Purchases older than the window on arrival, which never count.
+    behind
+        Purchases on the topic that are not processed yet.
     """
 
     def __init__(self, context: ReportContext, bought: PurchasedCategories | None = None) -> None:
@@ -69,17 +76,15 @@ class CategoryStats:
             done = loaded.progress
             if done is None:
                 continue
-            clock_tile = layout.tile(done.clock_us)
-            first_us = layout.end(clock_tile - layout.tiles)
+            first_us = layout.end(layout.tile(done.clock_us) - layout.tiles)
             tp = TopicPartition(PURCHASES, partition)
             # A purchase dated later than this after its arrival is rejected.
             start = log.since(tp, first_us - FUTURE_TOLERANCE_US)
             self.behind += max(log.ends([tp])[tp] - done.purchases, 0)
-            arrivals = ArrivalCounter(self._context)
+            arrivals = _Arrivals(self._context)
             for batch in log.read({tp: (start, done.purchases)}):
                 found = arrivals.add(batch[tp])
-                counted = (found.occurred_at >= first_us) & (found.count > 0)
-                found = found.where(counted)
+                found = found.where((found.occurred_at >= first_us) & (found.count > 0))
                 segment = self._segments(partition, found, loaded.erasures > 0)
                 self._count(found, segment, batch[tp])
                 total += len(batch[tp])
@@ -88,29 +93,42 @@ class CategoryStats:
             self.duplicates += arrivals.duplicates
             self.late += arrivals.late
 
-    def matrix(self) -> tuple[Floats, Floats]:
-        """Return expected purchases and lift, both (k, names): NaN lift where nothing is expected.
+    def lift(self) -> Floats:
+        """Return the lift, (k, names): share of the segment's purchases over share of all.
 
-        Purchases without a category are left out.
+        NaN where fewer than 5 purchases would be expected. Purchases without a category are left
+        out.
         """
         counts = self.counts[:, 1 : len(self._column)]
-        total = max(int(counts.sum()), 1)
-        expected = counts.sum(axis=1)[:, None] * counts.sum(axis=0) / total
-        lift = np.divide(counts, expected, out=np.full(counts.shape, np.nan), where=expected > 0)
-        return expected, lift
+        expected = counts.sum(axis=1)[:, None] * counts.sum(axis=0) / max(int(counts.sum()), 1)
+        lift = np.full(counts.shape, np.nan)
+        return np.divide(counts, expected, out=lift, where=expected >= LEAST_EXPECTED)
+
+    def categories(self, order: Sequence[int]) -> dict[str, Any]:
+        """Return the purchases in the window by category, the most bought first, and segment.
+
+        Parameters
+        ----------
+        order
+            Indexes of the segments, in their order.
+        """
+        names, ids = self.names, self._context.rules.segment_ids
+        counts, cents = (each[:, 1 : len(self._column)] for each in (self.counts, self.cents))
+        lift = self.lift()
+        ordered = np.argsort(-counts.sum(axis=0), kind="stable").tolist()
+        return {
+            "purchases": int(self.counts.sum()),
+            "without": int(self.counts[:, 0].sum()),
+            "rows": {names[j]: {ids[i]: int(counts[i, j]) for i in order} for j in ordered},
+            "spend": {names[j]: {ids[i]: int(cents[i, j]) / 100 for i in order} for j in ordered},
+            "lift": {names[j]: {ids[i]: known(lift[i, j], 3) for i in order} for j in ordered},
+        }
 
     def _count(self, found: Purchases, segment: Counts, records: Sequence[ConsumerRecord]) -> None:
         kept = segment >= 0
         found, segment = found.where(kept), segment[kept]
-        category = np.array(
-            [
-                self._number(
-                    _CATEGORY.validate_json(without_mark(records[row].value)).get("category")
-                )
-                for row in found.row.tolist()
-            ],
-            np.int64,
-        )
+        values = [_CATEGORY.validate_json(records[row].value) for row in found.row.tolist()]
+        category = np.array([self._number(each.get("category")) for each in values], np.int64)
         np.add.at(self.counts, (segment, category), 1)
         np.add.at(self.cents, (segment, category), found.cents)
         if self._bought is not None and len(category):
@@ -139,18 +157,8 @@ class CategoryStats:
         return self._column.setdefault(name, len(self._column))
 
 
-class ArrivalCounter:
-    """Purchases of one partition in their order, to count repeats and late ones.
-
-    Attributes
-    ----------
-    purchases
-        Valid ones without repeats.
-    duplicates
-        Repeats, where the deployment checks for them.
-    late
-        Purchases older than the window on arrival.
-    """
+class _Arrivals:
+    """Purchases of one partition in their order, to count repeats and late ones."""
 
     def __init__(self, context: ReportContext) -> None:
         self._rules = context.rules
@@ -172,15 +180,12 @@ class ArrivalCounter:
             self.duplicates += int(again.sum())
             found = found.where(~again)
         self.purchases += len(found.row)
-        self.late += self._count_late(found, records)
-        return found
-
-    def _count_late(self, found: Purchases, records: Sequence[ConsumerRecord]) -> int:
-        layout = self._rules.layout
         came_us = found.occurred_at
         if not self._rules.event_clock:
             came_us = np.array([records[row].timestamp for row in found.row.tolist()]) * 1_000
         clock_us = np.maximum.accumulate(np.append(self._clock_us, came_us))
         self._clock_us = int(clock_us[-1])
+        layout = self._rules.layout
         behind = layout.tile_of(clock_us[1:]) - layout.tile_of(found.occurred_at)
-        return int(np.count_nonzero(behind >= layout.tiles))
+        self.late += int(np.count_nonzero(behind >= layout.tiles))
+        return found

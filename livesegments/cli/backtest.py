@@ -54,10 +54,10 @@ def backtest(
     if html is not None and (why := unwritable(html)):
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
-        from livesegments.analysis.backtest.page import page
         from livesegments.analysis.backtest.runner import backtest as run_history
-        from livesegments.analysis.backtest.text_view import text
+        from livesegments.analysis.backtest.runner import shown
         from livesegments.analysis.backtest.variants import variants
+        from livesegments.analysis.backtest.views import page, text
         from livesegments.rendering.progress import counting
 
         try:
@@ -69,10 +69,10 @@ def backtest(
             found = run_history(
                 history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
             )
-        typer.echo(json.dumps(found.to_dict()) if as_json else text(found))
+        typer.echo(json.dumps(found) if as_json else text(found))
         if html is not None:
             with replacing(html) as unfinished:
                 unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {html}", err=True)
-        if not found.shown.segments:
+        if not shown(found)["segments"]:
             raise typer.Exit(FAILED)

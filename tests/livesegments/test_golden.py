@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
-from livesegments.analysis.backtest.text_view import text as backtest_text
+from livesegments.analysis.backtest.results import Variant
+from livesegments.analysis.backtest.runner import Backtest, backtest
+from livesegments.analysis.backtest.views import text as backtest_text
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.text_view import text as customer_text
 from livesegments.analysis.watch.text_view import line as watch_line
@@ -45,7 +46,7 @@ def customer() -> Any:
 
 OUTPUTS: dict[str, Callable[[], str]] = {
     "report.json": lambda: json.dumps(report(), allow_nan=False),
-    "backtest.json": lambda: json.dumps(shop().to_dict()),
+    "backtest.json": lambda: json.dumps(shop()),
     "backtest.txt": lambda: backtest_text(shop()),
     "customer.json": lambda: json.dumps(customer().to_dict(), indent=2),
     "customer.txt": lambda: customer_text(customer()),

@@ -1,300 +1,197 @@
 """Results of a backtest as plain data: for the terminal, for scripts and for a page."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from statistics import median
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
-from livesegments.analysis.backtest.event_log import NONE, EventLog
-from livesegments.analysis.backtest.quality import Quality
-from livesegments.analysis.backtest.simulator import Simulator
-from livesegments.analysis.segments import Segment, describe
+from livesegments.analysis.backtest.quality import QualityMeter
+from livesegments.analysis.backtest.simulator import Simulator, Step
+from livesegments.analysis.drift import named
+from livesegments.analysis.segments import describe
+from livesegments.analysis.transitions import NONE, TransitionCounts
+from livesegments.app import rules
 from livesegments.config.settings import Settings
-from livesegments.features.feature_specs import FEATURES
-from livesegments.features.window import DAY_US
+from livesegments.consumers.decoding import MicroBatch
+from livesegments.features.tiling import DAY_US
+from livesegments.features.vector import FEATURES
 
 YEAR_DAYS = 365.25
-_EPOCH = date(1970, 1, 1)
+RETURN_DAYS = 30
 _SHOWN_SETTINGS = (
     *("window_days", "tiles", "switch_margin", "min_dwell"),
     *("warmup_customers", "refit", "refit_gain", "dedup_events", "currency", "personas_file"),
 )
 
+Outcome = dict[str, Any]
+"""Result of a history under some settings, for JSON.
 
-@dataclass(slots=True)
-class Data:
-    """The data read, the same for all settings.
-
-    Attributes
-    ----------
-    rejected
-        Rows and records left out, by reason.
-    duplicates
-        Purchases with a repeated id.
-    """
-
-    purchases: int = 0
-    profiles: int = 0
-    duplicates: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    first_us: int | None = None
-    last_us: int | None = None
-
-    @property
-    def days(self) -> float:
-        """Days from the first purchase to the last."""
-        if self.first_us is None or self.last_us is None:
-            return 0.0
-        return (self.last_us - self.first_us) / DAY_US
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Quality at one date."""
-
-    day: str
-    by_centroids: float
-    as_published: float
-    customers: int
-
-    @classmethod
-    def of(cls, clock_us: int, quality: Quality) -> "Point":
-        """Return a quality with its date."""
-        return cls(
-            iso(clock_us // DAY_US),
-            round(quality.by_centroids, 4),
-            round(quality.as_published, 4),
-            quality.customers,
-        )
+``label``, ``is_given``, ``settings``
+    Difference from the other settings, such as ``margin=0.3``; True for those of the environment.
+``customers``, ``unknown``
+    Customers with a purchase in the window at the end; feature -> share of them without it.
+``segments``
+    See `livesegments.analysis.segments.Segment`; none without a model.
+``late``
+    Purchases older than the window on arrival, which never count.
+``stability``
+    First assignments, moves to another segment, and moves to none when the window was empty. The
+    last two over the days since the first fit (``a_day``); moves to another segment over the
+    customer-years in one (``a_customer_a_year``), and the share of them that undid the previous one
+    within 30 days (``returned``). Share of the scorings with another centroid nearest that margin
+    or dwell held back (``held_by_…``); moves by origin; share of the customers at the end who are not
+    in the segment of the nearest centroid (``not_nearest``).
+``generations``
+    Day, customers and sizes of each fit, and the share of the inertia it saved (the first: None).
+``quality``
+    At some dates, see `livesegments.analysis.backtest.quality.Quality`.
+``days``, ``sizes``, ``moves``, ``transitions``
+    Days since the first fit; sizes of each segment; moves by origin; from segment -> to segment ->
+    moves, ``none`` for no segment.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """A generation: its day, and the share of the inertia it saved (the first: None)."""
-
-    day: str
-    customers: int
-    gain: float | None
-    sizes: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Stability:
-    """Moves of customers between segments.
-
-    Attributes
-    ----------
-    assigned, reassigned, unassigned
-        First assignments, moves to another segment, and moves to none when the window was empty.
-    a_day
-        Moves to another segment or to none, over the days since the first fit.
-    a_customer_a_year
-        Moves to another segment, over the customer-years in one.
-    returned
-        Share of the moves to another segment that undid the previous one within 30 days.
-    held_by_margin, held_by_dwell
-        Share of the scorings with another centroid nearest that margin or dwell held back.
-    origins
-        Moves by origin.
-    not_nearest
-        Share of the customers at the end in another segment than that of the nearest centroid.
-    """
-
-    assigned: int
-    reassigned: int
-    unassigned: int
-    a_day: float
-    a_customer_a_year: float
-    returned: float
-    held_by_margin: float
-    held_by_dwell: float
-    origins: Mapping[str, int]
-    not_nearest: float
-
-
-@dataclass(frozen=True, slots=True)
-class BacktestResult:
-    """The result of a history under some settings.
-
-    Attributes
-    ----------
-    label
-        Difference from the other settings, such as ``margin=0.3``.
-    is_given
-        True for the settings of the environment.
-    customers
-        With a purchase in the window at the end.
-    unknown
-        Feature -> share of them without it.
-    late
-        Purchases older than the window on arrival, which never count.
-    days, sizes, moves
-        Days since the first fit; sizes of each segment; moves by origin.
-    transitions
-        From segment -> to segment -> moves; ``none`` is no segment.
-    """
+class Variant:
+    """Settings, labelled by their difference from the others."""
 
     label: str
-    is_given: bool
-    settings: Mapping[str, Any]
-    customers: int
-    segments: tuple[Segment, ...]
-    unknown: Mapping[str, float]
-    late: int
-    stability: Stability
-    generations: tuple[Fit, ...]
-    quality: tuple[Point, ...]
-    days: tuple[str, ...]
-    sizes: Mapping[str, tuple[int, ...]]
-    moves: Mapping[str, tuple[int, ...]]
-    transitions: Mapping[str, Mapping[str, int]]
-
-    def inertia(self, name: str) -> tuple[float, float]:
-        """Return median and highest of a quality over the dates; NaN without any."""
-        found = [getattr(point, name) for point in self.quality]
-        return (median(found), max(found)) if found else (float("nan"), float("nan"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
+    settings: Settings
+    is_given: bool = False
 
 
-def summarize(
-    label: str,
-    is_given: bool,
-    settings: Settings,
-    history: Simulator,
-    events: EventLog,
-    quality: Sequence[Point],
-    late: int,
-) -> BacktestResult:
-    """Return the result of a simulation."""
-    now = history.population()
-    days = _days(history)
-    moves = _by_day(events, days)
-    unknown = np.isnan(now.vectors).mean(axis=0) if len(now.vectors) else np.ones(len(FEATURES))
-    sizes = _sizes(events, days, history.rules.segment_ids)
-    return BacktestResult(
-        label=label,
-        is_given=is_given,
-        settings={name: _plain(getattr(settings, name)) for name in _SHOWN_SETTINGS},
-        customers=len(now.vectors),
-        segments=_segments(history, sizes),
-        unknown={
-            name: round(float(share), 4) for name, share in zip(FEATURES, unknown, strict=True)
-        },
-        late=late,
-        stability=_stability(history, events, sizes, len(days)),
-        generations=tuple(
-            Fit(
-                iso(each.clock_us // DAY_US),
-                each.customers,
-                None if each.gain is None else round(each.gain, 4),
-                dict(zip(each.generation.segments, each.generation.sizes, strict=True)),
+class VariantRun:
+    """The service's decisions over a history under some settings, and their results.
+
+    Attributes
+    ----------
+    simulator
+        Makes the decisions.
+    dead_letters
+        Records that broke the contract, by reason.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        self._variant, settings = variant, variant.settings
+        how = rules(settings)
+        gain = settings.refit_gain if settings.refit == "auto" else None
+        self.simulator = Simulator(how, settings.warmup_customers, gain)
+        self.dead_letters: Counter[str] = Counter()
+        self._moves = TransitionCounts(how.segment_ids)
+        self._held: Counter[str] = Counter()
+        self._left: dict[str, tuple[str, int]] = {}
+        self._returned = self._late = 0
+        self._quality: list[dict[str, Any]] = []
+
+    def take(self, batch: MicroBatch) -> None:
+        """Process a batch."""
+        for step in self.simulator.feed(batch):
+            self._note(step)
+        layout = self.simulator.rules.layout
+        first_tile = layout.tile(self.simulator.clock_us) - layout.tiles + 1
+        tiles = layout.tile_of(batch.purchases.occurred_at)
+        self._late += int(np.count_nonzero(tiles < first_tile))
+
+    def _note(self, step: Step) -> None:
+        day, tally = step.clock_us // DAY_US, step.tally
+        self._moves.add((day, *change) for change in tally.changes)
+        for customer, (before, after, _) in zip(step.changed, tally.changes, strict=True):
+            if before != NONE:
+                left, when = self._left.get(customer, (NONE, 0))
+                self._returned += left == after != NONE and day - when <= RETURN_DAYS
+                self._left[customer] = before, day
+        self._held.update(margin=tally.held_by_margin, dwell=tally.held_by_dwell)
+        self.dead_letters.update(tally.dead_letters)
+
+    def measure(self, meter: QualityMeter) -> None:
+        """Measure the quality of the clusters now."""
+        quality = meter(self.simulator)
+        if quality is not None:
+            self._quality.append(
+                {
+                    "day": iso_date(self.simulator.clock_us),
+                    "by_centroids": round(quality.by_centroids, 4),
+                    "as_published": round(quality.as_published, 4),
+                    "customers": quality.customers,
+                }
             )
-            for each in history.generations
-        ),
-        quality=tuple(quality),
-        days=tuple(iso(day) for day in days),
-        sizes=sizes,
-        moves=moves,
-        transitions=_transitions(events, history.rules.segment_ids),
-    )
+
+    def outcome(self) -> Outcome:
+        """Return the results."""
+        history, variant = self.simulator, self._variant
+        now, fits = history.population(), history.generations
+        unknown = np.isnan(now.vectors).mean(axis=0) if len(now.vectors) else np.ones(len(FEATURES))
+        last_day = history.clock_us // DAY_US
+        days = range(fits[0].clock_us // DAY_US, last_day + 1) if fits else range(0)
+        sizes = self._moves.sizes(days)
+        model = history.model.model({0: history.owned})
+        at_end = {segment: of_days[-1] for segment, of_days in sizes.items()} if fits else {}
+        return {
+            "label": variant.label,
+            "is_given": variant.is_given,
+            "settings": {n: _plain(getattr(variant.settings, n)) for n in _SHOWN_SETTINGS},
+            "customers": len(now.vectors),
+            "segments": describe(model, history.rules.personas, at_end) if model else [],
+            "unknown": named(FEATURES, unknown),
+            "late": self._late,
+            "stability": self._stability(len(days), sum(map(sum, sizes.values()))),
+            "generations": [
+                {
+                    "day": iso_date(each.clock_us),
+                    "customers": each.customers,
+                    "gain": None if each.gain is None else round(each.gain, 4),
+                    "sizes": dict(
+                        zip(each.generation.segments, each.generation.sizes, strict=True)
+                    ),
+                }
+                for each in fits
+            ],
+            "quality": self._quality,
+            "days": [iso_date(day * DAY_US) for day in days],
+            "sizes": sizes,
+            "moves": self._moves.by_day(days),
+            "transitions": self._moves.transitions(),
+        }
+
+    def _stability(self, days: int, customer_days: int) -> dict[str, Any]:
+        table = self._moves.table()
+        came, went = table["before"] == NONE, table["after"] == NONE
+        assigned, reassigned, unassigned = (
+            int(table.loc[rows, "moves"].sum()) for rows in (came, ~came & ~went, ~came & went)
+        )
+        origins = table[~came].groupby("origin")["moves"].sum().sort_values(ascending=False)
+        switches = reassigned + self._held.total()
+        now = self.simulator.population()
+        carries = np.full(1, -1)
+        model = self.simulator.model.model({0: self.simulator.owned})
+        if model is not None:
+            carries = np.append(model.segment_of_cluster, -1)
+        elsewhere = int(np.count_nonzero(carries[now.cluster] != now.segment))
+        return {
+            "assigned": assigned,
+            "reassigned": reassigned,
+            "unassigned": unassigned,
+            "a_day": _share(reassigned + unassigned, days, 2),
+            "a_customer_a_year": _share(reassigned, customer_days / YEAR_DAYS, 2),
+            "returned": _share(self._returned, reassigned),
+            "held_by_margin": _share(self._held["margin"], switches),
+            "held_by_dwell": _share(self._held["dwell"], switches),
+            "origins": {str(origin): int(n) for origin, n in origins.items()},
+            "not_nearest": _share(elsewhere, len(now.segment)),
+        }
 
 
-def iso(day: int) -> str:
-    """Return a day since the epoch as a date."""
-    return (_EPOCH + timedelta(days=day)).isoformat()
-
-
-def iso_of(time_us: int) -> str:
+def iso_date(time_us: int) -> str:
     """Return the date of a time."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC).date().isoformat()
+    return str(np.datetime64(time_us, "us").astype("M8[D]"))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return value if value is None or isinstance(value, int | float | str) else str(value)
-
-
-def _days(history: Simulator) -> range:
-    if not history.generations:
-        return range(0)
-    return range(history.generations[0].clock_us // DAY_US, history.clock_us // DAY_US + 1)
-
-
-def _sizes(events: EventLog, days: range, segments: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    rows, last = [], (0,) * len(segments)
-    for day in days:
-        last = events.sizes.get(day, last)
-        rows.append(last)
-    columns = zip(*rows, strict=True) if rows else ((),) * len(segments)
-    return dict(zip(segments, columns, strict=True))
-
-
-def _by_day(events: EventLog, days: range) -> dict[str, tuple[int, ...]]:
-    """Return the moves out of a segment of each day, by origin."""
-    origins = sorted({origin for _, before, _, origin in events.moves if before != NONE})
-    counts = {origin: [0] * len(days) for origin in origins}
-    for (day, before, _, origin), n in events.moves.items():
-        if before != NONE:
-            counts[origin][day - days.start] += n
-    return {origin: tuple(count) for origin, count in counts.items()}
-
-
-def _transitions(events: EventLog, segments: Sequence[str]) -> dict[str, dict[str, int]]:
-    names = (*segments, NONE)
-    found = {before: dict.fromkeys(names, 0) for before in names}
-    for (_, before, after, _), n in events.moves.items():
-        found[before][after] += n
-    return found
-
-
-def _segments(history: Simulator, sizes: Mapping[str, tuple[int, ...]]) -> tuple[Segment, ...]:
-    model = history.model.model({0: history.owned})
-    if model is None:
-        return ()
-    return describe(
-        model,
-        history.rules.personas,
-        {segment: of_days[-1] for segment, of_days in sizes.items()},
-    )
-
-
-def _stability(
-    history: Simulator, events: EventLog, sizes: Mapping[str, tuple[int, ...]], days: int
-) -> Stability:
-    kinds: Counter[str] = Counter()
-    origins: Counter[str] = Counter()
-    for (_, before, after, origin), n in events.moves.items():
-        kind = "assigned" if before == NONE else "unassigned" if after == NONE else "reassigned"
-        kinds[kind] += n
-        if before != NONE:
-            origins[origin] += n
-    years = sum(map(sum, sizes.values())) / YEAR_DAYS
-    switches = kinds["reassigned"] + events.held.total()
-    now, carries = history.population(), np.full(1, -1)
-    model = history.model.model({0: history.owned})
-    if model is not None:
-        carries = np.append(model.segment_of_cluster, -1)
-    elsewhere = np.count_nonzero(carries[now.cluster] != now.segment)
-    return Stability(
-        assigned=kinds["assigned"],
-        reassigned=kinds["reassigned"],
-        unassigned=kinds["unassigned"],
-        a_day=_share(kinds["reassigned"] + kinds["unassigned"], days, 2),
-        a_customer_a_year=_share(kinds["reassigned"], years, 2),
-        returned=_share(events.returns, kinds["reassigned"]),
-        held_by_margin=_share(events.held["margin"], switches),
-        held_by_dwell=_share(events.held["dwell"], switches),
-        origins=dict(origins.most_common()),
-        not_nearest=_share(int(elsewhere), len(now.segment)),
-    )
 
 
 def _share(part: float, whole: float, digits: int = 4) -> float:

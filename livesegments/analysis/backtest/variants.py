@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from livesegments.analysis.backtest.runner import Variant
+from livesegments.analysis.backtest.results import Variant
 from livesegments.config.settings import Settings, SettingsError
 
 COMPARED = {

@@ -19,6 +19,7 @@ OFFERED = 1.1
 """Lift from which a segment prefers a category, and it is offered to customers without it."""
 _CUSTOMER = ["customer_id", "hash", "segment", "purchases", "spend", "last_purchase"]
 _OWNER_ONLY = 0o600
+_LINE_END = "\r\n"
 
 
 class CustomerLists:
@@ -104,19 +105,19 @@ class CustomerLists:
         unfinished.unlink(missing_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         file = self._stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline=""))
+        file.write(",".join(columns) + _LINE_END)
         self._files[name] = file, columns
         self.written[name] = 0
-        self._write(name, pd.DataFrame(columns=["segment", *columns]), header=True)
 
-    def _write(self, name: str, rows: pd.DataFrame, *, header: bool = False) -> None:
+    def _write(self, name: str, rows: pd.DataFrame) -> None:
         file, columns = self._files[name]
         ids = dict(enumerate(self._context.rules.segment_ids))
         rows.assign(segment=rows["segment"].map(ids)).to_csv(
             file,
             columns=columns,
-            header=header,
+            header=False,
             index=False,
             float_format="%.2f",
-            lineterminator="\r\n",
+            lineterminator=_LINE_END,
         )
         self.written[name] += len(rows)

@@ -2,14 +2,13 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from livesegments.analysis.backtest.page import page
-from livesegments.analysis.backtest.runner import Backtest, Variant, backtest
-from livesegments.analysis.backtest.text_view import text
+from livesegments.analysis.backtest.results import Variant
+from livesegments.analysis.backtest.runner import Backtest, backtest, shown
+from livesegments.analysis.backtest.views import inertia, page, text
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 from tests.livesegments.rendering.elements import Elements
 
@@ -26,8 +25,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Backtest:
 def test_the_terminal_has_all_in_80_columns(found: Backtest) -> None:
     whole = text(found)
     assert max(map(len, whole.splitlines())) <= 80
-    for segment in found.shown.segments:
-        assert segment.name[:20] in whole
+    for segment in shown(found)["segments"]:
+        assert segment["name"][:20] in whole
     for wanted in ("side by side", "margin=0.5", "as set *", "rows rejected: amount", "Stability"):
         assert wanted in whole
     assert "how customers buy, not who they are" in whole.replace("\n", " ")
@@ -35,8 +34,8 @@ def test_the_terminal_has_all_in_80_columns(found: Backtest) -> None:
 
 def test_the_page_is_whole_and_names_everything(found: Backtest) -> None:
     elements = Elements(page(found))
-    for segment in found.shown.segments:
-        assert elements.text.count(segment.name) >= 4
+    for segment in shown(found)["segments"]:
+        assert elements.text.count(segment["name"]) >= 4
     assert "not who they are" in elements.text
     assert elements.names.count("h1") == 1
     assert elements.names.count("svg") == 3
@@ -69,10 +68,9 @@ def test_every_plot_says_in_words_what_it_shows(found: Backtest) -> None:
 
 def test_whatever_a_name_holds_is_text_on_the_page(found: Backtest) -> None:
     hostile = '<img src=x onerror=alert(1)>&"'
-    shown = found.shown
-    first, *others = shown.segments
-    named = replace(shown, segments=(replace(first, name=hostile), *others))
-    elements = Elements(page(Backtest(found.data, (named,))))
+    first, *others = shown(found)["segments"]
+    named = shown(found) | {"segments": [first | {"name": hostile}, *others]}
+    elements = Elements(page(found | {"outcomes": [named]}))
     assert "img" not in elements.names
     assert hostile in elements.text
 
@@ -80,13 +78,19 @@ def test_whatever_a_name_holds_is_text_on_the_page(found: Backtest) -> None:
 def test_without_a_model_both_say_what_it_waits_for(tmp_path: Path) -> None:
     file = write(tmp_path / "few.csv", rows(customers=10))
     few = backtest(file, None, [Variant("as set", settings(), is_given=True)])
-    assert not few.shown.segments
-    for shown in (text(few).replace("\n", " "), Elements(page(few)).text):
-        assert "fitted once 30 customers have a purchase" in shown
-    json.dumps(few.to_dict(), allow_nan=False)
+    assert not shown(few)["segments"]
+    for view in (text(few).replace("\n", " "), Elements(page(few)).text):
+        assert "fitted once 30 customers have a purchase" in view
+    json.dumps(few, allow_nan=False)
 
 
 def test_json_holds_all_outcomes(found: Backtest) -> None:
-    read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    read = json.loads(json.dumps(found, allow_nan=False))
     assert [each["label"] for each in read["outcomes"]] == ["as set", "margin=0.0", "margin=0.5"]
     assert read["data"]["rejected"]
+
+
+def test_an_outcome_without_a_date_has_no_quality(found: Backtest) -> None:
+    middle, worst = inertia(shown(found) | {"quality": []}, "by_centroids")
+    assert middle != middle
+    assert worst != worst

@@ -53,6 +53,6 @@ def customer(
                 settings, customer_id, newest=newest, searched=searched, progress=progress
             )
         if as_json:
-            typer.echo(json.dumps(answer.to_dict(), indent=2))
+            typer.echo(json.dumps(answer, indent=2))
         else:
             typer.echo(text(answer))

@@ -48,7 +48,7 @@ OUTPUTS: dict[str, Callable[[], str]] = {
     "report.json": lambda: json.dumps(report(), allow_nan=False),
     "backtest.json": lambda: json.dumps(shop()),
     "backtest.txt": lambda: backtest_text(shop()),
-    "customer.json": lambda: json.dumps(customer().to_dict(), indent=2),
+    "customer.json": lambda: json.dumps(customer(), indent=2),
     "customer.txt": lambda: customer_text(customer()),
     "watch.json": lambda: json.dumps(BUSY.to_dict()),
     "watch.txt": lambda: "\n".join(map(watch_line, (BUSY, HOSTILE, NOTHING))),

@@ -99,8 +99,8 @@ def _common(found: Backtest) -> dict[str, Any]:
         "unknown": f"unknown for {result['customers']:,} current customers: {unknown}",
         "no_model": (
             f"No model: it is fitted once {s['warmup_customers']:,} customers have a purchase in"
-            " the window (LIVESEGMENTS_WARMUP_CUSTOMERS), which never happened; at the end there were"
-            f" {result['customers']:,}."
+            " the window (LIVESEGMENTS_WARMUP_CUSTOMERS), which never happened; at the end there"
+            f" were {result['customers']:,}."
         ),
         "held": (
             "when another centroid was nearest, the margin held back"

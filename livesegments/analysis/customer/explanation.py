@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from livesegments.analysis.customer.counterfactuals import (
     expiries,
@@ -13,7 +12,9 @@ from livesegments.analysis.customer.counterfactuals import (
     more_purchases,
     rival,
 )
-from livesegments.consumers.scoring import NONE, Scores
+from livesegments.analysis.drift import known
+from livesegments.consumers.processing_config import Model
+from livesegments.consumers.scoring import NONE, Hysteresis, Scores
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.feature_specs import FEATURES, natural
@@ -166,8 +167,3 @@ class Explanation:
 def instant(time_us: int) -> str:
     """Return a time in RFC 3339."""
     return rfc3339([time_us])[0]
-
-
-def known(value: float | NDArray[np.float64], digits: int) -> float | None:
-    """Return a number rounded, None for one that is not known."""
-    return None if np.isnan(value) else round(float(value), digits)

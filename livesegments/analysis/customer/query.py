@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable
 
+from livesegments.analysis.customer.answer import answer, nothing_kept
+from livesegments.analysis.customer.explanation import Json
 from livesegments.analysis.customer.history import read_history
 from livesegments.analysis.customer.lookup import look_up
-from livesegments.analysis.customer.models import Answer, answer, nothing_kept
 from livesegments.app import rules
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
@@ -20,7 +21,7 @@ def query_customer(
     newest: int,
     searched: int,
     progress: Callable[[int], None] = lambda _: None,
-) -> Answer:
+) -> Json:
     """Return the answer about a customer.
 
     Reads a few keys of the store, the segment definitions, and the end of the customer's partition
@@ -64,11 +65,11 @@ def query_customer(
     clock_us = found.progress.clock_us
     if settings.clock == "wall":
         clock_us = max(clock_us, time.time_ns() // 1_000)
+    deployment = found.deployment
+    model = current_model(config, store, deployment.partitions, deployment.segments).model({})
     return answer(
         found,
-        current_model(config, store, found.deployment.partitions, found.deployment.segments).model(
-            {}
-        ),
+        model,
         rules(settings).switching,
         {persona.id: persona.name for persona in settings.personas},
         clock_us,

@@ -1,6 +1,6 @@
 """An answer as text: lines of at most 80 columns, except for ids and names."""
 
-from livesegments.analysis.customer.models import Answer
+from livesegments.analysis.customer.explanation import Json
 from livesegments.contracts.segments import Feature
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.rendering.formats import UNKNOWN, number
@@ -20,18 +20,18 @@ _WITH_CENTS = 100_000
 _MOST_MOMENTS = 6
 
 
-def text(answer: Answer) -> str:
+def text(answer: Json) -> str:
     """Return an answer as text."""
-    if answer.status in _NOTHING:
-        return f"Customer {answer.customer_id} {_NOTHING[answer.status]}"
-    outlook, why = answer.outlook or {"time_alone": ()}, answer.why or {"distances": ()}
+    if answer["status"] in _NOTHING:
+        return f"Customer {answer['customer_id']} {_NOTHING[answer['status']]}"
+    outlook, why = answer["outlook"] or {"time_alone": ()}, answer["why"] or {"distances": ()}
     # The first expiry, and every move; the other expiries matter little.
     moments = outlook["time_alone"]
-    before = [answer.segment, *(each["segment"] for each in moments)]
+    before = [answer["segment"], *(each["segment"] for each in moments)]
     told = [(each, each["segment"] != old) for each, old in zip(moments, before, strict=False)]
     return render(
         "analysis/customer/customer.txt.j2",
-        **answer.to_dict() | {"because": _BECAUSE[answer.because or "not_scored"]},
+        **answer | {"because": _BECAUSE[answer["because"] or "not_scored"]},
         natural=_natural,
         distances=[
             f"{each['segment']['name']} {each['distance']:.2f}" for each in why["distances"]

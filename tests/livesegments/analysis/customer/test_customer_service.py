@@ -92,7 +92,7 @@ def told(
         redis_url=service.redis_server.url,
         clock="event",
     )
-    return query_customer(settings, customer, newest=newest, searched=searched).to_dict()
+    return query_customer(settings, customer, newest=newest, searched=searched)
 
 
 def test_before_the_first_worker_and_before_the_model_it_is_told(

@@ -16,6 +16,90 @@ from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
 from livesegments.model.personas import Persona
 
+_PARTITION = TopicPartition(DEFINITIONS, 0)
+POSITION_MS = 100
+
+
+class DefinitionsReader:
+    """Reader that follows the definitions topic and assembles generations.
+
+    Attributes
+    ----------
+    latest
+        Newest definition of each segment, by its id.
+    generation
+        The newest complete generation.
+    went_back
+        Number of times the topic was found shorter than before, because it was recreated.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._config = config
+        self.latest: dict[str, SegmentDefinition] = {}
+        self.generation: Generation | None = None
+        self.went_back = 0
+        end = self._read_all()
+        self._consumer = ColumnarConsumer(
+            **config,
+            group_id=None,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        self._consumer.assign([_PARTITION])
+        self._consumer.seek(_PARTITION, end)
+        self._position = end
+
+    def poll(self) -> bool:
+        """Read new definitions; return whether there is a new generation."""
+        before = self.generation
+        for records in self._consumer.poll(timeout_ms=0).values():
+            self._take(records)
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        if position is not None:
+            self.went_back += position < self._position
+            self._position = position
+        return self.generation is not before
+
+    def has_lost(self, number: int) -> bool:
+        """Read the whole topic again; return whether its generations are all older than ``number``.
+
+        The worker that wrote records of a generation had read it from this topic, so it was there
+        once.
+        """
+        self._read_all()
+        return self.generation is None or self.generation.number < number
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _read_all(self) -> int:
+        with LogReader(self._config) as log:
+            start = log.starts([_PARTITION])[_PARTITION]
+            end = log.ends([_PARTITION])[_PARTITION]
+            for batch in log.read({_PARTITION: (start, end)}):
+                self._take(batch[_PARTITION])
+        return end
+
+    def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            if record.value is None:
+                continue
+            definition = SegmentDefinition.model_validate_json(record.value)
+            known = self.latest.get(definition.id)
+            # Generations never go back, so definitions of older ones are ignored.
+            if known is None or definition.generation >= known.generation:
+                self.latest[definition.id] = definition
+        newest = max((each.generation for each in self.latest.values()), default=0)
+        if self.generation is not None and newest <= self.generation.number:
+            return
+        complete = [each for each in self.latest.values() if each.generation == newest]
+        if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
+            self.generation = to_generation(complete)
+
 
 def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
     """Rebuild a generation from the definitions of its segments, one per cluster."""

@@ -1,12 +1,12 @@
 """Tables of segments and changes for terminals, in the space there is."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
-from livesegments.contracts.segments import Centroid, SegmentChange, SegmentRef
+from livesegments.contracts.segments import SegmentChange, SegmentRef
 from livesegments.features.feature_specs import CATALOGUE, Feature
 from livesegments.rendering.formats import number, percent
 
@@ -33,7 +33,7 @@ class SegmentRow:
     name: str
     customers: int
     share: float | None
-    centroid: Centroid | None
+    centroid: Mapping[str, float | None] | None
     shift: float | None
 
 
@@ -66,8 +66,8 @@ def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "") -> Tab
     return table
 
 
-def _mean(centroid: Centroid | None, feature: Feature, unit: str) -> str:
-    value = getattr(centroid, feature.name, None)
+def _mean(centroid: Mapping[str, float | None] | None, feature: Feature, unit: str) -> str:
+    value = centroid and centroid[feature.name]
     if value is None or not feature.is_money:
         return number(value, feature.digits)
     return unit + (number(value) if value < _IN_THOUSANDS else f"{number(value / 1000)}k")

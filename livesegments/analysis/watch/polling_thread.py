@@ -1,47 +1,32 @@
 """Repeated polling of a server in a thread of its own, through outages."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from threading import Event, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
 HANGS_SECONDS = 6.0
 
 
-class Poller(Protocol[T_co]):
-    """Reads the status of a server."""
-
-    def poll(self) -> T_co:
-        """Return the current status."""
-
-    def close(self) -> None:
-        """Close the connections."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(NamedTuple):
     """An outage of a server: its start, epoch seconds, and its cause."""
 
     since_s: float
     why: str
 
 
-class PollingThread(Generic[T]):
-    """Keeps the latest status that a poller returned, and the outage while it fails.
+class PollingThread:
+    """Keeps the latest fields that a poller yielded, and the outage while it fails.
 
     Parameters
     ----------
     name
         Of the server.
-    make
-        Connects, and returns the poller; called again after each failure.
+    poller
+        Makes the generator that connects and polls; called again after each failure.
     seconds
         Between two polls.
     explain
@@ -50,22 +35,22 @@ class PollingThread(Generic[T]):
     Attributes
     ----------
     latest
-        The last status, None before the first; it stays through an outage.
+        The last fields, empty before the first; they stay through an outage.
     """
 
     def __init__(
         self,
         name: str,
-        make: Callable[[], Poller[T]],
+        poller: Callable[[], Generator[dict[str, Any]]],
         seconds: float,
         explain: Callable[[Exception], str],
     ) -> None:
         self._name = name
-        self._make, self._seconds, self._explain = make, seconds, explain
+        self._poller, self._seconds, self._explain = poller, seconds, explain
         self._stopped = Event()
         # A daemon: a call that hangs in an outage must not keep the command from ending.
         self._thread = Thread(target=self._run, daemon=True)
-        self.latest: T | None = None
+        self.latest: dict[str, Any] = {}
         self._failed: Outage | None = None
         self._busy_since_s: float | None = None
 
@@ -87,20 +72,16 @@ class PollingThread(Generic[T]):
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        poller: Poller[T] | None = None
+        poller = self._poller()
         while not self._stopped.is_set():
             self._busy_since_s = time.time()
             try:
-                poller = poller or self._make()
-                self.latest = poller.poll()
+                self.latest = next(poller)
                 self._failed = None
             except (KafkaError, RedisError, OSError, RuntimeError, ValueError) as error:
                 since_s = self._failed.since_s if self._failed else self._busy_since_s
                 self._failed = Outage(since_s, self._explain(error))
-                if poller is not None:
-                    poller.close()
-                poller = None
+                poller = self._poller()
             self._busy_since_s = None
             self._stopped.wait(self._seconds)
-        if poller is not None:
-            poller.close()
+        poller.close()

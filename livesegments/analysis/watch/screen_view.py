@@ -76,10 +76,12 @@ def _others(snapshot: Snapshot) -> Text:
 
 def _drift(snapshot: Snapshot) -> Text:
     early = " (provisional)" if snapshot.provisional else ""
+    generation, drift = snapshot.generation, snapshot.drift
     return _fitted(
-        f"generation {number(snapshot.generation)}{early}"
-        f"  shares PSI {number(snapshot.psi, 2)} (noise up to {number(snapshot.psi_critical, 2)})"
-        f"  explained {percent(snapshot.explained_variance)}"
+        f"generation {number(generation and generation.number)}{early}"
+        f"  shares PSI {number(drift and drift.share_psi, 2)}"
+        f" (noise up to {number(drift and drift.share_psi_critical, 2)})"
+        f"  explained {percent(drift and drift.explained_variance)}"
     )
 
 

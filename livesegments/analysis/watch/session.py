@@ -2,25 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
-from livesegments.analysis.watch.pollers import (
-    GroupPoller,
-    GroupStatus,
-    StorePoller,
-    StoreStatus,
-    TopicsPoller,
-    TopicsState,
-    TopicsStatus,
-)
+from livesegments.analysis.watch.pollers import ChangesTail, poll_group, poll_store, poll_topics
 from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.screen_view import Frame
-from livesegments.analysis.watch.snapshot import Snapshot, snapshot
+from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.analysis.watch.text_view import line
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.error_messages import explain
@@ -44,30 +37,25 @@ class WatchSession:
 
     def __init__(self, settings: Settings, *, group: bool = True) -> None:
         self._settings = settings
-        self._began_s = time.time()
+        self._began = datetime.now(UTC)
         config = kafka_config(settings)
-        tail = TopicsState(self._began_s)
+        tail = ChangesTail(self._began.timestamp())
 
         def say(error: Exception) -> str:
             return explain(error, settings)
 
-        self._topics: PollingThread[TopicsStatus] = PollingThread(
-            "Kafka", lambda: TopicsPoller(config, tail), TOPICS_SECONDS, say
+        def store() -> Generator[dict[str, Any]]:
+            partitions = Partitions(redis_client(settings, 5.0), settings.group_id)
+            return poll_store(partitions, lambda: self._topics.latest.get("generation"))
+
+        self._topics = PollingThread(
+            "Kafka", lambda: poll_topics(config, tail), TOPICS_SECONDS, say
         )
-        self._store: PollingThread[StoreStatus] = PollingThread(
-            "Redis",
-            lambda: StorePoller(
-                Partitions(redis_client(settings, 5.0), settings.group_id), lambda: tail.generation
-            ),
-            STORE_SECONDS,
-            say,
-        )
-        self._group: PollingThread[GroupStatus] = PollingThread(
-            "Kafka", lambda: GroupPoller(config, settings.group_id), GROUP_SECONDS, say
-        )
-        self._threads: list[PollingThread[Any]] = [self._topics, self._store]
+        self._store = PollingThread("Redis", store, STORE_SECONDS, say)
+        self._threads = [self._topics, self._store]
         if group:
-            self._threads.append(self._group)
+            poller = partial(poll_group, config, settings.group_id)
+            self._threads.append(PollingThread("Kafka", poller, GROUP_SECONDS, say))
 
     def __enter__(self) -> "WatchSession":
         for each in self._threads:
@@ -82,7 +70,7 @@ class WatchSession:
     def has_polled(self) -> bool:
         """True once each poller has had an answer or an error."""
         topics, store = self._topics.latest, self._store.latest
-        waits = bool(topics and topics.generation and store and not store.generation)
+        waits = topics.get("generation") and store and "generation" not in store
         return not waits and all(each.latest or each.trouble for each in self._threads)
 
     def snapshot(self) -> Snapshot:
@@ -90,18 +78,19 @@ class WatchSession:
         troubles = {
             each.trouble.why: each.trouble.since_s for each in self._threads if each.trouble
         }
-        return snapshot(
+        fields: dict[str, Any] = {}
+        for each in self._threads:
+            fields |= each.latest
+        return Snapshot(
             self._settings.group_id,
-            time.time(),
-            self._began_s,
+            datetime.now(UTC),
+            self._began,
             self._settings.personas,
-            self._topics.latest,
-            self._store.latest,
-            self._group.latest,
-            [
+            troubles=tuple(
                 f"{why}, since {datetime.fromtimestamp(since_s, UTC):%H:%M:%S} UTC"
                 for why, since_s in troubles.items()
-            ],
+            ),
+            **fields,
         )
 
     def wait_for_first_poll(self, seconds: float = FIRST_POLL_SECONDS) -> None:

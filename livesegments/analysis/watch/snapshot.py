@@ -3,23 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from livesegments.analysis.drift import drift_since_fit, known
-from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
+from livesegments.analysis.drift import DriftSinceFit, drift_since_fit, known, named
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
-from livesegments.contracts.segments import Centroid, SegmentChange
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.contracts.segments import SegmentChange, SegmentDefinition
+from livesegments.features.vector import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona
-from livesegments.model.types import Floats
 from livesegments.rendering.terminal import SegmentRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """The state at one moment; None: unknown.
 
@@ -27,12 +24,17 @@ class Snapshot:
     ----------
     at, began
         Time of the snapshot, and of the start of the watch.
-    segments
-        With the customers nearest to each centroid.
+    definitions
+        Newest definition of each segment, some seconds old.
+    generation, statistics
+        The current model; no statistics while partitions are in different generations.
     records
         Customers with a record, in a segment or not.
-    psi, psi_critical
-        Population stability index of the shares since the fit, and its noise level.
+    recovering
+        Partitions under recovery.
+    lag
+        Input records that the workers have not committed, by offsets: transaction markers are
+        included.
     troubles
         Current outages.
     """
@@ -40,19 +42,17 @@ class Snapshot:
     group_id: str
     at: datetime
     began: datetime
-    segments: tuple[SegmentRow, ...]
+    personas: Sequence[Persona]
+    moves: TransitionCounts | None = None
+    definitions: Mapping[str, SegmentDefinition] = field(default_factory=dict)
+    generation: Generation | None = None
+    statistics: ClusterStatistics | None = None
     records: int | None = None
     currency: str | None = None
-    generation: int | None = None
-    provisional: bool = False
-    psi: float | None = None
-    psi_critical: float | None = None
-    explained_variance: float | None = None
-    moves: TransitionCounts | None = None
+    recovering: int | None = None
     workers: int | None = None
     lag: int | None = None
-    recovering: int | None = None
-    troubles: tuple[str, ...] = field(default=())
+    troubles: tuple[str, ...] = ()
 
     @property
     def counted(self) -> int:
@@ -64,9 +64,54 @@ class Snapshot:
         """Changes, newest first."""
         return self.moves.newest if self.moves else ()
 
+    @property
+    def provisional(self) -> bool:
+        """Whether the generation was fitted while windows were filling."""
+        return self.generation is not None and self.generation.provisional
+
+    @cached_property
+    def drift(self) -> DriftSinceFit | None:
+        """Drift of the model; None without customers in its clusters."""
+        statistics = self.statistics
+        if self.generation is None or statistics is None or not statistics.members.any():
+            return None
+        return drift_since_fit(self.generation, statistics)
+
+    @cached_property
+    def segments(self) -> list[SegmentRow]:
+        """Segments with the customers nearest to each centroid.
+
+        Sizes and centroids come from the store's statistics, which are exact; without a store from
+        the definitions.
+        """
+        sizes = {each.id: each.size for each in self.definitions.values()}
+        centroids: dict[str, Any] = {
+            segment: each.centroid.model_dump() for segment, each in self.definitions.items()
+        }
+        if self.generation is not None and self.statistics is not None:
+            ids = self.generation.segments
+            sizes = dict(zip(ids, self.statistics.members.tolist(), strict=True))
+            means = natural(self.statistics.centroids())
+            centroids = {i: named(FEATURES, row, 12) for i, row in zip(ids, means, strict=True)}
+        shifts: dict[str, float | None] = {}
+        if self.generation is not None and self.drift is not None:
+            shifts = named(self.generation.segments, self.drift.shift, 12)
+        total = sum(sizes.values())
+        return [
+            SegmentRow(
+                id=persona.id,
+                name=persona.name,
+                customers=sizes.get(persona.id, 0),
+                share=sizes.get(persona.id, 0) / total if total else None,
+                centroid=centroids.get(persona.id),
+                shift=shifts.get(persona.id),
+            )
+            for persona in self.personas
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        moves = self.moves
+        moves, drift = self.moves, self.drift
         return {
             "at": _text(self.at),
             "group": self.group_id,
@@ -75,9 +120,9 @@ class Snapshot:
                     "id": row.id,
                     "name": row.name,
                     "customers": row.customers,
-                    "share": None if row.share is None else round(row.share, 4),
-                    "centroid": row.centroid and row.centroid.model_dump(),
-                    "shift": None if row.shift is None else round(row.shift, 4),
+                    "share": None if row.share is None else known(row.share),
+                    "centroid": row.centroid,
+                    "shift": None if row.shift is None else known(row.shift),
                 }
                 for row in self.segments
             ],
@@ -93,98 +138,17 @@ class Snapshot:
                 "newest": moves.newest[0].model_dump(mode="json") if moves.newest else None,
             },
             "model": {
-                "generation": self.generation,
+                "generation": self.generation and self.generation.number,
                 "provisional": self.provisional,
-                "segment_share_psi": self.psi,
-                "segment_share_psi_critical": self.psi_critical,
-                "explained_variance": self.explained_variance,
+                "segment_share_psi": drift and known(drift.share_psi),
+                "segment_share_psi_critical": drift and known(drift.share_psi_critical),
+                "explained_variance": drift and known(drift.explained_variance),
             },
             "workers": self.workers,
             "lag": self.lag,
             "recovering": self.recovering,
             "troubles": list(self.troubles),
         }
-
-
-def snapshot(
-    group_id: str,
-    at_s: float,
-    began_s: float,
-    personas: Sequence[Persona],
-    topics: TopicsStatus | None,
-    store: StoreStatus | None,
-    group: GroupStatus | None,
-    troubles: Sequence[str] = (),
-) -> Snapshot:
-    """Combine the latest statuses.
-
-    Sizes and centroids come from the store's statistics, which are exact; without a store from the
-    definitions, which are some seconds old.
-    """
-    generation = topics.generation if topics else None
-    if store is not None and store.generation is not None:
-        generation = store.generation
-    statistics = store.statistics if store else None
-    figures: dict[str, float | None] = {}
-    if generation is not None and statistics is not None and statistics.members.any():
-        drift = drift_since_fit(generation, statistics)
-        figures = {
-            "psi": known(drift.share_psi),
-            "psi_critical": known(drift.share_psi_critical),
-            "explained_variance": known(drift.explained_variance),
-        }
-    return Snapshot(
-        group_id=group_id,
-        at=datetime.fromtimestamp(at_s, UTC),
-        began=datetime.fromtimestamp(began_s, UTC),
-        segments=_rows(personas, topics, generation, statistics),
-        records=store.records if store else None,
-        currency=store.currency if store else None,
-        generation=generation.number if generation else None,
-        provisional=generation.provisional if generation else False,
-        moves=topics.moves if topics else None,
-        workers=group.workers if group else None,
-        lag=group.lag if group else None,
-        recovering=store.recovering if store else None,
-        troubles=tuple(troubles),
-        **figures,
-    )
-
-
-def _rows(
-    personas: Sequence[Persona],
-    topics: TopicsStatus | None,
-    generation: Generation | None,
-    statistics: ClusterStatistics | None,
-) -> tuple[SegmentRow, ...]:
-    definitions = topics.definitions if topics else {}
-    sizes = {each.id: each.size for each in definitions.values()}
-    centroids: dict[str, Centroid | None] = {i: each.centroid for i, each in definitions.items()}
-    shifts: dict[str, float] = {}
-    if generation is not None and statistics is not None:
-        sizes = dict(zip(generation.segments, statistics.members.tolist(), strict=True))
-        means = natural(statistics.centroids())
-        centroids = {s: _centroid(row) for s, row in zip(generation.segments, means, strict=True)}
-        found = drift_since_fit(generation, statistics).shift
-        named = zip(generation.segments, found.tolist(), strict=True)
-        shifts = {segment: shift for segment, shift in named if not np.isnan(shift)}
-    total = sum(sizes.values())
-    return tuple(
-        SegmentRow(
-            id=persona.id,
-            name=persona.name,
-            customers=sizes.get(persona.id, 0),
-            share=sizes.get(persona.id, 0) / total if total else None,
-            centroid=centroids.get(persona.id),
-            shift=shifts.get(persona.id),
-        )
-        for persona in personas
-    )
-
-
-def _centroid(row: Floats) -> Centroid:
-    means = {n: None if np.isnan(v) else v for n, v in zip(FEATURES, row.tolist(), strict=True)}
-    return Centroid(**means)
 
 
 def _matrix(moves: Mapping[Transition, int]) -> list[dict[str, Any]]:

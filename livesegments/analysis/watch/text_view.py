@@ -17,7 +17,7 @@ def line(snapshot: Snapshot) -> str:
             sizes if snapshot.counted else "no segments yet",
             _changes(snapshot),
             f"lag {number(snapshot.lag)}, workers {number(snapshot.workers)}",
-            f"generation {number(snapshot.generation)}, {_drift(snapshot)}",
+            _drift(snapshot),
             _newest(snapshot),
         ]
     )
@@ -35,8 +35,10 @@ def rates(snapshot: Snapshot) -> str:
 def _drift(snapshot: Snapshot) -> str:
     shifts = [(row.shift, row.name) for row in snapshot.segments if row.shift is not None]
     farthest, name = max(shifts, default=(None, ""))
+    generation, drift = snapshot.generation, snapshot.drift
     return (
-        f"shares PSI {number(snapshot.psi, 2)}, largest shift {number(farthest, 2)}"
+        f"generation {number(generation and generation.number)},"
+        f" shares PSI {number(drift and drift.share_psi, 2)}, largest shift {number(farthest, 2)}"
         + (f" ({name})" if name else "")
         + (", provisional" if snapshot.provisional else "")
     )

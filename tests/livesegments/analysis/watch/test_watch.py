@@ -3,9 +3,11 @@
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from livesegments.analysis.watch import polling_thread
-from livesegments.analysis.watch.pollers import GroupStatus, StoreStatus, TopicsStatus
 from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.screen_view import Frame
-from livesegments.analysis.watch.snapshot import Snapshot, snapshot
+from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.analysis.watch.text_view import line
 from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
 from livesegments.consumers.modelling.definitions import to_definitions
@@ -100,15 +101,21 @@ def moves(*changes: SegmentChange, began_s: float = NOW_S - 60) -> TransitionWin
 
 
 def taken(changes: list[SegmentChange], troubles: tuple[str, ...] = ()) -> Snapshot:
-    return snapshot(
+    return Snapshot(
         "livesegments",
-        NOW_S + 1,
-        NOW_S - 60,
+        NOW + timedelta(seconds=1),
+        NOW - timedelta(seconds=60),
         PERSONAS,
-        TopicsStatus(moves(*changes).counts(NOW_S + 1), definitions(), generation()),
-        StoreStatus("EUR", 4, 1_260, generation(), statistics(), 0),
-        GroupStatus(3, 1_234),
-        troubles,
+        moves=moves(*changes).counts(NOW_S + 1),
+        definitions=definitions(),
+        generation=generation(),
+        statistics=statistics(),
+        records=1_260,
+        currency="EUR",
+        recovering=0,
+        workers=3,
+        lag=1_234,
+        troubles=troubles,
     )
 
 
@@ -120,7 +127,7 @@ HOSTILE = taken(
         "Kafka does not answer, since 12:00:00 UTC",
     ),
 )
-NOTHING = snapshot("livesegments", NOW_S, NOW_S, PERSONAS, None, None, None)
+NOTHING = Snapshot("livesegments", NOW, NOW, PERSONAS)
 
 
 def drawn(what: Snapshot, width: int, height: int) -> list[str]:
@@ -187,11 +194,9 @@ def test_the_line_for_people_has_all_figures() -> None:
 
 
 def test_without_a_store_sizes_are_those_of_the_definitions() -> None:
-    topics = TopicsStatus(moves().counts(NOW_S), definitions(), generation())
-    found = snapshot("livesegments", NOW_S, NOW_S, PERSONAS, topics, None, None)
+    found = replace(NOTHING, definitions=definitions(), generation=generation())
     assert [row.customers for row in found.segments] == [10] * 5
-    assert found.records is found.psi is None
-    assert found.generation == 1
+    assert found.records is found.drift is None
     assert "no segment               -" in "\n".join(drawn(found, 80, 24))
 
 
@@ -226,20 +231,6 @@ def test_no_hour_is_claimed_that_was_not_read() -> None:
     assert some.counts(NOW_S + HOUR_S).since_s == NOW_S
 
 
-class Poller:
-    """A source that answers, fails or hangs."""
-
-    def __init__(self, answers: Callable[[], int]) -> None:
-        self._answers = answers
-        self.closed = False
-
-    def poll(self) -> int:
-        return self._answers()
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not holds():
@@ -249,45 +240,52 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_what_was_seen_stays_through_an_outage_which_is_told_with_its_start() -> None:
     down = Event()
-    made: list[Poller] = []
+    made: list[int] = []
+    closed: list[int] = []
 
-    def answers() -> int:
-        if down.is_set():
+    def poller() -> Generator[dict[str, Any]]:
+        made.append(number := len(made) + 1)
+        try:
+            while not down.is_set():
+                yield {"made": number}
             raise KafkaTimeoutError("away")
-        return len(made)
+        finally:
+            closed.append(number)
 
-    def make() -> Poller:
-        made.append(Poller(answers))
-        return made[-1]
-
-    some = PollingThread("Kafka", make, 0.01, str)
+    some = PollingThread("Kafka", poller, 0.01, str)
     some.start()
-    wait_until(lambda: some.latest == 1)
+    wait_until(lambda: some.latest == {"made": 1})
     assert some.trouble is None
     down.set()
     wait_until(lambda: some.trouble is not None)
     first = some.trouble
     assert first is not None
     assert "away" in first.why
-    assert made[0].closed
+    assert closed[0] == 1
     wait_until(lambda: len(made) > 3)
     assert some.trouble is not None
-    assert (some.latest, some.trouble.since_s) == (1, first.since_s)
+    assert (some.latest, some.trouble.since_s) == ({"made": 1}, first.since_s)
     down.clear()
     wait_until(lambda: some.trouble is None)
-    wait_until(lambda: some.latest == len(made) > 1)
+    wait_until(lambda: some.latest["made"] == len(made) > 1)
     some.stop()
-    assert made[-1].closed
+    assert closed[-1] == made[-1]
 
 
 def test_a_server_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling_thread, "HANGS_SECONDS", 0.05)
     free = Event()
-    some = PollingThread("Redis", lambda: Poller(lambda: int(free.wait(20))), 0.01, str)
+
+    def poller() -> Generator[dict[str, Any]]:
+        free.wait(20)
+        while True:
+            yield {"answered": True}
+
+    some = PollingThread("Redis", poller, 0.01, str)
     some.start()
     wait_until(lambda: some.trouble is not None)
     assert some.trouble is not None
     assert some.trouble.why == "Redis does not answer"
     free.set()
-    wait_until(lambda: some.trouble is None and some.latest == 1)
+    wait_until(lambda: some.trouble is None and some.latest)
     some.stop()

@@ -11,7 +11,7 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from livesegments.analysis.watch import pollers, polling_thread
-from livesegments.analysis.watch.pollers import GroupPoller, TopicsPoller, TopicsState
+from livesegments.analysis.watch.pollers import ChangesTail, poll_group, poll_topics
 from livesegments.analysis.watch.session import WatchSession
 from livesegments.config.settings import Settings
 from livesegments.contracts.segments import SegmentChange
@@ -143,19 +143,19 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
     modelled: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pollers, "FIRST_CHANGES", PARTITIONS)
-    tail = TopicsState(time.time())
-    poller = TopicsPoller(modelled.config, tail)
-    seen = poller.poll()
+    tail = ChangesTail(time.time())
+    poller = poll_topics(modelled.config, tail)
+    seen = next(poller)
     poller.close()
-    assert sum(seen.moves.last_hour.values()) <= PARTITIONS
-    assert seen.moves.since_s > time.time() - 3_000, "not the whole hour"
-    assert seen.generation is not None
+    assert sum(seen["moves"].last_hour.values()) <= PARTITIONS
+    assert seen["moves"].since_s > time.time() - 3_000, "not the whole hour"
+    assert seen["generation"] is not None
 
     monkeypatch.setattr(pollers, "MOST_BEHIND", 5)
     monkeypatch.setattr(pollers, "MOST_POLLED", 1)
-    tail.positions = {tp: 0 for tp in tail.positions if tp.topic == CHANGES}
-    poller = TopicsPoller(modelled.config, tail)
-    modelled.wait_for(lambda: poller.poll().moves.skipped, "some are left out")
+    tail.positions = dict.fromkeys(tail.positions, 0)
+    poller = poll_topics(modelled.config, tail)
+    modelled.wait_for(lambda: next(poller)["moves"].skipped, "some are left out")
     poller.close()
 
 
@@ -176,10 +176,10 @@ def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> No
 
 def test_lag_is_what_workers_have_not_committed(service: Service) -> None:
     service.send(shopping(range(2, 8)))
-    poller = GroupPoller(service.config, "livesegments")
-    seen = poller.poll()
+    poller = poll_group(service.config, "livesegments")
+    seen = next(poller)
     poller.close()
-    assert (seen.workers, seen.lag) == (0, len(shopping(range(2, 8))))
+    assert seen == {"workers": 0, "lag": len(shopping(range(2, 8)))}
 
 
 @pytest.mark.parametrize("arguments", [["--plain"], []], ids=["plain", "no terminal"])

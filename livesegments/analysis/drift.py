@@ -1,6 +1,5 @@
 """Drift of the model since the fit that its generation began with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,13 +48,3 @@ def drift_since_fit(generation: Generation, statistics: ClusterStatistics | None
         psi = drift.psi(fitted, now)
     critical = drift.psi_critical_value(len(fitted), int(fitted.sum()), int(now.sum()))
     return DriftSinceFit(shift, explained, psi, critical)
-
-
-def known(value: float, digits: int = 4) -> float | None:
-    """Return a number rounded, None for NaN or infinity."""
-    return round(float(value), digits) if np.isfinite(value) else None
-
-
-def named(names: Sequence[str], values: Floats, digits: int = 4) -> dict[str, float | None]:
-    """Return name -> number rounded, None for NaN."""
-    return {name: known(value, digits) for name, value in zip(names, values, strict=True)}

@@ -36,7 +36,8 @@ class TransitionCounts:
 
     def transitions(self) -> dict[str, dict[str, int]]:
         """Return segment before -> segment after -> moves."""
-        return _grid(self.table(), "before", "after", self._names, self._names).to_dict("index")
+        grid = _grid(self.table(), "before", "after", self._names, self._names)
+        return {before: grid.loc[before].to_dict() for before in self._names}
 
     def by_day(self, days: range) -> dict[str, tuple[int, ...]]:
         """Return origin -> moves out of a segment on each day."""

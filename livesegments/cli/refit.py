@@ -40,7 +40,7 @@ def refit(
 
         work = Refit(settings, lambda line: typer.echo(line, err=True))
         proposal = work.propose(everyone=everyone)
-        told = proposal.to_dict()
+        found = proposal.found
         if not as_json:
             typer.echo("\n".join(proposal.lines()))
         if not dry_run and proposal.gain <= 0:
@@ -49,9 +49,9 @@ def refit(
             request = work.request(proposal, timeout)
             typer.echo("asked the owner of partition 0 to take it", err=True)
             if not no_wait:
-                told["generation"] = number = work.wait_for_generation(request, timeout).number
+                found["generation"] = number = work.wait_for_generation(request, timeout).number
                 typer.echo(f"generation {number} is published", err=True)
                 with counting("customers taken over") as show:
                     work.wait_for_takeover(number, timeout, show)
         if as_json:
-            typer.echo(json.dumps(told, indent=2))
+            typer.echo(json.dumps(found, indent=2))

@@ -1,13 +1,13 @@
 """HTTP server for the three endpoints of operators and orchestrators: metrics, livez, readyz."""
 
 import json
-import socketserver
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
-from types import TracebackType
+from socketserver import TCPServer
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -24,7 +24,7 @@ class HttpPortError(RuntimeError):
     """The health server cannot listen on the configured address."""
 
 
-class HealthServer:
+class HealthServer(ThreadingHTTPServer):
     """Serves ``/metrics``, ``/livez`` and ``/readyz`` from its own threads.
 
     The constructor opens the port; `start` begins to answer requests.
@@ -55,6 +55,9 @@ class HealthServer:
     might contain a secret.
     """
 
+    daemon_threads = True
+    request_queue_size = 32
+
     def __init__(
         self,
         port: int,
@@ -64,26 +67,27 @@ class HealthServer:
         *,
         host: str = "0.0.0.0",
     ) -> None:
-        pages = _Pages(registry, liveness, readiness)
+        self._registry, self._liveness, self._readiness = registry, liveness, readiness
+        self._thread: threading.Thread | None = None
+        self.address_family = AF_INET6 if ":" in host else AF_INET
         try:
-            self._server = _Server(host, port, pages)
+            super().__init__((host, port), _Request)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise HttpPortError(
                 f"cannot listen on {host}:{port} ({reason}); "
                 "set LIVESEGMENTS_HTTP_PORT to a free port, 0 takes any"
             ) from error
-        self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
         """The actual port."""
-        return int(self._server.server_address[1])
+        return int(self.server_address[1])
 
-    def start(self) -> "HealthServer":
+    def start(self) -> Self:
         """Begin to answer requests; return self."""
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="http", daemon=True
+            target=self.serve_forever, args=(0.05,), name="http", daemon=True
         )
         self._thread.start()
         return self
@@ -91,34 +95,19 @@ class HealthServer:
     def stop(self) -> None:
         """Stop listening, without waiting for requests in progress."""
         if self._thread is not None:
-            self._server.shutdown()
+            self.shutdown()
             self._thread.join()
             self._thread = None
-        self._server.server_close()
+        self.server_close()
 
-    def __enter__(self) -> "HealthServer":
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-
-class _Pages:
-    """Contents of the endpoints: (status, content type, body)."""
-
-    def __init__(
-        self, registry: CollectorRegistry, liveness: Liveness, readiness: Readiness
-    ) -> None:
-        self._registry = registry
-        self._liveness = liveness
-        self._readiness = readiness
-
-    def page(self, target: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+    def answer(self, target: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
+        """Return status, content type and body of a page."""
         path, query = urlsplit(target).path, urlsplit(target).query
         if path == "/metrics":
             return self._metrics(accept)
@@ -143,13 +132,21 @@ class _Pages:
             live, detail = False, f"the check failed: {type(error).__name__}"
         return _verdict(live, {"live": live, "detail": detail})
 
-    def _ready(self, excluded: Sequence[str]) -> tuple[HTTPStatus, str, bytes]:
+    def _ready(self, excluded: list[str]) -> tuple[HTTPStatus, str, bytes]:
         try:
             checks = dict(self._readiness())
         except Exception as error:  # noqa: BLE001 - a page answers whatever fails
             checks = {f"the checks failed: {type(error).__name__}": False}
         missing = [name for name, holds in checks.items() if not holds and name not in excluded]
         return _verdict(not missing, {"ready": not missing, "missing": missing, "checks": checks})
+
+    def server_bind(self) -> None:
+        """Bind without resolving the host name, as HTTPServer does, which can take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.port
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore clients that disconnect during a request."""
 
 
 def _verdict(good: bool, body: Mapping[str, object]) -> tuple[HTTPStatus, str, bytes]:
@@ -158,21 +155,20 @@ def _verdict(good: bool, body: Mapping[str, object]) -> tuple[HTTPStatus, str, b
 
 
 class _Request(BaseHTTPRequestHandler):
-    server: "_Server"
+    server: HealthServer
     server_version = "livesegments"
     sys_version = ""
     timeout = 5.0  # seconds: an idle client must not occupy a thread
 
     def do_GET(self) -> None:
-        body = self._head()
-        self.wfile.write(body)
+        self.wfile.write(self._head())
 
     def do_HEAD(self) -> None:
         self._head()
 
     def _head(self) -> bytes:
         accept = self.headers.get("Accept", "")
-        status, content_type, body = self.server.pages.page(self.path, accept)
+        status, content_type, body = self.server.answer(self.path, accept)
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -182,21 +178,3 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: scrapes every few seconds are not worth logging."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 32
-
-    def __init__(self, host: str, port: int, pages: _Pages) -> None:
-        self.pages = pages
-        self.address_family = AF_INET6 if ":" in host else AF_INET
-        super().__init__((host, port), _Request)
-
-    def server_bind(self) -> None:
-        # HTTPServer.server_bind resolves the host name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that disconnect during a request."""

@@ -49,7 +49,7 @@ class Refit:
         deployment = self._store.deployment()
         if deployment is None:
             raise RefitError(f"no worker has ever run in group {settings.group_id!r}")
-        self.partitions = deployment.partitions
+        self._deployment, self.partitions = deployment, deployment.partitions
         self._rules: ProcessingConfig = replace(
             rules_of(settings), layout=Tiling(deployment.window_days, deployment.tiles)
         )
@@ -76,7 +76,7 @@ class Refit:
                 f"partitions are still taking generation {generation.number} over: try again later"
             )
         try:
-            return propose(self._store, self.partitions, model, self._rules, everyone=everyone)
+            return propose(self._store, self._deployment, model, self._rules, everyone=everyone)
         except ValueError as error:
             raise RefitError(
                 "there is nothing to fit: no customers that differ have a purchase in their window"

@@ -1,8 +1,8 @@
-"""Dates, numbers and columns as people write them."""
+"""Dates, numbers and columns as people write them, and numbers for JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
-from math import ceil
+from math import ceil, isfinite
 
 UNKNOWN = "-"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -46,3 +46,15 @@ def sparkline(values: Sequence[float]) -> str:
     at = [len(values) * i // _TREND for i in range(_TREND)]
     top = max(values) or 1
     return "".join(_BLOCKS[ceil(values[i] * 8 / top)] for i in at)
+
+
+def known(value: float, digits: int = 4) -> float | None:
+    """Return a number rounded, None for NaN or infinity."""
+    return round(float(value), digits) if isfinite(value) else None
+
+
+def named(
+    names: Sequence[str], values: Iterable[float], digits: int = 4
+) -> dict[str, float | None]:
+    """Return name -> number rounded, None for NaN."""
+    return {name: known(value, digits) for name, value in zip(names, values, strict=True)}

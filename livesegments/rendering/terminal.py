@@ -67,7 +67,7 @@ def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "") -> Tab
 
 
 def _mean(centroid: Mapping[str, float | None] | None, feature: Feature, unit: str) -> str:
-    value = centroid and centroid[feature.name]
+    value = None if centroid is None else centroid[feature.name]
     if value is None or not feature.is_money:
         return number(value, feature.digits)
     return unit + (number(value) if value < _IN_THOUSANDS else f"{number(value / 1000)}k")

@@ -9,7 +9,6 @@ import numpy as np
 
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.simulator import Simulator, Step
-from livesegments.analysis.drift import named
 from livesegments.analysis.segments import describe
 from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.app import rules
@@ -17,6 +16,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.features.tiling import DAY_US
 from livesegments.features.vector import FEATURES
+from livesegments.rendering.formats import named
 
 YEAR_DAYS = 365.25
 RETURN_DAYS = 30

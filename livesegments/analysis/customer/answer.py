@@ -7,12 +7,12 @@ import numpy as np
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
-from livesegments.analysis.drift import known
 from livesegments.consumers.processing_config import Model
 from livesegments.consumers.scoring import NONE, Hysteresis, score
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS
+from livesegments.rendering.formats import known
 
 _CONSENTS = {-1: None, 0: False, 1: True}
 

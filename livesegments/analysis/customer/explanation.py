@@ -12,7 +12,6 @@ from livesegments.analysis.customer.counterfactuals import (
     more_purchases,
     rival,
 )
-from livesegments.analysis.drift import known
 from livesegments.consumers.processing_config import Model
 from livesegments.consumers.scoring import NONE, Hysteresis, Scores
 from livesegments.contracts.timestamps import rfc3339
@@ -21,6 +20,7 @@ from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.features.record_codec import Records
 from livesegments.features.window import Tiling
 from livesegments.model.counterfactuals import contributions
+from livesegments.rendering.formats import known
 
 Json = dict[str, Any]
 

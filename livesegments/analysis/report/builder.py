@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from livesegments.analysis.drift import drift_since_fit, known, named
+from livesegments.analysis.drift import drift_since_fit
 from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.changes import PeriodChanges, read_changes
 from livesegments.analysis.report.churn import ChurnTracker
@@ -26,6 +26,7 @@ from livesegments.features.window import DAY_US
 from livesegments.model.drift import psi
 from livesegments.operations.customer_scan import scan, settled
 from livesegments.operations.dead_letters import Selection, letters
+from livesegments.rendering.formats import known, named
 from livesegments.rendering.progress import counting
 from livesegments.store.partitions import Partitions
 

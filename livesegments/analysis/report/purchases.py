@@ -9,7 +9,6 @@ from kafka.consumer.fetcher import ConsumerRecord
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from livesegments.analysis.drift import known
 from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
@@ -20,6 +19,7 @@ from livesegments.features.dedup import DedupWindow, hashes_of
 from livesegments.features.record_codec import decode
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import markers_of
+from livesegments.rendering.formats import known
 from livesegments.store.partitions import ReadRequest
 
 MOST_CATEGORIES = 1_000

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from livesegments.analysis.drift import DriftSinceFit, drift_since_fit, known, named
+from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
 from livesegments.features.vector import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona
+from livesegments.rendering.formats import known, named
 from livesegments.rendering.terminal import SegmentRow
 
 

@@ -37,7 +37,8 @@ class TransitionCounts:
     def transitions(self) -> dict[str, dict[str, int]]:
         """Return segment before -> segment after -> moves."""
         grid = _grid(self.table(), "before", "after", self._names, self._names)
-        return {before: grid.loc[before].to_dict() for before in self._names}
+        rows = zip(self._names, grid.to_numpy().tolist(), strict=True)
+        return {before: dict(zip(self._names, row, strict=True)) for before, row in rows}
 
     def by_day(self, days: range) -> dict[str, tuple[int, ...]]:
         """Return origin -> moves out of a segment on each day."""

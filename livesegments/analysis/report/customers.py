@@ -57,7 +57,8 @@ def dates(times_us: ArrayLike) -> list[str]:
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table for JSON; unknown values are None."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    rows: Any = table.astype(object).where(table.notna(), None).to_dict("records")
+    return list(rows)
 
 
 class CustomerTotals:
@@ -133,7 +134,7 @@ class CustomerTotals:
         ids = self._context.rules.segment_ids
         rows = []
         for i in order:
-            of = self.sums.loc[i]
+            of: Any = self.sums.loc[i]
             rows.append(
                 {
                     "segment": ids[i],

@@ -102,7 +102,8 @@ class PurchaseStats:
         counts = self.counts[:, 1 : len(self._column)]
         expected = counts.sum(axis=1)[:, None] * counts.sum(axis=0) / max(int(counts.sum()), 1)
         lift = np.full(counts.shape, np.nan)
-        return np.divide(counts, expected, out=lift, where=expected >= LEAST_EXPECTED)
+        np.divide(counts, expected, out=lift, where=expected >= LEAST_EXPECTED)
+        return lift
 
     def categories(self, order: Sequence[int]) -> dict[str, Any]:
         """Return the purchases in the window by category, the most bought first, and segment.

@@ -76,12 +76,12 @@ def _others(snapshot: Snapshot) -> Text:
 
 def _drift(snapshot: Snapshot) -> Text:
     early = " (provisional)" if snapshot.provisional else ""
-    generation, drift = snapshot.generation, snapshot.drift
+    drift = snapshot.drift
     return _fitted(
-        f"generation {number(generation and generation.number)}{early}"
-        f"  shares PSI {number(drift and drift.share_psi, 2)}"
-        f" (noise up to {number(drift and drift.share_psi_critical, 2)})"
-        f"  explained {percent(drift and drift.explained_variance)}"
+        f"generation {number(snapshot.number)}{early}"
+        f"  shares PSI {number(drift.share_psi, 2)}"
+        f" (noise up to {number(drift.share_psi_critical, 2)})"
+        f"  explained {percent(drift.explained_variance)}"
     )
 
 

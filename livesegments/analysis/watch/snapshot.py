@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
@@ -70,12 +72,17 @@ class Snapshot:
         """Whether the generation was fitted while windows were filling."""
         return self.generation is not None and self.generation.provisional
 
+    @property
+    def number(self) -> int | None:
+        """Number of the generation."""
+        return None if self.generation is None else self.generation.number
+
     @cached_property
-    def drift(self) -> DriftSinceFit | None:
-        """Drift of the model; None without customers in its clusters."""
+    def drift(self) -> DriftSinceFit:
+        """Drift of the model; unknown, and no shifts, without customers in its clusters."""
         statistics = self.statistics
         if self.generation is None or statistics is None or not statistics.members.any():
-            return None
+            return DriftSinceFit(np.empty(0), np.nan, np.nan, np.nan)
         return drift_since_fit(self.generation, statistics)
 
     @cached_property
@@ -95,7 +102,7 @@ class Snapshot:
             means = natural(self.statistics.centroids())
             centroids = {i: named(FEATURES, row, 12) for i, row in zip(ids, means, strict=True)}
         shifts: dict[str, float | None] = {}
-        if self.generation is not None and self.drift is not None:
+        if self.generation is not None and len(self.drift.shift):
             shifts = named(self.generation.segments, self.drift.shift, 12)
         total = sum(sizes.values())
         return [
@@ -139,11 +146,11 @@ class Snapshot:
                 "newest": moves.newest[0].model_dump(mode="json") if moves.newest else None,
             },
             "model": {
-                "generation": self.generation and self.generation.number,
+                "generation": self.number,
                 "provisional": self.provisional,
-                "segment_share_psi": drift and known(drift.share_psi),
-                "segment_share_psi_critical": drift and known(drift.share_psi_critical),
-                "explained_variance": drift and known(drift.explained_variance),
+                "segment_share_psi": known(drift.share_psi),
+                "segment_share_psi_critical": known(drift.share_psi_critical),
+                "explained_variance": known(drift.explained_variance),
             },
             "workers": self.workers,
             "lag": self.lag,

@@ -35,10 +35,9 @@ def rates(snapshot: Snapshot) -> str:
 def _drift(snapshot: Snapshot) -> str:
     shifts = [(row.shift, row.name) for row in snapshot.segments if row.shift is not None]
     farthest, name = max(shifts, default=(None, ""))
-    generation, drift = snapshot.generation, snapshot.drift
     return (
-        f"generation {number(generation and generation.number)},"
-        f" shares PSI {number(drift and drift.share_psi, 2)}, largest shift {number(farthest, 2)}"
+        f"generation {number(snapshot.number)},"
+        f" shares PSI {number(snapshot.drift.share_psi, 2)}, largest shift {number(farthest, 2)}"
         + (f" ({name})" if name else "")
         + (", provisional" if snapshot.provisional else "")
     )

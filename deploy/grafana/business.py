@@ -2,7 +2,17 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.panels import Panel, dashboard, lines, matrix, number
+from deploy.grafana.panels import (
+    Panel,
+    dashboard,
+    gauge,
+    increase,
+    lines,
+    matrix,
+    number,
+    rate,
+    total,
+)
 from livesegments.features.feature_specs import CATALOGUE
 
 MOVES = 'livesegments_changes_total{from!="none",to!="none"}'
@@ -25,26 +35,26 @@ def build() -> Dashboard:
 
 
 def _segments() -> list[Panel]:
-    customers = "max by (segment) (livesegments_cluster_customers)"
+    customers, legend = gauge("cluster_customers", "segment")
     return [
         lines(
-            *("Customers by segment", "short", (customers, "{{segment}}")),
+            *("Customers by segment", "short", (customers, legend)),
             width=12,
             stacked=True,
             about="Customers with a purchase in the window, in the cluster behind each segment.",
         ),
         lines(
             *("Share of customers", "percentunit"),
-            (f"{customers} / on () group_left () sum({customers})", "{{segment}}"),
+            (f"{customers} / on () group_left () sum({customers})", legend),
         ),
         number("Customers", "short", f"sum({customers})"),
     ]
 
 
 def _migrations() -> list[Panel]:
+    moved = f"rate({MOVES}[$__rate_interval])"
     into, out = (
-        "sum by (segment) (label_replace("
-        f'rate({MOVES}[$__rate_interval]), "segment", "$1", "{end}", "(.*)"))'
+        f'sum by (segment) (label_replace({moved}, "segment", "$1", "{end}", "(.*)"))'
         for end in ("to", "from")
     )
     return [
@@ -62,28 +72,16 @@ def _migrations() -> list[Panel]:
             about="Customers per second that enter a segment, less those that leave it.",
         ),
         lines(
-            "Changes a purchase",
-            "percentunit",
-            (
-                f"sum(rate({MOVES}[$__rate_interval])) / sum(rate({PURCHASES}[$__rate_interval]))",
-                "migration rate",
-            ),
+            *("Changes a purchase", "percentunit"),
+            (f"sum({moved}) / sum(rate({PURCHASES}[$__rate_interval]))", "migration rate"),
             width=7,
         ),
         lines(
-            *("Published changes by origin", "cps"),
-            (
-                "sum by (origin) (rate(livesegments_changes_total[$__rate_interval]))",
-                "{{origin}}",
-            ),
+            *("Published changes by origin", "cps", rate("changes_total", "origin")),
             width=12,
             about="live: a purchase; expiry: none for long; model: a new generation.",
         ),
-        lines(
-            *("Customers lost to another segment", "cps"),
-            (f"sum by (from) (rate({MOVES}[$__rate_interval]))", "{{from}}"),
-            width=12,
-        ),
+        lines("Customers lost to another segment", "cps", total(moved, "from"), width=12),
     ]
 
 
@@ -91,10 +89,7 @@ def _centroids() -> list[Panel]:
     return [
         lines(
             *(each.title, "percentunit" if each.most == 1 else "short"),
-            (
-                f'max by (segment) (livesegments_centroid_natural_units{{feature="{each.name}"}})',
-                "{{segment}}",
-            ),
+            gauge(f'centroid_natural_units{{feature="{each.name}"}}', "segment"),
         )
         for each in CATALOGUE
     ]
@@ -104,58 +99,46 @@ def _drift() -> list[Panel]:
     return [
         lines(
             *("Share drift", "short"),
-            ("max(livesegments_segment_share_psi)", "stability index"),
-            ("max(livesegments_segment_share_psi_critical)", "matters above"),
+            gauge("segment_share_psi", legend="stability index"),
+            gauge("segment_share_psi_critical", legend="matters above"),
         ),
         lines(
-            *("Centroid shift", "short"),
-            ("max by (segment) (livesegments_centroid_shift_stddevs)", "{{segment}}"),
+            *("Centroid shift", "short", gauge("centroid_shift_stddevs", "segment")),
             about="Standard deviations from where the generation began.",
         ),
         lines(
-            *("Feature drift", "short"),
-            ("max by (feature) (livesegments_feature_psi)", "{{feature}}"),
-            ("max(livesegments_feature_psi_critical)", "matters above"),
+            *("Feature drift", "short", gauge("feature_psi", "feature")),
+            gauge("feature_psi_critical", legend="matters above"),
         ),
         lines(
             *("How well the clusters hold", "percentunit"),
-            ("max(livesegments_explained_variance_ratio)", "explained variance"),
-            ("max(livesegments_silhouette_score)", "silhouette"),
+            gauge("explained_variance_ratio", legend="explained variance"),
+            gauge("silhouette_score", legend="silhouette"),
         ),
         lines(
-            *("Distance from the persona", "short"),
-            ("max by (segment) (livesegments_persona_distance_stddevs)", "{{segment}}"),
+            *("Distance from the persona", "short", gauge("persona_distance_stddevs", "segment")),
             about="Standard deviations between a segment's customers and what its name says.",
         ),
         lines(
             *("Detections", "short"),
-            (
-                "sum by (signal, detector) (increase(livesegments_drift_detections_total[1h]))",
-                "{{signal}} {{detector}}",
-            ),
+            increase("drift_detections_total", "signal, detector", over="1h"),
         ),
         lines(
             *("Where the centroids are", "short"),
-            (
-                "max by (segment, feature) (livesegments_centroid_position_stddevs)",
-                "{{segment}} {{feature}}",
-            ),
+            gauge("centroid_position_stddevs", "segment, feature"),
             width=12,
             about="Standard deviations from the average customer.",
         ),
         lines(
             *("Way of the centroids", "short"),
-            (
-                "max by (segment) (increase(livesegments_centroid_travel_stddevs_total[1h]))",
-                "{{segment}}",
-            ),
+            increase("centroid_travel_stddevs_total", "segment", how="max", over="1h"),
             width=6,
             about="Standard deviations an hour, there and back.",
         ),
         lines(
             *("Generation", "short"),
-            ("max(livesegments_model_generation)", "generation"),
-            ("max(livesegments_model_provisional)", "provisional"),
+            gauge("model_generation", legend="generation"),
+            gauge("model_provisional", legend="provisional"),
             width=6,
             about="Provisional: fitted before the windows were full; drift is not judged then.",
         ),

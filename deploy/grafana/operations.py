@@ -2,10 +2,19 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.panels import Panel, dashboard, lines, number
+from deploy.grafana.panels import (
+    Panel,
+    Query,
+    dashboard,
+    gauge,
+    increase,
+    lines,
+    number,
+    rate,
+)
 
 LATENCY = "sum by (le) (rate(livesegments_end_to_end_latency_seconds_bucket[$__rate_interval]))"
-STAGES = "livesegments_batch_duration_seconds"
+STAGES = "batch_duration_seconds"
 
 
 def build() -> Dashboard:
@@ -30,10 +39,7 @@ def _now() -> list[Panel]:
         number("Workers ready", "short", "sum(livesegments_worker_ready)"),
         number("Lag", "s", "max(livesegments_consumer_lag_seconds)"),
         number("Latency, p99", "s", f"histogram_quantile(0.99, {LATENCY})"),
-        number(
-            *("Events a second", "cps"),
-            "sum(rate(livesegments_events_processed_total[$__rate_interval]))",
-        ),
+        number("Events a second", "cps", rate("events_processed_total")[0]),
         number(
             *("Model changed", "s"),
             "time() - max(livesegments_model_last_update_timestamp_seconds)",
@@ -50,13 +56,10 @@ def _now() -> list[Panel]:
 
 def _keeping_up() -> list[Panel]:
     return [
-        lines(
-            *("Lag in records", "short"),
-            ("sum by (topic) (livesegments_consumer_lag_records)", "{{topic}}"),
-        ),
+        lines("Lag in records", "short", gauge("consumer_lag_records", "topic", how="sum")),
         lines(
             *("Lag in time", "s"),
-            ("max by (partition) (livesegments_consumer_lag_seconds)", "partition {{partition}}"),
+            gauge("consumer_lag_seconds", "partition", "partition {{partition}}"),
         ),
         lines(
             *("Event to published change", "s"),
@@ -64,50 +67,40 @@ def _keeping_up() -> list[Panel]:
         ),
         lines(
             *("Throughput", "cps"),
-            (
-                "sum by (topic) (rate(livesegments_events_consumed_total[$__rate_interval]))",
-                "{{topic}} polled",
-            ),
-            (
-                "sum by (topic) (rate(livesegments_events_processed_total[$__rate_interval]))",
-                "{{topic}} committed",
-            ),
+            rate("events_consumed_total", "topic", "{{topic}} polled"),
+            rate("events_processed_total", "topic", "{{topic}} committed"),
             width=12,
         ),
         lines(
-            *("Changes", "cps"),
-            ("sum(rate(livesegments_changes_total[$__rate_interval]))", "published"),
-            (
-                "sum by (reason) (rate(livesegments_changes_suppressed_total[$__rate_interval]))",
-                "held back by {{reason}}",
-            ),
+            *("Changes", "cps", rate("changes_total", legend="published")),
+            rate("changes_suppressed_total", "reason", "held back by {{reason}}"),
             width=12,
         ),
     ]
 
 
 def _time() -> list[Panel]:
+    spent, legend = rate(f"{STAGES}_sum", "stage")
     return [
         lines(
-            *("Share of the workers' time", "percentunit"),
-            (f"sum by (stage) (rate({STAGES}_sum[$__rate_interval]))", "{{stage}}"),
+            *("Share of the workers' time", "percentunit", (spent, legend)),
             stacked=True,
             about="Of one worker 1 is all its time; poll waits for records.",
         ),
         lines(
             *("Mean time of a stage", "s"),
             (
-                f"sum by (stage) (rate({STAGES}_sum[$__rate_interval]))"
-                f" / sum by (stage) (rate({STAGES}_count[$__rate_interval]) > 0)",
-                "{{stage}}",
+                f"{spent} / sum by (stage)"
+                f" (rate(livesegments_{STAGES}_count[$__rate_interval]) > 0)",
+                legend,
             ),
         ),
         lines(
             *("Redis and Kafka, p99", "s"),
             (
-                "histogram_quantile(0.99, sum by (stage, le) (rate("
+                "histogram_quantile(0.99, sum by (stage, le) (rate(livesegments_"
                 f'{STAGES}_bucket{{stage=~"read|commit|publish"}}[$__rate_interval])))',
-                "{{stage}}",
+                legend,
             ),
             about="read and commit are trips to Redis, publish waits for the transaction before.",
         ),
@@ -116,35 +109,18 @@ def _time() -> list[Panel]:
 
 def _transactions() -> list[Panel]:
     return [
-        lines(
-            *("Transactions", "cps"),
-            (
-                "sum by (outcome) (rate(livesegments_transactions_total[$__rate_interval]))",
-                "{{outcome}}",
-            ),
-            width=6,
-        ),
-        lines(
-            *("Fences", "short"),
-            ("sum by (by) (increase(livesegments_fences_total[$__rate_interval]))", "by {{by}}"),
-            width=6,
-        ),
+        lines("Transactions", "cps", rate("transactions_total", "outcome"), width=6),
+        lines("Fences", "short", increase("fences_total", "by", "by {{by}}"), width=6),
         lines(
             *("Rebalances", "short"),
-            ("max(increase(livesegments_rebalances_total[$__rate_interval]))", "rebalances"),
-            (
-                "sum by (verdict) (increase(livesegments_takeovers_total[$__rate_interval]))",
-                "takeovers: {{verdict}}",
-            ),
+            increase("rebalances_total", legend="rebalances", how="max"),
+            increase("takeovers_total", "verdict", "takeovers: {{verdict}}"),
             width=6,
         ),
         lines(
             *("Rebuilding", "short"),
-            ("sum(livesegments_recoveries_running)", "partitions rebuilt from Kafka"),
-            (
-                "max(livesegments_partition_sync_age_seconds)",
-                "longest scoring under a new generation, s",
-            ),
+            gauge("recoveries_running", legend="partitions rebuilt from Kafka", how="sum"),
+            gauge("partition_sync_age_seconds", legend="longest scoring under a new generation, s"),
             width=6,
         ),
     ]
@@ -152,20 +128,9 @@ def _transactions() -> list[Panel]:
 
 def _records() -> list[Panel]:
     return [
+        lines("Dead letters", "cps", rate("dead_letters_total", "reason"), width=12),
         lines(
-            *("Dead letters", "cps"),
-            (
-                "sum by (reason) (rate(livesegments_dead_letters_total[$__rate_interval]))",
-                "{{reason}}",
-            ),
-            width=12,
-        ),
-        lines(
-            *("Skipped", "cps"),
-            (
-                "sum by (reason) (rate(livesegments_events_skipped_total[$__rate_interval]))",
-                "{{reason}}",
-            ),
+            *("Skipped", "cps", rate("events_skipped_total", "reason")),
             width=12,
             about="Valid, and rightly without effect.",
         ),
@@ -175,32 +140,24 @@ def _records() -> list[Panel]:
 def _workers() -> list[Panel]:
     return [
         lines(
-            *("Dependencies", "short"),
-            ("min by (dependency) (livesegments_dependency_up)", "{{dependency}}"),
-            ("min(livesegments_worker_ready)", "worker ready"),
+            *("Dependencies", "short", gauge("dependency_up", "dependency", how="min")),
+            gauge("worker_ready", legend="worker ready", how="min"),
             width=6,
             about="0 when a worker's last call failed.",
         ),
         lines(
             *("Customers a worker holds", "short"),
-            ("sum by (instance) (livesegments_segment_customers)", "{{instance}}"),
+            gauge("segment_customers", "instance", how="sum"),
             width=6,
         ),
-        lines(
-            *("Memory", "bytes"),
-            (
-                "process_resident_memory_bytes and on (instance) livesegments_build_info",
-                "{{instance}}",
-            ),
-            width=6,
-        ),
+        lines("Memory", "bytes", _of_process("process_resident_memory_bytes"), width=6),
         lines(
             *("CPU", "percentunit"),
-            (
-                "rate(process_cpu_seconds_total[$__rate_interval])"
-                " and on (instance) livesegments_build_info",
-                "{{instance}}",
-            ),
+            _of_process("rate(process_cpu_seconds_total[$__rate_interval])"),
             width=6,
         ),
     ]
+
+
+def _of_process(expression: str) -> Query:
+    return f"{expression} and on (instance) livesegments_build_info", "{{instance}}"

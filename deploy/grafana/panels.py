@@ -13,6 +13,9 @@ Panel: TypeAlias = stat.Panel | table.Panel | timeseries.Panel
 Rows: TypeAlias = list[tuple[str, list[Panel]]]
 """Titles of rows, and their panels from left to right."""
 
+Query: TypeAlias = tuple[str, str]
+"""An expression and its legend."""
+
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HEIGHT, WIDTH = 8, 24
 
@@ -43,15 +46,39 @@ def dashboard(uid: str, title: str, description: str, rows: Rows) -> models.Dash
     return built.build()
 
 
+def total(expression: str, by: str = "", legend: str = "", how: str = "sum") -> Query:
+    """Return an aggregation over workers; its legend is that of its labels."""
+    grouped = f"{how} by ({by}) " if by else how
+    labels = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return f"{grouped}({expression})", legend or labels
+
+
+def rate(metric: str, by: str = "", legend: str = "") -> Query:
+    """Return how much a counter grows per second, over workers."""
+    return total(f"rate(livesegments_{metric}[$__rate_interval])", by, legend)
+
+
+def increase(
+    metric: str, by: str = "", legend: str = "", how: str = "sum", over: str = "$__rate_interval"
+) -> Query:
+    """Return how much a counter grows in a time, over workers."""
+    return total(f"increase(livesegments_{metric}[{over}])", by, legend, how)
+
+
+def gauge(metric: str, by: str = "", legend: str = "", how: str = "max") -> Query:
+    """Return a gauge over workers."""
+    return total(f"livesegments_{metric}", by, legend, how)
+
+
 def lines(
     title: str,
     unit: str,
-    *queries: tuple[str, str],
+    *queries: Query,
     width: int = 8,
     about: str = "",
     stacked: bool = False,
 ) -> timeseries.Panel:
-    """Return a time series panel: queries are (expression, legend)."""
+    """Return a time series panel."""
     panel = (
         timeseries.Panel()
         .title(title)

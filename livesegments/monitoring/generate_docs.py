@@ -10,14 +10,14 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 _HEAD = """\
 # Metrics
 
-Made from `livesegments/monitoring/metric_specs.py` by `make docs`. A worker exposes these at
-`:9108/metrics`, each with the prefix `livesegments_`, beside `process_*` (memory, CPU, start time).
-Every series is there from the start, for every value of its labels; those of a partition come and
-go with its ownership. No label ever names a customer. NaN is *not known yet*.
+Generated from `livesegments/monitoring/metric_specs.py` by `make docs`. A worker exposes these at
+`:9108/metrics`, each with the prefix `livesegments_`, in addition to `process_*` (memory, CPU,
+start time). Every series exists from the start, for every value of its labels; those of a partition
+exist while the worker owns it. No label contains a customer. NaN means *not known yet*.
 
-*Over workers* is the aggregation that is right for several: counts and partitions are each worker's
-own and are summed; what is said of the model is the whole model as that worker sees it, so
-`max by (segment) (livesegments_cluster_customers)`, never `sum`.
+*Over workers* is the correct aggregation over several workers. Counters and values of partitions
+belong to one worker and are summed. Values of the model describe the whole model as that worker
+sees it: `max by (segment) (livesegments_cluster_customers)`, never `sum`.
 
 | name | type | labels | unit | over workers | meaning |
 |---|---|---|---|---|---|
@@ -38,7 +38,7 @@ def document() -> str:
     for series in TABLE:
         for label in series.labels:
             if series.type != "info":
-                values = series.values_of(label) or ("those the worker holds",)
+                values = series.values_of(label) or ("partitions that the worker owns",)
                 labels.setdefault(label, {}).update(dict.fromkeys(values))
     listed = "".join(f"| {label} | {', '.join(values)} |\n" for label, values in labels.items())
     return _HEAD + rows + _LABELS + listed

@@ -120,11 +120,11 @@ TABLE: tuple[Series, ...] = (
     Series("events_consumed_total", "counter", ("topic",), "records", "Records polled."),
     Series(
         *("events_processed_total", "counter", ("topic",), "events"),
-        "Events folded into customer records and committed.",
+        "Events aggregated into customer records and committed.",
     ),
     Series(
         *("events_skipped_total", "counter", ("reason",), "events"),
-        "Valid events that rightly changed nothing.",
+        "Valid events that change nothing, as they should.",
     ),
     Series(
         *("dead_letters_total", "counter", ("reason",), "records"),
@@ -148,9 +148,9 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("batch_duration_seconds", "histogram", ("stage",), "seconds"),
-        "Time that one round of the main loop spends in a stage: read and commit are the round's "
-        "two trips to Redis, assign folds as well, publish waits for the transaction before and "
-        "hands the next one over.",
+        "Time that a micro-batch spends in a stage: read and commit are its two round trips to "
+        "Redis, assign includes the aggregation, publish waits for the previous transaction and "
+        "hands over the next one.",
         buckets=DURATION_BUCKETS,
     ),
     # Kafka and Redis
@@ -160,7 +160,7 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("consumer_lag_seconds", "gauge", ("partition",), "seconds"),
-        "Age of the last purchase committed of a partition, while newer ones wait; 0 when none do.",
+        "Age of the last committed purchase of a partition while newer ones wait; 0 when none do.",
         over_workers="max",
         initial=UNKNOWN,
     ),
@@ -171,44 +171,44 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("transactions_total", "counter", ("outcome",), "transactions"),
-        "Kafka transactions: committed, or given up after an error.",
+        "Kafka transactions: committed, or aborted after an error.",
     ),
     Series(
         *("fences_total", "counter", ("by",), "refusals"),
-        "Commits refused because another worker owns the partition now.",
+        "Commits rejected because another worker owns the partition now.",
     ),
     Series(
         *("worker_ready", "gauge", (), "1 or 0"),
-        "Whether the worker is in the group, has taken its partitions over and works.",
+        "1 if the worker is in the group and processes its partitions.",
         over_workers="min",
     ),
     Series(
         *("clock_error_seconds", "gauge", ("clock",), "s"),
-        "How far the worker's wall clock is ahead of Redis' or, as far as its records show, the "
-        "broker's; negative behind. Beyond 300 either way it does not work. `partition`: how far "
-        "the clock of a partition that it holds is ahead of Redis'.",
+        "Time by which the worker's wall clock is ahead of that of Redis or, as far as its records "
+        "show, of the broker; negative if behind. Beyond 300 either way the worker pauses. "
+        "`partition`: time by which the clock of a partition it owns is ahead of that of Redis.",
         over_workers="max",
         initial=UNKNOWN,
     ),
     Series(
         *("takeovers_total", "counter", ("verdict",), "takeovers"),
-        "Partitions taken over, by what was found: nothing yet, a store to go on with, or one to "
-        "rebuild from Kafka.",
+        "Partitions taken over, by the state of the store: empty (fresh), current, or to be "
+        "rebuilt from Kafka (recover).",
     ),
     Series(
         *("recoveries_running", "gauge", (), "partitions"),
-        "Partitions that are being rebuilt from Kafka now.",
+        "Partitions that are being rebuilt from Kafka.",
     ),
     Series(
         *("dependency_up", "gauge", ("dependency",), "1 or 0"),
-        "Whether the last call to a dependency succeeded.",
+        "1 if the last call to a dependency succeeded.",
         over_workers="min",
         initial=UNKNOWN,
     ),
     Series(
         *("partition_sync_age_seconds", "gauge", ("partition",), "seconds"),
-        "Time since a held partition was last part of the global model: 0 when it is, rising while "
-        "its customers are scored anew under a new generation.",
+        "Time since an owned partition was last part of the global model: 0 while it is, rising "
+        "while its customers are scored again under a new generation.",
         over_workers="max",
         initial=UNKNOWN,
     ),
@@ -219,19 +219,19 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("cluster_customers", "gauge", ("segment",), "customers"),
-        "Customers in the statistical cluster behind a segment, all partitions; 0 is an empty "
-        "cluster, which keeps its last centroid.",
+        "Customers in the statistical cluster behind a segment, over all partitions; an empty "
+        "cluster keeps its last centroid.",
         over_workers="max",
         initial=UNKNOWN,
     ),
     Series(
         *("warmup_customers", "gauge", (), "customers"),
-        "Customers with a purchase that the warm-up has seen, all partitions.",
+        "Customers with a purchase during the warm-up, over all partitions.",
         over_workers="max",
     ),
     Series(
         *("warmup_customers_required", "gauge", (), "customers"),
-        "Customers that the first generation of the model needs.",
+        "Customers required for the first generation of the model.",
         over_workers="max",
     ),
     # Model and drift: each worker reports the global model as it sees it
@@ -240,7 +240,7 @@ TABLE: tuple[Series, ...] = (
         for name, labels, unit, meaning in (
             (
                 *("centroid_position_stddevs", ("segment", "feature"), "standard deviations"),
-                "Where a centroid lies, from the mean of all customers.",
+                "Position of a centroid relative to the mean of all customers.",
             ),
             (
                 *("centroid_natural_units", ("segment", "feature"), "the feature's"),
@@ -250,12 +250,12 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("centroid_shift_stddevs", ("segment",), "standard deviations"),
-                "Distance of a centroid from where its generation began, root mean square over "
-                "the known features.",
+                "Distance of a centroid from its position at the start of the generation, root "
+                "mean square over the known features.",
             ),
             (
                 *("persona_distance_stddevs", ("segment",), "standard deviations"),
-                "Distance of a centroid from the persona whose name it carries.",
+                "Distance of a centroid from the persona of its segment.",
             ),
             (
                 *("cluster_mean_squared_distance", ("segment",), "squared standard deviations"),
@@ -263,29 +263,29 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("explained_variance_ratio", (), "ratio"),
-                "Share of the variance of all customers that lies between the clusters.",
+                "Share of the variance of all customers that the clusters explain.",
             ),
             (
                 *("silhouette_score", (), "-1 to 1"),
-                "Simplified silhouette (distances to centroids) of a sample of customers; told by "
-                "the worker that owns partition 0.",
+                "Simplified silhouette (distances to centroids) of a sample of customers; reported "
+                "by the worker that owns partition 0.",
             ),
             (
                 *("segment_share_psi", (), "population stability index"),
-                "How far the shares of the segments are from the baseline of the generation.",
+                "Divergence of the shares of the segments from the baseline of the generation.",
             ),
             (
                 *("segment_share_psi_critical", (), "population stability index"),
-                "What segment_share_psi must exceed to be more than sampling noise.",
+                "Sampling noise of segment_share_psi: only values above it indicate drift.",
             ),
             (
                 *("feature_psi", ("feature",), "population stability index"),
-                "How far a feature's distribution, in a sample of customers, is from that at the "
-                "fit of the generation; told by the worker that owns partition 0.",
+                "Divergence of a feature's distribution, in a sample of customers, from that at "
+                "the fit of the generation; reported by the worker that owns partition 0.",
             ),
             (
                 *("feature_psi_critical", ("feature",), "population stability index"),
-                "What feature_psi must exceed to be more than sampling noise.",
+                "Sampling noise of feature_psi: only values above it indicate drift.",
             ),
             (
                 *("scaler_mean", ("feature",), "the feature's"),
@@ -297,7 +297,7 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("model_last_update_timestamp_seconds", (), "seconds since 1970"),
-                "When the global model, generation or statistics, last changed.",
+                "Time of the last change of the global model (generation or statistics).",
             ),
         )
     ),
@@ -308,48 +308,47 @@ TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("generations_total", "counter", ("trigger",), "generations"),
-        "Generations of the model that this worker made: of the warm-up, of a check of its own, or "
-        "asked for.",
+        "Generations of the model that this worker made: after the warm-up, by a scheduled check, "
+        "or on request.",
     ),
     Series(
         *("refit_checks_total", "counter", ("result",), "checks"),
-        "Fits of a sample that were held against today's centroids: nothing better by enough "
-        "(kept), better and left to a person (proposed), better and made the next generation "
-        "(taken).",
+        "Fits of a sample compared with the current centroids: not better by REFIT_GAIN (kept), "
+        "better and left to an operator (proposed), or made the next generation (taken).",
     ),
     Series(
         *("refit_gain_ratio", "gauge", (), "ratio"),
-        "Share of today's inertia that the fit of the last check would save; unknown before the "
-        "first check of a generation.",
+        "Relative reduction of the inertia by the fit of the last check; unknown before the first "
+        "check of a generation.",
         over_workers="max",
         initial=UNKNOWN,
     ),
     Series(
         *("refit_duration_seconds", "gauge", (), "seconds"),
-        "How long the last check took, beside the rounds.",
+        "Duration of the last check, which runs in the background.",
         over_workers="max",
         initial=UNKNOWN,
     ),
     Series(
         *("model_provisional", "gauge", (), "1 or 0"),
-        "Whether the generation was fitted while windows were still filling: the model then moves "
-        "by itself, and drift is no news.",
+        "1 if the generation was fitted while windows were still filling: the model then moves by "
+        "itself, and drift is expected.",
         over_workers="max",
     ),
     Series(
         *("centroid_travel_stddevs_total", "counter", ("segment",), "standard deviations"),
-        "Way that a centroid went, there and back counted twice, without the jumps between "
-        "generations; root mean square over the known features.",
+        "Length of the path of a centroid, without the jumps between generations; root mean square "
+        "over the known features.",
         over_workers="max",
     ),
     Series(
         *("drift_detections_total", "counter", ("signal", "detector"), "detections"),
-        "Changes that a drift detector of a worker found in its customers: in their distance to "
-        "the nearest centroid, in whose segment changes, in the inertia of batches.",
+        "Detections of a worker's drift detectors on its customers: on the distance to the nearest "
+        "centroid, the changes of segment, and the inertia of micro-batches.",
     ),
     Series(
         *("build_info", "info", ("version", "python"), "always 1"),
-        "The software that runs.",
+        "Version of the software and of Python.",
         over_workers="none",
     ),
 )

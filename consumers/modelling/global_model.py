@@ -130,6 +130,8 @@ class DefinitionsReader:
 
     Attributes
     ----------
+    latest
+        Newest definition of each segment, by its id.
     generation
         The newest complete generation.
     went_back
@@ -138,7 +140,7 @@ class DefinitionsReader:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
-        self._latest: dict[str, SegmentDefinition] = {}
+        self.latest: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
         self.went_back = 0
         end = self._read_all()
@@ -192,14 +194,14 @@ class DefinitionsReader:
             if record.value is None:
                 continue
             definition = SegmentDefinition.model_validate_json(record.value)
-            known = self._latest.get(definition.id)
+            known = self.latest.get(definition.id)
             # Generations never go back, so definitions of older ones are ignored.
             if known is None or definition.generation >= known.generation:
-                self._latest[definition.id] = definition
-        newest = max((each.generation for each in self._latest.values()), default=0)
+                self.latest[definition.id] = definition
+        newest = max((each.generation for each in self.latest.values()), default=0)
         if self.generation is not None and newest <= self.generation.number:
             return
-        complete = [each for each in self._latest.values() if each.generation == newest]
+        complete = [each for each in self.latest.values() if each.generation == newest]
         if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
             self.generation = to_generation(complete)
 

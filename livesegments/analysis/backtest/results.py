@@ -14,8 +14,8 @@ from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.app import rules
 from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
-from livesegments.features.tiling import DAY_US
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
+from livesegments.features.window import DAY_US
 from livesegments.rendering.formats import named
 
 YEAR_DAYS = 365.25

@@ -8,8 +8,7 @@ from livesegments.analysis.backtest.results import Outcome
 from livesegments.analysis.backtest.runner import Backtest, shown
 from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
-from livesegments.features.feature_specs import CATALOGUE
-from livesegments.features.vector import PROFILE_FEATURES
+from livesegments.features.feature_specs import CATALOGUE, PROFILE_FEATURES
 from livesegments.rendering.formats import day, number, percent
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render

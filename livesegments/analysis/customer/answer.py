@@ -7,8 +7,8 @@ import numpy as np
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import NONE, Hysteresis, score
+from livesegments.consumers.scoring import NONE, score
+from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS

@@ -12,8 +12,7 @@ from livesegments.analysis.customer.counterfactuals import (
     more_purchases,
     rival,
 )
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import NONE, Hysteresis, Scores
+from livesegments.consumers.scoring import NONE, Scores
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.feature_specs import FEATURES, natural

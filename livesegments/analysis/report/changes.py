@@ -12,7 +12,7 @@ from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.timestamps import microseconds
 from livesegments.contracts.topics import CHANGES
-from livesegments.features.tiling import DAY_US
+from livesegments.features.window import DAY_US
 
 
 class _Ref(TypedDict):

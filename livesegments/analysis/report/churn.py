@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customers import customer_rows, dates, hashes, plain_rows
-from livesegments.consumers.processing_config import Model
-from livesegments.consumers.scoring import Hysteresis, score
+from livesegments.consumers.scoring import score
+from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import Records, may_be_profiled
-from livesegments.features.tiling import Tiling
+from livesegments.features.window import Tiling
 from livesegments.operations.customer_scan import Stretch
 
 SHOWN = 20

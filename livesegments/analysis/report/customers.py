@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.features.erasures import marker_key
-from livesegments.features.tiling import Tiling
-from livesegments.features.vector import FEATURES, natural, vectors
-from livesegments.features.window import window
+from livesegments.features.feature_specs import FEATURES, natural, vectors
+from livesegments.features.window import Tiling, window
 from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import Stretch

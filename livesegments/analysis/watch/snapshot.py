@@ -11,7 +11,7 @@ import numpy as np
 from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
-from livesegments.features.vector import FEATURES, natural
+from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona

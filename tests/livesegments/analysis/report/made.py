@@ -5,7 +5,7 @@ from typing import Any
 from livesegments.analysis.report.builder import Report
 from livesegments.analysis.segments import Segment
 from livesegments.analysis.transitions import NONE
-from livesegments.features.vector import FEATURES
+from livesegments.features.feature_specs import FEATURES
 from livesegments.model.personas import PERSONAS
 
 IDS = tuple(persona.id for persona in PERSONAS)

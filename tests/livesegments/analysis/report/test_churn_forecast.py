@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.analysis.report.churn import STAYS, departure_us, forecast_departures
-from livesegments.consumers.scoring import Hysteresis
+from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from tests.consumers.harness import DAY, HIGH_VALUE, LAYOUT, MEAN, SEGMENTS, STD, model
 

@@ -14,8 +14,7 @@ from kafka.admin import KafkaAdminClient
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionWindow
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import ends_of, starts_of
-from livesegments.consumers.modelling.global_model import DefinitionsReader
-from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES, INPUTS
 from livesegments.model.generation import Generation

@@ -1,15 +1,60 @@
-"""Read-only loader of a running deployment's current model."""
+"""Read-only loader of a running deployment's settings and current model."""
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from livesegments import app
+from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
+from livesegments.consumers.scoring import Scores, score
+from livesegments.domain import Hysteresis, Model, ProcessingConfig
+from livesegments.features.record_codec import Records
+from livesegments.features.window import Tiling
+from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
 
+class NoModelError(RuntimeError):
+    """There is no deployment or no model yet; states the remedy."""
+
+
+def deployment_of(store: Partitions) -> Deployment:
+    """Return the deployment of a store.
+
+    Raises
+    ------
+    NoModelError
+        If no worker has ever run.
+    """
+    deployment = store.deployment()
+    if deployment is None:
+        raise NoModelError(
+            f"no worker has ever run in group {store.keys.group_id!r}: start a worker first"
+            " (livesegments run)"
+        )
+    return deployment
+
+
+def rules_of(settings: Settings, deployment: Deployment) -> ProcessingConfig:
+    """Return the processing configuration of the workers."""
+    layout = Tiling(deployment.window_days, deployment.tiles)
+    return replace(app.rules(settings), layout=layout, currency=deployment.currency)
+
+
+def no_model(settings: Settings) -> NoModelError:
+    """Return the error for the time before the first fit."""
+    return NoModelError(
+        f"there is no model yet: the first comes when {settings.warmup_customers} customers have"
+        " bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
+    )
+
+
 def current_model(
-    config: Mapping[str, Any], store: Partitions, partitions: int, segments: tuple[str, ...]
+    config: Mapping[str, Any], store: Partitions, deployment: Deployment
 ) -> GlobalModel:
     """Return the model of a deployment, as seen by a worker that owns no partition.
 
@@ -18,7 +63,22 @@ def current_model(
     """
     reader = DefinitionsReader(config)
     reader.close()
-    model = GlobalModel(store, partitions, segments)
+    model = GlobalModel(store, deployment.partitions, deployment.segments)
     model.adopt(reader.generation)
     model.refresh({}, time.monotonic())
     return model
+
+
+def score_at(
+    records: Records, tile: int, time_us: int, model: Model, switching: Hysteresis
+) -> Scores:
+    """Score records as a worker does, at a tile of the clock and a time of a possible switch."""
+    n = len(records)
+    return score(
+        records,
+        np.full(n, tile),
+        np.full(n, time_us),
+        model.kmeans,
+        model.segment_of_cluster,
+        switching,
+    )

@@ -2,22 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from kafka.admin import KafkaAdminClient
 
-from livesegments.app import rules as rules_of
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import DIMENSIONS
-from livesegments.domain import CLUSTERS, ProcessingConfig
-from livesegments.features.window import Tiling
+from livesegments.domain import CLUSTERS
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
-from livesegments.operations.model_loader import current_model
+from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
 from livesegments.operations.refit_preview import Proposal, propose
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
@@ -46,30 +43,24 @@ class Refit:
         self._config = kafka_config(settings)
         self._store = Partitions(redis_client(settings), settings.group_id)
         self._requests = RefitRequests(self._store.redis, settings.group_id)
-        deployment = self._store.deployment()
-        if deployment is None:
-            raise RefitError(f"no worker has ever run in group {settings.group_id!r}")
-        self._deployment, self.partitions = deployment, deployment.partitions
-        self._rules: ProcessingConfig = replace(
-            rules_of(settings), layout=Tiling(deployment.window_days, deployment.tiles)
-        )
+        self._deployment = deployment_of(self._store)
+        self.partitions = self._deployment.partitions
+        self._rules = rules_of(settings, self._deployment)
 
     def propose(self, *, everyone: bool = False) -> Proposal:
         """Fit the current customers, and compare the fit with the model.
 
         Raises
         ------
+        NoModelError
+            If there is no model yet.
         RefitError
-            If there is no model or no customer to fit, or partitions still adopt a generation.
+            If there is no customer to fit, or partitions still adopt a generation.
         """
-        segments = self._rules.segment_ids
-        current = current_model(self._config, self._store, self.partitions, segments)
+        current = current_model(self._config, self._store, self._deployment)
         generation = current.generation
         if generation is None:
-            raise RefitError(
-                f"there is no model yet: the first comes when {self._settings.warmup_customers}"
-                " customers have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
-            )
+            raise no_model(self._settings)
         model = current.complete({})
         if model is None:
             raise RefitError(

@@ -8,7 +8,6 @@ import numpy as np
 
 from livesegments.consumers.modelling.initial_fit import SAMPLE, Sample
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
-from livesegments.consumers.scoring import score
 from livesegments.contracts.segments import DIMENSIONS
 from livesegments.domain import Model, ProcessingConfig, estimator
 from livesegments.features.feature_specs import vectors
@@ -21,6 +20,7 @@ from livesegments.model.generation import Generation
 from livesegments.model.personas import Persona
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import scan
+from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known, number
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
@@ -146,8 +146,9 @@ def propose(
     moves = np.zeros((len(rules.personas) + 1,) * 2)
     for records, clock_us, weight in batches():
         # As the takeover would move them; segment -1 (none) indexes the last row or column.
-        now, then = records["segment"], _segments(records, clock_us, model, rules)
-        np.add.at(moves, (now, then), weight)
+        tile = rules.layout.tile(clock_us)
+        then = score_at(records, tile, clock_us, model, rules.switching).segment
+        np.add.at(moves, (records["segment"], then), weight)
     counts = moves.round().astype(np.int64)
     found = _compare(model, candidate, sample, before, counts, rules.personas)
     return Proposal(fit, counts, found, rules.personas)
@@ -197,18 +198,6 @@ def _compare(
         ],
         "moving": int(moves.sum() - np.trace(moves)),
     }
-
-
-def _segments(records: Records, clock_us: int, model: Model, rules: ProcessingConfig) -> Any:
-    n = len(records)
-    return score(
-        records,
-        np.full(n, rules.layout.tile(clock_us)),
-        np.full(n, clock_us),
-        model.kmeans,
-        model.segment_of_cluster,
-        rules.switching,
-    ).segment
 
 
 def _sample(store: Partitions, partitions: int, rules: ProcessingConfig) -> Iterator[_Batch]:

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
-from livesegments.consumers.scoring import NONE, score
+from livesegments.consumers.scoring import NONE
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS
+from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known
 
 _CONSENTS = {-1: None, 0: False, 1: True}
@@ -66,14 +65,7 @@ def answer(
     explanation = None
     if model is not None:
         tile = found.layout.tile(clock_us)
-        scores = score(
-            found.record,
-            np.array([tile]),
-            np.array([clock_us]),
-            model.kmeans,
-            model.segment_of_cluster,
-            switching,
-        )
+        scores = score_at(found.record, tile, clock_us, model, switching)
         explanation = Explanation(
             found.record, scores, model, switching, found.layout, clock_us, refs
         )

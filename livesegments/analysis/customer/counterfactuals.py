@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.consumers.scoring import NONE, Scores
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.feature_specs import CATALOGUE, FEATURES, vectors
 from livesegments.features.record_codec import Records
 from livesegments.features.window import Tiling, Window, window
 from livesegments.model.counterfactuals import Axis, goes_to, smallest_change
+from livesegments.operations.model_loader import score_at
 
 AXES = tuple(
     Axis(each.step, each.least, each.most, each.scale.forward, each.scale.backward)
@@ -130,14 +131,7 @@ def expiries(
     left = window(record, now)
     for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
         time_us = layout.end(tile - 1)
-        scores = score(
-            record,
-            np.array([tile]),
-            np.array([time_us]),
-            model.kmeans,
-            model.segment_of_cluster,
-            switching,
-        )
+        scores = score_at(record, tile, time_us, model, switching)
         before, segment = int(record["segment"][0]), int(scores.segment[0])
         at = scores.window
         if (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_profiled
 from livesegments.features.window import Tiling
+from livesegments.operations.model_loader import deployment_of
 from livesegments.producers.partitioning import partition_of
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
@@ -59,14 +60,12 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
 
     Raises
     ------
+    NoModelError
+        If no worker has ever run.
     CustomerError
-        If no worker has ever run, or the store has nothing about the customer.
+        If the store has nothing about the customer.
     """
-    deployment = store.deployment()
-    if deployment is None:
-        raise CustomerError(
-            f"group {store.keys.group_id!r} has nothing in the store: start a worker first"
-        )
+    deployment = deployment_of(store)
     first = partition_of(customer_id, deployment.partitions)
     others = [partition for partition in range(deployment.partitions) if partition != first]
     marker = marker_key(customer_id, store.keys.group_id)

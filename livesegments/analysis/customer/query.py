@@ -65,11 +65,9 @@ def query_customer(
     clock_us = found.progress.clock_us
     if settings.clock == "wall":
         clock_us = max(clock_us, time.time_ns() // 1_000)
-    deployment = found.deployment
-    model = current_model(config, store, deployment.partitions, deployment.segments).model({})
     return answer(
         found,
-        model,
+        current_model(config, store, found.deployment).model({}),
         rules(settings).switching,
         {persona.id: persona.name for persona in settings.personas},
         clock_us,

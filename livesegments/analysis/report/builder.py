@@ -79,8 +79,10 @@ def build_report(
 
     Raises
     ------
+    NoModelError
+        If no worker has ever run, or there is no model yet.
     ReportError
-        If no worker has ever run, there is no model yet, or the store is empty.
+        If the store is empty, or the settings name other segments.
     UnsettledError
         If a recovery is under way.
     """

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customers import customer_rows, dates, hashes, plain_rows
-from livesegments.consumers.scoring import score
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Tiling
 from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.model_loader import score_at
 
 SHOWN = 20
 STAYS = -1
@@ -182,17 +182,8 @@ def forecast_departures(
     clock_tile = layout.tile(clock_us)
     staying = np.arange(len(records))
     for ahead in range(horizon_tiles + 1):
-        n = len(staying)
-        if not n:
-            break
-        scores = score(
-            records[staying],
-            np.full(n, clock_tile + ahead),
-            np.full(n, departure_us(ahead, clock_us, layout)),
-            model.kmeans,
-            model.segment_of_cluster,
-            switching,
-        )
+        at_us = departure_us(ahead, clock_us, layout)
+        scores = score_at(records[staying], clock_tile + ahead, at_us, model, switching)
         if ahead == 0:
             own = np.argsort(model.segment_of_cluster)[here]
             margin = _beyond(scores.assignment.distances, own)

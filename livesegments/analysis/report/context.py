@@ -1,20 +1,18 @@
 """The current model of a deployment, and its settings."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from livesegments.app import rules as rules_of
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.feature_specs import natural
-from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.personas import Persona, positions
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
-from livesegments.operations.model_loader import current_model
+from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
@@ -44,32 +42,25 @@ def load_context(settings: Settings, store: Partitions) -> ReportContext:
 
     Raises
     ------
-    ReportError
+    NoModelError
         If no worker has ever run, or there is no model yet.
+    ReportError
+        If the settings name other segments.
     """
-    deployment = store.deployment()
-    if deployment is None:
-        raise ReportError(f"no worker has ever run in group {settings.group_id!r}: start one")
+    deployment = deployment_of(store)
     ids = tuple(persona.id for persona in settings.personas)
     if ids != deployment.segments:
         raise ReportError(
             f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the store:"
             " set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
         )
-    current = current_model(
-        kafka_config(settings), store, deployment.partitions, deployment.segments
-    )
+    current = current_model(kafka_config(settings), store, deployment)
     model = current.model({})
     if model is None:
-        raise ReportError(
-            f"there is no model yet: the first comes when {settings.warmup_customers} customers"
-            " have bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
-        )
-    layout = Tiling(deployment.window_days, deployment.tiles)
-    rules = replace(rules_of(settings), layout=layout, currency=deployment.currency)
+        raise no_model(settings)
     complete = current.complete({})
     statistics = None if complete is None else complete.statistics
-    return ReportContext(store, deployment, rules, model, statistics)
+    return ReportContext(store, deployment, rules_of(settings, deployment), model, statistics)
 
 
 def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:

@@ -19,6 +19,7 @@ from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES, INPUTS
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
+from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
 
 FIRST_CHANGES = 20_000
@@ -113,9 +114,7 @@ def poll_store(store: Partitions, generation: Callable[[], Generation | None]) -
         Returns the newest known generation.
     """
     with closing(store.redis):
-        deployment = store.deployment()
-        if deployment is None:
-            raise RuntimeError(f"no worker has run in group {store.keys.group_id!r} yet")
+        deployment = deployment_of(store)
         numbers = range(deployment.partitions)
         merged = GlobalModel(store, deployment.partitions, deployment.segments, 0.0)
         while True:

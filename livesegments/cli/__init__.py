@@ -77,7 +77,9 @@ def _options(
     ctx: typer.Context,
     env_file: Annotated[  # noqa: ARG001 - read by console.env_file
         Path | None,
-        typer.Option(help="A file with lines LIVESEGMENTS_NAME=value; the environment wins."),
+        typer.Option(
+            help="File of lines LIVESEGMENTS_NAME=value; the environment takes precedence."
+        ),
     ] = None,
     show_version: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")

@@ -10,6 +10,7 @@ import typer
 from livesegments.cli.console import (
     FAILED,
     WRONG,
+    Json,
     Timezone,
     clear_errors,
     env_file,
@@ -37,9 +38,9 @@ def backtest(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write a page with plots to this file."),
+        typer.Option(help="Also write a page with plots to this file."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
     timezone: Timezone = None,
 ) -> None:
     """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.

@@ -31,7 +31,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             if ctx.invoked_subcommand == "run":
-                raise  # a worker without a reader has lost its log
+                raise  # a worker must not lose its log unnoticed
             # Keep the interpreter from flushing into the closed pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from None
@@ -121,9 +121,11 @@ def _known_timezone(name: str | None) -> str | None:
     return name
 
 
+Json = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
 Timezone = Annotated[
     str | None,
     typer.Option(
-        callback=_known_timezone, help="Of times without an offset, such as UTC or Europe/Berlin."
+        callback=_known_timezone,
+        help="Zone of times without an offset, such as Europe/Berlin.",
     ),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
 
 
 def customer(
@@ -13,7 +13,8 @@ def customer(
     customer_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="As in the events. After -- where it begins with a dash."
+            metavar="ID",
+            help="Customer id; write -- before one that begins with a dash.",
         ),
     ],
     newest: Annotated[
@@ -24,10 +25,10 @@ def customer(
         typer.Option(
             "--search",
             min=1,
-            help="Number of newest changes of the customer's partition to search for them.",
+            help="Number of newest changes of the customer's partition to search.",
         ),
     ] = 1_000_000,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show a customer's segment, the reasons, and changes that would move them.
 

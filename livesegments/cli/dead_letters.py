@@ -7,30 +7,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
 
 if TYPE_CHECKING:
     from livesegments.operations.dead_letters import Letter, Selection
 
 app = typer.Typer(
-    help="Records that can never be processed as they are: list them, show one, send them again.",
+    help="Rejected records: list them, show one, or send them again after a fix.",
     no_args_is_help=True,
 )
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-Reason = Annotated[str | None, typer.Option(help="Only those refused for this reason.")]
-Topic = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
+Reason = Annotated[str | None, typer.Option(help="Only those rejected for this reason.")]
+Topic = Annotated[str | None, typer.Option(help="Only those from this input topic.")]
 Since = Annotated[
     str | None,
-    typer.Option(help="Only those refused since then: 30m, 6h, 7d, or 2026-03-01T08:00Z."),
+    typer.Option(help="Only those rejected since: 30m, 6h, 7d, or 2026-03-01T08:00Z."),
 ]
-Partition = Annotated[int | None, typer.Option(min=0, help="Only this partition.")]
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Partition = Annotated[int | None, typer.Option(min=0, help="Only this partition of dead letters.")]
 Values = Annotated[
     bool,
-    typer.Option("--values", help="Keys, values and headers too; they may be personal data."),
+    typer.Option("--values", help="Also show keys, values and headers (may be personal data)."),
 ]
 
 
@@ -41,7 +40,7 @@ def list_(
     topic: Topic = None,
     since: Since = None,
     partition: Partition = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many, the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="Number of newest dead letters to list.")] = 20,
     values: Values = False,
     as_json: Json = False,
 ) -> None:
@@ -88,8 +87,8 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    partition: Annotated[int, typer.Argument(min=0, help="Of the dead letter.")],
-    offset: Annotated[int, typer.Argument(min=0, help="Of the dead letter.")],
+    partition: Annotated[int, typer.Argument(min=0, help="Position of the dead letter.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Position of the dead letter.")],
     values: Values = False,
     as_json: Json = False,
 ) -> None:
@@ -126,13 +125,13 @@ def replay(
     partition: Partition = None,
     offset: Annotated[
         int | None,
-        typer.Option(min=0, help="Only the one at this offset of --partition."),
+        typer.Option(min=0, help="Only the record at this offset of --partition."),
     ] = None,
     refused_too: Annotated[
-        bool, typer.Option("--refused-too", help="Also what would be refused again.")
+        bool, typer.Option("--refused-too", help="Also records that would be rejected again.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would happen, and send nothing.")
+        bool, typer.Option("--dry-run", help="Only show the result; send nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -178,7 +177,7 @@ def replay(
         typer.echo(
             f"{'would send' if dry_run else 'sent'} {_counted(outcome.sent)};"
             f" {_counted(outcome.sent_before)} sent before;"
-            f" {_counted(outcome.refused_again)} would be refused again"
+            f" {_counted(outcome.refused_again)} would be rejected again"
         )
         for why, count in outcome.refusals.most_common(10):
             typer.echo(f"{count:>9}  {why}")
@@ -246,12 +245,12 @@ def _document(letter: "Letter", values: bool) -> dict[str, Any]:
 
 
 def _text(data: bytes | None) -> str | None:
-    """Bytes as text; invalid UTF-8 is shown as escapes."""
+    """Return bytes as text; invalid UTF-8 is shown as escapes."""
     return None if data is None else data.decode(errors="backslashreplace")
 
 
 def _plain(value: object) -> str:
-    """Text safe for a terminal: control and invisible characters are escaped."""
+    """Return text that is safe for a terminal: control and invisible characters are escaped."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in str(value)

@@ -1,16 +1,15 @@
 """``livesegments doctor``: check a deployment and its dependencies."""
 
 import json
-from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import FAILED, read_settings
+from livesegments.cli.console import FAILED, Json, read_settings
 
 
 def doctor(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check broker, store, topics and progress, and show fixes; exit 1 if one is required.
 

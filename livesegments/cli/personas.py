@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, fail, read_settings
+from livesegments.cli.console import WRONG, Json, fail, read_settings
 
 
 def personas(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
     template: Annotated[
-        bool, typer.Option("--template", help="As a file to make your own from.")
+        bool, typer.Option("--template", help="Print them as a TOML file to edit.")
     ] = False,
 ) -> None:
     """Show the five segments and the expected position of each.

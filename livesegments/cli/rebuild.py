@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
 
 
 def rebuild(
@@ -15,11 +15,11 @@ def rebuild(
         bool,
         typer.Option(
             "--accept-loss",
-            help="Also when the purchases topic no longer holds a whole window.",
+            help="Rebuild even if the purchases topic no longer contains a whole window.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Empty the store and rebuild it from Kafka, after a change of settings or to repair it.
 
@@ -28,7 +28,7 @@ def rebuild(
     """
     settings = read_settings(ctx)
     if not yes and not sys.stdin.isatty():
-        fail("it empties the store: say --yes", WRONG)
+        fail("this empties the store; confirm with --yes", WRONG)
     with clear_errors(settings):
         from dataclasses import asdict
 
@@ -38,13 +38,13 @@ def rebuild(
         planned = rebuilding.plan(settings, accept_loss=accept_loss)
         who = f"{planned.workers} running workers" if planned.workers else "this command"
         typer.echo(
-            f"empties {planned.customers} customers of group {settings.group_id!r} in Redis;"
-            f" {who} will make them anew",
+            f"deletes {planned.customers} customers of group {settings.group_id!r} from Redis;"
+            f" {who} will rebuild them",
             err=True,
         )
-        if not yes and not typer.confirm("go on?", err=True):
-            fail("nothing was touched")
-        with counting("folding") as show:
+        if not yes and not typer.confirm("continue?", err=True):
+            fail("cancelled: nothing was changed")
+        with counting("rebuilding") as show:
             done = rebuilding.rebuild(settings, planned, accept_loss=accept_loss, progress=show)
         typer.echo(
             json.dumps(asdict(done), indent=2)
@@ -53,4 +53,4 @@ def rebuild(
             f" {done.seconds:.1f} s"
         )
         if not done.complete:
-            fail("it was stopped before the end; the next worker goes on")
+            fail("stopped before the end; the next worker continues")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import clear_errors, read_settings
+from livesegments.cli.console import Json, clear_errors, read_settings
 
 
 def refit(
@@ -20,17 +20,17 @@ def refit(
         ),
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Leave the request and do not see it through.")
+        bool, typer.Option("--no-wait", help="Submit the request and exit.")
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option(min=1, help="Seconds for a worker to take the fit, or for anything to move."),
+        typer.Option(min=1, help="Seconds to wait for a worker, and for progress."),
     ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Refit the model and show which customers would move; the running service then adopts it.
 
-    Exits with 1 if there is no model yet, or no worker takes the fit. Example: livesegments refit
+    Exits with 1 if there is no model yet, or no worker adopts the fit. Example: livesegments refit
     --dry-run
     """
     settings = read_settings(ctx)
@@ -44,14 +44,14 @@ def refit(
         if not as_json:
             typer.echo("\n".join(proposal.lines()))
         if not dry_run and proposal.gain <= 0:
-            typer.echo("nothing better was found: the model stays as it is", err=True)
+            typer.echo("no better fit was found: the model is unchanged", err=True)
         elif not dry_run:
             request = work.request(proposal, timeout)
-            typer.echo("asked the owner of partition 0 to take it", err=True)
+            typer.echo("submitted to the owner of partition 0", err=True)
             if not no_wait:
                 found["generation"] = number = work.wait_for_generation(request, timeout).number
                 typer.echo(f"generation {number} is published", err=True)
-                with counting("customers taken over") as show:
+                with counting("customers scored") as show:
                     work.wait_for_takeover(number, timeout, show)
         if as_json:
             typer.echo(json.dumps(found, indent=2))

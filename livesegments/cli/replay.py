@@ -25,15 +25,15 @@ def replay(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(min=0, help="Event time per wall time, such as 3600."),
+        typer.Option(min=0, help="Multiple of real time, such as 3600; unset: full speed."),
     ] = None,
     on_error: Annotated[
-        str, typer.Option(help="`stop` at a broken row, or `skip` it and report it at the end.")
+        str, typer.Option(help="Invalid rows: stop, or skip and report them at the end.")
     ] = "stop",
     timezone: Timezone = None,
     backfill: Annotated[
         bool,
-        typer.Option("--backfill", help="Changes that these events make say origin: backfill."),
+        typer.Option("--backfill", help="Mark the resulting changes with origin: backfill."),
     ] = False,
 ) -> None:
     """Send purchases from a file to their topic, at full speed or at a given pace.
@@ -77,6 +77,8 @@ def replay(
             f" {done.skipped} rows"
         )
         if done.stopped:
-            again = "to continue, send the file again: purchases already sent count once"
-            typer.echo(f"{again} (DEDUP_EVENTS)", err=True)
+            typer.echo(
+                "to continue, send the file again: repeated purchases count once (DEDUP_EVENTS)",
+                err=True,
+            )
             raise typer.Exit(INTERRUPTED)

@@ -13,8 +13,8 @@ def run(
         bool,
         typer.Option(
             "--accept-loss",
-            help="Go on though the inputs no longer hold what may still count: at their start or"
-            " end with the store as it is, or, if that is lost, with windows that start short.",
+            help="Start even if the input topics no longer contain all data that counts: with the"
+            " store as it is or, if the store is lost, with incomplete windows.",
         ),
     ] = False,
 ) -> None:

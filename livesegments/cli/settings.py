@@ -1,16 +1,15 @@
 """``livesegments settings``: list the settings."""
 
 import json
-from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import read_settings
+from livesegments.cli.console import Json, read_settings
 
 
 def settings(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List every setting: its value, a default that differs, and its description."""
     from livesegments.config.settings import describe

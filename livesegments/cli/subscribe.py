@@ -9,12 +9,12 @@ from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
 
 def subscribe(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     changes_only: Annotated[
-        bool, typer.Option("--changes-only", help="Leave out the current segments.")
+        bool, typer.Option("--changes-only", help="Do not show the current segments.")
     ] = False,
     from_start: Annotated[
-        bool, typer.Option("--from-start", help="All changes that the topic still holds.")
+        bool, typer.Option("--from-start", help="Start with all changes that the topic retains.")
     ] = False,
     segment: Annotated[
         str | None,
@@ -22,11 +22,11 @@ def subscribe(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of lines after which to end."),
+        typer.Option(min=1, help="Exit after this number of lines."),
     ] = None,
     idle_exit: Annotated[
         float | None,
-        typer.Option(help="Seconds without a record after which to end."),
+        typer.Option(help="Exit after this number of seconds without a record."),
     ] = None,
 ) -> None:
     """Show every customer's current segment, then each change as it arrives.

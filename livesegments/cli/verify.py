@@ -1,16 +1,15 @@
 """``livesegments verify``: compare the store and the topics with the input."""
 
 import json
-from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import FAILED, clear_errors, read_settings
+from livesegments.cli.console import FAILED, Json, clear_errors, read_settings
 
 
 def verify(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Recompute everything from Kafka and compare it with the store and the output topics.
 

@@ -10,15 +10,15 @@ from livesegments.cli.console import clear_errors, read_settings
 def watch(
     ctx: typer.Context,
     plain: Annotated[
-        bool, typer.Option("--plain", help="A line each time, as without a terminal.")
+        bool, typer.Option("--plain", help="One line per update, as without a terminal.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     interval: Annotated[
         float | None,
         typer.Option(min=0.1, help="Seconds between updates (unset: 0.5, or 2 for lines)."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of lines after which to end.")
+        int | None, typer.Option(min=1, help="Exit after this number of lines.")
     ] = None,
 ) -> None:
     """Show segments, moving customers, lag and drift of the running service, until Ctrl-C.

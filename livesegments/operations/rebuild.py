@@ -39,7 +39,7 @@ class RebuildError(RuntimeError):
 
 
 class DesertedError(RuntimeError):
-    """The workers that were rebuilding the emptied store have left; states the remedy."""
+    """The workers that were rebuilding the store have left; states the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,12 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     if workers and agreed not in (None, wanted):
         names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
         raise RebuildError(
-            f"{', '.join(names)}: other than the {workers} running workers have. Stop them first"
+            f"{', '.join(names)} differ from the {workers} running workers': stop them first"
         )
     if workers and accept_loss:
         raise RebuildError(
-            f"stop the {workers} running workers first: with --accept-loss this command makes the"
-            " store anew by itself"
+            f"stop the {workers} running workers first: with --accept-loss this command rebuilds"
+            " the store itself"
         )
     if not accept_loss:
         _check_losses(settings, store, wanted)
@@ -188,7 +188,7 @@ class _Deserted:
         elif now - self._seen >= DESERTED_SECONDS:
             raise DesertedError(
                 f"no worker is left in group {self._settings.group_id!r}, and the store is not"
-                " made anew yet: start one, it goes on (livesegments run)"
+                " rebuilt yet: start a worker to continue (livesegments run)"
             )
 
 
@@ -206,7 +206,7 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
         try:
             clocks.look()
         except WrongClockError as error:
-            raise RebuildError(f"{error}. Set the wrong one right first (NTP)") from None
+            raise RebuildError(f"{error}. Correct the wrong clock first (NTP)") from None
         check = LossCheck(log, app.rules(settings), clocks.now_us, lambda: None)
         for partition in range(deployment.partitions):
             progress = store.load(partition).progress
@@ -222,8 +222,8 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
                 check.check_window(partition, inputs, counts)
             except DataLossError as error:
                 raise RebuildError(
-                    f"partition {partition}: {error.fact}, so a rebuilt store would lack what this"
-                    " one counts. To do it all the same: --accept-loss"
+                    f"partition {partition}: {error.fact}, so a rebuilt store would lack data that"
+                    " this one has. To rebuild anyway: --accept-loss"
                 ) from None
 
 

@@ -24,7 +24,7 @@ Say = Callable[[str], object]
 
 
 class RefitError(RuntimeError):
-    """There is nothing to refit, or the service did not take the fit; states the remedy."""
+    """There is nothing to refit, or the service did not adopt the fit; states the remedy."""
 
 
 class Refit:
@@ -64,13 +64,14 @@ class Refit:
         model = current.complete({})
         if model is None:
             raise RefitError(
-                f"partitions are still taking generation {generation.number} over: try again later"
+                f"partitions are still adopting generation {generation.number}: try again later"
             )
         try:
             return propose(self._store, self._deployment, model, self._rules, everyone=everyone)
         except ValueError as error:
             raise RefitError(
-                "there is nothing to fit: no customers that differ have a purchase in their window"
+                "there is nothing to fit: fewer than five distinct customers have a purchase in"
+                " their window"
             ) from error
 
     def request(self, proposal: Proposal, seconds: float) -> Request:
@@ -86,14 +87,14 @@ class Refit:
         admin.close()
         if not workers:
             raise RefitError(
-                f"no worker runs in group {self._settings.group_id!r}, so nobody would take the"
-                " fit: start one (livesegments run), or look only (--dry-run)"
+                f"no worker runs in group {self._settings.group_id!r} to adopt the fit: start one"
+                " (livesegments run), or only preview it (--dry-run)"
             )
         request = Request(proposal.fit.number, proposal.fit)
         if not self._requests.put(request.to_bytes(), seconds):
             raise RefitError(
-                "another request to refit waits: see what becomes of it"
-                " (livesegments refit --dry-run), then try again"
+                "another refit request is pending: wait for its result, then try again"
+                " (livesegments refit --dry-run)"
             )
         return request
 
@@ -120,19 +121,19 @@ class Refit:
             reader.close()
         if self._requests.remove(request.to_bytes()):
             raise RefitError(
-                f"no worker took the fit in {seconds:.0f} s, and it is withdrawn: the owner of"
-                " partition 0 is busy, recovering or away (livesegments doctor)"
+                f"no worker adopted the fit within {seconds:.0f} s, and it is withdrawn: the owner"
+                " of partition 0 is busy, recovering or not running (livesegments doctor)"
             )
         raise RefitError(
-            f"the request is gone from the store, and no generation came of it in {seconds:.0f} s:"
-            " it lapsed, or the store lost it. Look again (livesegments refit --dry-run)"
+            f"no generation within {seconds:.0f} s, and the request is no longer in the store: it"
+            " expired, or the store lost it. Preview again (livesegments refit --dry-run)"
         )
 
     def _taken(self, request: Request, newest: Generation) -> Generation:
         if not request.is_for(newest):
             raise RefitError(
-                f"generation {newest.number} came first, which the service found by itself or"
-                " another asked for: the fit was for the one before. Look again"
+                f"generation {newest.number} was published first, by a scheduled check or another"
+                " request; this fit was for the previous one. Preview again"
                 " (livesegments refit --dry-run)"
             )
         return newest
@@ -165,15 +166,15 @@ class Refit:
             show(now[1])
             if now != before:
                 if before is None or done != before[0]:
-                    self._say(f"taken over by {done} of {self.partitions} partitions")
+                    self._say(f"adopted by {done} of {self.partitions} partitions")
                 before, moved = now, time.monotonic()
             if done == self.partitions:
                 return
             if time.monotonic() - moved > patience:
                 raise RefitError(
-                    f"generation {number} is published, but nothing moved for {patience:.0f} s:"
-                    f" {done} of {self.partitions} partitions have taken it over. It goes on as"
-                    " soon as workers run again (livesegments doctor)"
+                    f"generation {number} is published, but there was no progress for"
+                    f" {patience:.0f} s: {done} of {self.partitions} partitions have adopted it. The rest follow when"
+                    " workers run again (livesegments doctor)"
                 )
             time.sleep(LOOK_SECONDS)
 

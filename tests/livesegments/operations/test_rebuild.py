@@ -53,7 +53,7 @@ def test_running_workers_make_it_anew(service: Service) -> None:
     service.wait()
     done = livesegments(service, "rebuild", "--yes")
     assert done.returncode == 0, done.stderr
-    assert "1 running workers will make them anew" in done.stderr
+    assert "1 running workers will rebuild them" in done.stderr
     service.send(load(500, first=3_000))
     service.wait()
     service.verified()
@@ -101,7 +101,7 @@ def test_other_settings_than_running_workers_have_are_refused(service: Service) 
     service.wait()
     done = livesegments(service, "rebuild", "--yes", TILES="45")
     assert done.returncode == 1
-    assert "tiles: other than the 1 running workers have" in done.stderr
+    assert "tiles differ from the 1 running workers': stop them first" in done.stderr
     service.verified()
 
 

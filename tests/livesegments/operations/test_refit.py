@@ -107,7 +107,7 @@ def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> Non
 
     taken = livesegments(modelled, "--all", "--json")
     assert taken.returncode == 0, taken.stderr
-    assert f"taken over by {PARTITIONS} of {PARTITIONS} partitions" in taken.stderr
+    assert f"adopted by {PARTITIONS} of {PARTITIONS} partitions" in taken.stderr
     number = json.loads(taken.stdout)["generation"]
     modelled.wait()
     made = [change for change in changes(modelled) if change.model.generation == number]
@@ -155,7 +155,9 @@ def test_a_worker_that_hangs_lets_the_request_be_withdrawn(modelled: Service) ->
     work = refit(modelled)
     request = Request(work.propose().fit.number, work.propose().fit)
     assert RefitRequests(modelled.client, "livesegments").put(request.to_bytes(), 30)
-    with pytest.raises(RefitError, match="no worker took the fit in 1 s, and it is withdrawn"):
+    with pytest.raises(
+        RefitError, match="no worker adopted the fit within 1 s, and it is withdrawn"
+    ):
         work.wait_for_generation(request, 1)
     assert not modelled.client.exists("livesegments:refit")
 
@@ -181,7 +183,7 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
     first = work.request(proposal, 30)
     assert work.wait_for_generation(first, 30).number > proposal.fit.number
     late = Request(first.replaces, replace(first.fit, sizes=(1, 1, 1, 1, 1)))
-    with pytest.raises(RefitError, match="came first"):
+    with pytest.raises(RefitError, match="was published first"):
         work.wait_for_generation(late, 30)
 
 

@@ -173,8 +173,8 @@ class Refit:
             if time.monotonic() - moved > patience:
                 raise RefitError(
                     f"generation {number} is published, but there was no progress for"
-                    f" {patience:.0f} s: {done} of {self.partitions} partitions have adopted it. The rest follow when"
-                    " workers run again (livesegments doctor)"
+                    f" {patience:.0f} s: {done} of {self.partitions} partitions have adopted it."
+                    " The rest follow when workers run again (livesegments doctor)"
                 )
             time.sleep(LOOK_SECONDS)
 

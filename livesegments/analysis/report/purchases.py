@@ -128,8 +128,9 @@ class PurchaseStats:
     def _count(self, found: Purchases, segment: Counts, records: Sequence[ConsumerRecord]) -> None:
         kept = segment >= 0
         found, segment = found.where(kept), segment[kept]
-        values = [_CATEGORY.validate_json(records[row].value) for row in found.row.tolist()]
-        category = np.array([self._number(each.get("category")) for each in values], np.int64)
+        values = [without_mark(records[row].value) for row in found.row.tolist()]
+        names = [_CATEGORY.validate_json(value).get("category") for value in values]
+        category = np.array([self._number(name) for name in names], np.int64)
         np.add.at(self.counts, (segment, category), 1)
         np.add.at(self.cents, (segment, category), found.cents)
         if self._bought is not None and len(category):

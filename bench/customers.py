@@ -235,7 +235,7 @@ def beside_a_sweep(world: World, rounds: int) -> Table:
         if i >= 20:
             seconds[bool(i % 2)].append(one)
     table = Table(
-        f"A sweep beside live events: rounds of {LIVE_EVENTS} events, {world.customers:,}"
+        f"A sweep during live events: micro-batches of {LIVE_EVENTS} events, {world.customers:,}"
         f" customers, {RULES.sweep_chunk} of whom each round scores as well",
         ("", "p50 ms", "p99 ms"),
     )

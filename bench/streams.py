@@ -226,7 +226,7 @@ def one_kind_moves(rng: np.random.Generator) -> Stream:
 
 
 def shrinking(rng: np.random.Generator) -> Stream:
-    """Five thousand customers, 95 % of whom have left by the end."""
+    """Five thousand customers; 95 % have left by the end."""
     who = people(rng, 5_000, known=0.5)
     return buy(rng, replace(who, last_day=np.minimum(rng.exponential(DAYS / 3, len(who)), DAYS)))
 

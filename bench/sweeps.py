@@ -38,5 +38,5 @@ def run(events: int = EVENTS, runs: int = RUNS) -> Table:
         each = median(seconds[step])
         table.add(name, f"{events / each:,.0f}", f"{base / each:.2f}")
     tiles = int(events * ALWAYS) // (3 * 86_400)
-    table.note(f"{tiles} sweeps over all customers while the events come; nobody's window empties")
+    table.note(f"{tiles} sweeps over all customers while events arrive; no window empties")
     return table

@@ -349,7 +349,7 @@ class Feed:
     def go_on(self, events: int) -> None:
         """Wait until that many more events have been sent."""
         enough = self.sent + events
-        self._service.wait_for(lambda: self.sent >= enough or self._error, "input goes on")
+        self._service.wait_for(lambda: self.sent >= enough or self._error, "input continues")
 
     def _run(self) -> None:
         producer = KafkaProducer(

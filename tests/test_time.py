@@ -102,7 +102,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     assert (left.change, left.origin, left.cause) == ("unassigned", "expiry", None)
 
     shift(ahead, 200)
-    service.wait_for(lambda: set(kept(service)) == set(people[:10]), "who has no profile goes")
+    service.wait_for(lambda: set(kept(service)) == set(people[:10]), "the others are removed")
     service.wait()
     service.verified()
     states = last_states(service)

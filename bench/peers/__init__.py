@@ -73,7 +73,7 @@ def run(
                 )
     table.note("from the first offsets committed to the last: starts are left out")
     table.note("CPU and memory of all processes of each, with Redis where its state is there")
-    table.note("what each has done was checked against the topic, by change or by count")
+    table.note("the result of each was checked against the topic, by change or by count")
     return table
 
 

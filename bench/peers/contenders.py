@@ -152,7 +152,7 @@ def every_customer_is_told(place: Place, truth: Truth, offsets: Offsets) -> str 
         counts(truth.purchases, _batch_end(checkpoint, last)),
     )
     wrong = sum(not least[name] <= told[name] <= most[name] for name in most.keys() | told.keys())
-    return f"{wrong:,} of {len(most):,} customers are told wrongly" if wrong else None
+    return f"{wrong:,} of {len(most):,} customers are reported wrongly" if wrong else None
 
 
 SPARK_OPTIONS = [

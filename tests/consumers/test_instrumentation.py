@@ -33,7 +33,7 @@ class Worker:
         self.observation.ready(True)
 
     def draw(self) -> Sample:
-        raise AssertionError("nobody asks for a sample")
+        raise AssertionError("no sample is requested")
 
     def value(self, name: str, **labels: str) -> float:
         found = self.registry.get_sample_value(PREFIX + name, labels)

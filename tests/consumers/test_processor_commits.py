@@ -27,7 +27,7 @@ def test_a_refused_record_becomes_a_dead_letter_with_its_bytes_and_the_reason() 
     assert (letter.timestamp_ms, letter.reason) == (5, "not_json")
     assert letter.original_headers == [("trace", b"1"), ("empty", b"")]
     assert tally.dead_letters == ["not_json"]
-    assert len(world.changes) == 1, "the others of its batch go on"
+    assert len(world.changes) == 1, "the rest of its batch continues"
     assert world.owned[0].progress.purchases == 2
 
 
@@ -106,4 +106,4 @@ def test_a_refused_commit_leaves_the_owners_knowledge_as_it_was() -> None:
     assert world.owned[0] is owned
     assert {n: each.to_bytes() for n, each in statistics_in(owned.estimators).items()} == before
     first, second = (world.decide(records, model()).decide()[0].commit for _ in range(2))
-    assert first == second, "and it can be decided anew"
+    assert first == second, "and it can be decided again"

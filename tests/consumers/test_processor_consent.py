@@ -86,7 +86,7 @@ def test_who_is_in_no_segment_is_told_of_when_a_state_says_otherwise() -> None:
     assert (state(world).segment, state(world).consent.marketing) == (None, False)
     assert state(world).confidence is None
     world.send(profile("new", 41, consent=REFUSED), model=model())
-    assert "new" not in world.states, "of whom there is no state yet"
+    assert "new" not in world.states, "which has no state yet"
     world.check()
 
 

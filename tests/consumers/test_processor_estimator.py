@@ -20,7 +20,7 @@ from tests.consumers.harness import (
 
 
 def shop() -> World:
-    """Two assigned customers, one of whom buys again."""
+    """Two assigned customers; one buys again."""
     world = World()
     world.send(profile("a", 1, **STUDENT), purchase("a", 1), model=model())
     world.send(profile("b", 1, **RETIREE), purchase("b", 1), model=model())

@@ -56,7 +56,7 @@ def test_who_stays_away_is_unassigned_and_then_goes_with_the_state() -> None:
     pass_to(w, PAST)
     assert "c" not in w.customers[0]
     assert w.states["c"] is None
-    assert len(w.changes) == changes, "it was told when the segment was left"
+    assert len(w.changes) == changes, "it was reported when the segment was left"
 
 
 def test_when_the_clock_jumps_the_change_is_told_and_no_state_is_left() -> None:

@@ -98,7 +98,7 @@ def lines_until(process: subprocess.Popen[str], is_last: Callable[[str], bool]) 
 
 
 def states(published: Topics) -> dict[str, dict[str, Any]]:
-    """Return the last state of every customer who is not erased."""
+    """Return the last state of every customer except erased ones."""
     last: dict[str, ConsumerRecord] = {}
     for record in published[STATES]:
         last[record.key.decode()] = record
@@ -292,7 +292,7 @@ def test_a_web_hook_is_told_everything_in_order_though_the_forwarder_is_killed(
             wait_for(partial(is_above, hook.told, enough), "the hook is called")
             process.send_signal(signal.SIGKILL)
     with running(fresh_kafka, *command, WEBHOOK_URL=hook.url):
-        wait_for(lambda: hook.told.keys() >= wanted, "the hook is told all")
+        wait_for(lambda: hook.told.keys() >= wanted, "the hook has received all")
     assert hook.told.keys() == wanted
     held: dict[str, Any] = {}
     for document in hook.told.values():

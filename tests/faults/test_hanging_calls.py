@@ -123,7 +123,7 @@ def test_a_transaction_that_never_ends_ends_its_process_and_the_worker_goes_on(
     with Feed(service, make_load) as feed:
         service.wait_for(service.has_model, "the model is known")
         now.touch()
-        service.wait_for(lambda: "process hung or is gone" in service.tail(100), "it is told")
+        service.wait_for(lambda: "process hung or is gone" in service.tail(100), "it is logged")
         feed.go_on(500)
     service.wait()
     assert worker.poll() is None

@@ -36,7 +36,7 @@ def test_outputs_that_are_refused_are_published_once_the_broker_takes_them(
     with Feed(service, make_load) as feed:
         service.wait_for(service.has_model, "the model is known")
         configure(service, {"max.message.bytes": "100"})
-        service.wait_for(lambda: "MessageSizeTooLarge" in service.tail(50), "the cause is told")
+        service.wait_for(lambda: "MessageSizeTooLarge" in service.tail(50), "the cause is logged")
         feed.go_on(500)
         configure(service, {"max.message.bytes": "2097152"})
         feed.go_on(500)
@@ -104,7 +104,7 @@ def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(
         service = Service(kafka, fresh_redis, tmp_path)
         worker = service.start()
         try:
-            service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is told")
+            service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is logged")
             time.sleep(5)
             assert service.tail(10_000).count("round failed") < 10
             worker.terminate()

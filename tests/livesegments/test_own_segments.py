@@ -92,6 +92,6 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
     assert "is published already" in done.stderr.splitlines()[-1]
     file.write_text(to_toml(OWN))
     with running(service):
-        service.wait_for(service.has_model, "everyone is scored anew")
+        service.wait_for(service.has_model, "everyone is scored again")
         service.wait()
         service.verified()

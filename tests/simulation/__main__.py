@@ -12,7 +12,7 @@ def main() -> int:
     """Run seeds and print the outcomes; return 1 when one failed."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.simulation",
-        description="Run the service where everything breaks, and check what it promises.",
+        description="Run the service where everything breaks, and check its guarantees.",
         epilog="example: python -m tests.simulation --runs 5000 --seed 100000",
     )
     parser.add_argument("--runs", type=int, default=1_000, help="how many (default 1000)")

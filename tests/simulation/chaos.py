@@ -88,7 +88,7 @@ class Chaos:
             worker = rng.choice(awake)
             points = 60 if self._healing else rng.choice(POINTS)
             worker.step(points)
-            self._note(f"{worker.name} goes on {points}, to {worker.process.point}")
+            self._note(f"{worker.name} continues {points}, to {worker.process.point}")
         elif not any(worker.alive for worker in world.workers):
             world.start(rng.choice(INSTANCES))
 

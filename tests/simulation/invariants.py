@@ -130,7 +130,7 @@ def _inputs_to_do(
         if world.cluster.logs[tp].read(number[name], 1)[0]:
             yield f"{topic}-{partition} has records to fold"
         if not world.cluster.logs[tp].start <= number[name] <= world.cluster.logs[tp].end:
-            yield f"{topic}-{partition} is to go on where the log has nothing"
+            yield f"{topic}-{partition} is to continue where the log has nothing"
         committed = world.cluster.group.offsets.get(tp)
         if committed is None or (committed.offset, committed.metadata) != (number[name], metadata):
             yield f"{topic}-{partition} has offsets to commit"

@@ -38,7 +38,9 @@ def _refuses(world: World) -> None:
         if worker.process.ended:
             break
     if not isinstance(worker.process.error, DataLossError):
-        raise RestlessError(f"goes on without what is lost, or ends by {worker.process.error!r}")
+        raise RestlessError(
+            f"continues without the lost records, or ends by {worker.process.error!r}"
+        )
     assert "--accept-loss" in str(worker.process.error)
     worker.process.error = None
     put_out(world, worker)

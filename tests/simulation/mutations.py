@@ -118,7 +118,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of the replay": [
         Edit(Recovery, "_replay", "if committed\n", "if False\n"),
     ],
-    "consent stated anew": [
+    "consent stated again": [
         Edit(Recovery, "run", "owned = self._restate(owned, published)", "pass")
     ],
     "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=1", "rescore=0")],
@@ -132,7 +132,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "recovery under way": [Edit(Recovery, "_begin", "recovering=source", "recovering=0")],
     "dead letters kept": [Edit(Recovery, "_keep_dead_letters", "if is_due(out)", "if False")],
-    "only what is not published": [
+    "only unpublished records": [
         Edit(
             reconciliation.Reconciler,
             "_become_owner",

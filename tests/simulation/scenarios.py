@@ -318,7 +318,7 @@ PLANS: dict[str, Callable[[World], None]] = {
     "assignment at poll": publishes_before_its_new_partitions_are_known,
     "stable offsets": offsets_on_their_way,
     "uncommitted end": markers_on_their_way,
-    "consent stated anew": a_consent_in_the_outbox,
+    "consent stated again": a_consent_in_the_outbox,
     "scoring after a recovery": a_decision_in_the_outbox,
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,

@@ -113,7 +113,7 @@ CUTS = {
         ),
         "state",
     ),
-    "statistics are compared where nobody has had events since": (
+    "statistics are compared where no customer has had events since": (
         Edit(reading, "_are_of_one_version", "cut.version != last.version", "False"),
         "statistics",
     ),

@@ -137,7 +137,7 @@ def test_a_better_fit_is_only_told_of_when_a_person_is_to_decide(fresh_redis: Re
     assert (deployment.checks("proposed"), deployment.checks("taken")) == (1, 0)
     assert deployment.gain() > 0.3
     deployment.generations.tend({}, deployment.model, 0)
-    assert math.isnan(deployment.gain()), "another worker tells of it now"
+    assert math.isnan(deployment.gain()), "another worker reports it now"
 
 
 def test_when_refits_are_off_nothing_is_looked_for(fresh_redis: RedisServer) -> None:

@@ -122,7 +122,7 @@ def test_schema_and_decoder_agree_on_any_fields(name: str, data: st.DataObject) 
     changes = data.draw(st.dictionaries(names, odd | st.just(...), max_size=3))
     verdicts = judged(name, dumped(make, **changes))
     if verdicts == (False, True):
-        # The schema asks for the plain form of what is read in many.
+        # The schema asks for one form of a value that is read in many.
         plain = {field: value for field, value in changes.items() if not is_lenient(field, value)}
         verdicts = judged(name, dumped(make, **plain))
     assert verdicts is None or verdicts[0] == verdicts[1]

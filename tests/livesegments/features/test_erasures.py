@@ -30,7 +30,7 @@ def test_a_customer_is_suppressed_until_a_later_restore() -> None:
     assert suppressed.after(Action.RESTORE, 9 * DAY, LAYOUT).suppressed
     restored = suppressed.after(Action.RESTORE, 21 * DAY, LAYOUT)
     assert not restored.suppressed
-    assert restored.cutoff_us == 24 * DAY, "what came during the suppression stays ignored"
+    assert restored.cutoff_us == 24 * DAY, "events during the suppression stay ignored"
     assert restored.after(Action.SUPPRESS, 30 * DAY, LAYOUT).suppressed
 
 

@@ -174,7 +174,7 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
     for worker in modelled.workers:
         worker.send_signal(signal.SIGCONT)
     modelled.wait_for(
-        lambda: not modelled.client.exists("livesegments:refit"), "what is no request is dropped"
+        lambda: not modelled.client.exists("livesegments:refit"), "an invalid request is dropped"
     )
     work.request(void, 30)
     modelled.wait_for(

@@ -91,7 +91,10 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
             lambda: store.hdel(KEY + "customers", name),
             {"records", "counted", "statistics", "state"},
         ),
-        "a record of nobody": (lambda: store.hset(KEY + "customers", "nobody", blob), {"records"}),
+        "an unknown customer": (
+            lambda: store.hset(KEY + "customers", "nobody", blob),
+            {"records"},
+        ),
         "a contribution that is another": (
             record(VECTOR, "<i", lambda x: x + 99),
             {"counted", "statistics"},
@@ -171,7 +174,7 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
             "chain",
             "version",
         ),
-        "a cause that is none of the customer's": (
+        "a cause that belongs to another customer": (
             lambda: put(CHANGES, last, value=uncaused.encode(), headers=provenance("0" * 16, 1)),
             "causes",
             "no event of theirs",

@@ -1,4 +1,4 @@
-"""A synthetic history: five kinds of customers with stable habits, some of whom change them."""
+"""A synthetic history: five kinds of customers with stable habits; some change them."""
 
 import csv
 from pathlib import Path

@@ -117,7 +117,7 @@ def test_why_adds_up_to_the_distances() -> None:
 
 
 def moved(**how: Any) -> World:
-    """A student who has become similar to a retiree."""
+    """A student, now similar to a retiree."""
     first = profile("c", 1, **STUDENT)
     return world(first, purchase("c", 103, 20), profile("c", 2, **RETIREE), **how)
 

@@ -65,7 +65,7 @@ def shop(
     try:
         service.start()
         send(service)
-        # A refit between the report and what the tests read would move customers.
+        # A refit between the report and the reads of the tests would move customers.
         service.workers[0].terminate()
         assert service.workers[0].wait(30) == 0, service.tail()
         done = livesegments(

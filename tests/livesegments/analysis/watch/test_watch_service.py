@@ -36,7 +36,7 @@ def shopping(days: range) -> list[Event]:
 
 @pytest.fixture
 def modelled(service: Service) -> Service:
-    """Two workers, a model, and some customers who have moved."""
+    """Two workers, a model, and some customers that moved."""
     service.start()
     service.start()
     service.send(
@@ -114,12 +114,12 @@ def test_each_change_counts_once_though_kafka_or_redis_were_away(
     with WatchSession(settings(modelled)) as watch:
         watch.wait_for_first_poll(30)
         modelled.redis_server.pause()
-        modelled.wait_for(lambda: "Redis" in troubles(), "Redis is told to be away")
+        modelled.wait_for(lambda: "Redis" in troubles(), "Redis is reported as unavailable")
         assert sum(row.customers for row in watch.snapshot().segments) == PEOPLE - 1
         modelled.redis_server.resume()
         modelled.wait_for(lambda: "Redis" not in troubles(), "Redis is back")
         modelled.kafka.pause()
-        modelled.wait_for(lambda: "Kafka" in troubles(), "Kafka is told to be away")
+        modelled.wait_for(lambda: "Kafka" in troubles(), "Kafka is reported as unavailable")
         modelled.kafka.resume()
         modelled.wait_for(lambda: not troubles(), "Kafka is back")
         for day, income in ((6, 200_000), (7, 9_000)):
@@ -167,7 +167,7 @@ def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> No
         watch.wait_for_first_poll(30)
         service.wait_for(
             lambda: any("topics create" in each for each in watch.snapshot().troubles),
-            "the missing topic is told",
+            "the missing topic is reported",
         )
         assert any("no worker has ever run" in each for each in watch.snapshot().troubles)
         # Workers of earlier tests were killed, and their sessions expire only now.

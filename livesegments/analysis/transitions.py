@@ -1,9 +1,9 @@
 """Moves of customers between segments, counted by day and origin."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-import pandas as pd
+import numpy as np
 
 NONE = "none"
 """Stands for no segment where ids are counted."""
@@ -19,33 +19,35 @@ class TransitionCounts:
     ----------
     segments
         Ids of the segments.
+
+    Attributes
+    ----------
+    moves
+        Move -> number of customers.
     """
 
     def __init__(self, segments: Sequence[str]) -> None:
-        self._segments, self._names = list(segments), [*segments, NONE]
-        self._counts: Counter[Move] = Counter()
+        self._names = (*segments, NONE)
+        self.moves: Counter[Move] = Counter()
 
     def add(self, moves: Iterable[Move]) -> None:
         """Count moves."""
-        self._counts.update(moves)
-
-    def table(self) -> pd.DataFrame:
-        """Return the counts, with columns ``day, before, after, origin, moves``."""
-        rows = [(*move, count) for move, count in self._counts.items()]
-        return pd.DataFrame(rows, columns=["day", "before", "after", "origin", "moves"])
+        self.moves.update(moves)
 
     def transitions(self) -> dict[str, dict[str, int]]:
         """Return segment before -> segment after -> moves."""
-        grid = _grid(self.table(), "before", "after", self._names, self._names)
-        rows = zip(self._names, grid.to_numpy().tolist(), strict=True)
-        return {before: dict(zip(self._names, row, strict=True)) for before, row in rows}
+        found = {before: dict.fromkeys(self._names, 0) for before in self._names}
+        for (_, before, after, _), n in self.moves.items():
+            found[before][after] += n
+        return found
 
     def by_day(self, days: range) -> dict[str, tuple[int, ...]]:
         """Return origin -> moves out of a segment on each day."""
-        table = self.table()
-        left = table[table["before"] != NONE]
-        grid = _grid(left, "origin", "day", sorted(left["origin"].unique()), days)
-        return {str(origin): tuple(row.tolist()) for origin, row in grid.iterrows()}
+        found: dict[str, list[int]] = defaultdict(lambda: [0] * len(days))
+        for (day, before, _, origin), n in self.moves.items():
+            if before != NONE and day in days:
+                found[origin][day - days.start] += n
+        return {origin: tuple(found[origin]) for origin in sorted(found)}
 
     def sizes(self, days: range, now: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
         """Return segment -> customers at the end of each day.
@@ -58,22 +60,17 @@ class TransitionCounts:
             Current sizes, from which the days are counted back: no older moves are needed. By
             default all customers began in no segment.
         """
-        table = self.table()
-        came = _grid(table, "day", "after", days, self._segments)
-        net = came - _grid(table, "day", "before", days, self._segments)
-        later = net[::-1].cumsum()[::-1].shift(-1, fill_value=0)
-        sizes = ((net.sum() if now is None else list(now)) - later).clip(lower=0)
-        return {segment: tuple(sizes[segment].tolist()) for segment in self._segments}
+        net = np.zeros((len(days), len(self._names)), np.int64)
+        for (day, before, after, _), n in self.moves.items():
+            if day in days:
+                net[day - days.start, self._names.index(before)] -= n
+                net[day - days.start, self._names.index(after)] += n
+        later = net[::-1].cumsum(axis=0)[::-1] - net
+        ends = np.append(now, 0) if now is not None else net.sum(axis=0)
+        sizes = np.maximum(ends - later, 0).T.tolist()
+        return {name: tuple(row) for name, row in zip(self._names[:-1], sizes, strict=False)}
 
     def since_first(self, days: range, now: Sequence[int]) -> range:
         """Return the days without those before anybody was in a segment."""
         totals = map(sum, zip(*self.sizes(days, now).values(), strict=True))
         return days[next((i for i, total in enumerate(totals) if total), 0) :]
-
-
-def _grid(
-    table: pd.DataFrame, rows: str, columns: str, index: Iterable[object], heads: Iterable[object]
-) -> pd.DataFrame:
-    """Return the moves by two columns of a table, 0 where there are none."""
-    sums = table.groupby([rows, columns])["moves"].sum().unstack()
-    return sums.reindex(index=list(index), columns=list(heads)).fillna(0).astype(int)

@@ -156,12 +156,13 @@ class VariantRun:
         }
 
     def _stability(self, days: int, customer_days: int) -> dict[str, Any]:
-        table = self._moves.table()
-        came, went = table["before"] == NONE, table["after"] == NONE
-        assigned, reassigned, unassigned = (
-            int(table.loc[rows, "moves"].sum()) for rows in (came, ~came & ~went, ~came & went)
-        )
-        origins = table[~came].groupby("origin")["moves"].sum().sort_values(ascending=False)
+        kinds: Counter[str] = Counter()
+        origins: Counter[str] = Counter()
+        for (_, before, after, origin), n in self._moves.moves.items():
+            kinds["assigned" if before == NONE else "left" if after == NONE else "moved"] += n
+            if before != NONE:
+                origins[origin] += n
+        reassigned, unassigned = kinds["moved"], kinds["left"]
         switches = reassigned + self._held.total()
         now = self.simulator.population()
         carries = np.full(1, -1)
@@ -170,7 +171,7 @@ class VariantRun:
             carries = np.append(model.segment_of_cluster, -1)
         elsewhere = int(np.count_nonzero(carries[now.cluster] != now.segment))
         return {
-            "assigned": assigned,
+            "assigned": kinds["assigned"],
             "reassigned": reassigned,
             "unassigned": unassigned,
             "a_day": _share(reassigned + unassigned, days, 2),
@@ -178,7 +179,7 @@ class VariantRun:
             "returned": _share(self._returned, reassigned),
             "held_by_margin": _share(self._held["margin"], switches),
             "held_by_dwell": _share(self._held["dwell"], switches),
-            "origins": {str(origin): int(n) for origin, n in origins.items()},
+            "origins": dict(origins.most_common()),
             "not_nearest": _share(elsewhere, len(now.segment)),
         }
 

@@ -1,14 +1,14 @@
 """Churn from the most valuable segment: customers lost, and customers at risk."""
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from livesegments.analysis.report.context import ReportContext
-from livesegments.analysis.report.customers import customer_rows, dates, hashes, plain_rows
+from livesegments.analysis.report.customers import Row, customer_rows, dates, segment_ids
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Tiling
@@ -17,10 +17,7 @@ from livesegments.operations.model_loader import score_at
 
 SHOWN = 20
 STAYS = -1
-_CONSENT = {-1: None, 0: False, 1: True}
-_COLUMNS = ["last_purchase", "purchases", "spend", "marketing"]
-LEFT_COLUMNS = ["hash", "left_on", "origin", "to", *_COLUMNS]
-LEAVING_COLUMNS = ["hash", "leaves_on", "to", "margin", *_COLUMNS]
+_COLUMNS = ("last_purchase", "purchases", "spend", "marketing")
 
 
 class ChurnTracker:
@@ -43,55 +40,53 @@ class ChurnTracker:
     def __init__(
         self, context: ReportContext, left: Mapping[str, tuple[int, str]], horizon_days: int
     ) -> None:
-        self._context, self._left = context, left
+        self._context, self._left_at = context, left
         self._horizon = context.rules.layout.tiles_in(horizon_days)
         self._spending_more = _spending_more(context)
-        self._heads = [pd.DataFrame(columns=LEFT_COLUMNS), pd.DataFrame(columns=LEAVING_COLUMNS)]
+        self._left: list[Row] = []
+        self._leaving: list[Row] = []
         self._customers = [0, 0]
 
-    def add(self, stretch: Stretch) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def add(self, stretch: Stretch) -> tuple[list[Row], list[Row]]:
         """Add a batch; return its lost customers and those at risk."""
-        found = self._lost(stretch), self._at_risk(stretch)
-        orders = (
-            (["spends_more", "spend"], [True, False]),
-            (["leaves_on", "spend"], [True, False]),
+        left, leaving = self._lost(stretch), self._at_risk(stretch)
+        self._customers[0] += len(left)
+        self._customers[1] += len(leaving)
+        self._left = nsmallest(SHOWN, [*self._left, *left], key=self._by_loss)
+        self._leaving = nsmallest(
+            SHOWN, [*self._leaving, *leaving], key=lambda row: (row["leaves_on"], -row["spend"])
         )
-        for i, (rows, (by, ascending)) in enumerate(zip(found, orders, strict=True)):
-            self._customers[i] += len(rows)
-            if len(rows):
-                both = pd.concat([self._heads[i], rows]) if len(self._heads[i]) else rows
-                self._heads[i] = both.sort_values(by, ascending=ascending, kind="stable")[:SHOWN]
-        return found
+        return left, leaving
 
     def retention(self) -> dict[str, Any]:
         """Return the head of each list, and its length."""
-        left, leaving = (
-            plain_rows(head[columns].rename(columns={"to": "segment"}))
-            for head, columns in zip(self._heads, (LEFT_COLUMNS, LEAVING_COLUMNS), strict=True)
-        )
+        first = ("hash", "left_on", "origin", "segment", *_COLUMNS)
+        soon = ("hash", "leaves_on", "segment", "margin", *_COLUMNS)
         return {
             "segment": self._context.rules.segment_ids[self._context.valued],
-            "left": left,
+            "left": [{name: row[name] for name in first} for row in self._left],
             "left_customers": self._customers[0],
-            "leaving": leaving,
+            "leaving": [
+                {name: row["to" if name == "segment" else name] for name in soon}
+                for row in self._leaving
+            ],
             "leaving_customers": self._customers[1],
         }
 
-    def _lost(self, stretch: Stretch) -> pd.DataFrame:
-        gone = np.array([name in self._left for name in stretch.names], np.bool_)
+    def _by_loss(self, row: Row) -> tuple[bool, float]:
+        return row["segment"] in self._spending_more, -row["spend"]
+
+    def _lost(self, stretch: Stretch) -> list[Row]:
+        gone = np.array([name in self._left_at for name in stretch.names], np.bool_)
         gone &= stretch.records["segment"] != self._context.valued
         gone &= may_be_profiled(stretch.records)
-        rows = self._rows(stretch.where(gone))
-        left = [self._left[name] for name in rows["customer_id"]]
-        to = self._ids(rows["segment"])
-        return rows.assign(
-            left_on=dates([time_us for time_us, _ in left]),
-            origin=[origin for _, origin in left],
-            to=to,
-            spends_more=[segment in self._spending_more for segment in to],
-        )
+        rows = customer_rows(stretch.where(gone), self._context)
+        for row in rows:
+            left_us, row["origin"] = self._left_at[row["customer_id"]]
+            [row["left_on"]] = dates([left_us])
+        return rows
 
-    def _at_risk(self, stretch: Stretch) -> pd.DataFrame:
+    def _at_risk(self, stretch: Stretch) -> list[Row]:
         rules = self._context.rules
         here = stretch.where(stretch.records["segment"] == self._context.valued)
         ahead = forecast_departures(
@@ -103,27 +98,13 @@ class ChurnTracker:
             rules.switching,
         )
         leaves = ahead.tiles != STAYS
-        times_us = [
-            departure_us(tiles, here.clock_us, rules.layout)
-            for tiles in ahead.tiles[leaves].tolist()
-        ]
-        return self._rows(here.where(leaves)).assign(
-            leaves_on=dates(times_us),
-            to=self._ids(ahead.segment[leaves]),
-            margin=ahead.margin[leaves].round(4),
-        )
-
-    def _rows(self, stretch: Stretch) -> pd.DataFrame:
-        rows = customer_rows(stretch, self._context.rules.layout)
-        group_id = self._context.rules.group_id
-        return rows.assign(
-            hash=hashes(rows["customer_id"], group_id),
-            marketing=pd.Series([_CONSENT[each] for each in rows["marketing"]], dtype=object),
-        )
-
-    def _ids(self, segments: Any) -> "pd.Series[Any]":
-        ids = self._context.rules.segment_ids
-        return pd.Series([ids[i] if i >= 0 else None for i in segments], dtype=object)
+        rows = customer_rows(here.where(leaves), self._context)
+        columns = (ahead.tiles[leaves].tolist(), ahead.margin[leaves].tolist())
+        to = segment_ids(ahead.segment[leaves], self._context)
+        for row, tiles, margin, segment in zip(rows, *columns, to, strict=True):
+            [row["leaves_on"]] = dates([departure_us(tiles, here.clock_us, rules.layout)])
+            row["margin"], row["to"] = round(margin, 4), segment
+        return rows
 
 
 def _spending_more(context: ReportContext) -> set[str]:

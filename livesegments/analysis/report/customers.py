@@ -1,51 +1,63 @@
 """Customers of the report: sums by segment and consent, and the most typical ones."""
 
 from collections.abc import Iterable
+from heapq import nsmallest
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.features.erasures import marker_key
 from livesegments.features.feature_specs import FEATURES, natural, vectors
-from livesegments.features.window import Tiling, window
+from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import Stretch
 from livesegments.operations.export import LOCATIONS
+from livesegments.rendering.formats import known
 
 HASH_DIGITS = 12
 TYPICAL = 5
 REFUSED, CONSENTS, UNKNOWN = 0, 1, -1
 """Consent to marketing."""
+_CONSENT = {REFUSED: False, CONSENTS: True, UNKNOWN: None}
+
+Row = dict[str, Any]
 
 
-def customer_rows(stretch: Stretch, layout: Tiling) -> pd.DataFrame:
-    """Return a batch as a table with a row per customer.
+def customer_rows(stretch: Stretch, context: ReportContext) -> list[Row]:
+    """Return the customers of a batch, with their purchases in the window.
 
-    ``segment`` is an index, -1 for none. ``last_purchase`` is the date of the end of the last
-    purchase's tile, or of the clock.
+    Segments are ids, None for none. ``last_purchase`` is the date of the end of the last purchase's
+    tile, or of the clock. ``customer_id`` appears in lists only, never on a page.
     """
-    records = stretch.records
+    records, layout = stretch.records, context.rules.layout
     at = window(records, layout.tile(stretch.clock_us))
     last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, stretch.clock_us)
-    return pd.DataFrame(
-        {
-            "customer_id": pd.Series(stretch.names, dtype=object),
-            "segment": records["segment"],
-            "purchases": at.purchases,
-            "spend": at.cents / 100,
-            "last_purchase": dates(last_us),
-            "marketing": records["marketing"],
-        }
+    columns = (
+        stretch.names,
+        [hashed(name, context) for name in stretch.names],
+        segment_ids(records["segment"], context),
+        at.purchases.tolist(),
+        (at.cents / 100).tolist(),
+        dates(last_us),
+        [_CONSENT[each] for each in records["marketing"].tolist()],
     )
+    names = ("customer_id", "hash", "segment", "purchases", "spend", "last_purchase", "marketing")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def hashes(customers: Iterable[str], group_id: str) -> list[str]:
-    """Return the first digits of the keyed hash of each id: the page shows no ids."""
-    return [marker_key(each, group_id).hex()[:HASH_DIGITS] for each in customers]
+def hashed(customer_id: str, context: ReportContext) -> str:
+    """Return the first digits of the keyed hash of an id."""
+    return marker_key(customer_id, context.rules.group_id).hex()[:HASH_DIGITS]
+
+
+def segment_ids(segments: Counts, context: ReportContext) -> list[str | None]:
+    """Return the id of each segment, None for no segment."""
+    ids = context.rules.segment_ids
+    return [ids[i] if i >= 0 else None for i in segments.tolist()]
 
 
 def dates(times_us: ArrayLike) -> list[str]:
@@ -54,20 +66,14 @@ def dates(times_us: ArrayLike) -> list[str]:
     return days
 
 
-def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table for JSON; unknown values are None."""
-    rows: Any = table.astype(object).where(table.notna(), None).to_dict("records")
-    return list(rows)
-
-
 class CustomerTotals:
     """Sums over customers, batch by batch, and the most typical ones.
 
     Attributes
     ----------
     sums
-        Customers, purchases and cents in the window, by segment (index, -1 for none) and consent to
-        marketing.
+        Customers, purchases and cents in the window by segment (the last for none) and consent to
+        marketing, (k + 1, 3, 3).
     unknown
         (d,) customers in a segment without a feature.
     binned
@@ -78,9 +84,8 @@ class CustomerTotals:
         k = len(context.rules.segment_ids)
         self._context = context
         self._cluster = np.argsort(context.model.segment_of_cluster)
-        self._near = pd.DataFrame()
-        every = pd.MultiIndex.from_product([range(-1, k), (UNKNOWN, REFUSED, CONSENTS)])
-        self.sums = pd.DataFrame(0, index=every, columns=["customers", "purchases", "cents"])
+        self._near: list[list[tuple[int, float, Row]]] = [[] for _ in range(k)]
+        self.sums: Counts = np.zeros((k + 1, 3, 3), np.int64)
         self.unknown: Counts = np.zeros(len(FEATURES), np.int64)
         self.binned: list[Counts] = [
             np.zeros(len(each.counts), np.int64) for each in context.model.generation.histograms
@@ -89,7 +94,7 @@ class CustomerTotals:
     @property
     def sizes(self) -> list[int]:
         """Customers in each segment, (k,)."""
-        of_segments: list[int] = self.sums["customers"].groupby(level=0).sum().loc[0:].tolist()
+        of_segments: list[int] = self.sums[:-1, :, 0].sum(axis=1).tolist()
         return of_segments
 
     def add(self, stretch: Stretch) -> None:
@@ -97,9 +102,8 @@ class CustomerTotals:
         records = stretch.records
         at = window(records, self._context.rules.layout.tile(stretch.clock_us))
         X = vectors(records, at)
-        rows = pd.DataFrame({"customers": 1, "purchases": at.purchases, "cents": at.cents})
-        added = rows.groupby([records["segment"], records["marketing"]]).sum()
-        self.sums = self.sums.add(added, fill_value=0).astype(np.int64)
+        rows = np.column_stack([np.ones_like(at.cents), at.purchases, at.cents])
+        np.add.at(self.sums, (records["segment"], records["marketing"]), rows)
         placed = records["segment"] >= 0
         X = X[placed]
         self.unknown += np.isnan(X).sum(axis=0)
@@ -113,64 +117,57 @@ class CustomerTotals:
 
         Fuller profiles come first: a distance over fewer features is shorter.
         """
-        model = self._context.model
-        segment = stretch.records["segment"]
+        model, segment = self._context.model, stretch.records["segment"]
         distances = model.kmeans.predict_arrays(X).distances
-        rows = pd.DataFrame(X, columns=list(FEATURES)).assign(
-            customer_id=pd.Series(stretch.names, dtype=object),
-            segment=segment,
-            distance=distances[np.arange(len(X)), self._cluster[segment]],
-            unknown=np.isnan(X[:, model.snapshot.weights > 0]).sum(axis=1),
-        )
-        ordered = pd.concat([self._near, rows]).sort_values(["unknown", "distance"], kind="stable")
-        self._near = ordered.groupby("segment").head(TYPICAL)
+        distance = distances[np.arange(len(X)), self._cluster[segment]]
+        unknown = np.isnan(X[:, model.snapshot.weights > 0]).sum(axis=1)
+        order = np.lexsort((distance, unknown))
+        for i, near in enumerate(self._near):
+            found = [
+                (int(unknown[row]), float(distance[row]), {"name": stretch.names[row], "x": X[row]})
+                for row in order[segment[order] == i][:TYPICAL].tolist()
+            ]
+            self._near[i] = nsmallest(TYPICAL, [*near, *found], key=itemgetter(0, 1))
 
-    def targets(self, order: Iterable[int]) -> list[dict[str, Any]]:
+    def targets(self, order: Iterable[int]) -> list[Row]:
         """Return consent to marketing and value of each segment.
 
         Purchases and spend are those of all customers in the window, and of those with consent.
         """
-        ids = self._context.rules.segment_ids
-        rows = []
-        for i in order:
-            of: Any = self.sums.loc[i]
-            rows.append(
-                {
-                    "segment": ids[i],
-                    "customers": int(of["customers"].sum()),
-                    "consenting": int(of.loc[CONSENTS, "customers"]),
-                    "refusing": int(of.loc[REFUSED, "customers"]),
-                    "unknown": int(of.loc[UNKNOWN, "customers"]),
-                    "spend": int(of["cents"].sum()) / 100,
-                    "purchases": int(of["purchases"].sum()),
-                    "consenting_spend": int(of.loc[CONSENTS, "cents"]) / 100,
-                }
-            )
-        return rows
+        ids, all_, by_consent = self._context.rules.segment_ids, self.sums.sum(axis=1), self.sums
+        return [
+            {
+                "segment": ids[i],
+                "customers": int(all_[i, 0]),
+                "consenting": int(by_consent[i, CONSENTS, 0]),
+                "refusing": int(by_consent[i, REFUSED, 0]),
+                "unknown": int(by_consent[i, UNKNOWN, 0]),
+                "spend": int(all_[i, 2]) / 100,
+                "purchases": int(all_[i, 1]),
+                "consenting_spend": int(by_consent[i, CONSENTS, 2]) / 100,
+            }
+            for i in order
+        ]
 
-    def typical(self, order: Iterable[int]) -> list[dict[str, Any]]:
+    def typical(self, order: Iterable[int]) -> list[Row]:
         """Return the most typical customers of each segment, the nearest first.
 
         Age is rounded to five years and income to two digits.
         """
-        if self._near.empty:
-            return []
-        rules, near = self._context.rules, self._near
-        values = pd.DataFrame(natural(near[list(FEATURES)].to_numpy()), columns=list(FEATURES))
-        table = pd.DataFrame(
-            {
-                "hash": hashes(near["customer_id"], rules.group_id),
-                "segment": [rules.segment_ids[i] for i in near["segment"]],
-                "distance": near["distance"].round(4).to_numpy(),
-                "purchases": values["purchases"].round().astype(int),
-                "spend": values["spend"].round(2),
-                "age": (values["age"] / 5).round() * 5,
-                "income": [float(f"{value:.1e}") for value in values["income"]],
-                "location": values["urbanicity"].map(LOCATIONS),
-            }
-        )
         return [
-            row
-            for i in order
-            for row in plain_rows(table[table["segment"] == rules.segment_ids[i]])
+            self._typical(i, distance, each) for i in order for _, distance, each in self._near[i]
         ]
+
+    def _typical(self, segment: int, distance: float, customer: Row) -> Row:
+        found = dict(zip(FEATURES, natural(customer["x"][None])[0].tolist(), strict=True))
+        age, income = known(found["age"]), known(found["income"])
+        return {
+            "hash": hashed(customer["name"], self._context),
+            "segment": self._context.rules.segment_ids[segment],
+            "distance": round(distance, 4),
+            "purchases": round(found["purchases"]),
+            "spend": round(found["spend"], 2),
+            "age": None if age is None else float(5 * round(age / 5)),
+            "income": None if income is None else float(f"{income:.1e}"),
+            "location": LOCATIONS.get(found["urbanicity"]),
+        }

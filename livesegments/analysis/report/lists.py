@@ -1,17 +1,17 @@
 """Lists of customers with consent to marketing, by their real ids, as CSV files."""
 
+import csv
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Self
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from livesegments.analysis.report.category_sets import MOST, PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
-from livesegments.analysis.report.customers import CONSENTS, customer_rows, hashes
+from livesegments.analysis.report.customers import CONSENTS, Row, customer_rows
 from livesegments.model.types import Floats
 from livesegments.operations.customer_scan import Stretch
 
@@ -19,7 +19,6 @@ OFFERED = 1.1
 """Lift from which a segment prefers a category, and it is offered to customers without it."""
 _CUSTOMER = ["customer_id", "hash", "segment", "purchases", "spend", "last_purchase"]
 _OWNER_ONLY = 0o600
-_LINE_END = "\r\n"
 
 
 class CustomerLists:
@@ -50,7 +49,7 @@ class CustomerLists:
         self._folder, self._context = folder, context
         self._categories, self._lift, self._bought = categories, np.nan_to_num(lift), bought
         self._stack = ExitStack()
-        self._files: dict[str, tuple[IO[str], list[str]]] = {}
+        self._files: dict[str, Any] = {}
         self.written: dict[str, int] = {}
         """File name -> rows."""
 
@@ -71,53 +70,47 @@ class CustomerLists:
             else:
                 unfinished.unlink(missing_ok=True)
 
-    def add(self, stretch: Stretch, left: pd.DataFrame, leaving: pd.DataFrame) -> None:
+    def add(self, stretch: Stretch, left: list[Row], leaving: list[Row]) -> None:
         """Write the customers of a batch with consent: by segment, offers, lost and at risk."""
-        rules = self._context.rules
-        placed = stretch.where(
-            (stretch.records["marketing"] == CONSENTS) & (stretch.records["segment"] >= 0)
-        )
-        rows = customer_rows(placed, rules.layout)
-        rows["hash"] = hashes(rows["customer_id"], rules.group_id)
-        for i, segment in enumerate(rules.segment_ids):
-            self._write(f"target-{segment}.csv", rows[rows["segment"] == i])
-        self._write("cross-sell.csv", self._offers(rows))
-        for status, found, date in (("left", left, "left_on"), ("leaving", leaving, "leaves_on")):
-            consents = found[found["marketing"].eq(True)]
-            self._write("retention.csv", consents.assign(status=status, date=consents[date]))
+        records = stretch.records
+        placed = stretch.where((records["marketing"] == CONSENTS) & (records["segment"] >= 0))
+        rows = customer_rows(placed, self._context)
+        for row in rows:
+            self._write(f"target-{row['segment']}.csv", row)
+        for row in self._offers(rows, placed):
+            self._write("cross-sell.csv", row)
+        for row in left:
+            if row["marketing"]:
+                more = {"status": "left", "date": row["left_on"], "to": row["segment"]}
+                self._write("retention.csv", row | more)
+        for row in leaving:
+            if row["marketing"]:
+                self._write("retention.csv", row | {"status": "leaving", "date": row["leaves_on"]})
 
-    def _offers(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def _offers(self, rows: list[Row], placed: Stretch) -> list[Row]:
         """Return for each customer the category with the highest lift that they have not bought."""
         lift = self._lift[:, :MOST]
-        if not lift.size or not len(rows):
-            return rows[:0].assign(category="", lift=0.0)
-        masks = self._bought.masks(rows["customer_id"].tolist())
+        if not lift.size or not rows:
+            return []
+        masks = self._bought.masks(placed.names)
         has = (masks[:, None] >> np.arange(lift.shape[1], dtype=np.uint64) & np.uint64(1)) > 0
-        liked = np.where(has, -np.inf, lift[rows["segment"]])
-        best = liked.argmax(axis=1)
-        offers = rows.assign(
-            category=[self._categories[each] for each in best.tolist()], lift=liked.max(axis=1)
-        )
-        return offers[offers["lift"] >= OFFERED]
+        liked = np.where(has, -np.inf, lift[placed.records["segment"]])
+        best = zip(rows, liked.argmax(axis=1).tolist(), liked.max(axis=1).tolist(), strict=True)
+        return [
+            row | {"category": self._categories[column], "lift": f"{value:.2f}"}
+            for row, column, value in best
+            if value >= OFFERED
+        ]
 
     def _open(self, name: str, columns: list[str]) -> None:
         unfinished = self._folder / f"{name}.part"
         unfinished.unlink(missing_ok=True)
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         file = self._stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline=""))
-        file.write(",".join(columns) + _LINE_END)
-        self._files[name] = file, columns
+        self._files[name] = csv.DictWriter(file, columns, extrasaction="ignore")
+        self._files[name].writeheader()
         self.written[name] = 0
 
-    def _write(self, name: str, rows: pd.DataFrame) -> None:
-        file, columns = self._files[name]
-        ids = dict(enumerate(self._context.rules.segment_ids))
-        rows.assign(segment=rows["segment"].map(ids)).to_csv(
-            file,
-            columns=columns,
-            header=False,
-            index=False,
-            float_format="%.2f",
-            lineterminator=_LINE_END,
-        )
-        self.written[name] += len(rows)
+    def _write(self, name: str, row: Row) -> None:
+        self._files[name].writerow(row | {"spend": f"{row['spend']:.2f}"})
+        self.written[name] += 1

@@ -108,7 +108,7 @@ class CustomerTotals:
         X = X[placed]
         self.unknown += np.isnan(X).sum(axis=0)
         histograms = self._context.model.generation.histograms
-        for counts, column, histogram in zip(self.binned, X.T, histograms, strict=True):
+        for counts, column, histogram in zip(self.binned, X.T, histograms, strict=False):
             counts += bin_counts(column, np.array(histogram.edges))
         self._compare(stretch.where(placed), X)
 

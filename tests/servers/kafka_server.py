@@ -6,8 +6,6 @@ top of the repository, so that later runs need no network.
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 import subprocess
 import time
 import uuid
@@ -22,6 +20,7 @@ from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFacto
 
 from livesegments.contracts.topics import topics
 from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from tests.servers.maven import jars
 from tests.servers.process import ServerProcess
 
 KAFKA_VERSION = "4.1.1"
@@ -29,7 +28,6 @@ KAFKA_VERSION = "4.1.1"
 # : Faster compilation instead of faster code: a broker that lives for seconds starts sooner.
 QUICK_START: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 _START_TIMEOUT = 60.0
 _UNFENCE_TIMEOUT = 10.0
@@ -252,28 +250,7 @@ def _groups(admin: KafkaAdminClient) -> list[str]:
 
 def kafka_jars() -> Path:
     """Return the folder with Kafka's jars; fill it from Maven Central the first time."""
-    cache = _REPOSITORY / ".cache"
-    jars = cache / f"kafka-libs-{KAFKA_VERSION}"
-    cache.mkdir(exist_ok=True)
-    with (cache / "kafka-libs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.exists():
-            _fetch_jars(jars)
-    return jars
-
-
-def _fetch_jars(jars: Path) -> None:
-    if shutil.which("mvn") is None or shutil.which("java") is None:
-        raise ServerError("Apache Kafka needs Java and Maven: run scripts/install-servers")
-    partial = jars.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    command = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
-    command += [f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
-    command += [f"-Dkafka.version={KAFKA_VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ServerError(f"Maven could not fetch Apache Kafka:\n{done.stdout}{done.stderr}")
-    partial.rename(jars)
+    return jars(_POM, f"kafka-libs-{KAFKA_VERSION}", kafka_version=KAFKA_VERSION)
 
 
 def _admin(bootstrap: str, timeout_ms: int = 30_000) -> KafkaAdminClient:

@@ -1,12 +1,15 @@
 """Scale benches measure the right quantities; inputs are tiny, so the figures mean nothing."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 import redis
 
-from bench import customers, resident
+from bench import customers, resident, rollout
+from bench.throughput import GROUP
 from bench.workers import purchases
+from livesegments.store.keys import Keys
 from tests.servers import RedisServer
 
 
@@ -38,6 +41,22 @@ def test_no_event_of_a_backlog_comes_twice() -> None:
     events = [*purchases(10, 5, 1.0), *purchases(10, 5, 1.0, first=10)]
     ids = {value.split(b'"event_id": ')[1][:12] for _, value in events}
     assert len(ids) == 20
+
+
+@pytest.mark.servers
+def test_a_partition_rests_from_one_commit_to_the_next(
+    fresh_redis: RedisServer, client: "redis.Redis"
+) -> None:
+    keys = Keys(GROUP)
+    with rollout.Rests(fresh_redis, 2) as rests:
+        for version in range(1, 11):
+            client.hset(keys.progress(0), "version", version)
+            if version in (1, 10):
+                client.hset(keys.progress(1), "version", version)
+            time.sleep(0.1)
+    often, seldom = rests.gaps
+    assert len(often) > len(seldom)
+    assert rests.longest() == max(seldom) >= 0.8
 
 
 @pytest.mark.parametrize(("growth", "met"), [(0, True), (1_000_000, False)])

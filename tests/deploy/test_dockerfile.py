@@ -74,6 +74,12 @@ def test_the_worker_gets_every_dependency_and_nothing_else_in_the_versions_that_
     assert not (more - wanted) & set(worker)
 
 
+def test_the_image_with_parquet_in_the_documentation_has_the_locked_version() -> None:
+    document = (ROOT / "docs" / "operations.md").read_text()
+    everything = names((ROOT / "requirements.lock").read_text())
+    assert re.findall(r"install (pyarrow==[0-9.]+)", document) == [str(everything["pyarrow"])]
+
+
 def test_the_build_tool_is_pinned_with_its_hashes() -> None:
     [script] = [arguments for name, arguments in INSTRUCTIONS if "build-tools" in arguments]
     [sed] = re.findall(r"sed -n '[^']*' requirements\.lock", script)

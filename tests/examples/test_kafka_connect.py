@@ -44,7 +44,7 @@ def test_a_table_has_everyone_who_is_not_erased_though_connect_is_killed(
         try:
             connect.start()
             connect.create(example)
-            wait_for(table, "the table has rows")
+            wait_for(lambda: table() or failed(connect, example), "the table has rows")
             connect.kill()
             connect.start()
             connect.create(example)

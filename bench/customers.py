@@ -16,10 +16,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 from bench.report import Table
 from livesegments.app import rules
 from livesegments.config.settings import Settings
-from livesegments.consumers.aggregation import want
+from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.modelling.initial_fit import draw, first_generation
-from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.processor import Work, process
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import PURCHASES
 from livesegments.domain import Model, PartitionState, Sweep, estimator
@@ -165,16 +165,16 @@ class World:
             owned = replace(owned, sweep=Sweep(1, RULES.layout.tile(CLOCK_US)))
         started = time.perf_counter()
         batch = decode_batch(polled, RULES.currency, {0: owned.seen})
-        [reading] = self._store.read([want(owned, batch.slices[0], RULES)])
-        [decision] = BatchProcessor(
-            RULES, self._model, batch, [(owned, batch.slices[0], reading)], CLOCK_US
-        ).decide()
+        part = batch.slices[0]
+        [read] = self._store.read([read_request(owned, batch, part, RULES)])
+        work = Work(RULES, self._model, batch, [Part(owned, part, read)], CLOCK_US)
+        [decision] = process(work).partitions
         assert decision.commit is not None
         if self._store.commit([decision.commit]) != [True]:
             raise RuntimeError("a commit was refused")
         seconds = time.perf_counter() - started
         # Nothing is published here, and the outbox must not grow.
-        self._owned = decision.owned.confirmed(decision.owned.progress.version)
+        self._owned = decision.state.confirmed(decision.state.progress.version)
         return seconds
 
 

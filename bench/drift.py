@@ -89,10 +89,10 @@ class Watch:
         start = time.process_time()
         history.take(events)
         folded = time.process_time()
-        self.watch.look(history.tally.watched, model)
+        self.watch.look(history.watched, model)
         self.round_s += folded - start
         self.detectors_s += time.process_time() - folded
-        history.tally.watched.clear()
+        history.watched.clear()
         if history.model.generation is None:
             return set()
         return {*self._detected(), *self._look()}

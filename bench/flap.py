@@ -32,7 +32,7 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
         history = History(warmup, margin=margin, min_dwell_us=days * DAY_US)
         for start in range(0, len(stream), batch):
             history.take(stream[start : start + batch])
-        changes = history.tally.changes
+        changes = history.changes
         reassigned = moves(changes)
         table.add(
             name,

@@ -9,7 +9,7 @@ from livesegments.analysis.backtest.simulator import Event, EventDecoder
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
-from livesegments.domain import BatchStats, Hysteresis, ProcessingConfig
+from livesegments.domain import DriftSample, Hysteresis, ProcessingConfig
 from livesegments.features.window import Tiling, reaches_back
 from livesegments.model.personas import PERSONAS
 from livesegments.producers.event_files import read_profiles, read_purchases
@@ -44,21 +44,23 @@ class History(simulator.Simulator):
             personas=PERSONAS,
         )
         super().__init__(rules, warmup, refit_gain)
-        self.tally = BatchStats()
+        self.changes: list[tuple[str, str, str]] = []
+        self.held_by_margin = 0
+        self.watched: list[DriftSample] = []
         self._polls = EventDecoder()
 
     def take(self, events: Sequence[Event]) -> None:
         """Process a batch of events and the periodic work that it makes due.
 
-        ``tally.watched`` is then the drift sample of the previous generation.
+        ``watched`` is then the drift sample of the previous generation.
         """
         generation = self.model.number
-        self.tally.watched = []
+        self.watched = []
         for step in self.feed(self._polls.batch(events, self)):
-            self.tally.changes += step.tally.changes
-            self.tally.held_by_margin += step.tally.held_by_margin
+            self.changes += step.tally.changes
+            self.held_by_margin += step.tally.held_by_margin
             if step.generation == generation:
-                self.tally.watched += step.tally.watched
+                self.watched += step.tally.watched
 
     def current(self) -> Sample:
         """Return all customers with a purchase in the window."""

@@ -56,7 +56,7 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
     every = _changes(stream, batch, warmup)
     table.note(f"generations: {len(history.generations)}, the last after {refitted:,} events")
     table.note(
-        f"published changes: {len(history.tally.changes):,} with a switch margin of 0.15,"
+        f"published changes: {len(history.changes):,} with a switch margin of 0.15,"
         f" {every:,} with 0"
     )
     table.note(f"values unknown: {np.median(unknown):.0%}; rivals get the mean in their place")
@@ -112,4 +112,4 @@ def _changes(stream: Events, batch: int, warmup: int) -> int:
     history = History(warmup, margin=0.0)
     for start in range(0, len(stream), batch):
         history.take(stream[start : start + batch])
-    return len(history.tally.changes)
+    return len(history.changes)

@@ -60,7 +60,7 @@ def run(runs: Runs = RUNS, warmup: int = 500) -> Table:
         found = list(follow(history, events(), batch))
         if not found:
             raise ValueError(f"{name}: no first fit")
-        origins = Counter(origin for _, _, origin in history.tally.changes)
+        origins = Counter(origin for _, _, origin in history.changes)
         centroids = [ratios.by_centroids for ratios in found]
         labels = [ratios.by_labels for ratios in found]
         highest = max(*centroids, *labels)

@@ -42,7 +42,7 @@ class PartitionBatch:
     Attributes
     ----------
     customers
-        Customer id -> row among the slice's customers, in order of appearance.
+        Range of its customers in the rows of the micro-batch.
     purchases, profiles, erasures
         Ranges in the columns of the batch.
     next_offsets
@@ -54,7 +54,7 @@ class PartitionBatch:
     """
 
     partition: int
-    customers: dict[str, int]
+    customers: slice
     purchases: slice
     profiles: slice
     erasures: slice
@@ -67,10 +67,12 @@ class PartitionBatch:
 class MicroBatch:
     """All records of one poll.
 
-    ``*_customer`` (n,) holds the row of each accepted record's customer in its slice; ``records``
+    ``customers`` are ids in order of partition and appearance; a customer's index is its row in the
+    micro-batch. ``*_customer`` (n,) holds the row of each accepted record's customer. ``records``
     are the polled records by topic, accepted or not.
     """
 
+    customers: list[str]
     purchases: Purchases
     profiles: Profiles
     erasures: Erasures
@@ -153,14 +155,19 @@ def decode_batch(
     ]
     rows: tuple[list[int], list[int], list[int]] = ([], [], [])
     slices: list[PartitionBatch] = []
+    customers: list[str] = []
     for partition, *ats in zip(partitions, *ranges, strict=True):
-        customers: dict[str, int] = {}
+        first = len(customers)
+        row_of: dict[str, int] = {}
         for columns, at, out in zip(accepted, ats, rows, strict=True):
-            out += [customers.setdefault(name, len(customers)) for name in columns.customer_id[at]]
+            out += [
+                row_of.setdefault(name, first + len(row_of)) for name in columns.customer_id[at]
+            ]
+        customers += row_of
         slices.append(
             PartitionBatch(
                 partition,
-                customers,
+                slice(first, len(customers)),
                 purchases=ats[0],
                 profiles=ats[1],
                 erasures=ats[2],
@@ -174,6 +181,7 @@ def decode_batch(
             )
         )
     return MicroBatch(
+        customers=customers,
         purchases=purchases,
         profiles=profiles,
         erasures=erasures,

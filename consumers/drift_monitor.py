@@ -21,21 +21,22 @@ MOST = 32
 """Customers per partition and micro-batch: enough for small micro-batches, cheap for large ones."""
 
 
-def watch(records: Records, scores: Scores, generation: int) -> DriftSample:
+def watch(customers: slice, records: Records, scores: Scores, generation: int) -> DriftSample:
     """Sample customers evenly among those scored under the same generation as before.
 
     Parameters
     ----------
+    customers
+        Rows to sample from: a partition's customers in the batch.
     records
-        (n,) records of the batch's customers, before the scores are applied.
+        (n,) records before the scores are applied.
     scores
-        Scores of at least n records, these first.
+        Scores of the same records.
     generation
         The generation of the scores.
     """
-    n = len(records)
-    same = scores.counted[:n] & (records["generation"] == generation)
-    rows = np.flatnonzero(same)
+    same = scores.counted[customers] & (records["generation"][customers] == generation)
+    rows = customers.start + np.flatnonzero(same)
     if len(rows) > MOST:
         rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(np.intp)]
     assignment, before = scores.assignment, records["segment"][rows]

@@ -1,27 +1,32 @@
-"""Micro-batch processing up to the commit: aggregate, score, decide what to write and publish.
+"""Micro-batch processing up to the commit, in stages: values in, new values out.
 
-No I/O and no clock: the data read and the time are arguments. The result is a commit for each
-partition, with the partition's state once that commit is accepted.
+    gather      the customers of the batch and of the sweeps, one row each   aggregation.py
+    aggregate   their records with the batch applied                        aggregation.py
+    score       nearest clusters and segments to publish                    scoring.py
+    decide      segment changes, deletions and records to store             `decide`
+    commit      each partition's writes, outputs and next state             `commit`
+
+No I/O and no clock: the data read and the time are arguments.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.aggregation import Applied, Part, fold, lay_out, reconsented
-from livesegments.consumers.decoding import MicroBatch, PartitionBatch
+from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggregate, gather
+from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
-from livesegments.consumers.scoring import NONE, Scores, score
-from livesegments.consumers.transitions import Triggers, changed_rows, explain, relearn, restate
+from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
+from livesegments.consumers.transitions import explain, last_events, restate, triggers_of
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.domain import (
     BatchStats,
     Change,
     Model,
     PartitionResult,
-    PartitionState,
     ProcessingConfig,
     SegmentStatus,
     Trigger,
@@ -32,259 +37,320 @@ from livesegments.features.record_codec import Records, encode, is_known, is_pro
 from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Output
-from livesegments.store.partitions import Commit, ReadResult
+from livesegments.store.partitions import Commit
 
 Flags = NDArray[np.bool_]
+T = TypeVar("T")
 
 
-class BatchProcessor:
-    """Processor of one micro-batch, for all partitions that have work.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A micro-batch to process, for all partitions that have work.
 
-    Parameters
+    Attributes
     ----------
-    rules, model
+    config, model
         Configuration and model; without a model nothing is assigned.
     batch
-        The polled records; all its partitions are in ``work``.
-    work
+        The polled records; all its partitions are in ``parts``, in the same order.
+    parts
         Each partition with its slice of the batch, if any, and the data read from its store.
     now_us
         The wall clock, in microseconds.
     replay
         Aggregate only: the decisions were made before.
+    """
+
+    config: ProcessingConfig
+    model: Model | None
+    batch: MicroBatch
+    parts: Sequence[Part]
+    now_us: int
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Effects of a micro-batch on n customers in p partitions.
 
     Attributes
     ----------
-    tally
-        Counters filled by `decide`.
+    records
+        (n,) records to store.
+    gone
+        (n,) mask of customers without data, to delete.
+    moved
+        (p,) rows of each partition whose cluster, vector or generation changes.
+    changes
+        (p,) segment changes, with the events that triggered them.
+    restated
+        (p,) statuses of customers whose consent change is not in their published state.
+    forgotten
+        (p,) ids of customers whose published state becomes null.
     """
 
-    def __init__(
-        self,
-        rules: ProcessingConfig,
-        model: Model | None,
-        batch: MicroBatch,
-        work: Sequence[tuple[PartitionState, PartitionBatch | None, ReadResult]],
-        now_us: int,
-        *,
-        replay: bool = False,
-    ) -> None:
-        self.rules, self.model, self.batch, self.now_us = rules, model, batch, now_us
-        self.replay = replay
-        self.tally = BatchStats()
-        self._work = work
+    records: Records
+    gone: Flags
+    moved: list[NDArray[np.intp]]
+    changes: list[list[tuple[Change, Trigger | None]]]
+    restated: list[list[SegmentStatus]]
+    forgotten: list[list[str]]
 
-    def decide(self) -> list[PartitionResult]:
-        """Return the commits, none for a partition without changes.
 
-        The owners' previous states are not modified and stay valid if a commit is refused.
-        """
-        parts = lay_out(self._work, self.batch, self.rules, self.now_us)
-        records, applied = fold(parts, self.batch, self.rules, self.tally)
-        scores = self._score(self.model, parts, records) if self.model else None
-        decisions = [
-            self._decide(part, records[part.rows], applied, scores and scores.of(part.rows))
-            for part in parts
-        ]
-        return [decision for decision in decisions if decision is not None]
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """Result of each partition that has one, and the counters of the micro-batch."""
 
-    def _score(self, model: Model, parts: Sequence[Part], records: Records) -> Scores:
-        customers = [len(part.customers) for part in parts]
-        clock_us = np.repeat(np.array([part.clock_us for part in parts], np.int64), customers)
-        return score(
-            records,
-            self.rules.layout.tile_of(clock_us),
+    partitions: list[PartitionResult]
+    stats: BatchStats
+
+
+def process(work: Work) -> BatchResult:
+    """Process a micro-batch.
+
+    The partitions' previous states are not modified and stay valid if a commit is refused.
+    """
+    config, model, batch, parts = work.config, work.model, work.batch, work.parts
+    customers = gather(parts, batch, config, work.now_us)
+    aggregated = aggregate(parts, customers, batch, config)
+    scores = None
+    if model is not None:
+        clock_us = customers.clock_us[customers.part]
+        scores = score(
+            aggregated.records,
+            clock_us // config.layout.tile_us,
             clock_us,
             model.kmeans,
             model.segment_of_cluster,
-            self.rules.switching,
+            config.switching,
         )
+    decisions = decide(work, customers, aggregated, scores)
+    results = commit(work, customers, aggregated, scores, decisions)
+    return BatchResult(results, _stats(work, aggregated, scores, decisions))
 
-    def _decide(
-        self, part: Part, records: Records, applied: Applied, scores: Scores | None
-    ) -> PartitionResult | None:
-        owned = part.owned
-        progress = self._progress(part)
-        changes: list[Change] = []
-        causes: list[Trigger | None] = []
-        estimators = owned.estimators
-        if scores is not None and self.model is not None:
-            changes, causes = self._switch(self.model, part, records, applied, scores, progress)
-            estimators = relearn(estimators, records, scores, self.model.generation.number)
-        gone, nulled = self._forget(part, records)
-        forgotten = [part.customers[row] for row in np.flatnonzero(nulled)]
-        standings = [] if self.replay else self._restated(part, records, scores, progress, gone)
-        outputs = self._outputs(part, progress, changes, causes, standings, forgotten)
-        entry = Entry.of(progress, outputs)
-        if entry is not None and self.replay:
-            # Some of the dead letters after it are already published: all go in one transaction.
-            entry = replace(entry, offsets=None)
-        commit = Commit(
-            partition=owned.partition,
-            expected=owned.progress,
-            progress=progress,
-            records=_written(part, records, gone),
-            gone=[
-                name
-                for name, empty, blob in zip(part.customers, gone.tolist(), part.blobs, strict=True)
-                if empty and blob is not None
-            ],
+
+def decide(
+    work: Work, customers: Customers, aggregated: Aggregated, scores: Scores | None
+) -> Decisions:
+    """Decide which segments change and which customers are forgotten."""
+    config, model = work.config, work.model
+    before, after = aggregated.records, aggregated.records.copy()
+    part, p = customers.part, len(work.parts)
+    version = np.array([each.state.progress.version + 1 for each in work.parts], np.int64)[part]
+    changes: list[list[tuple[Change, Trigger | None]]] = [[] for _ in work.parts]
+    moved = [np.empty(0, np.intp) for _ in work.parts]
+    if scores is not None and model is not None:
+        number = model.generation.number
+        rows = np.flatnonzero(before["segment"] != scores.segment)
+        if rows.size:
+            found = _changes(work, customers, aggregated, scores, model, rows)
+            changes = _by_part(found, part[rows], p)
+            after["segment"][rows] = scores.segment[rows]
+            after["since"][rows] = [change.since_us for change, _ in found]
+            after["version"][rows] = version[rows]
+        all_moved = moved_rows(before, scores, number)
+        moved = [all_moved[part[all_moved] == i] for i in range(p)]
+        after["cluster"], after["generation"] = scores.cluster, number
+        after["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
+    if config.retention_tiles is not None:
+        clock_tile = customers.clock_us[part] // config.layout.tile_us
+        expire(after, clock_tile - config.retention_tiles + 1)
+    known = is_known(after)
+    bare = ~known & (after["segment"] == NONE) & (after["cluster"] == NONE)
+    nulled = bare & (after["erased"] | (after["version"] > 0))
+    # An opt-out outlives the data of its customer and has no published state of its own.
+    gone = bare & ~is_profiled(after)
+    if work.replay:
+        # A pending null is published by the sweep that follows a recovery.
+        nothing: list[list[Any]] = [[] for _ in work.parts]
+        return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing)
+    # The state stays if the customer has data from after the erasure.
+    after["erased"] &= ~known & ~bare
+    after["since"][nulled], after["version"][nulled] = 0, 0
+    stated = (after["version"] > 0) & (after["version"] < version) & ~gone
+    restated = np.flatnonzero(aggregated.consents_changed & stated)
+    forgotten = np.flatnonzero(nulled)
+    statuses = restate(restated, customers.names, after, scores)
+    names = [customers.names[row] for row in forgotten.tolist()]
+    return Decisions(
+        records=after,
+        gone=gone,
+        moved=moved,
+        changes=changes,
+        restated=_by_part(statuses, part[restated], p),
+        forgotten=_by_part(names, part[forgotten], p),
+    )
+
+
+def _changes(
+    work: Work,
+    customers: Customers,
+    aggregated: Aggregated,
+    scores: Scores,
+    model: Model,
+    rows: NDArray[np.intp],
+) -> list[tuple[Change, Trigger | None]]:
+    """Return the changes of some rows, each with the event that triggered it."""
+    generations = aggregated.records["generation"][rows]
+    clock_us = customers.clock_us[customers.part]
+    topic, column, time_us = last_events(work.batch, aggregated, clock_us)
+    rescored = np.array([each.state.progress.rescore > 0 for each in work.parts], np.bool_)
+    rescored = rescored[customers.part[rows]]
+    # In a rebuilt store, customers never scored are not affected by a new model.
+    new_model = (generations != model.generation.number) & (~rescored | (generations > 0))
+    swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry")).tolist()
+    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept)
+    changes = explain(
+        rows,
+        customers.names,
+        aggregated.records,
+        scores,
+        origins,
+        time_us[rows],
+        clock_us[rows],
+        model,
+    )
+    return list(zip(changes, triggers, strict=True))
+
+
+def commit(
+    work: Work,
+    customers: Customers,
+    aggregated: Aggregated,
+    scores: Scores | None,
+    decisions: Decisions,
+) -> list[PartitionResult]:
+    """Return the commit and the next state of each partition, none if nothing has changed."""
+    written: list[dict[str, bytes]] = [{} for _ in work.parts]
+    removed: list[list[str]] = [[] for _ in work.parts]
+    for name, i, record, stored, gone in zip(
+        customers.names,
+        customers.part.tolist(),
+        encode(decisions.records),
+        customers.stored,
+        decisions.gone.tolist(),
+        strict=True,
+    ):
+        if gone and stored is not None:
+            removed[i].append(name)
+        elif not gone and record != stored:
+            written[i][name] = record
+    markers: list[dict[bytes, bytes]] = [{} for _ in work.parts]
+    for row in aggregated.requested.tolist():
+        key = marker_key(customers.names[row], work.config.group_id)
+        markers[customers.part[row]][key] = aggregated.markers[row].to_bytes()
+    results = []
+    for i, (state, polled, read) in enumerate(work.parts):
+        sweep = state.sweep.after(read.cursor) if state.sweep else None
+        ended = state.sweep if sweep is None else None
+        recall = polled.recall if polled else None
+        offsets = polled.next_offsets if polled else {}
+        before = state.progress
+        checkpoint = replace(
+            before,
+            version=before.version + 1,
+            purchases=offsets.get(PURCHASES, before.purchases),
+            profiles=offsets.get(PROFILES, before.profiles),
+            erasures=offsets.get(ERASURES, before.erasures),
+            remembered=recall.seen.count if recall else before.remembered,
+            clock_us=int(customers.clock_us[i]),
+            generation=work.model.generation.number if work.model else before.generation,
+            swept_generation=ended.generation if ended else before.swept_generation,
+            swept_tile=ended.tile if ended else before.swept_tile,
+            rescore=0 if ended else before.rescore,
+        )
+        outputs = _outputs(work, i, checkpoint, decisions)
+        # In a replay, some of the dead letters after it are already published: all go in one
+        # transaction.
+        offsets_of_entry = None if work.replay else checkpoint.offsets
+        entry = Entry.of(checkpoint.version, offsets_of_entry, outputs) if outputs else None
+        if polled is None and not (written[i] or removed[i] or entry or ended):
+            # No score changed in this chunk of the sweep: nothing to write.
+            if sweep:
+                results.append(PartitionResult(None, replace(state, sweep=sweep)))
+            continue
+        estimators = state.estimators
+        if scores is not None and work.model is not None:
+            number = work.model.generation.number
+            estimators = relearn(estimators, decisions.moved[i], aggregated.records, scores, number)
+        next_state = replace(
+            state.committed(checkpoint, entry),
+            estimators=estimators,
+            erasures=state.erasures + len(markers[i]),
+            sweep=sweep,
+            seen=recall.seen if recall else state.seen,
+        )
+        writes = Commit(
+            partition=state.partition,
+            expected=before,
+            progress=checkpoint,
+            records=written[i],
+            gone=removed[i],
             statistics={
                 number: learned.statistics.to_bytes()
                 for number, learned in estimators.items()
-                if owned.estimators.get(number) is not learned
+                if state.estimators.get(number) is not learned
             },
-            statistics_gone=[number for number in owned.estimators if number not in estimators],
+            statistics_gone=[number for number in state.estimators if number not in estimators],
             entry=entry,
-            published=owned.trimmable,
-            erasures={
-                marker_key(part.customers[row], self.rules.group_id): part.markers[row].to_bytes()
-                for row in part.requested
-            },
-            ring=part.polled.recall.ring if part.polled and part.polled.recall else (),
+            published=state.trimmable,
+            erasures=markers[i],
+            ring=recall.ring if recall else (),
         )
-        swept = owned.sweep is not None and part.sweep is None
-        if part.polled is None and not (commit.records or commit.gone or entry or swept):
-            # No score changed in this chunk of the sweep: nothing to write.
-            return PartitionResult(None, replace(owned, sweep=part.sweep)) if part.sweep else None
-        return PartitionResult(
-            commit,
-            replace(
-                owned.committed(progress, entry),
-                estimators=estimators,
-                erasures=owned.erasures + len(commit.erasures),
-                sweep=part.sweep,
-                seen=part.seen,
-            ),
-        )
+        results.append(PartitionResult(writes, next_state))
+    return results
 
-    def _progress(self, part: Part) -> Checkpoint:
-        progress = part.owned.progress
-        after = part.polled.next_offsets if part.polled else {}
-        done = part.owned.sweep if part.sweep is None else None
-        return replace(
-            progress,
-            version=progress.version + 1,
-            purchases=after.get(PURCHASES, progress.purchases),
-            profiles=after.get(PROFILES, progress.profiles),
-            erasures=after.get(ERASURES, progress.erasures),
-            remembered=part.seen.count if part.seen else progress.remembered,
-            clock_us=part.clock_us,
-            generation=self.model.generation.number if self.model else progress.generation,
-            swept_generation=done.generation if done else progress.swept_generation,
-            swept_tile=done.tile if done else progress.swept_tile,
-            rescore=0 if done else progress.rescore,
-        )
 
-    def _switch(
-        self,
-        model: Model,
-        part: Part,
-        records: Records,
-        applied: Applied,
-        scores: Scores,
-        progress: Checkpoint,
-    ) -> tuple[list[Change], list[Trigger | None]]:
-        """Update the published fields of the records; return the changes and their triggers."""
-        self.tally.held_by_margin += int(np.count_nonzero(scores.held_by_margin))
-        self.tally.held_by_dwell += int(np.count_nonzero(scores.held_by_dwell))
-        if part.polled is not None:
-            polled = records[: len(part.polled.customers)]
-            self.tally.watched.append(watch(polled, scores, model.generation.number))
-        rows = changed_rows(records, scores)
-        if not rows.size:
-            return [], []
-        quiet = "recovery" if part.owned.progress.rescore else "expiry"
-        moved_on = records["generation"] != model.generation.number
-        if part.owned.progress.rescore:
-            # In a rebuilt store, customers never scored are not affected by a new model.
-            moved_on &= records["generation"] > 0
-        causes = Triggers.of(
-            self.batch, part.polled, applied, np.where(moved_on, "model", quiet), part.clock_us
-        )
-        origins, events = causes.of_rows(rows)
-        changes = explain(
-            rows,
-            part.customers,
-            records,
-            scores,
-            origins,
-            causes.time_us[rows],
-            part.clock_us,
-            model.snapshot,
-            model.segment_of_cluster,
-        )
-        records["segment"][rows] = scores.segment[rows]
-        records["since"][rows] = [change.since_us for change in changes]
-        records["version"][rows] = progress.version
-        return changes, events
+def _outputs(work: Work, i: int, checkpoint: Checkpoint, decisions: Decisions) -> list[Output]:
+    """Return the outputs of a partition: dead letters, changes, states and tombstones."""
+    polled, forgotten = work.parts[i].polled, decisions.forgotten[i]
+    rejected = polled.rejected if polled else []
+    if not (rejected or decisions.changes[i] or decisions.restated[i] or forgotten):
+        return []
+    serializer = Serializer(
+        group_id=work.config.group_id,
+        partition=work.parts[i].state.partition,
+        version=checkpoint.version,
+        nonce=checkpoint.nonce,
+        generation=checkpoint.generation,
+        decided_at_us=work.now_us,
+        segments=work.config.segments,
+    )
+    return [
+        *(serializer.dead_letter(bad.record, bad.rejection) for bad in rejected),
+        *serializer.changes(decisions.changes[i], set(forgotten)),
+        *serializer.states(decisions.restated[i]),
+        *serializer.tombstones(forgotten),
+    ]
 
-    def _forget(self, part: Part, records: Records) -> tuple[Flags, Flags]:
-        """Return the masks of records to delete and of customers whose state is set to null."""
-        layout, kept_tiles = self.rules.layout, self.rules.retention_tiles
-        if kept_tiles is not None:
-            expire(records, layout.tile(part.clock_us) - kept_tiles + 1)
-        known = is_known(records)
-        bare: Flags = ~known & (records["segment"] == NONE) & (records["cluster"] == NONE)
-        nulled: Flags = bare & (records["erased"] | (records["version"] > 0))
-        # An opt-out outlives the data of its customer and has no published state of its own.
-        gone: Flags = bare & ~is_profiled(records)
-        if self.replay:
-            # A pending null is published by the sweep that follows a recovery.
-            return gone & ~nulled, np.zeros_like(nulled)
-        # The state stays if the customer has data from after the erasure.
-        records["erased"] &= ~known & ~bare
-        records["since"][nulled], records["version"][nulled] = 0, 0
-        return gone, nulled
 
-    def _restated(
-        self, part: Part, records: Records, scores: Scores | None, progress: Checkpoint, gone: Flags
-    ) -> list[SegmentStatus]:
-        """Return the statuses of customers whose consent change is not in their published state."""
-        rows = reconsented(part, self.batch, records, self.rules)
-        version = records["version"][rows]
-        stated = (version > 0) & (version < progress.version) & ~gone[rows]
-        return restate(rows[stated], part.customers, records, scores)
-
-    def _outputs(
-        self,
-        part: Part,
-        progress: Checkpoint,
-        changes: list[Change],
-        causes: list[Trigger | None],
-        standings: list[SegmentStatus],
-        forgotten: list[str],
-    ) -> list[Output]:
-        messages = Serializer(
-            group_id=self.rules.group_id,
-            partition=part.owned.partition,
-            version=progress.version,
-            nonce=progress.nonce,
-            generation=progress.generation,
-            decided_at_us=self.now_us,
-            segments=self.rules.segments,
-        )
-        rejected = part.polled.rejected if part.polled else []
-        names = [*self.rules.segment_ids, "none"]
-        self.tally.dead_letters += [bad.rejection.reason.value for bad in rejected]
-        self.tally.changes += [(names[c.previous], names[c.segment], c.origin) for c in changes]
+def _stats(
+    work: Work, aggregated: Aggregated, scores: Scores | None, decisions: Decisions
+) -> BatchStats:
+    names = [*work.config.segment_ids, "none"]
+    changes = [pair for each in decisions.changes for pair in each]
+    polled = [each.polled for each in work.parts if each.polled is not None]
+    watched = []
+    if scores is not None and work.model is not None:
+        number = work.model.generation.number
+        watched = [watch(each.customers, aggregated.records, scores, number) for each in polled]
+    return BatchStats(
+        purchases=len(work.batch.purchases.row),
+        older_than_window=aggregated.older_than_window,
+        erased=aggregated.erased,
+        held_by_margin=int(np.count_nonzero(scores.held_by_margin)) if scores else 0,
+        held_by_dwell=int(np.count_nonzero(scores.held_by_dwell)) if scores else 0,
+        dead_letters=[bad.rejection.reason.value for each in polled for bad in each.rejected],
+        changes=[(names[each.previous], names[each.segment], each.origin) for each, _ in changes],
         # Profile producers set any timestamp or none; a timestamp of 0 gives no latency sample.
-        arrived = [cause.arrived_ms for cause in causes if cause is not None]
-        self.tally.arrived_ms += [each for each in arrived if each > 0]
-        return [
-            *(messages.dead_letter(bad.record, bad.rejection) for bad in rejected),
-            *messages.changes(changes, causes, set(forgotten)),
-            *messages.states(standings),
-            *messages.tombstones(forgotten),
-        ]
+        arrived_ms=[t.arrived_ms for _, t in changes if t is not None and t.arrived_ms > 0],
+        watched=watched,
+    )
 
 
-def _written(part: Part, records: Records, gone: Flags) -> dict[str, bytes]:
-    """Return the records that differ from those read."""
-    return {
-        name: blob
-        for name, blob, was, empty in zip(
-            part.customers, encode(records), part.blobs, gone.tolist(), strict=True
-        )
-        if blob != was and not empty
-    }
+def _by_part(items: Iterable[T], part: NDArray[np.int64], p: int) -> list[list[T]]:
+    """Return the items of each of p partitions, in order; ``part`` is each item's partition."""
+    grouped: list[list[T]] = [[] for _ in range(p)]
+    for item, i in zip(items, part.tolist(), strict=True):
+        grouped[i].append(item)
+    return grouped

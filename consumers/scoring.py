@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.consumers.clocks import TOLERANCE_US
-from livesegments.domain import Hysteresis
+from livesegments.domain import Hysteresis, estimator
 from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Window, window
@@ -46,20 +46,6 @@ class Scores:
     assignment: Assignment
     held_by_margin: NDArray[np.bool_]
     held_by_dwell: NDArray[np.bool_]
-
-    def of(self, rows: slice) -> "Scores":
-        """Return the scores of some rows."""
-        return Scores(
-            window=Window(self.window.purchases[rows], self.window.cents[rows]),
-            vectors=self.vectors[rows],
-            fixed=self.fixed[rows],
-            counted=self.counted[rows],
-            cluster=self.cluster[rows],
-            segment=self.segment[rows],
-            assignment=self.assignment.take(rows),
-            held_by_margin=self.held_by_margin[rows],
-            held_by_dwell=self.held_by_dwell[rows],
-        )
 
 
 def score(
@@ -123,3 +109,58 @@ def since(records: Records, clock_us: NDArray[np.int64] | int) -> NDArray[np.int
     """
     began: NDArray[np.int64] = records["since"]
     return np.where(began > clock_us + TOLERANCE_US, 0, began)
+
+
+def relearn(
+    estimators: dict[int, MiniBatchKMeans],
+    rows: NDArray[np.intp],
+    records: Records,
+    scores: Scores,
+    generation: int,
+) -> dict[int, MiniBatchKMeans]:
+    """Revert customers from their previous cluster and learn them in their current one.
+
+    The learned cluster, vector and generation are taken from the record, not predicted again, so
+    the statistics stay exact however often a customer moves.
+
+    Parameters
+    ----------
+    estimators
+        Generation -> estimator before; not modified.
+    rows
+        Rows of one partition whose cluster, vector or generation changes: see `moved_rows`.
+    records
+        (n,) records before the scores are applied.
+    scores
+        Scores of the same records.
+    generation
+        The generation they were scored under.
+
+    Returns
+    -------
+    Generation -> estimator after; an older generation without members is dropped.
+    """
+    was, vectors, clusters = (records[name][rows] for name in ("generation", "vector", "cluster"))
+    left = np.unique(was[clusters != NONE]).tolist()
+    after = dict(estimators)
+    for number in {*left, generation} if rows.size else ():
+        after[number] = after[number].copy() if number in after else estimator()
+    for number in left:
+        of_it = was == number
+        after[number].revert_arrays(vectors[of_it], clusters[of_it])
+    if rows.size:
+        after[generation].learn_arrays(scores.fixed[rows], scores.cluster[rows])
+    return {
+        number: each
+        for number, each in after.items()
+        if number == generation or each.statistics.members.any()
+    }
+
+
+def moved_rows(records: Records, scores: Scores, generation: int) -> NDArray[np.intp]:
+    """Return the rows whose cluster, vector or generation changes."""
+    return np.flatnonzero(
+        (records["cluster"] != scores.cluster)
+        | (records["generation"] != generation)
+        | (records["vector"] != scores.fixed).any(axis=1)
+    )

@@ -24,7 +24,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.aggregation import want
+from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
@@ -33,7 +33,7 @@ from livesegments.consumers.log_reader import starts_of
 from livesegments.consumers.modelling.generations import Generations
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel, ModelSync
 from livesegments.consumers.polling import Polled, RebalanceListener, partitions_of, poll, portions
-from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.processor import Work, process
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
 from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
@@ -392,18 +392,22 @@ class Worker:
             seen = {partition: owned.seen for partition, owned in self.owned.items()}
             batch = decode_batch(new, self._rules.currency, seen, self._rules.consent_required)
         parts = {part.partition: part for part in batch.slices}
-        wants = [want(self.owned[p], parts.get(p), self._rules, walk=walk) for p in busy]
+        wants = [
+            read_request(self.owned[p], batch, parts.get(p), self._rules, advance_sweep=walk)
+            for p in busy
+        ]
         with self._observed.stage("read"):
             readings = self._store.read(wants)
         now_us = self._clocks.after_reading(before_us, busy, readings)
-        work = [(self.owned[p], parts.get(p), r) for p, r in zip(busy, readings, strict=True)]
+        work = [
+            Part(self.owned[p], parts.get(p), read) for p, read in zip(busy, readings, strict=True)
+        ]
         with self._observed.stage("assign"):
-            round_ = BatchProcessor(self._rules, model, batch, work, now_us)
-            decisions = round_.decide()
-        self._commit(decisions)
-        swept = sum(origin in SWEPT for _, _, origin in round_.tally.changes)
+            result = process(Work(self._rules, model, batch, work, now_us))
+        self._commit(result.partitions)
+        swept = sum(origin in SWEPT for _, _, origin in result.stats.changes)
         self._pace.made(swept, time.monotonic())
-        self._observed.decided(batch, round_.tally, model)
+        self._observed.decided(batch, result.stats, model)
 
     def _commit(self, decisions: Sequence[PartitionResult]) -> None:
         commits = [decision.commit for decision in decisions if decision.commit is not None]
@@ -413,7 +417,7 @@ class Worker:
             refused = [c.partition for c, ok in zip(commits, accepted, strict=True) if not ok]
             raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
         for decision in decisions:
-            self.owned[decision.owned.partition] = decision.owned
+            self.owned[decision.state.partition] = decision.state
 
     def _tidy(self, partitions: Sequence[int]) -> None:
         """Trim outboxes of idle partitions and advance offsets past the ends of their inputs.

@@ -146,12 +146,10 @@ class Model:
 class Change(NamedTuple):
     """Change of a customer's published segment; segments as indexes, -1 for none.
 
-    ``row`` is the customer's row in the micro-batch. ``time_us`` is the time of the change and
-    ``since_us`` the start of the segment, in microseconds.
+    ``time_us`` is the time of the change and ``since_us`` the start of the segment, microseconds.
     """
 
     customer_id: str
-    row: int
     previous: int
     segment: int
     origin: str
@@ -201,6 +199,12 @@ class Sweep:
     generation: int
     tile: int
     cursor: int = 0
+
+    def after(self, cursor: int | None) -> "Sweep | None":
+        """Return the sweep after a scan, None at its end; without a cursor nothing was scanned."""
+        if cursor is None:
+            return self
+        return replace(self, cursor=cursor) if cursor else None
 
 
 class Portion(NamedTuple):
@@ -304,9 +308,9 @@ class PartitionState:
     def _portion(
         self, entries: Sequence[Entry], version: int, offsets: Offsets | None
     ) -> "Portion":
-        outputs = [output for entry in entries for output in entry.outputs]
+        data = [entry.data for entry in entries]
         metadata = self.progress.metadata_of(version)
-        publication = Publication(self.partition, outputs, offsets, metadata)
+        publication = Publication(self.partition, data, offsets, metadata)
         return Portion(version, sum(entry.size for entry in entries), publication)
 
     def confirmed(self, version: int) -> "PartitionState":
@@ -323,7 +327,7 @@ class PartitionResult:
     """
 
     commit: Commit | None
-    owned: PartitionState
+    state: PartitionState
 
 
 def start_sweep(
@@ -373,19 +377,19 @@ class DriftSample:
     reassigned: NDArray[np.bool_]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class BatchStats:
     """Metric counters of a micro-batch."""
 
-    purchases: int = 0
-    older_than_window: int = 0
-    erased: int = 0
-    held_by_margin: int = 0
-    held_by_dwell: int = 0
-    dead_letters: list[str] = field(default_factory=list)
-    changes: list[tuple[str, str, str]] = field(default_factory=list)
+    purchases: int
+    older_than_window: int
+    erased: int
+    held_by_margin: int
+    held_by_dwell: int
+    dead_letters: list[str]
+    changes: list[tuple[str, str, str]]
     """(from segment, to segment, origin); a missing segment is "none"."""
-    arrived_ms: list[int] = field(default_factory=list)
+    arrived_ms: list[int]
     """Broker timestamps of the events that triggered changes."""
-    watched: list[DriftSample] = field(default_factory=list)
+    watched: list[DriftSample]
     """Drift detector samples of each partition."""

@@ -10,11 +10,10 @@ publication.
 """
 
 import logging
-import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
@@ -22,16 +21,13 @@ from kafka.errors import AuthorizationError, KafkaError
 
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publisher import Publisher, PublishError
-from livesegments.store.outbox import Output, Publication, pack, unpack
+from livesegments.store.outbox import Publication
 
 HANG_SECONDS = 60.0
 """Longer than a transaction and a start can take; after that the process counts as hung.
 
 Less if the worker may not wait that long between two polls.
 """
-
-PIECE = 1_000
-"""Outputs packed and unpacked at a time."""
 
 Failure: TypeAlias = tuple[str, AuthorizationError | None]
 """Error message, and the authorization error that caused it, if any."""
@@ -75,33 +71,23 @@ def _do(publisher: Publisher, publications: list[Publication], membership: Any) 
 
 
 def _send(connection: Connection, publications: Sequence[Publication], membership: Any) -> None:
-    # Sent in pieces, since a process retains the memory of its largest message; and packed, since
-    # pickling outputs would take three times as long.
-    outputs = [list(each.outputs) for each in publications]
-    told = [
-        (each.partition, each.offsets, each.metadata, math.ceil(len(all_of_it) / PIECE))
-        for each, all_of_it in zip(publications, outputs, strict=True)
+    # The outputs follow as they are in the store: pickling them would take three times as long.
+    heads = [
+        (each.partition, each.offsets, each.metadata, len(each.entries)) for each in publications
     ]
-    connection.send((told, membership))
-    for each in outputs:
-        for first in range(0, len(each), PIECE):
-            connection.send_bytes(pack(each[first : first + PIECE]))
+    connection.send((heads, membership))
+    for each in publications:
+        for data in each.entries:
+            connection.send_bytes(data)
 
 
 def _received(connection: Connection) -> tuple[list[Publication], Any]:
-    told, membership = connection.recv()
+    heads, membership = connection.recv()
     # Received completely, since the worker continues only after that.
-    pieces = [[connection.recv_bytes() for _ in range(n)] for *_, n in told]
     return [
-        Publication(partition, _unpacked(each), offsets, metadata)
-        for (partition, offsets, metadata, _), each in zip(told, pieces, strict=True)
+        Publication(partition, [connection.recv_bytes() for _ in range(n)], offsets, metadata)
+        for partition, offsets, metadata, n in heads
     ], membership
-
-
-def _unpacked(pieces: list[bytes]) -> Iterator[Output]:
-    pieces.reverse()
-    while pieces:
-        yield from unpack(pieces.pop())
 
 
 class PublishingProcess:

@@ -80,19 +80,18 @@ class Serializer:
 
     def changes(
         self,
-        changes: Sequence[Change],
-        causes: Sequence[Trigger | None],
+        changes: Sequence[tuple[Change, Trigger | None]],
         forgotten: Container[str] = (),
     ) -> list[Output]:
-        """Return the change and the new state of each changed customer.
+        """Return the change and the new state of each changed customer, from it and its trigger.
 
         Customers in ``forgotten`` get no state but a `tombstone` with the same ``ce_id``.
         """
-        occurred = rfc3339([change.time_us for change in changes])
-        since = rfc3339([change.since_us for change in changes])
+        occurred = rfc3339([change.time_us for change, _ in changes])
+        since = rfc3339([change.since_us for change, _ in changes])
         decided = self.decided_at.encode()
         values, states = [], []
-        for i, (change, cause) in enumerate(zip(changes, causes, strict=True)):
+        for i, (change, cause) in enumerate(changes):
             customer_id, confidence = encode(change.customer_id), _number(change.confidence)
             segment, consent = self._segments[change.segment], _CONSENT[change.marketing]
             values.append(
@@ -127,8 +126,11 @@ class Serializer:
                     self._model,
                 )
             )
-        names = [change.customer_id for change in changes]
-        traces = [_trace(cause) for cause in causes]
+        names = [change.customer_id for change, _ in changes]
+        traces = [
+            [("traceparent", cause.traceparent)] if cause and cause.traceparent else ()
+            for _, cause in changes
+        ]
         made = self._outputs(STATES, names, states, traces)
         return [
             *self._outputs(CHANGES, names, values, traces),
@@ -222,7 +224,3 @@ def _explanation(features: Sequence[tuple[str, float]]) -> bytes:
 def _z_score(feature: str, is_above: bool) -> bytes:
     direction = "above" if is_above else "below"
     return f'{{"feature":"{feature}","direction":"{direction}","z_score":'.encode()
-
-
-def _trace(cause: Trigger | None) -> Headers:
-    return [("traceparent", cause.traceparent)] if cause and cause.traceparent else ()

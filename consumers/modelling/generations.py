@@ -235,7 +235,7 @@ class Generations:
             decided_at_us=now_us,
             segments=self._rules.segments,
         ).definitions(described)
-        entry = Entry.of(progress, outputs)
+        entry = Entry.of(progress.version, progress.offsets, outputs)
         commit = Commit(
             partition=0,
             expected=first.progress,

@@ -14,11 +14,11 @@ from itertools import chain, islice
 import numpy as np
 from kafka import TopicPartition
 
-from livesegments.consumers.aggregation import want
+from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.polling import portions
-from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.processor import Work, process
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
 from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
 from livesegments.consumers.transitions import restate
@@ -186,7 +186,7 @@ class Recovery:
                 partition=owned.partition,
                 expected=owned.progress,
                 progress=replace(owned.progress, version=version),
-                entry=Entry(version, offsets, due) if due else None,
+                entry=Entry.of(version, offsets, due) if due else None,
                 published=[entry.version],
             )
             owned = self._commit(owned, commit)
@@ -222,15 +222,13 @@ class Recovery:
                 and (bad.record.topic, bad.record.offset) not in published.dead_letters
             ]
             part = replace(part, rejected=due)
-            reading = self._store.read([want(owned, part, self._rules)])[0]
-            round_ = BatchProcessor(
-                self._rules, None, batch, [(owned, part, reading)], 0, replay=True
-            )
-            decision = round_.decide()[0]
-            assert decision.commit is not None
-            if not self._store.commit([decision.commit])[0]:
+            [read] = self._store.read([read_request(owned, batch, part, self._rules)])
+            work = Work(self._rules, None, batch, [Part(owned, part, read)], 0, replay=True)
+            [result] = process(work).partitions
+            assert result.commit is not None
+            if not self._store.commit([result.commit])[0]:
                 raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
-            owned = decision.owned
+            owned = result.state
             self._keep_alive()
         offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
         progress = replace(
@@ -265,7 +263,7 @@ class Recovery:
                     decided_at_us=progress.clock_us,
                     segments=self._rules.segments,
                 ).states(restate(rows, names, records, None))
-                entry = Entry.of(progress, outputs)
+                entry = Entry.of(progress.version, progress.offsets, outputs)
                 commit = Commit(owned.partition, owned.progress, progress, entry=entry)
                 owned = self._commit(owned, commit)
             self._keep_alive()

@@ -148,8 +148,8 @@ def _erase_profiles(records: Records, cutoff_us: Int) -> int:
     return int(np.count_nonzero(reached))
 
 
-def expire(records: Records, before: int) -> None:
-    """Clear purchases of customers with none since tile ``before``, in place (retention).
+def expire(records: Records, before: Int) -> None:
+    """Clear purchases of customers with none since tile ``before`` (m,), in place (retention).
 
     Profiles stay: their retention is that of their topic.
     """

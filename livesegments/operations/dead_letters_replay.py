@@ -23,7 +23,7 @@ from livesegments.operations.dead_letters import (
 )
 from livesegments.operations.topics import partition_counts
 from livesegments.producers.publisher import Publisher, PublishError
-from livesegments.store.outbox import Output, Publication
+from livesegments.store.outbox import Output, Publication, serialize
 
 TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
 """Transactional id shared by all groups, since the topics are shared."""
@@ -165,7 +165,7 @@ def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
         key, value = mark(letter.place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
         publications += [
-            Publication(origin.partition, [again]),
-            Publication(letter.place.partition, [marked]),
+            Publication(origin.partition, [serialize([again])]),
+            Publication(letter.place.partition, [serialize([marked])]),
         ]
     return publications

@@ -1,13 +1,10 @@
 """Outbox of a partition: the outputs of each version, stored until Kafka confirms them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import msgspec
-
-from livesegments.store.checkpoint import Checkpoint
 
 Header: TypeAlias = tuple[str, bytes]
 
@@ -52,13 +49,14 @@ Offsets: TypeAlias = tuple[int, int, int]
 _Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _Row: TypeAlias = tuple[str, bytes | None, bytes | None, list[Header], _Place]
 _Packed: TypeAlias = tuple[list[tuple[Header, ...]], list[_Row]]
-_decode = msgspec.msgpack.Decoder(_Packed).decode
-_decode_entry = msgspec.msgpack.Decoder(tuple[Offsets | None, _Packed]).decode
+_decode = msgspec.msgpack.Decoder(tuple[Offsets | None, _Packed]).decode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Outputs of one version: the smallest unit that is published.
+
+    They are serialized once: the same bytes go to the store and to the publisher.
 
     Attributes
     ----------
@@ -67,39 +65,39 @@ class Entry:
     offsets
         Input offsets to commit to Kafka if this is the last version of a transaction. None if it
         must not be the last one.
-    outputs
-        In the order of publication.
+    data
+        The serialized offsets and outputs, in the order of publication: see `serialize`.
+    size
+        Approximate size of the outputs in bytes: in the store, in memory and on the wire.
     """
 
     version: int
     offsets: Offsets | None
-    outputs: tuple[Output, ...]
-
-    @cached_property
-    def size(self) -> int:
-        """Approximate size of the outputs in bytes: in the store, in memory and on the wire."""
-        return sum(output.size for output in self.outputs)
+    data: bytes
+    size: int
 
     @classmethod
-    def of(cls, progress: Checkpoint, outputs: Sequence[Output]) -> Self | None:
-        """Return the entry of a commit; None if it publishes nothing."""
-        return cls(progress.version, progress.offsets, tuple(outputs)) if outputs else None
-
-    def to_bytes(self) -> bytes:
-        """Serialize to MessagePack: the offsets and the packed outputs."""
-        return msgspec.msgpack.encode((self.offsets, _packed(self.outputs)))
+    def of(cls, version: int, offsets: Offsets | None, outputs: Sequence[Output]) -> Self:
+        """Serialize the outputs of a commit."""
+        size = sum(output.size for output in outputs)
+        return cls(version, offsets, serialize(outputs, offsets), size)
 
     @classmethod
     def from_bytes(cls, version: int, data: bytes) -> Self:
-        """Inverse of `to_bytes`.
+        """Return the entry of a version from its stored bytes.
 
         Raises
         ------
         ValueError
             If the bytes are malformed or truncated.
         """
-        offsets, packed = _decode_entry(data)
-        return cls(version, offsets, tuple(_unpacked(packed)))
+        offsets, outputs = deserialize(data)
+        return cls(version, offsets, data, sum(output.size for output in outputs))
+
+    @property
+    def outputs(self) -> list[Output]:
+        """The outputs, deserialized at each access."""
+        return deserialize(self.data)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,8 @@ class Publication:
 
     Attributes
     ----------
+    entries
+        Serialized outputs of versions of the outbox, oldest first.
     offsets
         In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
     metadata
@@ -115,43 +115,41 @@ class Publication:
     """
 
     partition: int
-    outputs: Iterable[Output]
+    entries: Sequence[bytes]
     offsets: Offsets | None = None
     metadata: str = ""
 
+    @property
+    def outputs(self) -> Iterator[Output]:
+        """The outputs, one entry deserialized at a time."""
+        for data in self.entries:
+            yield from deserialize(data)[1]
 
-def pack(outputs: Sequence[Output]) -> bytes:
-    """Serialize outputs to MessagePack: all shared headers, then the outputs.
+
+def serialize(outputs: Sequence[Output], offsets: Offsets | None = None) -> bytes:
+    """Serialize outputs to MessagePack: the offsets, all shared headers, then the outputs.
 
     Each output is (topic, key, value, own headers, index of its shared headers).
     """
-    return msgspec.msgpack.encode(_packed(outputs))
+    shared = {id(output.shared_headers): output.shared_headers for output in outputs}
+    place = {each: i for i, each in enumerate(shared)}
+    rows = [
+        (topic, key, value, own, place[id(others)]) for topic, key, value, own, others in outputs
+    ]
+    return msgspec.msgpack.encode((offsets, (list(shared.values()), rows)))
 
 
-def unpack(data: bytes) -> list[Output]:
-    """Inverse of `pack`.
+def deserialize(data: bytes) -> tuple[Offsets | None, list[Output]]:
+    """Inverse of `serialize`.
 
     Raises
     ------
     ValueError
         If the bytes are malformed or truncated.
     """
-    return _unpacked(_decode(data))
-
-
-def _packed(outputs: Sequence[Output]) -> _Packed:
-    shared = {id(output.shared_headers): output.shared_headers for output in outputs}
-    place = {each: i for i, each in enumerate(shared)}
-    rows = [
-        (topic, key, value, own, place[id(others)]) for topic, key, value, own, others in outputs
-    ]
-    return list(shared.values()), rows
-
-
-def _unpacked(packed: _Packed) -> list[Output]:
-    shared, rows = packed
+    offsets, (shared, rows) = _decode(data)
     try:
-        return [
+        return offsets, [
             Output(topic, key, value, own, shared[place]) for topic, key, value, own, place in rows
         ]
     except IndexError as error:

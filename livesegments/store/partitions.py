@@ -345,7 +345,7 @@ def _arguments(commit: Commit) -> list[str | int | bytes]:
         commit.gone,
         statistics,
         commit.statistics_gone,
-        [commit.entry.version, commit.entry.to_bytes()] if commit.entry else [],
+        [commit.entry.version, commit.entry.data] if commit.entry else [],
         commit.published,
         _flat(commit.erasures),
         [1, 2, 3, 4, 5, 6] if commit.empty_first else [],

@@ -10,9 +10,9 @@ import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.aggregation import want
-from livesegments.consumers.decoding import decode_batch
-from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.decoding import MicroBatch, PartitionBatch, decode_batch
+from livesegments.consumers.processor import Work, process
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.timestamps import rfc3339
@@ -226,28 +226,30 @@ class World:
         replay: bool = False,
     ) -> BatchStats:
         """Process the polled records in one micro-batch, with a step of every running sweep."""
-        round_ = self.decide(records, model, now_us=now_us, replay=replay)
-        for decision in round_.decide():
-            if decision.commit is not None:
-                self._apply(decision.commit)
-            self.owned[decision.owned.partition] = decision.owned
-        return round_.tally
+        result = process(self.work(records, model, now_us=now_us, replay=replay))
+        for each in result.partitions:
+            if each.commit is not None:
+                self._apply(each.commit)
+            self.owned[each.state.partition] = each.state
+        return result.stats
 
-    def decide(
+    def work(
         self,
         records: Sequence[ConsumerRecord] = (),
         model: Model | None = None,
         *,
         now_us: int = 0,
         replay: bool = False,
-    ) -> BatchProcessor:
-        """The micro-batch that `round` processes, not yet decided."""
+    ) -> Work:
+        """The micro-batch that `round` processes."""
         seen = {p: owned.seen for p, owned in self.owned.items()}
         batch = decode_batch(by_partition(records), self.rules.currency, seen)
         slices = {part.partition: part for part in batch.slices}
         busy = [p for p, owned in self.owned.items() if p in slices or owned.sweep]
-        work = [(self.owned[p], slices.get(p), self._read(p, slices.get(p))) for p in busy]
-        return BatchProcessor(self.rules, model, batch, work, now_us, replay=replay)
+        parts = [
+            Part(self.owned[p], slices.get(p), self._read(p, batch, slices.get(p))) for p in busy
+        ]
+        return Work(self.rules, model, batch, parts, now_us, replay)
 
     def sweep(self, model: Model, *, now_us: int = 0) -> int:
         """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
@@ -312,8 +314,8 @@ class World:
         }
         assert states == published
 
-    def _read(self, partition: int, part: Any) -> ReadResult:
-        wanted = want(self.owned[partition], part, self.rules)
+    def _read(self, partition: int, batch: MicroBatch, part: PartitionBatch | None) -> ReadResult:
+        wanted = read_request(self.owned[partition], batch, part, self.rules)
         customers, erasures = self.customers[partition], self.erasures[partition]
         cursor, scanned = None, {}
         if wanted.scan:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from livesegments.consumers.clocks import TOLERANCE_US
+from livesegments.consumers.processor import process
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.domain import Sweep
 from livesegments.model.cluster_statistics import dequantize
@@ -247,12 +248,12 @@ def test_a_sweep_scores_who_is_polled_meanwhile_once() -> None:
 def test_a_sweep_is_not_over_in_a_round_that_did_not_walk() -> None:
     world = World()
     world.owned[0] = replace(world.owned[0], sweep=Sweep(generation=1, tile=0, cursor=2))
-    round_ = world.decide(model=model())
-    owned, part, reading = round_._work[0]
-    round_._work = [(owned, part, replace(reading, cursor=None))]
-    [decision] = round_.decide()
-    assert decision.owned.sweep == owned.sweep
-    assert decision.commit is None
+    work = world.work(model=model())
+    [part] = work.parts
+    stands = part._replace(read=replace(part.read, cursor=None))
+    [result] = process(replace(work, parts=[stands])).partitions
+    assert result.state.sweep == part.state.sweep
+    assert result.commit is None
 
 
 def test_a_new_generation_moves_everyone_and_drops_the_old_statistics() -> None:

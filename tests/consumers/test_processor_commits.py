@@ -1,5 +1,6 @@
 """Contents of commits: dead letters, partitions, versions, the outbox."""
 
+from livesegments.consumers.processor import process
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PURCHASES
 from tests.consumers.harness import (
@@ -102,8 +103,8 @@ def test_a_refused_commit_leaves_the_owners_knowledge_as_it_was() -> None:
     records = [world.record(purchase(f"c-{i}", 2, 400.0)) for i in range(20)]
     # The same generation, then another: both move members out of the stored statistics.
     for scored_under in (model(), model(2, turn=1)):
-        world.decide(records, scored_under).decide()
+        process(world.work(records, scored_under))
     assert world.owned[0] is owned
     assert {n: each.to_bytes() for n, each in statistics_in(owned.estimators).items()} == before
-    first, second = (world.decide(records, model()).decide()[0].commit for _ in range(2))
+    first, second = (process(world.work(records, model())).partitions[0].commit for _ in range(2))
     assert first == second, "and it can be decided again"

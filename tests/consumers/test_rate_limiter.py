@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from livesegments.app import rules
 from livesegments.config.settings import load
-from livesegments.consumers.aggregation import want
+from livesegments.consumers.aggregation import read_request
+from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.rate_limiter import SweepRateLimiter
 from livesegments.domain import start_sweep
 from tests.consumers.harness import RULES, World, purchase
@@ -41,8 +42,9 @@ def test_a_sweep_that_must_not_walk_stands_still_while_purchases_count() -> None
     world = World()
     world.send(*(purchase(f"c{i}", 1) for i in range(8)))
     owned = start_sweep(world.owned[0], 1, RULES, 0)
-    assert want(owned, None, RULES).scan is not None
-    assert want(owned, None, RULES, walk=False).scan is None
+    nothing = decode_batch({}, "USD")
+    assert read_request(owned, nothing, None, RULES).scan is not None
+    assert read_request(owned, nothing, None, RULES, advance_sweep=False).scan is None
     assert owned.sweep is not None
 
 

@@ -102,15 +102,5 @@ def test_a_segment_that_began_in_the_future_holds_nobody() -> None:
     assert scored(some, min_dwell_us=DAY).segment.tolist() == [RETIREE, STUDENT]
 
 
-def test_scores_of_some_rows_are_those_rows_of_the_scores() -> None:
-    some = records(6)
-    some["age"] = np.linspace(18, 90, 6)
-    whole, part = scored(some), scored(some).of(slice(2, 4))
-    assert part.segment.tolist() == whole.segment[2:4].tolist()
-    assert part.fixed.tolist() == whole.fixed[2:4].tolist()
-    assert part.window.cents.tolist() == whole.window.cents[2:4].tolist()
-    assert part.assignment.distances.tolist() == whole.assignment.distances[2:4].tolist()
-
-
 def test_nobody_can_be_scored() -> None:
     assert scored(records(0)).segment.tolist() == []

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.consumers.scoring import Scores, score
-from livesegments.consumers.transitions import changed_rows, explain, relearn
+from livesegments.consumers.scoring import Scores, moved_rows, relearn, score
+from livesegments.consumers.transitions import explain
 from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from livesegments.model.cluster_statistics import ClusterStatistics
@@ -31,6 +31,17 @@ def scored(some: Records, turn: int = 0) -> Scores:
     return score(some, LAYOUT.tile_of(clock), clock, now.kmeans, now.segment_of_cluster, switching)
 
 
+def learned(
+    estimators: dict[int, MiniBatchKMeans], some: Records, scores: Scores, generation: int
+) -> dict[int, MiniBatchKMeans]:
+    """The estimators after the scores, which are applied to the records as by `decide`."""
+    rows = moved_rows(some, scores, generation)
+    after = relearn(estimators, rows, some, scores, generation)
+    some["cluster"], some["generation"] = scores.cluster, generation
+    some["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
+    return after
+
+
 ages = st.lists(st.sampled_from([18.0, 40.0, 90.0]), min_size=4, max_size=4)
 flags = st.lists(st.booleans(), min_size=4, max_size=4)
 
@@ -50,7 +61,7 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
         part["age"], part["counts"] = moved["age"], moved["counts"]
         before = dict(estimators)
         bytes_before = {n: each.statistics.to_bytes() for n, each in before.items()}
-        estimators = relearn(estimators, part, scored(part, number % 5), number)
+        estimators = learned(estimators, part, scored(part, number % 5), number)
         assert {n: each.statistics.to_bytes() for n, each in before.items()} == bytes_before
         some[rows] = part
         statistics = statistics_in(estimators)
@@ -60,29 +71,20 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
 
 def test_estimators_that_do_not_change_are_the_same_objects() -> None:
     some = records([20.0, 70.0])
-    estimators = relearn({}, some, scored(some), 1)
-    again = relearn(estimators, some, scored(some), 1)
+    estimators = learned({}, some, scored(some), 1)
+    again = learned(estimators, some, scored(some), 1)
     assert again[1] is estimators[1]
 
 
 def test_who_is_not_counted_keeps_no_vector() -> None:
     some = records([20.0])
-    relearn({}, some, scored(some), 1)
+    learned({}, some, scored(some), 1)
     assert some["vector"].any()
     some["profiling"] = 0
-    estimators = relearn({}, records([20.0]), scored(records([20.0])), 1)
-    left = relearn(estimators, some, scored(some), 1)
+    estimators = learned({}, records([20.0]), scored(records([20.0])), 1)
+    left = learned(estimators, some, scored(some), 1)
     assert not some["vector"].any()
     assert left[1].statistics == ClusterStatistics(5, 5)
-
-
-def test_the_rows_that_change_are_those_whose_published_segment_does() -> None:
-    some = records([20.0, 70.0, 45.0])
-    scores = scored(some)
-    some["segment"] = scores.segment
-    assert changed_rows(some, scores).tolist() == []
-    some["segment"][1] = -1
-    assert changed_rows(some, scores).tolist() == [1]
 
 
 def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> None:
@@ -91,10 +93,8 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     scores = scored(some)
     origins, times = ["model", "live"], np.full(2, CLOCK)
     now = model()
-    rows = changed_rows(some, scores)
-    first, second = explain(
-        rows, ["a", "b"], some, scores, origins, times, CLOCK, now.snapshot, now.segment_of_cluster
-    )
+    rows = np.arange(2)
+    first, second = explain(rows, ["a", "b"], some, scores, origins, times, times, now)
     assert first.explanation[0][0] == "age"
     assert dict(first.explanation)["age"] == 3.4
     assert len(first.explanation) == 5
@@ -102,7 +102,3 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
     assert first.runner_up != first.segment
     assert (second.origin, second.time_us) == ("live", CLOCK)
-    none = explain(
-        rows[:0], [], some, scores, [], times[:0], CLOCK, now.snapshot, now.segment_of_cluster
-    )
-    assert none == []

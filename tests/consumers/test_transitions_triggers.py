@@ -1,18 +1,30 @@
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from livesegments.consumers.aggregation import Applied
+from livesegments.consumers.aggregation import Aggregated
 from livesegments.consumers.decoding import MicroBatch, decode_batch
-from livesegments.consumers.transitions import Triggers
+from livesegments.consumers.transitions import last_events, triggers_of
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PURCHASES
 from livesegments.domain import Trigger
+from livesegments.features.record_codec import empty
 from tests.consumers.harness import DAY, World, by_partition, erasure, profile, purchase
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Triggers of n customers."""
+
+    origins: list[str]
+    triggers: list[Trigger | None]
+    time_us: NDArray[np.int64]
 
 
 def causes(
@@ -20,34 +32,41 @@ def causes(
     records: Sequence,  # type: ignore[type-arg]
     swept: int = 0,
     dropped: Sequence[int] = (),
-) -> Triggers:
+) -> Found:
     """Triggers of the customers of partition 0, followed by swept customers.
 
     ``dropped`` are the purchases that did not count.
     """
     batch = decode_batch(by_partition(records), "USD")
-    [part] = batch.slices
-    origins = np.array(["expiry"] * (len(part.customers) + swept))
-    applied = all_of(batch)
-    applied.purchases[list(dropped)] = False
-    return Triggers.of(batch, part, applied, origins, clock_us=50 * DAY)
+    counted = np.ones(len(batch.purchases.row), bool)
+    counted[list(dropped)] = False
+    return found_in(batch, counted, len(batch.customers) + swept, 50 * DAY, "expiry")
 
 
-def all_of(batch: MicroBatch) -> Applied:
-    return Applied(
-        *(
-            np.ones(len(each.row), bool)
-            for each in (batch.purchases, batch.profiles, batch.erasures)
-        )
+def found_in(
+    batch: MicroBatch, counted: NDArray[np.bool_], n: int, clock_us: int, origin: str
+) -> Found:
+    aggregated = Aggregated(
+        records=empty(n, 5),
+        purchases=counted,
+        profiles=np.ones(len(batch.profiles.row), bool),
+        erasures=np.ones(len(batch.erasures.row), bool),
+        markers={},
+        requested=np.empty(0, np.int64),
+        consents_changed=np.zeros(n, bool),
+        older_than_window=0,
+        erased=0,
     )
+    topic, column, time_us = last_events(batch, aggregated, np.full(n, clock_us))
+    return Found(*triggers_of(batch, topic, column, [origin] * n), time_us)
 
 
-def event(found: Triggers, row: int) -> Trigger | None:
-    return found.of_rows(np.array([row]))[1][0]
+def event(found: Found, row: int) -> Trigger | None:
+    return found.triggers[row]
 
 
-def origin(found: Triggers, row: int) -> str:
-    return found.of_rows(np.array([row]))[0][0]
+def origin(found: Found, row: int) -> str:
+    return found.origins[row]
 
 
 def test_the_last_event_in_the_log_is_the_cause_also_when_it_is_late() -> None:
@@ -104,7 +123,7 @@ def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     assert (origin(found, 1), event(found, 1)) == ("expiry", None)
     assert found.time_us.tolist() == [DAY, 50 * DAY]
     batch = decode_batch({}, "USD")
-    alone = Triggers.of(batch, None, all_of(batch), np.array(["model"]), clock_us=7)
+    alone = found_in(batch, np.ones(0, bool), 1, 7, "model")
     assert (origin(alone, 0), event(alone, 0), alone.time_us.tolist()) == ("model", None, [7])
 
 

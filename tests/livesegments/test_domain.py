@@ -15,11 +15,12 @@ def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
     progress = replace(
         owned.progress, version=version, purchases=version, profiles=version, erasures=version
     )
-    return owned.committed(progress, Entry.of(progress, outputs))
+    added = Entry.of(version, progress.offsets, outputs) if outputs else None
+    return owned.committed(progress, added)
 
 
 def entry(version: int) -> Entry:
-    return Entry(version, (version,) * 3, (OUTPUT,))
+    return Entry.of(version, (version,) * 3, [OUTPUT])
 
 
 def test_what_a_commit_publishes_waits_until_kafka_has_it() -> None:

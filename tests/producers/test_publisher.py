@@ -18,7 +18,7 @@ from livesegments.operations.verify.kafka_log import Log
 from livesegments.producers import record_batch
 from livesegments.producers.publisher import Publisher, PublishError, Timeouts
 from livesegments.producers.record_batch import BatchProducer, Sent
-from livesegments.store.outbox import Output, Publication
+from livesegments.store.outbox import Output, Publication, serialize
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
 
@@ -35,7 +35,7 @@ def output(text: str) -> Output:
 
 
 def publication(partition: int, outputs: Iterable[Output]) -> Publication:
-    return Publication(partition, outputs, OFFSETS, METADATA)
+    return Publication(partition, [serialize(list(outputs))], OFFSETS, METADATA)
 
 
 @pytest.fixture

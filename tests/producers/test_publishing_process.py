@@ -13,7 +13,7 @@ from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
 from livesegments.producers.publisher import PublishError
-from livesegments.producers.publishing_process import PIECE, PublishingProcess
+from livesegments.producers.publishing_process import PublishingProcess
 from tests.producers.test_publisher import config, member, output, publication, published
 from tests.service import Service
 
@@ -50,12 +50,12 @@ def test_what_was_begun_is_published_once_finished(
     assert published(config) == [b"a", b"b"]
 
 
-def test_more_than_a_piece_goes_through_in_order(
+def test_many_outputs_go_through_in_order(
     publisher: PublishingProcess,
     config: dict[str, Any],
     member: KafkaConsumer,
 ) -> None:
-    texts = [[f"{p}-{i:05d}" for i in range(n)] for p, n in enumerate((2 * PIECE + 1, 0, PIECE))]
+    texts = [[f"{p}-{i:05d}" for i in range(n)] for p, n in enumerate((2_001, 0, 1_000))]
     publisher.open()
     publisher.begin(
         [publication(p, map(output, each)) for p, each in enumerate(texts)],

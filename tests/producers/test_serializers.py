@@ -67,7 +67,7 @@ def test_whatever_is_filled_in_is_read_back(
     made = change(
         customer_id=customer_id, confidence=number, distance=number, explanation=explained
     )
-    first, second = MESSAGES.changes([made], [CAUSE._replace(event_id=event_id_)])
+    first, second = MESSAGES.changes([(made, CAUSE._replace(event_id=event_id_))])
     told, state = json.loads(first.value or b""), json.loads(second.value or b"")
     assert told["customer_id"] == state["customer_id"] == customer_id
     assert first.key == customer_id.encode()
@@ -77,7 +77,7 @@ def test_whatever_is_filled_in_is_read_back(
 
 
 def test_a_change_and_its_state_keep_the_contract() -> None:
-    first, second = MESSAGES.changes([change()], [CAUSE])
+    first, second = MESSAGES.changes([(change(), CAUSE)])
     assert (first.topic, second.topic) == (CHANGES, STATES)
     assert first.key == second.key == b"c"
     assert first.value is not None
@@ -119,7 +119,7 @@ def test_a_change_and_its_state_keep_the_contract() -> None:
     [(-1, 0, "assigned"), (0, 1, "reassigned"), (1, -1, "unassigned")],
 )
 def test_a_change_tells_before_and_after(previous: int, segment: int, kind: str) -> None:
-    [first, _] = MESSAGES.changes([change(previous=previous, segment=segment)], [None])
+    [first, _] = MESSAGES.changes([(change(previous=previous, segment=segment), None)])
     assert first.value is not None
     published = SegmentChange.model_validate_json(first.value)
     ids = [
@@ -132,7 +132,7 @@ def test_a_change_tells_before_and_after(previous: int, segment: int, kind: str)
 
 @pytest.mark.parametrize(("marketing", "published"), [(-1, None), (0, False), (1, True)])
 def test_consent_to_marketing_goes_along(marketing: int, published: bool | None) -> None:
-    first, second = MESSAGES.changes([change(marketing=marketing)], [None])
+    first, second = MESSAGES.changes([(change(marketing=marketing), None)])
     assert first.value is not None
     assert second.value is not None
     assert SegmentChange.model_validate_json(first.value).consent.marketing is published
@@ -140,7 +140,7 @@ def test_consent_to_marketing_goes_along(marketing: int, published: bool | None)
 
 
 def test_headers_are_those_of_cloudevents_with_the_commit_behind_them() -> None:
-    found = headers(MESSAGES.changes([change()], [CAUSE])[0])
+    found = headers(MESSAGES.changes([(change(), CAUSE)])[0])
     assert found == {
         "ce_specversion": b"1.0",
         "ce_id": event_id(CHANGES, 3, 42, "c").encode(),
@@ -156,7 +156,9 @@ def test_headers_are_those_of_cloudevents_with_the_commit_behind_them() -> None:
 
 def test_no_two_outputs_of_a_commit_share_an_id() -> None:
     changes = [change(customer_id=name, row=row) for row, name in enumerate("abc")]
-    outputs = MESSAGES.changes(changes, [CAUSE, None, None], forgotten={"b"})
+    outputs = MESSAGES.changes(
+        list(zip(changes, [CAUSE, None, None], strict=True)), forgotten={"b"}
+    )
     outputs += MESSAGES.tombstones(["b", "never-known"])
     ids = [headers(output)["ce_id"] for output in outputs]
     assert len(set(ids)) == len(ids)

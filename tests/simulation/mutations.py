@@ -10,16 +10,14 @@ from typing import Any
 from unittest.mock import patch
 
 from livesegments.config import clients
-from livesegments.consumers import aggregation
+from livesegments.consumers import aggregation, processor, transitions
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.polling import RebalanceListener
-from livesegments.consumers.processor import BatchProcessor
 from livesegments.consumers.recovery import reconciliation
 from livesegments.consumers.recovery.ownership import Extent
 from livesegments.consumers.recovery.replay import Recovery
-from livesegments.consumers.transitions import Triggers
 from livesegments.consumers.worker import Worker
 from livesegments.domain import PartitionState
 from livesegments.features import aggregate
@@ -99,9 +97,9 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             partitions,
             "_arguments",
-            "commit.entry.to_bytes()]",
-            "Entry(commit.entry.version, commit.entry.offsets, tuple("
-            'o for o in commit.entry.outputs if "dead-letters" not in o.topic)).to_bytes()]',
+            "commit.entry.data]",
+            "Entry.of(commit.entry.version, commit.entry.offsets, ["
+            'o for o in commit.entry.outputs if "dead-letters" not in o.topic]).data]',
         )
     ],
     "uncommitted end": [
@@ -183,7 +181,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(BatchProcessor, "_switch", "if part.owned.progress.rescore:", "if False:")
+        Edit(processor, "_changes", "each.state.progress.rescore > 0", "False")
     ],
     "wall clock of a lost store": [
         Edit(LossCheck, "_outlived", "if not self.rules.event_clock:", "if False:")
@@ -246,10 +244,10 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of the wall clock": [
         # Both: the second alone would protect the partition's clock, the first its sweeps.
         Edit(Clocks, "after_reading", "bounded(after_us, self.shown_us)", "after_us"),
-        Edit(aggregation, "_clock", "bounded(now_us, reading.time_us)", "now_us"),
+        Edit(aggregation, "_clock", "bounded(now_us, read.time_us)", "now_us"),
     ],
     "bound of a partition's clock": [
-        Edit(aggregation, "_clock", "<= latest(reading.time_us)", ">= 0")
+        Edit(aggregation, "_clock", "<= latest(read.time_us)", ">= 0")
     ],
     "seen events": [
         Edit(
@@ -260,7 +258,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "causes that counted": [
-        Edit(Triggers, "of", "np.flatnonzero(counted[at])", "np.flatnonzero(counted[at] | True)"),
+        Edit(transitions, "last_events", "np.flatnonzero(counted)", "np.arange(len(counted))"),
     ],
     "refusals survive erasures": [
         Edit(aggregate, "_erase_profiles", "reached & (records[name] > 0)", "reached")
@@ -283,10 +281,10 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "a null state beside a refusal": [
         Edit(
-            BatchProcessor,
-            "_forget",
-            "known = is_known(records)",
-            "known = is_known(records) | is_profiled(records)",
+            processor,
+            "decide",
+            "known = is_known(after)",
+            "known = is_known(after) | is_profiled(after)",
         ),
     ],
 }

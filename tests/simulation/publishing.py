@@ -1,7 +1,6 @@
 """A publisher that publishes at once, or only when the worker waits for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from livesegments.producers.publisher import Publisher, PublishError
@@ -29,7 +28,7 @@ class LatePublisher(Publisher):
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
         assert self._asked is None, "one transaction at a time"
-        self._asked = [replace(p, outputs=list(p.outputs)) for p in publications], membership
+        self._asked = list(publications), membership
         if not self._is_late():
             self._go_on()
 

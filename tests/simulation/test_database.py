@@ -89,7 +89,9 @@ class Calls:
             self._older.append(progress)
             self._last[partition] = progress
         outputs = [Output("topic", b"key", rng.choice((None, b"v")), [("h", b"x")])]
-        entry = Entry.of(progress, outputs if rng.random() < 0.5 else [])
+        entry = (
+            Entry.of(progress.version, progress.offsets, outputs) if rng.random() < 0.5 else None
+        )
         return Commit(
             partition,
             expected,

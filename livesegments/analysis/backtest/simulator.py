@@ -14,12 +14,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
-from livesegments.consumers.aggregation import want
+from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import Schedule, find_better, next_generation
-from livesegments.consumers.processor import BatchProcessor
+from livesegments.consumers.processor import Work, process
 from livesegments.contracts.topics import CHANGES
 from livesegments.domain import (
     BatchStats,
@@ -154,18 +154,18 @@ class Simulator:
 
     def _round(self, batch: MicroBatch) -> Step:
         part = batch.slices[0] if batch.slices else None
-        [reading] = self.store.read([want(self.owned, part, self.rules)])
+        [read] = self.store.read([read_request(self.owned, batch, part, self.rules)])
         model, number = self.model.model({0: self.owned}), self.model.number
-        round_ = BatchProcessor(self.rules, model, batch, [(self.owned, part, reading)], 0)
+        batch_result = process(Work(self.rules, model, batch, [Part(self.owned, part, read)], 0))
         changed: list[str] = []
-        for decision in round_.decide():
-            self.owned = decision.owned.confirmed(decision.owned.progress.version)
-            if decision.commit is not None:
-                self.store.commit([decision.commit])
-                entry = decision.commit.entry
+        for result in batch_result.partitions:
+            self.owned = result.state.confirmed(result.state.progress.version)
+            if result.commit is not None:
+                self.store.commit([result.commit])
+                entry = result.commit.entry
                 outputs = entry.outputs if entry else ()
                 changed += [(out.key or b"").decode() for out in outputs if out.topic == CHANGES]
-        return Step(self.clock_us, number, round_.tally, changed)
+        return Step(self.clock_us, number, batch_result.stats, changed)
 
     def _fit_first(self) -> bool:
         """Fit the first generation, once there are enough customers."""

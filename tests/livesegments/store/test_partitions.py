@@ -35,7 +35,7 @@ DEPLOYMENT = Deployment(
     partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0, segments=("a", "b")
 )
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
-ENTRY = Entry(1, (4, 5, 6), (OUTPUT,))
+ENTRY = Entry.of(1, (4, 5, 6), [OUTPUT])
 
 
 @pytest.fixture(params=["fresh_redis", "fresh_cluster"])

@@ -94,11 +94,11 @@ class World:
         self._store = Partitions(client, f"bench-{customers}")
         self._rng = np.random.default_rng(customers)
         self._offset = 0
-        key = self._store.keys.customers(0)
+        key = self._store.keys(0).customers
         fill(client, key, range(customers), records)
         self.bytes = (client.memory_usage(key, samples=0) or 0) / customers
         progress = Checkpoint(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
-        client.hset(self._store.keys.progress(0), items=progress.to_fields())
+        client.hset(self._store.keys(0).progress, items=progress.to_fields())
         self._model = model or self._fitted()
         self._owned = PartitionState(0, progress, {1: learned} if learned else {})
 

@@ -14,7 +14,7 @@ from bench.customers import CHUNK, fill
 from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
 from bench.workers import Group, backlog, environment, purchases, started, wait
-from livesegments.store.keys import Keys
+from livesegments.store.keys import partition_keys
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 CUSTOMERS, MANY, RUNS = 20_000, 2_000_000, 3
@@ -80,9 +80,9 @@ def _events(log: Path) -> Iterator[tuple[str, float]]:
 
 def add_customers(client: "redis.Redis", customers: int) -> None:
     """Add customers with records like those of the existing ones."""
-    keys = Keys(GROUP)
+    group_id = GROUP
     for partition in range(PARTITIONS):
-        key = keys.customers(partition)
+        key = partition_keys(group_id, partition).customers
         records = [blob for _, blob in client.hscan_iter(key, count=CHUNK)]
         share = customers // PARTITIONS
         fill(client, key, range(partition * share, (partition + 1) * share), records)
@@ -90,10 +90,10 @@ def add_customers(client: "redis.Redis", customers: int) -> None:
 
 def fill_rings(client: "redis.Redis", ids: int) -> None:
     """Fill every partition's dedup window with a given number of purchases."""
-    keys = Keys(GROUP)
+    group_id = GROUP
     for partition in range(PARTITIONS):
-        client.setrange(keys.seen(partition), 8 * ids - 1, b"\0")
-        client.hset(keys.progress(partition), "remembered", ids)
+        client.setrange(partition_keys(group_id, partition).seen, 8 * ids - 1, b"\0")
+        client.hset(partition_keys(group_id, partition).progress, "remembered", ids)
 
 
 def run(many: int = MANY, runs: int = RUNS, many_partitions: int = MANY_PARTITIONS) -> Table:

@@ -23,7 +23,6 @@ from livesegments.model.personas import Persona
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.publisher import PublishError
 
-OBSERVE_SECONDS = 2.0
 FENCES = (ProducerFencedError, CommitFailedError)
 """Errors with which Kafka rejects the commit of a former owner."""
 
@@ -42,7 +41,6 @@ class Instrumentation:
         self._model = DriftMonitor(metrics, personas, draw)
         self._warmup_customers = warmup_customers
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-        self._observed_at = 0.0
         self._folded_ms: dict[int, int] = {}
         self._counted_at: dict[int, float] = {}
 
@@ -153,11 +151,7 @@ class Instrumentation:
         model: GlobalModel,
         waiting: int,
     ) -> None:
-        """Report the state of partitions and model, every few seconds."""
-        now = time.monotonic()
-        if now - self._observed_at < OBSERVE_SECONDS:
-            return
-        self._observed_at = now
+        """Report the state of partitions and model."""
         for partition, each in owned.items():
             self._observe_partition(consumer, partition, each, model)
         self._metrics.set("warmup_customers", waiting)

@@ -16,23 +16,24 @@ class SweepRateLimiter:
     per_second
         Maximum number of changes per second; 0 for no limit.
 
+    Attributes
+    ----------
+    free_at
+        When the pause of sweeps ends, in seconds.
+
     Examples
     --------
     >>> pace = SweepRateLimiter(100)
     >>> pace.made(250, now_s=10.0)
-    >>> pace.pause(10.0), pace.pause(12.0), pace.pause(12.5)
-    (2.5, 0.5, 0.0)
+    >>> pace.free_at
+    12.5
     """
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._free_at = float("-inf")
-
-    def pause(self, now_s: float) -> float:
-        """Return the remaining pause of sweeps, in seconds."""
-        return max(0.0, self._free_at - now_s)
+        self.free_at = float("-inf")
 
     def made(self, changes: int, now_s: float) -> None:
         """Record the changes that sweeps have just made."""
         if self._per_second and changes:
-            self._free_at = max(self._free_at, now_s) + changes / self._per_second
+            self.free_at = max(self.free_at, now_s) + changes / self._per_second

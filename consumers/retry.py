@@ -32,7 +32,7 @@ PAUSES_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
 class Backoff:
-    """Backoff that grows with consecutive failures."""
+    """Backoff that grows with consecutive failures; set ``failures`` to 0 after a success."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -44,10 +44,6 @@ class Backoff:
         self.failures += 1
         self._retry_at = time.monotonic() + pause
         return pause
-
-    def succeeded(self) -> None:
-        """Reset the backoff."""
-        self.failures = 0
 
     @property
     def left(self) -> float:

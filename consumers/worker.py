@@ -48,6 +48,7 @@ log = structlog.get_logger()
 POLL_MS = 200
 IDLE_CHECK_SECONDS = 5.0
 MODEL_SECONDS = 0.5
+REPORT_SECONDS = 2.0
 ANSWER_MS = 3_000
 STAY_SECONDS = 1.0
 FAILURES_PER_CHECK = 3
@@ -111,7 +112,7 @@ class Worker:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepRateLimiter(rules.max_changes_per_second)
-        self._checked_at = self._stayed_at = self._model_due = 0.0
+        self._stayed_at = self._model_due = self._check_due = self._report_due = 0.0
 
     def stop(self) -> None:
         """Request a stop after the current micro-batch; safe in a signal handler."""
@@ -160,7 +161,7 @@ class Worker:
             return
         try:
             self._work(polled, membership)
-            self._backoff.succeeded()
+            self._backoff.failures = 0
         except WrongClockError as error:
             self._stand_aside(error)
         except OUTAGES as error:
@@ -209,7 +210,8 @@ class Worker:
     def _poll(self) -> Polled:
         timeout = POLL_MS
         if any(owned.sweep for owned in self.owned.values()):
-            timeout = min(POLL_MS, math.ceil(self._pace.pause(time.monotonic()) * 1000))
+            pause = max(0.0, self._pace.free_at - time.monotonic())
+            timeout = min(POLL_MS, math.ceil(pause * 1000))
         try:
             with self._observed.stage("poll"):
                 polled = poll(self._consumer, timeout, self._max_records)
@@ -313,6 +315,7 @@ class Worker:
             self._out(error)
             return
         self.owned = owned
+        self._model_due = 0.0
         self._reconcile_due, self.ready = False, True
         self._observed.ready(True)
         for partition in owned:
@@ -347,8 +350,7 @@ class Worker:
         now = time.monotonic()
         if now >= self._model_due:
             self._model_due = now + MODEL_SECONDS
-            self._learning.poll()
-        self._model.refresh(self.owned, now)
+            self._update_model(now)
         new = self._new_records(polled)
         self._clocks.look_at_polled(self._consumer, new)
         *huge, last = portions(new)
@@ -356,19 +358,30 @@ class Worker:
             self._round(portion)
             self._publish(membership)
         self._round(last)
-        self._tend_definitions()
         behind = 2 * sum(map(len, new.values())) > self._max_records
         self._publish(membership, behind=behind)
-        if now - self._checked_at >= IDLE_CHECK_SECONDS:
-            self._checked_at = now
+        if now >= self._check_due:
+            self._check_due = now + IDLE_CHECK_SECONDS
             if not new:
                 self._check_still_owner()
                 self._clocks.look_at_redis(self.owned)
                 self._check_kafka_answers()
             # After the check: a transaction hangs for long when the broker is already away.
             self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
-        self._tell_clocks()
-        self._observed.observe(self._consumer, self.owned, self._model, self._generations.waiting)
+        if now >= self._report_due:
+            self._report_due = now + REPORT_SECONDS
+            self._tell_clocks()
+            self._observed.observe(
+                self._consumer, self.owned, self._model, self._generations.waiting
+            )
+
+    def _update_model(self, now_s: float) -> None:
+        """Follow the definitions and the other partitions; commit a generation that is due."""
+        self._learning.poll()
+        self._model.refresh(self.owned, now_s)
+        due = self._generations.tend(self.owned, self._model, self._clocks.now_us())
+        if due is not None:
+            self._commit([due])
 
     def _publish(self, membership: object, *, behind: bool = False) -> None:
         """Begin publishing; return once the backlog is small enough for another micro-batch."""
@@ -383,7 +396,7 @@ class Worker:
         before_us, now_us = self._clocks.wall_us(), self._clocks.now_us()
         for partition, owned in self.owned.items():
             self.owned[partition] = start_sweep(owned, number, self._rules, now_us)
-        walk = not self._pace.pause(time.monotonic())
+        walk = time.monotonic() >= self._pace.free_at
         sweeping = {p for p, owned in self.owned.items() if owned.sweep and walk}
         busy = sorted({tp.partition for tp in new} | sweeping)
         if not busy:
@@ -406,7 +419,8 @@ class Worker:
             result = process(Work(self._rules, model, batch, work, now_us))
         self._commit(result.partitions)
         swept = sum(origin in SWEPT for _, _, origin in result.stats.changes)
-        self._pace.made(swept, time.monotonic())
+        if swept:
+            self._pace.made(swept, time.monotonic())
         self._observed.decided(batch, result.stats, model)
 
     def _commit(self, decisions: Sequence[PartitionResult]) -> None:
@@ -434,11 +448,6 @@ class Worker:
             for partition in partitions
         ]
         self._commit([decision for decision in decisions if decision is not None])
-
-    def _tend_definitions(self) -> None:
-        decision = self._generations.tend(self.owned, self._model, self._clocks.now_us())
-        if decision is not None:
-            self._commit([decision])
 
     def _check_still_owner(self) -> None:
         """Detect, while idle, a store that lost writes or a commit by another owner."""

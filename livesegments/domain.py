@@ -69,15 +69,15 @@ class ProcessingConfig:
     consent_required: bool = False
     """Whether a profile must have both consents."""
 
-    @property
-    def segment_ids(self) -> tuple[str, ...]:
-        """The ids of the segments, in order."""
-        return tuple(persona.id for persona in self.personas)
+    segment_ids: tuple[str, ...] = field(init=False)
+    """The ids of the segments, in order."""
+    segments: tuple[tuple[str, str], ...] = field(init=False)
+    """(id, name) of each segment, in order."""
 
-    @property
-    def segments(self) -> tuple[tuple[str, str], ...]:
-        """(id, name) of each segment, in order."""
-        return tuple((persona.id, persona.name) for persona in self.personas)
+    def __post_init__(self) -> None:
+        segments = tuple((persona.id, persona.name) for persona in self.personas)
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "segment_ids", tuple(each for each, _ in segments))
 
 
 def estimator(generation: Generation | None = None, learned: bytes = b"") -> MiniBatchKMeans:
@@ -112,25 +112,23 @@ class Model:
     ----------
     kmeans
         The fitted estimator, with the known customers of all partitions.
+    generation
+        The generation of the fit.
     segment_of_cluster
         (k,) segment index of each cluster.
     """
 
     kmeans: MiniBatchKMeans
+    generation: Generation
     segment_of_cluster: NDArray[np.int8]
 
     @classmethod
     def of(cls, kmeans: MiniBatchKMeans, segment_ids: Sequence[str]) -> "Model":
         """Return the model for an estimator and the deployment's segments."""
-        assert kmeans.generation is not None
-        carried = [segment_ids.index(segment) for segment in kmeans.generation.segments]
-        return cls(kmeans, np.array(carried, np.int8))
-
-    @property
-    def generation(self) -> Generation:
-        """The generation of the fit."""
-        assert self.kmeans.generation is not None
-        return self.kmeans.generation
+        generation = kmeans.generation
+        assert generation is not None
+        carried = [segment_ids.index(segment) for segment in generation.segments]
+        return cls(kmeans, generation, np.array(carried, np.int8))
 
     @property
     def snapshot(self) -> ModelSnapshot:

@@ -16,7 +16,7 @@ from bench.throughput import PARTITIONS
 from livesegments.config.settings import Settings
 from livesegments.contracts.topics import PURCHASES
 from livesegments.features.record_codec import decode
-from livesegments.store.keys import Keys
+from livesegments.store.keys import partition_keys
 from tests.servers import KafkaServer, RedisServer
 
 
@@ -115,9 +115,13 @@ def naive_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
 
 def our_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
     """Count the purchases in our records."""
-    keys = Keys(place.name)
+    group_id = place.name
     with redis.Redis.from_url(place.store.url) as client:
-        blobs = [b for p in range(PARTITIONS) for b in client.hvals(keys.customers(p))]
+        blobs = [
+            b
+            for p in range(PARTITIONS)
+            for b in client.hvals(partition_keys(group_id, p).customers)
+        ]
     return all_counted(int(decode(blobs, Settings().tiles)["counts"].sum()), offsets)
 
 

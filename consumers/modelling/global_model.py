@@ -10,6 +10,7 @@ partitions as of its last refresh; the sum is slightly stale, with a negligible 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import structlog
@@ -51,6 +52,9 @@ class GlobalModel:
         self._others: dict[int, MiniBatchKMeans | None] = {}
         self._read_at = -math.inf
         self._last: Model | None = None
+        self._parts: list[MiniBatchKMeans] = []
+        self._sum: Model | None = None
+        """The sum of ``_parts``, which are replaced and never modified."""
         self.generation: Generation | None = None
         self.floor = 0
         """Records of this generation exist, so no older generation assigns."""
@@ -73,7 +77,7 @@ class GlobalModel:
         UnknownSegmentError.check(generation.segments, self._segments)
         if self.generation is None or generation.number > self.generation.number:
             self.generation = generation
-            self._others, self._read_at, self._last = {}, -math.inf, None
+            self._others, self._read_at, self._last, self._sum = {}, -math.inf, None, None
 
     def do_without(self, number: int) -> None:
         """Assign no customer until a generation at least as new as this lost one exists."""
@@ -103,7 +107,7 @@ class GlobalModel:
         """
         if self.generation is None:
             return None
-        total = estimator(self.generation)
+        parts = []
         for partition in range(self._partitions):
             if partition in owned:
                 part = owned[partition].learned_in(self.generation.number)
@@ -111,8 +115,13 @@ class GlobalModel:
                 part = self._others.get(partition)
             if part is None:
                 return None
-            total += part
-        return Model.of(total, self._segments)
+            parts.append(part)
+        if self._sum is None or not all(map(is_, parts, self._parts)):
+            total = estimator(self.generation)
+            for part in parts:
+                total += part
+            self._parts, self._sum = parts, Model.of(total, self._segments)
+        return self._sum
 
     def model(self, owned: Mapping[int, PartitionState]) -> Model | None:
         """Return the current model, None during the warm-up.

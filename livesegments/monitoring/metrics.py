@@ -107,6 +107,8 @@ class Metrics:
         self.segments = segments
         self._metrics: dict[str, Any] = {}
         self._partitions: set[int] = set()
+        self._children: dict[tuple[str, tuple[str | int, ...]], Any] = {}
+        """Metrics by name and labels, checked once."""
         for series in TABLE:
             self._register(series, version)
 
@@ -131,9 +133,10 @@ class Metrics:
 
     def _initialise(self, series: Series, combinations: Iterable[tuple[str, ...]]) -> None:
         for labels in combinations:
-            metric = self._labelled(series.name, labels)
+            metric = self._metrics[series.name]
+            child = metric.labels(*labels) if labels else metric
             if series.type == "gauge":
-                metric.set(series.initial)
+                child.set(series.initial)
 
     def take_partition(self, partition: int) -> None:
         """Add the series of a newly assigned partition."""
@@ -149,16 +152,21 @@ class Metrics:
             if "partition" in series.labels:
                 for labels in self._combinations(series, partition):
                     self._metrics[series.name].remove(*labels)
+        self._children = {
+            (name, labels): child
+            for (name, labels), child in self._children.items()
+            if "partition" not in SERIES[name].labels or labels[-1] != partition
+        }
 
     def count(self, name: str, *labels: str, n: float = 1) -> None:
         """Add to a counter."""
-        self._labelled(name, labels).inc(n)
+        (self._children.get((name, labels)) or self._child(name, labels)).inc(n)
 
     def set(self, name: str, value: float, *labels: str | int) -> None:
         """Set a gauge; the partition, if any, is the last label."""
-        metric, values = self._checked(name, tuple(map(str, labels)))
-        if "partition" not in SERIES[name].labels or labels[-1] in self._partitions:
-            (metric.labels(*values) if values else metric).set(value)
+        gauge = self._children.get((name, labels)) or self._child(name, labels)
+        if gauge is not None:
+            gauge.set(value)
 
     def set_all(self, name: str, values: ArrayLike) -> None:
         """Set a gauge for all values of its labels.
@@ -185,7 +193,8 @@ class Metrics:
 
     def time(self, name: str, *labels: str) -> AbstractContextManager[object]:
         """Return a context manager that observes its duration."""
-        timer: AbstractContextManager[object] = self._labelled(name, labels).time()
+        histogram = self._children.get((name, labels)) or self._child(name, labels)
+        timer: AbstractContextManager[object] = histogram.time()
         return timer
 
     def track(self, name: str) -> AbstractContextManager[object]:
@@ -193,19 +202,21 @@ class Metrics:
         tracker: AbstractContextManager[object] = self._metrics[name].track_inprogress()
         return tracker
 
-    def _labelled(self, name: str, labels: tuple[str, ...]) -> Any:
-        metric, values = self._checked(name, labels)
-        return metric.labels(*values) if values else metric
-
-    def _checked(self, name: str, labels: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    def _child(self, name: str, labels: tuple[str | int, ...]) -> Any:
+        """Return the metric for some labels, None for a partition that the worker does not own."""
         series = SERIES.get(name)
         if series is None:
             raise ValueError(f"{name!r} is not in the table of series")
-        for label, value in zip(series.labels, labels, strict=True):
+        values = tuple(map(str, labels))
+        for label, value in zip(series.labels, values, strict=True):
             allowed = self._values_of(series, label)
             if allowed is not None and value not in allowed:
                 raise ValueError(f"{name}: {label} is one of {', '.join(allowed)}, not {value!r}")
-        return self._metrics[name], labels
+        if "partition" in series.labels and labels[-1] not in self._partitions:
+            return None
+        metric = self._metrics[name]
+        child = self._children[name, labels] = metric.labels(*values) if values else metric
+        return child
 
     def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
         return series.values_of(label, self.segments)

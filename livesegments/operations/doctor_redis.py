@@ -10,7 +10,7 @@ from livesegments.config.clients import redis_client
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.operations.finding import Finding
 from livesegments.store.cluster_pipeline import Cluster
-from livesegments.store.keys import Keys
+from livesegments.store.keys import partition_keys
 from livesegments.store.partitions import Partitions
 
 OLDEST_REDIS = (6, 2)
@@ -30,7 +30,8 @@ def look_at_redis(settings: Settings) -> Iterator[Finding]:
 def _shares(client: Cluster, settings: Settings) -> Iterator[Finding]:
     agreed = Partitions(client, settings.group_id).deployment()
     held = dict.fromkeys(client.masters(), 0)
-    for key in map(Keys(settings.group_id).customers, range(agreed.partitions if agreed else 0)):
+    for partition in range(agreed.partitions if agreed else 0):
+        key = partition_keys(settings.group_id, partition).customers
         held[client.get_node_from_key(key).name] += 1
     shares = ", ".join(f"{name} {count}" for name, count in sorted(held.items()))
     yield Finding("redis cluster", "ok", f"{len(held)} masters, with so many partitions: {shares}")

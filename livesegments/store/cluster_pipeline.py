@@ -75,22 +75,14 @@ class Servers:
     """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="store")
-
-    def batch(self) -> "CommandBatch":
-        """Return an empty batch of commands."""
-        return CommandBatch(self)
 
     def transaction(self, key: str, queue: Callable[[Pipeline], object]) -> list[Any]:
         """Run commands atomically on the server that holds a key; return their replies."""
-        pipeline = self.of(key).pipeline(transaction=True)
+        pipeline = server_of(self.client, key).pipeline(transaction=True)
         queue(pipeline)
         return next(self.execute([pipeline]))
-
-    def of(self, key: str) -> "redis.Redis":
-        """Return the client of the server that holds a key."""
-        return server_of(self._client, key)
 
     def execute(self, pipelines: Sequence[Pipeline]) -> Iterator[list[Any]]:
         """Execute pipelines on different servers; return the replies of each.
@@ -107,12 +99,12 @@ class Servers:
             wait(running)
             return iter([each.result() for each in running])
         except RedisError as error:
-            if isinstance(self._client, Cluster):
-                self._client.look_again()
+            if isinstance(self.client, Cluster):
+                self.client.look_again()
             elif isinstance(error, ReadOnlyError) or "READONLY" in str(error):  # Redis 6: a script
                 # A demoted master keeps its connections. New ones resolve its name again, or ask
                 # the sentinels.
-                self._client.connection_pool.disconnect()
+                self.client.connection_pool.disconnect()
             raise
 
 
@@ -126,7 +118,7 @@ class CommandBatch:
 
     def on(self, key: str) -> Pipeline:
         """Return a pipeline to queue one command on a key."""
-        server = self._servers.of(key)
+        server = server_of(self._servers.client, key)
         if server not in self._pipelines:
             self._pipelines[server] = server.pipeline(transaction=False)
         self._order.append(server)

@@ -1,59 +1,54 @@
-"""Names of the Redis keys. The keys of a partition share a hash tag, and therefore a slot."""
+"""Names of the Redis keys, prefixed with the consumer group id of their deployment."""
 
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Key names of one deployment, prefixed with its consumer group id."""
+class PartitionKeys(NamedTuple):
+    """Keys of a partition, in the order of the commit script's KEYS.
 
-    group_id: str
+    They share a hash tag, and therefore a slot.
 
-    @property
-    def deployment(self) -> str:
-        """Hash: settings that all workers of the deployment must share."""
-        return f"{self.group_id}:deployment"
+    Attributes
+    ----------
+    progress
+        Hash: last writer, input offsets and the partition's clock.
+    customers
+        Hash: customer id -> record.
+    statistics
+        Hash: generation -> statistics; ``swept`` -> generation of all records, 0 for several.
+    outbox
+        Hash: version -> outputs of that version.
+    erasures
+        Hash: keyed hash of a customer id -> erasure marker.
+    seen
+        String: ring of the 8-byte hashes of the most recent purchase ids.
+    """
 
-    @property
-    def refit(self) -> str:
-        """String: a manually requested fit, until partition 0's owner takes it."""
-        return f"{self.group_id}:refit"
+    progress: str
+    customers: str
+    statistics: str
+    outbox: str
+    erasures: str
+    seen: str
 
-    def trial(self, partition: int) -> str:
-        """Short-lived key for testing the Redis user's permissions."""
-        return f"{self.group_id}:{{{partition}}}:trial"
 
-    def progress(self, partition: int) -> str:
-        """Hash: last writer, input offsets and the partition's clock."""
-        return f"{self.group_id}:{{{partition}}}:progress"
+@cache
+def partition_keys(group_id: str, partition: int) -> PartitionKeys:
+    """Return the keys of a partition."""
+    return PartitionKeys(*(f"{group_id}:{{{partition}}}:{name}" for name in PartitionKeys._fields))
 
-    def customers(self, partition: int) -> str:
-        """Hash: customer id -> record."""
-        return f"{self.group_id}:{{{partition}}}:customers"
 
-    def statistics(self, partition: int) -> str:
-        """Hash: generation -> statistics; ``swept`` -> generation of all records, 0 for several."""
-        return f"{self.group_id}:{{{partition}}}:statistics"
+def trial_key(group_id: str, partition: int) -> str:
+    """Return a short-lived key for testing the Redis user's permissions."""
+    return f"{group_id}:{{{partition}}}:trial"
 
-    def outbox(self, partition: int) -> str:
-        """Hash: version -> outputs of that version."""
-        return f"{self.group_id}:{{{partition}}}:outbox"
 
-    def erasures(self, partition: int) -> str:
-        """Hash: keyed hash of a customer id -> erasure marker."""
-        return f"{self.group_id}:{{{partition}}}:erasures"
+def deployment_key(group_id: str) -> str:
+    """Return the hash of the settings that all workers of the deployment must share."""
+    return f"{group_id}:deployment"
 
-    def seen(self, partition: int) -> str:
-        """String: ring of the 8-byte hashes of the most recent purchase ids."""
-        return f"{self.group_id}:{{{partition}}}:seen"
 
-    def of_partition(self, partition: int) -> list[str]:
-        """Return all keys of a partition, in the order of the commit script's KEYS."""
-        return [
-            self.progress(partition),
-            self.customers(partition),
-            self.statistics(partition),
-            self.outbox(partition),
-            self.erasures(partition),
-            self.seen(partition),
-        ]
+def refit_key(group_id: str) -> str:
+    """Return the string with a manually requested fit, until partition 0's owner takes it."""
+    return f"{group_id}:refit"

@@ -11,9 +11,9 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.sentinel import SentinelConnectionPool
 
 from livesegments.store.checkpoint import Checkpoint
-from livesegments.store.cluster_pipeline import Client, Servers
+from livesegments.store.cluster_pipeline import Client, CommandBatch, Servers, server_of
 from livesegments.store.deployment import Deployment
-from livesegments.store.keys import Keys
+from livesegments.store.keys import PartitionKeys, deployment_key, partition_keys, trial_key
 from livesegments.store.outbox import Entry
 
 _SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
@@ -85,10 +85,14 @@ class Partitions:
 
     def __init__(self, client: Client, group_id: str) -> None:
         self.redis = client
-        self.keys = Keys(group_id)
+        self.group_id = group_id
         self._servers = Servers(client)
         self._sha = ""
         self._told: set[int] = set()
+
+    def keys(self, partition: int) -> PartitionKeys:
+        """Return the keys of a partition."""
+        return partition_keys(self.group_id, partition)
 
     def try_commands(self, partitions: int) -> None:
         """Run every command of the commit script once per partition, on a separate test key.
@@ -101,9 +105,9 @@ class Partitions:
         NoPermissionError
             If the user may not run a command; names it.
         """
-        batch = self._servers.batch()
+        batch = CommandBatch(self._servers)
         for partition in range(partitions):
-            key = self.keys.trial(partition)
+            key = trial_key(self.group_id, partition)
             batch.on(key).type(key)
             batch.on(key).unlink(key)
             batch.on(key).hset(key, "field", "value")
@@ -122,7 +126,7 @@ class Partitions:
         StoreMismatchError
             If a setting differs; the message names it and the possible remedies.
         """
-        key, wanted = self.keys.deployment, deployment.to_fields()
+        key, wanted = deployment_key(self.group_id), deployment.to_fields()
         if self.redis.hgetall(key):  # of an older release, which had no such setting
             self.redis.hsetnx(key, "consent", "optional")
 
@@ -131,7 +135,7 @@ class Partitions:
                 pipeline.hsetnx(key, name, value)
             pipeline.hgetall(key)
 
-        deployment.check(self._servers.transaction(key, queue)[-1], self.keys.group_id)
+        deployment.check(self._servers.transaction(key, queue)[-1], self.group_id)
 
     def forget(self, deployment: Deployment) -> None:
         """Empty every partition, each atomically, then store a deployment's settings.
@@ -139,13 +143,13 @@ class Partitions:
         Running owners find their partitions empty and rebuild them from Kafka.
         """
         for partition in range(deployment.partitions):
-            self.redis.unlink(*self.keys.of_partition(partition))
-        self.redis.unlink(self.keys.deployment)
+            self.redis.unlink(*self.keys(partition))
+        self.redis.unlink(deployment_key(self.group_id))
         self.agree(deployment)
 
     def deployment(self) -> Deployment | None:
         """Return the deployment's settings, or None if no worker has run yet."""
-        found: dict[bytes, bytes] = self.redis.hgetall(self.keys.deployment)  # type: ignore[assignment]
+        found: dict[bytes, bytes] = self.redis.hgetall(deployment_key(self.group_id))  # type: ignore[assignment]
         return Deployment.from_fields(found) if found else None
 
     def load(self, partition: int) -> PartitionSnapshot:
@@ -155,15 +159,15 @@ class Partitions:
         script on that server again.
         """
         self._told.discard(partition)
+        keys = self.keys(partition)
 
         def queue(pipeline: Pipeline) -> None:
-            pipeline.hgetall(self.keys.progress(partition))
-            pipeline.hgetall(self.keys.outbox(partition))
-            pipeline.hgetall(self.keys.statistics(partition))
-            pipeline.hlen(self.keys.erasures(partition))
+            pipeline.hgetall(keys.progress)
+            pipeline.hgetall(keys.outbox)
+            pipeline.hgetall(keys.statistics)
+            pipeline.hlen(keys.erasures)
 
-        key = self.keys.progress(partition)
-        progress, outbox, statistics, erasures = self._servers.transaction(key, queue)
+        progress, outbox, statistics, erasures = self._servers.transaction(keys.progress, queue)
         return PartitionSnapshot(
             progress=Checkpoint.from_fields(progress) if progress else None,
             outbox=sorted(
@@ -176,25 +180,25 @@ class Partitions:
 
     def progresses(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
         """Return the checkpoint of each partition, None where the store has none."""
-        batch = self._servers.batch()
-        for key in map(self.keys.progress, partitions):
+        batch = CommandBatch(self._servers)
+        for key in (self.keys(each).progress for each in partitions):
             batch.on(key).hgetall(key)
         return [Checkpoint.from_fields(each) if each else None for each in batch.execute()]
 
     def ring(self, partition: int) -> bytes:
         """Return the dedup ring, up to its current length."""
-        return self.redis.get(self.keys.seen(partition)) or b""  # type: ignore[return-value]
+        return self.redis.get(self.keys(partition).seen) or b""  # type: ignore[return-value]
 
     def written_by(self, partitions: Sequence[int]) -> list[tuple[int, str]]:
         """Return (version, nonce) of the last commit of each partition."""
-        batch = self._servers.batch()
-        for key in map(self.keys.progress, partitions):
+        batch = CommandBatch(self._servers)
+        for key in (self.keys(each).progress for each in partitions):
             batch.on(key).hmget(key, "version", "nonce")
         return [(int(v or 0), (n or b"").decode()) for v, n in batch.execute()]
 
     def server(self, partition: int) -> str:
         """Return the display name of the server that holds a partition."""
-        pool = self._servers.of(self.keys.progress(partition)).connection_pool
+        pool = server_of(self.redis, self.keys(partition).progress).connection_pool
         if isinstance(pool, SentinelConnectionPool):
             return f"Redis {pool.service_name}"
         at = pool.connection_kwargs
@@ -205,8 +209,8 @@ class Partitions:
 
         A demoted master answers reads, and PING, for ever.
         """
-        batch = self._servers.batch()
-        for key in map(self.keys.seen, partitions):
+        batch = CommandBatch(self._servers)
+        for key in (self.keys(each).seen for each in partitions):
             # Writes nothing, and is rejected wherever a write would be.
             batch.on(key).setrange(key, 0, b"")
         try:
@@ -217,18 +221,18 @@ class Partitions:
 
     def times(self, partitions: Iterable[int]) -> dict[str, int]:
         """Return the clocks of the servers that hold some partitions, by server name."""
-        keys = {self.server(partition): self.keys.progress(partition) for partition in partitions}
-        batch = self._servers.batch()
+        keys = {self.server(partition): self.keys(partition).progress for partition in partitions}
+        batch = CommandBatch(self._servers)
         for key in keys.values():
             batch.on(key).time()
         return dict(zip(keys, map(_micros, batch.execute()), strict=True))
 
     def read(self, wants: Sequence[ReadRequest]) -> list[ReadResult]:
         """Read the data of a micro-batch for all its partitions, one round trip per server."""
-        batch = self._servers.batch()
+        batch = CommandBatch(self._servers)
         for want in wants:
-            customers = self.keys.customers(want.partition)
-            erasures = self.keys.erasures(want.partition)
+            keys = partition_keys(self.group_id, want.partition)
+            customers, erasures = keys.customers, keys.erasures
             if want.customers:
                 batch.on(customers).hmget(customers, want.customers)
             if want.erasures:
@@ -252,9 +256,9 @@ class Partitions:
             scans are no longer valid on it.
         """
         self._tell_script({commit.partition for commit in commits} - self._told)
-        batch = self._servers.batch()
+        batch = CommandBatch(self._servers)
         for commit in commits:
-            keys = self.keys.of_partition(commit.partition)
+            keys = partition_keys(self.group_id, commit.partition)
             batch.on(keys[0]).evalsha(self._sha, len(keys), *keys, *_arguments(commit))
         try:
             return [reply == 1 for reply in batch.execute()]
@@ -264,8 +268,8 @@ class Partitions:
 
     def _tell_script(self, partitions: set[int]) -> None:
         if partitions:
-            batch = self._servers.batch()
-            for key in map(self.keys.progress, partitions):
+            batch = CommandBatch(self._servers)
+            for key in (self.keys(each).progress for each in partitions):
                 batch.on(key).script_load(_SCRIPT)
             self._sha = batch.execute()[0]
             self._told |= partitions
@@ -275,8 +279,8 @@ class Partitions:
 
         None where some records are in another generation, since the statistics would be partial.
         """
-        batch = self._servers.batch()
-        for key in map(self.keys.statistics, partitions):
+        batch = CommandBatch(self._servers)
+        for key in (self.keys(each).statistics for each in partitions):
             batch.on(key).hmget(key, SWEPT, str(generation))
         return [
             (data or b"") if int(swept or 0) == generation else None
@@ -288,11 +292,11 @@ class Partitions:
 
         The second item is the statistics of the records in that generation so far, b"" for none.
         """
-        batch = self._servers.batch()
+        batch = CommandBatch(self._servers)
         for partition in partitions:
-            progress, statistics = self.keys.progress(partition), self.keys.statistics(partition)
-            batch.on(progress).hget(progress, "swept_generation")
-            batch.on(statistics).hget(statistics, str(generation))
+            keys = self.keys(partition)
+            batch.on(keys.progress).hget(keys.progress, "swept_generation")
+            batch.on(keys.statistics).hget(keys.statistics, str(generation))
         replies = batch.execute()
         return [
             (int(swept or 0) >= generation, data or b"")
@@ -301,18 +305,18 @@ class Partitions:
 
     def sizes(self, partitions: Sequence[int]) -> list[int]:
         """Return the number of customer records in each partition."""
-        batch = self._servers.batch()
-        for key in map(self.keys.customers, partitions):
+        batch = CommandBatch(self._servers)
+        for key in (self.keys(each).customers for each in partitions):
             batch.on(key).hlen(key)
         return batch.execute()
 
     def sample(self, wanted: Mapping[int, int]) -> dict[int, tuple[Checkpoint, list[bytes]]]:
         """Return each partition's checkpoint and up to ``wanted[partition]`` random records."""
-        batch = self._servers.batch()
+        batch = CommandBatch(self._servers)
         for partition, count in wanted.items():
-            progress, customers = self.keys.progress(partition), self.keys.customers(partition)
-            batch.on(progress).hgetall(progress)
-            batch.on(customers).hrandfield(customers, count, withvalues=True)
+            keys = self.keys(partition)
+            batch.on(keys.progress).hgetall(keys.progress)
+            batch.on(keys.customers).hrandfield(keys.customers, count, withvalues=True)
         replies = iter(batch.execute())
         return {
             partition: (Checkpoint.from_fields(next(replies)), list(next(replies))[1::2])

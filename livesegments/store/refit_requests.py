@@ -1,7 +1,7 @@
 """Manual refit requests, stored until the owner of partition 0 takes them."""
 
 from livesegments.store.cluster_pipeline import Client
-from livesegments.store.keys import Keys
+from livesegments.store.keys import refit_key
 
 _REMOVE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -19,7 +19,7 @@ class RefitRequests:
 
     def __init__(self, client: Client, group_id: str) -> None:
         self._redis = client
-        self._key = Keys(group_id).refit
+        self._key = refit_key(group_id)
 
     def put(self, request: bytes, seconds: float) -> bool:
         """Store a request that expires after ``seconds``, unless one is pending; return success."""

@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.instrumentation import OBSERVE_SECONDS
+from livesegments.consumers.worker import REPORT_SECONDS
 from livesegments.contracts import dead_letters
 from livesegments.contracts.dead_letter_replays import DeadLetterReplay
 from livesegments.contracts.dead_letters import Reason
@@ -202,7 +202,7 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
         assert {why.split(": ")[0] for why in done.refusals} == refused
 
         service.wait_for(lambda: service.folded() >= folded + 3, "the records are folded")
-        time.sleep(OBSERVE_SECONDS + 1)  # otherwise it reports the earlier value
+        time.sleep(REPORT_SECONDS + 1)  # otherwise it reports the earlier value
         service.wait_for(lambda: lag(service) == 0, "the marker of the transaction is no lag")
         assert replay(service.config, ALL, "USD").sent.total() == 0
 

@@ -235,7 +235,7 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(
     put(store, {"c": KNOWN})
     export(store, path)
     before = path.read_bytes()
-    store.redis.hset(store.keys.customers(0), "broken", b"\x07")
+    store.redis.hset(store.keys(0).customers, "broken", b"\x07")
     with pytest.raises(ValueError, match="format 7"):
         export(store, path)
     assert path.read_bytes() == before
@@ -247,10 +247,10 @@ def test_a_store_that_is_being_made_anew_is_not_exported(store: Partitions, tmp_
     put(store, {"c": KNOWN}, {"d": KNOWN})
     export(store, path)
     before = path.read_bytes()
-    store.redis.hset(store.keys.progress(1), "recovering", FROM_NOTHING)
+    store.redis.hset(store.keys(1).progress, "recovering", FROM_NOTHING)
     with pytest.raises(UnsettledError, match="a recovery of partition 1 is under way"):
         export(store, path)
-    store.redis.unlink(*store.keys.of_partition(1))
+    store.redis.unlink(*store.keys(1))
     with pytest.raises(UnsettledError, match="partition 1"):
         export(store, path)
     assert path.read_bytes() == before
@@ -262,7 +262,7 @@ def test_a_store_that_is_emptied_meanwhile_is_not_exported(
 ) -> None:
     def empty_it(_: int) -> None:
         for partition in partitions:
-            store.redis.unlink(*store.keys.of_partition(partition))
+            store.redis.unlink(*store.keys(partition))
 
     put(store, {"c": KNOWN}, {"d": KNOWN})
     with pytest.raises(UnsettledError, match="partition 0"):

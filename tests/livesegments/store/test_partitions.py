@@ -493,7 +493,7 @@ def test_a_hundred_thousand_customers_cost_at_most_350_bytes_each(
 ) -> None:
     customers = 100_000
     store.commit([Commit(0, None, FIRST)])
-    server = server_of(client, store.keys.customers(0))
+    server = server_of(client, store.keys(0).customers)
     before = int(dict(server.info("memory"))["used_memory"])
     progress = FIRST
     for start in range(0, customers, 10_000):
@@ -502,7 +502,7 @@ def test_a_hundred_thousand_customers_cost_at_most_350_bytes_each(
         assert store.commit([Commit(0, progress, after(progress), records=records)]) == [True]
         progress = after(progress)
     grown = (int(dict(server.info("memory"))["used_memory"]) - before) / customers
-    usage = (client.memory_usage(store.keys.customers(0), samples=0) or 0) / customers
+    usage = (client.memory_usage(store.keys(0).customers, samples=0) or 0) / customers
     with capsys.disabled():
         print(  # noqa: T201
             f"\nbytes a customer: {grown:.0f} by used_memory, {usage:.0f} by MEMORY USAGE"

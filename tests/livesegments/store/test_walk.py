@@ -20,7 +20,7 @@ def test_a_walk_ends_in_an_error_when_another_server_has_the_partition(
         assert store.commit([commit]) == [True]
         walk = store.customers(0, count=100)
         next(walk)
-        fresh_cluster.begin_to_move(store.keys.customers(0)).end()
+        fresh_cluster.begin_to_move(store.keys(0).customers).end()
         # The cursor is meaningless on the other server: continuing there would skip customers.
         with pytest.raises(RedisError):
             list(walk)

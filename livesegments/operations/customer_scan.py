@@ -93,6 +93,6 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
 
 def markers_of(store: Partitions, partition: int, names: Sequence[str]) -> list[Marker]:
     """Return the erasure marker of each customer."""
-    keys = [marker_key(name, store.keys.group_id) for name in names]
+    keys = [marker_key(name, store.group_id) for name in names]
     [reading] = store.read([ReadRequest(partition, (), keys)])
     return [Marker.from_bytes(stored) for stored in reading.erasures] if keys else []

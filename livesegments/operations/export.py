@@ -100,7 +100,7 @@ def write_rows(
     deployment = store.deployment()
     if deployment is None:
         raise ExportError(
-            f"group {store.keys.group_id!r} has nothing in the store: start a worker first"
+            f"group {store.group_id!r} has nothing in the store: start a worker first"
         )
     layout = Tiling(deployment.window_days, deployment.tiles)
     out = _WRITERS[format](file)

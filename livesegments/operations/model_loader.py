@@ -33,7 +33,7 @@ def deployment_of(store: Partitions) -> Deployment:
     deployment = store.deployment()
     if deployment is None:
         raise NoModelError(
-            f"no worker has ever run in group {store.keys.group_id!r}: start a worker first"
+            f"no worker has ever run in group {store.group_id!r}: start a worker first"
             " (livesegments run)"
         )
     return deployment

@@ -35,7 +35,6 @@ def change(**fields: Any) -> Change:
     return Change(
         **{
             "customer_id": "c",
-            "row": 0,
             "previous": -1,
             "segment": 1,
             "origin": "live",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from kafka import TopicPartition
 
 from livesegments.consumers.data_loss import DataLossError
+from livesegments.consumers.worker import IDLE_CHECK_SECONDS
 from livesegments.contracts.topics import CHANGES, PURCHASES
 from tests.simulation.harness import SimulatedWorker, World
 from tests.simulation.logs import Log
@@ -82,7 +83,7 @@ def a_marker_deleted_after_a_stop(world: World) -> None:
     _purchases(world).mark()
     assert worker.worker is not None
     assert worker.consumer is not None
-    worker.worker._checked_at = world.cluster.now
+    worker.worker._check_due = world.cluster.now + IDLE_CHECK_SECONDS
     while worker.consumer.position(_purchases(world).tp) < _purchases(world).end:
         worker.step()
     worker.worker.stop()

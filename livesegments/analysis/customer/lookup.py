@@ -68,7 +68,7 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
     deployment = deployment_of(store)
     first = partition_of(customer_id, deployment.partitions)
     others = [partition for partition in range(deployment.partitions) if partition != first]
-    marker = marker_key(customer_id, store.keys.group_id)
+    marker = marker_key(customer_id, store.group_id)
     for partitions in ([first], others):
         readings = store.read([ReadRequest(p, [customer_id], [marker]) for p in partitions])
         for partition, reading in zip(partitions, readings, strict=True):

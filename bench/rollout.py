@@ -20,7 +20,7 @@ from bench.throughput import CUSTOMERS, GROUP
 from bench.workers import Group, environment, purchases, wait
 from livesegments.contracts.topics import PURCHASES
 from livesegments.embedded import LOOPBACK, free_ports
-from livesegments.store.keys import Keys
+from livesegments.store.keys import partition_keys
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 WORKERS, PARTITIONS = 4, 16
@@ -66,9 +66,8 @@ class Rests:
     """The time between the commits of each partition, sampled while a ``with`` block runs."""
 
     def __init__(self, store: RedisServer, partitions: int) -> None:
-        keys = Keys(GROUP)
         self._client = redis.Redis.from_url(store.url)
-        self._keys = [keys.progress(partition) for partition in range(partitions)]
+        self._keys = [partition_keys(GROUP, partition).progress for partition in range(partitions)]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample)
         self.gaps: list[list[float]] = [[] for _ in range(partitions)]

@@ -154,7 +154,7 @@ def test_headers_are_those_of_cloudevents_with_the_commit_behind_them() -> None:
 
 
 def test_no_two_outputs_of_a_commit_share_an_id() -> None:
-    changes = [change(customer_id=name, row=row) for row, name in enumerate("abc")]
+    changes = [change(customer_id=name) for name in "abc"]
     outputs = MESSAGES.changes(
         list(zip(changes, [CAUSE, None, None], strict=True)), forgotten={"b"}
     )

@@ -178,7 +178,7 @@ def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> N
 def test_a_key_of_another_type_is_an_error_and_nothing_is_written(
     started: Partitions, client: Client, name: str
 ) -> None:
-    key = getattr(started.keys, name)(0)
+    key = getattr(started.keys(0), name)
     client.delete(key)
     client.set(key, "not a hash")
     before = contents(client)

@@ -18,6 +18,7 @@ from redis.exceptions import (
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.cluster_pipeline import Client, Cluster, server_of
 from livesegments.store.deployment import Deployment, StoreMismatchError
+from livesegments.store.keys import deployment_key
 from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import (
     Commit,
@@ -382,7 +383,7 @@ def test_a_store_of_an_older_release_has_optional_consents(
     store: Partitions, client: Client
 ) -> None:
     store.agree(DEPLOYMENT)
-    client.hdel(store.keys.deployment, "consent")
+    client.hdel(deployment_key(store.group_id), "consent")
     with pytest.raises(StoreMismatchError, match="consent is required here and optional in the"):
         store.agree(replace(DEPLOYMENT, consent="required"))
     store.agree(DEPLOYMENT)

@@ -144,10 +144,13 @@ class View:
             customer_id, -1
         )
 
-    def _keep(self, customer_id: str, told: SegmentState | SegmentChange) -> None:
+    def _keep(self, customer_id: str, payload: SegmentState | SegmentChange) -> None:
         self.forgotten.pop(customer_id, None)
-        self.customers[customer_id] = (told.segment.id if told.segment else None, told.version)
-        self.marketing[customer_id] = told.consent.marketing
+        self.customers[customer_id] = (
+            payload.segment.id if payload.segment else None,
+            payload.version,
+        )
+        self.marketing[customer_id] = payload.consent.marketing
 
 
 def subscribe(

@@ -19,16 +19,16 @@ CHUNK = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class CustomerBatch:
     """A batch of customers of one partition: ids and records (n,), and the partition's clock."""
 
     names: list[str]
     records: Records
     clock_us: int
 
-    def where(self, kept: NDArray[np.bool_]) -> "Stretch":
+    def where(self, kept: NDArray[np.bool_]) -> "CustomerBatch":
         """Return the customers selected by a mask."""
-        return Stretch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
+        return CustomerBatch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
 
 
 class UnsettledError(RuntimeError):
@@ -56,7 +56,7 @@ def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
     return [progress for progress in found if progress]
 
 
-def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
+def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
     """Yield every customer once, except those suppressed until a restore.
 
     Memory is bounded: one batch, and 16 bytes for each customer of one partition.
@@ -81,12 +81,12 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[Stretch]:
             new = list(compress(chunk, ~again))
             names = [name for name, _ in new]
             records = decode([blob for _, blob in new], deployment.tiles)
-            stretch = Stretch(names, records, loaded.progress.clock_us)
+            batch = CustomerBatch(names, records, loaded.progress.clock_us)
             if loaded.erasures:
                 markers = markers_of(store, partition, names)
-                stretch = stretch.where(np.array([not m.suppressed for m in markers], np.bool_))
-            if stretch.names:
-                yield stretch
+                batch = batch.where(np.array([not m.suppressed for m in markers], np.bool_))
+            if batch.names:
+                yield batch
         if not settled(store, deployment):  # emptied meanwhile, for example by a rebuild
             raise UnsettledError(partition)
 

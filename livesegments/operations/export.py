@@ -14,7 +14,8 @@ from livesegments.extras import require
 from livesegments.features.record_codec import is_known
 from livesegments.features.window import Tiling, window
 from livesegments.operations.atomic_file import replacing
-from livesegments.operations.customer_scan import Stretch, scan
+from livesegments.operations.customer_scan import CustomerBatch, scan
+from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -34,10 +35,6 @@ COLUMNS: dict[str, type] = {
 }
 
 Row = dict[str, Any]
-
-
-class ExportError(RuntimeError):
-    """There is nothing to export."""
 
 
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -90,23 +87,19 @@ def write_rows(
 
     Raises
     ------
-    ExportError
-        If no worker has run yet.
+    NoModelError
+        If no worker has ever run.
     MissingExtraError
         If the format is Parquet and PyArrow is not installed.
     UnsettledError
         If a recovery is running.
     """
-    deployment = store.deployment()
-    if deployment is None:
-        raise ExportError(
-            f"group {store.group_id!r} has nothing in the store: start a worker first"
-        )
+    deployment = deployment_of(store)
     layout = Tiling(deployment.window_days, deployment.tiles)
     out = _WRITERS[format](file)
     rows = 0
-    for stretch in scan(store, deployment):
-        chunk = _rows(stretch, layout, deployment.segments)
+    for batch in scan(store, deployment):
+        chunk = _rows(batch, layout, deployment.segments)
         out.write(chunk)
         rows += len(chunk)
         progress(rows)
@@ -114,14 +107,14 @@ def write_rows(
     return rows
 
 
-def _rows(stretch: Stretch, layout: Tiling, segments: Sequence[str]) -> list[Row]:
-    records = stretch.records
-    at = window(records, layout.tile(stretch.clock_us))
+def _rows(batch: CustomerBatch, layout: Tiling, segments: Sequence[str]) -> list[Row]:
+    records = batch.records
+    at = window(records, layout.tile(batch.clock_us))
     since = rfc3339(records["since"])
     kept = (records["segment"] >= 0) | is_known(records)
     return [
         {
-            "customer_id": stretch.names[i],
+            "customer_id": batch.names[i],
             "segment": segments[segment] if segment >= 0 else None,
             "since": since[i] if segment >= 0 else None,
             "version": int(records["version"][i]),

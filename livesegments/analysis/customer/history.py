@@ -10,7 +10,7 @@ from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
 
-STRETCH = 20_000
+CHUNK = 20_000
 SEARCHED = 1_000_000
 """Records of the partition that are searched at most."""
 STALL_SECONDS = 20.0
@@ -45,7 +45,7 @@ def read_history(
     searched: int = SEARCHED,
     progress: Callable[[int], None] = lambda _: None,
 ) -> History:
-    """Read a customer's newest changes, backwards in stretches until there are enough.
+    """Read a customer's newest changes, backwards in chunks until there are enough.
 
     Joins no group, and reads only the customer's partition.
 
@@ -70,7 +70,7 @@ def read_history(
         start, end = log.starts([tp])[tp], log.ends([tp])[tp]
         at = end
         while at > start and len(changes) < newest and end - at < searched:
-            before, at = at, max(start, at - STRETCH)
+            before, at = at, max(start, at - CHUNK)
             found = [
                 SegmentChange.model_validate_json(record.value)
                 for batch in log.read({tp: (at, before)})

@@ -28,7 +28,7 @@ def text(answer: Json) -> str:
     # The first expiry, and every move; the other expiries matter little.
     moments = outlook["time_alone"]
     before = [answer["segment"], *(each["segment"] for each in moments)]
-    told = [(each, each["segment"] != old) for each, old in zip(moments, before, strict=False)]
+    shown = [(each, each["segment"] != old) for each, old in zip(moments, before, strict=False)]
     return render(
         "analysis/customer/customer.txt.j2",
         **answer | {"because": _BECAUSE[answer["because"] or "not_scored"]},
@@ -36,7 +36,7 @@ def text(answer: Json) -> str:
         distances=[
             f"{each['segment']['name']} {each['distance']:.2f}" for each in why["distances"]
         ],
-        moments=[each for i, each in enumerate(told) if i == 0 or each[1]][:_MOST_MOMENTS],
+        moments=[each for i, each in enumerate(shown) if i == 0 or each[1]][:_MOST_MOMENTS],
     ).rstrip("\n")
 
 

@@ -106,12 +106,12 @@ def build_report(
             out = stack.enter_context(CustomerLists(lists, context, purchases.names, lift, bought))
             written = out.written
         total = 0
-        for stretch in scan(context.store, context.deployment):
-            customers.add(stretch)
-            churned = churn.add(stretch)
+        for batch in scan(context.store, context.deployment):
+            customers.add(batch)
+            churned = churn.add(batch)
             if out:
-                out.add(stretch, *churned)
-            total += len(stretch.names)
+                out.add(batch, *churned)
+            total += len(batch.names)
             show(total)
     with counting("reading dead letters") as show:
         rejected = _dead_letters(config, show)

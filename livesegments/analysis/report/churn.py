@@ -12,7 +12,7 @@ from livesegments.analysis.report.customers import Row, customer_rows, dates, se
 from livesegments.domain import Hysteresis, Model
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Tiling
-from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.customer_scan import CustomerBatch
 from livesegments.operations.model_loader import score_at
 
 SHOWN = 20
@@ -47,9 +47,9 @@ class ChurnTracker:
         self._leaving: list[Row] = []
         self._customers = [0, 0]
 
-    def add(self, stretch: Stretch) -> tuple[list[Row], list[Row]]:
+    def add(self, batch: CustomerBatch) -> tuple[list[Row], list[Row]]:
         """Add a batch; return its lost customers and those at risk."""
-        left, leaving = self._lost(stretch), self._at_risk(stretch)
+        left, leaving = self._lost(batch), self._at_risk(batch)
         self._customers[0] += len(left)
         self._customers[1] += len(leaving)
         self._left = nsmallest(SHOWN, [*self._left, *left], key=self._by_loss)
@@ -76,19 +76,19 @@ class ChurnTracker:
     def _by_loss(self, row: Row) -> tuple[bool, float]:
         return row["segment"] in self._spending_more, -row["spend"]
 
-    def _lost(self, stretch: Stretch) -> list[Row]:
-        gone = np.array([name in self._left_at for name in stretch.names], np.bool_)
-        gone &= stretch.records["segment"] != self._context.valued
-        gone &= may_be_profiled(stretch.records)
-        rows = customer_rows(stretch.where(gone), self._context)
+    def _lost(self, batch: CustomerBatch) -> list[Row]:
+        gone = np.array([name in self._left_at for name in batch.names], np.bool_)
+        gone &= batch.records["segment"] != self._context.valued
+        gone &= may_be_profiled(batch.records)
+        rows = customer_rows(batch.where(gone), self._context)
         for row in rows:
             left_us, row["origin"] = self._left_at[row["customer_id"]]
             [row["left_on"]] = dates([left_us])
         return rows
 
-    def _at_risk(self, stretch: Stretch) -> list[Row]:
+    def _at_risk(self, batch: CustomerBatch) -> list[Row]:
         rules = self._context.rules
-        here = stretch.where(stretch.records["segment"] == self._context.valued)
+        here = batch.where(batch.records["segment"] == self._context.valued)
         ahead = forecast_departures(
             here.records,
             here.clock_us,

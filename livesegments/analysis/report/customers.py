@@ -14,7 +14,7 @@ from livesegments.features.feature_specs import FEATURES, natural, vectors
 from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats
-from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.customer_scan import CustomerBatch
 from livesegments.operations.export import LOCATIONS
 from livesegments.rendering.formats import known
 
@@ -27,18 +27,18 @@ _CONSENT = {REFUSED: False, CONSENTS: True, UNKNOWN: None}
 Row = dict[str, Any]
 
 
-def customer_rows(stretch: Stretch, context: ReportContext) -> list[Row]:
+def customer_rows(batch: CustomerBatch, context: ReportContext) -> list[Row]:
     """Return the customers of a batch, with their purchases in the window.
 
     Segments are ids, None for none. ``last_purchase`` is the date of the end of the last purchase's
     tile, or of the clock. ``customer_id`` appears in lists only, never on a page.
     """
-    records, layout = stretch.records, context.rules.layout
-    at = window(records, layout.tile(stretch.clock_us))
-    last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, stretch.clock_us)
+    records, layout = batch.records, context.rules.layout
+    at = window(records, layout.tile(batch.clock_us))
+    last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, batch.clock_us)
     columns = (
-        stretch.names,
-        [hashed(name, context) for name in stretch.names],
+        batch.names,
+        [hashed(name, context) for name in batch.names],
         segment_ids(records["segment"], context),
         at.purchases.tolist(),
         (at.cents / 100).tolist(),
@@ -97,10 +97,10 @@ class CustomerTotals:
         of_segments: list[int] = self.sums[:-1, :, 0].sum(axis=1).tolist()
         return of_segments
 
-    def add(self, stretch: Stretch) -> None:
+    def add(self, batch: CustomerBatch) -> None:
         """Add a batch."""
-        records = stretch.records
-        at = window(records, self._context.rules.layout.tile(stretch.clock_us))
+        records = batch.records
+        at = window(records, self._context.rules.layout.tile(batch.clock_us))
         X = vectors(records, at)
         rows = np.column_stack([np.ones_like(at.cents), at.purchases, at.cents])
         np.add.at(self.sums, (records["segment"], records["marketing"]), rows)
@@ -110,21 +110,21 @@ class CustomerTotals:
         histograms = self._context.model.generation.histograms
         for counts, column, histogram in zip(self.binned, X.T, histograms, strict=False):
             counts += bin_counts(column, np.array(histogram.edges))
-        self._compare(stretch.where(placed), X)
+        self._compare(batch.where(placed), X)
 
-    def _compare(self, stretch: Stretch, X: Floats) -> None:
+    def _compare(self, batch: CustomerBatch, X: Floats) -> None:
         """Keep the customers of each segment that are nearest to its centroid.
 
         Fuller profiles come first: a distance over fewer features is shorter.
         """
-        model, segment = self._context.model, stretch.records["segment"]
+        model, segment = self._context.model, batch.records["segment"]
         distances = model.kmeans.predict_arrays(X).distances
         distance = distances[np.arange(len(X)), self._cluster[segment]]
         unknown = np.isnan(X[:, model.snapshot.weights > 0]).sum(axis=1)
         order = np.lexsort((distance, unknown))
         for i, near in enumerate(self._near):
             found = [
-                (int(unknown[row]), float(distance[row]), {"name": stretch.names[row], "x": X[row]})
+                (int(unknown[row]), float(distance[row]), {"name": batch.names[row], "x": X[row]})
                 for row in order[segment[order] == i][:TYPICAL].tolist()
             ]
             self._near[i] = nsmallest(TYPICAL, [*near, *found], key=itemgetter(0, 1))

@@ -13,7 +13,7 @@ from livesegments.analysis.report.category_sets import MOST, PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customers import CONSENTS, Row, customer_rows
 from livesegments.model.types import Floats
-from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.customer_scan import CustomerBatch
 
 OFFERED = 1.1
 """Lift from which a segment prefers a category, and it is offered to customers without it."""
@@ -70,10 +70,10 @@ class CustomerLists:
             else:
                 unfinished.unlink(missing_ok=True)
 
-    def add(self, stretch: Stretch, left: list[Row], leaving: list[Row]) -> None:
+    def add(self, batch: CustomerBatch, left: list[Row], leaving: list[Row]) -> None:
         """Write the customers of a batch with consent: by segment, offers, lost and at risk."""
-        records = stretch.records
-        placed = stretch.where((records["marketing"] == CONSENTS) & (records["segment"] >= 0))
+        records = batch.records
+        placed = batch.where((records["marketing"] == CONSENTS) & (records["segment"] >= 0))
         rows = customer_rows(placed, self._context)
         for row in rows:
             self._write(f"target-{row['segment']}.csv", row)
@@ -87,7 +87,7 @@ class CustomerLists:
             if row["marketing"]:
                 self._write("retention.csv", row | {"status": "leaving", "date": row["leaves_on"]})
 
-    def _offers(self, rows: list[Row], placed: Stretch) -> list[Row]:
+    def _offers(self, rows: list[Row], placed: CustomerBatch) -> list[Row]:
         """Return for each customer the category with the highest lift that they have not bought."""
         lift = self._lift[:, :MOST]
         if not lift.size or not rows:

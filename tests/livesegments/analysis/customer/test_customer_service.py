@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
-from livesegments.analysis.customer.history import SEARCHED, STRETCH, read_history
+from livesegments.analysis.customer.history import CHUNK, SEARCHED, read_history
 from livesegments.analysis.customer.query import query_customer
 from livesegments.config.settings import Settings
 from livesegments.contracts.topics import CHANGES, PURCHASES
@@ -148,7 +148,7 @@ def test_no_more_of_the_log_is_read_than_allowed(
 ) -> None:
     partition = partition_of("42", PARTITIONS)
     seen: list[int] = []
-    monkeypatch.setattr("livesegments.analysis.customer.history.STRETCH", 3)
+    monkeypatch.setattr("livesegments.analysis.customer.history.CHUNK", 3)
     short = read_history(
         service.config, partition, "42", newest=50, searched=6, progress=seen.append
     )
@@ -156,7 +156,7 @@ def test_no_more_of_the_log_is_read_than_allowed(
     assert (short.searched, short.whole) == (6, False)
     everything = read_history(service.config, partition, "42", newest=50)
     assert everything.whole
-    monkeypatch.setattr("livesegments.analysis.customer.history.STRETCH", STRETCH)
+    monkeypatch.setattr("livesegments.analysis.customer.history.CHUNK", CHUNK)
     assert read_history(service.config, partition, "42", newest=50) == everything
 
 

@@ -10,7 +10,7 @@ import pytest
 from livesegments.analysis.report.churn import SHOWN, ChurnTracker
 from livesegments.analysis.report.context import ReportContext
 from livesegments.features.record_codec import Records, empty
-from livesegments.operations.customer_scan import Stretch
+from livesegments.operations.customer_scan import CustomerBatch
 from tests.consumers.harness import (
     DAY,
     HIGH_VALUE,
@@ -44,7 +44,7 @@ def watch(records: Records, left: dict[str, tuple[int, str]]) -> tuple[dict[str,
     """The lists, and the number of customers that the batch adds to each."""
     names = [f"c{i}" for i in range(len(records))]
     found = ChurnTracker(STANDING, left, horizon_days=8)
-    added = found.add(Stretch(names, records, CLOCK_US))
+    added = found.add(CustomerBatch(names, records, CLOCK_US))
     return found.retention(), list(map(len, added))
 
 
@@ -70,7 +70,7 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     context = replace(STANDING, model=model_of(replace(fitted, centroids=centroids)))
     names, records = ["c0", "c1"], customers(2, segment=[0, STUDENT])
     found = ChurnTracker(context, {"c0": WENT, "c1": WENT}, horizon_days=8)
-    found.add(Stretch(names, records, CLOCK_US))
+    found.add(CustomerBatch(names, records, CLOCK_US))
     assert [each["segment"] for each in found.retention()["left"]] == [SEGMENTS[0], STUDENTS]
 
 

@@ -53,7 +53,7 @@ class Replica:
         self._process.wait()
 
     def is_ready(self) -> bool:
-        """Return what a readiness probe is told."""
+        """Return the answer to a readiness probe."""
         url = f"http://{LOOPBACK}:{self._port}/readyz?exclude=model"
         try:
             with urllib.request.urlopen(url, timeout=5):

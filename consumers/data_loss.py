@@ -29,8 +29,8 @@ TAIL = 1_000
 """Offsets at the end of the purchases that usually show the latest event time."""
 
 LOST_STORE = (
-    "The store is lost, and would lack it: give the topic a longer retention; to go on without it,"
-    " with windows that start short, run `livesegments run --accept-loss`"
+    "The store is lost, and a rebuilt one would lack these records: give the topic a longer"
+    " retention; to continue with incomplete windows, run `livesegments run --accept-loss`"
 )
 
 
@@ -90,9 +90,9 @@ class LossCheck:
                         partition,
                         f"{topic} ends at offset {end}, and was read up to {offset}: its end is"
                         " lost, as by an unclean leader election or a copy that was behind",
-                        "Restore the topic; to go on at its end with the store as it is, run"
-                        " `livesegments run --accept-loss`; to make the store what the topics"
-                        " say, `livesegments rebuild --accept-loss`",
+                        "Restore the topic; to continue at its end with the store as it is, run"
+                        " `livesegments run --accept-loss`; to rebuild the store from the topics,"
+                        " `livesegments rebuild --accept-loss`",
                     )
 
     def check_unread(self, partition: int, inputs: Extent, progress: Checkpoint) -> None:
@@ -114,8 +114,8 @@ class LossCheck:
                 partition,
                 f"{topic} begins at offset {start}, and was read up to {offset}: what lay between"
                 " was deleted unread, and may still count",
-                "Give the topic a longer retention; to go on at its start with the store as it is,"
-                " run `livesegments run --accept-loss`",
+                "Give the topic a longer retention; to continue at its start with the store as it"
+                " is, run `livesegments run --accept-loss`",
             )
 
     def check_window(
@@ -135,8 +135,8 @@ class LossCheck:
             if topic in (PROFILES, ERASURES) and start > 0:
                 raise DataLossError(
                     partition,
-                    f"{topic}, which counts for good, begins at offset {start}: what was before"
-                    " is gone",
+                    f"{topic}, which counts for good, begins at offset {start}: earlier"
+                    " records are gone",
                     LOST_STORE,
                 )
         start, end = inputs.start[0], inputs.end[0]
@@ -146,8 +146,8 @@ class LossCheck:
             return
         raise DataLossError(
             partition,
-            f"{PURCHASES} no longer holds a window of {self.rules.layout.window_days} days: what"
-            f" was before offset {start} is gone",
+            f"{PURCHASES} no longer holds a window of {self.rules.layout.window_days} days:"
+            f" records before offset {start} are gone",
             LOST_STORE,
         )
 

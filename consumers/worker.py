@@ -147,7 +147,7 @@ class Worker:
             # JoinGroup and SyncGroup the generation is the new one, but the listed partitions are
             # the previous assignment and may belong to another member.
             if self.owned:
-                log.info("joins the group anew", generation=membership.generation_id)
+                log.info("rejoins the group", generation=membership.generation_id)
             self._reconcile_soon()
             return
         if self._group.changed or membership.generation_id != self._generation_id:
@@ -279,7 +279,7 @@ class Worker:
         pause = self._backoff.failed()
         self._observed.failed(error)
         log.warning(
-            "round failed; will compare the store with Kafka and go on",
+            "round failed; will compare the store with Kafka and continue",
             error=describe(error),
             failures=self._backoff.failures,
             retry_in_seconds=pause,

@@ -161,7 +161,7 @@ class Reconciler:
         except DataLossError as error:
             if not self._accept_loss:
                 raise
-            log.warning("goes on without what is lost", partition=partition, loss=str(error))
+            log.warning("continues without the lost records", partition=partition, loss=str(error))
 
     def _become_owner(
         self,

@@ -9,9 +9,9 @@ from livesegments.contracts.segments import UtcInstant
 
 
 class Place(NamedTuple):
-    """Which record of the dead-letter topic.
+    """Position of a record of the dead-letter topic.
 
-    The timestamp tells it from one that had its place before, if the topic was made anew.
+    The timestamp distinguishes it from an earlier record there, if the topic was recreated.
     """
 
     partition: int

@@ -13,7 +13,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Reason(StrEnum):
-    """Why a record is permanently refused.
+    """Reason for the permanent rejection of a record.
 
     Each is a function of the record and its broker timestamp, so a replay refuses the same ones.
     They are checked in this order, and the first that applies is given.
@@ -41,7 +41,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Where a dead letter came from and why, and the headers its record had there."""
+    """Origin of a dead letter, its reason, and the original headers of its record."""
 
     topic: str
     partition: int

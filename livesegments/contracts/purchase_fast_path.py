@@ -1,4 +1,4 @@
-"""Purchases that are valid beyond doubt, at a fraction of what the contract itself costs.
+"""Purchases that are valid beyond doubt, at a fraction of the cost of the contract itself.
 
 `events.Purchase` alone says what is valid. What is accepted here is a part of that, with the same
 values, and all else is left to the contract to judge and to explain; a test holds the two against

@@ -58,7 +58,7 @@ class Message:
 
     @property
     def is_null(self) -> bool:
-        """Whether its value is null, which says that something is gone."""
+        """True if its value is null: a deletion."""
         return self.model is None and self.topic != DEAD_LETTERS
 
 
@@ -155,7 +155,7 @@ def payloads(ref_template: str = "#/$defs/{model}") -> tuple[dict[str, Schema], 
 
 
 def headers(message: Message) -> Schema | None:
-    """Return the schema of a message's headers, each as UTF-8 text; None where none are told."""
+    """Return the schema of a message's headers, each as UTF-8 text; None without any."""
     if message.topic == REPLAYS:
         return None
     if message.topic in INPUTS:

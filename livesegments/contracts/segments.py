@@ -1,4 +1,4 @@
-"""What goes out: the change log, the current state, and the meaning of the segments.
+"""Output records: the change log, the current state, and the definitions of the segments.
 
 Subscribers read with these models (``SegmentChange.model_validate_json(record.value)``); unknown
 fields are ignored, so that additions stay compatible. Publishers write with `encode`.
@@ -64,7 +64,7 @@ class Cause(_Frozen):
 
 
 class Explanation(_Frozen):
-    """How far a feature of the customer is from the mean of all, in standard deviations."""
+    """Distance of a feature of the customer from the mean of all, in standard deviations."""
 
     feature: Feature
     direction: Literal["above", "below"]
@@ -79,7 +79,7 @@ class ModelRef(_Frozen):
 
 
 class PublishedConsent(_Frozen):
-    """Whether marketing may use this; null is not known."""
+    """Consent to marketing; null is not known."""
 
     marketing: bool | None
 
@@ -105,7 +105,7 @@ class SegmentChange(_Frozen):
 
 
 class SegmentState(_Frozen):
-    """A customer's segment now; of a customer of whom nothing is kept the value is null."""
+    """A customer's current segment; the value is null if nothing is kept of the customer."""
 
     customer_id: CustomerId
     segment: SegmentRef | None
@@ -130,12 +130,12 @@ Vector = Annotated[tuple[float | None, ...], Field(min_length=DIMENSIONS, max_le
 
 
 class FittedHistogram(_Frozen):
-    """How a feature was distributed at the fit."""
+    """Distribution of a feature at the fit."""
 
     edges: Annotated[tuple[float, ...], Field(description="Inner edges of the bins, rising")]
     counts: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
-        Field(description="Customers in each bin, and last those of whom it is not known"),
+        Field(description="Customers in each bin, and last those with an unknown value"),
     ]
 
 
@@ -160,7 +160,7 @@ class FittedModel(_Frozen):
 
 
 class SegmentDefinition(_Frozen):
-    """What a segment means today; the key of its record is the segment id."""
+    """Current definition of a segment; the key of its record is the segment id."""
 
     id: str
     name: str

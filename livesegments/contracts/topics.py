@@ -44,7 +44,7 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
     ----------
     retention_days
         How long purchases and changes stay: at least the feature window, for Redis is rebuilt from
-        them. Erasures stay for good, or a store that is rebuilt would not know who is suppressed;
+        them. Erasures stay for good, or a rebuilt store would not know the suppressed customers;
         they are not compacted, or a later `restore` would hide an `erase`.
     """
     # Arrival sets the timestamps: old purchases that are replayed must not be deleted at once, and

@@ -108,7 +108,7 @@ def replay(
             progress(outcome.sent.total())
     except PublishError as error:
         raise DeadLettersError(
-            f"not all was sent ({error}): replay again, what was sent is marked and stays out"
+            f"not all were sent ({error}): replay again; those already sent are marked and skipped"
         ) from error
     finally:
         publisher.close()

@@ -60,7 +60,7 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
         if isinstance(error, RedisError)
         else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
     )
-    fix = f"mend what is named, start the server, or correct {where}"
+    fix = f"fix the cause, start the server, or correct {where}"
     return Finding(name, "fail", explain(error, settings), fix)
 
 
@@ -144,8 +144,8 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
             f"topic {ERASURES}",
             "warn",
             f"keeps {int(kept) / DAY_MS:.0f} days",
-            f"set its retention.ms to {FOR_GOOD}: a store that is rebuilt would not know who was"
-            " suppressed before",
+            f"set its retention.ms to {FOR_GOOD}: a rebuilt store would not know the suppressed"
+            " customers",
         )
     largest = wanted[DEAD_LETTERS]["max.message.bytes"]
     if (taken := int(found.get(DEAD_LETTERS, {}).get("max.message.bytes", largest))) < int(largest):
@@ -212,7 +212,7 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
                 "deployment",
                 "fail",
                 f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
-                "set it back, or make the store anew with it: livesegments rebuild",
+                "set it back, or rebuild the store with it: livesegments rebuild",
             )
 
 
@@ -228,8 +228,8 @@ def _progress(settings: Settings) -> Iterator[Finding]:
             "deployment",
             "fail",
             f"the topics have {partitions} partitions and the store {agreed.partitions}",
-            "customers are in other partitions now: copy the inputs by key to topics made anew,"
-            " make the outputs anew, and use another GROUP_ID",
+            "customers are in other partitions now: copy the inputs by key to new topics, create"
+            " the output topics again, and use another GROUP_ID",
         )
         return
     with LogReader(config) as log:

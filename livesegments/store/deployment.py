@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
-_REBUILD = (
-    "Set it back, or stop all workers and make the store anew from Kafka: livesegments rebuild"
-)
+_REBUILD = "Set it back, or stop all workers and rebuild the store from Kafka: livesegments rebuild"
 _WAY_OUT = {
-    "partitions": "Customers are in other partitions now. Copy the inputs by key to topics made"
-    " anew, make the outputs anew, and use another LIVESEGMENTS_GROUP_ID",
+    "partitions": "Customers are in other partitions now. Copy the inputs by key to new topics,"
+    " create the output topics again, and use another LIVESEGMENTS_GROUP_ID",
     "window_days": _REBUILD,
     "tiles": _REBUILD,
     "currency": _REBUILD,

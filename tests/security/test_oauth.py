@@ -24,7 +24,7 @@ LONG = 150.0
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Kafka that lets in whoever has a token with the scope ``kafka``."""
+    """Kafka that accepts tokens with the scope ``kafka``."""
     listener = "listener.name.sasl_plaintext"
     module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
     overrides = {

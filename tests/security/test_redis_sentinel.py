@@ -1,4 +1,4 @@
-"""Sentinels with and without a password; why no master is named is told in a line."""
+"""Sentinels with and without a password; why no master is named is reported in a line."""
 
 from collections.abc import Iterator
 

@@ -69,7 +69,7 @@ class Snapshot:
 
     @property
     def provisional(self) -> bool:
-        """Whether the generation was fitted while windows were filling."""
+        """True if the generation was fitted while windows were filling."""
         return self.generation is not None and self.generation.provisional
 
     @property

@@ -39,11 +39,11 @@ _NAMES = {
     "chain": "each customer's changes follow one another without gap or repeat",
     "causes": "the event that a change names as its cause is one that counted",
     "state": "the compacted topic and the store agree with the last change",
-    "since": "everybody is in their segment since when their changes say",
+    "since": "customers are in their segment since the time of their last change",
     "ids": "no event id is published twice",
     "dead letters": "every rejected record is in the dead letters once, with its bytes",
     "erasures": "nothing of an erased customer is left",
-    "retention": "nobody is kept who has stayed away for longer than the retention",
+    "retention": "no customer is kept who has been inactive for longer than the retention",
 }
 NEWEST = 10
 """Offsets searched for a partition's last record; others may be transaction markers."""

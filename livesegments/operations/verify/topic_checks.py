@@ -201,7 +201,7 @@ def check_state(
         if record and record.cluster < 0:
             check.that(held is None, f"{where}: has a segment and is in no cluster")
     if left_out:
-        check.leave_out(at.where, f"{left_out} customers of whom more was being published")
+        check.leave_out(at.where, f"{left_out} customers with more changes being published")
 
 
 def check_ids(check: Check, at: Partition, records: Sequence[ConsumerRecord]) -> None:

@@ -56,7 +56,7 @@ test-lowest: $(LOWEST_VENV)/.installed servers ## Run tests with the lowest vers
 
 $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOWEST_VENV)
-	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --extra files --extra demo --extra dev --resolution lowest-direct \
+	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --extra files --extra ingest --extra demo --extra dev --resolution lowest-direct \
 		--python $(LOWEST_VENV)/bin/python --output-file $(LOWEST_VENV)/requirements.txt
 	$(LOCK_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python \
 		-r $(LOWEST_VENV)/requirements.txt
@@ -89,7 +89,7 @@ $(LOCK_VENV)/bin/uv: Makefile
 	@touch $@
 
 lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the image's part of it
-	$(COMPILE) --extra files --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --extra ingest --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
 	$(COMPILE) --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
 
 clean: ## Remove everything that was built

@@ -265,9 +265,13 @@ def _abort(producer: BatchProducer) -> None:
 
 
 def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
+    offsets = {
         TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.metadata, -1)
         for each in publications
         if each.offsets is not None
         for topic, offset in zip(INPUTS, each.offsets, strict=True)
     }
+    for each in publications:
+        for source, offset in each.source_offsets.items():
+            offsets[TopicPartition(*source)] = OffsetAndMetadata(offset, each.metadata, -1)
+    return offsets

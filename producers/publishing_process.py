@@ -73,7 +73,8 @@ def _do(publisher: Publisher, publications: list[Publication], membership: Any) 
 def _send(connection: Connection, publications: Sequence[Publication], membership: Any) -> None:
     # The outputs follow as they are in the store: pickling them would take three times as long.
     heads = [
-        (each.partition, each.offsets, each.metadata, len(each.entries)) for each in publications
+        (each.partition, each.offsets, each.metadata, each.source_offsets, len(each.entries))
+        for each in publications
     ]
     connection.send((heads, membership))
     for each in publications:
@@ -85,8 +86,14 @@ def _received(connection: Connection) -> tuple[list[Publication], Any]:
     heads, membership = connection.recv()
     # Received completely, since the worker continues only after that.
     return [
-        Publication(partition, [connection.recv_bytes() for _ in range(n)], offsets, metadata)
-        for partition, offsets, metadata, n in heads
+        Publication(
+            partition,
+            [connection.recv_bytes() for _ in range(n)],
+            offsets,
+            metadata,
+            source_offsets,
+        )
+        for partition, offsets, metadata, source_offsets, n in heads
     ], membership
 
 

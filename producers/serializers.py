@@ -169,22 +169,7 @@ class Serializer:
 
     def dead_letter(self, record: ConsumerRecord, rejection: Rejection) -> Output:
         """Return a rejected record unchanged, with headers for its origin and the reason."""
-        key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
-        headers = dead_letters.headers(
-            original,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp,
-            reason=rejection.reason,
-            message=rejection.message,
-        )
-        # kafka-python sends no null header; an empty one is the closest.
-        plain = [(name, each or b"") for name, each in headers]
-        # Nor does it send a record without key and value; the reason null_value marks this case.
-        value = b"" if key is None and value is None else value
-        provenance = cloudevents.provenance(self.nonce, self.version)
-        return Output(DEAD_LETTERS, key, value, plain + provenance)
+        return dead_letter(record, rejection, cloudevents.provenance(self.nonce, self.version))
 
     def _outputs(
         self,
@@ -203,6 +188,27 @@ class Serializer:
         ]
         rows = zip(repeat(topic), keys, values, own, repeat(shared), strict=False)
         return list(map(_output, rows))
+
+
+def dead_letter(
+    record: ConsumerRecord, rejection: Rejection, more: Sequence[tuple[str, bytes]]
+) -> Output:
+    """Return a rejected record unchanged, with headers for its origin and the reason, and more."""
+    key, value, original = dead_letters.fitting(record.key, record.value, record.headers)
+    headers = dead_letters.headers(
+        original,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        reason=rejection.reason,
+        message=rejection.message,
+    )
+    # kafka-python sends no null header; an empty one is the closest.
+    plain = [(name, each or b"") for name, each in headers]
+    # Nor does it send a record without key and value; the reason null_value marks this case.
+    value = b"" if key is None and value is None else value
+    return Output(DEAD_LETTERS, key, value, [*plain, *more])
 
 
 def _number(number: float | None) -> bytes:

@@ -15,6 +15,7 @@ from livesegments.cli import (
     demo,
     doctor,
     export,
+    ingest,
     personas,
     rebuild,
     refit,
@@ -22,6 +23,7 @@ from livesegments.cli import (
     report,
     run,
     settings,
+    sources,
     subscribe,
     topics,
     verify,
@@ -41,8 +43,10 @@ app = typer.Typer(
 )
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(sources.app, name="sources")
 for command in (
     run.run,
+    ingest.ingest,
     replay.replay,
     backtest.backtest,
     subscribe.subscribe,

@@ -28,6 +28,10 @@ class Reason(StrEnum):
     CONSENT_MISSING = "consent_missing"
     TOO_OLD = "too_old"
     FUTURE_DATED = "future_dated"
+    UNDECODABLE = "undecodable"
+    """Of a source, whose format it does not have; only `livesegments ingest` finds this."""
+    QUERY_FAILED = "query_failed"
+    """Of a source, whose query fails on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class DeadLetter:
     reason: str
     message: str
     original_headers: list[tuple[str, bytes | None]]
+    source: str | None = None
+    """Name of the source whose topic it is from; None if it is from an input."""
 
 
 MAX_RECORD_BYTES = 1_048_576
@@ -67,6 +73,7 @@ OFFSET = "livesegments-original-offset"
 TIMESTAMP = "livesegments-original-timestamp"
 REASON = "livesegments-reason"
 MESSAGE = "livesegments-message"
+SOURCE = "livesegments-source"
 
 
 def headers(
@@ -125,6 +132,7 @@ def parse(dead_letter_headers: Headers) -> DeadLetter:
             reason=ours[REASON],
             message=ours[MESSAGE],
             original_headers=list(dead_letter_headers[:start]),
+            source=ours.get(SOURCE),
         )
     except (ValueError, KeyError) as error:
         raise ValueError("not a dead letter: its livesegments headers are missing") from error

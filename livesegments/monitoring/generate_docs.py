@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from livesegments.monitoring.metric_specs import TABLE, Series
+from livesegments.monitoring.metric_specs import INGEST_TABLE, TABLE, Series
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
@@ -23,6 +23,16 @@ sees it: `max by (segment) (livesegments_cluster_customers)`, never `sum`.
 |---|---|---|---|---|---|
 """
 
+_INGEST = """
+## Sources
+
+`livesegments ingest` exposes these instead, at the same address.
+
+| name | type | labels | unit | over processes | meaning |
+|---|---|---|---|---|---|
+"""
+
+_VARYING = {"partition": "partitions that the worker owns", "source": "the names in SOURCES.toml"}
 _LABELS = """
 ## Values of labels
 
@@ -34,14 +44,15 @@ _LABELS = """
 def document() -> str:
     """Return the contents of the page."""
     rows = "".join(_row(series) for series in TABLE)
+    ingest = "".join(_row(series) for series in INGEST_TABLE)
     labels: dict[str, dict[str, None]] = {}
-    for series in TABLE:
+    for series in (*TABLE, *INGEST_TABLE):
         for label in series.labels:
             if series.type != "info":
-                values = series.values_of(label) or ("partitions that the worker owns",)
+                values = series.values_of(label) or (_VARYING[label],)
                 labels.setdefault(label, {}).update(dict.fromkeys(values))
     listed = "".join(f"| {label} | {', '.join(values)} |\n" for label, values in labels.items())
-    return _HEAD + rows + _LABELS + listed
+    return _HEAD + rows + _INGEST + ingest + _LABELS + listed
 
 
 def _row(series: Series) -> str:

@@ -45,7 +45,9 @@ REASONS: dict[str, tuple[str, ...]] = {
     ),
     "dead_letters_total": tuple(reason.value for reason in Reason),
     "changes_suppressed_total": ("margin", "dwell"),
+    "ingest_dead_letters_total": tuple(reason.value for reason in Reason),
 }
+INGEST_STAGES = ("poll", "transform", "publish")
 
 LATENCY_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
@@ -105,14 +107,16 @@ class Series:
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
 
     def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
-        """Return the possible values of a label; None for the partition, whose values vary."""
+        """Return the possible values of a label; None for a partition or source, which vary."""
         if label == "reason":
             return REASONS[self.name]
         if label == "segment":
             return segments
         if label in ("from", "to"):
             return (*segments, NO_SEGMENT)
-        return None if label == "partition" else LABEL_VALUES[label]
+        if label == "stage" and self.name.startswith("ingest_"):
+            return INGEST_STAGES
+        return None if label in ("partition", "source") else LABEL_VALUES[label]
 
 
 TABLE: tuple[Series, ...] = (
@@ -354,3 +358,49 @@ TABLE: tuple[Series, ...] = (
 )
 
 SERIES: dict[str, Series] = {series.name: series for series in TABLE}
+
+INGEST_TABLE: tuple[Series, ...] = (
+    Series(
+        *("ingest_records_total", "counter", ("source",), "records"),
+        "Records of a source whose transaction is committed.",
+    ),
+    Series(
+        *("ingest_events_total", "counter", ("source",), "events"),
+        "Events made of them: the rows of the source's query.",
+    ),
+    Series(
+        *("ingest_filtered_records_total", "counter", ("source",), "records"),
+        "Records that the source's query leaves out.",
+    ),
+    Series(
+        *("ingest_dead_letters_total", "counter", ("source", "reason"), "records"),
+        "Records of a source sent to the dead-letter topic.",
+    ),
+    Series(
+        *("ingest_transactions_total", "counter", ("source", "outcome"), "transactions"),
+        "Kafka transactions of a source: committed, or given up after an error.",
+    ),
+    Series(
+        *("ingest_lag_records", "gauge", ("source", "partition"), "records"),
+        "Records in a partition of a source's topic that are not read yet.",
+    ),
+    Series(
+        *("ingest_latency_seconds", "histogram", ("source",), "seconds"),
+        "From the timestamp of a micro-batch's oldest record to the commit of its transaction.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    Series(
+        *("ingest_batch_duration_seconds", "histogram", ("source", "stage"), "seconds"),
+        "Time that one micro-batch of a source spends in a stage: transform decodes, queries and "
+        "validates; publish waits for the transaction before and hands the next one over.",
+        buckets=DURATION_BUCKETS,
+    ),
+    Series(
+        *("ingest_ready", "gauge", ("source",), "1 or 0"),
+        "Whether the process is in the consumer group of a source and reads it.",
+        over_workers="min",
+    ),
+)
+"""Every time series of ``livesegments ingest``."""
+
+INGEST_SERIES: dict[str, Series] = {series.name: series for series in INGEST_TABLE}

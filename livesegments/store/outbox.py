@@ -1,7 +1,7 @@
 """Outbox of a partition: the outputs of each version, stored until Kafka confirms them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import msgspec
@@ -112,12 +112,15 @@ class Publication:
         In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
     metadata
         Metadata of these offsets.
+    source_offsets
+        Topic and partition -> offset, for other topics that the outputs were made from.
     """
 
     partition: int
     entries: Sequence[bytes]
     offsets: Offsets | None = None
     metadata: str = ""
+    source_offsets: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     @property
     def outputs(self) -> Iterator[Output]:

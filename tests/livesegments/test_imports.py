@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SLOW = ("pandas", "pyarrow", "scipy", "sklearn", "river.drift")
+SLOW = ("duckdb", "pandas", "pyarrow", "scipy", "sklearn", "river.drift")
 
 
 def imported_by(module: str, looked_for: tuple[str, ...] = SLOW) -> set[str]:

@@ -67,6 +67,9 @@ def run(alone: Path, *arguments: str, **settings: str) -> subprocess.CompletedPr
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     (tmp_path / "history.parquet").touch()
+    (tmp_path / "SOURCES.toml").write_text(
+        '[[source]]\nname = "a"\ntopic = "a"\ninto = "purchases"\nquery = "SELECT 1 FROM source"\n'
+    )
     return tmp_path
 
 

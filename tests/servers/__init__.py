@@ -1,4 +1,4 @@
-"""Real servers for tests and benchmarks: Apache Kafka, Redis and Prometheus as child processes."""
+"""Real servers for tests and benchmarks as child processes: Kafka, Redis, Prometheus and more."""
 
 from tests.servers.kafka_server import KafkaServer, fresh_topics, kafka_jars
 from tests.servers.prometheus_server import PrometheusServer
@@ -6,6 +6,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.redis_cluster import RedisCluster
 from tests.servers.redis_sentinel import RedisSentinels
 from tests.servers.redis_server import RedisServer
+from tests.servers.registry_server import RegistryServer, registry_folder
 
 __all__ = [
     "KafkaServer",
@@ -14,6 +15,8 @@ __all__ = [
     "RedisCluster",
     "RedisSentinels",
     "RedisServer",
+    "RegistryServer",
     "fresh_topics",
     "kafka_jars",
+    "registry_folder",
 ]

@@ -1,7 +1,8 @@
-"""Fetch Apache Kafka and Kafka Connect now, so that no test has to wait for them."""
+"""Fetch Apache Kafka, Kafka Connect and a schema registry now, so that no test waits for them."""
 
-from tests.servers import kafka_jars
+from tests.servers import kafka_jars, registry_folder
 from tests.servers.kafka_connect import connect_jars
 
 kafka_jars()
 connect_jars()
+registry_folder()

@@ -73,8 +73,8 @@ class KafkaConnect:
             return False
 
     def _ask(self, path: str, body: bytes | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             self._url + path, body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)

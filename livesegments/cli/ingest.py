@@ -1,0 +1,99 @@
+"""``livesegments ingest``: turn records of any topics into events, by queries."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+
+if TYPE_CHECKING:
+    from livesegments.ingest.rehearsal import Outcome
+
+
+def ingest(
+    ctx: typer.Context,
+    sources: Annotated[Path, typer.Argument(help="TOML file of sources: docs/sources.md.")],
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source; may be given several times.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what becomes of the newest records; send nothing."),
+    ] = False,
+    sample: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Records of each source, with --dry-run.")
+    ] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: one JSON object a record.")
+    ] = False,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss",
+            help="Go on at the start of a topic that no longer has all records that were not read.",
+        ),
+    ] = False,
+) -> None:
+    """Turn records of any topics into purchases, profiles or erasures, by a query for each.
+
+    Runs until SIGTERM or Ctrl-C; several processes share the partitions. Presets to start from:
+    `livesegments sources list`.
+
+    Example: livesegments ingest SOURCES.toml --dry-run
+    """
+    settings = read_settings(ctx)
+    from livesegments.ingest.definitions import SourcesError, load
+
+    try:
+        loaded = load(sources)
+        chosen = loaded.named(source or [])
+    except SourcesError as error:
+        fail(str(error), WRONG)
+    with clear_errors(settings):
+        from livesegments.extras import require
+
+        require("ingest", "ingest", "duckdb")
+        if not dry_run:
+            from livesegments.ingest import app
+
+            app.run(settings, loaded, chosen, accept_loss=accept_loss)
+            return
+        from livesegments.ingest.rehearsal import rehearse
+
+        for outcome in rehearse(settings, loaded, chosen, sample):
+            typer.echo(json.dumps(_document(outcome)) if as_json else _text(outcome))
+
+
+def _text(outcome: "Outcome") -> str:
+    where = f"{outcome.source.name}  {outcome.source.topic} {outcome.partition} {outcome.offset}"
+    if outcome.reason is not None:
+        return f"{where}  dead letter: {outcome.reason}: {outcome.message}"
+    if not outcome.events:
+        return f"{where}  left out by the query"
+    return "\n".join(f"{where}  {_value(each.value)}" for each in outcome.events)
+
+
+def _value(value: bytes | None) -> str:
+    text = "deletes the profile" if value is None else value.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _document(outcome: "Outcome") -> dict[str, object]:
+    return {
+        "source": outcome.source.name,
+        "topic": outcome.source.topic,
+        "partition": outcome.partition,
+        "offset": outcome.offset,
+        "into": outcome.source.into,
+        "events": [
+            {
+                "key": each.key.decode(errors="backslashreplace"),
+                "value": None if each.value is None else json.loads(each.value),
+            }
+            for each in outcome.events
+        ],
+        "reason": outcome.reason,
+        "message": outcome.message,
+    }

@@ -1,0 +1,51 @@
+"""``livesegments sources``: queries to start from."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from livesegments.cli.console import WRONG, fail
+
+app = typer.Typer(
+    help="Queries to start from, for the shapes of widely used software and data sets.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List the presets: what they read, and what they make of it.
+
+    Example: livesegments sources list
+    """
+    from livesegments.ingest.presets import presets
+
+    found = presets().values()
+    if as_json:
+        about = [
+            {"name": each.name, "reads": each.reads, "into": each.into, "title": each.title}
+            for each in found
+        ]
+        typer.echo(json.dumps(about, indent=2))
+        return
+    for each in found:
+        typer.echo(f"{each.name:<20}{each.reads:<7}{each.into:<11}{each.title}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Of a preset: `livesegments sources list`.")],
+) -> None:
+    """Print the query of a preset, and how to use it.
+
+    Example: livesegments sources show shopify-orders > shopify-orders.sql
+    """
+    from livesegments.ingest.presets import presets
+
+    found = presets()
+    if name not in found:
+        fail(f"no preset {name!r}; there are {', '.join(found)}", WRONG)
+    typer.echo(found[name].text(), nl=False)

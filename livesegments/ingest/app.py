@@ -1,0 +1,286 @@
+"""Assemble the workers of all sources of a process, and run them until asked to stop."""
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from livesegments.config.clients import kafka_config
+from livesegments.config.settings import Settings
+from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.contracts.topics import DEAD_LETTERS, check_partition_counts
+from livesegments.ingest.definitions import Source, Sources, SourcesError
+from livesegments.ingest.instrumentation import IngestMetrics, Instrumentation
+from livesegments.ingest.query import QueryError
+from livesegments.ingest.registry import SchemaRegistry
+from livesegments.ingest.transform import TOPICS, Transform
+from livesegments.ingest.worker import CHECKED_RECORDS, SourceWorker, sample
+from livesegments.monitoring.health_server import HealthServer
+from livesegments.monitoring.watchdog import Heartbeat, Watchdog
+from livesegments.operations.topics import check_allowed, partition_counts
+from livesegments.producers.gc_policy import GarbageCollection
+from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
+from livesegments.signals import ending_signals
+
+log = structlog.get_logger()
+
+WATCHDOG_SHARE, PATIENCE_SHARE = 0.9, 0.6
+"""Fractions of the poll interval: of a loop iteration, and of a call that may hang."""
+IDLE_SECONDS = 0.2
+
+
+def group_of(settings: Settings, source: Source) -> str:
+    """Return the consumer group of a source."""
+    return f"{settings.group_id}-ingest-{source.name}"
+
+
+def consumer_config(settings: Settings) -> dict[str, Any]:
+    """Return the configuration of a source's consumers, without their group."""
+    return {
+        **kafka_config(settings),
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "allow_auto_create_topics": False,
+        "fetch_max_wait_ms": 50,
+        "max_partition_fetch_bytes": 2 * 1024 * 1024,
+        "metrics_enabled": False,
+    }
+
+
+def group_consumer(settings: Settings, source: Source) -> KafkaConsumer:
+    """Return a source's consumer; with an instance id it is a static member of its group."""
+    session_ms = round(settings.session_timeout_seconds * 1000)
+    return ColumnarConsumer(
+        **consumer_config(settings),
+        group_id=group_of(settings, source),
+        group_instance_id=settings.instance_id or None,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        max_poll_records=settings.max_poll_records,
+        max_poll_interval_ms=round(settings.max_poll_interval_seconds * 1000),
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=max(100, session_ms // 4),
+    )
+
+
+def transforms(
+    settings: Settings, sources: Sources, chosen: Sequence[Source]
+) -> list[tuple[Source, Transform]]:
+    """Return the transforms of sources.
+
+    Raises
+    ------
+    SourcesError
+        If a query or a lookup table cannot be used; names the source.
+    RegistryError
+        If a source needs the schema registry, and it does not answer.
+    """
+    registry = None
+    if sources.schema_registry is not None:
+        registry = SchemaRegistry(sources.schema_registry)
+        registry.check()
+    found = []
+    for source in chosen:
+        try:
+            made = Transform(
+                source,
+                sources.table,
+                registry,
+                settings.currency,
+                consent_required=settings.consent == "required",
+            )
+            found.append((source, made))
+        except QueryError as error:
+            raise SourcesError(f"source {source.name!r}: {error}") from None
+    return found
+
+
+def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = True) -> int:
+    """Check that all topics exist and may be used; return the partitions of the deployment's.
+
+    Raises
+    ------
+    SourcesError
+        If the topic of a source does not exist.
+    """
+    config = kafka_config(settings)
+    counts = partition_counts(config, [each.topic for each in chosen])
+    for source in chosen:
+        if not counts[source.topic]:
+            raise SourcesError(f"source {source.name!r}: topic {source.topic} does not exist")
+    targets = sorted({TOPICS[each.into] for each in chosen} | {DEAD_LETTERS})
+    check_allowed(config, read=list(counts), write=targets if write else ())
+    return check_partition_counts(partition_counts(config, targets)) if write else 0
+
+
+def check_sample(settings: Settings, made: Sequence[tuple[Source, Transform]]) -> None:
+    """Check on the newest records of each topic that its query works record by record.
+
+    Raises
+    ------
+    SourcesError
+        If it does not; names the source.
+    """
+    consumer = ColumnarConsumer(**consumer_config(settings))
+    try:
+        for source, transform in made:
+            try:
+                transform.check(sample(consumer, source.topic, CHECKED_RECORDS))
+            except QueryError as error:
+                raise SourcesError(f"source {source.name!r}: {error}") from None
+    finally:
+        consumer.close(autocommit=False)
+
+
+def run(
+    settings: Settings,
+    sources: Sources,
+    chosen: Sequence[Source],
+    *,
+    accept_loss: bool = False,
+) -> None:
+    """Run sources until SIGTERM or SIGINT; finish their transactions and leave their groups.
+
+    Each source has a thread with a consumer, and a process that publishes. An error that no retry
+    fixes ends all of them and is raised.
+    """
+    partitions = check_topics(settings, chosen)
+    made = transforms(settings, sources, chosen)
+    check_sample(settings, made)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = IngestMetrics(registry)
+    instance = settings.instance_id or secrets.token_hex(4)
+    running: list[_Running] = []
+    stopping = threading.Event()
+    try:
+        for source, transform in made:
+            running.append(
+                _Running(
+                    settings,
+                    transform,
+                    Instrumentation(metrics, source.name),
+                    transactional_id=f"{group_of(settings, source)}-{instance}",
+                    partitions=partitions,
+                    accept_loss=accept_loss,
+                    over=stopping.set,
+                )
+            )
+        _stop_on_signals(stopping)
+        with HealthServer(
+            settings.http_port,
+            registry,
+            lambda: _live(running, settings.max_poll_interval_seconds),
+            lambda: {each.name: each.worker.ready for each in running},
+            host=settings.http_host,
+        ) as health:
+            log.info(
+                "ingest starts",
+                sources=[source.name for source, _ in made],
+                instance=instance,
+                port=health.port,
+            )
+            for each in running:
+                each.start()
+            garbage = GarbageCollection()
+            while not stopping.wait(IDLE_SECONDS):
+                garbage.collect()
+    finally:
+        for each in running:
+            each.stop()
+    for each in running:
+        if each.error is not None:
+            raise each.error
+    log.info("ingest left its groups")
+
+
+def _stop_on_signals(stopping: threading.Event) -> None:
+    def leave(signum: int, _: FrameType | None) -> None:
+        log.info("finishing micro-batches, then leaving", signal=signal.Signals(signum).name)
+        stopping.set()
+
+    for each in ending_signals():
+        signal.signal(each, leave)
+
+
+def _live(running: "Sequence[_Running]", limit: float) -> tuple[bool, str]:
+    checks = [each.heartbeat.within(limit)() for each in running]
+    return all(good for good, _ in checks), "; ".join(said for _, said in checks)
+
+
+class _Running:
+    """The thread, the consumer and the publisher's process of one source."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        transform: Transform,
+        observed: Instrumentation,
+        *,
+        transactional_id: str,
+        partitions: int,
+        accept_loss: bool,
+        over: Callable[[], None],
+    ) -> None:
+        self.name = transform.source.name
+        self.error: BaseException | None = None
+        self.heartbeat = Heartbeat()
+        limit = settings.max_poll_interval_seconds
+        self._watchdog = Watchdog(
+            limit * WATCHDOG_SHARE,
+            log=lambda line: log.critical("watchdog ends ingest", source=self.name, reason=line),
+        )
+        self._consumer = group_consumer(settings, transform.source)
+        self._publisher = PublishingProcess(
+            kafka_config(settings),
+            transactional_id,
+            hang_seconds=min(HANG_SECONDS, limit * PATIENCE_SHARE),
+        )
+        self._transform, self._over = transform, over
+        self.worker = SourceWorker(
+            consumer=self._consumer,
+            publisher=self._publisher,
+            transform=transform,
+            partitions=partitions,
+            max_records=settings.max_poll_records,
+            observed=observed,
+            alive=self._alive,
+            accept_loss=accept_loss,
+        )
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        self._alive()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the transaction, leave the group and end the process."""
+        self.worker.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._watchdog.stop()
+        self._publisher.kill()
+        self._transform.query.close()
+
+    def _alive(self) -> None:
+        self.heartbeat.beat()
+        self._watchdog.arm()
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+            self._watchdog.disarm()
+            self._publisher.close()
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread
+            self.error = error
+        finally:
+            self._watchdog.disarm()
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
+            self._over()

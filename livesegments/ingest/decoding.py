@@ -1,0 +1,124 @@
+"""Decoding of keys and values of any format to text: JSON, or what a string holds."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from livesegments.extras import require
+from livesegments.ingest.definitions import Format, KeyFormat, Source
+from livesegments.ingest.registry import MAGIC, PREFIX_BYTES, SchemaRegistry, UnknownSchemaError
+
+_BOM = b"\xef\xbb\xbf"
+_INT64_BYTES = 8
+
+Texts: TypeAlias = list[str | None]
+Bytes: TypeAlias = Sequence[bytes | None]
+
+
+class UndecodableError(ValueError):
+    """Bytes that are not of the source's format; the message says why, without any of them."""
+
+
+class Decode(Protocol):
+    """Function that decodes one value to text."""
+
+    def __call__(self, data: bytes) -> str:
+        """Return the text; raises `UndecodableError`."""
+
+
+class Decoder:
+    """Decoder of the keys and values of a source."""
+
+    def __init__(self, source: Source, registry: SchemaRegistry | None) -> None:
+        self._value = _decode(source.format, registry)
+        self._key = _decode(source.key_format, registry)
+
+    def values(self, values: Bytes) -> tuple[Texts, dict[int, str]]:
+        """Return the text of each value, null for null, and why some have none, by row."""
+        return _texts(self._value, values)
+
+    def keys(self, keys: Bytes) -> Texts:
+        """Return the text of each key; a key that is not of its format is shown by its bytes."""
+        texts, faults = _texts(self._key, keys)
+        for row in faults:
+            texts[row] = (keys[row] or b"").decode(errors="backslashreplace")
+        return texts
+
+
+def split_prefix(data: bytes) -> tuple[int, memoryview]:
+    """Split a value into the id of its schema and the rest.
+
+    Raises
+    ------
+    UndecodableError
+        If it does not begin with the prefix of a schema registry.
+    """
+    if len(data) < PREFIX_BYTES or data[0] != MAGIC:
+        raise UndecodableError(
+            "has no schema registry prefix (a zero byte and a schema id of four bytes)"
+        )
+    return int.from_bytes(data[1:PREFIX_BYTES], "big"), memoryview(data)[PREFIX_BYTES:]
+
+
+def _texts(decode: Decode, data: Bytes) -> tuple[Texts, dict[int, str]]:
+    texts: Texts = []
+    faults: dict[int, str] = {}
+    for row, each in enumerate(data):
+        try:
+            texts.append(None if each is None else decode(each))
+        except UndecodableError as error:
+            texts.append(None)
+            faults[row] = str(error)
+    return texts, faults
+
+
+def _json(data: bytes) -> str:
+    if data[:1] == b"\0" and len(data) > PREFIX_BYTES:
+        data = data[PREFIX_BYTES:]
+    return _string(data)
+
+
+def _string(data: bytes) -> str:
+    try:
+        return data.removeprefix(_BOM).decode()
+    except UnicodeDecodeError:
+        raise UndecodableError("is not UTF-8 text") from None
+
+
+def _int64(data: bytes) -> str:
+    if len(data) != _INT64_BYTES:
+        raise UndecodableError("is not an integer of eight bytes")
+    return str(int.from_bytes(data, "big", signed=True))
+
+
+def _decode(format: Format | KeyFormat, registry: SchemaRegistry | None) -> Decode:
+    plain: dict[str, Decode] = {
+        "json": _json,
+        "json-schema": _json,
+        "string": _string,
+        "int64": _int64,
+    }
+    if format in plain:
+        return plain[format]
+    assert registry is not None
+    if format == "avro":
+        require("ingest", "format avro", "fastavro")
+        from livesegments.ingest.avro import AvroDecoder
+
+        return _known(AvroDecoder(registry))
+    require("ingest", "format protobuf", "google", "grpc_tools")
+    from livesegments.ingest.protobuf import ProtobufDecoder
+
+    return _known(ProtobufDecoder(registry))
+
+
+def _known(decode: Callable[[bytes], str]) -> Decode:
+    def known(data: bytes) -> str:
+        try:
+            return decode(data)
+        except UnknownSchemaError:
+            schema_id = split_prefix(data)[0]
+            raise UndecodableError(
+                f"is of schema {schema_id}, which the schema registry does not have"
+            ) from None
+
+    return known

@@ -1,0 +1,394 @@
+"""Query of a source: SQL on a micro-batch by DuckDB, one record at a time, in a sandbox.
+
+DuckDB runs a query once for all records, as a lateral join: its `source` has one record, and its
+rows say which record they are of. So the result cannot depend on how records fall into batches.
+A query that means otherwise, such as a sum over several records, is refused: `check` runs it on a
+sample as a whole too, and compares.
+
+If a query fails, the records that make it fail are found by halving.
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.ingest.columns import ColumnError, numbers_rows, select_list
+from livesegments.ingest.definitions import Into, Table
+
+MEMORY_MB = 512
+SECONDS = 20.0
+"""Time that a query may take for one micro-batch, before it is tried on half of the records."""
+
+_READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ndjson": "read_json",
+    ".parquet": "read_parquet",
+}
+_RECORDS = """
+CREATE OR REPLACE TEMP TABLE records AS
+SELECT
+    record,
+    CASE WHEN has_key THEN key END AS key,
+    CASE WHEN has_value THEN {value} END AS value,
+    CAST(headers AS JSON) AS headers,
+    CAST(topic AS VARCHAR) AS topic,
+    "partition",
+    "offset",
+    CASE WHEN timestamp_ms >= 0 THEN make_timestamptz(timestamp_ms * 1000) END AS "timestamp",
+    has_value
+FROM polled
+WHERE record BETWEEN {first} AND {last}
+"""
+_SOURCE = 'SELECT key, value, headers, topic, "partition", "offset", "timestamp" FROM records'
+_EACH = (
+    'SELECT r.record, r.topic, r."partition", r."offset", q.* FROM records r,'
+    " LATERAL (WITH source AS ({source} WHERE records.record = r.record)"
+    " SELECT * FROM ({query}\n)) q"
+)
+_WHOLE = "WITH source AS ({source}) SELECT * FROM ({query}\n)"
+_NUMBERED = "SELECT *, row_number() OVER (PARTITION BY record) AS nth FROM ({each})"
+
+_ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
+
+
+class QueryError(ValueError):
+    """The query cannot be used; the message says why, and what to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Decoded records of a micro-batch, n of them, as columns.
+
+    ``headers`` are JSON objects; ``timestamps_ms`` (n,) are milliseconds since the epoch, -1 for
+    none.
+    """
+
+    topic: str
+    keys: Sequence[str | None]
+    values: Sequence[str | None]
+    headers: Sequence[str]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    timestamps_ms: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a query, m of them: their record (m,) ascending, and the event's key and value.
+
+    Attributes
+    ----------
+    not_json
+        Records whose value is no JSON.
+    failed
+        Record -> why the query fails on it.
+    """
+
+    record: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    not_json: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+class Query:
+    """A source's query, with the lookup tables that it may join.
+
+    Parameters
+    ----------
+    sql
+        One SELECT statement on `source`.
+    into, currency
+        The input that its rows belong to, and the currency of purchases without their own.
+    tables
+        Lookup tables, read now and again when their files change.
+    json
+        Whether values are JSON, and not text.
+    memory_mb, seconds
+        Limits of one micro-batch.
+
+    Raises
+    ------
+    QueryError
+        If a table's file or the query is invalid, or does not return what its input needs.
+    """
+
+    def __init__(
+        self,
+        sql: str,
+        into: Into,
+        *,
+        currency: str = "USD",
+        tables: Sequence[Table] = (),
+        json: bool = True,
+        memory_mb: int = MEMORY_MB,
+        seconds: float = SECONDS,
+    ) -> None:
+        self._sql, self._into, self._currency = sql, into, currency
+        self._tables, self._json = tables, json
+        self._memory_mb, self._seconds = memory_mb, seconds
+        self._open()
+
+    def _open(self) -> None:
+        self._versions = self._files()
+        self._connection = _sandbox(self._tables, self._memory_mb)
+        self._query = _single_select(self._connection, self._sql)
+        self._register(_no_records())
+        self._create(0, -1)
+        try:
+            columns = self._columns()
+            selected = select_list(columns, self._into, self._currency)
+        except duckdb.Error as error:
+            raise QueryError(_explained(error)) from None
+        except ColumnError as error:
+            raise QueryError(str(error)) from None
+        each = _EACH.format(source=_SOURCE, query=self._query)
+        if numbers_rows(columns, self._into):
+            each = _NUMBERED.format(each=each)
+        self._each = f"SELECT record, {selected} FROM ({each}) ORDER BY record"
+
+    def close(self) -> None:
+        """Release DuckDB's memory."""
+        self._connection.close()
+
+    def refresh(self) -> bool:
+        """Read the lookup tables again if a file has changed; return whether one has.
+
+        Raises
+        ------
+        QueryError
+            If a file is gone or invalid; the tables stay as they are.
+        """
+        if self._files() == self._versions:
+            return False
+        before = self._connection
+        try:
+            self._open()
+        except BaseException:
+            self._connection = before
+            raise
+        before.close()
+        return True
+
+    def run(self, records: Records) -> Rows:
+        """Run the query on each record of a micro-batch."""
+        rows = Rows()
+        n = len(records.values)
+        if n:
+            self._register(records)
+            self._run(0, n - 1, rows, records)
+        return rows
+
+    def check(self, records: Records) -> None:
+        """Check on a sample that the query means one record at a time.
+
+        Raises
+        ------
+        QueryError
+            If its rows are others when it sees all of the records at once.
+        """
+        failed = self.run(records)
+        bad = sorted({*failed.failed, *failed.not_json})
+        self._register(records)
+        self._create(0, len(records.values) - 1)
+        if bad:
+            self._connection.execute(f"DELETE FROM records WHERE record IN ({_listed(bad)})")
+        renamed = ", ".join(f"c{i}" for i in range(len(self._columns())))
+        alone, whole = (
+            f"(SELECT * FROM ({sql}) AS t({renamed}))"
+            for sql in (self._alone(), _WHOLE.format(source=_SOURCE, query=self._query))
+        )
+        try:
+            with self._limited():
+                [(differing,)] = self._connection.execute(
+                    f"SELECT count(*) FROM (({alone} EXCEPT ALL {whole})"
+                    f" UNION ALL ({whole} EXCEPT ALL {alone}))"
+                ).fetchall()
+        except duckdb.Error as error:
+            raise QueryError(f"{_ALONE} As a whole it fails: {_explained(error)}") from None
+        if differing:
+            raise QueryError(_ALONE)
+
+    def _alone(self) -> str:
+        """Return the SQL for the query's own columns, one record at a time."""
+        return (
+            "SELECT q.* FROM records r, LATERAL (WITH source AS"
+            f" ({_SOURCE} WHERE records.record = r.record) SELECT * FROM ({self._query}\n)) q"
+        )
+
+    def _run(self, first: int, last: int, rows: Rows, records: Records) -> None:
+        try:
+            with self._limited():
+                self._create(first, last)
+                if self._json:
+                    rows.not_json.extend(self._take_not_json())
+                found: dict[str, Any] = self._connection.execute(self._each).fetchnumpy()
+        except duckdb.Error as error:
+            if isinstance(error, _ENGINE_FAULTS):
+                self._open()
+                self._register(records)
+            if first == last:
+                rows.failed[first] = _explained(error, self._seconds)
+                return
+            # Those that were no JSON are found again in each half.
+            rows.not_json[:] = [each for each in rows.not_json if each < first]
+            middle = (first + last) // 2
+            self._run(first, middle, rows, records)
+            self._run(middle + 1, last, rows, records)
+        else:
+            rows.record.extend(found["record"].tolist())
+            rows.keys.extend(map(_bytes, found["record_key"].tolist()))
+            rows.values.extend(map(_bytes, found["record_value"].tolist()))
+
+    def _take_not_json(self) -> list[int]:
+        where = "WHERE has_value AND value IS NULL"
+        found = self._connection.execute(f"SELECT record FROM records {where} ORDER BY record")
+        bad: list[int] = [record for (record,) in found.fetchall()]
+        if bad:
+            self._connection.execute(f"DELETE FROM records {where}")
+        return bad
+
+    def _register(self, records: Records) -> None:
+        n = len(records.values)
+        self._connection.register(
+            "polled",
+            {
+                "record": np.arange(n, dtype=np.int32),
+                # DuckDB takes the type of a column from a sample: it must not be null throughout.
+                "key": _objects([each or "" for each in records.keys]),
+                "has_key": np.array([each is not None for each in records.keys], bool),
+                "value": _objects([each or "" for each in records.values]),
+                "has_value": np.array([each is not None for each in records.values], bool),
+                "headers": _objects(records.headers),
+                "topic": _objects([records.topic] * n),
+                "partition": records.partitions,
+                "offset": records.offsets,
+                "timestamp_ms": records.timestamps_ms,
+            },
+        )
+
+    def _create(self, first: int, last: int) -> None:
+        value = (
+            "TRY_CAST(CAST(value AS VARCHAR) AS JSON)" if self._json else "CAST(value AS VARCHAR)"
+        )
+        self._connection.execute(_RECORDS.format(value=value, first=first, last=last))
+
+    def _columns(self) -> list[tuple[str, str]]:
+        described = self._connection.execute(f"DESCRIBE {self._alone()}").fetchall()
+        return [(name, kind) for name, kind, *_ in described]
+
+    def _files(self) -> list[tuple[int, int]]:
+        try:
+            stats = [each.file.stat() for each in self._tables]
+        except OSError as error:
+            raise QueryError(f"table file {error.filename}: {error.strerror}") from None
+        return [(each.st_mtime_ns, each.st_size) for each in stats]
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        timer = threading.Timer(self._seconds, self._connection.interrupt)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+_ALONE = (
+    "the query does not work record by record: on a sample its rows are others when it sees one"
+    " record at a time, as it will. A source cannot sum, count, number or deduplicate over several"
+    " records, nor use random values; within a record it can, by unnest. To aggregate over"
+    " records, export them to a file and use `livesegments replay FILE --query FILE.sql`."
+)
+
+
+def _sandbox(tables: Sequence[Table], memory_mb: int) -> duckdb.DuckDBPyConnection:
+    """Return a connection that reaches nothing but the lookup tables."""
+    connection = duckdb.connect(
+        config={
+            "threads": 1,
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": "",
+            "python_enable_replacements": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    for each in tables:
+        reader = _READERS[each.file.suffix.lower()]
+        try:
+            connection.execute(
+                f"CREATE TABLE {each.name} AS SELECT * FROM {reader}(?)", [str(each.file)]
+            )
+        except duckdb.Error as error:
+            raise QueryError(f"table {each.name}: {each.file}: {_first_line(error)}") from None
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(_explained(error)) from None
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryError("the query must be one SELECT statement")
+    return sql.strip().rstrip(";").rstrip()
+
+
+def _explained(error: duckdb.Error, seconds: float = SECONDS) -> str:
+    """Return what went wrong, without values: a message may quote one of a record's."""
+    if isinstance(error, duckdb.InterruptException):
+        return f"the query took longer than {seconds:g} s"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "the query needs more memory than it may have"
+    line = _first_line(error)
+    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        if isinstance(error, duckdb.ParserException) and "offset" in str(error).lower():
+            line += ' (offset is a keyword: write "offset" with double quotes)'
+        return line
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", line)
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).split("\n", 1)[0].strip()
+
+
+def _bytes(data: Any) -> bytes | None:
+    return None if data is None else bytes(data)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _no_records() -> Records:
+    """Return one record that no query sees, which gives the columns their types."""
+    return Records(
+        topic="",
+        keys=[""],
+        values=[""],
+        headers=["{}"],
+        partitions=np.zeros(1, np.int32),
+        offsets=np.zeros(1, np.int64),
+        timestamps_ms=np.zeros(1, np.int64),
+    )

@@ -1,0 +1,78 @@
+"""Rehearsal of sources: what would become of the newest records of their topics."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from livesegments.config.settings import Settings
+from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.ingest.app import check_topics, consumer_config, transforms
+from livesegments.ingest.definitions import Source, Sources, SourcesError
+from livesegments.ingest.query import QueryError
+from livesegments.ingest.transform import Event
+from livesegments.ingest.worker import CHECKED_RECORDS, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A source record, and its events or the reason why it would be a dead letter.
+
+    A record with neither is one that the query leaves out.
+    """
+
+    source: Source
+    partition: int
+    offset: int
+    events: list[Event]
+    reason: str | None = None
+    message: str | None = None
+
+
+def rehearse(
+    settings: Settings, sources: Sources, chosen: list[Source], most: int
+) -> Iterator[Outcome]:
+    """Transform the newest records of each source's topic; sends nothing and joins no group.
+
+    Parameters
+    ----------
+    settings
+        Of the deployment.
+    sources, chosen
+        The file of sources, and those to rehearse.
+    most
+        Maximum number of records of each source.
+
+    Raises
+    ------
+    SourcesError
+        If a source cannot be used, or its query does not work record by record.
+    """
+    check_topics(settings, chosen, write=False)
+    made = transforms(settings, sources, chosen)
+    consumer = ColumnarConsumer(**consumer_config(settings))
+    try:
+        for source, transform in made:
+            records = sample(consumer, source.topic, max(most, CHECKED_RECORDS))
+            try:
+                transform.check(records)
+            except QueryError as error:
+                raise SourcesError(f"source {source.name!r}: {error}") from None
+            records = sorted(records, key=lambda record: record.timestamp)[-most:]
+            done = transform.run(records, time.time_ns() // 1_000_000)
+            events: dict[int, list[Event]] = {}
+            for event in done.events:
+                events.setdefault(event.row, []).append(event)
+            for row, record in enumerate(records):
+                rejection = done.rejected.get(row)
+                yield Outcome(
+                    source,
+                    record.partition,
+                    record.offset,
+                    events.get(row, []),
+                    None if rejection is None else rejection.reason.value,
+                    None if rejection is None else rejection.message,
+                )
+    finally:
+        consumer.close(autocommit=False)
+        for _, transform in made:
+            transform.query.close()

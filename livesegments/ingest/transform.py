@@ -1,0 +1,204 @@
+"""Transformation of a micro-batch: source records to events, dead letters and counts."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.contracts.dead_letters import Reason, Rejection
+from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
+from livesegments.ingest.decoding import Decoder
+from livesegments.ingest.definitions import Into, Source, Table
+from livesegments.ingest.query import Query, Records, Rows
+from livesegments.ingest.registry import SchemaRegistry
+
+TOPICS: Mapping[Into, str] = {
+    "purchases": PURCHASES,
+    "profiles": PROFILES,
+    "erasures": ERASURES,
+}
+_NO_HEADERS = "{}"
+
+
+class Event(NamedTuple):
+    """A record for an input topic, and the row of its source record in the micro-batch."""
+
+    row: int
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Transformed:
+    """What became of the records of a micro-batch.
+
+    Attributes
+    ----------
+    events
+        By row of their source records.
+    rejected
+        Row -> why the record is a dead letter; none of its events is sent.
+    filtered
+        Number of records without rows: the query leaves them out.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    rejected: dict[int, Rejection] = field(default_factory=dict)
+    filtered: int = 0
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Number of dead letters by reason."""
+        return Counter(each.reason.value for each in self.rejected.values())
+
+
+class Transform:
+    """The decoder, the query and the contract of a source.
+
+    Parameters
+    ----------
+    source
+        Definition of the source.
+    tables
+        Lookup tables of its query.
+    registry
+        Needed by formats whose schemas are there.
+    currency, consent_required
+        Of the deployment.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        tables: Sequence[Table],
+        registry: SchemaRegistry | None,
+        currency: str,
+        *,
+        consent_required: bool = False,
+    ) -> None:
+        self.source, self._currency = source, currency
+        self._consent_required = consent_required
+        self.topic = TOPICS[source.into]
+        self._decoder = Decoder(source, registry)
+        self.query = Query(
+            source.query,
+            source.into,
+            currency=currency,
+            tables=tables,
+            json=source.format != "string",
+        )
+
+    def check(self, records: Sequence[ConsumerRecord]) -> None:
+        """Check on a sample that the query works record by record; raises `QueryError`."""
+        decoded, undecodable = self._decoded(records)
+        kept = [row for row in range(len(records)) if row not in undecodable]
+        if kept:
+            self.query.check(_of(decoded, kept))
+
+    def run(self, records: Sequence[ConsumerRecord], now_ms: int) -> Transformed:
+        """Transform records of the source's topic, from any of its partitions.
+
+        Parameters
+        ----------
+        records
+            In the order in which their events are to be sent.
+        now_ms
+            Timestamp that the broker would assign to the events.
+        """
+        decoded, undecodable = self._decoded(records)
+        if undecodable:
+            kept = [row for row in range(len(records)) if row not in undecodable]
+            rows = _back(self.query.run(_of(decoded, kept)), kept)
+        else:
+            rows = self.query.run(decoded)
+        faults = [
+            *((row, Reason.UNDECODABLE, f"value: {why}") for row, why in undecodable.items()),
+            *((row, Reason.NOT_JSON, "value: is no JSON") for row in rows.not_json),
+            *((row, Reason.QUERY_FAILED, why) for row, why in rows.failed.items()),
+        ]
+        rejected = {each[0]: Rejection(*each) for each in faults} | self._refused(rows, now_ms)
+        events = [
+            Event(row, key or b"", value)
+            for row, key, value in zip(rows.record, rows.keys, rows.values, strict=True)
+            if row not in rejected
+        ]
+        made = len({*rows.record, *rejected})
+        return Transformed(events, rejected, filtered=len(records) - made)
+
+    def _decoded(self, records: Sequence[ConsumerRecord]) -> tuple[Records, dict[int, str]]:
+        values, undecodable = self._decoder.values([each.value for each in records])
+        return Records(
+            topic=self.source.topic,
+            keys=self._decoder.keys([each.key for each in records]),
+            values=values,
+            headers=[_headers(each) for each in records],
+            partitions=np.array([each.partition for each in records], np.int32),
+            offsets=np.array([each.offset for each in records], np.int64),
+            timestamps_ms=np.array([each.timestamp for each in records], np.int64),
+        ), undecodable
+
+    def _refused(self, rows: Rows, now_ms: int) -> dict[int, Rejection]:
+        """Return why the contract refuses a row of a record, by record."""
+        n = len(rows.record)
+        timestamps = [now_ms] * n
+        accepted: Sequence[int]
+        if self.source.into == "purchases":
+            purchases, rejections = decode_purchases(
+                rows.keys, rows.values, timestamps, currency=self._currency
+            )
+            accepted = purchases.row.tolist() if rejections else ()
+        elif self.source.into == "profiles":
+            profiles, rejections = decode_profiles(
+                rows.keys, rows.values, timestamps, consent_required=self._consent_required
+            )
+            accepted = profiles.row.tolist() if rejections else ()
+        else:
+            erasures, rejections = decode_erasures(rows.keys, rows.values, timestamps)
+            accepted = erasures.row.tolist() if rejections else ()
+        # A row that is partly valid takes effect in the worker, which reports the rest of it.
+        takes_effect = set(accepted)
+        refused: dict[int, Rejection] = {}
+        for each in rejections:
+            if each.row not in takes_effect:
+                record = rows.record[each.row]
+                refused.setdefault(record, Rejection(record, each.reason, each.message))
+        return refused
+
+
+def _of(records: Records, rows: Sequence[int]) -> Records:
+    at = np.array(rows, np.int64)
+    return Records(
+        topic=records.topic,
+        keys=[records.keys[row] for row in rows],
+        values=[records.values[row] for row in rows],
+        headers=[records.headers[row] for row in rows],
+        partitions=records.partitions[at],
+        offsets=records.offsets[at],
+        timestamps_ms=records.timestamps_ms[at],
+    )
+
+
+def _back(rows: Rows, kept: Sequence[int]) -> Rows:
+    return Rows(
+        record=[kept[record] for record in rows.record],
+        keys=rows.keys,
+        values=rows.values,
+        not_json=[kept[record] for record in rows.not_json],
+        failed={kept[record]: why for record, why in rows.failed.items()},
+    )
+
+
+def _headers(record: ConsumerRecord) -> str:
+    if not record.headers:
+        return _NO_HEADERS
+    return json.dumps(
+        {
+            name: None if value is None else value.decode(errors="backslashreplace")
+            for name, value in record.headers
+        }
+    )

@@ -1,0 +1,157 @@
+"""``livesegments ingest`` against a real broker: exactly once, and nothing lost."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
+from livesegments.producers.partitioning import partition_of
+from tests import processes
+from tests.livesegments.ingest import topics
+from tests.livesegments.ingest.topics import INGEST, order, write_sources
+from tests.service import PARTITIONS, Service
+
+pytestmark = pytest.mark.servers
+
+RATES = {"USD": Decimal("1.0"), "EUR": Decimal("1.25"), "GBP": Decimal("1.5")}
+
+
+def test_orders_in_any_shape_become_purchases_on_their_customers_partition(
+    service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    orders = [order(number) for number in range(500)]
+    broken = [
+        (b"1", b"{not json"),
+        order(9_001, total="a lot"),
+        order(9_002, created_at="yesterday"),
+        order(9_003, total="-3.00"),
+        (b"2", b"\xff\xfe"),
+    ]
+    topics.send(service, [*orders[:250], *broken, *orders[250:]], headers=[("trace", b"1")])
+    ingest = service.launch([*INGEST, str(write_sources(tmp_path))])
+    topics.wait(service)
+
+    found = topics.read(service, PURCHASES)
+    expected = {
+        each["order"]["number"]: RATES[each["currency"]] * Decimal(each["total"])
+        for each in (json.loads(value or b"") for _, value in orders)
+        if each["status"] == "paid"
+    }
+    purchases = topics.values(found)
+    assert Counter(each["event_id"] for each in purchases) == Counter(expected.keys())
+    assert {each["event_id"]: Decimal(each["amount"]) for each in purchases} == expected
+    for record in found:
+        customer = json.loads(record.value)["customer_id"]
+        assert record.key == customer.encode()
+        assert record.partition == partition_of(customer, PARTITIONS)
+
+    letters = topics.read(service, DEAD_LETTERS)
+    origins = [parse(each.headers) for each in letters]
+    assert {each.value for each in letters} == {value for _, value in broken}
+    assert {each.key for each in letters} == {key for key, _ in broken}
+    assert {each.source for each in origins} == {"orders"}
+    assert {each.topic for each in origins} == {topics.TOPIC}
+    assert all(("trace", b"1") in each.original_headers for each in origins)
+    assert sorted(each.reason for each in origins) == [
+        *("not_json", "query_failed", "schema_invalid", "schema_invalid", "undecodable"),
+    ]
+    by_place = {(r.partition, r.offset): r.value for r in topics.read(service, topics.TOPIC)}
+    for letter, origin in zip(letters, origins, strict=True):
+        assert by_place[origin.partition, origin.offset] == letter.value
+
+    port = json.loads(next(x for x in service.logs[-1].open() if '"port"' in x))["port"]
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        metrics = answer.read().decode()
+    assert 'livesegments_ingest_records_total{source="orders"} 505.0' in metrics
+    assert f'livesegments_ingest_events_total{{source="orders"}} {float(len(expected))}' in metrics
+    assert 'livesegments_ingest_filtered_records_total{source="orders"} 50.0' in metrics
+    assert 'ingest_dead_letters_total{reason="query_failed",source="orders"} 1.0' in metrics
+    assert 'livesegments_ingest_ready{source="orders"} 1.0' in metrics
+    with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+        assert json.load(answer)["ready"]
+
+    ingest.terminate()
+    assert ingest.wait(30) == 0, service.tail()
+
+
+def test_a_dry_run_shows_what_becomes_of_records_and_sends_nothing(
+    service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    topics.send(service, [order(1), order(2, total="x"), order(9)])
+    command = [*INGEST, str(write_sources(tmp_path)), "--dry-run"]
+    done = processes.run(command, env=service.full_environment(), check=True)
+    assert '"event_id":"o-1"' in done.stdout
+    assert "query_failed" in done.stdout
+    assert "left out by the query" in done.stdout
+    assert topics.read(service, PURCHASES) == []
+    assert topics.left(service) == 3
+
+    done = processes.run([*command, "--json"], env=service.full_environment(), check=True)
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(len(each["events"]) for each in outcomes) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], []])
+def test_a_query_over_several_records_is_refused_before_anything_is_sent(
+    service: Service, tmp_path: Path, arguments: list[str]
+) -> None:
+    topics.create(service)
+    topics.send(service, [order(number) for number in range(100)])
+    sources = write_sources(tmp_path)
+    (tmp_path / "orders.sql").write_text(
+        "SELECT value->>'$.customer.id' AS customer_id, max(value->>'$.created_at') AS occurred_at,"
+        " sum((value->>'$.total')::DECIMAL(18,2)) AS amount FROM source GROUP BY 1"
+    )
+    command = [*INGEST, str(sources), *arguments]
+    done = processes.run(command, env=service.full_environment())
+    assert done.returncode == 1
+    assert "record by record" in done.stderr
+    assert topics.read(service, PURCHASES) == []
+
+
+def test_profiles_are_written_and_deleted(service: Service, tmp_path: Path) -> None:
+    topics.create(service)
+    people = [
+        (b"1", b'{"id":"a","age":"34","updated":"2026-03-01T00:00:00Z","gone":false}'),
+        (b"2", b'{"id":"b","updated":"2026-03-01T00:00:00Z","gone":true}'),
+    ]
+    topics.send(service, people)
+    sources = write_sources(tmp_path, into="profiles")
+    (tmp_path / "orders.sql").write_text(
+        "SELECT value->>'$.id' AS customer_id, value->>'$.updated' AS updated_at,"
+        " value->>'$.age' AS age, (value->>'$.gone')::BOOLEAN AS deleted FROM source"
+    )
+    service.launch([*INGEST, str(sources)])
+    topics.wait(service)
+    found = {each.key: each.value for each in topics.read(service, PROFILES)}
+    assert found[b"b"] is None
+    assert json.loads(found[b"a"]) == {
+        "customer_id": "a",
+        "updated_at": "2026-03-01T00:00:00Z",
+        "age": 34.0,
+    }
+
+
+def test_several_processes_share_the_partitions(service: Service, tmp_path: Path) -> None:
+    topics.create(service)
+    sources = str(write_sources(tmp_path))
+    first, second = (service.launch([*INGEST, sources]) for _ in range(2))
+    sent = 0
+    for _ in range(5):
+        sent += topics.send(service, [order(number) for number in range(sent, sent + 200)])
+    topics.wait(service)
+    first.terminate()
+    sent += topics.send(service, [order(number) for number in range(sent, sent + 200)])
+    assert first.wait(30) == 0
+    topics.wait(service)
+    found = Counter(each["event_id"] for each in topics.values(topics.read(service, PURCHASES)))
+    assert found == Counter(f"o-{number}" for number in range(sent) if number % 10 != 9)
+    second.terminate()
+    assert second.wait(30) == 0

@@ -155,5 +155,5 @@ def test_the_workers_that_were_to_do_it_are_missed(
 ) -> None:
     monkeypatch.setattr(rebuild, "DESERTED_SECONDS", 1.0)
     planned = replace(rebuild.plan(settings), workers=1)
-    with pytest.raises(rebuild.DesertedError, match="start one"):
+    with pytest.raises(rebuild.DesertedError, match="start a worker"):
         rebuild.rebuild(settings, planned)

@@ -60,6 +60,14 @@ class Layout:
     console: list[str]
 
 
+def is_a_snap(program: Path) -> bool:
+    """Return whether a program is a snap, as on Ubuntu: a snap cannot read temporary folders."""
+    if program.resolve().name == "snap" or program.resolve().is_relative_to("/snap"):
+        return True
+    with program.open("rb") as file:
+        return b"/snap/" in file.read(4096)
+
+
 def lay_out(page: str, folder: Path, *, width: int, dark: bool) -> Layout:
     """Open a page in a window of some width, in the light or dark scheme.
 
@@ -68,9 +76,10 @@ def lay_out(page: str, folder: Path, *, width: int, dark: bool) -> Layout:
     ServerError
         If there is no Chromium.
     """
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    found = filter(None, map(shutil.which, PROGRAMS))
+    program = next((each for each in found if not is_a_snap(Path(each))), None)
     if program is None:
-        raise ServerError("no chromium: run scripts/install-servers")
+        raise ServerError("no chromium that can read /tmp: run scripts/install-servers")
     around = folder / "around.html"
     around.write_text(_AROUND.format(width=width, page=html.escape(page)), "utf-8")
     done = subprocess.run(

@@ -53,7 +53,7 @@ def _filled(size: int, batch: int, rng: np.random.Generator) -> tuple[DedupWindo
     seen, ring = DedupWindow(size), bytearray(8 * size)
     for _ in range(2 * size // batch):
         hashes = rng.integers(0, 2**64, batch, np.uint64)
-        seen, _ = seen.after(hashes)
+        seen, _, _ = seen.after(hashes)
         for at, part in seen.ring_writes(hashes):
             ring[at : at + len(part)] = part
     return seen, bytes(ring)

@@ -1,16 +1,17 @@
 """Columnar decoding of a poll: records of every topic, with a row for each customer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, pairwise
-from typing import TypeAlias
+from dataclasses import dataclass, fields, replace
+from itertools import chain, compress, pairwise
+from operator import attrgetter
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from livesegments.contracts.dead_letters import Rejection
+from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import (
     Erasures,
     Profiles,
@@ -20,11 +21,13 @@ from livesegments.contracts.decode import (
     decode_purchases,
 )
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
-from livesegments.features.dedup import DedupUpdate, DedupWindow, hashes_of
+from livesegments.features.dedup import DedupUpdate, DedupWindow, fingerprints, hashes_of
+from livesegments.producers.partitioning import KeyHashes, Partitioning, hash_keys
 
 Int = NDArray[np.int64]
 _NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
 Columns: TypeAlias = Purchases | Profiles | Erasures
+C = TypeVar("C", Purchases, Profiles, Erasures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class MicroBatch:
     """Input topic -> number of polled records."""
     duplicates: int = 0
     """Valid purchases dropped as duplicates."""
+    conflicts: int = 0
+    """Valid purchases with the event id of an earlier one and other content."""
 
     def events(self, topic: str, columns: Int) -> list[tuple[ConsumerRecord, str | None]]:
         """Return the source records and event ids of accepted columns of a topic.
@@ -108,6 +113,7 @@ def decode_batch(
     currency: str,
     seen: Mapping[int, DedupWindow | None] | None = None,
     consent_required: bool = False,
+    partitioning: Partitioning | None = None,
 ) -> MicroBatch:
     """Decode the records of a poll.
 
@@ -121,6 +127,8 @@ def decode_batch(
         Partition -> its dedup window; without one, duplicates are kept.
     consent_required
         Whether a profile must have both consents.
+    partitioning
+        Partition of each key, to reject records in another one; None: not checked.
     """
     partitions = sorted({tp.partition for tp in polled})
     of_partition = {
@@ -139,9 +147,22 @@ def decode_batch(
         decode_erasures(*_columns(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
     )
 
+    there = {topic: np.repeat(partitions, each) for topic, each in sizes.items()}
+    purchases, bad_purchases, key_hashes = _in_place(
+        purchases, bad_purchases, records[PURCHASES], there[PURCHASES], partitioning
+    )
+    profiles, bad_profiles, _ = _in_place(
+        profiles, bad_profiles, records[PROFILES], there[PROFILES], partitioning
+    )
+    erasures, bad_erasures, _ = _in_place(
+        erasures, bad_erasures, records[ERASURES], there[ERASURES], partitioning
+    )
+
     valid = len(purchases.row)
     of_purchases = dict(zip(partitions, _ranges(purchases.row, sizes[PURCHASES]), strict=True))
-    purchases, recalls = _without_duplicates(purchases, of_purchases, seen or {})
+    purchases, recalls, conflicts = _without_duplicates(
+        purchases, key_hashes, of_purchases, seen or {}
+    )
 
     rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
     for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
@@ -192,27 +213,74 @@ def decode_batch(
         slices=slices,
         consumed={topic: len(new) for topic, new in records.items()},
         duplicates=valid - len(purchases.row),
+        conflicts=conflicts,
     )
+
+
+def _in_place(
+    columns: C,
+    rejections: list[Rejection],
+    records: Sequence[ConsumerRecord],
+    partition: Int,
+    partitioning: Partitioning | None,
+) -> tuple[C, list[Rejection], KeyHashes]:
+    """Reject valid records that are in another partition than their key's.
+
+    ``partition`` (n,) is that of each record. Returns also the hashes of the keys that are left.
+    """
+    rows = columns.row
+    keys = [records[row].key for row in rows.tolist()]
+    hashes = hash_keys(keys, partitioning.partitioner if partitioning else "murmur2")
+    if partitioning is None or not len(rows):
+        return columns, rejections, hashes
+    kept = partitioning.of_hashes(hashes) == partition[rows]
+    if kept.all():
+        return columns, rejections, hashes
+    message = (
+        f"key: {partitioning.partitioner} puts it in another of the {partitioning.partitions}"
+        " partitions: set the producer's partitioner"
+    )
+    misplaced: set[int] = set(rows[~kept].tolist())
+    bad = [each for each in rejections if each.row not in misplaced]
+    bad += [Rejection(row, Reason.WRONG_PARTITION, message) for row in misplaced]
+    return _where(columns, kept), sorted(bad, key=attrgetter("row")), hashes[kept]
+
+
+def _where(columns: C, kept: NDArray[np.bool_]) -> C:
+    """Return the rows of a mask, (n,)."""
+    parts: dict[str, Any] = {each.name: getattr(columns, each.name) for each in fields(columns)}
+    for name, part in parts.items():
+        parts[name] = list(compress(part, kept)) if isinstance(part, list) else part[kept]
+    return replace(columns, **parts)
 
 
 def _without_duplicates(
     purchases: Purchases,
+    key_hashes: KeyHashes,
     of_partition: Mapping[int, slice],
     seen: Mapping[int, DedupWindow | None],
-) -> tuple[Purchases, dict[int, DedupUpdate]]:
+) -> tuple[Purchases, dict[int, DedupUpdate], int]:
     remembering = {partition: each for partition, each in seen.items() if each is not None}
     if not remembering or not len(purchases.row):
-        return purchases, {}
-    hashes = hashes_of(purchases.event_id)
+        return purchases, {}, 0
+    hashes = fingerprints(
+        hashes_of(purchases.event_id),
+        key_hashes,
+        purchases.occurred_at,
+        purchases.cents,
+        purchases.count,
+    )
+    conflicts = 0
     kept = np.ones(len(hashes), np.bool_)
     recalls: dict[int, DedupUpdate] = {}
     for partition, at in of_partition.items():
         if partition not in remembering:
             continue
-        after, repeated = remembering[partition].after(hashes[at])
+        after, repeated, conflicting = remembering[partition].after(hashes[at])
         kept[at] = ~repeated
+        conflicts += int(np.count_nonzero(conflicting))
         recalls[partition] = DedupUpdate(after, after.ring_writes(hashes[at]))
-    return purchases if kept.all() else purchases.where(kept), recalls
+    return purchases if kept.all() else purchases.where(kept), recalls, conflicts
 
 
 def _columns(

@@ -108,16 +108,16 @@ class Instrumentation:
             if batch.consumed[topic]:
                 metrics.count("events_consumed_total", topic, n=batch.consumed[topic])
                 metrics.count("events_processed_total", topic, n=n)
-        for reason, n in (
-            ("older_than_window", tally.older_than_window),
-            ("erased", tally.erased),
-            ("duplicate", batch.duplicates),
+        for series, n in (
+            (("events_skipped_total", "older_than_window"), tally.older_than_window),
+            (("events_skipped_total", "erased"), tally.erased),
+            (("events_skipped_total", "duplicate"), batch.duplicates),
+            (("event_id_conflicts_total",), batch.conflicts),
+            (("changes_suppressed_total", "margin"), tally.held_by_margin),
+            (("changes_suppressed_total", "dwell"), tally.held_by_dwell),
         ):
             if n:
-                metrics.count("events_skipped_total", reason, n=n)
-        for reason, n in (("margin", tally.held_by_margin), ("dwell", tally.held_by_dwell)):
-            if n:
-                metrics.count("changes_suppressed_total", reason, n=n)
+                metrics.count(*series, n=n)
         for reason, n in Counter(tally.dead_letters).items():
             metrics.count("dead_letters_total", reason, n=n)
         for (before, after, origin), n in Counter(tally.changes).items():

@@ -403,7 +403,13 @@ class Worker:
             return
         with self._observed.stage("decode"):
             seen = {partition: owned.seen for partition, owned in self.owned.items()}
-            batch = decode_batch(new, self._rules.currency, seen, self._rules.consent_required)
+            batch = decode_batch(
+                new,
+                self._rules.currency,
+                seen,
+                self._rules.consent_required,
+                self._rules.partitioning,
+            )
         parts = {part.partition: part for part in batch.slices}
         wants = [
             read_request(self.owned[p], batch, parts.get(p), self._rules, advance_sweep=walk)

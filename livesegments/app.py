@@ -4,6 +4,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from types import FrameType
 
@@ -30,6 +31,7 @@ from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
+from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
 from livesegments.store.deployment import Deployment
@@ -85,6 +87,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         dedup_events=settings.dedup_events,
         segments=tuple(persona.id for persona in settings.personas),
         consent=settings.consent,
+        partitioner=settings.partitioner,
     )
 
 
@@ -122,6 +125,7 @@ def run(
     try:
         config = kafka_config(settings)
         partitions = check_partition_counts(partition_counts(config))
+        how = replace(how, partitioning=Partitioning(settings.partitioner, partitions))
         check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
         definitions = DefinitionsReader(config)
         model = GlobalModel(store, partitions, how.segment_ids)

@@ -20,6 +20,7 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.model.personas import Persona
 from livesegments.model.snapshot import ModelSnapshot
+from livesegments.producers.partitioning import Partitioning
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Offsets, Publication
 from livesegments.store.partitions import Commit
@@ -68,6 +69,8 @@ class ProcessingConfig:
     """Number of purchase ids remembered by a partition; 0: duplicates are counted."""
     consent_required: bool = False
     """Whether a profile must have both consents."""
+    partitioning: Partitioning | None = None
+    """Partition of each key; None: not checked, as in a backtest, which has one partition."""
 
     segment_ids: tuple[str, ...] = field(init=False)
     """The ids of the segments, in order."""

@@ -7,10 +7,11 @@ from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import AuthorizationError, KafkaError
-from kafka.partitioner import DefaultPartitioner
+from kafka.partitioner import Partitioner as KafkaPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
 from livesegments.producers.event_files import Record
+from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.shutdown import shut_down
 
 # kafka-python does not bound its memory: a fast file and a slow broker would exhaust it.
@@ -110,6 +111,7 @@ class Deliveries:
 def connected(
     client: Mapping[str, Any],
     topics: Iterable[str],
+    partitioner: Partitioner,
     *,
     linger_ms: int,
     progress: Callable[[int], None] | None = None,
@@ -123,6 +125,8 @@ def connected(
         Settings of kafka-python's producer; they override the defaults here.
     topics
         Topics to send to; each must exist.
+    partitioner
+        Hash that chooses the partition of each key.
     linger_ms
         Time that a batch waits for more records.
     progress
@@ -144,7 +148,7 @@ def connected(
             **{
                 **_PRODUCER,
                 "linger_ms": linger_ms,
-                "partitioner": _CachingPartitioner(),
+                "partitioner": _CachingPartitioner(partitioner),
                 **client,
             }
         )
@@ -165,24 +169,27 @@ def connected(
         shut_down(producer, _CLOSE_TIMEOUT)
 
 
-class _CachingPartitioner(DefaultPartitioner):  # type: ignore[misc]
-    """Default partitioner with a cache: hashing in Python takes an eighth of a send."""
+class _CachingPartitioner(KafkaPartitioner):  # type: ignore[misc]
+    """Partition of each key, with a cache: hashing one key at a time takes an eighth of a send."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitioner: Partitioner) -> None:
+        self._partitioner = partitioner
         self._known: dict[tuple[str, bytes], int] = {}
 
     def partition(
         self,
         topic: str,
-        key: bytes,
+        _key: bytes,
         serialized_key: bytes,
-        value: bytes,
-        serialized_value: bytes,
+        _value: bytes,
+        _serialized_value: bytes,
         cluster: Any,
     ) -> int:
+        """Return the partition of a key; kafka-python calls this with every record."""
         known = self._known.get((topic, serialized_key))
         if known is None:
-            known = super().partition(topic, key, serialized_key, value, serialized_value, cluster)
+            partitioning = Partitioning(self._partitioner, len(cluster.partitions_for_topic(topic)))
+            known = int(partitioning.of_keys([serialized_key])[0])
             if len(self._known) >= _MOST_CACHED_KEYS:
                 self._known.clear()
             self._known[topic, serialized_key] = known

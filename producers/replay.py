@@ -6,7 +6,7 @@ the topics' retention would delete old history as soon as it is written.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import chain
@@ -24,9 +24,11 @@ from livesegments.producers.event_files import (
     read_profiles,
     read_purchases,
 )
+from livesegments.producers.partitioning import Partitioner
 
 _REPORTED_ROWS = 10
 _WAIT_STEP = 0.1
+_WATCHED_RECORDS = 5_000
 
 __all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "replay", "zone_named"]
 
@@ -59,11 +61,13 @@ def replay(
     *,
     client: Mapping[str, Any],
     currency: str,
+    partitioner: Partitioner = "murmur2",
     profiles_file: Path | None = None,
     speed: float | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     timezone: str | None = None,
     backfill: bool = False,
+    watch: Callable[[Sequence[bytes], Sequence[bytes]], None] | None = None,
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ReplayReport:
@@ -78,6 +82,8 @@ def replay(
         here.
     currency
         Default currency of the purchases.
+    partitioner
+        The deployment's.
     speed
         Seconds of event time per second of wall time; by default as fast as possible.
     on_error
@@ -86,6 +92,8 @@ def replay(
         IANA name for times without an offset, such as ``UTC``; by default they are errors.
     backfill
         Whether the changes caused by these events have ``origin: backfill``.
+    watch
+        Called with the keys and values of the purchases, some at a time.
     progress
         Called with the number of records sent so far, at intervals and at the end.
     stop
@@ -120,7 +128,7 @@ def replay(
     linger_ms = 50 if speed is None else 5
     headers = [(ORIGIN_HEADER, BACKFILL)] if backfill else []
     with connected(
-        client, topics, linger_ms=linger_ms, progress=progress, headers=headers
+        client, topics, partitioner, linger_ms=linger_ms, progress=progress, headers=headers
     ) as deliveries:
         try:
             for record in _until(stop, profiles):
@@ -128,6 +136,8 @@ def replay(
             # State first: all profiles are delivered before the first purchase.
             deliveries.finish()
             sent_profiles = deliveries.sent
+            if watch is not None:
+                purchases = _watched(purchases, watch)
             if speed is not None:
                 purchases = _paced(purchases, speed, stop, deliveries.check)
             for record in _until(stop, purchases):
@@ -174,6 +184,24 @@ def _paced(
         while (ahead := due - time.monotonic()) > 0 and not stop.wait(min(ahead, _WAIT_STEP)):
             check()
         yield record
+
+
+def _watched(
+    records: Iterator[Record], watch: Callable[[Sequence[bytes], Sequence[bytes]], None]
+) -> Iterator[Record]:
+    """Yield the records, and hand them over in batches."""
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    try:
+        for record in records:
+            keys.append(record.key)
+            values.append(record.value)
+            if len(keys) == _WATCHED_RECORDS:
+                watch(keys, values)
+                keys, values = [], []
+            yield record
+    finally:
+        watch(keys, values)
 
 
 def _until(stop: threading.Event, records: Iterator[Record]) -> Iterator[Record]:

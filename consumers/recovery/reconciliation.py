@@ -92,11 +92,14 @@ class Reconciler:
             If another owner of a partition committed in between.
         DataLossError
             If the inputs no longer hold records that may still count, and the loss is not accepted.
+        StoreMismatchError
+            If the settings are not those of the store, or partitions were added to the topics.
         """
         owned: dict[int, PartitionState] = {}
         if not partitions:
             return owned
         log.info("compares the store with Kafka", partitions=sorted(partitions))
+        self._deployment.check_assigned(partitions)
         self._store.agree(self._deployment)
         with LogReader(self._config, self._stall_seconds) as reader:
             for partition in partitions:

@@ -23,7 +23,7 @@ from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changel
 from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
 from livesegments.consumers.transitions import restate
 from livesegments.contracts.dead_letters import parse
-from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PURCHASES
+from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
 from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
 from livesegments.features.record_codec import decode, encode
 from livesegments.producers.serializers import Serializer
@@ -74,9 +74,11 @@ class Recovery:
         done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
         return self._commit(owned, Commit(partition, owned.progress, done))
 
-    def _end(self, partition: int) -> int:
-        purchases = TopicPartition(PURCHASES, partition)
-        return self._reader.ends([purchases])[purchases]
+    def _ends(self, partition: int) -> Offsets:
+        inputs = [TopicPartition(topic, partition) for topic in INPUTS]
+        ends = self._reader.ends(inputs)
+        purchases, profiles, erasures = (ends[tp] for tp in inputs)
+        return purchases, profiles, erasures
 
     # -- a
     def _begin(
@@ -91,6 +93,7 @@ class Recovery:
         base = taken_over(loaded.progress, committed, inputs, nonce)
         if lost:
             purchases, profiles, erasures = inputs.start
+            replayed = committed.offsets if committed else self._ends(partition)
             base = Checkpoint(
                 version=base.version,
                 nonce=nonce,
@@ -99,7 +102,9 @@ class Recovery:
                 profiles=profiles,
                 erasures=erasures,
                 topics=inputs.topics,
-                replayed=committed.offsets[0] if committed else self._end(partition),
+                replayed=replayed[0],
+                replayed_profiles=replayed[1],
+                replayed_erasures=replayed[2],
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         progress = replace(base, recovering=source, rescore=1, proposed_generation=0)
@@ -213,7 +218,13 @@ class Recovery:
         }
         for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
             seen = {owned.partition: owned.seen}
-            batch = decode_batch(polled, self._rules.currency, seen, self._rules.consent_required)
+            batch = decode_batch(
+                polled,
+                self._rules.currency,
+                seen,
+                self._rules.consent_required,
+                self._rules.partitioning,
+            )
             part = batch.slices[0]
             due = [
                 bad

@@ -131,8 +131,9 @@ def _records() -> list[Panel]:
         lines("Dead letters", "cps", rate("dead_letters_total", "reason"), width=12),
         lines(
             *("Skipped", "cps", rate("events_skipped_total", "reason")),
+            rate("event_id_conflicts_total", legend="event id of another purchase, counted"),
             width=12,
-            about="Valid, and rightly without effect.",
+            about="Valid, and rightly without effect; reused event ids count.",
         ),
     ]
 

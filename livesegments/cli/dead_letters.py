@@ -159,7 +159,12 @@ def replay(
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
             outcome = dead_letters_replay.rehearse(
-                config, selection, currency, refused_too=refused_too, consent_required=asked
+                config,
+                selection,
+                currency,
+                settings.partitioner,
+                refused_too=refused_too,
+                consent_required=asked,
             )
         else:
             with counting("replaying") as progress:
@@ -167,6 +172,7 @@ def replay(
                     config,
                     selection,
                     currency,
+                    settings.partitioner,
                     refused_too=refused_too,
                     consent_required=asked,
                     progress=progress,

@@ -50,19 +50,23 @@ def replay(
             fail(f"{file}: no such file")
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config
+        from livesegments.operations.event_ids import ADVICE, EventIdCheck
         from livesegments.producers.replay import replay as send
         from livesegments.rendering.progress import counting
 
+        ids = EventIdCheck(settings.currency)
         with counting("sending") as show, ending_in_order() as asked:
             done = send(
                 purchases,
                 client=kafka_config(settings),
                 currency=settings.currency,
+                partitioner=settings.partitioner,
                 profiles_file=profiles,
                 speed=speed,
                 on_error="skip" if on_error == "skip" else "stop",
                 timezone=timezone,
                 backfill=backfill,
+                watch=ids.add,
                 progress=show,
                 stop=asked,
             )
@@ -76,6 +80,12 @@ def replay(
             f" {done.seconds:.1f} s ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped"
             f" {done.skipped} rows"
         )
+        if ids.conflicts:
+            typer.echo(
+                f"{ids.conflicts} purchases have the event_id of an earlier one of the file and"
+                f" other content (as {', '.join(map(repr, ids.examples))}), and count: {ADVICE}",
+                err=True,
+            )
         if done.stopped:
             typer.echo(
                 "to continue, send the file again: repeated purchases count once (DEDUP_EVENTS)",

@@ -64,6 +64,14 @@ class Settings(Connections):
             " dead letter without both"
         ),
     ] = "optional"
+    partitioner: Annotated[
+        Literal["murmur2", "crc32"],
+        Field(
+            description="Hash by which producers choose a customer's partition: murmur2 (Java,"
+            " kafka-python, KafkaJS, franz-go) or crc32 (librdkafka's default)"
+        ),
+    ] = "murmur2"
+
     retention_days: Annotated[
         int | None,
         Field(

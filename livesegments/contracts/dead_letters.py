@@ -15,8 +15,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Reason(StrEnum):
     """Reason for the permanent rejection of a record.
 
-    Each is a function of the record and its broker timestamp, so a replay refuses the same ones.
-    They are checked in this order, and the first that applies is given.
+    Each is a function of the record, its timestamp and its partition, so a replay refuses the same
+    ones. They are checked in this order, and the first that applies is given.
     """
 
     TOO_LARGE = "too_large"
@@ -28,6 +28,7 @@ class Reason(StrEnum):
     CONSENT_MISSING = "consent_missing"
     TOO_OLD = "too_old"
     FUTURE_DATED = "future_dated"
+    WRONG_PARTITION = "wrong_partition"
     UNDECODABLE = "undecodable"
     """Of a source, whose format it does not have; only `livesegments ingest` finds this."""
     QUERY_FAILED = "query_failed"

@@ -1,12 +1,15 @@
 """Deduplication of purchases over a window of recent event ids.
 
 At-least-once producers may send an event again with the same ``event_id``. An accepted purchase is
-a duplicate if its id is among the ``size`` accepted purchases before it in its partition. This
-depends on the log alone, so a replay finds the same duplicates.
+a duplicate if one with its id and its content (customer, time, amount, kind) is among the ``size``
+accepted purchases before it in its partition. This depends on the log alone, so a replay finds the
+same duplicates. A purchase with the id of another one is not a duplicate: an order number is no
+event id, and the refund of an order counts.
 
-Ids are kept as 8-byte SipHash-2-4 hashes: in the store as a ring, with the hash of the n-th
-purchase in slot ``n % size``; in memory as sorted runs of doubling size, to look up a whole batch
-at once.
+Each purchase is kept as a fingerprint of 8 bytes, 48 bits of its id's SipHash-2-4 hash and 16 of
+its content's: in the store as a ring, with the n-th purchase in slot ``n % size``; in memory as
+sorted runs of doubling size, to look up a whole batch at once. Two purchases with one id and
+different content have the same fingerprint with a probability of 1 in 65,536.
 """
 
 from collections.abc import Sequence
@@ -17,6 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
+Int = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+CONTENT_BITS = np.uint64(16)
+_CONTENT = np.uint64(0xFFFF)
 
 # Stored hashes come from `pandas.util.hash_array`: same key, same final mixing.
 _KEY = np.frombuffer(b"0123456789123456", "<u8")
@@ -29,10 +37,7 @@ _START = (
 
 
 def hashes_of(event_ids: Sequence[str]) -> Hashes:
-    """Return the hash of each id, (n,), identical in every process.
-
-    The probability that any two of a million ids collide is 3e-8.
-    """
+    """Return the hash of each id, (n,), identical in every process."""
     texts = np.array([each.encode() for each in event_ids], object)
     lengths = np.fromiter(map(len, texts), np.uint64, len(texts))
     words = (lengths // 8).astype(np.intp) + 1
@@ -43,6 +48,28 @@ def hashes_of(event_ids: Sequence[str]) -> Hashes:
         blocks[:, -1] |= lengths[rows] << np.uint64(56)
         hashes[rows] = _mixed(_siphash(blocks))
     return hashes
+
+
+def fingerprints(
+    ids: Hashes, customers: NDArray[np.uint32], occurred_at: Int, cents: Int, count: Int
+) -> Hashes:
+    """Return the fingerprint of each purchase, (n,).
+
+    Parameters
+    ----------
+    ids
+        (n,) hashes of the event ids.
+    customers
+        (n,) hashes of the record keys, as partitioners compute them.
+    occurred_at, cents, count
+        (n,) columns of the purchases.
+    """
+    content = _mixed(occurred_at.astype(np.uint64))
+    content ^= customers
+    content += count.astype(np.uint64) << np.uint64(32)
+    content = _mixed(content)
+    content ^= cents.astype(np.uint64)
+    return (ids & ~_CONTENT) | (_mixed(content) >> (np.uint64(64) - CONTENT_BITS))
 
 
 def _siphash(blocks: Hashes) -> Hashes:
@@ -91,24 +118,31 @@ def _mixed(values: Hashes) -> Hashes:
     return values
 
 
-Flags = NDArray[np.bool_]
-Int = NDArray[np.int64]
-
 _BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Sorted hashes, and the sequence number of each purchase; equal hashes in sequence order."""
+    """Sorted fingerprints and the sequence number of each; equal ones in sequence order."""
 
     hashes: Hashes
     places: Int
 
-    def last(self, hashes: Hashes) -> Int:
-        """Return the last sequence number of each hash, (n,), -1 if absent."""
-        at = self.hashes.searchsorted(hashes, side="right") - 1
-        found = (at >= 0) & (self.hashes[at] == hashes)
-        return np.where(found, self.places[at], -1)
+    def find(self, hashes: Hashes) -> tuple[Int, Flags]:
+        """Look up fingerprints, (n,).
+
+        Returns the last sequence number of each, -1 if absent, and a mask of those whose id is
+        there with other content.
+        """
+        after = self.hashes.searchsorted(hashes, side="right")
+        at = after - 1
+        before, behind = self.hashes[at], self.hashes[np.minimum(after, len(self.hashes) - 1)]
+        found = (at >= 0) & (before == hashes)
+        # What has the same id is next to it. Compared with itself it differs in nothing.
+        others = ((before ^ hashes) - np.uint64(1) < _CONTENT) | (
+            (behind ^ hashes) - np.uint64(1) < _CONTENT
+        )
+        return np.where(found, self.places[at], -1), others
 
     def merged(self, later: "Run", first: int) -> "Run":
         """Return both runs merged, without sequence numbers below ``first``."""
@@ -131,16 +165,16 @@ class DedupWindow:
     count
         Number of purchases so far.
     runs
-        Remembered hashes, older and larger runs first.
+        Remembered fingerprints, older and larger runs first.
 
     Examples
     --------
     >>> from livesegments.features.dedup import hashes_of
     >>> seen = DedupWindow(size=2)
-    >>> seen, repeated = seen.after(hashes_of(["a", "b", "a"]))
+    >>> seen, repeated, _ = seen.after(hashes_of(["a", "b", "a"]))
     >>> repeated.tolist()
     [False, False, True]
-    >>> seen, repeated = seen.after(hashes_of(["b", "a", "b"]))
+    >>> seen, repeated, _ = seen.after(hashes_of(["b", "a", "b"]))
     >>> repeated.tolist()
     [True, True, True]
     >>> seen.after(hashes_of(["c", "d", "b"]))[1].tolist()
@@ -161,21 +195,31 @@ class DedupWindow:
         run = Run(hashes[order], count - len(hashes) + order)
         return cls(size, count, (run,) if len(hashes) else ())
 
-    def after(self, hashes: Hashes) -> tuple["DedupWindow", Flags]:
-        """Return the window after more purchases, and the mask of duplicates, (n,)."""
+    def after(self, hashes: Hashes) -> tuple["DedupWindow", Flags, Flags]:
+        """Return the window after more purchases, and masks, (n,), of duplicates and conflicts.
+
+        A conflict has the id of an earlier purchase with other content, which is in the window or
+        left it a short while ago.
+        """
         if not len(hashes):
-            return self, np.zeros(0, np.bool_)
+            return self, np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         order = hashes.argsort(kind="stable")
         run = Run(hashes[order], self.count + order)
         last = np.full(len(hashes), -1, np.int64)
         again = np.flatnonzero(run.hashes[1:] == run.hashes[:-1])
         last[again + 1] = run.places[again]
+        conflicting = _conflict_within(run)
         for earlier in self.runs:
-            np.maximum(last, earlier.last(run.hashes), out=last)
+            places, others = earlier.find(run.hashes)
+            np.maximum(last, places, out=last)
+            conflicting |= others
         repeated = np.empty(len(hashes), np.bool_)
         repeated[order] = (last >= 0) & (last >= run.places - self.size)
+        conflicts = np.empty(len(hashes), np.bool_)
+        conflicts[order] = conflicting
         count = self.count + len(hashes)
-        return DedupWindow(self.size, count, _merge((*self.runs, run), count - self.size)), repeated
+        window = DedupWindow(self.size, count, _merge((*self.runs, run), count - self.size))
+        return window, repeated, conflicts & ~repeated
 
     def ring_writes(self, hashes: Hashes) -> list[tuple[int, bytes]]:
         """Return the writes to the stored ring for the last purchases: (byte offset, bytes)."""
@@ -191,6 +235,21 @@ class DedupUpdate(NamedTuple):
 
     seen: DedupWindow
     ring: list[tuple[int, bytes]]
+
+
+def _conflict_within(run: Run) -> Flags:
+    """Return which purchases, (n,), have the id of an earlier one of the run and other content."""
+    ids = run.hashes >> CONTENT_BITS
+    if not np.any(ids[1:] == ids[:-1]):
+        return np.zeros(len(ids), np.bool_)
+    return _first_places(run.hashes, run.places) > _first_places(ids, run.places)
+
+
+def _first_places(values: Hashes, places: Int) -> Int:
+    """Return the lowest sequence number of each sorted value, (n,)."""
+    starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    lowest = np.minimum.reduceat(places, starts)
+    return np.repeat(lowest, np.diff(starts, append=len(values)))
 
 
 def _merge(runs: tuple[Run, ...], first: int) -> tuple[Run, ...]:

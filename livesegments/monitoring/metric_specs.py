@@ -131,6 +131,11 @@ TABLE: tuple[Series, ...] = (
         "Valid events that change nothing, as they should.",
     ),
     Series(
+        *("event_id_conflicts_total", "counter", (), "purchases"),
+        "Purchases with the event id of an earlier one and other content. They count: the id is no "
+        "event id.",
+    ),
+    Series(
         *("dead_letters_total", "counter", ("reason",), "records"),
         "Records that can never be processed, sent to the dead-letter topic.",
     ),

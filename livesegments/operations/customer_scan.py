@@ -77,7 +77,7 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
         seen = DedupWindow(size=maxsize)
         customers = store.customers(partition, CHUNK)
         while chunk := list(islice(customers, CHUNK)):
-            seen, again = seen.after(hashes_of([name for name, _ in chunk]))
+            seen, again, _ = seen.after(hashes_of([name for name, _ in chunk]))
             new = list(compress(chunk, ~again))
             names = [name for name, _ in new]
             records = decode([blob for _, blob in new], deployment.tiles)

@@ -10,10 +10,11 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.dead_letter_replays import DeadLetterReplay, Place
-from livesegments.contracts.dead_letters import DeadLetter, parse
+from livesegments.contracts.dead_letters import DeadLetter, Reason, parse
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.topics import partition_counts
+from livesegments.producers.partitioning import Partitioning
 
 
 class DeadLettersError(RuntimeError):
@@ -34,6 +35,12 @@ class Letter:
     def refused_at(self) -> datetime:
         """Time of the rejection."""
         return datetime.fromtimestamp(self.place.timestamp_ms / 1000, UTC)
+
+    def partition(self, partitioning: Partitioning) -> int:
+        """Return the partition to replay it to: its key's, or without a key where it was."""
+        if self.key is None:
+            return self.origin.partition
+        return int(partitioning.of_keys([self.key])[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,20 @@ def refusal(
     return f"{rejections[0].reason}: {rejections[0].message}" if rejections else None
 
 
+def counted(letter: Letter, partitioning: Partitioning) -> str | None:
+    """Return the reason not to replay what a rebuild has counted where it is; None if it has not.
+
+    The partitioner is fixed, except by a rebuild, which applies all records again.
+    """
+    was_misplaced = letter.origin.reason == Reason.WRONG_PARTITION
+    if not was_misplaced or letter.partition(partitioning) != letter.origin.partition:
+        return None
+    return (
+        f"counted: {partitioning.partitioner} puts its key in the partition where it is, and the"
+        " rebuild that changed PARTITIONER has counted it"
+    )
+
+
 class LaterProfiles:
     """Check for dead letters of profiles that would replace a later one if replayed.
 
@@ -135,21 +156,30 @@ class LaterProfiles:
     at that time, so the records that a replay sends are not included.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
-        self._last: dict[int, dict[bytes | None, int]] = {}
+    def __init__(self, config: Mapping[str, Any], partitioning: Partitioning) -> None:
+        self._config, self._partitioning = config, partitioning
+        self._last: dict[int, dict[bytes | None, tuple[int, int]]] = {}
 
     def refusal(self, letter: Letter) -> str | None:
         """Return the reason not to replay a profile; None if it may be, and for other topics."""
         origin = letter.origin
         if origin.topic != PROFILES:
             return None
-        if origin.partition not in self._last:
+        partition = letter.partition(self._partitioning)
+        if partition not in self._last:
             with LogReader(self._config) as log:
-                records = _records(log, PROFILES, [origin.partition])
-                self._last[origin.partition] = {record.key: record.offset for record in records}
-        last = self._last[origin.partition].get(letter.key, -1)
-        return "superseded: a later profile of its key is there" if last > origin.offset else None
+                self._last[partition] = {
+                    record.key: (record.offset, record.timestamp)
+                    for record in _records(log, PROFILES, [partition])
+                }
+        offset, timestamp_ms = self._last[partition].get(letter.key, (-1, -1))
+        # Offsets of two partitions cannot be compared.
+        is_later = (
+            offset > origin.offset
+            if partition == origin.partition
+            else timestamp_ms > origin.timestamp_ms
+        )
+        return "superseded: a later profile of its key is there" if is_later else None
 
 
 def _records(

@@ -12,16 +12,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from livesegments.contracts.dead_letter_replays import mark
-from livesegments.contracts.topics import INPUTS, REPLAYS
+from livesegments.contracts.topics import INPUTS, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import (
     DeadLettersError,
     LaterProfiles,
     Letter,
     Selection,
+    counted,
     letters,
     refusal,
 )
 from livesegments.operations.topics import partition_counts
+from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.publisher import Publisher, PublishError
 from livesegments.store.outbox import Output, Publication, serialize
 
@@ -53,13 +55,16 @@ def rehearse(
     config: Mapping[str, Any],
     selection: Selection,
     currency: str,
+    partitioner: Partitioner = "murmur2",
     *,
     refused_too: bool = False,
     consent_required: bool = False,
 ) -> Outcome:
     """Report what `replay` would do, without sending anything."""
     outcome = Outcome()
-    for _ in _due(config, selection, currency, refused_too, consent_required, outcome):
+    partitioning = Partitioning(partitioner, partition_counts(config, INPUTS)[PURCHASES] or 1)
+    due = _due(config, selection, currency, partitioning, refused_too, consent_required, outcome)
+    for _ in due:
         pass
     return outcome
 
@@ -68,12 +73,13 @@ def replay(
     config: Mapping[str, Any],
     selection: Selection,
     currency: str,
+    partitioner: Partitioner = "murmur2",
     *,
     refused_too: bool = False,
     consent_required: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Replay the selected dead letters with their key, value and headers, to the same partition.
+    """Replay the selected dead letters with their key, value and headers, to their key's partition.
 
     Parameters
     ----------
@@ -81,8 +87,8 @@ def replay(
         Kafka client configuration.
     selection
         Filter for dead letters. Those already replayed are skipped.
-    currency
-        The deployment's currency.
+    currency, partitioner
+        The deployment's.
     refused_too
         Include records that would be rejected again, except superseded profiles.
     progress
@@ -99,12 +105,15 @@ def replay(
     if missing:
         raise DeadLettersError(f"no topic {', '.join(missing)}: livesegments topics create")
     outcome = Outcome()
+    partitioning = Partitioning(partitioner, counts[PURCHASES])
     publisher = Publisher(config, TRANSACTIONAL_ID)
     try:
         publisher.open()
-        due = _due(config, selection, currency, refused_too, consent_required, outcome)
+        due = _due(
+            config, selection, currency, partitioning, refused_too, consent_required, outcome
+        )
         for batch in _batches(due):
-            publisher.publish(_publications(batch, datetime.now(UTC)), None)
+            publisher.publish(_publications(batch, datetime.now(UTC), partitioning), None)
             progress(outcome.sent.total())
     except PublishError as error:
         raise DeadLettersError(
@@ -119,18 +128,19 @@ def _due(
     config: Mapping[str, Any],
     selection: Selection,
     currency: str,
+    partitioning: Partitioning,
     refused_too: bool,
     consent_required: bool,
     outcome: Outcome,
 ) -> Iterator[Letter]:
     """Yield the records to send, and count all outcomes."""
-    later = LaterProfiles(config)
+    later = LaterProfiles(config, partitioning)
     for letter in letters(config, selection):
         reason = letter.origin.reason
         if letter.replayed_at is not None:
             outcome.sent_before[reason] += 1
             continue
-        superseded = later.refusal(letter)
+        superseded = later.refusal(letter) or counted(letter, partitioning)
         why = refusal(letter, currency, datetime.now(UTC), consent_required=consent_required)
         why = why or superseded
         if why is not None:
@@ -155,7 +165,9 @@ def _batches(due: Iterable[Letter]) -> Iterator[list[Letter]]:
         yield batch
 
 
-def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
+def _publications(
+    batch: Iterable[Letter], now: datetime, partitioning: Partitioning
+) -> list[Publication]:
     """Return each original record with its marker."""
     publications = []
     for letter in batch:
@@ -165,7 +177,7 @@ def _publications(batch: Iterable[Letter], now: datetime) -> list[Publication]:
         key, value = mark(letter.place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
         publications += [
-            Publication(origin.partition, [serialize([again])]),
+            Publication(letter.partition(partitioning), [serialize([again])]),
             Publication(letter.place.partition, [serialize([marked])]),
         ]
     return publications

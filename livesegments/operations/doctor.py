@@ -29,9 +29,11 @@ from livesegments.contracts.topics import (
 )
 from livesegments.features.feature_specs import FEATURES
 from livesegments.operations.doctor_clocks import look_at_clocks
+from livesegments.operations.doctor_inputs import look_at_inputs
 from livesegments.operations.doctor_redis import look_at_redis
 from livesegments.operations.finding import Finding
 from livesegments.operations.topics import partition_counts
+from livesegments.store.deployment import DEDUP_FORMAT
 from livesegments.store.partitions import Partitions
 
 DAY_MS = 86_400_000
@@ -205,7 +207,14 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
             f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
         )
-    for name in ("window_days", "tiles", "currency", "dedup_events", "consent"):
+    if agreed.dedup_format != DEDUP_FORMAT:
+        yield Finding(
+            "deployment",
+            "fail",
+            "the store is from an earlier version, whose event ids had no content",
+            "stop all workers, then: livesegments rebuild",
+        )
+    for name in ("window_days", "tiles", "currency", "dedup_events", "consent", "partitioner"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
             yield Finding(
@@ -284,6 +293,7 @@ _LOOKS: tuple[tuple[str, Callable[[Settings], Iterator[Finding]], frozenset[str]
     ("deployment", _deployment, frozenset({"redis"})),
     ("progress", _progress, frozenset({"kafka", "topics", "redis"})),
     ("clocks", look_at_clocks, frozenset({"kafka", "topics", "redis"})),
+    ("inputs", look_at_inputs, frozenset({"kafka", "topics", "redis"})),
     ("model", _model, frozenset({"kafka", "topics"})),
 )
 """Name, check, and the findings that it depends on."""

@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 
 from livesegments import app
 from livesegments.config.clients import kafka_config, redis_client
-from livesegments.config.settings import Settings
+from livesegments.config.settings import PREFIX, Settings
 from livesegments.consumers.clocks import Clocks, WrongClockError, bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import LogReader
@@ -25,6 +25,7 @@ from livesegments.features.record_codec import decode
 from livesegments.features.window import Tiling, window
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
+from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
@@ -100,6 +101,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
         )
     if not accept_loss:
         _check_losses(settings, store, wanted)
+        _check_partitioner(settings, wanted)
     return Plan(wanted, sum(store.sizes(range(wanted.partitions))), workers)
 
 
@@ -189,6 +191,22 @@ class _Deserted:
             raise DesertedError(
                 f"no worker is left in group {self._settings.group_id!r}, and the store is not"
                 " rebuilt yet: start a worker to continue (livesegments run)"
+            )
+
+
+def _check_partitioner(settings: Settings, wanted: Deployment) -> None:
+    """Raise an error if most customers of an input are where another partitioner puts them.
+
+    Records in the wrong partition that were read before the rebuild make no dead letters in it.
+    """
+    drawn = draw_inputs(kafka_config(settings), wanted.partitions)
+    for topic, records in drawn.items():
+        placing = Placing.of(records, wanted.partitions)
+        if placing.wrong(wanted.partitioner) > placing.customers // 2:
+            raise RebuildError(
+                f"{topic} follows {placing.describe()}, and {PREFIX}PARTITIONER is"
+                f" {wanted.partitioner}: the rebuilt store would lack most of its records. Set it"
+                " to the partitioner of the producers; to rebuild all the same: --accept-loss"
             )
 
 

@@ -25,9 +25,9 @@ class Checkpoint:
         Next offset of each input topic.
     topics
         Ids of these topics; "" where Kafka assigns none.
-    replayed
-        Purchases below this offset were replayed from the log by a recovery from an empty store.
-        Those rejected were rejected under the settings in force at that time.
+    replayed, replayed_profiles, replayed_erasures
+        Records of an input below this offset were replayed from the log by a recovery from an empty
+        store. Those rejected were rejected under the settings in force at that time.
     remembered
         Total number of valid purchases whose ids were written to the ring.
     clock_us
@@ -50,6 +50,8 @@ class Checkpoint:
     erasures: int = 0
     topics: str = ""
     replayed: int = 0
+    replayed_profiles: int = 0
+    replayed_erasures: int = 0
     remembered: int = 0
     clock_us: int = 0
     generation: int = 0

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Literal, Self
+
+DEDUP_FORMAT = 2
+"""Version of the fingerprints in the dedup ring; 1 held event ids only."""
 
 _REBUILD = "Set it back, or stop all workers and rebuild the store from Kafka: livesegments rebuild"
 _WAY_OUT = {
@@ -13,6 +16,9 @@ _WAY_OUT = {
     "currency": _REBUILD,
     "dedup_events": _REBUILD,
     "consent": _REBUILD,
+    "partitioner": _REBUILD,
+    "dedup_format": "The store is from an earlier version, whose event ids had no content. Stop all"
+    " workers and make the store anew from Kafka: livesegments rebuild",
     "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
     " order; names, descriptions and positions may change. For other segments delete the output"
     " topics and use another LIVESEGMENTS_GROUP_ID",
@@ -56,6 +62,10 @@ class Deployment:
     """Segment ids, in the order used by the indices in records."""
     consent: str = "optional"
     """Whether profiles must have both consents: ``optional`` or ``required``."""
+    partitioner: Literal["murmur2", "crc32"] = "murmur2"
+    """Hash by which producers choose a customer's partition."""
+    dedup_format: int = DEDUP_FORMAT
+    """Format of the fingerprints in the dedup ring."""
 
     def to_fields(self) -> dict[str, str]:
         """Return the fields of a Redis hash."""
@@ -68,6 +78,7 @@ class Deployment:
     def from_fields(cls, fields: Mapping[bytes, bytes]) -> Self:
         """Return the deployment stored in a Redis hash."""
         stored = {name.decode(): value.decode() for name, value in fields.items()}
+        before = _before(fields, "dedup_format", str(DEDUP_FORMAT))
         return cls(
             partitions=int(stored["partitions"]),
             window_days=int(stored["window_days"]),
@@ -76,10 +87,20 @@ class Deployment:
             dedup_events=int(stored.get("dedup_events", 0)),
             segments=tuple(stored["segments"].split(",")),
             consent=stored.get("consent", "optional"),
+            partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",
+            dedup_format=int(stored.get("dedup_format", before)),
         )
 
+    def check_assigned(self, partitions: Sequence[int]) -> None:
+        """Raise a `StoreMismatchError` if a partition was added while the worker was running."""
+        if (newest := max(partitions, default=0)) >= self.partitions:
+            raise StoreMismatchError(
+                f"partition {newest} was assigned, and the topics had {self.partitions} partitions"
+                f" when the worker started. {_WAY_OUT['partitions']}"
+            )
+
     def check(self, fields: Mapping[bytes, bytes], group_id: str) -> None:
-        """Compare the settings with those in the store of a group.
+        """Compare the settings with those in a group's store, which may be of an older release.
 
         Raises
         ------
@@ -87,9 +108,17 @@ class Deployment:
             If a setting differs; the message names it and the possible remedies.
         """
         for name, value in self.to_fields().items():
-            stored = fields[name.encode()].decode()
+            stored = fields.get(name.encode(), _before(fields, name, value).encode()).decode()
             if stored != value:
                 raise StoreMismatchError(
                     f"{name} is {value} here and {stored} in the store of group"
                     f" {group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
                 )
+
+
+def _before(fields: Mapping[bytes, bytes], name: str, value: str) -> str:
+    """Return a setting of a store whose release did not have it; where any would do, ``value``."""
+    if name == "consent":
+        return "optional"
+    remembers = int(fields.get(b"dedup_events", 0)) > 0
+    return "1" if name == "dedup_format" and remembers else value

@@ -22,7 +22,7 @@ class PartitionKeys(NamedTuple):
     erasures
         Hash: keyed hash of a customer id -> erasure marker.
     seen
-        String: ring of the 8-byte hashes of the most recent purchase ids.
+        String: ring of the 8-byte fingerprints of the most recent purchases.
     """
 
     progress: str

@@ -127,8 +127,14 @@ class Partitions:
             If a setting differs; the message names it and the possible remedies.
         """
         key, wanted = deployment_key(self.group_id), deployment.to_fields()
-        if self.redis.hgetall(key):  # of an older release, which had no such setting
-            self.redis.hsetnx(key, "consent", "optional")
+
+        def look(pipeline: Pipeline) -> None:
+            pipeline.hgetall(key)
+
+        found = self._servers.transaction(key, look)[-1]
+        if found:
+            # Before fields that an older release did not have are written.
+            deployment.check(found, self.group_id)
 
         def queue(pipeline: Pipeline) -> None:
             for name, value in wanted.items():

@@ -243,7 +243,13 @@ class World:
     ) -> Work:
         """The micro-batch that `round` processes."""
         seen = {p: owned.seen for p, owned in self.owned.items()}
-        batch = decode_batch(by_partition(records), self.rules.currency, seen)
+        batch = decode_batch(
+            by_partition(records),
+            self.rules.currency,
+            seen,
+            self.rules.consent_required,
+            self.rules.partitioning,
+        )
         slices = {part.partition: part for part in batch.slices}
         busy = [p for p, owned in self.owned.items() if p in slices or owned.sweep]
         parts = [

@@ -35,7 +35,9 @@ def _send(world: World, *days: float, late: float = 0) -> None:
     for day in days:
         world.inputs.day = day
         at = world.inputs.day - late
-        world.send(world.inputs.event(purchase("c00", at, event_id=f"{day}-{late}"), partition=0))
+        world.send(
+            world.inputs.event(purchase("gojee00", at, event_id=f"{day}-{late}"), partition=0)
+        )
 
 
 def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DAY) -> bool:

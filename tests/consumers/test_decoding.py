@@ -1,7 +1,9 @@
 import numpy as np
 
 from livesegments.consumers.decoding import decode_batch
+from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.producers.partitioning import Partitioning
 from tests.consumers.harness import World, by_partition, erasure, profile, purchase
 
 
@@ -95,3 +97,28 @@ def test_gaps_in_offsets_are_left_as_they_are() -> None:
     batch = decode_batch(by_partition([records[0], records[7]]), "USD")
     assert batch.slices[0].next_offsets == {PURCHASES: 8}
     assert batch.purchases_customer.dtype == np.int64
+
+
+def test_a_record_in_another_partition_than_its_keys_is_rejected() -> None:
+    partitioning = Partitioning("murmur2", 2)
+    events = [purchase(name, 1) for name in "abcdef"]
+    events += [profile("a", 1, age=3), erasure("b", 1), profile("a", 2)]
+    world = World((0, 1))
+    records = [world.record(event, partition) for partition in (0, 1) for event in events]
+    records.append(world.record((PROFILES, b"c", None), 1 - partitioning.of_customer("c")))
+    records.append(world.record((PURCHASES, b"c", b"{}"), 1 - partitioning.of_customer("c")))
+    batch = decode_batch(by_partition(records), "USD", partitioning=partitioning)
+    for part in batch.slices:
+        assert {partitioning.of_customer(name) for name in batch.customers[part.customers]} == {
+            part.partition
+        }
+        places = [(bad.record.topic, bad.record.offset) for bad in part.rejected]
+        assert len(places) == len(set(places))
+        for bad in part.rejected:
+            is_broken = bad.record.value == b"{}"
+            wanted = Reason.SCHEMA_INVALID if is_broken else Reason.WRONG_PARTITION
+            assert bad.rejection.reason == wanted
+            assert partitioning.of_keys([bad.record.key]) != [part.partition]
+    accepted = (batch.purchases, batch.profiles, batch.erasures)
+    assert [len(each.row) for each in accepted] == [6, 2, 1]
+    assert sum(len(part.rejected) for part in batch.slices) == 6 + 2 + 1 + 2

@@ -9,7 +9,8 @@ from kafka import KafkaProducer
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
 from livesegments.operations.verify.kafka_log import Log
-from tests.service import RawName, Service, purchase
+from livesegments.producers.partitioning import Partitioning
+from tests.service import PARTITIONS, RawName, Service, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -17,8 +18,13 @@ DEEP = 200_000
 Poison = tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]
 
 
+NAMES = [f"c{n}" for n in range(400)]
+CUSTOMERS = [name for name in NAMES if not Partitioning("murmur2", PARTITIONS).of_customer(name)]
+"""Customers of partition 0."""
+
+
 def good(n: int, headers: list[tuple[str, bytes]] | None = None) -> Poison:
-    topic, key, value = purchase(f"c{n % 60}", "2024-01-01T00:00:00Z", event_id=f"good-{n}")
+    topic, key, value = purchase(CUSTOMERS[n % 60], "2024-01-01T00:00:00Z", event_id=f"good-{n}")
     return topic, key, value, headers or []
 
 

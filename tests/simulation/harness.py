@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from random import Random
 from typing import Any, cast
 from unittest.mock import patch
@@ -24,6 +25,7 @@ from livesegments.consumers.modelling.global_model import DefinitionsReader, Glo
 from livesegments.consumers.recovery.reconciliation import Reconciler
 from livesegments.consumers.worker import Worker
 from livesegments.monitoring.metrics import Metrics
+from livesegments.producers.partitioning import Partitioning
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
 from tests.simulation.cluster import PARTITIONS, Cluster
@@ -106,6 +108,7 @@ class SimulatedWorker:
         settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
         config = kafka_config(settings)
         how, agreed = rules(settings), deployment(settings, PARTITIONS)
+        how = replace(how, partitioning=Partitioning(settings.partitioner, PARTITIONS))
         store: Any = Partitions(Redis(world.database, self.edge), settings.group_id)  # type: ignore[arg-type]
         consumer = self.consumer = group_consumer(settings)
         try:

@@ -1,4 +1,7 @@
-"""Input events: purchases, refunds, profiles, erasures, duplicates and invalid records."""
+"""Input events: purchases, refunds, profiles, erasures, duplicates and invalid records.
+
+Customer ``gojeePN`` belongs to partition P of two, by murmur2.
+"""
 
 import json
 from random import Random
@@ -36,7 +39,7 @@ class Inputs:
         events: list[Event] = []
         for partition in range(PARTITIONS):
             for number in range(CUSTOMERS):
-                customer = f"c{partition}{number}"
+                customer = f"gojee{partition}{number}"
                 events.append(self.event(self._purchase(customer, number), partition))
                 if number % 2:
                     events.append(self.event(self._profile(customer, number), partition))
@@ -50,10 +53,10 @@ class Inputs:
         if rng.random() < 0.7:
             self._about = rng.randrange(PARTITIONS), rng.randrange(CUSTOMERS)
         partition, number = self._about
-        customer = f"c{partition}{number}"
+        customer = f"gojee{partition}{number}"
         kind = rng.random()
         if kind < 0.08 and self._last:
-            return rng.choice(self._last)
+            return self._again(rng.choice(self._last))
         if kind < 0.11 and self._profiles:
             return rng.choice(self._profiles)
         if kind < 0.22:
@@ -75,6 +78,15 @@ class Inputs:
         elif made[0] == PROFILES:
             self._profiles = [*self._profiles[-4:], made]
         return made
+
+    def _again(self, event: Event) -> Event:
+        """Return a purchase again, at times with other content under the same id."""
+        topic, partition, key, value = event
+        if self._rng.random() < 0.7 or value is None:
+            return event
+        other = json.loads(value)
+        other["amount"] = round(other["amount"] * self._rng.choice((0.5, 3)), 2)
+        return topic, partition, key, json.dumps(other).encode()
 
     def event(self, event: dict[str, object], partition: int) -> Event:
         """Encode an event for its topic."""
@@ -131,6 +143,8 @@ class Inputs:
                 (topic, partition, key, None),
                 (topic, partition, None, None),
                 (topic, partition, b"someone else", value),
+                (topic, 1 - partition, key, value),
+                (PROFILES, 1 - partition, key, None),
                 (topic, partition, key, future),
                 (topic_of(erasure(customer, 0)), partition, key, b"\xff"),
                 (topic_of(profile(customer, 0)), partition, key, b"{}"),

@@ -56,11 +56,11 @@ def _origins(world: World, start: int) -> set[str]:
 def deleted_unread_and_old(world: World) -> None:
     """The records deleted unread are older than any window by now: nothing is lost."""
     _end(world, started(world))
-    for customer in ("c01", "c02", "c03"):
+    for customer in ("gojee01", "gojee02", "gojee03"):
         move(world, customer, 50)
     _purchases(world).delete_before(_purchases(world).end - 1)
     world.inputs.day += 10
-    move(world, "c04", 50)
+    move(world, "gojee04", 50)
     settle(world, world.start("a"))
 
 
@@ -97,7 +97,7 @@ def deleted_unread(world: World) -> None:
     """The records deleted unread count; accepting the loss keeps the store."""
     _end(world, started(world))
     before = dict(world.database.hashes[prefix(0) + b"customers"])
-    move(world, "c01", 9_000)
+    move(world, "gojee01", 9_000)
     _purchases(world).delete_before(_purchases(world).end)
     _refuses(world)
     settle(world, world.start("a"))
@@ -130,7 +130,7 @@ def idle_past_the_window(world: World) -> None:
     """The window of an idle partition has moved past all deleted records, by the wall clock."""
     world.clock = "wall"
     worker = started(world)
-    move(world, "c01", 50)
+    move(world, "gojee01", 50)
     settle(world, worker)
     world.inputs.day += 10
     settle(world, worker)

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from livesegments.config import clients
-from livesegments.consumers import aggregation, processor, transitions
+from livesegments.consumers import aggregation, decoding, processor, transitions
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
@@ -248,6 +248,10 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "bound of a partition's clock": [
         Edit(aggregation, "_clock", "<= latest(read.time_us)", ">= 0")
+    ],
+    "keys in their partition": [Edit(decoding, "_in_place", "if kept.all():", "if True:")],
+    "content of an event id": [
+        Edit(decoding, "fingerprints", "(ids & ~_CONTENT) | (", "(ids & ~_CONTENT) | 0 * (")
     ],
     "seen events": [
         Edit(

@@ -52,10 +52,10 @@ def same_number_again(world: World) -> None:
         "before kafka.poll",
         lambda: world.cluster.now - seg._publications._offsets_at < 0.5 and not _waits(world, 0),
     )
-    move(world, "c00", 0.01)
+    move(world, "gojee00", 0.01)
     reach(zombie, COMMITTED)
     assert not world.database.hashes.get(prefix(0) + b"outbox")
-    move(world, "c01", 0.01)
+    move(world, "gojee01", 0.01)
     reach(zombie, COMMITTING)
     put_out(world, zombie)
     was = version(world.database.snapshot())
@@ -70,7 +70,7 @@ def another_line(world: World) -> None:
     """A store comes back with a higher version than Kafka's, but from another lineage."""
     worker = begun(world)
     before = world.database.snapshot()
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     reach(worker, COMMITTED, lambda: _waits(world, 0))
     worker.crash()
     put_out(world, worker)
@@ -86,8 +86,8 @@ def another_line(world: World) -> None:
     worker = world.start("a")
     settle(world, worker)
     world.inputs.day += 1
-    move(world, "c01", 90_000)
-    move(world, "c02", 0.01)
+    move(world, "gojee01", 90_000)
+    move(world, "gojee02", 0.01)
     settle(world, worker)
     worker.crash()
     put_out(world, worker)
@@ -103,7 +103,7 @@ def _is_above(world: World, was: int) -> bool:
 def publishes_after_the_group_went_on(world: World) -> None:
     """A worker learns between its commit and its transaction that it was removed from the group."""
     zombie = begun(world)
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     reach(zombie, COMMITTED, lambda: _waits(world, 0))
     put_out(world, zombie)
     owner = world.start("b")
@@ -116,7 +116,7 @@ def publishes_after_the_group_went_on(world: World) -> None:
 def takes_over_when_it_is_out(world: World) -> None:
     """A worker learns of its removal right after its poll, and is asked to stop."""
     first = begun(world)
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     reach(first, COMMITTED, lambda: _waits(world, 0))
     first.crash()
     put_out(world, first)
@@ -141,7 +141,7 @@ def publishes_before_its_new_partitions_are_known(world: World) -> None:
     """A worker has the new generation, while its old partitions already belong to another."""
     zombie = begun(world)
     for partition in range(PARTITIONS):
-        move(world, f"c{partition}0", 9_000, partition)
+        move(world, f"gojee{partition}0", 9_000, partition)
     reach(zombie, COMMITTED, lambda: all(_waits(world, p) for p in range(PARTITIONS)))
     owner = world.start("b")
     reach(owner, "after kafka.poll", lambda: bool(owner.consumer and owner.consumer.assignment()))
@@ -165,7 +165,7 @@ def _waits(world: World, partition: int) -> bool:
 def offsets_on_their_way(world: World) -> None:
     """A partition is taken over while its last owner's transaction is about to be committed."""
     zombie = begun(world)
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     reach(zombie, "before kafka.commit_transaction")
     put_out(world, zombie)
     owner = world.start("b")
@@ -177,7 +177,7 @@ def offsets_on_their_way(world: World) -> None:
 def markers_on_their_way(world: World) -> None:
     """The store is lost when a transaction's offsets are visible and its records are not yet."""
     worker = begun(world)
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     world.while_waiting = lambda: None
     reach(worker, "after kafka.commit_transaction")
     [transaction] = world.cluster.transactions()
@@ -195,7 +195,7 @@ def markers_on_their_way(world: World) -> None:
 def a_decision_in_the_outbox(world: World) -> None:
     """The first segment of a customer is dropped with the outbox."""
     worker = begun(world)
-    move(world, "c09", 9_000)
+    move(world, "gojee09", 9_000)
     reach(worker, COMMITTED, lambda: _waits(world, 0))
     worker.crash()
     put_out(world, worker)
@@ -207,7 +207,7 @@ def a_consent_in_the_outbox(world: World) -> None:
     """The state with a withdrawn consent is dropped with the outbox."""
     worker = begun(world)
     for marketing in (True, False):
-        told = profile("c01", world.inputs.day, age=33, consent={"marketing": marketing})
+        told = profile("gojee01", world.inputs.day, age=33, consent={"marketing": marketing})
         world.send(world.inputs.event(told, partition=0))
         if marketing:
             settle(world, worker)
@@ -221,10 +221,10 @@ def a_consent_in_the_outbox(world: World) -> None:
 def only_the_topics_are_left(world: World) -> None:
     """Store and offsets are lost at once, and a customer leaves who arrived at a high version."""
     worker = begun(world)
-    for customer in ("c01", "c02", "c03", "c04") * 4:
+    for customer in ("gojee01", "gojee02", "gojee03", "gojee04") * 4:
         move(world, customer, 0.01)
         settle(world, worker)
-    move(world, "c09", 9_000)
+    move(world, "gojee09", 9_000)
     settle(world, worker)
     put_out(world, worker)
     worker.crash()
@@ -233,7 +233,7 @@ def only_the_topics_are_left(world: World) -> None:
         lose_offsets(world, partition)
     worker = world.start("a")
     settle(world, worker)
-    world.send(world.inputs.event(erasure("c09", world.inputs.day), partition=0))
+    world.send(world.inputs.event(erasure("gojee09", world.inputs.day), partition=0))
     settle(world, worker)
 
 
@@ -241,7 +241,7 @@ def lost_without_traffic(world: World) -> None:
     """The store loses commits while no input arrives."""
     worker = begun(world)
     kept = world.database.snapshot()
-    move(world, "c10", 0.01, partition=1)
+    move(world, "gojee10", 0.01, partition=1)
     rest(world, worker)
     # Another worker may have loaded the script on the server that lost the commits.
     scripts = world.database.scripts.copy()
@@ -256,7 +256,7 @@ def emptied_under_its_owner(world: World) -> None:
     scripts = world.database.scripts.copy()
     world.database.lose(-1, prefix(0))
     world.database.scripts |= scripts
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     settle(world, worker)
 
 
@@ -264,7 +264,7 @@ def a_clock_that_is_behind(world: World) -> None:
     """The only worker's wall clock is two years behind, while a customer buys."""
     wrong = begun(world)
     wrong.clock_error_us = -730 * DAY_US
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     wrong.step(1_000)
     owner = world.start("b")
     settle(world, owner, wrong)
@@ -274,7 +274,7 @@ def two_clocks_that_are_behind(world: World) -> None:
     """The only worker's clock and the store's are two years behind; the broker's is right."""
     worker = begun(world)
     world.store_clock_error_us = worker.clock_error_us = -730 * DAY_US
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     worker.step(1_000)
     world.store_clock_error_us = worker.clock_error_us = 0
     settle(world, worker)
@@ -284,7 +284,7 @@ def a_clock_that_jumps(world: World) -> None:
     """A worker's wall clock jumps two years ahead, and back, between a read and its commit."""
     world.clock = "wall"
     worker = begun(world)
-    move(world, "c00", 9_000)
+    move(world, "gojee00", 9_000)
     bought = TopicPartition(PURCHASES, 0)
     end, consumer = world.cluster.logs[bought].end, worker.consumer
     assert consumer is not None
@@ -300,7 +300,7 @@ def a_purchase_far_ahead(world: World) -> None:
     """A purchase is dated two years ahead, as is its record, by its sender's clock."""
     worker = begun(world)
     at = world.inputs.day + 730
-    topic, partition, key, value = world.inputs.event(purchase("c00", at, 90.0), 0)
+    topic, partition, key, value = world.inputs.event(purchase("gojee00", at, 90.0), 0)
     log = world.cluster.logs[TopicPartition(topic, partition)]
     log.append(key, value, [], round(at * DAY_US / 1_000), timestamp_type=0)
     settle(world, worker)

@@ -23,7 +23,7 @@ def world() -> Iterator[World]:
 def test_the_null_of_an_erasure_survives_a_recovery_that_drops_the_outbox(world: World) -> None:
     worker = world.start("a")
     settle(world, worker)
-    world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+    world.send(world.inputs.event(erasure("gojee00", world.inputs.day), partition=0))
     reach(worker, "after redis.evalsha")
     put_out(world, worker)
     worker.crash()
@@ -36,11 +36,11 @@ def test_so_it_does_when_the_customer_had_no_segment_left(world: World) -> None:
     worker = world.start("a")
     settle(world, worker)
     world.inputs.day += 10  # all windows end
-    for customer in ("c01", "c11"):
+    for customer in ("gojee01", "gojee11"):
         at = world.inputs.day
-        world.send(world.inputs.event(purchase(customer, at), partition=int(customer[1])))
+        world.send(world.inputs.event(purchase(customer, at), partition=int(customer[-2])))
     settle(world, worker)
-    world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+    world.send(world.inputs.event(erasure("gojee00", world.inputs.day), partition=0))
     reach(worker, "after redis.evalsha")
     put_out(world, worker)
     worker.crash()
@@ -51,8 +51,8 @@ def test_so_it_does_when_the_customer_had_no_segment_left(world: World) -> None:
 
 def test_an_erased_customer_leaves_nothing_in_a_rebuilt_store_without_a_model() -> None:
     with World(Random(1)).in_place() as world:
-        world.send(world.inputs.event(purchase("c00", world.inputs.day), partition=0))
-        world.send(world.inputs.event(erasure("c00", world.inputs.day), partition=0))
+        world.send(world.inputs.event(purchase("gojee00", world.inputs.day), partition=0))
+        world.send(world.inputs.event(erasure("gojee00", world.inputs.day), partition=0))
         worker = world.start("a")
         settle(world, worker)
         world.database.lose(-1, prefix(0))

@@ -24,6 +24,8 @@
 | an idle owner checks the store | scenario: a loss without traffic |
 | a new producer after an error | random runs |
 | dedup window in the commit | random runs |
+| keys in the partition that they belong to | random runs |
+| the content of an event beside its id | random runs |
 | only counted events are causes | random runs |
 | refusals of consent survive erasures | random runs |
 | the last profile in the log wins | random runs |
@@ -89,6 +91,8 @@ SHOWN = {
     "refusals": "chain",
     "look at the store when idle": "does not come to rest",
     "new producer after an error": "does not come to rest",
+    "keys in their partition": "partitions",
+    "content of an event id": "records",
     "seen events": "records",
     "causes that counted": "causes",
     "refusals survive erasures": "records",

@@ -34,14 +34,16 @@ def world() -> Iterator[World]:
 
 
 def event(world: World, sent: dict[str, object] | None) -> Event:
-    """An event of partition 0; None is a tombstone of c00's profile."""
-    return (PROFILES, 0, b"c00", None) if sent is None else world.inputs.event(sent, partition=0)
+    """An event of partition 0; None is a tombstone of gojee00's profile."""
+    return (
+        (PROFILES, 0, b"gojee00", None) if sent is None else world.inputs.event(sent, partition=0)
+    )
 
 
 def held(world: World) -> StoredCustomer | None:
-    """The stored data of c00."""
+    """The stored data of gojee00."""
     stored = read_partition(world.client(), SETTINGS.group_id, 0, SETTINGS.tiles)  # type: ignore[arg-type]
-    return stored.customers.get("c00")
+    return stored.customers.get("gojee00")
 
 
 def rebuild(world: World, worker: SimulatedWorker) -> None:
@@ -52,21 +54,21 @@ def rebuild(world: World, worker: SimulatedWorker) -> None:
     settle(world, worker)
 
 
-ASKED = profile("c00", D, **STUDENT, consent=REFUSED)
+ASKED = profile("gojee00", D, **STUDENT, consent=REFUSED)
 SCENARIOS: dict[str, list[dict[str, object] | None]] = {
-    "refused, erased, bought in a later tile": [ASKED, erasure("c00", D)],
+    "refused, erased, bought in a later tile": [ASKED, erasure("gojee00", D)],
     "erased, and the refusal comes late": [
-        erasure("c00", D),
-        profile("c00", D - 3, **STUDENT, consent=REFUSED),
+        erasure("gojee00", D),
+        profile("gojee00", D - 3, **STUDENT, consent=REFUSED),
     ],
     "refused after the erasure within its tile": [
-        erasure("c00", D),
-        profile("c00", D + 0.1, **STUDENT, consent=REFUSED),
+        erasure("gojee00", D),
+        profile("gojee00", D + 0.1, **STUDENT, consent=REFUSED),
     ],
     "refused while suppressed, then restored": [
-        erasure("c00", D - 0.2, "suppress"),
-        profile("c00", D - 0.1, **STUDENT, consent=REFUSED),
-        erasure("c00", D, "restore"),
+        erasure("gojee00", D - 0.2, "suppress"),
+        profile("gojee00", D - 0.1, **STUDENT, consent=REFUSED),
+        erasure("gojee00", D, "restore"),
     ],
 }
 
@@ -80,7 +82,7 @@ def test_a_refusal_survives_what_an_erasure_takes(world: World, scenario: str) -
         world.send(event(world, sent))
         settle(world, worker)
     world.inputs.day = D + 2
-    world.send(event(world, purchase("c00", D + 2)))
+    world.send(event(world, purchase("gojee00", D + 2)))
     settle(world, worker)
     for rebuilt in (False, True):
         if rebuilt:
@@ -94,21 +96,21 @@ def test_a_refusal_survives_what_an_erasure_takes(world: World, scenario: str) -
 
 ORDERS: dict[str, list[dict[str, object] | None]] = {
     "a profile ahead of the clock, then a null": [
-        profile("c00", D + AHEAD, **STUDENT, consent=GIVEN),
+        profile("gojee00", D + AHEAD, **STUDENT, consent=GIVEN),
         NULL,
     ],
     "a refusal, then an older profile late": [
-        profile("c00", D, consent=REFUSED),
-        profile("c00", D - 2, **STUDENT, consent=GIVEN),
+        profile("gojee00", D, consent=REFUSED),
+        profile("gojee00", D - 2, **STUDENT, consent=GIVEN),
     ],
     "a refusal of an older time last": [
-        profile("c00", D, **STUDENT, consent=GIVEN),
-        profile("c00", D - 2, consent=REFUSED),
+        profile("gojee00", D, **STUDENT, consent=GIVEN),
+        profile("gojee00", D - 2, consent=REFUSED),
     ],
     "a profile, a null, and the same again": [
-        profile("c00", D, **STUDENT, consent=REFUSED),
+        profile("gojee00", D, **STUDENT, consent=REFUSED),
         NULL,
-        profile("c00", D, **STUDENT, consent=REFUSED),
+        profile("gojee00", D, **STUDENT, consent=REFUSED),
     ],
     "a refusal, then a null": [ASKED, NULL],
 }

@@ -88,7 +88,7 @@ def test_beside_workers_that_stand_still_it_says_only_what_is_not_published(seed
 def test_a_transaction_that_hangs_open_is_named() -> None:
     with World(Random(1)).in_place() as world:
         start(world, "a")
-        move(world, "c00", 9_000)
+        move(world, "gojee00", 9_000)
         reach(world.workers[0], "before kafka.send_offsets")
         with pytest.raises(TimeoutError, match=r"v1-\d cannot be read past .* hangs open"):
             faults(world)

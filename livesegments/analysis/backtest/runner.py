@@ -76,7 +76,7 @@ def backtest(
         known = read_profiles(profiles, timezone=zone, on_broken=on_broken)
     runs = [VariantRun(variant) for variant in variants]
     history, polls = runs[0].simulator, EventDecoder(now_ms)
-    counts: Counter[str] = Counter(purchases=0, profiles=0, duplicates=0)
+    counts: Counter[str] = Counter(purchases=0, profiles=0, duplicates=0, conflicts=0)
     times: list[int] = []
     measured_us = 0
     for events in chain(_cut(PROFILES, known), _cut(PURCHASES, bought)):
@@ -85,7 +85,10 @@ def backtest(
             run.take(batch)
         occurred = batch.purchases.occurred_at
         counts.update(
-            purchases=len(occurred), profiles=len(batch.profiles.row), duplicates=batch.duplicates
+            purchases=len(occurred),
+            profiles=len(batch.profiles.row),
+            duplicates=batch.duplicates,
+            conflicts=batch.conflicts,
         )
         if len(occurred):
             times = [*times, int(occurred.min()), int(occurred.max())]
@@ -107,6 +110,7 @@ def backtest(
         "last": iso_date(times[1]),
         "rejected": dict((rejected + runs[0].dead_letters).most_common()),
         "duplicates": counts["duplicates"],
+        "event_id_conflicts": counts["conflicts"],
     }
     return {"data": data, "outcomes": [run.outcome() for run in runs]}
 

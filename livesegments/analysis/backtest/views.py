@@ -77,6 +77,12 @@ def _common(found: Backtest) -> dict[str, Any]:
     faults = [f"{n:,} rows rejected: {why}" for why, n in data["rejected"].items()]
     if data["duplicates"]:
         faults.append(f"{data['duplicates']:,} purchases left out: repeated event_id")
+    if data["event_id_conflicts"]:
+        faults.append(
+            f"{data['event_id_conflicts']:,} purchases have the event_id of another one, and count"
+            " all the same: an order or invoice number is no event id. Sum line items up to one"
+            " row, and give each event an id of its own"
+        )
     if result["late"]:
         faults.append(
             f"{result['late']:,} purchases do not count: older than the window on arrival. Sort the"

@@ -6,7 +6,7 @@ from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_profiled
 from livesegments.features.window import Tiling
 from livesegments.operations.model_loader import deployment_of
-from livesegments.producers.partitioning import partition_of
+from livesegments.producers.partitioning import Partitioning
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions, ReadRequest
@@ -55,9 +55,6 @@ class StoredCustomer:
 def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
     """Look a customer up.
 
-    First in the partition of Kafka's default partitioner, then, as producers may have their own, in
-    all others.
-
     Raises
     ------
     NoModelError
@@ -66,26 +63,23 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
         If the store has nothing about the customer.
     """
     deployment = deployment_of(store)
-    first = partition_of(customer_id, deployment.partitions)
-    others = [partition for partition in range(deployment.partitions) if partition != first]
+    partitioning = Partitioning(deployment.partitioner, deployment.partitions)
+    partition = partitioning.of_customer(customer_id)
     marker = marker_key(customer_id, store.group_id)
-    for partitions in ([first], others):
-        readings = store.read([ReadRequest(p, [customer_id], [marker]) for p in partitions])
-        for partition, reading in zip(partitions, readings, strict=True):
-            [blob], [remembered] = reading.records, reading.erasures
-            [progress] = store.progresses([partition]) if blob or remembered else [None]
-            if progress is None:
-                continue
-            found = StoredCustomer(
-                customer_id,
-                partition,
-                decode([blob], deployment.tiles),
-                Marker.from_bytes(remembered),
-                progress,
-                deployment,
-            )
-            if found.marker.cutoff_us or found.marker.suppressed or not found.is_empty:
-                return found
+    [reading] = store.read([ReadRequest(partition, [customer_id], [marker])])
+    [blob], [remembered] = reading.records, reading.erasures
+    [progress] = store.progresses([partition]) if blob or remembered else [None]
+    if progress is not None:
+        found = StoredCustomer(
+            customer_id,
+            partition,
+            decode([blob], deployment.tiles),
+            Marker.from_bytes(remembered),
+            progress,
+            deployment,
+        )
+        if found.marker.cutoff_us or found.marker.suppressed or not found.is_empty:
+            return found
     raise CustomerError(
         f"customer {customer_id!r} is not known: no purchase or profile of theirs was accepted, or"
         " the retention has removed their record"

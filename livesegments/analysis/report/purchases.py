@@ -15,10 +15,11 @@ from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.contracts.topics import PURCHASES
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
-from livesegments.features.dedup import DedupWindow, hashes_of
+from livesegments.features.dedup import DedupWindow, fingerprints, hashes_of
 from livesegments.features.record_codec import decode
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import markers_of
+from livesegments.producers.partitioning import hash_keys
 from livesegments.rendering.formats import known
 from livesegments.store.partitions import ReadRequest
 
@@ -178,7 +179,11 @@ class _Arrivals:
             currency=self._rules.currency,
         )
         if self._seen is not None:
-            self._seen, again = self._seen.after(hashes_of(found.event_id))
+            keys = hash_keys([name.encode() for name in found.customer_id], "murmur2")
+            hashes = fingerprints(
+                hashes_of(found.event_id), keys, found.occurred_at, found.cents, found.count
+            )
+            self._seen, again, _ = self._seen.after(hashes)
             self.duplicates += int(again.sum())
             found = found.where(~again)
         self.purchases += len(found.row)

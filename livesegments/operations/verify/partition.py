@@ -24,6 +24,7 @@ class Deployed:
     dedup_events: int
     consent_required: bool
     segments: Sequence[str]
+    partitioner: str
     retention_days: int | None
     event_clock: bool | None
 
@@ -57,6 +58,7 @@ class Deployed:
             dedup_events=int(text.get("dedup_events", 0)),
             consent_required=text.get("consent") == "required",
             segments=text["segments"].split(","),
+            partitioner=text.get("partitioner", "murmur2"),
             retention_days=retention_days,
             event_clock=event_clock,
         )

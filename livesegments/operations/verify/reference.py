@@ -7,10 +7,13 @@ customer is aggregated up to the offsets at which their record was read.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from itertools import compress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
 
 from livesegments.contracts.dead_letters import fitting
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
@@ -32,6 +35,16 @@ class Purchase(NamedTuple):
     cents: int
     number: int
     event_id: str
+
+
+class Content(NamedTuple):
+    """What makes a purchase a duplicate of another: the id and the content."""
+
+    event_id: str
+    customer: str
+    at: int
+    cents: int
+    number: int
 
 
 class Profile(NamedTuple):
@@ -109,22 +122,32 @@ class Inputs:
         in its dead letter.
     profile_offsets
         Offsets of profiles, tombstones and rejected records: compaction leaves gaps.
+    misplaced
+        (customer id, request) of each erasure that belongs to another partition.
     read
         Topic -> offset up to which it has been read.
     """
 
     def __init__(
-        self, *, currency: str, tile_us: int, dedup_events: int, consent_required: bool = False
+        self,
+        *,
+        currency: str,
+        tile_us: int,
+        dedup_events: int,
+        consent_required: bool = False,
+        belongs: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._currency, self._tile_us, self._dedup_events = currency, tile_us, dedup_events
         self._consent_required = consent_required
+        self._belongs = belongs
+        self.misplaced: list[tuple[str, Erasure]] = []
         self.customers: dict[str, History] = defaultdict(History)
         self.rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
         self.profile_offsets: set[int] = set()
         self.read: dict[str, int] = dict.fromkeys(INPUTS, 0)
         self._refused_profiles: set[str] = set()
-        self._last_seen: dict[str, int] = {}
-        self._ids: list[str] = []
+        self._last_seen: dict[Content, int] = {}
+        self._contents: list[Content] = []
         self._id_offsets: list[int] = []
         self._clock_offsets: list[int] = []
         self._clocks: list[int] = []
@@ -150,12 +173,23 @@ class Inputs:
         else:
             (decoded, bad), take = decode_erasures(*columns), self._erasures
         for rejection in bad:
-            record = records[rejection.row]
-            key, value, _ = fitting(record.key, record.value, record.headers)
-            self.rejected[topic, record.offset] = (key, value, rejection.reason.value)
+            self._reject(topic, records[rejection.row], rejection.reason.value)
+        elsewhere = [not self._belongs(records[row].key) for row in decoded.row.tolist()]
+        if any(elsewhere):
+            misplaced = _rows(decoded, np.array(elsewhere))
+            decoded = _rows(decoded, ~np.array(elsewhere))
+            for row in misplaced.row.tolist():
+                self._reject(topic, records[row], "wrong_partition")
+            if topic == ERASURES:
+                offsets = [records[row].offset for row in misplaced.row.tolist()]
+                self.misplaced += _requests(misplaced, offsets)
         self.read[topic] = max(self.read[topic], end)
         take(decoded, [records[row].offset for row in decoded.row.tolist()])
         return set(decoded.customer_id)
+
+    def _reject(self, topic: str, record: ConsumerRecord, reason: str) -> None:
+        key, value, _ = fitting(record.key, record.value, record.headers)
+        self.rejected[topic, record.offset] = (key, value, reason)
 
     def _purchases(self, bought: Any, offsets: list[int]) -> None:
         columns = (bought.occurred_at, bought.cents, bought.count)
@@ -163,9 +197,10 @@ class Inputs:
         for offset, event_id, name, (at, cents, count) in zip(
             offsets, bought.event_id, bought.customer_id, rows, strict=True
         ):
-            place = len(self._ids)
-            before, self._last_seen[event_id] = self._last_seen.get(event_id), place
-            self._ids.append(event_id)
+            place = len(self._contents)
+            content = Content(event_id, name, at, cents, count)
+            before, self._last_seen[content] = self._last_seen.get(content), place
+            self._contents.append(content)
             self._id_offsets.append(offset)
             if before is not None and place - before <= self._dedup_events:
                 continue
@@ -185,9 +220,8 @@ class Inputs:
             self.customers[name].profiles.append(profile)
 
     def _erasures(self, requests: Any, offsets: list[int]) -> None:
-        rows = zip(requests.requested_at.tolist(), requests.action.tolist(), strict=True)
-        for offset, name, (at, action) in zip(offsets, requests.customer_id, rows, strict=True):
-            self.customers[name].erasures.append(Erasure(offset, at, int(action)))
+        for name, request in _requests(requests, offsets):
+            self.customers[name].erasures.append(request)
 
     def event(self, name: str, topic: str, offset: int) -> Event | None:
         """Return a customer's event at an offset; None if no event of theirs there counts."""
@@ -202,10 +236,10 @@ class Inputs:
         place = bisect_left(self._clock_offsets, purchases)
         return self._clocks[place - 1] if place else 0
 
-    def ids(self, purchases: int, most: int) -> list[str]:
-        """Return the ids of the last valid purchases below an offset, including duplicates."""
+    def contents(self, purchases: int, most: int) -> list[Content]:
+        """Return the last valid purchases below an offset, including duplicates."""
         place = bisect_left(self._id_offsets, purchases)
-        return self._ids[max(0, place - most) : place]
+        return self._contents[max(0, place - most) : place]
 
     def cutoff(self, name: str, offsets: Offsets) -> tuple[int, bool]:
         """Return a customer's first microsecond that counts, and whether they are suppressed."""
@@ -257,6 +291,23 @@ class Inputs:
         if profiles and profiles[0].offset < offsets[PROFILES]:
             return False
         return bool(profiles) or name in self._refused_profiles
+
+
+def _requests(requests: Any, offsets: list[int]) -> list[tuple[str, Erasure]]:
+    """Return (customer id, request) of each row."""
+    rows = zip(requests.requested_at.tolist(), requests.action.tolist(), strict=True)
+    return [
+        (name, Erasure(offset, at, int(action)))
+        for offset, name, (at, action) in zip(offsets, requests.customer_id, rows, strict=True)
+    ]
+
+
+def _rows(columns: Any, kept: NDArray[np.bool_]) -> Any:
+    """Return some rows of decoded columns."""
+    parts: dict[str, Any] = {each.name: getattr(columns, each.name) for each in fields(columns)}
+    for name, part in parts.items():
+        parts[name] = list(compress(part, kept)) if isinstance(part, list) else part[kept]
+    return replace(columns, **parts)
 
 
 def _below(events: Sequence[E], offset: int) -> Sequence[E]:

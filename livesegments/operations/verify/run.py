@@ -7,7 +7,7 @@ from typing import Any
 from kafka import KafkaConsumer
 
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES
-from livesegments.operations.verify import store_checks, topic_checks
+from livesegments.operations.verify import placement, store_checks, topic_checks
 from livesegments.operations.verify.clocks import Clocks, check_clocks
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.model_checks import check_counted
@@ -32,6 +32,7 @@ _NAMES = {
     "outbox": "the outbox holds versions that were committed",
     "clock": "no partition's clock is behind its purchases",
     "clocks": "no clock is ahead of the servers', and those agree with the one here",
+    "partitions": "each customer is in the one partition that their key belongs to",
     "records": "every record equals a recomputation from the input log",
     "repeats": "the ids of the last purchases are remembered",
     "counted": "the model counts every customer by what its window holds",
@@ -102,15 +103,23 @@ def verify(
     offsets = KafkaConsumer(
         **config, group_id=group_id, enable_auto_commit=False, isolation_level="read_committed"
     )
+    placed = placement.Placement(deployed.partitioner, deployed.partitions)
+    misplaced: list[placement.Misplaced] = []
     try:
+        placement.check_counts(checks["partitions"], offsets, deployed.partitions)
         for partition in range(deployed.partitions):
 
             def tell(what: str, number: int = partition + 1) -> None:
                 progress(f"partition {number} of {deployed.partitions}: {what}")
 
             store = Store(client, group_id, partition)
-            one = _Verification(store, log, offsets, deployed, partition, patience_seconds)
+            one = _Verification(store, log, offsets, deployed, partition, patience_seconds, placed)
             one.run(checks, tell, now_us)
+            misplaced += one.misplaced()
+        stores = {p: Store(client, group_id, p) for p in range(deployed.partitions)}
+        placement.check_misplaced_erasures(
+            checks["erasures"], placed, stores, misplaced, deployed.tile_us
+        )
     finally:
         log.close()
         offsets.close(autocommit=False)
@@ -128,7 +137,9 @@ class _Verification:
         deployed: Deployed,
         partition: int,
         patience_seconds: float,
+        placed: placement.Placement,
     ) -> None:
+        self._placed = placed
         self._store, self._log, self._offsets = store, log, offsets
         self._deployed, self._partition = deployed, partition
         self._patience_seconds = patience_seconds
@@ -137,8 +148,13 @@ class _Verification:
             tile_us=deployed.tile_us,
             dedup_events=deployed.dedup_events,
             consent_required=deployed.consent_required,
+            belongs=lambda key: placed.of(key) == partition,
         )
         self._reader = InputReader(log, partition, self._inputs)
+
+    def misplaced(self) -> list[placement.Misplaced]:
+        """Return the erasures that came to this partition and belong to another."""
+        return [placement.Misplaced(self._partition, *each) for each in self._inputs.misplaced]
 
     def _committed(self) -> Committed:
         return Committed.read(self._offsets, self._partition, self._patience_seconds)
@@ -196,9 +212,11 @@ class _Verification:
         store_checks.check_outbox(checks["outbox"], at)
         store_checks.check_clock(checks["clock"], at)
         check_clocks(checks["clocks"], at.where, after, clocks, newest)
+        kept = (name for name, data in records.found.items() if data[0] is not None)
+        placement.check_customers(checks["partitions"], self._placed, self._partition, kept)
         store_checks.check_records(checks["records"], at)
         if reads_ring:
-            store_checks.check_ring(checks["repeats"], at, ring_cut, ring)
+            store_checks.check_ring(checks["repeats"], at, ring_cut, ring, self._placed.hash)
         elif deployed.dedup_events:
             checks["repeats"].leave_out(at.where, "the ring is too large to read in one step")
         check_counted(checks["counted"], at)
@@ -207,6 +225,8 @@ class _Verification:
         told, last = topic_checks.check_chain(checks["chain"], at, changes, changes_cut)
         topic_checks.check_causes(checks["causes"], at, told)
         stated, unknown = topic_checks.last_states(at, states)
+        living = (name for name, state in stated.items() if state.value is not None)
+        placement.check_customers(checks["partitions"], self._placed, self._partition, living)
         topic_checks.check_state(
             checks["state"], checks["since"], at, last, stated, unknown, changes_cut
         )

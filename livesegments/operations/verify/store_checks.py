@@ -1,7 +1,7 @@
 """Checks of the store against the inputs that it was built from."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
@@ -10,13 +10,14 @@ from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.operations.verify.event_hashes import hash_ids
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reading import Committed, unpublished
-from livesegments.operations.verify.reference import DAY_US, Expected
+from livesegments.operations.verify.reference import DAY_US, Content, Expected
 from livesegments.operations.verify.report import Check
 from livesegments.operations.verify.store_reader import Cut, Marker, StoredCustomer, counts
 
 CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
 UNASKED = -1
+WORD = 1 << 64
 MOST_BEHIND = 2_000_000
 """Maximum lag of Kafka's offsets behind those of an idle store, in input records: the records that
 a worker processes during one publication."""
@@ -94,23 +95,45 @@ def check_clock(check: Check, at: Partition) -> None:
         )
 
 
-def check_ring(check: Check, at: Partition, cut: Cut, ring: bytes) -> None:
-    """Check that the dedup ring holds the ids of the last valid purchases, each in its place."""
+def check_ring(
+    check: Check, at: Partition, cut: Cut, ring: bytes, key_hash: Callable[[bytes], int]
+) -> None:
+    """Check that the dedup ring holds the last valid purchases, each in its place.
+
+    ``key_hash`` is the hash by which the key's partition is chosen.
+    """
     size = at.deployed.dedup_events
-    ids = at.inputs.ids(cut.offsets[PURCHASES], min(size, cut.remembered))
-    if not ids:
+    seen = at.inputs.contents(cut.offsets[PURCHASES], min(size, cut.remembered))
+    if not seen:
         return
-    wanted = hash_ids(ids)
-    places = np.arange(cut.remembered - len(ids), cut.remembered) % size
+    ids = hash_ids([each.event_id for each in seen])
+    contents = np.array([_content(each, key_hash(each.customer.encode())) for each in seen])
+    wanted = ids >> 16 << 16 | contents.astype(np.uint64)
+    places = np.arange(cut.remembered - len(seen), cut.remembered) % size
     kept = np.frombuffer(ring[: len(ring) // 8 * 8], "<u8")
     kept = np.pad(kept, (0, max(0, int(places.max()) + 1 - len(kept))))
     wrong = np.flatnonzero(kept[places] != wanted)
-    check.cases += len(ids) - 1
+    check.cases += len(seen) - 1
     check.that(
         not wrong.size,
-        f"{at.where}: {wrong.size} of the last {len(ids)} event ids are not in their place"
-        f" of the ring, the first {wrong.size and ids[wrong[0]]!r}",
+        f"{at.where}: {wrong.size} of the last {len(seen)} event ids are not in their place"
+        f" of the ring, the first {wrong.size and seen[wrong[0]].event_id!r}",
     )
+
+
+def _content(seen: Content, key_hash: int) -> int:
+    """Return the 16 bits of a purchase's content in its fingerprint."""
+    mixed = _splitmix(seen.at) ^ key_hash
+    mixed = _splitmix(mixed + (seen.number << 32)) ^ (seen.cents % WORD)
+    return _splitmix(mixed) >> 48
+
+
+def _splitmix(word: int) -> int:
+    """Return the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
+    word %= WORD
+    word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 % WORD
+    word = (word ^ word >> 27) * 0x94D049BB133111EB % WORD
+    return word ^ word >> 31
 
 
 def check_records(check: Check, at: Partition) -> None:

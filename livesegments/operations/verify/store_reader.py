@@ -16,6 +16,11 @@ _NEVER = -(2**63)
 Marker: TypeAlias = tuple[int, int, int]
 """First microsecond that counts, and the latest requests to suppress and to restore."""
 _OFFSETS = {PURCHASES: "purchases", PROFILES: "profiles", ERASURES: "erasures"}
+_REPLAYED = {
+    PURCHASES: "replayed",
+    PROFILES: "replayed_profiles",
+    ERASURES: "replayed_erasures",
+}
 _TEXT = (b"nonce", b"seen", b"topics")
 CHUNK = 2_000
 """Customers read at once; Redis serves no other client meanwhile."""
@@ -50,14 +55,14 @@ class StoredCustomer:
 class Cut:
     """A partition's checkpoint at one version.
 
-    Purchases below offset ``replayed`` were validated before the store was rebuilt, under the
-    currency of that time; ``remembered`` is the number of ids written to the dedup ring.
+    Records of a topic below offset ``replayed`` were validated before the store was rebuilt, under
+    the settings of that time; ``remembered`` is the number of ids written to the dedup ring.
     """
 
     version: int
     nonce: str
     offsets: dict[str, int]
-    replayed: int
+    replayed: dict[str, int]
     remembered: int
     clock_us: int
     recovering: bool
@@ -74,7 +79,7 @@ class Cut:
             version=number.get("version", 0),
             nonce=progress.get(b"nonce", b"").decode(),
             offsets={topic: number.get(name, 0) for topic, name in _OFFSETS.items()},
-            replayed=number.get("replayed", 0),
+            replayed={topic: number.get(name, 0) for topic, name in _REPLAYED.items()},
             remembered=number.get("remembered", 0),
             clock_us=number.get("clock_us", 0),
             recovering=bool(number.get("recovering", 0)),

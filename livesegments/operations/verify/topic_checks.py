@@ -17,6 +17,8 @@ from livesegments.operations.verify.reference import Erasure, Purchase
 from livesegments.operations.verify.report import Check
 from livesegments.operations.verify.store_reader import Cut
 
+OF_SETTINGS = {"bad_currency", "consent_missing", "wrong_partition"}
+"""Reasons that depend on a setting, which may be another after a rebuild."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -106,7 +108,7 @@ def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) 
             at.starts[cause.topic] <= cause.offset < at.inputs.read[cause.topic]
         ):
             continue  # no longer in the log
-        if cause.topic == PURCHASES and cause.offset < at.records.last.replayed:
+        if cause.offset < at.records.last.replayed[cause.topic]:
             continue
         where = f"{at.where}, customer {name}, version {change.version}: the cause, {cause.topic}"
         where += f" offset {cause.offset},"
@@ -224,9 +226,7 @@ def check_dead_letters(
 
     def of_then(topic: str, offset: int, *reasons: str) -> bool:
         """Return whether a setting may have been different when the record was processed."""
-        if topic == PROFILES:
-            return after.replayed > 0 and "consent_missing" in reasons
-        return topic == PURCHASES and offset < after.replayed and "bad_currency" in reasons
+        return offset < after.replayed[topic] and not OF_SETTINGS.isdisjoint(reasons)
 
     letters: Counter[tuple[str, int]] = Counter()
     for record in records:

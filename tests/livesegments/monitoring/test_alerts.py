@@ -63,6 +63,14 @@ def dead(letters: int) -> Series:
     }
 
 
+CONSUMED = ours("events_consumed_total", "0+600x90", topic="purchases.v1")
+
+
+def repeated(events: int) -> Series:
+    """Return a number of repeated purchases per minute among 600."""
+    return {**CONSUMED, **ours("events_skipped_total", f"0+{events}x90", reason="duplicate")}
+
+
 def psi(value: float, name: str, **labels: str) -> Series:
     """Return a stability index, with a critical value of 0.1."""
     return {
@@ -117,6 +125,20 @@ CASES = {
     ),
     "RecoveryLong": Case(40, REBUILDING, ours("recoveries_running", "1x20 0x60")),
     "DeadLetters": Case(25, dead(12), dead(3)),
+    "WrongPartition": Case(
+        20,
+        ours("dead_letters_total", "0x10 1x60", reason="wrong_partition"),
+        {
+            **ours("dead_letters_total", "7x60", reason="wrong_partition"),
+            **ours("dead_letters_total", "0+9x60", reason="not_json"),
+        },
+    ),
+    "RepeatsMany": Case(75, repeated(40), repeated(20)),
+    "EventIdsReused": Case(
+        30,
+        {**ours("event_id_conflicts_total", "0x10 1x60"), **CONSUMED},
+        {**ours("event_id_conflicts_total", "3x90"), **CONSUMED},
+    ),
     "ModelStale": Case(
         40,
         {**PURCHASES, **ours("model_last_update_timestamp_seconds", "0x60")},

@@ -21,6 +21,7 @@ from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REP
 from livesegments.operations.dead_letters import DeadLettersError, Selection, letters
 from livesegments.operations.dead_letters_replay import rehearse, replay
 from livesegments.operations.verify.kafka_log import Log
+from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.service import PARTITIONS, Service, profile, purchase, running
 
@@ -55,9 +56,10 @@ def put_letters(service: Service, count: int) -> list[Origin]:
     producer = KafkaProducer(**service.config, linger_ms=10)
     origins = []
     for i in range(count):
-        _, key, value = purchase(f"c{i % 50}", "2024-01-02T10:00:00Z", event_id=f"e{i}")
+        customer = f"c{i % 50}"
+        _, key, value = purchase(customer, "2024-01-02T10:00:00Z", event_id=f"e{i}")
         headers = [("trace", b"%d" % i), ("empty", b""), ("trace", b"again")]
-        there = i % PARTITIONS
+        there = Partitioning("murmur2", PARTITIONS).of_customer(customer)
         producer.send(
             DEAD_LETTERS,
             key=key,

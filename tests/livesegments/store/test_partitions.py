@@ -365,6 +365,7 @@ def test_workers_agree_on_what_the_first_one_wrote(store: Partitions) -> None:
         ("tiles", 10, 30),
         ("currency", "EUR", "USD"),
         ("consent", "required", "optional"),
+        ("partitioner", "crc32", "murmur2"),
     ],
 )
 def test_a_worker_that_disagrees_is_told_on_what(
@@ -388,6 +389,33 @@ def test_a_store_of_an_older_release_has_optional_consents(
         store.agree(replace(DEPLOYMENT, consent="required"))
     store.agree(DEPLOYMENT)
     assert store.deployment() == DEPLOYMENT
+
+
+def test_a_store_of_an_earlier_version_is_refused_until_its_ring_is_made_anew(
+    store: Partitions, client: Client
+) -> None:
+    remembering = replace(DEPLOYMENT, dedup_events=7)
+    for deployment, is_refused in ((DEPLOYMENT, False), (remembering, True)):
+        store.forget(deployment)
+        client.hdel(deployment_key(store.group_id), "partitioner", "dedup_format")
+        for _ in range(2):
+            if is_refused:
+                with pytest.raises(StoreMismatchError, match="livesegments rebuild"):
+                    store.agree(deployment)
+            else:
+                store.agree(deployment)
+        found = store.deployment()
+        assert found is not None
+        assert (found == deployment) is not is_refused
+    store.forget(remembering)
+    assert store.deployment() == remembering
+
+
+def test_partitions_added_to_the_topics_of_a_running_worker_are_refused() -> None:
+    DEPLOYMENT.check_assigned([0, DEPLOYMENT.partitions - 1])
+    DEPLOYMENT.check_assigned([])
+    with pytest.raises(StoreMismatchError, match="Customers are in other partitions now"):
+        DEPLOYMENT.check_assigned([DEPLOYMENT.partitions])
 
 
 def test_segments_are_agreed_on_in_their_order(store: Partitions) -> None:

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from livesegments.analysis.customer.history import CHUNK, SEARCHED, read_history
 from livesegments.analysis.customer.query import query_customer
 from livesegments.config.settings import Settings
-from livesegments.contracts.topics import CHANGES, PURCHASES
+from livesegments.contracts.topics import CHANGES
 from livesegments.operations.verify.kafka_log import Log
-from livesegments.producers.partitioning import partition_of
+from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
@@ -64,13 +63,6 @@ def service(
     for day, extreme in enumerate((RICH, POOR) * 2):
         made.send([profile("42", f"2024-02-0{day + 1}T00:00:00Z", **extreme)])
         made.wait()
-    # With a partitioner other than ours.
-    elsewhere = (partition_of("odd one", PARTITIONS) + 1) % PARTITIONS
-    producer = KafkaProducer(**made.config)
-    _, key, value = purchase("odd one", "2024-03-28T10:00:00Z", 12.0)
-    producer.send(PURCHASES, key=key, value=value, partition=elsewhere).get(10)
-    producer.close()
-    made.wait()
     yield made
     made.stop()
 
@@ -120,7 +112,7 @@ def test_a_customer_of_any_name_is_found_where_producers_send_them(
     found = told(service, customer)
     key = f"livesegments:{{{found['partition']}}}:customers"
     assert service.client.hexists(key, customer)
-    assert found["partition"] == partition_of(customer, PARTITIONS)
+    assert found["partition"] == Partitioning("murmur2", PARTITIONS).of_customer(customer)
     assert found["customer_id"] == customer
     assert found["status"] == "assigned"
     assert found["history"]["changes"][0]["customer_id"] == customer
@@ -146,7 +138,7 @@ def test_the_history_is_the_newest_changes_of_the_log(service: Service) -> None:
 def test_no_more_of_the_log_is_read_than_allowed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partition = partition_of("42", PARTITIONS)
+    partition = Partitioning("murmur2", PARTITIONS).of_customer("42")
     seen: list[int] = []
     monkeypatch.setattr("livesegments.analysis.customer.history.CHUNK", 3)
     short = read_history(
@@ -201,12 +193,6 @@ def test_who_has_bought_nothing_in_the_window_is_told_so(service: Service) -> No
     found = told(service, "silent")
     assert (found["status"], found["because"]) == ("unassigned", "no_purchase")
     assert found["profile"]["age"] == 44
-
-
-def test_who_was_sent_elsewhere_by_another_partitioner_is_found(service: Service) -> None:
-    found = told(service, "odd one")
-    assert found["partition"] != partition_of("odd one", PARTITIONS)
-    assert found["history"]["changes"][0]["segment"] == found["segment"]
 
 
 def test_no_group_is_joined(service: Service) -> None:

@@ -1,0 +1,97 @@
+"""The doctor's look at a sample of the input topics."""
+
+from collections.abc import Iterator, Sequence
+
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.contracts.decode import decode_purchases
+from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.operations.event_ids import ADVICE, RingCounts
+from livesegments.operations.finding import Finding
+from livesegments.operations.input_sample import Placing, draw_inputs
+from livesegments.operations.topics import partition_counts
+from livesegments.store.deployment import DEDUP_FORMAT
+from livesegments.store.partitions import Partitions
+
+MOST_REPEATS = 0.05
+"""Share of repeats that producers cause by crashes and restarts."""
+MOST_RING_BYTES = 16_000_000
+"""Bytes of dedup rings that are read; each is read in one step."""
+
+
+def look_at_inputs(settings: Settings) -> Iterator[Finding]:
+    """Check the newest records of each input topic."""
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    partitions = partition_counts(config)[PURCHASES]
+    drawn = draw_inputs(config, partitions)
+    yield from look_at_partitioners(settings, partitions, drawn)
+    yield from look_at_event_ids(settings, drawn[PURCHASES])
+
+
+def look_at_partitioners(
+    settings: Settings, partitions: int, drawn: dict[str, list[ConsumerRecord]]
+) -> Iterator[Finding]:
+    """Compare each topic's partitioner with the setting."""
+    wanted, name = settings.partitioner, f"{PREFIX}PARTITIONER"
+    right = []
+    for topic in INPUTS:
+        placing = Placing.of(drawn[topic], partitions)
+        wrong = placing.wrong(wanted)
+        if placing.customers and not wrong:
+            right.append(topic)
+        if wrong:
+            yield Finding(
+                f"partitioner {topic}",
+                "fail",
+                f"follows {placing.describe()}; {wrong} of {placing.customers} customers sampled"
+                f" are in another partition than {wanted} puts them ({name})",
+                f"set the partitioner of its producers to {wanted} (docs/contracts.md), then:"
+                " livesegments dead-letters replay --reason wrong_partition. If all producers of"
+                f" all inputs follow the other one: set {name} to it, then livesegments rebuild",
+            )
+    if right:
+        yield Finding("partitioner", "ok", f"{wanted} in {', '.join(right)}")
+
+
+def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -> Iterator[Finding]:
+    """Count repeats among the remembered purchases; name ids of the sample that are in conflict."""
+    store = Partitions(redis_client(settings), settings.group_id)
+    agreed = store.deployment()
+    if agreed is None or not agreed.dedup_events or agreed.dedup_format != DEDUP_FORMAT:
+        return
+    counts = RingCounts.of(_rings(store, agreed.partitions))
+    if not counts.purchases:
+        return
+    share = counts.repeats / counts.purchases
+    told = f"{share:.1%} of the last {counts.purchases:,} purchases are repeats"
+    if share > MOST_REPEATS:
+        why = "see why their producer sends them again (docs/runbook.md, RepeatsMany)"
+        yield Finding("repeats", "warn", f"{told}, and skipped", why)
+    else:
+        yield Finding("repeats", "ok", told)
+    if counts.conflicts:
+        found, _ = decode_purchases(
+            [record.key for record in purchases],
+            [record.value for record in purchases],
+            [0] * len(purchases),
+            currency=settings.currency,
+        )
+        named = ", ".join(map(repr, counts.named(found.event_id)))
+        yield Finding(
+            "event ids",
+            "warn",
+            f"{counts.conflicts} of the last {counts.purchases:,} purchases have the event_id of"
+            f" another one and other content{named and f', as {named}'}: they count",
+            ADVICE,
+        )
+
+
+def _rings(store: Partitions, partitions: int) -> list[bytes]:
+    """Return the dedup rings of the first partitions, up to a size."""
+    rings: list[bytes] = []
+    for partition in range(partitions):
+        if sum(map(len, rings)) < MOST_RING_BYTES:
+            rings.append(store.ring(partition))
+    return rings

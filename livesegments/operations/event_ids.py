@@ -1,0 +1,98 @@
+"""Repeated event ids, in files and in the dedup rings of the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from livesegments.contracts.decode import decode_purchases
+from livesegments.features.dedup import (
+    CONTENT_BITS,
+    DedupWindow,
+    Hashes,
+    fingerprints,
+    hashes_of,
+)
+from livesegments.producers.partitioning import hash_keys
+
+REMEMBERED = 1_000_000
+SHOWN = 3
+
+ADVICE = (
+    "an order number, an invoice number or a placeholder is no event id: sum line items up to one"
+    " event, and give a refund and each shop's events ids of their own (docs/contracts.md)"
+)
+
+
+class EventIdCheck:
+    """Counts purchases that have the event id of an earlier one.
+
+    Attributes
+    ----------
+    repeats
+        Those with the same content, which are skipped.
+    conflicts
+        Those with other content, which count.
+    examples
+        The first ids in conflict.
+    """
+
+    def __init__(self, currency: str) -> None:
+        self._currency = currency
+        self._seen = DedupWindow(REMEMBERED)
+        self.repeats = self.conflicts = 0
+        self.examples: list[str] = []
+
+    def add(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Add purchases as they are sent."""
+        found, _ = decode_purchases(keys, values, [0] * len(keys), currency=self._currency)
+        customers = hash_keys([name.encode() for name in found.customer_id], "murmur2")
+        hashes = fingerprints(
+            hashes_of(found.event_id), customers, found.occurred_at, found.cents, found.count
+        )
+        self._seen, repeated, conflicting = self._seen.after(hashes)
+        self.repeats += int(np.count_nonzero(repeated))
+        self.conflicts += int(np.count_nonzero(conflicting))
+        for row in np.flatnonzero(conflicting)[: SHOWN - len(self.examples)].tolist():
+            self.examples.append(found.event_id[row])
+
+
+@dataclass(frozen=True, slots=True)
+class RingCounts:
+    """Repeats in dedup rings.
+
+    Attributes
+    ----------
+    purchases
+        Number of purchases remembered.
+    repeats
+        Purchases with the id and the content of an earlier one.
+    conflicts
+        Purchases with the id of an earlier one and other content.
+    ids
+        Sorted hashes of the ids in conflict.
+    """
+
+    purchases: int
+    repeats: int
+    conflicts: int
+    ids: Hashes
+
+    @classmethod
+    def of(cls, rings: Sequence[bytes]) -> "RingCounts":
+        """Count in the ring of each partition."""
+        purchases = repeats = conflicts = 0
+        in_conflict: list[Hashes] = [np.empty(0, np.uint64)]
+        for ring in rings:
+            seen = np.frombuffer(ring[: len(ring) // 8 * 8], "<u8")
+            ids, contents = np.unique(np.unique(seen) >> CONTENT_BITS, return_counts=True)
+            purchases += len(seen)
+            repeats += len(seen) - int(contents.sum())
+            conflicts += int(contents.sum()) - len(ids)
+            in_conflict.append(ids[contents > 1])
+        return cls(purchases, repeats, conflicts, np.unique(np.concatenate(in_conflict)))
+
+    def named(self, event_ids: list[str]) -> list[str]:
+        """Return the first of some event ids that are in conflict."""
+        where = np.isin(hashes_of(event_ids) >> CONTENT_BITS, self.ids)
+        return list(dict.fromkeys(event_ids[row] for row in np.flatnonzero(where)))[:SHOWN]

@@ -26,6 +26,7 @@ from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
+from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
 
@@ -248,7 +249,7 @@ class _Running:
             consumer=self._consumer,
             publisher=self._publisher,
             transform=transform,
-            partitions=partitions,
+            partitioning=Partitioning(settings.partitioner, partitions),
             max_records=settings.max_poll_records,
             observed=observed,
             alive=self._alive,

@@ -27,7 +27,7 @@ from livesegments.ingest.instrumentation import Instrumentation
 from livesegments.ingest.query import QueryError
 from livesegments.ingest.registry import RegistryError
 from livesegments.ingest.transform import Transform, Transformed
-from livesegments.producers.partitioning import partition_of
+from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publisher import PublishError, Publishing
 from livesegments.producers.serializers import dead_letter
 from livesegments.store.outbox import Output, Publication, serialize
@@ -44,7 +44,6 @@ SLOW_SECONDS, FAST_SECONDS = 10.0, 2.0
 """Durations of a micro-batch that halve and double the maximum size of the next."""
 PIECE = 1_000
 """Outputs serialized at a time."""
-MOST_CACHED_KEYS = 1_000_000
 
 _OUTAGES = (KafkaError, PublishError, RegistryError)
 
@@ -64,8 +63,8 @@ class SourceWorker:
         Runs the transactions.
     transform
         The source's query.
-    partitions
-        Number of partitions of the deployment's topics.
+    partitioning
+        The deployment's: the partition of each key.
     max_records
         Maximum number of records in a micro-batch.
     observed
@@ -82,7 +81,7 @@ class SourceWorker:
         consumer: KafkaConsumer,
         publisher: Publishing,
         transform: Transform,
-        partitions: int,
+        partitioning: Partitioning,
         max_records: int,
         observed: Instrumentation,
         alive: Callable[[], None] = lambda: None,
@@ -90,11 +89,10 @@ class SourceWorker:
     ) -> None:
         self._consumer, self._publisher, self._transform = consumer, publisher, transform
         self._topic = transform.source.topic
-        self._partitions, self._most = partitions, max_records
+        self._partitioning, self._most = partitioning, max_records
         self._max_records = max_records
         self._observed, self._alive, self._accept_loss = observed, alive, accept_loss
         self._marks = [(dead_letters.SOURCE, transform.source.name.encode())]
-        self._partition_of: dict[bytes, int] = {}
         self._rebalances = _Rebalances(consumer)
         self._generation_id = -1
         self._rewind_due = True
@@ -261,12 +259,14 @@ class SourceWorker:
         self, done: Transformed, records: Sequence[ConsumerRecord], polled: Polled
     ) -> list[Publication]:
         topic = self._transform.topic
-        outputs: dict[int, list[Output]] = {p: [] for p in range(self._partitions)}
-        for _, key, value in done.events:
-            outputs[self._partition(key)].append(Output(topic, key, value, []))
+        partitions = self._partitioning.partitions
+        outputs: dict[int, list[Output]] = {p: [] for p in range(partitions)}
+        places = self._partitioning.of_keys([key for _, key, _ in done.events]).tolist()
+        for partition, (_, key, value) in zip(places, done.events, strict=True):
+            outputs[partition].append(Output(topic, key, value, []))
         for row, rejection in done.rejected.items():
             letter = dead_letter(records[row], rejection, self._marks)
-            outputs[records[row].partition % self._partitions].append(letter)
+            outputs[records[row].partition % partitions].append(letter)
         publications = [
             Publication(p, [serialize(each[i : i + PIECE]) for i in range(0, len(each), PIECE)])
             for p, each in outputs.items()
@@ -274,14 +274,6 @@ class SourceWorker:
         ]
         offsets = {tuple(tp): each[-1].offset + 1 for tp, each in polled.items() if each}
         return [*publications, Publication(0, (), source_offsets=offsets)]
-
-    def _partition(self, key: bytes) -> int:
-        found = self._partition_of.get(key)
-        if found is None:
-            if len(self._partition_of) >= MOST_CACHED_KEYS:
-                self._partition_of.clear()
-            found = self._partition_of[key] = partition_of(key.decode(), self._partitions)
-        return found
 
     def _confirm(self) -> None:
         """Wait for the transaction in flight, if there is one; raises `PublishError`."""

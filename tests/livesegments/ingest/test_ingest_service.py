@@ -10,7 +10,7 @@ import pytest
 
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
-from livesegments.producers.partitioning import partition_of
+from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.livesegments.ingest import topics
 from tests.livesegments.ingest.topics import INGEST, order, write_sources
@@ -49,7 +49,7 @@ def test_orders_in_any_shape_become_purchases_on_their_customers_partition(
     for record in found:
         customer = json.loads(record.value)["customer_id"]
         assert record.key == customer.encode()
-        assert record.partition == partition_of(customer, PARTITIONS)
+        assert record.partition == Partitioning("murmur2", PARTITIONS).of_customer(customer)
 
     letters = topics.read(service, DEAD_LETTERS)
     origins = [parse(each.headers) for each in letters]

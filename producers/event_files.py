@@ -7,7 +7,8 @@ field, and then to JSON: the same table gives the same events in each format.
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import partial
 from json.encoder import encode_basestring as quoted
@@ -36,6 +37,7 @@ __all__ = [
     "SUFFIXES",
     "BrokenRowError",
     "FileError",
+    "FileQuery",
     "Record",
     "read_profiles",
     "read_purchases",
@@ -71,6 +73,26 @@ class Record(NamedTuple):
     """The event time, in microseconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileQuery:
+    """SQL that turns a file of any shape into events (`livesegments.ingest.files`).
+
+    Attributes
+    ----------
+    sql
+        SELECT statement on `source`, which is the file.
+    tables
+        Name -> file of other tables that it joins.
+    delimiter, encoding
+        Of a CSV file, where they are not recognised; the delimiter ``none`` reads whole lines.
+    """
+
+    sql: str
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    delimiter: str = ""
+    encoding: str = ""
+
+
 class BrokenRowError(FileError):
     """Row that is not a valid event.
 
@@ -100,8 +122,9 @@ def read_purchases(
     currency: str,
     timezone: tzinfo | None = None,
     on_broken: Callable[[BrokenRowError], None] | None = None,
+    query: FileQuery | None = None,
 ) -> Iterator[Record]:
-    """Read the purchases of a file, in file order.
+    """Read the purchases of a file, in file order, or as a query returns them.
 
     By default, ``kind`` is ``purchase``, ``currency`` is the parameter, and ``event_id`` is a
     UUIDv5 of the file's name, the line and the row's customer, time, amount and kind: reading the
@@ -117,6 +140,8 @@ def read_purchases(
         Time zone of times without an offset; if not given, such a time is an error.
     on_broken
         Called with each broken row, which is then skipped; if not given, the error is raised.
+    query
+        Makes purchases of a file of another shape.
 
     Raises
     ------
@@ -125,6 +150,12 @@ def read_purchases(
     BrokenRowError
         If a row violates the contract of purchases and ``on_broken`` is not given.
     """
+    if query is not None:
+        from livesegments.ingest.files import query_file
+
+        return query_file(
+            path, query, "purchases", currency=currency, timezone=timezone, on_broken=on_broken
+        )
     # A name may contain any bytes, which Python decodes as lone surrogates.
     name = path.name.encode(errors="backslashreplace").decode()
 
@@ -154,12 +185,17 @@ def read_profiles(
     *,
     timezone: tzinfo | None = None,
     on_broken: Callable[[BrokenRowError], None] | None = None,
+    query: FileQuery | None = None,
 ) -> Iterator[Record]:
     """Read the customer profiles of a file, in file order; see `read_purchases`.
 
     Consent is in the columns ``marketing_consent`` and ``profiling_consent`` (true, false, 1, 0),
     or nested as in the contract if the format supports nesting.
     """
+    if query is not None:
+        from livesegments.ingest.files import query_file
+
+        return query_file(path, query, "profiles", timezone=timezone, on_broken=on_broken)
 
     def value(cells: Sequence[str], _line: int, time: str) -> str:
         customer_id, _, age, birth_year, income, location, marketing, profiling = cells

@@ -20,6 +20,7 @@ from livesegments.producers.delivery_tracker import DeliveryError, connected
 from livesegments.producers.event_files import (
     BrokenRowError,
     FileError,
+    FileQuery,
     Record,
     read_profiles,
     read_purchases,
@@ -66,6 +67,8 @@ def replay(
     speed: float | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     timezone: str | None = None,
+    query: FileQuery | None = None,
+    profiles_query: FileQuery | None = None,
     backfill: bool = False,
     watch: Callable[[Sequence[bytes], Sequence[bytes]], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -90,6 +93,8 @@ def replay(
         Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
     timezone
         IANA name for times without an offset, such as ``UTC``; by default they are errors.
+    query, profiles_query
+        Make events of files of other shapes.
     backfill
         Whether the changes caused by these events have ``origin: backfill``.
     watch
@@ -117,11 +122,15 @@ def replay(
     on_broken = broken.add if on_error == "skip" else None
     # Errors of a whole file, or of its first row, are raised before anything is sent.
     purchases = _begun(
-        read_purchases(purchases_file, currency=currency, timezone=zone, on_broken=on_broken)
+        read_purchases(
+            purchases_file, currency=currency, timezone=zone, on_broken=on_broken, query=query
+        )
     )
     profiles: Iterator[Record] = iter(())
     if profiles_file is not None:
-        profiles = _begun(read_profiles(profiles_file, timezone=zone, on_broken=on_broken))
+        profiles = _begun(
+            read_profiles(profiles_file, timezone=zone, on_broken=on_broken, query=profiles_query)
+        )
     stop = stop or threading.Event()
 
     topics = [PURCHASES] if profiles_file is None else [PROFILES, PURCHASES]

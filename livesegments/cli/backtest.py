@@ -17,6 +17,14 @@ from livesegments.cli.console import (
     fail,
     read_settings,
 )
+from livesegments.cli.query_options import (
+    Delimiter,
+    Encoding,
+    ProfilesQuery,
+    Query,
+    Tables,
+    file_query,
+)
 from livesegments.operations.atomic_file import replacing, unwritable
 
 
@@ -42,6 +50,11 @@ def backtest(
     ] = None,
     as_json: Json = False,
     timezone: Timezone = None,
+    query: Query = None,
+    profiles_query: ProfilesQuery = None,
+    table: Tables = None,
+    delimiter: Delimiter = "",
+    encoding: Encoding = "",
 ) -> None:
     """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.
 
@@ -68,7 +81,14 @@ def backtest(
         with counting("reading") as show:
             now_ms = time.time_ns() // 1_000_000
             found = run_history(
-                history, profiles, tried, timezone=timezone, now_ms=now_ms, progress=show
+                history,
+                profiles,
+                tried,
+                timezone=timezone,
+                query=file_query(query, table, delimiter, encoding),
+                profiles_query=file_query(profiles_query, table, delimiter, encoding),
+                now_ms=now_ms,
+                progress=show,
             )
         typer.echo(json.dumps(found) if as_json else text(found))
         if html is not None:

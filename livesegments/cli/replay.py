@@ -14,6 +14,14 @@ from livesegments.cli.console import (
     fail,
     read_settings,
 )
+from livesegments.cli.query_options import (
+    Delimiter,
+    Encoding,
+    ProfilesQuery,
+    Query,
+    Tables,
+    file_query,
+)
 
 
 def replay(
@@ -31,6 +39,11 @@ def replay(
         str, typer.Option(help="Invalid rows: stop, or skip and report them at the end.")
     ] = "stop",
     timezone: Timezone = None,
+    query: Query = None,
+    profiles_query: ProfilesQuery = None,
+    table: Tables = None,
+    delimiter: Delimiter = "",
+    encoding: Encoding = "",
     backfill: Annotated[
         bool,
         typer.Option("--backfill", help="Mark the resulting changes with origin: backfill."),
@@ -65,6 +78,8 @@ def replay(
                 speed=speed,
                 on_error="skip" if on_error == "skip" else "stop",
                 timezone=timezone,
+                query=file_query(query, table, delimiter, encoding),
+                profiles_query=file_query(profiles_query, table, delimiter, encoding),
                 backfill=backfill,
                 watch=ids.add,
                 progress=show,

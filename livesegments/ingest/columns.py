@@ -151,7 +151,9 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def select_list(columns: Iterable[Column], into: Into, currency: str) -> str:
+def select_list(
+    columns: Iterable[Column], into: Into, currency: str, *, record_id: str = RECORD_ID
+) -> str:
     """Return the SQL that makes a record of a row of the query: its key and its value.
 
     Parameters
@@ -162,6 +164,8 @@ def select_list(columns: Iterable[Column], into: Into, currency: str) -> str:
         Input that its rows belong to.
     currency
         Of purchases without one of their own.
+    record_id
+        SQL for the id of an event whose query returns none.
 
     Raises
     ------
@@ -174,7 +178,7 @@ def select_list(columns: Iterable[Column], into: Into, currency: str) -> str:
         name: write(name, kinds[name]) for name, write in contract.fields.items() if name in kinds
     }
     if contract.event_id is not None and contract.event_id not in kinds:
-        written = {contract.event_id: RECORD_ID, **written}
+        written = {contract.event_id: record_id, **written}
     if into == "purchases":
         written.setdefault("kind", "'purchase'")
         written.setdefault("currency", f"'{currency}'")

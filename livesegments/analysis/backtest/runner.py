@@ -11,7 +11,13 @@ from livesegments.analysis.backtest.results import Outcome, Variant, VariantRun,
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.features.window import DAY_US
-from livesegments.producers.event_files import BrokenRowError, Record, read_profiles, read_purchases
+from livesegments.producers.event_files import (
+    BrokenRowError,
+    FileQuery,
+    Record,
+    read_profiles,
+    read_purchases,
+)
 from livesegments.producers.replay import zone_named
 
 BATCH_RECORDS = 20_000
@@ -34,6 +40,8 @@ def backtest(
     variants: Sequence[Variant],
     *,
     timezone: str | None = None,
+    query: FileQuery | None = None,
+    profiles_query: FileQuery | None = None,
     now_ms: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Backtest:
@@ -48,6 +56,8 @@ def backtest(
         At least one; currency and remembered events are those of the first.
     timezone
         IANA name for times without an offset.
+    query, profiles_query
+        Make events of files of other shapes.
     now_ms
         The current time, milliseconds since the epoch: later events are rejected, as live; with 0
         none is.
@@ -70,10 +80,12 @@ def backtest(
         rejected[f"{row.field}: {row.why}"] += 1
 
     zone, currency = zone_named(timezone), variants[0].settings.currency
-    bought = read_purchases(purchases, currency=currency, timezone=zone, on_broken=on_broken)
+    bought = read_purchases(
+        purchases, currency=currency, timezone=zone, on_broken=on_broken, query=query
+    )
     known: Iterator[Record] = iter(())
     if profiles is not None:
-        known = read_profiles(profiles, timezone=zone, on_broken=on_broken)
+        known = read_profiles(profiles, timezone=zone, on_broken=on_broken, query=profiles_query)
     runs = [VariantRun(variant) for variant in variants]
     history, polls = runs[0].simulator, EventDecoder(now_ms)
     counts: Counter[str] = Counter(purchases=0, profiles=0, duplicates=0, conflicts=0)

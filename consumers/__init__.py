@@ -1,8 +1,8 @@
 """Worker: consumption, micro-batch processing, recovery and model updates.
 
 Start with `worker`, the consume-process-commit-publish loop. `polling` and `decoding` read a
-micro-batch; `aggregation`, `scoring` and `transitions` are the steps of `processor`, which decides
-without I/O according to `processing_config`; `in_flight` tracks the publications that are not
+micro-batch; `processor` runs its stages without I/O: those of `aggregation`, `scoring` and
+`transitions`, and the commit. `in_flight` tracks the publications that are not
 confirmed yet. On reassignment, `recovery.ownership` decides what to do, `recovery.reconciliation`
 does it, and `recovery.replay` rebuilds a lost store from what `recovery.changelog_reader` reads.
 `modelling` fits, refits and synchronizes the model.

@@ -1,13 +1,26 @@
-"""The service never imports the tools around it: demo, analysis, pages and the command line."""
+"""Order of imports: the packages of the service, then the tools around it."""
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SERVICE = ("contracts", "features", "model", "store", "consumers", "producers", "monitoring")
+BELOW = {
+    "contracts": set(),
+    "model": set(),
+    "features": {"contracts"},
+    "store": set(),
+    "domain": {"contracts", "model", "features", "store"},
+    "producers": {"contracts", "store", "domain", "extras"},
+    "monitoring": {"contracts", "model", "features"},
+    "consumers": {
+        *("contracts", "model", "features", "store", "domain", "producers", "monitoring"),
+    },
+}
+"""What each package of the service may import, in the order of CONTRIBUTING.md."""
 TOOLS = ("demo", "analysis", "rendering", "cli", "embedded")
 LIBRARIES = ("typer", "rich", "jinja2")
 
@@ -35,7 +48,9 @@ def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            assert node.module
             yield node.module
             yield from (f"{node.module}.{each.name}" for each in node.names)
 
@@ -63,7 +78,7 @@ def is_tool(name: str) -> bool:
 @pytest.mark.parametrize(
     "start",
     [
-        *(name for name in MODULES if name.split(".")[1] in SERVICE),
+        *(name for name in MODULES if name.split(".")[1] in BELOW),
         "livesegments.app",
     ],
 )
@@ -84,3 +99,36 @@ def test_a_tool_is_recognised() -> None:
     assert is_tool("rich.table")
     assert not is_tool("livesegments.config.settings")
     assert is_tool(next(n for n in reached("livesegments.cli.demo") if n.startswith("rich")))
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_a_package_imports_only_those_below_it(package: str) -> None:
+    wrong = {
+        (name, each)
+        for name, path in MODULES.items()
+        if name.split(".")[1] == package
+        for each in imported(path)
+        if each.startswith("livesegments.") and each.split(".")[1] not in {package, *BELOW[package]}
+    }
+    assert wrong == set()
+
+
+def test_the_stated_order_is_one() -> None:
+    done: set[str] = set()
+    for package, below in BELOW.items():
+        assert below - {"extras"} <= done
+        done.add(package)
+
+
+def test_every_import_is_of_the_namespace() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    wrong = {
+        (file, each)
+        for file in listed.stdout.splitlines()
+        if (ROOT / file).is_file()
+        for each in imported(ROOT / file)
+        if each.split(".")[0] in {*BELOW, ""}
+    }
+    assert wrong == set()

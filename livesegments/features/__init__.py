@@ -1,8 +1,8 @@
 """Rolling customer records and feature vectors: pure NumPy, without I/O or clock.
 
-`tiling` divides time into tiles and `record_codec` defines the records. `aggregate` and `erasures`
-update them, `window` sums them up, and `feature_specs` defines the features of the `vector`. Every
-function processes all customers of a batch at once.
+`window` divides time into tiles and `record_codec` defines the records. `aggregate` and `erasures`
+update them, `window` sums them up, and `feature_specs` defines the features of the vector. `dedup`
+remembers event ids. Every function processes all customers of a batch at once.
 """
 
 from livesegments.features.feature_specs import FEATURES, vectors

@@ -14,7 +14,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import decode_batch
@@ -36,7 +36,7 @@ CHUNK, TEMPLATES = 10_000, 2_000
 FLAT = 1.15
 DAY_US = 86_400_000_000
 CLOCK_US = 6_000 * 3 * DAY_US
-RULES = rules(Settings(clock="event", dedup_events=0))
+RULES = processing_config(Settings(clock="event", dedup_events=0))
 
 
 def name_of(customer: int) -> str:
@@ -97,10 +97,10 @@ class World:
         key = self._store.keys(0).customers
         fill(client, key, range(customers), records)
         self.bytes = (client.memory_usage(key, samples=0) or 0) / customers
-        progress = Checkpoint(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
-        client.hset(self._store.keys(0).progress, items=progress.to_fields())
+        checkpoint = Checkpoint(nonce="0" * 16, clock_us=CLOCK_US, swept_generation=1, generation=1)
+        client.hset(self._store.keys(0).progress, items=checkpoint.to_fields())
         self._model = model or self._fitted()
-        self._owned = PartitionState(0, progress, {1: learned} if learned else {})
+        self._owned = PartitionState(0, checkpoint, {1: learned} if learned else {})
 
     def _fitted(self) -> Model:
         generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
@@ -174,7 +174,7 @@ class World:
             raise RuntimeError("a commit was refused")
         seconds = time.perf_counter() - started
         # Nothing is published here, and the outbox must not grow.
-        self._owned = decision.state.confirmed(decision.state.progress.version)
+        self._owned = decision.state.confirmed(decision.state.checkpoint.version)
         return seconds
 
 

@@ -74,7 +74,7 @@ class Watch:
     @property
     def day(self) -> float:
         """Days since the epoch, in event time."""
-        return self.history.owned.progress.clock_us / DAY_US
+        return self.history.state.checkpoint.clock_us / DAY_US
 
     @property
     def settled(self) -> bool:
@@ -85,7 +85,7 @@ class Watch:
     def feed(self, events: Sequence[Event]) -> set[str]:
         """Process a micro-batch; return its detections and the alert conditions that then hold."""
         history = self.history
-        model = history.model.model({0: history.owned})
+        model = history.model.model({0: history.state})
         start = time.process_time()
         history.take(events)
         folded = time.process_time()
@@ -105,8 +105,8 @@ class Watch:
                 yield f"{signal} {detector}"
 
     def _look(self) -> Iterator[str]:
-        history, now_s = self.history, self.history.owned.progress.clock_us / 1e6
-        self.watch.observe(history.model.complete({0: history.owned}), True, now_s)
+        history, now_s = self.history, self.history.state.checkpoint.clock_us / 1e6
+        self.watch.observe(history.model.complete({0: history.state}), True, now_s)
         explained = self.value("explained_variance_ratio")
         self.explained.append((self.day, explained))
         week = [ratio for day, ratio in self.explained if day > self.day - 7]

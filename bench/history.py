@@ -35,7 +35,7 @@ class History(simulator.Simulator):
         refit_gain: float | None = 0.0125,
         layout: Tiling | None = None,
     ) -> None:
-        rules = ProcessingConfig(
+        config = ProcessingConfig(
             layout=layout or Tiling(90, 30),
             switching=Hysteresis(margin, min_dwell_us),
             event_clock=True,
@@ -43,7 +43,7 @@ class History(simulator.Simulator):
             group_id="bench",
             personas=PERSONAS,
         )
-        super().__init__(rules, warmup, refit_gain)
+        super().__init__(config, warmup, refit_gain)
         self.changes: list[tuple[str, str, str]] = []
         self.held_by_margin = 0
         self.watched: list[DriftSample] = []
@@ -65,5 +65,5 @@ class History(simulator.Simulator):
     def current(self) -> Sample:
         """Return all customers with a purchase in the window."""
         X = self.population().vectors
-        tile = self.rules.layout.tile(self.clock_us)
+        tile = self.config.layout.tile(self.clock_us)
         return Sample(X, float(len(X)), reaches_back(self.all(), tile))

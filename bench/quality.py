@@ -72,14 +72,14 @@ def _bought(history: History, events: Events) -> Floats:
 
 
 def _current(history: History, blobs: Sequence[bytes]) -> tuple[Floats, Records]:
-    records = decode(blobs, history.rules.layout.tiles)
-    at = window(records, history.rules.layout.tile(history.owned.progress.clock_us))
+    records = decode(blobs, history.config.layout.tiles)
+    at = window(records, history.config.layout.tile(history.state.checkpoint.clock_us))
     counted = at.purchases > 0
     return vectors(records, at)[counted], records[counted]
 
 
 def _judge(history: History, rivals: Rivals) -> Ratios:
-    model = history.model.model({0: history.owned})
+    model = history.model.model({0: history.state})
     assert model is not None
     X, records = _current(history, list(history.records.values()))
     best = reference(X)

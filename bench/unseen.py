@@ -106,7 +106,7 @@ def follow(history: History, events: Events, batch: int) -> Iterator[Ratios]:
 
 def judge(history: History) -> Ratios:
     """Score a history that has a model, on all current customers."""
-    model, now = history.model.model({0: history.owned}), history.population()
+    model, now = history.model.model({0: history.state}), history.population()
     assert model is not None
     X, best = now.vectors, reference(now.vectors)
     return Ratios(

@@ -136,7 +136,7 @@ def _clock(part: Part, batch: MicroBatch, config: ProcessingConfig, now_us: int)
     """
     state, polled, read = part
     wall_us = 0 if config.event_clock else bounded(now_us, read.time_us)
-    clock_us = max(state.progress.clock_us, wall_us)
+    clock_us = max(state.checkpoint.clock_us, wall_us)
     if polled is None:
         return clock_us
     occurred_at = batch.purchases.occurred_at[polled.purchases]

@@ -56,7 +56,7 @@ class LossCheck:
 
     Attributes
     ----------
-    reader, rules
+    reader, config
         Log reader, and the configuration for decoding purchases and laying out windows.
     now_us
         The wall clock, in microseconds.
@@ -65,7 +65,7 @@ class LossCheck:
     """
 
     reader: LogReader
-    rules: ProcessingConfig
+    config: ProcessingConfig
     now_us: Callable[[], int]
     keep_alive: Callable[[], None]
 
@@ -73,7 +73,7 @@ class LossCheck:
         self,
         partition: int,
         inputs: Extent,
-        progress: Checkpoint | None,
+        checkpoint: Checkpoint | None,
         committed: Committed | None,
     ) -> None:
         """Refuse a log that ends before offsets already processed or published.
@@ -83,7 +83,7 @@ class LossCheck:
         DataLossError
             If one does: an unclean leader election, or a replica that was behind.
         """
-        for offsets in (progress and progress.offsets, committed and committed.offsets):
+        for offsets in (checkpoint and checkpoint.offsets, committed and committed.offsets):
             for topic, offset, end in zip(INPUTS, offsets or (), inputs.end, strict=False):
                 if offset > end:
                     raise DataLossError(
@@ -95,7 +95,7 @@ class LossCheck:
                         " `livesegments rebuild --accept-loss`",
                     )
 
-    def check_unread(self, partition: int, inputs: Extent, progress: Checkpoint) -> None:
+    def check_unread(self, partition: int, inputs: Extent, checkpoint: Checkpoint) -> None:
         """Refuse unprocessed records that were deleted and may still count.
 
         Raises
@@ -104,10 +104,10 @@ class LossCheck:
             If there are any.
         """
         for topic, offset, start, end in zip(
-            INPUTS, progress.offsets, inputs.start, inputs.end, strict=True
+            INPUTS, checkpoint.offsets, inputs.start, inputs.end, strict=True
         ):
             if offset >= start or (
-                topic == PURCHASES and self._outlived(partition, start, end, progress.clock_us)
+                topic == PURCHASES and self._outlived(partition, start, end, checkpoint.clock_us)
             ):
                 continue
             raise DataLossError(
@@ -146,7 +146,7 @@ class LossCheck:
             return
         raise DataLossError(
             partition,
-            f"{PURCHASES} no longer holds a window of {self.rules.layout.window_days} days:"
+            f"{PURCHASES} no longer holds a window of {self.config.layout.window_days} days:"
             f" records before offset {start} are gone",
             LOST_STORE,
         )
@@ -156,9 +156,9 @@ class LossCheck:
         newest_us = self._newest_before(partition, start, end)
         if newest_us is None:
             return False
-        if not self.rules.event_clock:
+        if not self.config.event_clock:
             clock_us = max(clock_us, self.now_us())
-        layout = self.rules.layout
+        layout = self.config.layout
         # The clock or the end of the log may suffice; with late events at the end, all are read.
         for first in sorted({start, max(start, end - TAIL), end}, reverse=True):
             for records in self._read(partition, first, end):
@@ -188,6 +188,6 @@ class LossCheck:
             [record.key for record in records],
             [record.value for record in records],
             [record.timestamp for record in records],
-            currency=self.rules.currency,
+            currency=self.config.currency,
         )
         return list(purchases.occurred_at.tolist())

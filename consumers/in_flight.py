@@ -41,7 +41,7 @@ class InFlightPublications:
 
     def begin(
         self,
-        owned: dict[int, PartitionState],
+        states: dict[int, PartitionState],
         membership: object,
         *,
         everything: bool = False,
@@ -49,68 +49,68 @@ class InFlightPublications:
     ) -> None:
         """Begin a transaction: outputs immediately, offsets alone at intervals.
 
-        The previous transaction must end first, which updates ``owned``. While processing is
+        The previous transaction must end first, which updates ``states``. While processing is
         behind, that wait is postponed until much is to be published. Outputs beyond the size of a
         transaction are left for the next one: see `too_much_waits`.
         """
         now = time.monotonic()
-        new = [o for p, o in owned.items() if o.progress.version > self._latest(o)]
+        new = [o for p, o in states.items() if o.checkpoint.version > self._latest(o)]
         due = everything or now - self._offsets_at >= OFFSETS_SECONDS
         told = [o.partition for o in new if due or o.unpublished or o.offsets_pending]
         if not told:
-            self.confirm(owned, wait=False)
+            self.confirm(states, wait=False)
             return
         with self._observed.stage("publish"):
-            self.confirm(owned, wait=not behind or self.too_much_waits(owned))
+            self.confirm(states, wait=not behind or self.too_much_waits(states))
             if self.under_way:
                 return
-            portions = self._portions([owned[p] for p in told])
+            portions = self._portions([states[p] for p in told])
             self._publisher.begin([each.publication for each in portions], membership)
         if due:
             self._offsets_at = now
         self.under_way = {each.publication.partition: each.version for each in portions}
 
-    def _portions(self, owned: Sequence[PartitionState]) -> list[Portion]:
+    def _portions(self, states: Sequence[PartitionState]) -> list[Portion]:
         """Return the parts for the next transaction, small outboxes first.
 
         A large outbox thus delays no other.
         """
         left = self._most_bytes
         portions: list[Portion] = []
-        for each in sorted(owned, key=self._waiting):
+        for each in sorted(states, key=self._waiting):
             portion = each.portion(left)
             if portion.size <= left or not portions:
                 portions.append(portion)
                 left -= portion.size
         return portions
 
-    def _latest(self, owned: PartitionState) -> int:
-        return max(owned.published, self.under_way.get(owned.partition, 0))
+    def _latest(self, state: PartitionState) -> int:
+        return max(state.published, self.under_way.get(state.partition, 0))
 
-    def _waiting(self, owned: PartitionState) -> int:
-        latest = self._latest(owned)
-        return sum(entry.size for entry in owned.unpublished if entry.version > latest)
+    def _waiting(self, state: PartitionState) -> int:
+        latest = self._latest(state)
+        return sum(entry.size for entry in state.unpublished if entry.version > latest)
 
-    def too_much_waits(self, owned: dict[int, PartitionState]) -> bool:
+    def too_much_waits(self, states: dict[int, PartitionState]) -> bool:
         """Return whether the backlog exceeds one transaction, so that nothing may be added."""
-        return sum(map(self._waiting, owned.values())) > self._most_bytes
+        return sum(map(self._waiting, states.values())) > self._most_bytes
 
     def publish_all(
-        self, owned: dict[int, PartitionState], membership: object, keep_alive: Callable[[], None]
+        self, states: dict[int, PartitionState], membership: object, keep_alive: Callable[[], None]
     ) -> None:
         """Publish all pending outputs, one transaction after another."""
-        while any(each.unpublished for each in owned.values()):
-            self.begin(owned, membership)
-            self.confirm(owned)
+        while any(each.unpublished for each in states.values()):
+            self.begin(states, membership)
+            self.confirm(states)
             keep_alive()
 
-    def confirm(self, owned: dict[int, PartitionState], *, wait: bool = True) -> None:
-        """Mark the in-flight publication as confirmed in ``owned`` once Kafka has committed it."""
+    def confirm(self, states: dict[int, PartitionState], *, wait: bool = True) -> None:
+        """Mark the in-flight publication as confirmed in ``states`` once Kafka has committed it."""
         ended_us = self._publisher.finish(wait=wait)
         if ended_us is None:
             return
         for partition, version in self.under_way.items():
-            owned[partition] = owned[partition].confirmed(version)
+            states[partition] = states[partition].confirmed(version)
         self.under_way = {}
         self._observed.published(ended_us)
 

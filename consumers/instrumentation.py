@@ -147,22 +147,22 @@ class Instrumentation:
     def observe(
         self,
         consumer: KafkaConsumer,
-        owned: Mapping[int, PartitionState],
+        states: Mapping[int, PartitionState],
         model: GlobalModel,
         waiting: int,
     ) -> None:
         """Report the state of partitions and model."""
-        for partition, each in owned.items():
+        for partition, each in states.items():
             self._observe_partition(consumer, partition, each, model)
         self._metrics.set("warmup_customers", waiting)
         self._metrics.set("warmup_customers_required", self._warmup_customers)
-        self._model.observe(model.complete(owned), 0 in owned, time.time())
+        self._model.observe(model.complete(states), 0 in states, time.time())
 
     def _observe_partition(
-        self, consumer: KafkaConsumer, partition: int, owned: PartitionState, model: GlobalModel
+        self, consumer: KafkaConsumer, partition: int, state: PartitionState, model: GlobalModel
     ) -> None:
         purchases_behind = 0
-        for topic, offset in zip(INPUTS, owned.progress.offsets, strict=True):
+        for topic, offset in zip(INPUTS, state.checkpoint.offsets, strict=True):
             tp = TopicPartition(topic, partition)
             highwater = consumer.highwater(tp)
             if highwater is not None:
@@ -177,13 +177,13 @@ class Instrumentation:
                 "consumer_lag_seconds", max(0.0, age) if purchases_behind else 0.0, partition
             )
         now = time.monotonic()
-        if owned.progress.swept_generation >= model.number:
+        if state.checkpoint.swept_generation >= model.number:
             self._counted_at[partition] = now
         self._metrics.set(
             "partition_sync_age_seconds", now - self._counted_at[partition], partition
         )
         if model.generation is not None:
-            learned = owned.estimators.get(model.generation.number) or estimator()
+            learned = state.estimators.get(model.generation.number) or estimator()
             members = learned.statistics.members.tolist()
             for segment, n in zip(model.generation.segments, members, strict=True):
                 self._metrics.set("segment_customers", n, segment, partition)

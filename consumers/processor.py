@@ -136,7 +136,7 @@ def decide(
     config, model = work.config, work.model
     before, after = aggregated.records, aggregated.records.copy()
     part, p = customers.part, len(work.parts)
-    version = np.array([each.state.progress.version + 1 for each in work.parts], np.int64)[part]
+    version = np.array([each.state.checkpoint.version + 1 for each in work.parts], np.int64)[part]
     changes: list[list[tuple[Change, Trigger | None]]] = [[] for _ in work.parts]
     moved = [np.empty(0, np.intp) for _ in work.parts]
     if scores is not None and model is not None:
@@ -194,7 +194,7 @@ def _changes(
     generations = aggregated.records["generation"][rows]
     clock_us = customers.clock_us[customers.part]
     topic, column, time_us = last_events(work.batch, aggregated, clock_us)
-    rescored = np.array([each.state.progress.rescore > 0 for each in work.parts], np.bool_)
+    rescored = np.array([each.state.checkpoint.rescore > 0 for each in work.parts], np.bool_)
     rescored = rescored[customers.part[rows]]
     # In a rebuilt store, customers never scored are not affected by a new model.
     new_model = (generations != model.generation.number) & (~rescored | (generations > 0))
@@ -245,7 +245,7 @@ def commit(
         ended = state.sweep if sweep is None else None
         recall = polled.recall if polled else None
         offsets = polled.next_offsets if polled else {}
-        before = state.progress
+        before = state.checkpoint
         checkpoint = replace(
             before,
             version=before.version + 1,
@@ -283,7 +283,7 @@ def commit(
         writes = Commit(
             partition=state.partition,
             expected=before,
-            progress=checkpoint,
+            checkpoint=checkpoint,
             records=written[i],
             gone=removed[i],
             statistics={

@@ -63,7 +63,7 @@ class Worker:
         Not subscribed yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
     publisher, store, definitions, model, generations, reconciler, observation
         Collaborators.
-    rules
+    config
         Processing configuration.
     max_records
         Maximum number of records in a micro-batch.
@@ -89,7 +89,7 @@ class Worker:
         generations: Generations,
         reconciler: Reconciler,
         observation: Instrumentation,
-        rules: ProcessingConfig,
+        config: ProcessingConfig,
         max_records: int,
         transaction_bytes: int = MOST_BYTES,
         alive: Callable[[], None],
@@ -100,10 +100,10 @@ class Worker:
         self._publications = InFlightPublications(publisher, observation, transaction_bytes)
         self._model, self._generations = model, generations
         self._learning = ModelSync(definitions, model, generations.describe_again)
-        self._reconciler, self._observed, self._rules = reconciler, observation, rules
+        self._reconciler, self._observed, self._config = reconciler, observation, config
         self._max_records, self._alive, self._clocks = max_records, alive, clocks
         self._check_let_in = check_let_in
-        self.owned: dict[int, PartitionState] = {}
+        self.states: dict[int, PartitionState] = {}
         self.ready = False
         self._stopping = self._joined = False
         self._group = RebalanceListener(consumer)
@@ -111,7 +111,7 @@ class Worker:
         self._membership: object = None
         self._reconcile_due = True
         self._backoff = Backoff()
-        self._pace = SweepRateLimiter(rules.max_changes_per_second)
+        self._pace = SweepRateLimiter(config.max_changes_per_second)
         self._stayed_at = self._model_due = self._check_due = self._report_due = 0.0
 
     def stop(self) -> None:
@@ -124,13 +124,13 @@ class Worker:
             self.step()
             self._alive()
             after_round()
-        if self.owned and not self._reconcile_due:
+        if self.states and not self._reconcile_due:
             try:
-                self._tidy(list(self.owned))
+                self._tidy(list(self.states))
                 # Use the membership of the last poll: by now there may be another one, or none.
-                self._publications.publish_all(self.owned, self._membership, self._alive)
-                self._publications.begin(self.owned, self._membership, everything=True)
-                self._publications.confirm(self.owned)
+                self._publications.publish_all(self.states, self._membership, self._alive)
+                self._publications.begin(self.states, self._membership, everything=True)
+                self._publications.confirm(self.states)
             except OUTAGES as error:
                 log.warning("leaving with offsets to commit", error=describe(error))
 
@@ -146,7 +146,7 @@ class Worker:
             # still listed, and a broker accepts offset commits from such a member. Between
             # JoinGroup and SyncGroup the generation is the new one, but the listed partitions are
             # the previous assignment and may belong to another member.
-            if self.owned:
+            if self.states:
                 log.info("rejoins the group", generation=membership.generation_id)
             self._reconcile_soon()
             return
@@ -201,7 +201,7 @@ class Worker:
         log.error("does not work: clocks are apart", error=str(error), looks_again_in_seconds=pause)
 
     def _tell_clocks(self) -> None:
-        clocks_us = [owned.progress.clock_us for owned in self.owned.values()]
+        clocks_us = [state.checkpoint.clock_us for state in self.states.values()]
         ahead_us = max(clocks_us, default=0) - self._clocks.shown_us
         self._observed.clocks(self._clocks.errors_us | {"partition": max(ahead_us, 0)})
 
@@ -209,7 +209,7 @@ class Worker:
 
     def _poll(self) -> Polled:
         timeout = POLL_MS
-        if any(owned.sweep for owned in self.owned.values()):
+        if any(state.sweep for state in self.states.values()):
             pause = max(0.0, self._pace.free_at - time.monotonic())
             timeout = min(POLL_MS, math.ceil(pause * 1000))
         try:
@@ -244,10 +244,10 @@ class Worker:
         """Return the records at or after the checkpoint's offsets, for owned partitions only."""
         new: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, records in polled.items():
-            owned = self.owned.get(tp.partition)
-            if owned is None or not records:
+            state = self.states.get(tp.partition)
+            if state is None or not records:
                 continue
-            start = owned.progress.offsets[INPUTS.index(tp.topic)]
+            start = state.checkpoint.offsets[INPUTS.index(tp.topic)]
             fresh = (
                 list(records)
                 if records[0].offset >= start
@@ -262,9 +262,9 @@ class Worker:
     def _reconcile_soon(self) -> None:
         self._reconcile_due, self.ready = True, False
         self._observed.ready(False)
-        for partition in self.owned:
+        for partition in self.states:
             self._observed.gave_up(partition)
-        self.owned = {}
+        self.states = {}
         # The last descriptions may or may not have been committed.
         self._generations.describe_again()
 
@@ -297,16 +297,16 @@ class Worker:
             self._clocks.look_at_redis(partitions)
             self._publications.begin_anew(self._alive)
             self._learning.poll()
-            owned = self._reconciler.take_over(partitions, self._stay_in_group)
-            newest = max((o.known_generation for o in owned.values()), default=0)
+            states = self._reconciler.take_over(partitions, self._stay_in_group)
+            newest = max((o.known_generation for o in states.values()), default=0)
             self._learning.wait_for(newest, self._alive)
             if self._group.changed:
                 raise RecoveryInterruptedError("the group has rebalanced")
             # Publish before processing resumes, or each attempt would add a micro-batch to the
             # outbox.
-            self._publications.publish_all(owned, self._membership, self._stay_in_group)
-            for partition, each in owned.items():
-                for topic, offset in zip(INPUTS, each.progress.offsets, strict=True):
+            self._publications.publish_all(states, self._membership, self._stay_in_group)
+            for partition, each in states.items():
+                for topic, offset in zip(INPUTS, each.checkpoint.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
         except WrongClockError as error:
             self._stand_aside(error)
@@ -314,13 +314,13 @@ class Worker:
         except OUTAGES as error:
             self._out(error)
             return
-        self.owned = owned
+        self.states = states
         self._model_due = 0.0
         self._reconcile_due, self.ready = False, True
         self._observed.ready(True)
-        for partition in owned:
+        for partition in states:
             self._observed.took(partition)
-        log.info("owns partitions", partitions=sorted(owned), generation=self._generation_id)
+        log.info("owns partitions", partitions=sorted(states), generation=self._generation_id)
 
     def _stay_in_group(self) -> None:
         """Poll with all partitions paused, to keep the membership during a long recovery.
@@ -364,65 +364,65 @@ class Worker:
             self._check_due = now + IDLE_CHECK_SECONDS
             if not new:
                 self._check_still_owner()
-                self._clocks.look_at_redis(self.owned)
+                self._clocks.look_at_redis(self.states)
                 self._check_kafka_answers()
             # After the check: a transaction hangs for long when the broker is already away.
-            self._tidy(sorted(set(self.owned) - {tp.partition for tp in new}))
+            self._tidy(sorted(set(self.states) - {tp.partition for tp in new}))
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
             self._tell_clocks()
             self._observed.observe(
-                self._consumer, self.owned, self._model, self._generations.waiting
+                self._consumer, self.states, self._model, self._generations.waiting
             )
 
     def _update_model(self, now_s: float) -> None:
         """Follow the definitions and the other partitions; commit a generation that is due."""
         self._learning.poll()
-        self._model.refresh(self.owned, now_s)
-        due = self._generations.tend(self.owned, self._model, self._clocks.now_us())
+        self._model.refresh(self.states, now_s)
+        due = self._generations.tend(self.states, self._model, self._clocks.now_us())
         if due is not None:
             self._commit([due])
 
     def _publish(self, membership: object, *, behind: bool = False) -> None:
         """Begin publishing; return once the backlog is small enough for another micro-batch."""
-        self._publications.begin(self.owned, membership, behind=behind)
-        while self._publications.too_much_waits(self.owned):
+        self._publications.begin(self.states, membership, behind=behind)
+        while self._publications.too_much_waits(self.states):
             self._alive()
-            self._publications.begin(self.owned, membership)
+            self._publications.begin(self.states, membership)
 
     def _round(self, new: Polled) -> None:
-        model = self._model.model(self.owned)
+        model = self._model.model(self.states)
         number = model.generation.number if model else 0
         before_us, now_us = self._clocks.wall_us(), self._clocks.now_us()
-        for partition, owned in self.owned.items():
-            self.owned[partition] = start_sweep(owned, number, self._rules, now_us)
+        for partition, state in self.states.items():
+            self.states[partition] = start_sweep(state, number, self._config, now_us)
         walk = time.monotonic() >= self._pace.free_at
-        sweeping = {p for p, owned in self.owned.items() if owned.sweep and walk}
+        sweeping = {p for p, state in self.states.items() if state.sweep and walk}
         busy = sorted({tp.partition for tp in new} | sweeping)
         if not busy:
             return
         with self._observed.stage("decode"):
-            seen = {partition: owned.seen for partition, owned in self.owned.items()}
+            seen = {partition: state.seen for partition, state in self.states.items()}
             batch = decode_batch(
                 new,
-                self._rules.currency,
+                self._config.currency,
                 seen,
-                self._rules.consent_required,
-                self._rules.partitioning,
+                self._config.consent_required,
+                self._config.partitioning,
             )
         parts = {part.partition: part for part in batch.slices}
         wants = [
-            read_request(self.owned[p], batch, parts.get(p), self._rules, advance_sweep=walk)
+            read_request(self.states[p], batch, parts.get(p), self._config, advance_sweep=walk)
             for p in busy
         ]
         with self._observed.stage("read"):
             readings = self._store.read(wants)
         now_us = self._clocks.after_reading(before_us, busy, readings)
         work = [
-            Part(self.owned[p], parts.get(p), read) for p, read in zip(busy, readings, strict=True)
+            Part(self.states[p], parts.get(p), read) for p, read in zip(busy, readings, strict=True)
         ]
         with self._observed.stage("assign"):
-            result = process(Work(self._rules, model, batch, work, now_us))
+            result = process(Work(self._config, model, batch, work, now_us))
         self._commit(result.partitions)
         swept = sum(origin in SWEPT for _, _, origin in result.stats.changes)
         if swept:
@@ -437,7 +437,7 @@ class Worker:
             refused = [c.partition for c, ok in zip(commits, accepted, strict=True) if not ok]
             raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
         for decision in decisions:
-            self.owned[decision.state.partition] = decision.state
+            self.states[decision.state.partition] = decision.state
 
     def _tidy(self, partitions: Sequence[int]) -> None:
         """Trim outboxes of idle partitions and advance offsets past the ends of their inputs.
@@ -448,7 +448,7 @@ class Worker:
         """
         decisions = [
             tidy(
-                self.owned[partition],
+                self.states[partition],
                 [self._consumer.position(TopicPartition(topic, partition)) for topic in INPUTS],
             )
             for partition in partitions
@@ -457,11 +457,11 @@ class Worker:
 
     def _check_still_owner(self) -> None:
         """Detect, while idle, a store that lost writes or a commit by another owner."""
-        partitions = sorted(self.owned)
+        partitions = sorted(self.states)
         found = self._store.written_by(partitions)
         for partition, (version, nonce) in zip(partitions, found, strict=True):
-            progress = self.owned[partition].progress
-            if (version, nonce) != (progress.version, progress.nonce):
+            checkpoint = self.states[partition].checkpoint
+            if (version, nonce) != (checkpoint.version, checkpoint.nonce):
                 raise TakeoverRefusedError(
                     f"partition {partition}: the store is not as it was left"
                 )
@@ -472,5 +472,5 @@ class Worker:
         Committed offsets are not requested for this: kafka-python returns the late response of a
         request that timed out to the next identical request, and the next takeover would trust it.
         """
-        for partition in [] if self._publications.under_way else list(self.owned)[:1]:
+        for partition in [] if self._publications.under_way else list(self.states)[:1]:
             starts_of(self._consumer, [TopicPartition(INPUTS[0], partition)], ANSWER_MS)

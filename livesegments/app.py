@@ -55,7 +55,7 @@ def patience(seconds: float, settings: Settings) -> float:
     return min(seconds, settings.max_poll_interval_seconds * PATIENCE_SHARE)
 
 
-def rules(settings: Settings) -> ProcessingConfig:
+def processing_config(settings: Settings) -> ProcessingConfig:
     """Return the processing configuration."""
     layout = Tiling(settings.window_days, settings.tiles)
     stretch = min(settings.sweep_customers, settings.change_rate or settings.sweep_customers)
@@ -106,12 +106,12 @@ def run(
 
     ``done`` is called in every iteration.
     """
-    how = rules(settings)
+    config = processing_config(settings)
     instance = settings.instance_id or secrets.token_hex(4)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    metrics = Metrics(registry, version=__version__, segments=how.segment_ids)
+    metrics = Metrics(registry, version=__version__, segments=config.segment_ids)
     store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
     probe = Partitions(
         reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
@@ -123,12 +123,12 @@ def run(
         hang_seconds=patience(HANG_SECONDS, settings),
     )
     try:
-        config = kafka_config(settings)
-        partitions = check_partition_counts(partition_counts(config))
-        how = replace(how, partitioning=Partitioning(settings.partitioner, partitions))
-        check_allowed(config, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
-        definitions = DefinitionsReader(config)
-        model = GlobalModel(store, partitions, how.segment_ids)
+        clients = kafka_config(settings)
+        partitions = check_partition_counts(partition_counts(clients))
+        config = replace(config, partitioning=Partitioning(settings.partitioner, partitions))
+        check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
+        definitions = DefinitionsReader(clients)
+        model = GlobalModel(store, partitions, config.segment_ids)
         # Before an empty store accepts segment ids that differ from the published ones.
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
@@ -148,10 +148,10 @@ def run(
         observation = Instrumentation(
             metrics,
             settings.warmup_customers,
-            how.personas,
-            lambda: draw(store, partitions, how.layout),
+            config.personas,
+            lambda: draw(store, partitions, config.layout),
         )
-        clocks = Clocks(store, config, partitions, now_us)
+        clocks = Clocks(store, clients, partitions, now_us)
         worker = Worker(
             consumer=consumer,
             publisher=publisher,
@@ -161,7 +161,7 @@ def run(
             generations=Generations(
                 store,
                 partitions,
-                how,
+                config,
                 requests=RefitRequests(store.redis, settings.group_id),
                 metrics=metrics,
                 warmup_customers=settings.warmup_customers,
@@ -172,8 +172,8 @@ def run(
             reconciler=Reconciler(
                 store,
                 consumer,
+                clients,
                 config,
-                how,
                 agreed,
                 now_us=clocks.now_us,
                 accept_loss=accept_loss,
@@ -181,7 +181,7 @@ def run(
                 noted=observation.taking_over,
             ),
             observation=observation,
-            rules=how,
+            config=config,
             max_records=settings.max_poll_records,
             alive=alive,
             clocks=clocks,

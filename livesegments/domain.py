@@ -102,9 +102,9 @@ def decode_estimators(stored: Mapping[int, bytes]) -> dict[int, MiniBatchKMeans]
     return {number: estimator(learned=data) for number, data in stored.items()}
 
 
-def decode_seen(ring: bytes, progress: Checkpoint, size: int) -> DedupWindow | None:
+def decode_seen(ring: bytes, checkpoint: Checkpoint, size: int) -> DedupWindow | None:
     """Return the dedup window from the store's ring of ``size`` entries, None for a size of 0."""
-    return DedupWindow.from_ring(size, progress.remembered, ring) if size else None
+    return DedupWindow.from_ring(size, checkpoint.remembered, ring) if size else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class PartitionState:
 
     Attributes
     ----------
-    progress
+    checkpoint
         The checkpoint, as in the store.
     estimators
         Generation -> estimator that has learned this partition's customers in it.
@@ -251,7 +251,7 @@ class PartitionState:
     """
 
     partition: int
-    progress: Checkpoint
+    checkpoint: Checkpoint
     estimators: dict[int, MiniBatchKMeans] = field(default_factory=dict)
     published: int = 0
     unpublished: tuple[Entry, ...] = ()
@@ -264,8 +264,8 @@ class PartitionState:
     @property
     def known_generation(self) -> int:
         """The newest published generation known to this partition."""
-        proposed = self.progress.proposed_generation
-        return max(self.progress.generation, proposed if proposed <= self.published else 0)
+        proposed = self.checkpoint.proposed_generation
+        return max(self.checkpoint.generation, proposed if proposed <= self.published else 0)
 
     @property
     def trimmable(self) -> tuple[int, ...]:
@@ -274,17 +274,17 @@ class PartitionState:
 
     def learned_in(self, generation: int) -> MiniBatchKMeans | None:
         """Return the estimator of a generation, None until all customers are scored in it."""
-        if self.progress.swept_generation < generation:
+        if self.checkpoint.swept_generation < generation:
             return None
         return self.estimators.get(generation) or estimator()
 
-    def committed(self, progress: Checkpoint, entry: Entry | None) -> "PartitionState":
+    def committed(self, checkpoint: Checkpoint, entry: Entry | None) -> "PartitionState":
         """Return the state after a commit that trims published versions and adds any ``entry``."""
         added = (entry,) if entry else ()
         kept = (version for version in self.in_outbox if version > self.published)
         return replace(
             self,
-            progress=progress,
+            checkpoint=checkpoint,
             unpublished=(*self.unpublished, *added),
             in_outbox=(*kept, *(each.version for each in added)),
         )
@@ -304,13 +304,13 @@ class PartitionState:
                 return self._portion(entries[:cut], last.version, last.offsets)
             if entry.offsets is not None:
                 cut = number
-        return self._portion(entries, self.progress.version, self.progress.offsets)
+        return self._portion(entries, self.checkpoint.version, self.checkpoint.offsets)
 
     def _portion(
         self, entries: Sequence[Entry], version: int, offsets: Offsets | None
     ) -> "Portion":
         data = [entry.data for entry in entries]
-        metadata = self.progress.metadata_of(version)
+        metadata = self.checkpoint.metadata_of(version)
         publication = Publication(self.partition, data, offsets, metadata)
         return Portion(version, sum(entry.size for entry in entries), publication)
 
@@ -332,42 +332,42 @@ class PartitionResult:
 
 
 def start_sweep(
-    owned: PartitionState, generation: int, rules: ProcessingConfig, now_us: int
+    state: PartitionState, generation: int, config: ProcessingConfig, now_us: int
 ) -> PartitionState:
     """Start a sweep if the generation or the clock's tile has advanced since the last one.
 
     After a recovery a sweep is due even without a model: it publishes pending erasures.
     """
-    progress = owned.progress
-    clock_us = progress.clock_us if rules.event_clock else max(progress.clock_us, now_us)
-    tile = rules.layout.tile(clock_us)
-    moved_on = generation > progress.swept_generation or tile > progress.swept_tile
-    due = progress.rescore or (generation and moved_on)
-    if owned.sweep is not None or not due:
-        return owned
-    return replace(owned, sweep=Sweep(generation, tile))
+    checkpoint = state.checkpoint
+    clock_us = checkpoint.clock_us if config.event_clock else max(checkpoint.clock_us, now_us)
+    tile = config.layout.tile(clock_us)
+    moved_on = generation > checkpoint.swept_generation or tile > checkpoint.swept_tile
+    due = checkpoint.rescore or (generation and moved_on)
+    if state.sweep is not None or not due:
+        return state
+    return replace(state, sweep=Sweep(generation, tile))
 
 
-def tidy(owned: PartitionState, positions: Sequence[int]) -> PartitionResult | None:
+def tidy(state: PartitionState, positions: Sequence[int]) -> PartitionResult | None:
     """Return the maintenance commit of an idle partition, None if there is nothing to do.
 
     It trims published entries from the outbox, as every commit does: they name customers, some of
     whom may have been erased since. It also advances the offsets to ``positions`` where no record
     lies between.
     """
-    purchases, profiles, erasures = map(max, owned.progress.offsets, positions)
-    moved = (purchases, profiles, erasures) != owned.progress.offsets
-    if not owned.trimmable and not moved:
+    purchases, profiles, erasures = map(max, state.checkpoint.offsets, positions)
+    moved = (purchases, profiles, erasures) != state.checkpoint.offsets
+    if not state.trimmable and not moved:
         return None
-    progress = replace(
-        owned.progress,
-        version=owned.progress.version + 1,
+    checkpoint = replace(
+        state.checkpoint,
+        version=state.checkpoint.version + 1,
         purchases=purchases,
         profiles=profiles,
         erasures=erasures,
     )
-    commit = Commit(owned.partition, owned.progress, progress, published=owned.trimmable)
-    return PartitionResult(commit, owned.committed(progress, None))
+    commit = Commit(state.partition, state.checkpoint, checkpoint, published=state.trimmable)
+    return PartitionResult(commit, state.committed(checkpoint, None))
 
 
 @dataclass(frozen=True, slots=True)

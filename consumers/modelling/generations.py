@@ -35,7 +35,7 @@ class Generations:
 
     Parameters
     ----------
-    store, partitions, rules, personas
+    store, partitions, config, personas
         Data to fit, and configuration for describing the model.
     requests
         Pending refits requested by an operator.
@@ -54,7 +54,7 @@ class Generations:
         self,
         store: Partitions,
         partitions: int,
-        rules: ProcessingConfig,
+        config: ProcessingConfig,
         *,
         requests: RefitRequests,
         metrics: Metrics,
@@ -63,7 +63,7 @@ class Generations:
         refit: Refit = "auto",
         refit_gain: float = 0.0125,
     ) -> None:
-        self._store, self._partitions, self._rules = store, partitions, rules
+        self._store, self._partitions, self._config = store, partitions, config
         self._requests, self._metrics = requests, metrics
         self._warmup_customers, self._definitions_seconds = warmup_customers, definitions_seconds
         self._refit, self._refit_gain = refit, refit_gain
@@ -74,18 +74,18 @@ class Generations:
         """Number of customers at the last warm-up check."""
 
     def tend(
-        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
         """Return the model commit due for the owner of partition 0, if any."""
-        if 0 not in owned:
+        if 0 not in states:
             self._stand_down()
             return None
         if model.generation is None:
-            return self.propose(owned[0], model.floor, now_us)
+            return self.propose(states[0], model.floor, now_us)
         return (
-            self.accept(owned, model, now_us)
-            or self.reconsider(owned, model, now_us)
-            or self.refresh(owned, model, now_us)
+            self.accept(states, model, now_us)
+            or self.reconsider(states, model, now_us)
+            or self.refresh(states, model, now_us)
         )
 
     def propose(self, first: PartitionState, floor: int, now_us: int) -> PartitionResult | None:
@@ -93,21 +93,21 @@ class Generations:
 
         If all generations up to ``floor`` are lost, the next one is a first generation again.
         """
-        under_way = first.progress.proposed_generation > floor
+        under_way = first.checkpoint.proposed_generation > floor
         if under_way or time.monotonic() < self._next_look:
             return None
         self._next_look = time.monotonic() + WARMUP_SECONDS
         self.waiting = sum(self._store.sizes(range(self._partitions)))
         if self.waiting < self._warmup_customers:
             return None
-        sample = self._draws.draw(self._store, self._partitions, self._rules.layout)
+        sample = self._draws.draw(self._store, self._partitions, self._config.layout)
         self.waiting = round(sample.customers)
         if not self._draws.are_enough(sample):
             return None
         # The number is the version of the creating commit, so it is never reused.
-        number = first.progress.version + 1
+        number = first.checkpoint.version + 1
         try:
-            generation = first_generation(sample, number, self._rules.personas)
+            generation = first_generation(sample, number, self._config.personas)
         except ValueError:
             return None  # so far, all customers are the same
         return self._next(first, generation, now_us, "warmup")
@@ -123,14 +123,14 @@ class Generations:
         self._described = []
 
     def accept(
-        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
         """Return the commit of a generation requested by an operator, if any.
 
         The request stays until its generation, or another newer one, is published; the owner of the
         partition at that time removes it.
         """
-        generation, first = model.generation, owned[0]
+        generation, first = model.generation, states[0]
         now = time.monotonic()
         if generation is None or now < self._next_request:
             return None
@@ -139,7 +139,7 @@ class Generations:
         if data is None:
             return None
         try:
-            request = Request.from_bytes(data, self._rules.segment_ids)
+            request = Request.from_bytes(data, self._config.segment_ids)
         except ValueError as error:
             log.warning("a request to refit cannot be read", error=str(error))
             self._requests.remove(data)
@@ -149,23 +149,23 @@ class Generations:
             log.info("a request to refit is over", taken=taken, generation=generation.number)
             self._requests.remove(data)
             return None
-        if first.progress.proposed_generation > generation.number:
+        if first.checkpoint.proposed_generation > generation.number:
             return None  # in flight
         self._checks.forget()
-        number = first.progress.version + 1
+        number = first.checkpoint.version + 1
         log.info("next generation, as asked for", number=number)
         return self._next(first, request.numbered(number), now_us, "request")
 
     def reconsider(
-        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
         """Return the commit of the next generation, if a check has found a better fit."""
-        now, first = model.complete(owned), owned[0]
+        now, first = model.complete(states), states[0]
         if self._refit == "off" or now is None:
             return None
-        generation, swept_tile = now.generation, first.progress.swept_tile
+        generation, swept_tile = now.generation, first.checkpoint.swept_tile
         candidate = self._checks.finished()
-        if candidate is not None and first.progress.proposed_generation <= generation.number:
+        if candidate is not None and first.checkpoint.proposed_generation <= generation.number:
             gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
             result = _RESULTS[self._refit] if better else "kept"
             self._metrics.count("refit_checks_total", result)
@@ -178,28 +178,28 @@ class Generations:
                 )
             if result != "taken":
                 return None
-            number = first.progress.version + 1
+            number = first.checkpoint.version + 1
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
-            successor = next_generation(candidate, now, number, self._rules.personas)
+            successor = next_generation(candidate, now, number, self._config.personas)
             return self._next(first, successor, now_us, "check")
-        on_its_way = first.progress.proposed_generation > generation.number
+        on_its_way = first.checkpoint.proposed_generation > generation.number
         if not on_its_way and self._checks.is_due(now, swept_tile):
             buyers = int(now.statistics.members.sum())
-            sample = partial(draw, self._store, self._partitions, self._rules.layout, buyers)
+            sample = partial(draw, self._store, self._partitions, self._config.layout, buyers)
             self._checks.start(sample, now, swept_tile)
         return None
 
     def refresh(
-        self, owned: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
     ) -> PartitionResult | None:
         """Return the commit that updates the definitions, if an update is due and they changed."""
-        generation, first = model.generation, owned[0]
+        generation, first = model.generation, states[0]
         if generation is None or time.monotonic() < self._next_look:
             return None
-        if first.progress.proposed_generation > generation.number:
+        if first.checkpoint.proposed_generation > generation.number:
             return None  # a newer generation is in flight and must not be overwritten
         self._next_look = time.monotonic() + self._definitions_seconds
-        now = model.complete(owned)
+        now = model.complete(states)
         return None if now is None else self._decision(first, now, now_us)
 
     def _next(
@@ -207,7 +207,7 @@ class Generations:
     ) -> PartitionResult | None:
         self._metrics.count("generations_total", trigger)
         self._metrics.set("refit_gain_ratio", math.nan)
-        fitted = Model.of(estimator(generation), self._rules.segment_ids)
+        fitted = Model.of(estimator(generation), self._config.segment_ids)
         return self._decision(first, fitted, now_us, proposed=generation.number)
 
     def _decision(
@@ -217,30 +217,30 @@ class Generations:
         now_us: int,
         proposed: int | None = None,
     ) -> PartitionResult | None:
-        described = to_definitions(model, self._rules.personas)
+        described = to_definitions(model, self._config.personas)
         if described == self._described:
             return None
         self._described = described
-        progress = replace(
-            first.progress,
-            version=first.progress.version + 1,
-            proposed_generation=proposed or first.progress.proposed_generation,
+        checkpoint = replace(
+            first.checkpoint,
+            version=first.checkpoint.version + 1,
+            proposed_generation=proposed or first.checkpoint.proposed_generation,
         )
         outputs = Serializer(
-            group_id=self._rules.group_id,
+            group_id=self._config.group_id,
             partition=0,
-            version=progress.version,
-            nonce=progress.nonce,
+            version=checkpoint.version,
+            nonce=checkpoint.nonce,
             generation=model.generation.number,
             decided_at_us=now_us,
-            segments=self._rules.segments,
+            segments=self._config.segments,
         ).definitions(described)
-        entry = Entry.of(progress.version, progress.offsets, outputs)
+        entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
         commit = Commit(
             partition=0,
-            expected=first.progress,
-            progress=progress,
+            expected=first.checkpoint,
+            checkpoint=checkpoint,
             entry=entry,
             published=first.trimmable,
         )
-        return PartitionResult(commit, first.committed(progress, entry))
+        return PartitionResult(commit, first.committed(checkpoint, entry))

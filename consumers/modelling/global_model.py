@@ -85,9 +85,9 @@ class GlobalModel:
         if self.number < self.floor:
             self.generation = None
 
-    def refresh(self, owned: Mapping[int, PartitionState], now_s: float) -> None:
+    def refresh(self, states: Mapping[int, PartitionState], now_s: float) -> None:
         """Read the statistics of partitions owned by others, if a refresh is due."""
-        others = [partition for partition in range(self._partitions) if partition not in owned]
+        others = [partition for partition in range(self._partitions) if partition not in states]
         # The statistics of a partition given up since are missing and read without delay.
         unknown = any(partition not in self._others for partition in others)
         is_time = unknown or now_s - self._read_at >= self._refresh_seconds
@@ -100,7 +100,7 @@ class GlobalModel:
         }
         self._read_at = now_s
 
-    def complete(self, owned: Mapping[int, PartitionState]) -> Model | None:
+    def complete(self, states: Mapping[int, PartitionState]) -> Model | None:
         """Return the sum of all partitions, None until every one is swept to this generation.
 
         Until then the fitted centroids are used, since some of the customers do not represent all.
@@ -109,8 +109,8 @@ class GlobalModel:
             return None
         parts = []
         for partition in range(self._partitions):
-            if partition in owned:
-                part = owned[partition].learned_in(self.generation.number)
+            if partition in states:
+                part = states[partition].learned_in(self.generation.number)
             else:
                 part = self._others.get(partition)
             if part is None:
@@ -123,14 +123,14 @@ class GlobalModel:
             self._parts, self._sum = parts, Model.of(total, self._segments)
         return self._sum
 
-    def model(self, owned: Mapping[int, PartitionState]) -> Model | None:
+    def model(self, states: Mapping[int, PartitionState]) -> Model | None:
         """Return the current model, None during the warm-up.
 
         While a partition is rebuilt, its customers keep their previous weight.
         """
         if self.generation is None:
             return None
-        self._last = self.complete(owned) or self._last
+        self._last = self.complete(states) or self._last
         return self._last or Model.of(estimator(self.generation), self._segments)
 
 

@@ -56,12 +56,12 @@ def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None 
     wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
     customers, full = 0.0, False
-    for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
+    for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, layout.tiles)
-        at = window(records, layout.tile(progress.clock_us))
+        at = window(records, layout.tile(checkpoint.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(vectors(records, at)[counted])
-        full = full or reaches_back(records, layout.tile(progress.clock_us))
+        full = full or reaches_back(records, layout.tile(checkpoint.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
     found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
     return Sample(found, customers, full)

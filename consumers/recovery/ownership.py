@@ -75,9 +75,9 @@ class Extent:
     end: tuple[int, int, int]
     topics: str
 
-    def is_of(self, progress: Checkpoint) -> bool:
+    def is_of(self, checkpoint: Checkpoint) -> bool:
         """Return whether these are the processed topics, not recreated ones of the same names."""
-        return not self.topics or progress.topics in ("", self.topics)
+        return not self.topics or checkpoint.topics in ("", self.topics)
 
     def within(self, offsets: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return the nearest offsets that exist in the logs."""
@@ -88,17 +88,19 @@ class Extent:
         return purchases, profiles, erasures
 
 
-def is_lost(progress: Checkpoint | None, inputs: Extent) -> bool:
+def is_lost(checkpoint: Checkpoint | None, inputs: Extent) -> bool:
     """Return whether a store has no usable base for a recovery.
 
     A recovery from nothing that was interrupted or refused has processed only part of the log, so
     it starts from nothing again.
     """
-    return progress is None or not inputs.is_of(progress) or progress.recovering == FROM_NOTHING
+    return (
+        checkpoint is None or not inputs.is_of(checkpoint) or checkpoint.recovering == FROM_NOTHING
+    )
 
 
 def verdict(
-    progress: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     committed: Committed | None,
     inputs: Extent,
     outputs_empty: bool,
@@ -107,7 +109,7 @@ def verdict(
 
     Parameters
     ----------
-    progress
+    checkpoint
         The store's checkpoint; read before the others.
     committed
         Kafka's committed offsets; None if missing or not ours.
@@ -116,20 +118,20 @@ def verdict(
     outputs_empty
         Whether nothing was ever published for the partition.
     """
-    if progress is None:
+    if checkpoint is None:
         return Verdict.FRESH if committed is None and outputs_empty else Verdict.RECOVER
-    if progress.recovering or committed is None:
+    if checkpoint.recovering or committed is None:
         return Verdict.RECOVER
-    if not inputs.is_of(progress):
+    if not inputs.is_of(checkpoint):
         return Verdict.RECOVER
-    own_line = committed.nonce == progress.nonce and committed.version <= progress.version
-    if own_line or committed.metadata == progress.seen:
+    own_line = committed.nonce == checkpoint.nonce and committed.version <= checkpoint.version
+    if own_line or committed.metadata == checkpoint.seen:
         return Verdict.CURRENT
     return Verdict.RECOVER
 
 
 def taken_over(
-    progress: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     committed: Committed | None,
     inputs: Extent,
     nonce: str,
@@ -138,12 +140,12 @@ def taken_over(
 
     Its offsets are limited to those in the logs.
     """
-    progress = progress or Checkpoint()
-    purchases, profiles, erasures = inputs.within(progress.offsets)
+    checkpoint = checkpoint or Checkpoint()
+    purchases, profiles, erasures = inputs.within(checkpoint.offsets)
     published = committed.version if committed else 0
     return replace(
-        progress,
-        version=max(progress.version, published) + 1,
+        checkpoint,
+        version=max(checkpoint.version, published) + 1,
         nonce=nonce,
         seen=committed.metadata if committed else "",
         purchases=purchases,

@@ -45,9 +45,9 @@ class Reconciler:
         The partitions' state.
     consumer
         The worker's consumer, whose group's offsets are compared.
-    config
+    kafka_config
         Client settings for reading the log outside the group.
-    rules, deployment
+    config, deployment
         Processing configuration, and the settings that the store must match; written again when the
         store is lost.
     now_us
@@ -65,8 +65,8 @@ class Reconciler:
         self,
         store: Partitions,
         consumer: KafkaConsumer,
-        config: Mapping[str, Any],
-        rules: ProcessingConfig,
+        kafka_config: Mapping[str, Any],
+        config: ProcessingConfig,
         deployment: Deployment,
         *,
         now_us: Callable[[], int],
@@ -74,8 +74,8 @@ class Reconciler:
         stall_seconds: float = STALL_SECONDS,
         noted: Callable[[Verdict], AbstractContextManager[object]] = lambda _: nullcontext(),
     ) -> None:
-        self._store, self._consumer, self._config = store, consumer, config
-        self._rules, self._deployment = rules, deployment
+        self._store, self._consumer, self._kafka_config = store, consumer, kafka_config
+        self._config, self._deployment = config, deployment
         self._now_us, self._accept_loss, self._noted = now_us, accept_loss, noted
         self._stall_seconds = stall_seconds
 
@@ -95,16 +95,16 @@ class Reconciler:
         StoreMismatchError
             If the settings are not those of the store, or partitions were added to the topics.
         """
-        owned: dict[int, PartitionState] = {}
+        states: dict[int, PartitionState] = {}
         if not partitions:
-            return owned
+            return states
         log.info("compares the store with Kafka", partitions=sorted(partitions))
         self._deployment.check_assigned(partitions)
         self._store.agree(self._deployment)
-        with LogReader(self._config, self._stall_seconds) as reader:
+        with LogReader(self._kafka_config, self._stall_seconds) as reader:
             for partition in partitions:
-                owned[partition] = self._take_over(partition, reader, keep_alive)
-        return owned
+                states[partition] = self._take_over(partition, reader, keep_alive)
+        return states
 
     def _take_over(
         self, partition: int, reader: LogReader, keep_alive: Callable[[], None]
@@ -116,21 +116,21 @@ class Reconciler:
         nonce = secrets.token_hex(8)
         inputs = extent_of(reader, partition)
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
-        empty = loaded.progress is None and not any(reader.ends(outputs).values())
-        decided = verdict(loaded.progress, committed, inputs, empty)
+        empty = loaded.checkpoint is None and not any(reader.ends(outputs).values())
+        decided = verdict(loaded.checkpoint, committed, inputs, empty)
         log.info(
             "taking over",
             partition=partition,
             verdict=decided.value,
-            store=loaded.progress.metadata if loaded.progress else None,
+            store=loaded.checkpoint.metadata if loaded.checkpoint else None,
             kafka=committed.metadata if committed else None,
         )
         if decided is not Verdict.FRESH:
             # Checked before any write: an intact store must not be emptied.
-            self._check_losses(partition, reader, loaded.progress, committed, inputs, keep_alive)
+            self._check_losses(partition, reader, loaded.checkpoint, committed, inputs, keep_alive)
         with self._noted(decided):
             if decided is Verdict.RECOVER:
-                recovery = Recovery(self._store, reader, self._rules, keep_alive)
+                recovery = Recovery(self._store, reader, self._config, keep_alive)
                 return recovery.run(partition, loaded, committed, inputs, nonce)
             return self._become_owner(partition, loaded, committed, inputs, nonce)
 
@@ -138,29 +138,29 @@ class Reconciler:
         self,
         partition: int,
         reader: LogReader,
-        progress: Checkpoint | None,
+        checkpoint: Checkpoint | None,
         committed: Committed | None,
         inputs: Extent,
         keep_alive: Callable[[], None],
     ) -> None:
         def anyone_counts() -> bool:
-            segment_ids = self._rules.segment_ids
+            segment_ids = self._config.segment_ids
             published = read_back(reader, partition, segment_ids, committed, keep_alive)
             return any(state.segment != NONE for state in published.states.values())
 
-        if progress is not None:
+        if checkpoint is not None:
             # With a checkpoint that a wrong clock moved ahead, all purchases would count as
             # outdated.
-            clock_us = bounded(progress.clock_us, self._now_us())
-            progress = replace(progress, clock_us=clock_us)
-        check = LossCheck(reader, self._rules, self._now_us, keep_alive)
+            clock_us = bounded(checkpoint.clock_us, self._now_us())
+            checkpoint = replace(checkpoint, clock_us=clock_us)
+        check = LossCheck(reader, self._config, self._now_us, keep_alive)
         try:
-            if progress is None or is_lost(progress, inputs):
+            if checkpoint is None or is_lost(checkpoint, inputs):
                 check.check_ends(partition, inputs, None, committed)
                 check.check_window(partition, inputs, anyone_counts)
             else:
-                check.check_ends(partition, inputs, progress, committed)
-                check.check_unread(partition, inputs, progress)
+                check.check_ends(partition, inputs, checkpoint, committed)
+                check.check_unread(partition, inputs, checkpoint)
         except DataLossError as error:
             if not self._accept_loss:
                 raise
@@ -174,14 +174,14 @@ class Reconciler:
         inputs: Extent,
         nonce: str,
     ) -> PartitionState:
-        progress = taken_over(loaded.progress, committed, inputs, nonce)
+        checkpoint = taken_over(loaded.checkpoint, committed, inputs, nonce)
         published = committed.version if committed else 0
         # Read before the commit, which is refused if the ring does not match this checkpoint.
-        seen = decode_seen(self._store.ring(partition), progress, self._rules.dedup_events)
+        seen = decode_seen(self._store.ring(partition), checkpoint, self._config.dedup_events)
         commit = Commit(
             partition=partition,
-            expected=loaded.progress,
-            progress=progress,
+            expected=loaded.checkpoint,
+            checkpoint=checkpoint,
             published=[entry.version for entry in loaded.outbox if entry.version <= published],
         )
         if not self._store.commit([commit])[0]:
@@ -189,7 +189,7 @@ class Reconciler:
         unpublished = tuple(entry for entry in loaded.outbox if entry.version > published)
         return PartitionState(
             partition=partition,
-            progress=progress,
+            checkpoint=checkpoint,
             estimators=decode_estimators(loaded.statistics),
             published=published,
             unpublished=unpublished,

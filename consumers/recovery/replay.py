@@ -46,10 +46,10 @@ class Recovery:
         self,
         store: Partitions,
         reader: LogReader,
-        rules: ProcessingConfig,
+        config: ProcessingConfig,
         keep_alive: Callable[[], None],
     ) -> None:
-        self._store, self._reader, self._rules = store, reader, rules
+        self._store, self._reader, self._config = store, reader, config
         self._keep_alive = keep_alive
 
     def run(
@@ -61,18 +61,18 @@ class Recovery:
         nonce: str,
     ) -> PartitionState:
         """Recover a partition; return it ready to resume, with a sweep due over all customers."""
-        lost = is_lost(loaded.progress, inputs)
-        owned = self._begin(partition, loaded, committed, inputs, nonce, lost)
+        lost = is_lost(loaded.checkpoint, inputs)
+        state = self._begin(partition, loaded, committed, inputs, nonce, lost)
         published = read_back(
-            self._reader, partition, self._rules.segment_ids, committed, self._keep_alive
+            self._reader, partition, self._config.segment_ids, committed, self._keep_alive
         )
         if not lost:
-            owned = self._keep_dead_letters(owned, loaded, published, committed)
-        owned = self._adopt(owned, published)
-        owned = self._replay(owned, published, committed, inputs)
-        owned = self._restate(owned, published)
-        done = replace(owned.progress, version=owned.progress.version + 1, recovering=SETTLED)
-        return self._commit(owned, Commit(partition, owned.progress, done))
+            state = self._keep_dead_letters(state, loaded, published, committed)
+        state = self._adopt(state, published)
+        state = self._replay(state, published, committed, inputs)
+        state = self._restate(state, published)
+        done = replace(state.checkpoint, version=state.checkpoint.version + 1, recovering=SETTLED)
+        return self._commit(state, Commit(partition, state.checkpoint, done))
 
     def _ends(self, partition: int) -> Offsets:
         inputs = [TopicPartition(topic, partition) for topic in INPUTS]
@@ -90,7 +90,7 @@ class Recovery:
         nonce: str,
         lost: bool,
     ) -> PartitionState:
-        base = taken_over(loaded.progress, committed, inputs, nonce)
+        base = taken_over(loaded.checkpoint, committed, inputs, nonce)
         if lost:
             purchases, profiles, erasures = inputs.start
             replayed = committed.offsets if committed else self._ends(partition)
@@ -107,64 +107,66 @@ class Recovery:
                 replayed_erasures=replayed[2],
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
-        progress = replace(base, recovering=source, rescore=1, proposed_generation=0)
+        checkpoint = replace(base, recovering=source, rescore=1, proposed_generation=0)
         commit = Commit(
-            partition=partition, expected=loaded.progress, progress=progress, empty_first=lost
+            partition=partition, expected=loaded.checkpoint, checkpoint=checkpoint, empty_first=lost
         )
-        owned = PartitionState(
+        state = PartitionState(
             partition=partition,
-            progress=progress,
+            checkpoint=checkpoint,
             estimators={} if lost else decode_estimators(loaded.statistics),
             published=committed.version if committed else 0,
             erasures=0 if lost else loaded.erasures,
             seen=decode_seen(
-                b"" if lost else self._store.ring(partition), progress, self._rules.dedup_events
+                b"" if lost else self._store.ring(partition), checkpoint, self._config.dedup_events
             ),
         )
-        return self._commit(owned, commit)
+        return self._commit(state, commit)
 
     # -- b
-    def _adopt(self, owned: PartitionState, published: Changelog) -> PartitionState:
+    def _adopt(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Set every record's published segment from the changelog, in chunks of customers.
 
         A customer with a state but no record gets a record, so that the sweep can end the state.
         """
-        tiles = self._rules.layout.tiles
+        tiles = self._config.layout.tiles
         left = published.states
-        version = max(owned.progress.version, published.version)
-        owned = self._commit(
-            owned,
-            Commit(owned.partition, owned.progress, replace(owned.progress, version=version + 1)),
+        version = max(state.checkpoint.version, published.version)
+        state = self._commit(
+            state,
+            Commit(
+                state.partition, state.checkpoint, replace(state.checkpoint, version=version + 1)
+            ),
         )
 
         def rows() -> Iterator[tuple[str, bytes | None]]:
             seen: set[str] = set()
-            for name, blob in self._store.customers(owned.partition):
+            for name, blob in self._store.customers(state.partition):
                 if name not in seen:
                     seen.add(name)
                     yield name, blob
             unseen = (name for name in left if name not in seen)
             while chunk := list(islice(unseen, CHUNK)):
-                yield from zip(chunk, self._records(owned.partition, chunk), strict=True)
+                yield from zip(chunk, self._records(state.partition, chunk), strict=True)
 
         customers = rows()
         while chunk := list(islice(customers, CHUNK)):
             records = decode([blob for _, blob in chunk], tiles)
-            states = [left.get(name, NOT_STATED) for name, _ in chunk]
-            segment, since, versions, _ = np.array(states, np.int64).T
+            statuses = [left.get(name, NOT_STATED) for name, _ in chunk]
+            segment, since, versions, _ = np.array(statuses, np.int64).T
             records["segment"], records["since"], records["version"] = segment, since, versions
-            progress = replace(owned.progress, version=owned.progress.version + 1)
+            checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
-            owned = self._commit(
-                owned, Commit(owned.partition, owned.progress, progress, records=blobs)
+            state = self._commit(
+                state, Commit(state.partition, state.checkpoint, checkpoint, records=blobs)
             )
             self._keep_alive()
-        return owned
+        return state
 
     # -- c
     def _keep_dead_letters(
         self,
-        owned: PartitionState,
+        state: PartitionState,
         loaded: PartitionSnapshot,
         published: Changelog,
         committed: Committed | None,
@@ -179,7 +181,7 @@ class Recovery:
                 return (letter.topic, letter.offset) not in published.dead_letters
             return letter.offset >= committed.offsets[INPUTS.index(letter.topic)]
 
-        version = max(owned.progress.version, published.version)
+        version = max(state.checkpoint.version, published.version)
         # One commit per entry, so that no entry grows.
         for entry in loaded.outbox:
             version += 1
@@ -188,42 +190,42 @@ class Recovery:
                 _latest(entry.offsets, committed.offsets) if entry.offsets and committed else None
             )
             commit = Commit(
-                partition=owned.partition,
-                expected=owned.progress,
-                progress=replace(owned.progress, version=version),
+                partition=state.partition,
+                expected=state.checkpoint,
+                checkpoint=replace(state.checkpoint, version=version),
                 entry=Entry.of(version, offsets, due) if due else None,
                 published=[entry.version],
             )
-            owned = self._commit(owned, commit)
+            state = self._commit(state, commit)
             self._keep_alive()
-        return owned
+        return state
 
     # -- d
     def _replay(
         self,
-        owned: PartitionState,
+        state: PartitionState,
         published: Changelog,
         committed: Committed | None,
         inputs: Extent,
     ) -> PartitionState:
         """Aggregate the inputs up to Kafka's offsets."""
-        tps = [TopicPartition(topic, owned.partition) for topic in INPUTS]
+        tps = [TopicPartition(topic, state.partition) for topic in INPUTS]
         ends = (
             dict(zip(tps, inputs.within(committed.offsets), strict=True))
             if committed
             else self._reader.ends(tps)
         )
         ranges = {
-            tp: (offset, ends[tp]) for tp, offset in zip(tps, owned.progress.offsets, strict=True)
+            tp: (offset, ends[tp]) for tp, offset in zip(tps, state.checkpoint.offsets, strict=True)
         }
         for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
-            seen = {owned.partition: owned.seen}
+            seen = {state.partition: state.seen}
             batch = decode_batch(
                 polled,
-                self._rules.currency,
+                self._config.currency,
                 seen,
-                self._rules.consent_required,
-                self._rules.partitioning,
+                self._config.consent_required,
+                self._config.partitioning,
             )
             part = batch.slices[0]
             due = [
@@ -233,24 +235,24 @@ class Recovery:
                 and (bad.record.topic, bad.record.offset) not in published.dead_letters
             ]
             part = replace(part, rejected=due)
-            [read] = self._store.read([read_request(owned, batch, part, self._rules)])
-            work = Work(self._rules, None, batch, [Part(owned, part, read)], 0, replay=True)
+            [read] = self._store.read([read_request(state, batch, part, self._config)])
+            work = Work(self._config, None, batch, [Part(state, part, read)], 0, replay=True)
             [result] = process(work).partitions
             assert result.commit is not None
             if not self._store.commit([result.commit])[0]:
-                raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
-            owned = result.state
+                raise RecoveryInterruptedError(f"partition {state.partition}: another owner wrote")
+            state = result.state
             self._keep_alive()
         offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
-        progress = replace(
-            owned.progress,
-            version=owned.progress.version + 1,
-            **{name: max(getattr(owned.progress, name), ends[tp]) for name, tp in offsets},
+        checkpoint = replace(
+            state.checkpoint,
+            version=state.checkpoint.version + 1,
+            **{name: max(getattr(state.checkpoint, name), ends[tp]) for name, tp in offsets},
         )
-        return self._commit(owned, Commit(owned.partition, owned.progress, progress))
+        return self._commit(state, Commit(state.partition, state.checkpoint, checkpoint))
 
     # -- e
-    def _restate(self, owned: PartitionState, published: Changelog) -> PartitionState:
+    def _restate(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Publish states again where the marketing consent differs from the published state.
 
         Their updates were in the dropped outbox, or their cause was aggregated without decisions.
@@ -260,33 +262,33 @@ class Recovery:
         stated = iter(published.states.items())
         while chunk := list(islice(stated, CHUNK)):
             names = [name for name, _ in chunk]
-            records = decode(self._records(owned.partition, names), self._rules.layout.tiles)
+            records = decode(self._records(state.partition, names), self._config.layout.tiles)
             said = np.array([state.marketing for _, state in chunk], np.int8)
             rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
             if rows.size:
-                progress = replace(owned.progress, version=owned.progress.version + 1)
+                checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
                 outputs = Serializer(
-                    group_id=self._rules.group_id,
-                    partition=owned.partition,
-                    version=progress.version,
-                    nonce=progress.nonce,
-                    generation=progress.generation,
-                    decided_at_us=progress.clock_us,
-                    segments=self._rules.segments,
+                    group_id=self._config.group_id,
+                    partition=state.partition,
+                    version=checkpoint.version,
+                    nonce=checkpoint.nonce,
+                    generation=checkpoint.generation,
+                    decided_at_us=checkpoint.clock_us,
+                    segments=self._config.segments,
                 ).states(restate(rows, names, records, None))
-                entry = Entry.of(progress.version, progress.offsets, outputs)
-                commit = Commit(owned.partition, owned.progress, progress, entry=entry)
-                owned = self._commit(owned, commit)
+                entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
+                commit = Commit(state.partition, state.checkpoint, checkpoint, entry=entry)
+                state = self._commit(state, commit)
             self._keep_alive()
-        return owned
+        return state
 
     def _records(self, partition: int, names: Sequence[str]) -> list[bytes | None]:
         return self._store.read([ReadRequest(partition, names)])[0].records
 
-    def _commit(self, owned: PartitionState, commit: Commit) -> PartitionState:
+    def _commit(self, state: PartitionState, commit: Commit) -> PartitionState:
         if not self._store.commit([commit])[0]:
-            raise RecoveryInterruptedError(f"partition {owned.partition}: another owner wrote")
-        return owned.committed(commit.progress, commit.entry)
+            raise RecoveryInterruptedError(f"partition {state.partition}: another owner wrote")
+        return state.committed(commit.checkpoint, commit.entry)
 
 
 def _latest(here: Offsets, there: Offsets) -> Offsets:

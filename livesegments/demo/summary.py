@@ -68,7 +68,7 @@ class Progress:
 
     def update(self) -> None:
         """Read the worker's progress from the store."""
-        found = [each for each in self._store.progresses(self._partitions) if each]
+        found = [each for each in self._store.checkpoints(self._partitions) if each]
         versions = [each.version for each in found]
         if versions != self._versions:
             self._versions, self._committed_s = versions, time.time()

@@ -49,11 +49,11 @@ def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
     UnsettledError
         If a partition is in recovery, or has no checkpoint although others do.
     """
-    found = store.progresses(range(deployment.partitions))
-    for partition, progress in enumerate(found):
-        if progress.recovering if progress else any(found):
+    found = store.checkpoints(range(deployment.partitions))
+    for partition, checkpoint in enumerate(found):
+        if checkpoint.recovering if checkpoint else any(found):
             raise UnsettledError(partition)
-    return [progress for progress in found if progress]
+    return [checkpoint for checkpoint in found if checkpoint]
 
 
 def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
@@ -70,7 +70,7 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
         return
     for partition in range(deployment.partitions):
         loaded = store.load(partition)
-        if loaded.progress is None:
+        if loaded.checkpoint is None:
             raise UnsettledError(partition)
         # HSCAN may return a customer twice while the hash grows. Among a million customers the
         # probability that two share a hash, so that one is skipped, is 3e-8.
@@ -81,7 +81,7 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
             new = list(compress(chunk, ~again))
             names = [name for name, _ in new]
             records = decode([blob for _, blob in new], deployment.tiles)
-            batch = CustomerBatch(names, records, loaded.progress.clock_us)
+            batch = CustomerBatch(names, records, loaded.checkpoint.clock_us)
             if loaded.erasures:
                 markers = markers_of(store, partition, names)
                 batch = batch.where(np.array([not m.suppressed for m in markers], np.bool_))

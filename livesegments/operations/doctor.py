@@ -244,7 +244,7 @@ def _progress(settings: Settings) -> Iterator[Finding]:
     with LogReader(config) as log:
         folded: dict[TopicPartition, int] = {}
         for partition in range(agreed.partitions):
-            progress = store.load(partition).progress
+            progress = store.load(partition).checkpoint
             offsets = progress.offsets if progress else (0, 0, 0)
             folded |= {
                 TopicPartition(t, partition): o for t, o in zip(INPUTS, offsets, strict=True)

@@ -32,8 +32,8 @@ def look_at_clocks(
             f"the clock here is {apart(error_us)} {name}",
             "set the wrong one right (NTP): a worker that is more than 5 minutes off does not work",
         )
-    for partition, progress in enumerate(store.progresses(range(partitions))):
-        ahead_us = progress.clock_us - clocks.shown_us if progress else 0
+    for partition, checkpoint in enumerate(store.checkpoints(range(partitions))):
+        ahead_us = checkpoint.clock_us - clocks.shown_us if checkpoint else 0
         if ahead_us > latest(0):
             wrong[f"partition {partition}"] = ahead_us
             yield Finding(

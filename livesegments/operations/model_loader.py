@@ -42,7 +42,7 @@ def deployment_of(store: Partitions) -> Deployment:
 def rules_of(settings: Settings, deployment: Deployment) -> ProcessingConfig:
     """Return the processing configuration of the workers."""
     layout = Tiling(deployment.window_days, deployment.tiles)
-    return replace(app.rules(settings), layout=layout, currency=deployment.currency)
+    return replace(app.processing_config(settings), layout=layout, currency=deployment.currency)
 
 
 def no_model(settings: Settings) -> NoModelError:

@@ -137,7 +137,7 @@ def rebuild(
         nonlocal looked, complete
         if not complete and time.monotonic() - looked >= POLL_SECONDS:
             looked = time.monotonic()
-            found = [store.load(partition).progress for partition in partitions]
+            found = [store.load(partition).checkpoint for partition in partitions]
             known = [each for each in found if each is not None]
             progress(sum(sum(each.offsets) for each in known))
             complete = len(known) == len(found) and not any(
@@ -225,9 +225,9 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
             clocks.look()
         except WrongClockError as error:
             raise RebuildError(f"{error}. Correct the wrong clock first (NTP)") from None
-        check = LossCheck(log, app.rules(settings), clocks.now_us, lambda: None)
+        check = LossCheck(log, app.processing_config(settings), clocks.now_us, lambda: None)
         for partition in range(deployment.partitions):
-            progress = store.load(partition).progress
+            progress = store.load(partition).checkpoint
             if progress is None:
                 continue
             inputs = extent_of(log, partition)

@@ -24,9 +24,9 @@ NO_CLOCK = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class PartitionSnapshot:
-    """State of a partition in the store; ``progress`` is None if the store has no data for it."""
+    """State of a partition in the store; ``checkpoint`` is None if the store has no data for it."""
 
-    progress: Checkpoint | None
+    checkpoint: Checkpoint | None
     outbox: list[Entry]
     """Oldest version first."""
     statistics: dict[int, bytes]
@@ -64,7 +64,7 @@ class Commit:
 
     partition: int
     expected: Checkpoint | None
-    progress: Checkpoint
+    checkpoint: Checkpoint
     records: Mapping[str, bytes] = field(default_factory=dict)
     gone: Sequence[str] = ()
     statistics: Mapping[int, bytes] = field(default_factory=dict)
@@ -173,9 +173,9 @@ class Partitions:
             pipeline.hgetall(keys.statistics)
             pipeline.hlen(keys.erasures)
 
-        progress, outbox, statistics, erasures = self._servers.transaction(keys.progress, queue)
+        checkpoint, outbox, statistics, erasures = self._servers.transaction(keys.progress, queue)
         return PartitionSnapshot(
-            progress=Checkpoint.from_fields(progress) if progress else None,
+            checkpoint=Checkpoint.from_fields(checkpoint) if checkpoint else None,
             outbox=sorted(
                 (Entry.from_bytes(int(version), data) for version, data in outbox.items()),
                 key=attrgetter("version"),
@@ -184,7 +184,7 @@ class Partitions:
             erasures=erasures,
         )
 
-    def progresses(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
+    def checkpoints(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
         """Return the checkpoint of each partition, None where the store has none."""
         batch = CommandBatch(self._servers)
         for key in (self.keys(each).progress for each in partitions):
@@ -348,9 +348,9 @@ class Partitions:
 
 def _arguments(commit: Commit) -> list[str | int | bytes]:
     expected = commit.expected or Checkpoint()
-    statistics = [SWEPT, commit.progress.settled_generation, *_flat(commit.statistics)]
+    statistics = [SWEPT, commit.checkpoint.settled_generation, *_flat(commit.statistics)]
     lists: list[Sequence[str | int | bytes]] = [
-        commit.progress.to_fields(),
+        commit.checkpoint.to_fields(),
         _flat(commit.records),
         commit.gone,
         statistics,

@@ -9,7 +9,7 @@ import redis
 from bench import customers, resident, rollout
 from bench.throughput import GROUP
 from bench.workers import purchases
-from livesegments.store.keys import Keys
+from livesegments.store.keys import partition_keys
 from tests.servers import RedisServer
 
 
@@ -47,12 +47,11 @@ def test_no_event_of_a_backlog_comes_twice() -> None:
 def test_a_partition_rests_from_one_commit_to_the_next(
     fresh_redis: RedisServer, client: "redis.Redis"
 ) -> None:
-    keys = Keys(GROUP)
     with rollout.Rests(fresh_redis, 2) as rests:
         for version in range(1, 11):
-            client.hset(keys.progress(0), "version", version)
+            client.hset(partition_keys(GROUP, 0).progress, "version", version)
             if version in (1, 10):
-                client.hset(keys.progress(1), "version", version)
+                client.hset(partition_keys(GROUP, 1).progress, "version", version)
             time.sleep(0.1)
     often, seldom = rests.gaps
     assert len(often) > len(seldom)

@@ -178,10 +178,10 @@ class World:
     contracts, and each ``ce_id`` is unique.
     """
 
-    def __init__(self, partitions: Sequence[int] = (0,), rules: ProcessingConfig = RULES) -> None:
-        self.rules = rules
+    def __init__(self, partitions: Sequence[int] = (0,), config: ProcessingConfig = RULES) -> None:
+        self.config = config
         start = Checkpoint(nonce=NONCE)
-        seen = decode_seen(b"", start, rules.dedup_events)
+        seen = decode_seen(b"", start, config.dedup_events)
         self.owned = {p: PartitionState(p, start, seen=seen) for p in partitions}
         self.rings: dict[int, bytearray] = {p: bytearray() for p in partitions}
         self.customers: dict[int, dict[str, bytes]] = {p: {} for p in partitions}
@@ -245,24 +245,24 @@ class World:
         seen = {p: owned.seen for p, owned in self.owned.items()}
         batch = decode_batch(
             by_partition(records),
-            self.rules.currency,
+            self.config.currency,
             seen,
-            self.rules.consent_required,
-            self.rules.partitioning,
+            self.config.consent_required,
+            self.config.partitioning,
         )
         slices = {part.partition: part for part in batch.slices}
         busy = [p for p, owned in self.owned.items() if p in slices or owned.sweep]
         parts = [
             Part(self.owned[p], slices.get(p), self._read(p, batch, slices.get(p))) for p in busy
         ]
-        return Work(self.rules, model, batch, parts, now_us, replay)
+        return Work(self.config, model, batch, parts, now_us, replay)
 
     def sweep(self, model: Model, *, now_us: int = 0) -> int:
         """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
         rounds = 0
         for p, owned in self.owned.items():
             number = model.generation.number
-            self.owned[p] = start_sweep(owned, number, self.rules, now_us)
+            self.owned[p] = start_sweep(owned, number, self.config, now_us)
         while any(owned.sweep for owned in self.owned.values()):
             self.round(model=model, now_us=now_us)
             rounds += 1
@@ -273,22 +273,22 @@ class World:
         for p, owned in self.owned.items():
             self.owned[p] = PartitionState(
                 p,
-                owned.progress,
+                owned.checkpoint,
                 estimators=decode_estimators(self.statistics[p]),
                 in_outbox=tuple(sorted(self.outbox[p])),
                 erasures=len(self.erasures[p]),
-                seen=decode_seen(bytes(self.rings[p]), owned.progress, self.rules.dedup_events),
+                seen=decode_seen(bytes(self.rings[p]), owned.checkpoint, self.config.dedup_events),
             )
 
     def stored(self, customer: str, partition: int = 0) -> Records:
         """The stored record of one customer, (1,)."""
-        return decode([self.customers[partition][customer]], self.rules.layout.tiles)
+        return decode([self.customers[partition][customer]], self.config.layout.tiles)
 
     def check(self) -> None:
         """Compare statistics with records, and records with published output."""
         for p, owned in self.owned.items():
             blobs = list(self.customers[p].values())
-            counted = recounted(decode(blobs, self.rules.layout.tiles))
+            counted = recounted(decode(blobs, self.config.layout.tiles))
             stored = statistics_in(decode_estimators(self.statistics[p]))
             assert {g: s for g, s in stored.items() if s.members.any()} == counted
             assert statistics_in(owned.estimators) == stored
@@ -309,7 +309,7 @@ class World:
         kept = {}
         for customers in self.customers.values():
             for name, blob in customers.items():
-                [found] = decode([blob], self.rules.layout.tiles)
+                [found] = decode([blob], self.config.layout.tiles)
                 if found["segment"] >= 0:
                     kept[name] = (int(found["segment"]), int(found["version"]))
         assert kept == published
@@ -321,7 +321,7 @@ class World:
         assert states == published
 
     def _read(self, partition: int, batch: MicroBatch, part: PartitionBatch | None) -> ReadResult:
-        wanted = read_request(self.owned[partition], batch, part, self.rules)
+        wanted = read_request(self.owned[partition], batch, part, self.config)
         customers, erasures = self.customers[partition], self.erasures[partition]
         cursor, scanned = None, {}
         if wanted.scan:
@@ -340,8 +340,8 @@ class World:
 
     def _apply(self, commit: Commit) -> None:
         p = commit.partition
-        assert commit.expected == self.owned[p].progress
-        assert commit.progress.version == self.owned[p].progress.version + 1
+        assert commit.expected == self.owned[p].checkpoint
+        assert commit.checkpoint.version == self.owned[p].checkpoint.version + 1
         unchanged = commit.records.items() & self.customers[p].items()
         assert not unchanged, "a record was written that is stored like that"
         self.customers[p].update(commit.records)
@@ -358,10 +358,10 @@ class World:
         self.outbox[p] |= {commit.entry.version} if commit.entry else set()
         self.commits.append(commit)
         for output in commit.entry.outputs if commit.entry else ():
-            self._publish(output, commit.progress)
+            self._publish(output, commit.checkpoint)
 
-    def _publish(self, output: Output, progress: Checkpoint) -> None:
-        assert read_provenance(output.headers) == (NONCE, progress.version)
+    def _publish(self, output: Output, checkpoint: Checkpoint) -> None:
+        assert read_provenance(output.headers) == (NONCE, checkpoint.version)
         if output.topic == DEAD_LETTERS:
             self.dead_letters.append(output)
             return
@@ -374,12 +374,12 @@ class World:
         if output.topic == CHANGES:
             assert output.value is not None
             change = SegmentChange.model_validate_json(output.value)
-            assert (change.customer_id, change.version) == (name, progress.version)
+            assert (change.customer_id, change.version) == (name, checkpoint.version)
             self.changes.append(change)
             return
         assert output.topic == STATES
         state = output.value and SegmentState.model_validate_json(output.value)
-        assert not state or (state.customer_id == name and state.version <= progress.version)
+        assert not state or (state.customer_id == name and state.version <= checkpoint.version)
         self.states[name] = state or None
 
 
@@ -392,9 +392,9 @@ def recounted(records: Records) -> dict[int, ClusterStatistics]:
     return counted
 
 
-def switching(rules: ProcessingConfig, **changes: Any) -> ProcessingConfig:
+def switching(config: ProcessingConfig, **changes: Any) -> ProcessingConfig:
     """ProcessingConfig with another margin or dwell."""
-    return replace(rules, switching=replace(rules.switching, **changes))
+    return replace(config, switching=replace(config.switching, **changes))
 
 
 def segments(world: World) -> list[tuple[str | None, str | None, str]]:

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from kafka import TopicPartition
 
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.recovery.ownership import Committed, Extent
@@ -43,7 +43,7 @@ def _send(world: World, *days: float, late: float = 0) -> None:
 def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DAY) -> bool:
     """Return whether the deletion of unread purchases is harmless."""
     log = _log(world)
-    how = replace(rules(SETTINGS), event_clock=event_clock)
+    how = replace(processing_config(SETTINGS), event_clock=event_clock)
     inputs = Extent((log.start, 0, 0), (log.end, 0, 0), "")
     with LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, how, lambda: round(now_day * DAY), lambda: None)
@@ -99,7 +99,7 @@ def test_profiles_and_erasures_count_for_good(topic: int) -> None:
     starts[topic] = 1
     inputs = Extent((starts[0], starts[1], starts[2]), (9, 9, 9), "")
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
-        check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
+        check = LossCheck(reader, processing_config(SETTINGS), lambda: 0, lambda: None)
         with pytest.raises(DataLossError, match="begins at offset 1"):
             check.check_unread(0, inputs, Checkpoint())
         with pytest.raises(DataLossError, match="counts for good"):
@@ -109,7 +109,7 @@ def test_profiles_and_erasures_count_for_good(topic: int) -> None:
 def test_offsets_beyond_an_end_are_named_the_stores_and_kafkas() -> None:
     inputs = Extent((0, 0, 0), (9, 9, 9), "")
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
-        check = LossCheck(reader, rules(SETTINGS), lambda: 0, lambda: None)
+        check = LossCheck(reader, processing_config(SETTINGS), lambda: 0, lambda: None)
         check.check_ends(0, inputs, Checkpoint(purchases=9), Committed((9, 9, 9), "", 1))
         with pytest.raises(DataLossError, match=r"purchases\.v1 ends at offset 9, and was read up"):
             check.check_ends(0, inputs, Checkpoint(purchases=10), None)

@@ -36,8 +36,8 @@ def test_without_a_model_rounds_only_fold() -> None:
     assert world.changes == []
     assert world.stored("c")["counts"].sum() == 1
     assert world.stored("c")["age"] == 20
-    assert world.owned[0].progress.offsets == (1, 1, 0)
-    assert world.owned[0].progress.clock_us == DAY
+    assert world.owned[0].checkpoint.offsets == (1, 1, 0)
+    assert world.owned[0].checkpoint.clock_us == DAY
     world.check()
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_written_or_published_of_who_did_not_move() -> None:
     world.send(again, model=model())
     commit = world.commits[-1]
     assert (commit.records, commit.entry, commit.statistics) == ({}, None, {})
-    assert commit.progress.profiles == 2
+    assert commit.checkpoint.profiles == 2
     assert world.changes[0].version == world.stored("c")["version"][0]
 
 
@@ -157,7 +157,7 @@ def test_a_window_that_runs_empty_unassigns_at_a_sweep() -> None:
     assert change.cause is None
     assert change.occurred_at.timestamp() == 30 * 86_400
     assert world.owned[0].estimators[1].statistics.members.sum() == 1
-    assert world.owned[0].progress.swept_tile == LAYOUT.tile(30 * DAY)
+    assert world.owned[0].checkpoint.swept_tile == LAYOUT.tile(30 * DAY)
     assert "c" in world.customers[0], "the profile is still known"
     world.check()
 
@@ -183,37 +183,37 @@ def test_an_erased_purchase_is_no_cause() -> None:
 
 
 def test_the_wall_clock_empties_windows_without_any_event() -> None:
-    world = World(rules=replace(RULES, event_clock=False))
+    world = World(config=replace(RULES, event_clock=False))
     world.send(purchase("c", 1), model=model(), now_us=2 * DAY)
-    assert world.owned[0].progress.clock_us == 2 * DAY
+    assert world.owned[0].checkpoint.clock_us == 2 * DAY
     world.sweep(model(), now_us=40 * DAY)
     assert segments(world)[-1][1:] == (None, "expiry")
-    assert world.owned[0].progress.clock_us == 40 * DAY
+    assert world.owned[0].checkpoint.clock_us == 40 * DAY
     world.send(purchase("c", 3), model=model(), now_us=39 * DAY)
-    assert world.owned[0].progress.clock_us == 40 * DAY, "it never goes back"
+    assert world.owned[0].checkpoint.clock_us == 40 * DAY, "it never goes back"
 
 
 def test_no_clock_moves_a_partition_beyond_what_the_store_s_bears_out() -> None:
-    world = World(rules=replace(RULES, event_clock=False))
+    world = World(config=replace(RULES, event_clock=False))
     world.store_us = 2 * DAY
     world.send(purchase("c", 1), model=model(), now_us=700 * DAY)
-    assert world.owned[0].progress.clock_us == 2 * DAY + TOLERANCE_US
+    assert world.owned[0].checkpoint.clock_us == 2 * DAY + TOLERANCE_US
 
 
 def test_a_purchase_dated_ahead_of_every_clock_counts_and_moves_none() -> None:
     world = World()
     world.store_us = 2 * DAY
     world.send(purchase("c", 1), purchase("d", 700), purchase("e", 1.5), model=model())
-    assert world.owned[0].progress.clock_us == 1.5 * DAY
+    assert world.owned[0].checkpoint.clock_us == 1.5 * DAY
     assert {segments(world)[i][0] for i in range(3)} == {None}
     assert all(state is not None and state.segment for state in world.states.values())
 
 
 def test_a_change_after_a_clock_that_was_wrong_begins_now() -> None:
-    world = World(rules=switching(RULES, min_dwell_us=DAY))
+    world = World(config=switching(RULES, min_dwell_us=DAY))
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), purchase("c", 700), model=model())
     wrong = world.owned[0]
-    world.owned[0] = replace(wrong, progress=replace(wrong.progress, clock_us=2 * DAY))
+    world.owned[0] = replace(wrong, checkpoint=replace(wrong.checkpoint, clock_us=2 * DAY))
     world.send(profile("c", 2, **RETIREE), model=model())
     assert world.changes[-1].segment is not None
     assert world.stored("c")["since"] == 2 * DAY
@@ -242,7 +242,7 @@ def test_a_sweep_scores_who_is_polled_meanwhile_once() -> None:
         world.check()
     assert [world.stored(name)["counts"].sum() for name in names] == [1 + BUCKETS] * 10
     assert world.owned[0].estimators[1].statistics.members.sum() == 10
-    assert world.owned[0].progress.swept_generation == 1
+    assert world.owned[0].checkpoint.swept_generation == 1
 
 
 def test_a_sweep_is_not_over_in_a_round_that_did_not_walk() -> None:
@@ -262,11 +262,11 @@ def test_a_new_generation_moves_everyone_and_drops_the_old_statistics() -> None:
     world.sweep(model())
     world.send(purchase("c-1", 2), model=model(2, turn=1))
     assert set(world.owned[0].estimators) == {1, 2}
-    assert world.owned[0].progress.settled_generation == 0
+    assert world.owned[0].checkpoint.settled_generation == 0
     world.check()
     world.sweep(model(2, turn=1))
     assert set(world.owned[0].estimators) == set(world.statistics[0]) == {2}
-    assert world.owned[0].progress.settled_generation == 2
+    assert world.owned[0].checkpoint.settled_generation == 2
     world.check()
 
 
@@ -279,7 +279,7 @@ def test_the_first_generation_assigns_in_its_sweep_with_origin_model() -> None:
 
 
 def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
-    world = World(rules=switching(RULES, margin=0.3))
+    world = World(config=switching(RULES, margin=0.3))
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
     held = 0
     for step in range(1, 50):
@@ -300,7 +300,7 @@ def test_a_segment_gives_way_only_to_one_nearer_by_the_margin() -> None:
 
 
 def test_a_segment_stays_for_the_dwell() -> None:
-    world = World(rules=switching(RULES, min_dwell_us=3 * DAY))
+    world = World(config=switching(RULES, min_dwell_us=3 * DAY))
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
     tally = world.send(profile("c", 1, **RETIREE), purchase("other", 3.9), model=model())
     assert (tally.held_by_dwell, tally.held_by_margin) == (1, 0)
@@ -312,7 +312,7 @@ def test_a_segment_stays_for_the_dwell() -> None:
 
 
 def test_neither_margin_nor_dwell_keep_who_must_go() -> None:
-    world = World(rules=switching(RULES, margin=0.9, min_dwell_us=100 * DAY))
+    world = World(config=switching(RULES, margin=0.9, min_dwell_us=100 * DAY))
     world.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())
     world.send(profile("c", 1, consent={"profiling": False}), model=model())
     assert segments(world)[-1] == (STUDENTS, None, "profile")

@@ -29,13 +29,13 @@ def test_a_refused_record_becomes_a_dead_letter_with_its_bytes_and_the_reason() 
     assert letter.original_headers == [("trace", b"1"), ("empty", b"")]
     assert tally.dead_letters == ["not_json"]
     assert len(world.changes) == 1, "the rest of its batch continues"
-    assert world.owned[0].progress.purchases == 2
+    assert world.owned[0].checkpoint.purchases == 2
 
 
 def test_a_batch_of_nothing_but_dead_letters_moves_the_offsets() -> None:
     world = World()
     world.send((ERASURES, b"c", None), (PURCHASES, None, None), (PURCHASES, None, b"{}"))
-    assert world.owned[0].progress.offsets == (2, 0, 1)
+    assert world.owned[0].checkpoint.offsets == (2, 0, 1)
     assert [(out.key, out.value) for out in world.dead_letters] == [
         (None, b""),  # Kafka's client sends no record of two nulls
         (None, b"{}"),
@@ -62,11 +62,11 @@ def test_partitions_of_one_round_are_decided_each_by_itself() -> None:
     assert world.stored("a", 0)["cents"].sum() == 7_000
     assert world.stored("b", 5)["cents"].sum() == 3_000
     assert world.stored("b", 5)["age"] == 72
-    clocks = {p: owned.progress.clock_us // DAY for p, owned in world.owned.items()}
+    clocks = {p: owned.checkpoint.clock_us // DAY for p, owned in world.owned.items()}
     assert clocks == {0: 2, 2: 0, 5: 50}
-    offsets = {p: owned.progress.offsets for p, owned in world.owned.items()}
+    offsets = {p: owned.checkpoint.offsets for p, owned in world.owned.items()}
     assert offsets == {0: (2, 1, 0), 2: (1, 0, 0), 5: (1, 1, 1)}
-    assert [owned.progress.version for owned in world.owned.values()] == [1, 1, 1]
+    assert [owned.checkpoint.version for owned in world.owned.values()] == [1, 1, 1]
     assert {p for p in world.erasures if world.erasures[p]} == {5}
     assert world.owned[5].estimators[1].statistics.members.sum() == 1
     assert {c.cause.partition for c in world.changes if c.cause} == {0, 5}
@@ -78,7 +78,7 @@ def test_versions_rise_by_one_with_every_commit_and_stamp_what_it_publishes() ->
     for day in range(1, 4):
         world.send(purchase(f"c-{day}", day), model=model())
     assert [change.version for change in world.changes] == [1, 2, 3]
-    assert [commit.progress.version for commit in world.commits] == [1, 2, 3]
+    assert [commit.checkpoint.version for commit in world.commits] == [1, 2, 3]
 
 
 def test_published_versions_leave_the_outbox_with_the_next_commit() -> None:
@@ -87,7 +87,7 @@ def test_published_versions_leave_the_outbox_with_the_next_commit() -> None:
     world.send(purchase("b", 1), model=model())
     assert world.outbox[0] == {1, 2}
     assert [entry.version for entry in world.owned[0].unpublished] == [1, 2]
-    world.owned[0] = world.owned[0].confirmed(world.owned[0].progress.version)
+    world.owned[0] = world.owned[0].confirmed(world.owned[0].checkpoint.version)
     assert world.owned[0].unpublished == ()
     world.send(purchase("c", 1), model=model())
     assert world.outbox[0] == {3}

@@ -215,12 +215,12 @@ def test_a_replayed_erasure_takes_back_what_was_published_in_the_sweep_after_it(
     world.send(erasure("c", 2), replay=True)
     assert len(world.changes) == 1
     owned = world.owned[0]
-    world.owned[0] = replace(owned, progress=replace(owned.progress, rescore=1))
+    world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=1))
     world.sweep(model())
     assert segments(world)[1:] == [(segments(world)[0][1], None, "recovery")]
     assert world.states["c"] is None
     assert world.customers[0] == {}
-    assert world.owned[0].progress.rescore == 0
+    assert world.owned[0].checkpoint.rescore == 0
     world.check()
 
 

@@ -74,8 +74,8 @@ def batches(records: list[ConsumerRecord], data: st.DataObject) -> list[list[Con
 def test_statistics_chain_and_states_hold_after_every_round(
     sent: list[Sent], data: st.DataObject
 ) -> None:
-    rules = switching(RULES, min_dwell_us=data.draw(st.sampled_from([0, 5 * DAY])))
-    world = World(PARTITIONS, rules)
+    config = switching(RULES, min_dwell_us=data.draw(st.sampled_from([0, 5 * DAY])))
+    world = World(PARTITIONS, config)
     number = data.draw(st.integers(0, 1))
     for batch in batches(logged(world, sent), data):
         number += data.draw(st.integers(0, 1))
@@ -87,7 +87,7 @@ def test_statistics_chain_and_states_hold_after_every_round(
             world.check()
         if data.draw(st.booleans()):
             world.owned = {
-                p: owned.confirmed(owned.progress.version) for p, owned in world.owned.items()
+                p: owned.confirmed(owned.checkpoint.version) for p, owned in world.owned.items()
             }
         if data.draw(st.integers(0, 3)) == 0:
             world.restart()
@@ -105,7 +105,7 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
     world.sweep(now)
     for p, owned in world.owned.items():
         records = decode(list(world.customers[p].values()), LAYOUT.tiles)
-        at = window(records, LAYOUT.tile(owned.progress.clock_us))
+        at = window(records, LAYOUT.tile(owned.checkpoint.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         expected = vectors(records, at)
         clusters = now.kmeans.predict_arrays(expected).clusters
@@ -114,7 +114,7 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
         assert ((records["segment"] >= 0) == counted).all()
         assert (records["generation"] == 2).all()
         assert not records["erased"].any()
-        assert owned.progress.settled_generation == 2
+        assert owned.checkpoint.settled_generation == 2
     world.check()
 
 

@@ -182,7 +182,7 @@ def kept(w: World) -> dict[str, Any]:
     for p, owned in w.owned.items():
         for name, blob in w.customers[p].items():
             record = decode([blob], LAYOUT.tiles)
-            at = window(record, LAYOUT.tile(owned.progress.clock_us))
+            at = window(record, LAYOUT.tile(owned.checkpoint.clock_us))
             age = np.nan_to_num(record["age"]).tolist()
             found[name] = (at.purchases.tolist(), at.cents.tolist(), age)
     return found
@@ -208,7 +208,7 @@ def test_who_is_kept_depends_on_the_log_and_the_clock_alone(
                 w.check()
         w.restart()
         for p, owned in w.owned.items():
-            w.owned[p] = replace(owned, progress=replace(owned.progress, rescore=1))
+            w.owned[p] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=1))
         w.sweep(model())
         w.check()
         outcomes.append(kept(w))

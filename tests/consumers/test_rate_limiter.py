@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.config.settings import load
 from livesegments.consumers.aggregation import read_request
 from livesegments.consumers.decoding import decode_batch
@@ -61,11 +61,11 @@ def test_a_sweep_that_must_not_walk_stands_still_while_purchases_count() -> None
 def test_a_stretch_is_at_most_a_second_of_changes(
     settings: dict[str, Any], rate: int, stretch: int
 ) -> None:
-    how = rules(load(**settings))
+    how = processing_config(load(**settings))
     assert (how.max_changes_per_second, how.sweep_chunk) == (rate, stretch)
 
 
 def test_customers_are_kept_as_long_as_purchases_or_a_longer_window_unless_set() -> None:
-    assert rules(load()).retention_tiles == 134
-    assert rules(load(window_days=900)).retention_tiles == 30
-    assert rules(load(retention_days=91)).retention_tiles == 31
+    assert processing_config(load()).retention_tiles == 134
+    assert processing_config(load(window_days=900)).retention_tiles == 30
+    assert processing_config(load(retention_days=91)).retention_tiles == 31

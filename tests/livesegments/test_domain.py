@@ -11,12 +11,12 @@ OUTPUT = Output("topic", b"k", b"v", [])
 
 def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
     """Commit a version whose offset in each input equals its number."""
-    version = owned.progress.version + 1
-    progress = replace(
-        owned.progress, version=version, purchases=version, profiles=version, erasures=version
+    version = owned.checkpoint.version + 1
+    checkpoint = replace(
+        owned.checkpoint, version=version, purchases=version, profiles=version, erasures=version
     )
-    added = Entry.of(version, progress.offsets, outputs) if outputs else None
-    return owned.committed(progress, added)
+    added = Entry.of(version, checkpoint.offsets, outputs) if outputs else None
+    return owned.committed(checkpoint, added)
 
 
 def entry(version: int) -> Entry:

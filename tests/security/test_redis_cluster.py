@@ -46,7 +46,7 @@ def test_a_worker_may_do_all_it_has_to(guarded: RedisCluster) -> None:
         store.agree(DEPLOYMENT)
         commits = [Commit(p, None, FIRST, records={"c": b"r"}) for p in range(PARTITIONS)]
         assert store.commit(commits) == [True] * PARTITIONS
-        assert store.load(1).progress == FIRST
+        assert store.load(1).checkpoint == FIRST
         assert store.ring(1) == b""
         assert store.sizes(range(PARTITIONS)) == [1] * PARTITIONS
         assert store.sample({0: 1})[0] == (FIRST, [b"r"])
@@ -65,7 +65,7 @@ def test_an_auditor_may_look_at_everything(guarded: RedisCluster) -> None:
         store = Partitions(client, "livesegments")
         assert store.deployment() is None
         assert list(store.customers(0)) == []
-        assert store.load(0).progress is None
+        assert store.load(0).checkpoint is None
     assert [each for each in look_at_redis(settings) if each.status == "fail"] == []
 
 

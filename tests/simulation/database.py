@@ -152,7 +152,7 @@ class Database:
             n = int(arguments[at])
             lists.append(arguments[at + 1 : at + 1 + n])
             at += n + 1
-        progress, customers, gone, counted, counted_gone, outbox, told, erased, emptied, ring = (
+        checkpoint, customers, gone, counted, counted_gone, outbox, told, erased, emptied, ring = (
             lists
         )
         self._unlink(*(keys[int(number) - 1] for number in emptied))
@@ -166,7 +166,7 @@ class Database:
         self._hset(keys[3], outbox)
         self._hdel(keys[3], told)
         self._hset(keys[4], erased)
-        self._hset(keys[0], progress)
+        self._hset(keys[0], checkpoint)
         self._watch(keys[3], self._hash(keys[3]))
         return 1
 

@@ -15,7 +15,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from livesegments.app import deployment, rules
+from livesegments.app import deployment, processing_config
 from livesegments.config.clients import group_consumer, kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
@@ -107,7 +107,7 @@ class SimulatedWorker:
         world = self.world
         settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
         config = kafka_config(settings)
-        how, agreed = rules(settings), deployment(settings, PARTITIONS)
+        how, agreed = processing_config(settings), deployment(settings, PARTITIONS)
         how = replace(how, partitioning=Partitioning(settings.partitioner, PARTITIONS))
         store: Any = Partitions(Redis(world.database, self.edge), settings.group_id)  # type: ignore[arg-type]
         consumer = self.consumer = group_consumer(settings)
@@ -145,7 +145,7 @@ class SimulatedWorker:
                 accept_loss=world.loss_accepted,
             ),
             observation=cast(Instrumentation, Unobserved()),
-            rules=how,
+            config=how,
             max_records=settings.max_poll_records,
             transaction_bytes=TRANSACTION_BYTES,
             alive=lambda: self._pause("between rounds"),

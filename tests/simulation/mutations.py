@@ -62,8 +62,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             reconciliation,
             "verdict",
-            "own_line or committed.metadata == progress.seen",
-            "committed.version <= progress.version",
+            "own_line or committed.metadata == checkpoint.seen",
+            "committed.version <= checkpoint.version",
         )
     ],
     "futures": [Edit(Publisher, "publish", "for each in sent:", "for each in sent[:0]:")],
@@ -117,15 +117,15 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(Recovery, "_replay", "if committed\n", "if False\n"),
     ],
     "consent stated again": [
-        Edit(Recovery, "run", "owned = self._restate(owned, published)", "pass")
+        Edit(Recovery, "run", "state = self._restate(state, published)", "pass")
     ],
     "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=1", "rescore=0")],
     "version above all published": [
         Edit(
             Recovery,
             "_adopt",
-            "max(owned.progress.version, published.version)",
-            "owned.progress.version",
+            "max(state.checkpoint.version, published.version)",
+            "state.checkpoint.version",
         ),
     ],
     "recovery under way": [Edit(Recovery, "_begin", "recovering=source", "recovering=0")],
@@ -154,12 +154,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "offsets past markers": [
         Edit(Worker, "_tidy", "self._consumer.position(TopicPartition(topic, partition))", "0")
     ],
-    "offsets past markers at a stop": [Edit(Worker, "run", "self._tidy(list(self.owned))", "pass")],
+    "offsets past markers at a stop": [
+        Edit(Worker, "run", "self._tidy(list(self.states))", "pass")
+    ],
     "unread records": [
         Edit(
             reconciliation.Reconciler,
             "_check_losses",
-            "check.check_unread(partition, inputs, progress)",
+            "check.check_unread(partition, inputs, checkpoint)",
             "pass",
         )
     ],
@@ -175,16 +177,16 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Extent,
             "is_of",
-            'not self.topics or progress.topics in ("", self.topics)',
-            "all(map(int.__ge__, progress.offsets, self.start))",
+            'not self.topics or checkpoint.topics in ("", self.topics)',
+            "all(map(int.__ge__, checkpoint.offsets, self.start))",
         )
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(processor, "_changes", "each.state.progress.rescore > 0", "False")
+        Edit(processor, "_changes", "each.state.checkpoint.rescore > 0", "False")
     ],
     "wall clock of a lost store": [
-        Edit(LossCheck, "_outlived", "if not self.rules.event_clock:", "if False:")
+        Edit(LossCheck, "_outlived", "if not self.config.event_clock:", "if False:")
     ],
     "ends of logs": [Edit(LossCheck, "check_ends", "if offset > end:", "if False:")],
     "replay within the log": [
@@ -194,7 +196,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Worker,
             "_reconcile",
-            "self._publications.publish_all(owned, self._membership, self._stay_in_group)",
+            "self._publications.publish_all(states, self._membership, self._stay_in_group)",
             "pass",
         )
     ],
@@ -210,10 +212,10 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "offsets as of the version": [
-        Edit(PartitionState, "portion", "last.offsets", "self.progress.offsets")
+        Edit(PartitionState, "portion", "last.offsets", "self.checkpoint.offsets")
     ],
     "metadata as of the version": [
-        Edit(PartitionState, "portion", "last.version", "self.progress.version")
+        Edit(PartitionState, "portion", "last.version", "self.checkpoint.version")
     ],
     "dead letters of a replay go together": [
         Edit(
@@ -236,7 +238,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             Recovery,
             "_keep_dead_letters",
             "_latest(entry.offsets, committed.offsets)",
-            "_latest(owned.progress.offsets, committed.offsets)",
+            "_latest(state.checkpoint.offsets, committed.offsets)",
         )
     ],
     "clocks compared": [Edit(Clocks, "_check", "check(evidence)", "pass")],

@@ -76,7 +76,7 @@ class Calls:
         rng = self._rng
         last = self._last[partition]
         base = last or Checkpoint()
-        progress = replace(
+        checkpoint = replace(
             base,
             version=base.version + rng.choice((1, 1, 5)),
             nonce=rng.choice((base.nonce or "00000000000000aa", f"{rng.getrandbits(64):016x}")),
@@ -86,16 +86,18 @@ class Calls:
         )
         expected = last if rng.random() < 0.8 else rng.choice(self._older)
         if expected is last:
-            self._older.append(progress)
-            self._last[partition] = progress
+            self._older.append(checkpoint)
+            self._last[partition] = checkpoint
         outputs = [Output("topic", b"key", rng.choice((None, b"v")), [("h", b"x")])]
         entry = (
-            Entry.of(progress.version, progress.offsets, outputs) if rng.random() < 0.5 else None
+            Entry.of(checkpoint.version, checkpoint.offsets, outputs)
+            if rng.random() < 0.5
+            else None
         )
         return Commit(
             partition,
             expected,
-            progress,
+            checkpoint,
             records={name: rng.randbytes(3) for name in rng.sample(CUSTOMERS, rng.randrange(4))},
             gone=rng.sample(CUSTOMERS, rng.randrange(2)),
             statistics={rng.randrange(3): rng.randbytes(4)},
@@ -145,11 +147,11 @@ def test_a_ring_that_is_too_long_for_a_string_is_an_error_and_nothing_is_written
     real: Partitions,
 ) -> None:
     _, fake = simulated()
-    progress = Checkpoint(version=1, nonce="00000000000000aa")
+    checkpoint = Checkpoint(version=1, nonce="00000000000000aa")
     ring = [(0, bytes(8)), (LONGEST_STRING - 7, bytes(8))]
     for store in (fake, real):
         with pytest.raises(ResponseError, match="maximum allowed size"):
-            store.commit([Commit(0, None, progress, records={"c": b"1"}, ring=ring)])
-        assert store.load(0).progress is None
+            store.commit([Commit(0, None, checkpoint, records={"c": b"1"}, ring=ring)])
+        assert store.load(0).checkpoint is None
         assert store.ring(0) == b""
         assert store.sizes([0]) == [0]

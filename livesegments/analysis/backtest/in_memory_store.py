@@ -13,7 +13,7 @@ class InMemoryPartitions(Partitions):
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
-        self.progress = Checkpoint(nonce="0" * 16)
+        self.checkpoint = Checkpoint(nonce="0" * 16)
         self._walk: list[str] = []
 
     def read(self, wants: Sequence[ReadRequest]) -> list[ReadResult]:
@@ -34,7 +34,7 @@ class InMemoryPartitions(Partitions):
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
         """Apply commits: there is no other owner."""
         for commit in commits:
-            self.progress = commit.progress
+            self.checkpoint = commit.checkpoint
             self.records.update(commit.records)
             for name in commit.gone:
                 self.records.pop(name, None)
@@ -48,7 +48,7 @@ class InMemoryPartitions(Partitions):
         """Return random records, the same for the same history."""
         blobs = list(self.records.values())
         return {
-            partition: (self.progress, _choose(blobs, count, seed=self.progress.version))
+            partition: (self.checkpoint, _choose(blobs, count, seed=self.checkpoint.version))
             for partition, count in wanted.items()
         }
 

@@ -48,7 +48,7 @@ class QualityMeter:
 
     def __call__(self, history: Simulator) -> Quality | None:
         """Measure a simulator now; None without a model or when all customers are the same."""
-        model, now = history.model.model({0: history.owned}), history.population()
+        model, now = history.model.model({0: history.state}), history.population()
         X, segment = now.vectors, now.segment
         if model is None:
             return None

@@ -11,7 +11,7 @@ from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.simulator import Simulator, Step
 from livesegments.analysis.segments import describe
 from livesegments.analysis.transitions import NONE, TransitionCounts
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.features.feature_specs import FEATURES
@@ -75,7 +75,7 @@ class VariantRun:
 
     def __init__(self, variant: Variant) -> None:
         self._variant, settings = variant, variant.settings
-        how = rules(settings)
+        how = processing_config(settings)
         gain = settings.refit_gain if settings.refit == "auto" else None
         self.simulator = Simulator(how, settings.warmup_customers, gain)
         self.dead_letters: Counter[str] = Counter()
@@ -89,7 +89,7 @@ class VariantRun:
         """Process a batch."""
         for step in self.simulator.feed(batch):
             self._note(step)
-        layout = self.simulator.rules.layout
+        layout = self.simulator.config.layout
         first_tile = layout.tile(self.simulator.clock_us) - layout.tiles + 1
         tiles = layout.tile_of(batch.purchases.occurred_at)
         self._late += int(np.count_nonzero(tiles < first_tile))
@@ -126,14 +126,14 @@ class VariantRun:
         last_day = history.clock_us // DAY_US
         days = range(fits[0].clock_us // DAY_US, last_day + 1) if fits else range(0)
         sizes = self._moves.sizes(days)
-        model = history.model.model({0: history.owned})
+        model = history.model.model({0: history.state})
         at_end = {segment: of_days[-1] for segment, of_days in sizes.items()} if fits else {}
         return {
             "label": variant.label,
             "is_given": variant.is_given,
             "settings": {n: _plain(getattr(variant.settings, n)) for n in _SHOWN_SETTINGS},
             "customers": len(now.vectors),
-            "segments": describe(model, history.rules.personas, at_end) if model else [],
+            "segments": describe(model, history.config.personas, at_end) if model else [],
             "unknown": named(FEATURES, unknown),
             "late": self._late,
             "stability": self._stability(len(days), sum(map(sum, sizes.values()))),
@@ -166,7 +166,7 @@ class VariantRun:
         switches = reassigned + self._held.total()
         now = self.simulator.population()
         carries = np.full(1, -1)
-        model = self.simulator.model.model({0: self.simulator.owned})
+        model = self.simulator.model.model({0: self.simulator.state})
         if model is not None:
             carries = np.append(model.segment_of_cluster, -1)
         elsewhere = int(np.count_nonzero(carries[now.cluster] != now.segment))

@@ -103,8 +103,10 @@ class EventDecoder:
                 topic, 0, 0, offset, self._now_ms, 0, key, value, [], None, 0, 0, 0
             )
             polled.setdefault(TopicPartition(topic, 0), []).append(record)
-        rules = history.rules
-        return decode_batch(polled, rules.currency, {0: history.owned.seen}, rules.consent_required)
+        config = history.config
+        return decode_batch(
+            polled, config.currency, {0: history.state.seen}, config.consent_required
+        )
 
 
 class Simulator:
@@ -112,7 +114,7 @@ class Simulator:
 
     Parameters
     ----------
-    rules
+    config
         Of the decisions.
     warmup_customers
         Customers with a purchase before the first fit.
@@ -121,16 +123,16 @@ class Simulator:
     """
 
     def __init__(
-        self, rules: ProcessingConfig, warmup_customers: int, refit_gain: float | None
+        self, config: ProcessingConfig, warmup_customers: int, refit_gain: float | None
     ) -> None:
-        self.rules = replace(rules, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
+        self.config = replace(config, event_clock=True, sweep_chunk=SWEEP_CUSTOMERS)
         self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
         self._draws = Draws(warmup_customers)
         self.store = InMemoryPartitions()
-        self.model = GlobalModel(self.store, 1, rules.segment_ids)
-        progress = self.store.progress
-        self.owned = PartitionState(
-            0, progress, seen=decode_seen(b"", progress, rules.dedup_events)
+        self.model = GlobalModel(self.store, 1, config.segment_ids)
+        checkpoint = self.store.checkpoint
+        self.state = PartitionState(
+            0, checkpoint, seen=decode_seen(b"", checkpoint, config.dedup_events)
         )
         self.generations: list[Fitted] = []
         self._schedule = Schedule()
@@ -139,27 +141,27 @@ class Simulator:
     @property
     def clock_us(self) -> int:
         """Time of the latest purchase."""
-        return self.owned.progress.clock_us
+        return self.state.checkpoint.clock_us
 
     def feed(self, batch: MicroBatch) -> list[Step]:
         """Process a batch, then the sweeps and fits that become due."""
         steps = [self._round(batch)]
-        nothing = decode_batch({}, self.rules.currency)
+        nothing = decode_batch({}, self.config.currency)
         while True:
-            self.owned = start_sweep(self.owned, self.model.number, self.rules, 0)
-            if self.owned.sweep:
+            self.state = start_sweep(self.state, self.model.number, self.config, 0)
+            if self.state.sweep:
                 steps.append(self._round(nothing))
             elif not (self._fit_first() or self._reconsider()):
                 return steps
 
     def _round(self, batch: MicroBatch) -> Step:
         part = batch.slices[0] if batch.slices else None
-        [read] = self.store.read([read_request(self.owned, batch, part, self.rules)])
-        model, number = self.model.model({0: self.owned}), self.model.number
-        batch_result = process(Work(self.rules, model, batch, [Part(self.owned, part, read)], 0))
+        [read] = self.store.read([read_request(self.state, batch, part, self.config)])
+        model, number = self.model.model({0: self.state}), self.model.number
+        batch_result = process(Work(self.config, model, batch, [Part(self.state, part, read)], 0))
         changed: list[str] = []
         for result in batch_result.partitions:
-            self.owned = result.state.confirmed(result.state.progress.version)
+            self.state = result.state.confirmed(result.state.checkpoint.version)
             if result.commit is not None:
                 self.store.commit([result.commit])
                 entry = result.commit.entry
@@ -171,40 +173,40 @@ class Simulator:
         """Fit the first generation, once there are enough customers."""
         if self.model.generation or sum(self.store.sizes([0])) < self.warmup_customers:
             return False
-        sample = self._draws.draw(self.store, 1, self.rules.layout)
+        sample = self._draws.draw(self.store, 1, self.config.layout)
         if not self._draws.are_enough(sample):
             return False
         with suppress(ValueError):  # all customers are the same so far
-            number = self.owned.progress.version + 1
-            first = first_generation(sample, number, self.rules.personas)
+            number = self.state.checkpoint.version + 1
+            first = first_generation(sample, number, self.config.personas)
             self._adopt(first, sample.customers, None)
         return self.model.generation is not None
 
     def _reconsider(self) -> bool:
         """Start the next generation when a check is due and finds a better fit."""
-        model, tile = self.model.complete({0: self.owned}), self.owned.progress.swept_tile
+        model, tile = self.model.complete({0: self.state}), self.state.checkpoint.swept_tile
         if self.refit_gain is None or model is None or not self._schedule.is_due(model, tile):
             return False
         self._schedule.checked(model, tile)
         self._checks += 1
         buyers = int(model.statistics.members.sum())
-        sample = draw(self.store, 1, self.rules.layout, buyers)
+        sample = draw(self.store, 1, self.config.layout, buyers)
         try:
             candidate = find_better(sample, model, seed=self._checks)
         except ValueError:  # all customers are the same, lately
             return False
         if not candidate.replaces(model.generation, self.refit_gain):
             return False
-        number = self.owned.progress.version + 1
-        better = next_generation(candidate, model, number, self.rules.personas)
+        number = self.state.checkpoint.version + 1
+        better = next_generation(candidate, model, number, self.config.personas)
         self._adopt(better, sample.customers, candidate.gain)
         return True
 
     def _adopt(self, generation: Generation, customers: float, gain: float | None) -> None:
         self.model.adopt(generation)
-        progress = replace(self.owned.progress, version=generation.number)
-        self.owned = self.owned.committed(progress, None).confirmed(progress.version)
-        self.store.progress = progress
+        checkpoint = replace(self.state.checkpoint, version=generation.number)
+        self.state = self.state.committed(checkpoint, None).confirmed(checkpoint.version)
+        self.store.checkpoint = checkpoint
         self.generations.append(Fitted(generation, self.clock_us, round(customers), gain))
 
     @property
@@ -214,12 +216,12 @@ class Simulator:
 
     def all(self) -> Records:
         """Return all records."""
-        return decode(list(self.records.values()), self.rules.layout.tiles)
+        return decode(list(self.records.values()), self.config.layout.tiles)
 
     def population(self) -> Population:
         """Return the current customers."""
         records = self.all()
-        at = window(records, self.rules.layout.tile(self.clock_us))
+        at = window(records, self.config.layout.tile(self.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         return Population(
             vectors(records, at)[counted], records["segment"][counted], records["cluster"][counted]

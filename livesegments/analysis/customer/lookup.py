@@ -68,7 +68,7 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
     marker = marker_key(customer_id, store.group_id)
     [reading] = store.read([ReadRequest(partition, [customer_id], [marker])])
     [blob], [remembered] = reading.records, reading.erasures
-    [progress] = store.progresses([partition]) if blob or remembered else [None]
+    [progress] = store.checkpoints([partition]) if blob or remembered else [None]
     if progress is not None:
         found = StoredCustomer(
             customer_id,

@@ -7,7 +7,7 @@ from livesegments.analysis.customer.answer import answer, nothing_kept
 from livesegments.analysis.customer.explanation import Json
 from livesegments.analysis.customer.history import read_history
 from livesegments.analysis.customer.lookup import look_up
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.operations.model_loader import current_model
@@ -68,7 +68,7 @@ def query_customer(
     return answer(
         found,
         current_model(config, store, found.deployment).model({}),
-        rules(settings).switching,
+        processing_config(settings).switching,
         {persona.id: persona.name for persona in settings.personas},
         clock_us,
         history,

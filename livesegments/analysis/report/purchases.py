@@ -74,7 +74,7 @@ class PurchaseStats:
         total = 0
         for partition in range(self._context.deployment.partitions):
             loaded = self._context.store.load(partition)
-            done = loaded.progress
+            done = loaded.checkpoint
             if done is None:
                 continue
             first_us = layout.end(layout.tile(done.clock_us) - layout.tiles)

@@ -126,7 +126,7 @@ def poll_store(store: Partitions, generation: Callable[[], Generation | None]) -
                 "records": sum(store.sizes(numbers)),
                 "statistics": None if model is None else model.statistics,
                 "recovering": sum(
-                    bool(each and each.recovering) for each in store.progresses(numbers)
+                    bool(each and each.recovering) for each in store.checkpoints(numbers)
                 ),
             } | ({"generation": merged.generation} if merged.generation else {})
 

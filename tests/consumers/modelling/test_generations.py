@@ -62,7 +62,7 @@ class Deployment:
         records = people()
         learned = estimator()
         learned.learn_arrays(quantize(vectors(records, window(records, 3))), records["cluster"])
-        progress = Checkpoint(
+        checkpoint = Checkpoint(
             version=9,
             nonce="00000000000000aa",
             clock_us=3 * TILE_US,
@@ -71,8 +71,8 @@ class Deployment:
             swept_tile=3,
         )
         blobs = {f"c{i}": blob for i, blob in enumerate(encode(records))}
-        assert self.store.commit([Commit(0, None, progress, records=blobs)]) == [True]
-        self.owned = {0: PartitionState(0, progress, estimators={NUMBER: learned})}
+        assert self.store.commit([Commit(0, None, checkpoint, records=blobs)]) == [True]
+        self.owned = {0: PartitionState(0, checkpoint, estimators={NUMBER: learned})}
         self.model = GlobalModel(self.store, 1, SEGMENTS)
         self.model.adopt(fitted)
         self.generations = Generations(
@@ -91,15 +91,15 @@ class Deployment:
 
     def sweep_next_tile(self) -> None:
         owned = self.owned[0]
-        progress = Checkpoint(
+        checkpoint = Checkpoint(
             version=9,
-            nonce=owned.progress.nonce,
+            nonce=owned.checkpoint.nonce,
             clock_us=4 * TILE_US,
             generation=NUMBER,
             swept_generation=NUMBER,
             swept_tile=4,
         )
-        self.owned = {0: PartitionState(0, progress, estimators=owned.estimators)}
+        self.owned = {0: PartitionState(0, checkpoint, estimators=owned.estimators)}
 
     def checks(self, result: str) -> float | None:
         return self.metrics.registry.get_sample_value(
@@ -125,7 +125,7 @@ def test_a_better_fit_is_taken(fresh_redis: RedisServer) -> None:
     decision = deployment.look_until_checked()
     assert decision is not None
     assert decision.commit is not None
-    assert decision.commit.progress.proposed_generation == 10
+    assert decision.commit.checkpoint.proposed_generation == 10
     assert deployment.checks("taken") == 1
     assert math.isnan(deployment.gain()), "it is of the generation before"
 
@@ -154,7 +154,7 @@ def test_definitions_of_today_do_not_overwrite_a_generation_on_its_way(
 ) -> None:
     deployment = Deployment(fresh_redis, "off")
     owned = deployment.owned[0]
-    on_its_way = Checkpoint(version=10, nonce=owned.progress.nonce, proposed_generation=10)
+    on_its_way = Checkpoint(version=10, nonce=owned.checkpoint.nonce, proposed_generation=10)
     later = {0: PartitionState(0, on_its_way, estimators=owned.estimators)}
     assert deployment.generations.refresh(later, deployment.model, 0) is None
     assert deployment.generations.refresh(deployment.owned, deployment.model, 0) is not None

@@ -37,14 +37,14 @@ def total(model: GlobalModel, owned: dict[int, PartitionState]) -> ClusterStatis
     return None if complete is None else complete.statistics
 
 
-def progress(number: int, swept: int, version: int = 1) -> Checkpoint:
+def checkpoint(number: int, swept: int, version: int = 1) -> Checkpoint:
     return Checkpoint(version=version, nonce="aa", generation=number, swept_generation=swept)
 
 
 def commit(
     store: Partitions, partition: int, after: Checkpoint, estimators: dict[int, MiniBatchKMeans]
 ) -> None:
-    before = store.load(partition).progress
+    before = store.load(partition).checkpoint
     blobs = {number: each.statistics.to_bytes() for number, each in estimators.items()}
     assert store.commit([Commit(partition, before, after, statistics=blobs)]) == [True]
 
@@ -60,9 +60,9 @@ def test_there_is_no_model_before_a_generation(store: Partitions) -> None:
 def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) -> None:
     model = GlobalModel(store, 3, SEGMENTS)
     model.adopt(generation(1, turn=2))
-    own = PartitionState(0, progress(1, 1), {1: learned(2)})
-    commit(store, 1, progress(1, 1), {1: learned(3, cluster=4)})
-    commit(store, 2, progress(1, 1), {})
+    own = PartitionState(0, checkpoint(1, 1), {1: learned(2)})
+    commit(store, 1, checkpoint(1, 1), {1: learned(3, cluster=4)})
+    commit(store, 2, checkpoint(1, 1), {})
     model.refresh({0: own}, 0.0)
     found = total(model, {0: own})
     assert found == (learned(2) + learned(3, cluster=4)).statistics
@@ -81,8 +81,8 @@ def test_until_all_partitions_are_in_the_generation_the_fit_serves(
 ) -> None:
     model = GlobalModel(store, 2, SEGMENTS)
     model.adopt(generation(1))
-    own = PartitionState(0, progress(1, 1), {1: learned(2)})
-    commit(store, 1, progress(*late), {1: learned(3)})
+    own = PartitionState(0, checkpoint(1, 1), {1: learned(2)})
+    commit(store, 1, checkpoint(*late), {1: learned(3)})
     model.refresh({0: own}, 0.0)
     assert total(model, {0: own}) is None
     now = model.model({0: own})
@@ -94,13 +94,14 @@ def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Pa
     model = GlobalModel(store, 1, SEGMENTS)
     model.adopt(generation(2))
     assert (
-        total(model, {0: PartitionState(0, progress(2, 1), {1: learned(1), 2: learned(1)})}) is None
+        total(model, {0: PartitionState(0, checkpoint(2, 1), {1: learned(1), 2: learned(1)})})
+        is None
     )
     assert (
-        total(model, {0: PartitionState(0, progress(2, 2), {2: learned(1)})})
+        total(model, {0: PartitionState(0, checkpoint(2, 2), {2: learned(1)})})
         == learned(1).statistics
     )
-    assert total(model, {0: PartitionState(0, progress(2, 2))}) == ClusterStatistics(5, 5)
+    assert total(model, {0: PartitionState(0, checkpoint(2, 2))}) == ClusterStatistics(5, 5)
 
 
 def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation(
@@ -108,16 +109,16 @@ def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation
 ) -> None:
     model = GlobalModel(store, 1, SEGMENTS, refresh_seconds=1.0)
     model.adopt(generation(1))
-    commit(store, 0, progress(1, 1), {1: learned(1)})
+    commit(store, 0, checkpoint(1, 1), {1: learned(1)})
     model.refresh({}, 10.0)
-    commit(store, 0, progress(1, 1, version=2), {1: learned(5)})
+    commit(store, 0, checkpoint(1, 1, version=2), {1: learned(5)})
     model.refresh({}, 10.9)
     assert total(model, {}) == learned(1).statistics
     model.refresh({}, 11.0)
     assert total(model, {}) == learned(5).statistics
     model.adopt(generation(2))
     assert total(model, {}) is None
-    commit(store, 0, progress(2, 2, version=3), {2: learned(4)})
+    commit(store, 0, checkpoint(2, 2, version=3), {2: learned(4)})
     model.refresh({}, 11.1)
     assert total(model, {}) == learned(4).statistics
 
@@ -125,7 +126,7 @@ def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation
 def test_a_partition_that_is_given_up_is_missing_until_it_is_read(store: Partitions) -> None:
     model = GlobalModel(store, 1, SEGMENTS)
     model.adopt(generation(1))
-    own = {0: PartitionState(0, progress(1, 1), {1: learned(2)})}
+    own = {0: PartitionState(0, checkpoint(1, 1), {1: learned(2)})}
     model.refresh(own, 0.0)
     assert total(model, own) == learned(2).statistics
     assert total(model, {}) is None
@@ -142,8 +143,8 @@ def test_a_partition_that_is_given_up_is_read_at_the_next_refresh(store: Partiti
     model = GlobalModel(store, 2, SEGMENTS, refresh_seconds=1.0)
     model.adopt(generation(1))
     for partition in (0, 1):
-        commit(store, partition, progress(1, 1), {1: learned(2)})
-    own = {p: PartitionState(p, progress(1, 1), {1: learned(2)}) for p in (0, 1)}
+        commit(store, partition, checkpoint(1, 1), {1: learned(2)})
+    own = {p: PartitionState(p, checkpoint(1, 1), {1: learned(2)}) for p in (0, 1)}
     model.refresh(own, 10.0)
     model.refresh({0: own[0]}, 10.1)
     assert total(model, {0: own[0]}) == learned(4).statistics
@@ -152,11 +153,11 @@ def test_a_partition_that_is_given_up_is_read_at_the_next_refresh(store: Partiti
 def test_while_a_partition_is_made_anew_its_customers_count_as_before(store: Partitions) -> None:
     model = GlobalModel(store, 2, SEGMENTS)
     model.adopt(generation(1))
-    own = {0: PartitionState(0, progress(1, 1), {1: learned(2)})}
-    commit(store, 1, progress(1, 1), {1: learned(3, cluster=4)})
+    own = {0: PartitionState(0, checkpoint(1, 1), {1: learned(2)})}
+    commit(store, 1, checkpoint(1, 1), {1: learned(3, cluster=4)})
     model.refresh(own, 0.0)
     before = model.model(own)
-    commit(store, 1, progress(1, 0, version=2), {})
+    commit(store, 1, checkpoint(1, 0, version=2), {})
     model.refresh(own, 5.0)
     assert total(model, own) is None
     meanwhile = model.model(own)

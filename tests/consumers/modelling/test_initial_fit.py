@@ -40,8 +40,8 @@ def bought(n: int, tile: int = 100) -> Records:
 
 def commit(store: Partitions, partition: int, records: Records, clock_tile: int = 100) -> None:
     blobs = {f"{partition}-{i}": blob for i, blob in enumerate(encode(records))}
-    progress = Checkpoint(version=1, nonce="aa", clock_us=clock_tile * LAYOUT.tile_us)
-    assert store.commit([Commit(partition, None, progress, records=blobs)]) == [True]
+    checkpoint = Checkpoint(version=1, nonce="aa", clock_us=clock_tile * LAYOUT.tile_us)
+    assert store.commit([Commit(partition, None, checkpoint, records=blobs)]) == [True]
 
 
 @pytest.mark.servers

@@ -51,9 +51,9 @@ def committed(nonce: str, version: int) -> Committed:
     ],
 )
 def test_how_to_take_over(
-    progress: Checkpoint | None, in_kafka: Committed | None, outputs_empty: bool, decided: Verdict
+    checkpoint: Checkpoint | None, in_kafka: Committed | None, outputs_empty: bool, decided: Verdict
 ) -> None:
-    assert verdict(progress, in_kafka, INPUTS, outputs_empty) is decided
+    assert verdict(checkpoint, in_kafka, INPUTS, outputs_empty) is decided
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_store_whose_offsets_fell_off_the_logs_is_kept_and_goes_on_where_they_
     ],
 )
 def test_only_a_store_that_holds_nothing_of_these_topics_is_lost(
-    progress: Checkpoint | None, lost: bool
+    checkpoint: Checkpoint | None, lost: bool
 ) -> None:
-    assert is_lost(progress, INPUTS) == lost
+    assert is_lost(checkpoint, INPUTS) == lost
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_only_a_store_that_holds_nothing_of_these_topics_is_lost(
 def test_topics_that_were_made_anew_need_a_recovery(
     folded: str, found: str, decided: Verdict
 ) -> None:
-    progress, inputs = replace(STORE, topics=folded), replace(INPUTS, topics=found)
-    assert verdict(progress, committed(OWN, 7), inputs, outputs_empty=False) is decided
-    assert taken_over(progress, committed(OWN, 7), inputs, OTHER).topics == found
+    checkpoint, inputs = replace(STORE, topics=folded), replace(INPUTS, topics=found)
+    assert verdict(checkpoint, committed(OWN, 7), inputs, outputs_empty=False) is decided
+    assert taken_over(checkpoint, committed(OWN, 7), inputs, OTHER).topics == found
 
 
 METADATA = f"{OWN}:7"
@@ -161,7 +161,7 @@ def test_what_a_new_owner_writes_is_current_for_the_next_one_before_and_after_it
     None
 ):
     before = committed(OTHER, 3)
-    progress = taken_over(STORE, before, INPUTS, "00000000000000cc")
-    assert verdict(progress, before, INPUTS, outputs_empty=False) is Verdict.CURRENT
-    published = committed("00000000000000cc", progress.version)
-    assert verdict(progress, published, INPUTS, outputs_empty=False) is Verdict.CURRENT
+    checkpoint = taken_over(STORE, before, INPUTS, "00000000000000cc")
+    assert verdict(checkpoint, before, INPUTS, outputs_empty=False) is Verdict.CURRENT
+    published = committed("00000000000000cc", checkpoint.version)
+    assert verdict(checkpoint, published, INPUTS, outputs_empty=False) is Verdict.CURRENT

@@ -150,15 +150,15 @@ def test_each_partition_remembers_its_own() -> None:
 
 
 def test_a_repeat_counts_for_nothing() -> None:
-    world = World(rules=replace(RULES, dedup_events=3))
+    world = World(config=replace(RULES, dedup_events=3))
     bought = purchase("ann", 1)
     world.send(bought, purchase("bob", 2))
-    kept, clock_us = world.customers[0]["ann"], world.owned[0].progress.clock_us
+    kept, clock_us = world.customers[0]["ann"], world.owned[0].checkpoint.clock_us
     world.restart()
     world.send({**bought, "items": 3, "channel": "web"})
     assert world.customers[0]["ann"] == kept
-    assert world.owned[0].progress.clock_us == clock_us
-    assert world.owned[0].progress.remembered == 3
+    assert world.owned[0].checkpoint.clock_us == clock_us
+    assert world.owned[0].checkpoint.remembered == 3
     # By now three others followed the first one, and its repeat was among them.
     world.send(purchase("bob", 3), purchase("bob", 4), purchase("bob", 5), bought)
     assert world.customers[0]["ann"] != kept
@@ -173,7 +173,7 @@ def test_an_order_number_as_event_id_costs_no_purchase() -> None:
         purchase("43", 1, 20.0, event_id="(not set)"),
         purchase("44", 1, 25.0, event_id="(not set)"),
     ]
-    world = World(rules=replace(RULES, dedup_events=10))
+    world = World(config=replace(RULES, dedup_events=10))
     batch = world.work([world.record(event) for event in [*events, *events]]).batch
     assert (batch.duplicates, batch.conflicts) == (4, 2)
     assert batch.purchases.cents.tolist() == [8_000, -8_000, 2_000, 2_500]

@@ -3,14 +3,14 @@ from dataclasses import replace
 from livesegments.store.checkpoint import Checkpoint
 
 
-def stored(progress: Checkpoint) -> dict[bytes, bytes]:
+def stored(checkpoint: Checkpoint) -> dict[bytes, bytes]:
     """The hash as Redis returns it."""
-    fields = [str(each).encode() for each in progress.to_fields()]
+    fields = [str(each).encode() for each in checkpoint.to_fields()]
     return dict(zip(fields[::2], fields[1::2], strict=True))
 
 
 def test_progress_comes_back_from_its_fields() -> None:
-    progress = Checkpoint(
+    checkpoint = Checkpoint(
         version=1,
         nonce="00000000000000ab",
         seen="00000000000000aa:7",
@@ -25,9 +25,9 @@ def test_progress_comes_back_from_its_fields() -> None:
         recovering=1,
         rescore=1,
     )
-    assert Checkpoint.from_fields(stored(progress)) == progress
-    assert progress.offsets == (2, 3, 4)
-    assert progress.metadata == "00000000000000ab:1"
+    assert Checkpoint.from_fields(stored(checkpoint)) == checkpoint
+    assert checkpoint.offsets == (2, 3, 4)
+    assert checkpoint.metadata == "00000000000000ab:1"
 
 
 def test_fields_that_an_older_version_did_not_write_take_their_defaults() -> None:

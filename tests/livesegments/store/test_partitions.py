@@ -72,20 +72,20 @@ def contents(client: Client) -> dict[bytes, bytes]:
     return {bytes(key): client.dump(key) or b"" for key in client.scan_iter()}
 
 
-def after(progress: Checkpoint, **changes: int | str) -> Checkpoint:
-    return replace(progress, version=progress.version + 1, **changes)  # type: ignore[arg-type]
+def after(checkpoint: Checkpoint, **changes: int | str) -> Checkpoint:
+    return replace(checkpoint, version=checkpoint.version + 1, **changes)  # type: ignore[arg-type]
 
 
 def test_a_fresh_partition_has_no_progress(store: Partitions) -> None:
-    assert store.load(0) == PartitionSnapshot(progress=None, outbox=[], statistics={}, erasures=0)
+    assert store.load(0) == PartitionSnapshot(checkpoint=None, outbox=[], statistics={}, erasures=0)
 
 
 def test_a_commit_writes_all_it_has(started: Partitions) -> None:
     assert started.load(0) == PartitionSnapshot(
-        progress=FIRST, outbox=[ENTRY], statistics={1: b"counted"}, erasures=1
+        checkpoint=FIRST, outbox=[ENTRY], statistics={1: b"counted"}, erasures=1
     )
     assert dict(started.customers(0)) == {"c-1": b"one"}
-    assert started.load(1).progress is None
+    assert started.load(1).checkpoint is None
 
 
 def test_a_commit_removes_what_is_gone(started: Partitions) -> None:
@@ -94,7 +94,7 @@ def test_a_commit_removes_what_is_gone(started: Partitions) -> None:
     )
     assert started.commit([commit]) == [True]
     assert started.load(0) == PartitionSnapshot(
-        progress=after(FIRST), outbox=[], statistics={}, erasures=1
+        checkpoint=after(FIRST), outbox=[], statistics={}, erasures=1
     )
     assert dict(started.customers(0)) == {}
 
@@ -132,7 +132,7 @@ def test_a_commit_on_another_version_or_owner_is_refused_and_writes_nothing(
 
 def test_an_expectation_of_the_past_is_refused_where_nothing_is(store: Partitions) -> None:
     assert store.commit([Commit(0, FIRST, after(FIRST))]) == [False]
-    assert store.load(0).progress is None
+    assert store.load(0).checkpoint is None
 
 
 def test_partitions_are_accepted_or_refused_each_for_itself(started: Partitions) -> None:
@@ -158,19 +158,21 @@ def test_a_partition_can_be_emptied_in_the_commit_that_writes_it_anew(started: P
     anew = after(FIRST, recovering=1)
     commit = Commit(0, FIRST, anew, records={"c-2": b"two"}, empty_first=True)
     assert started.commit([commit, Commit(1, None, FIRST, records={"c-3": b""})]) == [True] * 2
-    assert started.load(0) == PartitionSnapshot(progress=anew, outbox=[], statistics={}, erasures=0)
+    assert started.load(0) == PartitionSnapshot(
+        checkpoint=anew, outbox=[], statistics={}, erasures=0
+    )
     assert dict(started.customers(0)) == {"c-2": b"two"}
     assert dict(started.customers(1)) == {"c-3": b""}
 
 
 def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> None:
-    progress = FIRST
+    checkpoint = FIRST
     for _ in range(11):
-        entry = replace(ENTRY, version=progress.version + 1)
-        assert started.commit([Commit(0, progress, after(progress), entry=entry)]) == [True]
-        progress = after(progress)
+        entry = replace(ENTRY, version=checkpoint.version + 1)
+        assert started.commit([Commit(0, checkpoint, after(checkpoint), entry=entry)]) == [True]
+        checkpoint = after(checkpoint)
     assert [entry.version for entry in started.load(0).outbox] == list(range(1, 13))
-    trim = Commit(0, progress, after(progress), published=range(1, 12))
+    trim = Commit(0, checkpoint, after(checkpoint), published=range(1, 12))
     assert started.commit([trim]) == [True]
     assert started.load(0).outbox == [replace(ENTRY, version=12)]
 
@@ -235,7 +237,7 @@ def test_a_full_store_takes_a_commit_as_a_whole_when_it_deletes_first(
     with full(client):
         assert started.commit([commit]) == [True]
     assert dict(started.customers(0)) == commit.records
-    assert started.load(0).progress == commit.progress
+    assert started.load(0).checkpoint == commit.checkpoint
     assert started.load(0).outbox[-1:] == ([commit.entry] if commit.entry else [])
 
 
@@ -280,7 +282,7 @@ def test_a_ring_longer_than_a_string_may_be_is_an_error_and_nothing_is_written(
     ring = [(0, b"12345678"), (512 * 1024 * 1024 - 7, b"12345678")]
     with pytest.raises(ResponseError, match="maximum allowed size"):
         started.commit([replace(ALL, ring=ring, empty_first=empty_first)])
-    assert contents(client) == before if not empty_first else started.load(0).progress is None
+    assert contents(client) == before if not empty_first else started.load(0).checkpoint is None
 
 
 def test_a_server_that_takes_shorter_strings_only_is_an_error_and_nothing_is_written(
@@ -426,7 +428,7 @@ def test_segments_are_agreed_on_in_their_order(store: Partitions) -> None:
 
 def test_groups_do_not_see_each_other(started: Partitions, client: Client) -> None:
     other = Partitions(client, "other")
-    assert other.load(0).progress is None
+    assert other.load(0).checkpoint is None
     assert other.commit([Commit(0, None, FIRST, records={"c-1": b"theirs"})]) == [True]
     assert dict(started.customers(0)) == {"c-1": b"one"}
 
@@ -524,12 +526,12 @@ def test_a_hundred_thousand_customers_cost_at_most_350_bytes_each(
     store.commit([Commit(0, None, FIRST)])
     server = server_of(client, store.keys(0).customers)
     before = int(dict(server.info("memory"))["used_memory"])
-    progress = FIRST
+    checkpoint = FIRST
     for start in range(0, customers, 10_000):
         names = [f"c{i:011d}" for i in range(start, start + 10_000)]
         records = {name: bytes(220) for name in names}
-        assert store.commit([Commit(0, progress, after(progress), records=records)]) == [True]
-        progress = after(progress)
+        assert store.commit([Commit(0, checkpoint, after(checkpoint), records=records)]) == [True]
+        checkpoint = after(checkpoint)
     grown = (int(dict(server.info("memory"))["used_memory"]) - before) / customers
     usage = (client.memory_usage(store.keys(0).customers, samples=0) or 0) / customers
     with capsys.disabled():

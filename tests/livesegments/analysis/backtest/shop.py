@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from livesegments.analysis.backtest.simulator import Event, EventDecoder, Simulator, Step
-from livesegments.app import rules
+from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.contracts.topics import PURCHASES
 
@@ -50,7 +50,7 @@ def history(**changed: object) -> Simulator:
     """A history under these settings."""
     given = settings(**changed)
     gain = given.refit_gain if given.refit == "auto" else None
-    return Simulator(rules(given), given.warmup_customers, gain)
+    return Simulator(processing_config(given), given.warmup_customers, gain)
 
 
 def events(purchases: list[Row]) -> list[Event]:

@@ -21,7 +21,7 @@ def ended() -> Simulator:
 
 def bought(found: Simulator) -> dict[str, tuple[int, int]]:
     records = found.all()
-    at = window(records, found.rules.layout.tile(found.clock_us))
+    at = window(records, found.config.layout.tile(found.clock_us))
     cells = zip(at.purchases.tolist(), at.cents.tolist(), strict=True)
     return dict(zip(found.records, cells, strict=True))
 
@@ -43,7 +43,7 @@ def test_nobody_has_a_segment_before_the_warm_up_is_over() -> None:
 
 def test_the_statistics_are_a_recount_of_the_records(ended: Simulator) -> None:
     number = ended.model.number
-    assert ended.owned.estimators[number].statistics == recounted(ended.all())[number]
+    assert ended.state.estimators[number].statistics == recounted(ended.all())[number]
 
 
 def test_everyone_with_a_purchase_in_the_window_is_in_a_segment(ended: Simulator) -> None:
@@ -59,7 +59,7 @@ def test_a_step_says_whose_each_change_is(ended: Simulator) -> None:
         for name, (before, after, _) in zip(step.changed, step.tally.changes, strict=True):
             assert segment_of.get(name, "none") == before
             segment_of[name] = after
-    ids = (*found.rules.segment_ids, "none")
+    ids = (*found.config.segment_ids, "none")
     records = found.all()["segment"].tolist()
     held = {name: ids[i] for name, i in zip(found.records, records, strict=True)}
     assert held == {name: segment_of[name] for name in held}
@@ -109,7 +109,7 @@ def test_a_refit_that_saves_enough_becomes_the_next_generation() -> None:
     assert all(each.gain is not None for each in others)
     numbers = [each.generation.number for each in found.generations]
     assert numbers == sorted(set(numbers))
-    assert found.owned.progress.swept_generation == numbers[-1]
+    assert found.state.checkpoint.swept_generation == numbers[-1]
 
 
 def test_a_purchase_that_comes_again_counts_once() -> None:

@@ -45,7 +45,7 @@ quick = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_
 
 def told(person: dict[str, Any], history: list[tuple[int, int]], dwell: int = 0) -> World:
     """A customer with some purchases, each a number of days ago."""
-    world = World(rules=switching(RULES, min_dwell_us=dwell))
+    world = World(config=switching(RULES, min_dwell_us=dwell))
     events = [
         purchase("c", TODAY - days, amount, event_id=f"e{i}")
         for i, (days, amount) in enumerate(history)
@@ -56,14 +56,14 @@ def told(person: dict[str, Any], history: list[tuple[int, int]], dwell: int = 0)
 
 def scores_of(world: World, by: Model) -> Scores:
     """The customer's score at the clock."""
-    clock_us = world.owned[0].progress.clock_us
+    clock_us = world.owned[0].checkpoint.clock_us
     return score(
         world.stored("c"),
         np.array([LAYOUT.tile(clock_us)]),
         np.array([clock_us]),
         by.kmeans,
         by.segment_of_cluster,
-        world.rules.switching,
+        world.config.switching,
     )
 
 
@@ -128,8 +128,8 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
 ) -> None:
     world = told(person, history, dwell)
     start = len(world.changes)
-    clock_us = world.owned[0].progress.clock_us
-    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, world.rules.switching)
+    clock_us = world.owned[0].checkpoint.clock_us
+    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, world.config.switching)
 
     before, moves = segment(world), []
     for moment in moments:
@@ -156,7 +156,7 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
 
 def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
     world = told({}, [(19, 10), (9, 20), (0, 30)])
-    clock_us = world.owned[0].progress.clock_us
+    clock_us = world.owned[0].checkpoint.clock_us
     moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, RULES.switching)
     assert [(each.purchases, each.cents) for each in moments] == [(2, 5_000), (1, 3_000), (0, 0)]
 

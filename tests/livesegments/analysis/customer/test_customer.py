@@ -49,18 +49,18 @@ def found(world: World, customer: str = "c") -> StoredCustomer:
         partition=0,
         record=world.stored(customer),
         marker=Marker.from_bytes(marker),
-        progress=world.owned[0].progress,
+        progress=world.owned[0].checkpoint,
         deployment=DEPLOYMENT,
     )
 
 
 def told(world: World, by: Model | None = MODEL, history: History | None = None) -> dict[str, Any]:
-    clock_us = world.owned[0].progress.clock_us
-    return answer(found(world), by, world.rules.switching, NAMES, clock_us, history)
+    clock_us = world.owned[0].checkpoint.clock_us
+    return answer(found(world), by, world.config.switching, NAMES, clock_us, history)
 
 
 def world(*events: dict[str, Any], margin: float = 0.15, dwell: int = 0) -> World:
-    made = World(rules=switching(RULES, margin=margin, min_dwell_us=dwell))
+    made = World(config=switching(RULES, margin=margin, min_dwell_us=dwell))
     for event in events:
         made.send(event, model=MODEL)
     return made
@@ -185,7 +185,7 @@ def test_of_who_was_erased_or_is_suppressed_nothing_else_is_told(action: str) ->
     record["counts"], record["cents"], record["segment"] = 0, 0, -1
     for name in ("age", "income", "urbanicity"):
         record[name] = np.nan
-    gone = StoredCustomer("c", 0, record, marker, some.owned[0].progress, DEPLOYMENT)
+    gone = StoredCustomer("c", 0, record, marker, some.owned[0].checkpoint, DEPLOYMENT)
     told_ = nothing_kept(gone)
     assert told_ is not None
     status = "erased" if action == "erase" else "suppressed"

@@ -28,7 +28,7 @@ class Row:
 
 
 def apply(table: dict[str, Row], record: ConsumerRecord) -> str | None:
-    """Apply a record; return a description of the change, None if there is none."""
+    """Apply a record; return a description of the change, None without one."""
     customer = record.key.decode()
     version = int(dict(record.headers)["livesegments-version"])
     known = table.get(customer)
@@ -46,7 +46,7 @@ def apply(table: dict[str, Row], record: ConsumerRecord) -> str | None:
 
 
 def audience(table: dict[str, Row], segment: str) -> list[str]:
-    """Return the customers of a segment who may be contacted: all who have not opted out."""
+    """Return the customers of a segment that may be contacted: all but those that opted out."""
     return [
         customer
         for customer, row in table.items()

@@ -32,7 +32,7 @@ Encoding = Annotated[str, typer.Option(help="With --query, of a CSV file, such a
 def file_query(
     sql: Path | None, tables: Sequence[str] | None, delimiter: str, encoding: str
 ) -> "FileQuery | None":
-    """Return the query of these options, None if there is none; a wrong one ends the command."""
+    """Return the query of these options, None without one; a wrong one ends the command."""
     if sql is None:
         return None
     from livesegments.extras import MissingExtraError, require

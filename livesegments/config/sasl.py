@@ -1,4 +1,4 @@
-"""SASL mechanisms: kafka-python's options, and what a mechanism needs besides the settings."""
+"""SASL mechanisms: options of kafka-python, and further requirements of a mechanism."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""What counts of a profile that is refused: its consent, and whatever else of it can be read.
+"""Fields that count of a rejected profile: its consent, and whatever else of it can be read.
 
 A customer who withdraws a consent must not stay profiled because the record has a wrong income.
 Such a record is a dead letter all the same. Both follow from the record alone, so a recovery and

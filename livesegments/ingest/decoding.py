@@ -1,4 +1,4 @@
-"""Decoding of keys and values of any format to text: JSON, or what a string holds."""
+"""Decoding of keys and values of any format to text: JSON, or the string itself."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias

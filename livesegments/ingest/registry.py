@@ -55,7 +55,7 @@ class SchemaRegistry:
         Raises
         ------
         UnknownSchemaError
-            If there is none.
+            If it does not exist.
         RegistryError
             If the registry does not answer.
         """

@@ -186,7 +186,7 @@ class SourceWorker:
             )
             if not self._accept_loss:
                 raise RecordsLostError(
-                    f"{what}: records that were not read are gone, or the topic was created anew;"
+                    f"{what}: records that were not read are gone, or the topic was recreated;"
                     " `livesegments ingest --accept-loss` goes on at its start"
                 ) from error
             log.error("records of a source are lost", what=what)
@@ -299,7 +299,7 @@ class SourceWorker:
             if self._transform.query.refresh():
                 log.info("read the lookup tables again", source=self._transform.source.name)
         except QueryError as error:
-            log.warning("goes on with the lookup tables as they were", error=str(error))
+            log.warning("continues with the previous lookup tables", error=str(error))
 
     def _tell_lags(self) -> None:
         now = time.monotonic()

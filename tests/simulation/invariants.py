@@ -103,7 +103,7 @@ def _clock_us(world: World, clock_us: int) -> int:
 
 
 def unsettled(world: World) -> str:
-    """Return the first pending work, "" if there is none."""
+    """Return the first pending work, "" without any."""
     return next(_to_do(world), "")
 
 

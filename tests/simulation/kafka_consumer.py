@@ -240,7 +240,7 @@ class Consumer:
         return found
 
     def _find_positions(self) -> None:
-        """Start at the group's committed offsets; raise where there is none."""
+        """Start at the group's committed offsets; raise without one."""
         for tp in [tp for tp, position in self._positions.items() if position is None]:
             found, known = self._cluster.committed(tp, stable=self._committed_only)
             if found is not None and known:

@@ -41,7 +41,7 @@ Outcome = dict[str, Any]
     last two over the days since the first fit (``a_day``); moves to another segment over the
     customer-years in one (``a_customer_a_year``), and the share of them that undid the previous one
     within 30 days (``returned``). Share of the scorings with another centroid nearest that margin
-    or dwell held back (``held_by_…``); moves by origin; share of the customers at the end who are
+    or dwell held back (``held_by_…``); moves by origin; share of the customers at the end that are
     not in the segment of the nearest centroid (``not_nearest``).
 ``generations``
     Day, customers and sizes of each fit, and the share of the inertia it saved (the first: None).

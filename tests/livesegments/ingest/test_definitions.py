@@ -1,4 +1,4 @@
-"""SOURCES.toml: what it holds, and what is refused."""
+"""SOURCES.toml: its contents, and the reasons to reject it."""
 
 from pathlib import Path
 

@@ -52,6 +52,14 @@ def report(
             with replacing(file) as unfinished:
                 unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {file}", err=as_json)
+        for each in found["quality"]["implausible_ids"]:
+            who = f"placeholder {each['customer_id']!r}"
+            if not each["is_placeholder"]:
+                who = f"customer with the hash {each['customer_id']}"
+            told = (
+                f"the {who} has {each['share']:.1%} of the purchases, more than a person can have"
+            )
+            typer.echo(f"{told}: is it an id of guests?", err=True)
         for name, customers in written.items():
             typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json or to_stdout)
         if as_json:

@@ -1,5 +1,6 @@
 """The doctor's look at the customers and the amounts of a sample of purchases."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -34,7 +35,7 @@ def look_at_purchases(settings: Settings, records: Sequence[ConsumerRecord]) -> 
     if np.count_nonzero(bought) < LEAST_SAMPLED:
         return
     found = found.where(bought)
-    if implausible := implausible_ids(found.customer_id):
+    if implausible := implausible_ids(Counter(found.customer_id)):
         yield Finding("customer ids", "warn", f"{told(implausible)} sampled", ADVICE)
     else:
         yield Finding("customer ids", "ok", "no id has an implausible share of purchases")

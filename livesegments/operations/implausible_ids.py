@@ -8,7 +8,7 @@ as ``0``, ``NULL``, ``guest``) and has 3 times the mean.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 LEAST_PURCHASES = 20
@@ -55,7 +55,7 @@ class PurchaseCounts:
     Attributes
     ----------
     customers, purchases
-        Numbers of all that were added.
+        Numbers of all customers with a purchase, and of purchases.
     """
 
     MOST = 1_000
@@ -66,7 +66,7 @@ class PurchaseCounts:
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add customers, each once, with their number of purchases."""
-        self.customers += len(counts)
+        self.customers += sum(n > 0 for n in counts.values())
         self.purchases += sum(counts.values())
         self._most.update({name: n for name, n in counts.items() if n >= LEAST_PURCHASES})
         if len(self._most) > 2 * self.MOST:
@@ -85,10 +85,10 @@ class PurchaseCounts:
         return found
 
 
-def implausible_ids(customers: Iterable[str]) -> list[ImplausibleId]:
-    """Return the ids that no person can have among the customers of purchases, one a purchase."""
+def implausible_ids(purchases: Mapping[str, int]) -> list[ImplausibleId]:
+    """Return the ids that no person can have, from the number of purchases of each."""
     counts = PurchaseCounts()
-    counts.add(Counter(customers))
+    counts.add(purchases)
     return counts.implausible()
 
 

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from dataclasses import asdict
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from livesegments.analysis.backtest.results import Outcome, Variant, VariantRun,
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.features.window import DAY_US
+from livesegments.operations.implausible_ids import implausible_ids
 from livesegments.producers.event_files import (
     BrokenRowError,
     FileQuery,
@@ -26,8 +28,9 @@ BATCH_US = DAY_US // 4
 MEASURED_DAYS = 30
 
 Backtest = dict[str, Any]
-"""``data``: the number of purchases, profiles and repeats read, the first and last date, and the
-rows and records left out by reason; ``outcomes``: the result under each settings."""
+"""``data``: the number of purchases, profiles and repeats read, the first and last date, the rows
+and records left out by reason, and ids that no person can have (see `ImplausibleId`);
+``outcomes``: the result under each settings."""
 
 
 class NothingReadError(ValueError):
@@ -89,6 +92,7 @@ def backtest(
     runs = [VariantRun(variant) for variant in variants]
     history, polls = runs[0].simulator, EventDecoder(now_ms)
     counts: Counter[str] = Counter(purchases=0, profiles=0, duplicates=0, conflicts=0)
+    bought_by: Counter[str] = Counter()
     times: list[int] = []
     measured_us = 0
     for events in chain(_cut(PROFILES, known), _cut(PURCHASES, bought)):
@@ -96,6 +100,7 @@ def backtest(
         for run in runs:
             run.take(batch)
         occurred = batch.purchases.occurred_at
+        bought_by.update(compress(batch.purchases.customer_id, batch.purchases.count.tolist()))
         counts.update(
             purchases=len(occurred),
             profiles=len(batch.profiles.row),
@@ -123,6 +128,7 @@ def backtest(
         "rejected": dict((rejected + runs[0].dead_letters).most_common()),
         "duplicates": counts["duplicates"],
         "event_id_conflicts": counts["conflicts"],
+        "implausible_ids": [asdict(each) for each in implausible_ids(bought_by)],
     }
     return {"data": data, "outcomes": [run.outcome() for run in runs]}
 

@@ -9,6 +9,7 @@ from livesegments.analysis.backtest.runner import Backtest, shown
 from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
 from livesegments.features.feature_specs import CATALOGUE, PROFILE_FEATURES
+from livesegments.operations.implausible_ids import ADVICE, ImplausibleId, told
 from livesegments.rendering.formats import day, number, percent
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
@@ -88,6 +89,9 @@ def _common(found: Backtest) -> dict[str, Any]:
             f"{result['late']:,} purchases do not count: older than the window on arrival. Sort the"
             " file by occurred_at"
         )
+    if data["implausible_ids"]:
+        some = told([ImplausibleId(**each) for each in data["implausible_ids"]])
+        faults.append(f"customer ids that no person can have: {some}. {ADVICE.capitalize()}")
     unknown = ", ".join(f"{name} {percent(result['unknown'][name])}" for name in PROFILE_FEATURES)
     return {
         "result": result,

@@ -58,7 +58,8 @@ Report = dict[str, Any]
     the population stability index of the sizes and of each feature, each with its noise level.
 ``quality``
     Share of the customers in a segment without a feature; purchases, see `PurchaseStats`; reason of
-    dead letters -> records on the topic, number of them replayed.
+    dead letters -> records on the topic, number of them replayed; ids that no person can have, by
+    their hash unless they are placeholders (`livesegments.operations.implausible_ids`).
 """
 
 
@@ -174,6 +175,7 @@ def _report(
             "late": purchases.late,
             "dead_letters": rejected,
             "behind": purchases.behind,
+            "implausible_ids": customers.implausible_ids(),
         },
     }
 

@@ -1,6 +1,7 @@
 """Customers of the report: sums by segment and consent, and the most typical ones."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any
@@ -16,6 +17,7 @@ from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import CustomerBatch
 from livesegments.operations.export import LOCATIONS
+from livesegments.operations.implausible_ids import PurchaseCounts
 from livesegments.rendering.formats import known
 
 HASH_DIGITS = 12
@@ -78,6 +80,8 @@ class CustomerTotals:
         (d,) customers in a segment without a feature.
     binned
         Distribution of each feature over them, in the bins of the fit; empty without bins.
+    bought
+        Purchases in the window by customer.
     """
 
     def __init__(self, context: ReportContext) -> None:
@@ -86,6 +90,7 @@ class CustomerTotals:
         self._cluster = np.argsort(context.model.segment_of_cluster)
         self._near: list[list[tuple[int, float, Row]]] = [[] for _ in range(k)]
         self.sums: Counts = np.zeros((k + 1, 3, 3), np.int64)
+        self.bought = PurchaseCounts()
         self.unknown: Counts = np.zeros(len(FEATURES), np.int64)
         self.binned: list[Counts] = [
             np.zeros(len(each.counts), np.int64) for each in context.model.generation.histograms
@@ -97,11 +102,22 @@ class CustomerTotals:
         of_segments: list[int] = self.sums[:-1, :, 0].sum(axis=1).tolist()
         return of_segments
 
+    def implausible_ids(self) -> list[Row]:
+        """Return the ids that no person can have; those that may be people's are hashed."""
+        found = map(asdict, self.bought.implausible())
+        return [
+            each
+            if each["is_placeholder"]
+            else {**each, "customer_id": hashed(each["customer_id"], self._context)}
+            for each in found
+        ]
+
     def add(self, batch: CustomerBatch) -> None:
         """Add a batch."""
         records = batch.records
         at = window(records, self._context.rules.layout.tile(batch.clock_us))
         X = vectors(records, at)
+        self.bought.add(dict(zip(batch.names, at.purchases.tolist(), strict=True)))
         rows = np.column_stack([np.ones_like(at.cents), at.purchases, at.cents])
         np.add.at(self.sums, (records["segment"], records["marketing"]), rows)
         placed = records["segment"] >= 0

@@ -148,6 +148,19 @@ def test_repeats_and_what_comes_too_late_are_counted(tmp_path: Path) -> None:
     assert (found["data"]["purchases"], found["data"]["duplicates"]) == (1, len(ROWS) - 1)
 
 
+def test_ids_that_no_person_has_are_named(tmp_path: Path) -> None:
+    some = ROWS[: len(ROWS) // 4]
+    guests = [("guest", at, amount) for _, at, amount in some]
+    file = write(
+        tmp_path / "h.csv", [row for pair in zip(some, guests, strict=True) for row in pair]
+    )
+    found = backtest(file, None, [Variant("", settings())])
+    assert [each["customer_id"] for each in found["data"]["implausible_ids"]] == ["guest"]
+    assert "'guest', a placeholder, has 50.0% of the purchases" in " ".join(text(found).split())
+    found = backtest(write(tmp_path / "p.csv", some), None, [Variant("", settings())])
+    assert found["data"]["implausible_ids"] == []
+
+
 def test_a_file_without_a_purchase_is_an_error_that_says_why(tmp_path: Path) -> None:
     file = write(tmp_path / "h.csv", [("a", "2026-01-01 10:00", 5.0)])
     with pytest.raises(NothingReadError, match=r"h\.csv, line 2, occurred_at: has no UTC offset"):

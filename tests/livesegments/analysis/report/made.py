@@ -88,6 +88,10 @@ def report(**changed: Any) -> Report:
             "late": 3,
             "dead_letters": {"not_json": (7, 2)},
             "behind": 0,
+            "implausible_ids": [
+                {"customer_id": "guest", "purchases": 9, "share": 0.12, "is_placeholder": True},
+                {"customer_id": HASH, "purchases": 7, "share": 0.04, "is_placeholder": False},
+            ],
         },
     }
     return made | changed

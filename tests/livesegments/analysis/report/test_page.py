@@ -107,3 +107,9 @@ def test_json_has_the_same_figures() -> None:
     read = json.loads(json.dumps(report(), allow_nan=False))
     assert read["retention"]["left"][0]["hash"] == HASH
     assert read["quality"]["dead_letters"] == {"not_json": [7, 2]}
+
+
+def test_ids_that_no_person_has_are_named_and_those_of_people_are_hashes() -> None:
+    text = page(report())
+    assert "The placeholder guest has 12.0% of the purchases" in text
+    assert f"The customer with the hash {HASH} has 4.0% of the purchases" in text

@@ -8,6 +8,7 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
 from livesegments.contracts.topics import INPUTS, PURCHASES
+from livesegments.operations.doctor_purchases import look_at_purchases
 from livesegments.operations.event_ids import ADVICE, RingCounts
 from livesegments.operations.finding import Finding
 from livesegments.operations.input_sample import Placing, draw_inputs
@@ -28,6 +29,7 @@ def look_at_inputs(settings: Settings) -> Iterator[Finding]:
     drawn = draw_inputs(config, partitions)
     yield from look_at_partitioners(settings, partitions, drawn)
     yield from look_at_event_ids(settings, drawn[PURCHASES])
+    yield from look_at_purchases(settings, drawn[PURCHASES])
 
 
 def look_at_partitioners(

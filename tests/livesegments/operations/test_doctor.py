@@ -325,3 +325,15 @@ def test_markers_of_transactions_are_nothing_to_go(
     assert named(examine(settings), "progress").detail == "0 customers, 3 input records to go"
     producer.abort_transaction()
     producer.close()
+
+
+def test_an_id_of_guests_is_named(settings: Settings) -> None:
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    for number in range(200):
+        customer = "guest" if number % 2 else f"c{number % 70}"
+        topic, key, value = purchase(customer, "2024-01-21T10:00:00Z", event_id=f"e{number}")
+        producer.send(topic, key=key, value=value)
+    producer.close()
+    found = named(examine(settings), "customer ids")
+    assert found.status == "warn"
+    assert found.detail == "'guest', a placeholder, has 50.0% of the purchases sampled"

@@ -8,6 +8,7 @@ import pytest
 from livesegments.analysis.backtest.results import Variant
 from livesegments.analysis.backtest.runner import Backtest, NothingReadError, backtest, shown
 from livesegments.analysis.backtest.variants import variants
+from livesegments.analysis.backtest.views import text
 from livesegments.config.settings import Settings, SettingsError
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 

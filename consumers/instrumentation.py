@@ -17,6 +17,7 @@ from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.recovery.ownership import Verdict
 from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
+from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.domain import BatchStats, Model, PartitionState, estimator
 from livesegments.model.personas import Persona
@@ -125,13 +126,14 @@ class Instrumentation:
         self._model.look(tally.watched, model)
         self._note_folded(batch)
         if tally.arrived_ms:
-            self._arrived_us.append(np.array(tally.arrived_ms, np.int64) * 1_000)
+            arrived_us = record_times_us(tally.arrived_ms)
+            self._arrived_us.append(arrived_us[arrived_us > 0])
 
     def _note_folded(self, batch: MicroBatch) -> None:
         for part in batch.slices:
             if part.purchases.stop > part.purchases.start:
                 [(last, _)] = batch.events(PURCHASES, np.array([part.purchases.stop - 1]))
-                self._folded_ms[part.partition] = last.timestamp
+                self._folded_ms[part.partition] = int(record_times_us(last.timestamp)) // 1_000
 
     def published(self, now_us: int) -> None:
         """Report a transaction confirmed by Kafka."""

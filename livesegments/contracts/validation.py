@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.explanations import BYTE_ORDER_MARK, explain
 from livesegments.contracts.explanations import key as explain_key
+from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.timestamps import EXAMPLE, NOT_A_TIME
 
 MAX_BYTES = 65_536
@@ -174,8 +175,8 @@ def future_dated(field: str, micros: NDArray[np.int64], timestamps_us: NDArray[n
 
 
 def timestamps_us(valid: Documents, timestamps_ms: Sequence[int]) -> NDArray[np.int64]:
-    """Convert to microseconds the valid records' timestamps, clipped so that none overflows."""
-    return np.clip(np.asarray(timestamps_ms, dtype=np.int64)[valid.row], -1, _YEAR_9999_MS) * 1000
+    """Return the times of the valid records in microseconds, 0 for none."""
+    return record_times_us(np.asarray(timestamps_ms, dtype=np.int64)[valid.row])
 
 
 def in_order(*rejections: list[Rejection]) -> list[Rejection]:

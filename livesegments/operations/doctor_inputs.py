@@ -1,12 +1,18 @@
 """The doctor's look at a sample of the input topics."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
+from livesegments.contracts.record_times import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.operations.doctor_purchases import look_at_purchases
 from livesegments.operations.event_ids import ADVICE, RingCounts
@@ -16,6 +22,9 @@ from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import DEDUP_FORMAT
 from livesegments.store.partitions import Partitions
 
+BY_THE_BROKER = "LogAppendTime"
+ANOTHER_CLOCK_US = 300_000_000
+"""Difference from the clock here beyond which a timestamp is not that of an arrival."""
 MOST_REPEATS = 0.05
 """Share of repeats that producers cause by crashes and restarts."""
 MOST_RING_BYTES = 16_000_000
@@ -30,6 +39,7 @@ def look_at_inputs(settings: Settings) -> Iterator[Finding]:
     yield from look_at_partitioners(settings, partitions, drawn)
     yield from look_at_event_ids(settings, drawn[PURCHASES])
     yield from look_at_purchases(settings, drawn[PURCHASES])
+    yield from look_at_timestamps(timestamp_types(config), drawn, time.time_ns() // 1_000)
 
 
 def look_at_partitioners(
@@ -97,3 +107,61 @@ def _rings(store: Partitions, partitions: int) -> list[bytes]:
         if sum(map(len, rings)) < MOST_RING_BYTES:
             rings.append(store.ring(partition))
     return rings
+
+
+def timestamp_types(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``message.timestamp.type`` of each input topic whose configuration can be read."""
+    admin = KafkaAdminClient(**config)
+    try:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in INPUTS]
+        described = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    finally:
+        admin.close()
+    values = {topic: each.get("message.timestamp.type") for topic, each in described.items()}
+    return {
+        topic: str(value.get("value") if isinstance(value, dict) else value)
+        for topic, value in values.items()
+        if value is not None
+    }
+
+
+def look_at_timestamps(
+    types: Mapping[str, str], drawn: Mapping[str, Sequence[ConsumerRecord]], now_us: int
+) -> Iterator[Finding]:
+    """Check who sets the timestamps of the input topics, and that recent ones are times."""
+    by_producers = [topic for topic in INPUTS if types.get(topic, BY_THE_BROKER) != BY_THE_BROKER]
+    fix = f"set message.timestamp.type={BY_THE_BROKER} on it with kafka-configs.sh"
+    for topic in INPUTS:
+        given = [record.timestamp for record in drawn[topic]]
+        times_us = record_times_us(given)
+        wrong = Counter(units(given))
+        del wrong["milliseconds"]
+        unreadable = int(np.count_nonzero(times_us == 0))
+        ahead = int(np.count_nonzero(times_us > now_us + ANOTHER_CLOCK_US))
+        told = [f"{n} have it in {unit}" for unit, n in wrong.items() if unit != "none"]
+        if unreadable:
+            told.append(f"{unreadable} have none, or one that is no time")
+        if ahead:
+            told.append(f"{ahead} are in the future")
+        if told:
+            yield Finding(
+                f"timestamps {topic}",
+                "fail",
+                f"of {len(given)} recent records, {', '.join(told)}: the broker deletes records by"
+                " it, and purchases ahead of their time are found by it",
+                f"{fix}, and let producers leave it out or send milliseconds",
+            )
+        elif topic in by_producers:
+            oldest = ""
+            if given:
+                days = (now_us - int(times_us.min())) / 86_400e6
+                oldest = f", the oldest of {len(given)} recent ones {days:,.0f} days old"
+            yield Finding(
+                f"timestamps {topic}",
+                "warn",
+                f"are the producers' ({types[topic]}){oldest}: retention goes by"
+                " them, and no clock can be compared with them",
+                fix,
+            )
+    if not by_producers:
+        yield Finding("timestamps", "ok", f"set by the broker in all inputs ({BY_THE_BROKER})")

@@ -13,6 +13,7 @@ from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
+from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import PURCHASES
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
 from livesegments.features.dedup import DedupWindow, fingerprints, hashes_of
@@ -189,7 +190,7 @@ class _Arrivals:
         self.purchases += len(found.row)
         came_us = found.occurred_at
         if not self._rules.event_clock:
-            came_us = np.array([records[row].timestamp for row in found.row.tolist()]) * 1_000
+            came_us = record_times_us([records[row].timestamp for row in found.row.tolist()])
         clock_us = np.maximum.accumulate(np.append(self._clock_us, came_us))
         self._clock_us = int(clock_us[-1])
         layout = self._rules.layout

@@ -170,7 +170,7 @@ def decide(
     stated = (after["version"] > 0) & (after["version"] < version) & ~gone
     restated = np.flatnonzero(aggregated.consents_changed & stated)
     forgotten = np.flatnonzero(nulled)
-    statuses = restate(restated, customers.names, after, scores)
+    statuses = restate(restated, customers.names, after, scores) if restated.size else []
     names = [customers.names[row] for row in forgotten.tolist()]
     return Decisions(
         records=after,
@@ -316,12 +316,14 @@ def _outputs(work: Work, i: int, checkpoint: Checkpoint, decisions: Decisions) -
         decided_at_us=work.now_us,
         segments=work.config.segments,
     )
-    return [
-        *(serializer.dead_letter(bad.record, bad.rejection) for bad in rejected),
-        *serializer.changes(decisions.changes[i], set(forgotten)),
-        *serializer.states(decisions.restated[i]),
-        *serializer.tombstones(forgotten),
-    ]
+    outputs = [serializer.dead_letter(bad.record, bad.rejection) for bad in rejected]
+    if decisions.changes[i]:
+        outputs += serializer.changes(decisions.changes[i], set(forgotten))
+    if decisions.restated[i]:
+        outputs += serializer.states(decisions.restated[i])
+    if forgotten:
+        outputs += serializer.tombstones(forgotten)
+    return outputs
 
 
 def _stats(

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from livesegments.config import clients
-from livesegments.consumers import aggregation, decoding, processor, transitions
+from livesegments.consumers import aggregation, decoding, processor
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
@@ -264,7 +264,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "causes that counted": [
-        Edit(transitions, "last_events", "np.flatnonzero(counted)", "np.arange(len(counted))"),
+        Edit(processor, "last_events", "np.flatnonzero(counted)", "np.arange(len(counted))"),
     ],
     "refusals survive erasures": [
         Edit(aggregate, "_erase_profiles", "reached & (records[name] > 0)", "reached")

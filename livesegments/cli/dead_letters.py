@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
 
 if TYPE_CHECKING:
+    from livesegments.config.settings import Settings
+    from livesegments.ingest.replays import SourceLetters
     from livesegments.operations.dead_letters import Letter, Selection
 
 app = typer.Typer(
@@ -130,6 +133,10 @@ def replay(
     refused_too: Annotated[
         bool, typer.Option("--refused-too", help="Also records that would be rejected again.")
     ] = False,
+    sources: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of sources, whose dead letters go through its queries again."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the result; send nothing.")
     ] = False,
@@ -155,6 +162,7 @@ def replay(
 
         config, currency = kafka_config(settings), settings.currency
         asked = settings.consent == "required"
+        queries = _source_letters(settings, sources)
         readable = [DEAD_LETTERS, REPLAYS, PROFILES]
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
@@ -165,6 +173,7 @@ def replay(
                 settings.partitioner,
                 refused_too=refused_too,
                 consent_required=asked,
+                sources=queries,
             )
         else:
             with counting("replaying") as progress:
@@ -175,6 +184,7 @@ def replay(
                     settings.partitioner,
                     refused_too=refused_too,
                     consent_required=asked,
+                    sources=queries,
                     progress=progress,
                 )
         if as_json:
@@ -187,6 +197,24 @@ def replay(
         )
         for why, count in outcome.refusals.most_common(10):
             typer.echo(f"{count:>9}  {why}")
+
+
+def _source_letters(settings: "Settings", path: Path | None) -> "SourceLetters | None":
+    if path is None:
+        return None
+    from livesegments.extras import require
+
+    require("ingest", "--sources", "duckdb")
+    from livesegments.ingest.app import transforms
+    from livesegments.ingest.definitions import SourcesError, load
+    from livesegments.ingest.replays import SourceLetters
+
+    try:
+        loaded = load(path)
+    except SourcesError as error:
+        fail(str(error), WRONG)
+    found = transforms(settings, loaded, loaded.source)
+    return SourceLetters({source.name: transform for source, transform in found})
 
 
 def _selection(

@@ -166,13 +166,7 @@ class LaterProfiles:
         if origin.topic != PROFILES:
             return None
         partition = letter.partition(self._partitioning)
-        if partition not in self._last:
-            with LogReader(self._config) as log:
-                self._last[partition] = {
-                    record.key: (record.offset, record.timestamp)
-                    for record in _records(log, PROFILES, [partition])
-                }
-        offset, timestamp_ms = self._last[partition].get(letter.key, (-1, -1))
+        offset, timestamp_ms = self._last_of(letter.key, partition)
         # Offsets of two partitions cannot be compared.
         is_later = (
             offset > origin.offset
@@ -180,6 +174,21 @@ class LaterProfiles:
             else timestamp_ms > origin.timestamp_ms
         )
         return "superseded: a later profile of its key is there" if is_later else None
+
+    def is_later(self, key: bytes | None, timestamp_ms: int) -> bool:
+        """Return whether there is a profile of a key that arrived after a time."""
+        partition = int(self._partitioning.of_keys([key or b""])[0])
+        return self._last_of(key, partition)[1] > timestamp_ms
+
+    def _last_of(self, key: bytes | None, partition: int) -> tuple[int, int]:
+        """Return offset and timestamp of the last profile of a key, -1 without one."""
+        if partition not in self._last:
+            with LogReader(self._config) as log:
+                self._last[partition] = {
+                    record.key: (record.offset, record.timestamp)
+                    for record in _records(log, PROFILES, [partition])
+                }
+        return self._last[partition].get(key, (-1, -1))
 
 
 def _records(

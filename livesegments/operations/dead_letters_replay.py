@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from livesegments.contracts.dead_letter_replays import mark
-from livesegments.contracts.topics import INPUTS, PURCHASES, REPLAYS
+from livesegments.contracts.topics import INPUTS, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import (
     DeadLettersError,
     LaterProfiles,
@@ -32,6 +32,13 @@ TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
 
 BATCH_LETTERS = 500
 BATCH_BYTES = 4 * 1024 * 1024
+
+
+class SourceEvents(Protocol):
+    """Maker of events of the dead letters of sources."""
+
+    def events(self, letter: Letter, now: datetime) -> list[Output] | str:
+        """Return the events of a dead letter, or the reason for which there would be none."""
 
 
 @dataclass(slots=True)
@@ -59,12 +66,13 @@ def rehearse(
     *,
     refused_too: bool = False,
     consent_required: bool = False,
+    sources: SourceEvents | None = None,
 ) -> Outcome:
     """Report what `replay` would do, without sending anything."""
     outcome = Outcome()
     partitioning = Partitioning(partitioner, partition_counts(config, INPUTS)[PURCHASES] or 1)
-    due = _due(config, selection, currency, partitioning, refused_too, consent_required, outcome)
-    for _ in due:
+    rules = _Rules(currency, partitioning, refused_too, consent_required, sources)
+    for _ in _due(config, selection, rules, outcome):
         pass
     return outcome
 
@@ -77,6 +85,7 @@ def replay(
     *,
     refused_too: bool = False,
     consent_required: bool = False,
+    sources: SourceEvents | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Replay the selected dead letters with their key, value and headers, to their key's partition.
@@ -90,7 +99,10 @@ def replay(
     currency, partitioner
         The deployment's.
     refused_too
-        Include records that would be rejected again, except superseded profiles.
+        Include records that would be rejected again, except superseded profiles and records of
+        sources.
+    sources
+        Makes events of the dead letters of sources, which otherwise are left alone.
     progress
         Called with the number of records after each transaction.
 
@@ -109,10 +121,8 @@ def replay(
     publisher = Publisher(config, TRANSACTIONAL_ID)
     try:
         publisher.open()
-        due = _due(
-            config, selection, currency, partitioning, refused_too, consent_required, outcome
-        )
-        for batch in _batches(due):
+        rules = _Rules(currency, partitioning, refused_too, consent_required, sources)
+        for batch in _batches(_due(config, selection, rules, outcome)):
             publisher.publish(_publications(batch, datetime.now(UTC), partitioning), None)
             progress(outcome.sent.total())
     except PublishError as error:
@@ -124,40 +134,85 @@ def replay(
     return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    currency: str
+    partitioning: Partitioning
+    refused_too: bool
+    consent_required: bool
+    sources: SourceEvents | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A dead letter to replay, and what is sent for it."""
+
+    letter: Letter
+    outputs: list[Output]
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.outputs)
+
+
 def _due(
-    config: Mapping[str, Any],
-    selection: Selection,
-    currency: str,
-    partitioning: Partitioning,
-    refused_too: bool,
-    consent_required: bool,
-    outcome: Outcome,
-) -> Iterator[Letter]:
+    config: Mapping[str, Any], selection: Selection, rules: _Rules, outcome: Outcome
+) -> Iterator[_Due]:
     """Yield the records to send, and count all outcomes."""
-    later = LaterProfiles(config, partitioning)
+    later = LaterProfiles(config, rules.partitioning)
     for letter in letters(config, selection):
         reason = letter.origin.reason
         if letter.replayed_at is not None:
             outcome.sent_before[reason] += 1
             continue
-        superseded = later.refusal(letter) or counted(letter, partitioning)
-        why = refusal(letter, currency, datetime.now(UTC), consent_required=consent_required)
-        why = why or superseded
+        if letter.origin.source is not None:
+            why, due = _of_source(letter, rules, later)
+        else:
+            why, due = _of_input(letter, rules, later)
         if why is not None:
             outcome.refused_again[reason] += 1
             outcome.refusals[why] += 1
-        may_be_sent = letter.origin.topic in INPUTS and superseded is None
-        if why is None or (refused_too and may_be_sent):
+        if due is not None:
             outcome.sent[reason] += 1
-            yield letter
+            yield due
 
 
-def _batches(due: Iterable[Letter]) -> Iterator[list[Letter]]:
-    batch: list[Letter] = []
+def _of_input(
+    letter: Letter, rules: _Rules, later: LaterProfiles
+) -> tuple[str | None, _Due | None]:
+    """Return why an input record would be rejected again, and what to send."""
+    superseded = later.refusal(letter) or counted(letter, rules.partitioning)
+    now = datetime.now(UTC)
+    why = refusal(letter, rules.currency, now, consent_required=rules.consent_required)
+    why = why or superseded
+    may_be_sent = letter.origin.topic in INPUTS and superseded is None
+    if why is not None and not (rules.refused_too and may_be_sent):
+        return why, None
+    headers = [(name, value or b"") for name, value in letter.origin.original_headers]
+    return why, _Due(letter, [Output(letter.origin.topic, letter.key, letter.value, headers)])
+
+
+def _of_source(
+    letter: Letter, rules: _Rules, later: LaterProfiles
+) -> tuple[str | None, _Due | None]:
+    """Return why a source's record would be rejected again, and its events."""
+    if rules.sources is None:
+        return f"from source {letter.origin.source!r}: give --sources SOURCES.toml", None
+    found = rules.sources.events(letter, datetime.now(UTC))
+    if isinstance(found, str):
+        return found, None
+    for each in found:
+        if each.topic == PROFILES and later.is_later(each.key, letter.place.timestamp_ms):
+            return "superseded: a later profile of its key is there", None
+    return None, _Due(letter, found)
+
+
+def _batches(due: Iterable[_Due]) -> Iterator[list[_Due]]:
+    batch: list[_Due] = []
     size = 0
-    for letter in due:
-        batch.append(letter)
-        size += len(letter.key or b"") + len(letter.value or b"")
+    for each in due:
+        batch.append(each)
+        size += each.size
         if len(batch) >= BATCH_LETTERS or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -166,18 +221,18 @@ def _batches(due: Iterable[Letter]) -> Iterator[list[Letter]]:
 
 
 def _publications(
-    batch: Iterable[Letter], now: datetime, partitioning: Partitioning
+    batch: Iterable[_Due], now: datetime, partitioning: Partitioning
 ) -> list[Publication]:
-    """Return each original record with its marker."""
+    """Return what is sent for each dead letter, with its marker."""
     publications = []
-    for letter in batch:
-        origin = letter.origin
-        headers = [(name, value or b"") for name, value in origin.original_headers]
-        again = Output(origin.topic, letter.key, letter.value, headers)
-        key, value = mark(letter.place, origin.topic, origin.reason, now)
+    for due in batch:
+        origin, place = due.letter.origin, due.letter.place
+        key, value = mark(place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
+        places = partitioning.of_keys([each.key or b"" for each in due.outputs]).tolist()
         publications += [
-            Publication(letter.partition(partitioning), [serialize([again])]),
-            Publication(letter.place.partition, [serialize([marked])]),
+            Publication(partition, [serialize([each])])
+            for partition, each in zip(places, due.outputs, strict=True)
         ]
+        publications.append(Publication(place.partition, [serialize([marked])]))
     return publications

@@ -17,6 +17,7 @@ from livesegments.config.settings import load
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, OUTPUTS, REPLAYS
 from livesegments.operations.topics import check_allowed
 from tests import processes
+from tests.livesegments.ingest import topics
 from tests.security.secured import Secured, documented_acls, lower, password_of
 from tests.servers import fresh_topics
 from tests.service import Service, purchase
@@ -208,3 +209,18 @@ def test_a_right_that_is_taken_away_ends_the_worker_that_needs_it(
     service.send([("purchases.v1", b"c1", b"not json")] * records)
     assert worker.wait(60) == 1
     assert f"topic {DEAD_LETTERS}" in service.tail(1)
+
+
+def test_ingest_works_with_the_documented_rights(
+    secured: Secured, service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    topics.send(service, [topics.order(number) for number in range(40)])
+    sources = topics.write_sources(tmp_path)
+    tried = command(secured.sasl("ingest"), "ingest", str(sources), "--dry-run", "--sample", "3")
+    assert tried.returncode == 0, tried.stderr
+    ingest = service.launch([*COMMAND, "ingest", str(sources)], **secured.sasl("ingest"))
+    topics.wait(service)
+    assert len(topics.read(service, "purchases.v1")) == 36
+    ingest.terminate()
+    assert ingest.wait(30) == 0, service.tail()

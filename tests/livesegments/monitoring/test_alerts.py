@@ -79,6 +79,17 @@ def psi(value: float, name: str, **labels: str) -> Series:
     }
 
 
+WAITING = ours("ingest_lag_records", "70x60", source="orders", partition="0")
+
+
+def ingested(letters: int) -> Series:
+    """Return a number of dead letters per minute among 600 records of a source."""
+    return {
+        **ours("ingest_records_total", "0+600x60", source="orders"),
+        **ours("ingest_dead_letters_total", f"0+{letters}x60", source="orders", reason="not_json"),
+    }
+
+
 CASES = {
     "NoWorkers": Case(5, {metric("up"): "0x60"}, {metric("up"): "1x60"}),
     "WorkerDown": Case(
@@ -125,6 +136,12 @@ CASES = {
     ),
     "RecoveryLong": Case(40, REBUILDING, ours("recoveries_running", "1x20 0x60")),
     "DeadLetters": Case(25, dead(12), dead(3)),
+    "SourceStuck": Case(
+        30,
+        {**WAITING, **ours("ingest_records_total", "700x60", source="orders")},
+        {**WAITING, **ours("ingest_records_total", "0+600x60", source="orders")},
+    ),
+    "SourceDeadLetters": Case(30, ingested(10), ingested(3)),
     "WrongPartition": Case(
         20,
         ours("dead_letters_total", "0x10 1x60", reason="wrong_partition"),

@@ -24,7 +24,7 @@ from livesegments.embedded import LOOPBACK
 from tests.servers.certificates import Authority, Certificate
 from tests.servers.secure import SecureKafka, SecureRedis
 
-ROLES = ("worker", "producer", "subscriber", "auditor", "operator")
+ROLES = ("worker", "producer", "ingest", "subscriber", "auditor", "operator")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 _RESOURCES = {
     "--topic": ResourceType.TOPIC,

@@ -11,6 +11,7 @@ from bench import (
     duplicates,
     flap,
     guard,
+    ingest,
     latency,
     memory,
     peers,
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "sending": sending.run,
     "throughput": throughput.run,
     "latency": latency.run,
+    "ingest": ingest.run,
     "sweeps": sweeps.run,
     "profile": profile.run,
     "trace": trace.run,
@@ -53,7 +55,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
 }
 
 SCALE = ("workers", "partitions", "customers", "takeover", "rollout", "resident")
-LONG = ("streams", "flap", "drift", "sweeps", "profile", "trace", "peers", *SCALE)
+LONG = ("ingest", "streams", "flap", "drift", "sweeps", "profile", "trace", "peers", *SCALE)
 """Run only when named; all others together take less than ten minutes."""
 
 

@@ -229,10 +229,11 @@ def _publications(
         origin, place = due.letter.origin, due.letter.place
         key, value = mark(place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
-        places = partitioning.of_keys([each.key or b"" for each in due.outputs]).tolist()
-        publications += [
-            Publication(partition, [serialize([each])])
-            for partition, each in zip(places, due.outputs, strict=True)
-        ]
+        for each in due.outputs:
+            # Without a key, where it was.
+            partition = origin.partition
+            if each.key is not None:
+                partition = int(partitioning.of_keys([each.key])[0])
+            publications.append(Publication(partition, [serialize([each])]))
         publications.append(Publication(place.partition, [serialize([marked])]))
     return publications

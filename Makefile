@@ -88,9 +88,10 @@ $(LOCK_VENV)/bin/uv: Makefile
 	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the image's part of it
+lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the images' parts of it
 	$(COMPILE) --extra files --extra ingest --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
 	$(COMPILE) --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra ingest --constraint requirements.lock --output-file requirements-ingest.lock $(LOCK_OPTIONS)
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

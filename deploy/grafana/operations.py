@@ -30,6 +30,7 @@ def build() -> Dashboard:
             ("Exactly once", _transactions()),
             ("Records that changed nothing", _records()),
             ("Workers", _workers()),
+            ("Sources", _sources()),
         ],
     )
 
@@ -162,3 +163,17 @@ def _workers() -> list[Panel]:
 
 def _of_process(expression: str) -> Query:
     return f"{expression} and on (instance) livesegments_build_info", "{{instance}}"
+
+
+def _sources() -> list[Panel]:
+    return [
+        lines("Records of sources", "cps", rate("ingest_records_total", "source", "{{source}}")),
+        lines(
+            *("Lag of sources", "short"),
+            gauge("ingest_lag_records", "source", "{{source}}", how="sum"),
+        ),
+        lines(
+            *("Dead letters of sources", "cps"),
+            rate("ingest_dead_letters_total", "source", "{{source}}"),
+        ),
+    ]

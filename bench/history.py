@@ -10,7 +10,7 @@ from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.domain import DriftSample, Hysteresis, ProcessingConfig
-from livesegments.features.window import Tiling, reaches_back
+from livesegments.features.window import Tiling, is_full, purchases_by_tile
 from livesegments.model.personas import PERSONAS
 from livesegments.producers.event_files import read_profiles, read_purchases
 
@@ -66,4 +66,4 @@ class History(simulator.Simulator):
         """Return all customers with a purchase in the window."""
         X = self.population().vectors
         tile = self.config.layout.tile(self.clock_us)
-        return Sample(X, float(len(X)), reaches_back(self.all(), tile))
+        return Sample(X, float(len(X)), is_full(purchases_by_tile(self.all(), tile)))

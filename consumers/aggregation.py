@@ -45,14 +45,15 @@ class Customers:
         Ids and stored records.
     part
         (n,) index of each one's partition in the parts.
-    clock_us
-        (p,) each partition's clock after the batch.
+    clock_us, began_us
+        (p,) each partition's clock after the batch, and before its purchases.
     """
 
     names: list[str]
     stored: list[bytes | None]
     part: Int
     clock_us: Int
+    began_us: Int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +125,25 @@ def gather(
             names += swept
             stored += [read.scanned[name] for name in swept]
             part += [i] * len(swept)
-    clock_us = [_clock(each, batch, config, now_us) for each in parts]
-    return Customers(names, stored, np.array(part, np.int64), np.array(clock_us, np.int64))
+    clocks_us = [_clock(each, batch, config, now_us) for each in parts]
+    began_us, clock_us = np.array(clocks_us, np.int64).reshape(-1, 2).T
+    return Customers(names, stored, np.array(part, np.int64), clock_us, began_us)
 
 
-def _clock(part: Part, batch: MicroBatch, config: ProcessingConfig, now_us: int) -> int:
-    """Return a partition's clock after the batch, which never goes back.
+def _clock(part: Part, batch: MicroBatch, config: ProcessingConfig, now_us: int) -> tuple[int, int]:
+    """Return a partition's clock before the batch's purchases and after; it never goes back.
 
     It advances only as far as the clock of the store's server confirms: neither a wrong wall clock
     nor a purchase dated ahead together with its record can move it further.
     """
     state, polled, read = part
     wall_us = 0 if config.event_clock else bounded(now_us, read.time_us)
-    clock_us = max(state.checkpoint.clock_us, wall_us)
+    began_us = max(state.checkpoint.clock_us, wall_us)
     if polled is None:
-        return clock_us
+        return began_us, began_us
     occurred_at = batch.purchases.occurred_at[polled.purchases]
     plausible = occurred_at <= latest(read.time_us)
-    return int(occurred_at[plausible].max(initial=clock_us))
+    return began_us, int(occurred_at[plausible].max(initial=began_us))
 
 
 def aggregate(

@@ -20,7 +20,13 @@ from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggr
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
-from livesegments.consumers.transitions import explain, last_events, restate, triggers_of
+from livesegments.consumers.transitions import (
+    arrivals,
+    explain,
+    last_events,
+    restate,
+    triggers_of,
+)
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.domain import (
     BatchStats,
@@ -207,6 +213,7 @@ def _changes(
         scores,
         origins,
         time_us[rows],
+        arrivals(time_us[rows], customers.began_us[customers.part[rows]], work.config.switching),
         clock_us[rows],
         model,
     )

@@ -8,11 +8,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.consumers.aggregation import Aggregated
+from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.scoring import NONE, Scores, since
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
-from livesegments.domain import Change, Model, SegmentStatus, Trigger
+from livesegments.domain import Change, Hysteresis, Model, SegmentStatus, Trigger
 from livesegments.features.feature_specs import FEATURES
 from livesegments.features.record_codec import Records
 
@@ -104,20 +105,32 @@ def _traceparent(record: ConsumerRecord) -> bytes | None:
 Rows = NDArray[np.intp]
 
 
+def arrivals(time_us: Int, began_us: Int, switching: Hysteresis) -> Int:
+    """Return the times from which changes by events at ``time_us`` count, (m,).
+
+    With a dwell time, that of a late event is its arrival, when ``began_us`` was the clock: nobody
+    has seen the new segment before, and it must last from then on.
+    """
+    if not switching.min_dwell_us:
+        return time_us
+    return np.where(time_us < began_us - TOLERANCE_US, began_us, time_us)
+
+
 def explain(
     rows: Rows,
     customers: Sequence[str],
     records: Records,
     scores: Scores,
     origins: Sequence[str],
-    time_us: NDArray[np.int64],
+    time_us: Int,
+    arrived_us: Int,
     clock_us: Int,
     model: Model,
 ) -> list[Change]:
     """Build the published changes of m rows, from records before the scores are applied.
 
-    ``origins``, ``time_us`` and ``clock_us``, (m,), are each change's origin and effective time and
-    the clock of its partition.
+    ``origins``, ``time_us``, ``arrived_us`` and ``clock_us``, (m,), are each change's origin and
+    event time, the time from which its segment counts, and the clock of its partition.
     """
     assignment = scores.assignment.take(rows)
     nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
@@ -135,7 +148,7 @@ def explain(
         origins,
         time_us.tolist(),
         # A trigger may be dated ahead of the clock; the dwell time must not start in the future.
-        np.maximum(since(records[rows], clock_us), np.minimum(time_us, clock_us)).tolist(),
+        np.maximum(since(records[rows], clock_us), np.minimum(arrived_us, clock_us)).tolist(),
         confidences,
         distances,
         runners_up.tolist(),

@@ -10,7 +10,7 @@ from livesegments.contracts.segments import DIMENSIONS
 from livesegments.domain import estimator
 from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import decode, may_be_profiled
-from livesegments.features.window import Tiling, reaches_back, window
+from livesegments.features.window import Tiling, is_full, purchases_by_tile, window
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
 from livesegments.model.personas import Persona, match
@@ -32,7 +32,7 @@ class Sample:
     customers
         Estimated number of customers in the sampled population.
     full
-        Whether purchases go back a full window; until then windows are still filling.
+        Whether purchases fill the window; until then windows are still filling.
     """
 
     vectors: np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -55,16 +55,16 @@ def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None 
     drawn = SAMPLE if not buyers else min(max(SAMPLE * total // buyers, SAMPLE), MOST_DRAWN)
     wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
-    customers, full = 0.0, False
+    customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, layout.tiles)
         at = window(records, layout.tile(checkpoint.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(vectors(records, at)[counted])
-        full = full or reaches_back(records, layout.tile(checkpoint.clock_us))
+        bought += purchases_by_tile(records, layout.tile(checkpoint.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
     found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
-    return Sample(found, customers, full)
+    return Sample(found, customers, is_full(bought))
 
 
 class Draws:

@@ -73,13 +73,30 @@ class Window:
     cents: NDArray[np.int64]
 
 
-def reaches_back(records: Records, clock_tile: int) -> bool:
-    """Return whether a record has a purchase in the first tile of its window."""
+SUBSTANTIAL = 0.1
+"""Share of the mean tile's purchases; a tile with fewer may hold late strays only."""
+FULL = 0.75
+"""Share of substantial tiles in a full window, as shops close for weeks."""
+
+
+def purchases_by_tile(records: Records, clock_tile: int) -> NDArray[np.int64]:
+    """Return the purchases of all records in each tile of the window, (tiles,), oldest first."""
     tiles = records["counts"].shape[1]
-    first = clock_tile - tiles + 1
-    counts = records["counts"][np.arange(len(records)), first % tiles]
-    # A slot holds the first tile only if the record's own window still includes it.
-    return bool(np.any((counts > 0) & (records["head"] >= first)))
+    ends = records["head"][:, None]
+    age = clock_tile - (ends - (ends - np.arange(tiles)) % tiles)
+    inside = age < tiles
+    ages = np.bincount(age[inside], records["counts"][inside], minlength=tiles)
+    return ages[::-1].astype(np.int64)
+
+
+def is_full(purchases: NDArray[np.int64]) -> bool:
+    """Return whether windows are full, from the purchases in each tile, oldest first.
+
+    They are once the first tile has a purchase and most tiles their share: one old purchase among
+    many recent ones fills no window.
+    """
+    substantial = purchases >= max(SUBSTANTIAL * float(purchases.mean()), 1.0)
+    return bool(purchases[0] > 0 and substantial.mean() >= FULL)
 
 
 def window(records: Records, clock_tile: NDArray[np.int64] | int) -> Window:

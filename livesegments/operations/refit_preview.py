@@ -12,7 +12,7 @@ from livesegments.contracts.segments import DIMENSIONS
 from livesegments.domain import Model, ProcessingConfig, estimator
 from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, decode, may_be_profiled
-from livesegments.features.window import reaches_back, window
+from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.batch_kmeans import inertia
 from livesegments.model.distance import squared_distances
 from livesegments.model.drift import centroid_shift, persona_distance
@@ -131,15 +131,16 @@ def propose(
             yield each.records, each.clock_us, 1.0
 
     parts: list[Floats] = []
-    customers, full = 0.0, False
+    customers, bought = 0.0, np.zeros(rules.layout.tiles, np.int64)
     for records, clock_us, weight in batches():
         tile = rules.layout.tile(clock_us)
         at = window(records, tile)
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(vectors(records, at)[counted])
         customers += weight * np.count_nonzero(counted)
-        full = full or reaches_back(records, tile)
-    sample = Sample(np.concatenate(parts) if parts else np.empty((0, DIMENSIONS)), customers, full)
+        bought += purchases_by_tile(records, tile)
+    drawn_vectors = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
+    sample = Sample(drawn_vectors, customers, is_full(bought))
     candidate = find_better(sample, before, seed=before.generation.number)
     fit = next_generation(candidate, before, before.generation.number, rules.personas)
     model = Model.of(estimator(fit), rules.segment_ids)

@@ -1,6 +1,7 @@
 """Micro-batches through the decoder, with commits applied and checked against the contracts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -309,6 +310,27 @@ def test_a_segment_stays_for_the_dwell() -> None:
     assert world.changes[-1].segment is not None
     assert world.changes[-1].segment.id == RETIREES
     world.check()
+
+
+@pytest.mark.parametrize("late", [profile("c", 2, **RETIREE), purchase("c", 2, 90_000.0)])
+def test_a_late_event_does_not_shorten_the_dwell(late: dict[str, Any]) -> None:
+    world = World(config=switching(RULES, margin=0.0, min_dwell_us=3 * DAY))
+    world.send(profile("c", 0, **STUDENT), purchase("c", 1), purchase("other", 10), model=model())
+    world.send(late, model=model())
+    assert world.changes[-1].change == "reassigned"
+    assert world.stored("c")["since"] == 10 * DAY
+    back = [profile("c", 3, **STUDENT), purchase("c", 2.1, -90_000.0)]
+    assert not world.send(*back, purchase("other", 12.9), model=model()).changes
+    world.send(*back[:1], purchase("other", 13), model=model())
+    assert [change.customer_id for change in world.changes].count("c") == 3
+    world.check()
+
+
+def test_without_a_dwell_a_segment_begins_with_its_event_however_late() -> None:
+    world = World()
+    world.send(profile("c", 0, **STUDENT), purchase("c", 1), purchase("other", 10), model=model())
+    world.send(profile("c", 2, **RETIREE), model=model())
+    assert world.stored("c")["since"] == 2 * DAY
 
 
 def test_neither_margin_nor_dwell_keep_who_must_go() -> None:

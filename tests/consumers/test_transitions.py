@@ -94,7 +94,7 @@ def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> 
     origins, times = ["model", "live"], np.full(2, CLOCK)
     now = model()
     rows = np.arange(2)
-    first, second = explain(rows, ["a", "b"], some, scores, origins, times, times, now)
+    first, second = explain(rows, ["a", "b"], some, scores, origins, times, times, times, now)
     assert first.explanation[0][0] == "age"
     assert dict(first.explanation)["age"] == 3.4
     assert len(first.explanation) == 5

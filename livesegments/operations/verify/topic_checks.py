@@ -12,6 +12,7 @@ from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
+from livesegments.operations.verify.clocks import TOLERANCE_US
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reference import Erasure, Purchase
 from livesegments.operations.verify.report import Check
@@ -32,11 +33,17 @@ class Told:
 
     @classmethod
     def after(
-        cls, before: "Told | None", change: SegmentChange, shortened: bool, now_us: float
+        cls,
+        before: "Told | None",
+        change: SegmentChange,
+        shortened: bool,
+        now_us: float,
+        arrived_us: int,
     ) -> "Told":
         """Return the bounds after one more change.
 
-        A segment began at the event time that caused it, or earlier. A profile or an erasure may be
+        A segment began at the event time that caused it, or earlier; for a late event, at the
+        latest when it arrived (``arrived_us``). A profile or an erasure may be
         dated ahead of the partition's clock, which is not published. A customer who had lost all
         data starts from scratch. A time after ``now_us``, the latest possible time, is ignored: a
         clock was wrong.
@@ -48,7 +55,8 @@ class Told:
             if before.change.segment is None or earliest > now_us:
                 earliest = 0
         is_exact = at_us <= now_us and (change.cause is None or change.cause.topic == PURCHASES)
-        return cls(change, max(earliest, at_us) if is_exact else earliest, max(latest, at_us))
+        ended = arrived_us if at_us < arrived_us - TOLERANCE_US else at_us
+        return cls(change, max(earliest, at_us) if is_exact else earliest, max(latest, ended))
 
 
 def version_of(record: ConsumerRecord) -> int:
@@ -88,10 +96,18 @@ def check_chain(
                 change.version > before.version,
                 f"{where}: version {change.version} after {before.version}",
             )
-        last[name] = Told.after(told, change, shortened, at.latest_us)
+        last[name] = Told.after(told, change, shortened, at.latest_us, _arrival_us(at, change))
         if version_of(record) <= at.bound(name):
             compared[name] = last[name]
     return changes, compared
+
+
+def _arrival_us(at: Partition, change: SegmentChange) -> int:
+    """Return the latest possible clock of the partition when a change was decided."""
+    if at.deployed.event_clock and change.cause and change.cause.topic == PURCHASES:
+        return at.inputs.clock_us(change.cause.offset + 1)
+    # No clock is further ahead of the worker's.
+    return _micros(change.decided_at) + 2 * TOLERANCE_US
 
 
 def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) -> None:

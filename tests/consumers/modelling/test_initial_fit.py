@@ -16,7 +16,7 @@ from livesegments.consumers.modelling.initial_fit import (
     first_generation,
 )
 from livesegments.features.record_codec import Records, empty, encode
-from livesegments.features.window import reaches_back
+from livesegments.features.window import is_full, purchases_by_tile
 from livesegments.model.personas import PERSONAS, POSITIONS
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
@@ -121,17 +121,50 @@ def test_customers_who_are_all_the_same_cannot_be_fitted() -> None:
 
 
 @pytest.mark.servers
-def test_windows_are_full_once_a_purchase_is_as_old_as_they_are(store: Partitions) -> None:
-    commit(store, 0, bought(10, tile=100), clock_tile=100 + LAYOUT.tiles - 2)
+def test_one_stray_old_purchase_does_not_fill_the_windows(store: Partitions) -> None:
+    newest = 100 + LAYOUT.tiles - 1
+    commit(store, 0, bought(40, tile=newest), clock_tile=newest)
     assert not draw(store, 2, LAYOUT).full
-    commit(store, 1, bought(1, tile=100), clock_tile=100 + LAYOUT.tiles - 1)
+    commit(store, 1, bought(1, tile=100), clock_tile=newest)
+    assert not draw(store, 2, LAYOUT).full
+
+
+@pytest.mark.servers
+def test_windows_are_full_once_all_their_tiles_have_purchases(store: Partitions) -> None:
+    newest = 100 + LAYOUT.tiles - 1
+    everyone = np.concatenate([bought(10, tile=tile) for tile in range(100, newest + 1)])
+    commit(store, 0, everyone[10:], clock_tile=newest)
+    assert not draw(store, 2, LAYOUT).full
+    commit(store, 1, everyone[:10], clock_tile=newest)
     assert draw(store, 2, LAYOUT).full
 
 
-@pytest.mark.parametrize("tile", range(97, 105))
-def test_only_a_purchase_in_the_first_tile_of_the_window_reaches_back(tile: int) -> None:
+@pytest.mark.parametrize("tile", range(95, 105))
+def test_purchases_are_counted_in_their_tile_of_the_window(tile: int) -> None:
     clock = 100 + LAYOUT.tiles - 1
-    assert reaches_back(bought(1, tile), clock) == (tile == 100)
+    found = purchases_by_tile(bought(3, tile), clock)
+    wanted = np.zeros(LAYOUT.tiles, np.int64)
+    if tile >= 100:
+        wanted[tile - 100] = 3 * bought(1, tile)["counts"].sum()
+    assert found.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("purchases", "full"),
+    [
+        ([0] * 10, False),
+        ([1, 0, 0, 0, 0, 0, 0, 0, 0, 500], False),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 500], False),
+        ([0, 9, 9, 9, 9, 9, 9, 9, 9, 9], False),
+        ([9, 9, 0, 0, 9, 9, 9, 9, 9, 9], True),
+        ([1, 2, 3, 4, 6, 9, 14, 21, 32, 50], True),
+        ([1] * 10, True),
+    ],
+)
+def test_windows_are_full_when_most_tiles_have_their_share(
+    purchases: list[int], full: bool
+) -> None:
+    assert is_full(np.array(purchases)) == full
 
 
 @pytest.mark.servers

@@ -178,7 +178,7 @@ def _are_identifiers(texts: Sequence[str]) -> bool:
     may_have_blanks = " " in joined or not joined.isascii()
     if may_have_blanks and any(text != text.strip() for text in texts):
         return False
-    may_be_floats = ".0" in joined or "+" in joined
+    may_be_floats = ("." in joined and ".0" in joined) or "+" in joined
     return not (may_be_floats and any(map(FLOAT_ID, texts)))
 
 

@@ -144,10 +144,11 @@ def _of_shape(shape: str, lines: bytes, zone: tzinfo | None) -> Int:
     found = _parts(shape)
     if found is None or (zone is None and not found["zone"]):
         return np.full(len(lines) // width, NOT_A_TIME)
-    digits = (np.frombuffer(lines, np.uint8).reshape(-1, width) & 0x0F).astype(np.int64)
+    # A row for each place in the text, so that the digits of a place are next to each other.
+    digits = np.ascontiguousarray(np.frombuffer(lines, np.uint8).reshape(-1, width).T) & 0x0F
 
     def pair(at: int) -> Int:
-        return digits[:, at] * 10 + digits[:, at + 1]
+        return (digits[at] * np.uint8(10) + digits[at + 1]).astype(np.int64)
 
     micros, valid = _days(pair(0) * 100 + pair(2), pair(5), pair(8))
     micros *= _DAY_US
@@ -176,7 +177,7 @@ def _days(year: Int, month: Int, day: Int) -> tuple[Int, NDArray[np.bool_]]:
 
 
 def _time_of_day(
-    found: re.Match[str], digits: Int, pair: Callable[[int], Int]
+    found: re.Match[str], digits: NDArray[np.uint8], pair: Callable[[int], Int]
 ) -> tuple[Int, NDArray[np.bool_]]:
     hour, minute = pair(11), pair(14)
     micros = hour * _HOUR_US + minute * _MINUTE_US
@@ -188,10 +189,10 @@ def _time_of_day(
         valid &= second <= 59
     if found["fraction"]:
         start, stop = found.span("fraction")
-        fraction = digits[:, start + 1 : stop]
-        kept = fraction[:, :6]
-        micros += kept @ 10 ** np.arange(5, 5 - kept.shape[1], -1)
-        valid &= ~ends_day | ~fraction.any(axis=1)
+        fraction = digits[start + 1 : stop]
+        for place, digit in enumerate(fraction[:6]):
+            micros += digit * np.int64(10 ** (5 - place))
+        valid &= ~ends_day | ~fraction.any(axis=0)
     valid &= ~ends_day | (micros == _DAY_US)
     return micros, valid
 

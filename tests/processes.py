@@ -1,13 +1,15 @@
 """Processes of ``python -m ...``, forked from a parent that has imported everything.
 
 Imports take a worker two to three seconds of CPU time, and tests start hundreds of workers and
-commands. The forked processes run the same code and can be killed and stopped like any other. Tests
-of how a process starts (its interpreter, terminal, pipes and packages) use `subprocess`.
+commands. The forked processes run the same code and can be killed and stopped like any other. The
+publisher, which a worker spawns, is also forked. Tests of how a process starts (its interpreter,
+terminal, pipes and packages) use `subprocess`.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -22,11 +24,12 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import util
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, NoReturn, Protocol
 
 import livesegments
 
@@ -214,6 +217,48 @@ def _settle(environment: Mapping[str, str], folder: str, output: int, errors: in
     time.tzset()
 
 
+def _prepare_child() -> str | None:
+    """Fork the first process that `multiprocessing` will spawn here, while there are no threads.
+
+    Spawned, it would import everything again. Returns None, and in the child, once it is wanted,
+    the program that it runs.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if (pid := os.fork()) == 0:
+        ours.close()
+        return _await_program(theirs)
+    theirs.close()
+    spawn = util.spawnv_passfds
+
+    def take(path: bytes, arguments: Sequence[Any], files: Sequence[int]) -> int:
+        if "--multiprocessing-fork" not in arguments:
+            return spawn(path, arguments, files)
+        util.spawnv_passfds = spawn
+        request = json.dumps([arguments[arguments.index("-c") + 1], list(files)]).encode()
+        with ours:
+            socket.send_fds(ours, [request], files)
+        return pid
+
+    util.spawnv_passfds = take  # type: ignore[assignment]
+    return None
+
+
+def _await_program(link: socket.socket) -> str:
+    request, files, _, _ = socket.recv_fds(link, 1 << 16, 16)
+    if not request:
+        os._exit(0)  # the parent has ended and spawned nothing
+    link.close()
+    program, numbers = json.loads(request)
+    # Out of the way of the numbers by which the program knows them.
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD, max(numbers) + 1) for each in files]
+    for source, number in zip(moved, numbers, strict=True):
+        os.dup2(source, number)
+    for each in (*moved, *(file for file in files if file not in numbers)):
+        os.close(each)
+    sys.argv = ["-c", "--multiprocessing-fork"]
+    return str(program)
+
+
 def _main(link: socket.socket) -> None:
     ours = pkgutil.walk_packages(livesegments.__path__, "livesegments.")
     names = [each.name for each in ours if not each.name.endswith(".__main__")]
@@ -223,9 +268,28 @@ def _main(link: socket.socket) -> None:
     # Libraries keep idle threads; Python 3.12 and newer warn about them.
     warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning)
     module, *arguments = _serve(link)
+    if (program := _prepare_child()) is not None:
+        _run(lambda: exec(program))  # noqa: S102 - it calls `multiprocessing`
     sys.argv = [module, *arguments]
     sys.modules.pop(module, None)  # imported again as the main module
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _run(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
+
+
+def _run(program: Callable[[], object]) -> NoReturn:
+    """Run a program to its end, without taking all modules apart as the interpreter would."""
+    status = 0
+    try:
+        program()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        status = end.code or 0
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError):  # closed, at either end
+            stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

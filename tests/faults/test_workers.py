@@ -27,6 +27,12 @@ def owns(log: Path) -> list[int]:
     return [int(each) for each in found[-1].split(",")] if found and found[-1] else []
 
 
+def share(service: Service) -> bool:
+    """Return whether all workers own partitions, and each partition is owned once."""
+    owned = [owns(log) for log in service.logs]
+    return all(owned) and sorted(p for each in owned for p in each) == list(range(PARTITIONS))
+
+
 def test_two_workers_share_and_one_takes_over_when_the_other_leaves(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
@@ -57,7 +63,7 @@ def test_a_killed_workers_partitions_are_served_again_soon_after_what_it_held_ha
     victim = service.launch(crashing(point, 1, file=now))
     service.start()
     with Feed(service, make_load) as feed:
-        service.wait_for(lambda: all(map(owns, service.logs)), "both own partitions")
+        service.wait_for(lambda: share(service), "both own partitions, and each has one owner")
         feed.go_on(500)
         orphans = [TopicPartition(PURCHASES, p) for p in owns(service.logs[0])]
         assert 0 < len(orphans) < PARTITIONS

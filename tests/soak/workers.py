@@ -35,5 +35,5 @@ def publishers(worker: int) -> list[int]:
     with suppress(OSError):
         children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
         commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
-        return [pid for pid, command in commands.items() if b"spawn_main" in command]
+        return [pid for pid, command in commands.items() if b"resource_tracker" not in command]
     return []

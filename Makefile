@@ -18,6 +18,10 @@ PROCESSES ?= 4
 # Options of the exploration: number of runs, first seed.
 EXPLORE_OPTIONS ?= --runs 5000
 
+# Hundreds of Python processes start in a run, and pytest rewrites every module of the tests: keep
+# the bytecode, whatever the environment asks for.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test test-quick test-lowest check explore soak bench docs lint lock clean
 

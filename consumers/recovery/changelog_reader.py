@@ -94,7 +94,8 @@ def read_back(
     letters: set[tuple[str, int]] = set()
     for record in _records(reader, DEAD_LETTERS, partition, keep_alive):
         letter = parse(record.headers)
-        letters.add((letter.topic, letter.offset))
+        if letter.source is None:
+            letters.add((letter.topic, letter.offset))
         version = max(version, _version(record))
     return Changelog(states, version, frozenset(letters))
 

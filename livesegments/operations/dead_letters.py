@@ -123,6 +123,8 @@ def refusal(
     consent_required
         Whether a profile must have both consents.
     """
+    if letter.origin.source is not None:
+        return f"from source {letter.origin.source!r}: dead-letters replay --sources SOURCES.toml"
     columns = [letter.key], [letter.value], [int(now.timestamp() * 1000)]
     if letter.origin.topic == PURCHASES:
         rejections = decode_purchases(*columns, currency=currency)[1]

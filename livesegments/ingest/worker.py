@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.polling import Polled, poll, portions
+from livesegments.consumers.polling import Polled, RebalanceListener, poll, portions
 from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
 from livesegments.ingest.instrumentation import Instrumentation
@@ -40,6 +40,8 @@ REFRESH_SECONDS = 10.0
 LAG_SECONDS = 1.0
 CHECKED_RECORDS = 1_000
 """Records on which the query is checked to work record by record before any event is sent."""
+SAMPLE_SECONDS = 30.0
+"""Maximum time to read a sample."""
 SLOW_SECONDS, FAST_SECONDS = 10.0, 2.0
 """Durations of a micro-batch that halve and double the maximum size of the next."""
 PIECE = 1_000
@@ -93,7 +95,7 @@ class SourceWorker:
         self._max_records = max_records
         self._observed, self._alive, self._accept_loss = observed, alive, accept_loss
         self._marks = [(dead_letters.SOURCE, transform.source.name.encode())]
-        self._rebalances = _Rebalances(consumer)
+        self._rebalances = RebalanceListener(consumer)
         self._generation_id = -1
         self._rewind_due = True
         self._to_check = CHECKED_RECORDS
@@ -152,7 +154,7 @@ class SourceWorker:
                 self._process(portion, membership)
             if not polled:
                 self._confirm()
-                self._refresh()
+            self._refresh()
             self._tell_lags()
             self._backoff.failures = 0
         except _OUTAGES as error:
@@ -314,23 +316,6 @@ class SourceWorker:
         self._observed.lag(lags)
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Listener that records rebalances; see `livesegments.consumers.rebalance_listener`."""
-
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
-        self.changed = True
-
-    def on_partitions_revoked(self, _revoked: object) -> None:
-        """Record the revocation; a join begins now."""
-        self.changed = True
-        self._consumer._coordinator.request_rejoin()
-
-    def on_partitions_assigned(self, _assigned: object) -> None:
-        """Record the assignment."""
-        self.changed = True
-
-
 def sample(consumer: KafkaConsumer, topic: str, most: int) -> list[ConsumerRecord]:
     """Return about the latest records of a topic, without joining a group.
 
@@ -350,7 +335,8 @@ def sample(consumer: KafkaConsumer, topic: str, most: int) -> list[ConsumerRecor
     for tp in tps:
         consumer.seek(tp, max(starts[tp], ends[tp] - share))
     found: list[ConsumerRecord] = []
-    while any(consumer.position(tp) < ends[tp] for tp in tps):
+    deadline = time.monotonic() + SAMPLE_SECONDS
+    while any(consumer.position(tp) < ends[tp] for tp in tps) and time.monotonic() < deadline:
         for tp, records in consumer.poll(POLL_MS).items():
             found += [each for each in records if each.offset < ends[tp]]
     return found[:most]

@@ -17,7 +17,7 @@ app = typer.Typer(
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """List the presets: what they read, and what they make of it.
+    """List the presets: input, output and title of each.
 
     Example: livesegments sources list
     """

@@ -112,7 +112,7 @@ class Sources(BaseModel):
         return self
 
     def named(self, names: Sequence[str]) -> list[Source]:
-        """Return the sources of these names, in the order of the file; all, if there are none.
+        """Return the sources of these names, in the order of the file; all without a name.
 
         Raises
         ------

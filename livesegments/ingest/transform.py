@@ -35,7 +35,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Transformed:
-    """What became of the records of a micro-batch.
+    """Result of a micro-batch: events, dead letters and the number of records left out.
 
     Attributes
     ----------

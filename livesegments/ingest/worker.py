@@ -189,7 +189,7 @@ class SourceWorker:
             if not self._accept_loss:
                 raise RecordsLostError(
                     f"{what}: records that were not read are gone, or the topic was recreated;"
-                    " `livesegments ingest --accept-loss` goes on at its start"
+                    " `livesegments ingest --accept-loss` resumes at its start"
                 ) from error
             log.error("records of a source are lost", what=what)
         self._rewind_soon()

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
@@ -155,3 +157,49 @@ def test_several_processes_share_the_partitions(service: Service, tmp_path: Path
     assert found == Counter(f"o-{number}" for number in range(sent) if number % 10 != 9)
     second.terminate()
     assert second.wait(30) == 0
+
+
+def test_records_that_are_gone_unread_are_an_error_until_the_loss_is_accepted(
+    service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    sources = str(write_sources(tmp_path))
+    topics.send(service, [order(number) for number in range(30)])
+    ingest = service.launch([*INGEST, sources])
+    topics.wait(service)
+    ingest.terminate()
+    assert ingest.wait(30) == 0
+    topics.send(service, [order(number) for number in range(30, 60)])
+    admin = KafkaAdminClient(**service.config)
+    ends = {(r.partition, r.offset + 1) for r in topics.read(service, topics.TOPIC)}
+    last = {TopicPartition(topics.TOPIC, p): max(o for q, o in ends if q == p) for p, _ in ends}
+    admin.delete_records(last)
+    admin.close()
+
+    done = processes.run([*INGEST, sources], env=service.full_environment())
+    assert done.returncode == 1
+    assert "records that were not read are gone" in done.stderr
+    assert "--accept-loss" in done.stderr
+
+    topics.send(service, [order(number) for number in range(60, 70)])
+    service.launch([*INGEST, sources, "--accept-loss"])
+    topics.wait(service)
+    found = {each["event_id"] for each in topics.values(topics.read(service, PURCHASES))}
+    assert found == {f"o-{n}" for n in (*range(30), *range(60, 70)) if n % 10 != 9}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"topic": "no.such"}, "source 'orders': topic no.such does not exist"),
+        ({"query": "SELECT 1 AS amount FROM source"}, "source 'orders': the query does not return"),
+    ],
+)
+def test_what_cannot_work_ends_at_start_with_the_reason(
+    service: Service, tmp_path: Path, changed: dict[str, str], said: str
+) -> None:
+    topics.create(service)
+    sources = str(write_sources(tmp_path, **changed))
+    done = processes.run([*INGEST, sources], env=service.full_environment())
+    assert done.returncode == 1
+    assert said in done.stderr

@@ -7,13 +7,12 @@ field, and then to JSON: the same table gives the same events in each format.
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from functools import partial
 from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from livesegments.contracts import (
     events,
@@ -73,26 +72,6 @@ class Record(NamedTuple):
     """The event time, in microseconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileQuery:
-    """SQL that turns a file of any shape into events (`livesegments.ingest.files`).
-
-    Attributes
-    ----------
-    sql
-        SELECT statement on `source`, which is the file.
-    tables
-        Name -> file of other tables that it joins.
-    delimiter, encoding
-        Of a CSV file, where they are not recognised; the delimiter ``none`` reads whole lines.
-    """
-
-    sql: str
-    tables: Mapping[str, Path] = field(default_factory=dict)
-    delimiter: str = ""
-    encoding: str = ""
-
-
 class BrokenRowError(FileError):
     """Row that is not a valid event.
 
@@ -114,6 +93,21 @@ class BrokenRowError(FileError):
         self.line = line
         self.field = field
         self.why = why
+
+
+class FileQuery(Protocol):
+    """Query that makes events of a file of any shape (`livesegments.ingest.files`)."""
+
+    def read(
+        self,
+        path: Path,
+        into: Literal["purchases", "profiles"],
+        *,
+        currency: str = "",
+        timezone: tzinfo | None = None,
+        on_broken: Callable[[BrokenRowError], None] | None = None,
+    ) -> Iterator[Record]:
+        """Yield the events of a file; see `read_purchases`."""
 
 
 def read_purchases(
@@ -151,10 +145,8 @@ def read_purchases(
         If a row violates the contract of purchases and ``on_broken`` is not given.
     """
     if query is not None:
-        from livesegments.ingest.files import query_file
-
-        return query_file(
-            path, query, "purchases", currency=currency, timezone=timezone, on_broken=on_broken
+        return query.read(
+            path, "purchases", currency=currency, timezone=timezone, on_broken=on_broken
         )
     # A name may contain any bytes, which Python decodes as lone surrogates.
     name = path.name.encode(errors="backslashreplace").decode()
@@ -193,9 +185,7 @@ def read_profiles(
     or nested as in the contract if the format supports nesting.
     """
     if query is not None:
-        from livesegments.ingest.files import query_file
-
-        return query_file(path, query, "profiles", timezone=timezone, on_broken=on_broken)
+        return query.read(path, "profiles", timezone=timezone, on_broken=on_broken)
 
     def value(cells: Sequence[str], _line: int, time: str) -> str:
         customer_id, _, age, birth_year, income, location, marketing, profiling = cells

@@ -9,7 +9,7 @@ import typer
 from livesegments.cli.console import WRONG, fail
 
 if TYPE_CHECKING:
-    from livesegments.producers.event_files import FileQuery
+    from livesegments.ingest.files import FileQuery
 
 Query = Annotated[
     Path | None,
@@ -36,10 +36,11 @@ def file_query(
     if sql is None:
         return None
     from livesegments.extras import MissingExtraError, require
-    from livesegments.producers.event_files import FileQuery
 
     try:
         require("files", "--query", "duckdb")
+        from livesegments.ingest.files import FileQuery
+
         text = sql.read_text("utf-8")
     except MissingExtraError as error:
         fail(str(error))

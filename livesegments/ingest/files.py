@@ -7,8 +7,8 @@ bounded memory, and beyond it a temporary folder.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ import duckdb
 from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.decode import decode_profiles, decode_purchases
 from livesegments.ingest.columns import ColumnError, select_list
-from livesegments.producers.event_files import BrokenRowError, FileQuery, Record
+from livesegments.producers.event_files import BrokenRowError, Record
 from livesegments.producers.file_readers import FileError
 
 MEMORY_MB = 1_024
@@ -31,6 +31,40 @@ _READ_ONLY = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FileQuery:
+    """SQL that turns a file of any shape into events.
+
+    Attributes
+    ----------
+    sql
+        SELECT statement on `source`, which is the file.
+    tables
+        Name -> file of other tables that it joins.
+    delimiter, encoding
+        Of a CSV file, where they are not recognised; the delimiter ``none`` reads whole lines.
+    """
+
+    sql: str
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    delimiter: str = ""
+    encoding: str = ""
+
+    def read(
+        self,
+        path: Path,
+        into: Literal["purchases", "profiles"],
+        *,
+        currency: str = "",
+        timezone: tzinfo | None = None,
+        on_broken: Callable[[BrokenRowError], None] | None = None,
+    ) -> Iterator[Record]:
+        """Yield the events of a file; see `query_file`."""
+        return query_file(
+            path, self, into, currency=currency, timezone=timezone, on_broken=on_broken
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ import pytest
 from livesegments.contracts.decode import decode_purchases
 from livesegments.ingest.decoding import Decoder
 from livesegments.ingest.definitions import KeyFormat, Source
-from livesegments.ingest.files import query_file
+from livesegments.ingest.files import FileQuery, query_file
 from livesegments.ingest.presets import presets
 from livesegments.ingest.query import Query
-from livesegments.producers.event_files import BrokenRowError, FileQuery
+from livesegments.producers.event_files import BrokenRowError
 from tests.livesegments.ingest.records import records
 
 CASES = Path(__file__).parents[2] / "cases"

@@ -10,9 +10,9 @@ import pytest
 from livesegments.analysis.backtest.runner import backtest
 from livesegments.analysis.backtest.variants import variants
 from livesegments.config.settings import load
-from livesegments.ingest.files import query_file
+from livesegments.ingest.files import FileQuery, query_file
 from livesegments.ingest.presets import presets
-from livesegments.producers.event_files import BrokenRowError, FileError, FileQuery, read_purchases
+from livesegments.producers.event_files import BrokenRowError, FileError, read_purchases
 
 RETAIL = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
 600001,A1,RED MUG,6,12/1/2010 8:26,2.55,15001,United Kingdom

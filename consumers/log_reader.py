@@ -9,6 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.topic_prefix import open_consumer, physical
 
 Offsets: TypeAlias = dict[TopicPartition, int]
 
@@ -109,7 +110,8 @@ class LogReader:
         The consumer must have requested the topics before. "" if the broker has no topic ids, as
         before Kafka 2.8.
         """
-        ids = [self._committed._cluster.topic_id(topic) for topic in topics]
+        names = [physical(self._config, topic) for topic in topics]
+        ids = [self._committed._cluster.topic_id(name) for name in names]
         if not all(each is not None and each.int for each in ids):
             return ""
         return blake2b(b"".join(each.bytes for each in ids), digest_size=8).hexdigest()
@@ -176,8 +178,9 @@ class LogReader:
                     f" {self._stall_seconds:.0f} s: a transaction hangs open, or the broker is away"
                 )
 
-    def _open(self, isolation_level: str) -> ColumnarConsumer:
-        return ColumnarConsumer(
+    def _open(self, isolation_level: str) -> Any:
+        return open_consumer(
+            ColumnarConsumer,
             **self._config,
             group_id=None,
             isolation_level=isolation_level,

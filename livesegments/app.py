@@ -16,6 +16,7 @@ from livesegments.config.clients import group_consumer, kafka_config, redis_clie
 from livesegments.config.connectivity import check_let_in, reach_redis
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
+from livesegments.consumers.duplicate_instance import InstanceGuard
 from livesegments.consumers.instrumentation import Instrumentation
 from livesegments.consumers.log_reader import STALL_SECONDS
 from livesegments.consumers.modelling.generations import Generations
@@ -29,7 +30,7 @@ from livesegments.features.window import Tiling
 from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
-from livesegments.operations.topics import check_allowed, partition_counts
+from livesegments.operations.topics import check_allowed, check_transactions, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
@@ -85,6 +86,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         tiles=settings.tiles,
         currency=settings.currency,
         dedup_events=settings.dedup_events,
+        topic_prefix=settings.topic_prefix,
         segments=tuple(persona.id for persona in settings.personas),
         consent=settings.consent,
         partitioner=settings.partitioner,
@@ -116,7 +118,11 @@ def run(
     probe = Partitions(
         reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
     )
-    consumer = group_consumer(settings)
+    started_us = now_us()
+    guard = InstanceGuard(kafka_config(settings), settings.group_id, instance, started_us)
+    if settings.instance_id:
+        guard.wait_for_predecessor(settings.session_timeout_seconds)
+    consumer = group_consumer(settings, started_us)
     publisher = PublishingProcess(
         kafka_config(settings),
         f"{settings.group_id}-{instance}",
@@ -124,8 +130,9 @@ def run(
     )
     try:
         clients = kafka_config(settings)
-        partitions = check_partition_counts(partition_counts(clients))
+        partitions = check_partition_counts(partition_counts(clients), settings.topic_prefix)
         config = replace(config, partitioning=Partitioning(settings.partitioner, partitions))
+        check_transactions(clients)
         check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
         definitions = DefinitionsReader(clients)
         model = GlobalModel(store, partitions, config.segment_ids)
@@ -142,6 +149,8 @@ def run(
         def alive() -> None:
             heartbeat.beat()
             watchdog.arm()
+            if settings.instance_id:
+                guard.look(consumer.group_metadata())
             if done():
                 worker.stop()
 

@@ -24,6 +24,7 @@ from livesegments.consumers.log_reader import LogReader, ends_of, starts_of
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.topic_prefix import open_consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,8 @@ def subscribe(
         Read the states, to detect duplicates, but do not yield them.
     """
     view = View()
-    consumer = ColumnarConsumer(
+    consumer = open_consumer(
+        ColumnarConsumer,
         **config,
         isolation_level="read_committed",
         enable_auto_commit=False,

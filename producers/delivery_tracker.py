@@ -13,6 +13,7 @@ from kafka.producer.future import FutureRecordMetadata
 from livesegments.producers.event_files import Record
 from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.shutdown import shut_down
+from livesegments.topic_prefix import open_producer
 
 # kafka-python does not bound its memory: a fast file and a slow broker would exhaust it.
 _MOST_IN_FLIGHT = 20_000
@@ -144,13 +145,14 @@ def connected(
     servers = client.get("bootstrap_servers", "localhost:9092")
     where = servers if isinstance(servers, str) else ", ".join(servers)
     try:
-        producer = KafkaProducer(
+        producer = open_producer(
+            KafkaProducer,
             **{
                 **_PRODUCER,
                 "linger_ms": linger_ms,
                 "partitioner": _CachingPartitioner(partitioner),
                 **client,
-            }
+            },
         )
     except KafkaError as error:
         raise DeliveryError(f"cannot reach Kafka at {where}: {error!r}") from error

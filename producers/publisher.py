@@ -29,6 +29,7 @@ from livesegments.producers import record_batch
 from livesegments.producers.record_batch import BatchProducer, Sent
 from livesegments.producers.shutdown import shut_down
 from livesegments.store.outbox import Publication
+from livesegments.topic_prefix import open_producer, physical
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as its rejected record: above the largest record of the topics."""
@@ -98,7 +99,8 @@ class Publisher:
         """Fence an earlier producer of this id, and end its open transaction."""
         if self._producer is not None:
             return
-        producer = BatchProducer(
+        producer = open_producer(
+            BatchProducer,
             **self._config,
             transactional_id=self._transactional_id,
             transaction_timeout_ms=self._timeouts.transaction_ms,
@@ -148,7 +150,7 @@ class Publisher:
             self._check_whole(sent)
             for each in sent:
                 self._check(each)
-            offsets = _offsets(publications)
+            offsets = _offsets(publications, physical(self._config, ""))
             if offsets:
                 producer.send_offsets_to_transaction(offsets, membership)
             producer.commit_transaction()
@@ -264,9 +266,12 @@ def _abort(producer: BatchProducer) -> None:
         producer.abort_transaction()
 
 
-def _offsets(publications: Sequence[Publication]) -> dict[TopicPartition, OffsetAndMetadata]:
+def _offsets(
+    publications: Sequence[Publication], prefix: str
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return the offsets of the inputs, under the prefix, and of the topics of other sources."""
     offsets = {
-        TopicPartition(topic, each.partition): OffsetAndMetadata(offset, each.metadata, -1)
+        TopicPartition(prefix + topic, each.partition): OffsetAndMetadata(offset, each.metadata, -1)
         for each in publications
         if each.offsets is not None
         for topic, offset in zip(INPUTS, each.offsets, strict=True)

@@ -21,6 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
+from livesegments.topic_prefix import open_consumer, open_producer
 from tests import processes
 from tests.processes import Process
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer
@@ -117,7 +118,12 @@ class Service:
         self.workers: list[Process] = []
         self.logs: list[Path] = []
         self.client = store.client()
-        self.config = {"bootstrap_servers": kafka.bootstrap}
+        self.group = self.environment.get("LIVESEGMENTS_GROUP_ID", "livesegments")
+        prefix = self.environment.get("LIVESEGMENTS_TOPIC_PREFIX")
+        self.config = {
+            "bootstrap_servers": kafka.bootstrap,
+            **({"topic_prefix": prefix} if prefix else {}),
+        }
         self.now_us: Callable[[], int] = lambda: time.time_ns() // 1_000
         """The clock that the verifier is given."""
 
@@ -165,7 +171,7 @@ class Service:
 
     def send(self, events: Iterable[Event]) -> int:
         """Produce events to their topics and wait for acknowledgement; return their number."""
-        producer = KafkaProducer(**self.config, linger_ms=10, batch_size=200_000)
+        producer = open_producer(KafkaProducer, **self.config, linger_ms=10, batch_size=200_000)
         futures = [producer.send(t, key=k, value=v) for t, k, v in events]
         producer.flush(30)
         for future in futures:
@@ -176,7 +182,7 @@ class Service:
     def ends(self) -> dict[TopicPartition, int]:
         """Return the end of every input partition, without trailing transaction markers."""
         tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
-        consumer = TolerantConsumer(**self.config, isolation_level="read_committed")
+        consumer = open_consumer(TolerantConsumer, **self.config, isolation_level="read_committed")
         consumer.assign(tps)
         starts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
         found = {tp: max(starts[tp], ends[tp] - MARKERS) for tp in tps}
@@ -190,7 +196,9 @@ class Service:
 
     def committed(self) -> dict[TopicPartition, int]:
         """Return the group's committed offsets, 0 where there are none."""
-        consumer = KafkaConsumer(**self.config, group_id="livesegments", enable_auto_commit=False)
+        consumer = open_consumer(
+            KafkaConsumer, **self.config, group_id=self.group, enable_auto_commit=False
+        )
         tps = [TopicPartition(topic, p) for topic in INPUTS for p in range(PARTITIONS)]
         offsets = {tp: consumer.committed(tp) or 0 for tp in tps}
         consumer.close(autocommit=False)
@@ -211,7 +219,7 @@ class Service:
         proposed, swept = 0, []
         for partition in range(PARTITIONS):
             try:
-                progress = self.client.hgetall(f"livesegments:{{{partition}}}:progress")
+                progress = self.client.hgetall(f"{self.group}:{{{partition}}}:progress")
             except redis.RedisError:
                 return False
             number = numbers(progress)
@@ -231,7 +239,7 @@ class Service:
 
     def has_model(self) -> bool:
         """Return whether every partition has been scored under a generation."""
-        keys = [f"livesegments:{{{partition}}}:progress" for partition in range(PARTITIONS)]
+        keys = [f"{self.group}:{{{partition}}}:progress" for partition in range(PARTITIONS)]
         return all(int(self.client.hget(key, "swept_generation") or 0) for key in keys)
 
     def wait_for(self, holds: "Any", what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -246,7 +254,7 @@ class Service:
         """Return the number of processed input records, according to the store."""
         total = 0
         for partition in range(PARTITIONS):
-            key = f"livesegments:{{{partition}}}:progress"
+            key = f"{self.group}:{{{partition}}}:progress"
             found = self.client.hmget(key, "purchases", "profiles", "erasures")
             total += sum(int(each or 0) for each in found)
         return total
@@ -258,7 +266,7 @@ class Service:
             report = verify(
                 self.client,
                 self.config,
-                "livesegments",
+                self.group,
                 retention_days=self.retention_days,
                 event_clock=self.environment["LIVESEGMENTS_CLOCK"] == "event",
                 patience_seconds=10,
@@ -352,8 +360,12 @@ class Feed:
         self._service.wait_for(lambda: self.sent >= enough or self._error, "input continues")
 
     def _run(self) -> None:
-        producer = KafkaProducer(
-            **self._service.config, linger_ms=10, delivery_timeout_ms=120_000, max_block_ms=120_000
+        producer = open_producer(
+            KafkaProducer,
+            **self._service.config,
+            linger_ms=10,
+            delivery_timeout_ms=120_000,
+            max_block_ms=120_000,
         )
         try:
             while not self._stopped.wait(self._every):

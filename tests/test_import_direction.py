@@ -10,14 +10,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BELOW = {
     "contracts": set(),
+    "topic_prefix": set(),
     "model": set(),
     "features": {"contracts"},
     "store": set(),
     "domain": {"contracts", "model", "features", "store"},
-    "producers": {"contracts", "store", "domain", "extras"},
+    "producers": {"contracts", "topic_prefix", "store", "domain", "extras"},
     "monitoring": {"contracts", "model", "features"},
     "consumers": {
-        *("contracts", "model", "features", "store", "domain", "producers", "monitoring"),
+        *("contracts", "topic_prefix", "model", "features", "store", "domain", "producers"),
+        "monitoring",
     },
 }
 """What each package of the service may import, in the order of CONTRIBUTING.md."""

@@ -27,6 +27,7 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.deployment import UnknownSegmentError
 from livesegments.store.partitions import Partitions
+from livesegments.topic_prefix import open_consumer
 
 log = structlog.get_logger()
 
@@ -153,7 +154,8 @@ class DefinitionsReader:
         self.generation: Generation | None = None
         self.went_back = 0
         end = self._read_all()
-        self._consumer = ColumnarConsumer(
+        self._consumer = open_consumer(
+            ColumnarConsumer,
             **config,
             group_id=None,
             isolation_level="read_committed",

@@ -1,11 +1,15 @@
 """``livesegments topics``: create the input and output topics, or wait for them."""
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from livesegments.cli.console import PREFIX, WRONG, clear_errors, fail, read_settings
+
+if TYPE_CHECKING:
+    from livesegments.contracts.topics import Topic
 
 _PAUSE_SECONDS = 1.0
 
@@ -23,11 +27,26 @@ def create(
     retention_days: Annotated[
         int, typer.Option(min=1, help="How long purchases and changes stay; at least a window.")
     ] = 400,
+    skip_config: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Leave a topic configuration to the broker, which may not take it; repeatable.",
+        ),
+    ] = None,
+    print_only: Annotated[
+        bool,
+        typer.Option(
+            "--print", help="Print commands (kafka-topics.sh) and manifests (Strimzi) instead."
+        ),
+    ] = False,
 ) -> None:
     """Create the topics that do not exist yet.
 
     Example: livesegments topics create --partitions 12 --replication-factor 3
     """
+    from livesegments.contracts.topics import configured
+
     settings = read_settings(ctx)
     if retention_days < settings.window_days:
         fail(
@@ -35,6 +54,14 @@ def create(
             f" days ({PREFIX}WINDOW_DAYS): a lost store could not be rebuilt",
             WRONG,
         )
+    skipped = skip_config or []
+    try:
+        wanted = configured(settings.topic_prefix, retention_days, skipped)
+    except ValueError as error:
+        fail(f"--skip-config: {error}", WRONG)
+    if print_only:
+        _print(wanted, settings.kafka_bootstrap_servers, partitions, replication_factor)
+        return
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config
         from livesegments.operations.topics import create_topics
@@ -44,8 +71,25 @@ def create(
             partitions=partitions,
             replication_factor=replication_factor,
             retention_days=retention_days,
+            skip_config=skipped,
         ):
             typer.echo(f"{what:>8}  {name}")
+
+
+def _print(
+    wanted: "Sequence[Topic]", servers: str, partitions: int | None, replication_factor: int
+) -> None:
+    """Print the topics: first as commands, then as manifests; comments say which."""
+    from livesegments.contracts.topics import DEFAULT_PARTITIONS
+    from livesegments.operations.topic_manifests import commands, manifests
+
+    count = partitions or DEFAULT_PARTITIONS
+    typer.echo("# As commands of Apache Kafka:")
+    for command in commands(wanted, servers, count, replication_factor):
+        typer.echo(command)
+    typer.echo("\n# As manifests of Strimzi:")
+    for manifest in manifests(wanted, count, replication_factor):
+        typer.echo(f"---\n{manifest}")
 
 
 @app.command("wait")

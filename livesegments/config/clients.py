@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 import redis
 from kafka import KafkaConsumer
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 from pydantic import SecretStr
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
@@ -16,7 +15,9 @@ from livesegments.config.redis_urls import Form, RedisUrl, parse
 from livesegments.config.sasl import sasl_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.consumers.duplicate_instance import DatedAssignor
 from livesegments.store.cluster_pipeline import Client, Cluster
+from livesegments.topic_prefix import CONFIG, open_consumer
 
 
 def kafka_config(settings: Settings) -> dict[str, Any]:
@@ -26,6 +27,8 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
             server.strip() for server in settings.kafka_bootstrap_servers.split(",")
         ],
         "client_id": f"livesegments-{settings.instance_id}".rstrip("-"),
+        # Taken by the clients of livesegments/topic_prefix.py.
+        **({CONFIG: settings.topic_prefix} if settings.topic_prefix else {}),
         "bootstrap_timeout_ms": 10_000,
         # Retry delay for a transaction that begins before the previous one's markers are written.
         "retry_backoff_ms": 20,
@@ -47,18 +50,19 @@ def _tls(settings: Settings) -> dict[str, Any]:
     }
 
 
-def group_consumer(settings: Settings) -> KafkaConsumer:
+def group_consumer(settings: Settings, started_us: int = 0) -> KafkaConsumer:
     """Return the consumer of a worker.
 
     It is read_committed, which is also necessary for fetching stable offsets. It never commits or
     resets offsets by itself. The range assignor assigns a worker the same partition numbers of all
-    input topics.
+    input topics. ``started_us`` is the start of the worker, which other workers see.
     """
     session_ms = round(settings.session_timeout_seconds * 1000)
-    return ColumnarConsumer(
+    return open_consumer(
+        ColumnarConsumer,
         **kafka_config(settings),
         group_id=settings.group_id,
-        partition_assignment_strategy=(RangePartitionAssignor,),
+        partition_assignment_strategy=(DatedAssignor(started_us),),
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="none",

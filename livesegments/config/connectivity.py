@@ -24,6 +24,7 @@ from livesegments.config.sasl import lacking
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import refusal
+from livesegments.topic_prefix import without_prefix
 
 PATIENCE_SECONDS = 5.0
 ATTEMPT_MS = 3_000
@@ -148,7 +149,7 @@ def _connect_any(servers: Sequence[str], settings: Settings) -> list[str]:
 def _connect(server: str, settings: Settings) -> list[str]:
     net = NetworkSelector()
     manager = KafkaConnectionManager(
-        net, **{**kafka_config(settings), "bootstrap_servers": [server]}
+        net, **{**without_prefix(kafka_config(settings)), "bootstrap_servers": [server]}
     )
     [node, *_] = manager.cluster.bootstrap_brokers()
     connection = manager.get_connection(node.node_id, timeout_ms=ATTEMPT_MS, pop_on_close=False)

@@ -14,6 +14,12 @@ def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     for name in sorted({name.upper() for name in names}):
         own = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and own not in known:
+            if own.endswith("_TOPIC"):
+                said.append(
+                    f"{name} is no setting: topics have the names of `livesegments topics create"
+                    f" --print`, with {PREFIX}TOPIC_PREFIX in front"
+                )
+                continue
             near = get_close_matches(own, known, n=1, cutoff=0.7)
             meant = (
                 f"; is {PREFIX}{near[0]} meant?" if near else ": `livesegments settings` has all"

@@ -38,6 +38,14 @@ class Settings(Connections):
             description="Consumer group, and the first part of every Redis key",
         ),
     ] = "livesegments"
+    topic_prefix: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9._-]{0,100}$",
+            description="Put in front of the name of every topic, as in acme.crm. for"
+            " acme.crm.purchases.v1",
+        ),
+    ] = ""
     instance_id: Annotated[
         str,
         Field(

@@ -1,6 +1,6 @@
 """The topics, how they are to be created, and what must hold among them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ OUTPUTS = (CHANGES, STATES, DEFINITIONS, DEAD_LETTERS)
 """What workers write; `REPLAYS` is written by ``livesegments dead-letters replay`` alone."""
 
 RETENTION_DAYS = 400
+DEFAULT_PARTITIONS = 4
 FOR_GOOD = "-1"
 _DEAD_LETTER_DAYS = 90
 _TOMBSTONE_DAYS = 7
@@ -35,6 +36,28 @@ class Topic:
     name: str
     description: str
     config: Mapping[str, str]
+
+
+def configured(prefix: str, retention_days: int, skipped: Collection[str]) -> tuple[Topic, ...]:
+    """Return every topic under a prefix, without the configurations that a broker does not take.
+
+    Raises
+    ------
+    ValueError
+        If no topic has one of these configurations.
+    """
+    wanted = topics(retention_days)
+    known = sorted({name for topic in wanted for name in topic.config})
+    if unknown := [name for name in skipped if name not in known]:
+        raise ValueError(f"{unknown[0]} is not set by any topic, but {', '.join(known)}")
+    return tuple(
+        _topic(
+            prefix + topic.name,
+            topic.description,
+            {name: value for name, value in topic.config.items() if name not in skipped},
+        )
+        for topic in wanted
+    )
 
 
 def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
@@ -76,27 +99,31 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
     )
 
 
-def check_partition_counts(counts: Mapping[str, int]) -> int:
+def check_partition_counts(counts: Mapping[str, int], prefix: str = "") -> int:
     """Find the one partition count of the topics.
 
     Parameters
     ----------
     counts
         Partitions by topic; 0 for a topic that does not exist.
+    prefix
+        Prefix of the topics' names, for the message.
 
     Raises
     ------
     PartitionCountError
         A topic is missing or has another count than the others.
     """
-    missing = sorted(topic for topic, count in counts.items() if count < 1)
+    missing = sorted(prefix + topic for topic, count in counts.items() if count < 1)
     if missing or not counts:
         raise PartitionCountError(
             f"missing topics: {', '.join(missing) or 'all'}; "
             "create them with `livesegments topics create`"
         )
     if len(set(counts.values())) > 1:
-        listing = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
+        listing = ", ".join(
+            f"{prefix}{topic} has {count}" for topic, count in sorted(counts.items())
+        )
         raise PartitionCountError(
             f"topics differ in their number of partitions: {listing}; one partition number must "
             f"own one customer in all of them, so give each topic {max(counts.values())} "

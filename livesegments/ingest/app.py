@@ -29,6 +29,7 @@ from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
+from livesegments.topic_prefix import without_prefix
 
 log = structlog.get_logger()
 
@@ -43,9 +44,12 @@ def group_of(settings: Settings, source: Source) -> str:
 
 
 def consumer_config(settings: Settings) -> dict[str, Any]:
-    """Return the configuration of a source's consumers, without their group."""
+    """Return the configuration of a source's consumers, without their group.
+
+    A source names its topic as the broker does, without the deployment's prefix.
+    """
     return {
-        **kafka_config(settings),
+        **without_prefix(kafka_config(settings)),
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
@@ -112,13 +116,17 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
         If the topic of a source does not exist.
     """
     config = kafka_config(settings)
-    counts = partition_counts(config, [each.topic for each in chosen])
+    of_sources = without_prefix(config)
+    counts = partition_counts(of_sources, [each.topic for each in chosen])
     for source in chosen:
         if not counts[source.topic]:
             raise SourcesError(f"source {source.name!r}: topic {source.topic} does not exist")
     targets = sorted({TOPICS[each.into] for each in chosen} | {DEAD_LETTERS})
-    check_allowed(config, read=list(counts), write=targets if write else ())
-    return check_partition_counts(partition_counts(config, targets)) if write else 0
+    check_allowed(of_sources, read=list(counts))
+    if not write:
+        return 0
+    check_allowed(config, read=(), write=targets)
+    return check_partition_counts(partition_counts(config, targets), settings.topic_prefix)
 
 
 def check_sample(settings: Settings, made: Sequence[tuple[Source, Transform]]) -> None:

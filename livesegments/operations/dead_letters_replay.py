@@ -26,6 +26,7 @@ from livesegments.operations.topics import partition_counts
 from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.publisher import Publisher, PublishError
 from livesegments.store.outbox import Output, Publication, serialize
+from livesegments.topic_prefix import physical
 
 TRANSACTIONAL_ID = "livesegments.dead-letter-replay"
 """Transactional id shared by all groups, since the topics are shared."""
@@ -113,12 +114,12 @@ def replay(
         so another replay resumes after them.
     """
     counts = partition_counts(config, (*INPUTS, REPLAYS))
-    missing = [name for name, count in counts.items() if not count]
+    missing = [physical(config, name) for name, count in counts.items() if not count]
     if missing:
         raise DeadLettersError(f"no topic {', '.join(missing)}: livesegments topics create")
     outcome = Outcome()
     partitioning = Partitioning(partitioner, counts[PURCHASES])
-    publisher = Publisher(config, TRANSACTIONAL_ID)
+    publisher = Publisher(config, physical(config, TRANSACTIONAL_ID))
     try:
         publisher.open()
         rules = _Rules(currency, partitioning, refused_too, consent_required, sources)

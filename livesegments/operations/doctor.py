@@ -35,6 +35,7 @@ from livesegments.operations.finding import Finding
 from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import DEDUP_FORMAT
 from livesegments.store.partitions import Partitions
+from livesegments.topic_prefix import open_admin, open_consumer
 
 DAY_MS = 86_400_000
 
@@ -69,7 +70,7 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
 def _kafka(settings: Settings) -> Iterator[Finding]:
     reach_kafka(settings)
     config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
-    consumer = KafkaConsumer(**config, enable_auto_commit=False)
+    consumer = open_consumer(KafkaConsumer, **config, enable_auto_commit=False)
     try:
         version = ".".join(map(str, consumer.config["api_version"]))
         yield Finding("kafka", "ok", f"version {version} at {settings.kafka_bootstrap_servers}")
@@ -77,12 +78,12 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         consumer.close()
     counts = partition_counts(config)
     try:
-        partitions = check_partition_counts(counts)
+        partitions = check_partition_counts(counts, settings.topic_prefix)
     except PartitionCountError as error:
         yield Finding("topics", "fail", str(error), "livesegments topics create")
         return
     yield Finding("topics", "ok", f"all there, {partitions} partitions each")
-    admin = KafkaAdminClient(**config)
+    admin = open_admin(**config)
     try:
         yield from _replication(admin)
         yield from _topic_configs(admin, settings)
@@ -214,7 +215,15 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "the store is from an earlier version, whose event ids had no content",
             "stop all workers, then: livesegments rebuild",
         )
-    for name in ("window_days", "tiles", "currency", "dedup_events", "consent", "partitioner"):
+    for name in (
+        "topic_prefix",
+        "window_days",
+        "tiles",
+        "currency",
+        "dedup_events",
+        "consent",
+        "partitioner",
+    ):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
             yield Finding(

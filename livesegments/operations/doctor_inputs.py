@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.clients import kafka_config, redis_client
@@ -21,6 +21,7 @@ from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import DEDUP_FORMAT
 from livesegments.store.partitions import Partitions
+from livesegments.topic_prefix import open_admin
 
 BY_THE_BROKER = "LogAppendTime"
 ANOTHER_CLOCK_US = 300_000_000
@@ -111,7 +112,7 @@ def _rings(store: Partitions, partitions: int) -> list[bytes]:
 
 def timestamp_types(config: Mapping[str, Any]) -> dict[str, str]:
     """Return ``message.timestamp.type`` of each input topic whose configuration can be read."""
-    admin = KafkaAdminClient(**config)
+    admin = open_admin(**config)
     try:
         resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in INPUTS]
         described = admin.describe_configs(resources, config_filter="all").get("topic", {})

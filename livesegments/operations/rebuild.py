@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from livesegments import app
@@ -29,6 +28,7 @@ from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
+from livesegments.topic_prefix import open_admin
 
 POLL_SECONDS = 0.5
 DESERTED_SECONDS = 15.0
@@ -83,7 +83,9 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
         If the published segments have other ids.
     """
     config, store = kafka_config(settings), _store(settings)
-    wanted = app.deployment(settings, check_partition_counts(partition_counts(config)))
+    wanted = app.deployment(
+        settings, check_partition_counts(partition_counts(config), settings.topic_prefix)
+    )
     generation = _generation(settings)
     UnknownSegmentError.check(generation.segments if generation else (), wanted.segments)
     workers, agreed = _members(settings), store.deployment()
@@ -162,7 +164,7 @@ def _store(settings: Settings) -> Partitions:
 
 
 def _members(settings: Settings) -> int:
-    admin = KafkaAdminClient(**kafka_config(settings))
+    admin = open_admin(**kafka_config(settings))
     try:
         return count_workers(admin, settings.group_id)
     finally:

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 
-from kafka.admin import KafkaAdminClient
-
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader
@@ -18,6 +16,7 @@ from livesegments.operations.model_loader import current_model, deployment_of, n
 from livesegments.operations.refit_preview import Proposal, propose
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
+from livesegments.topic_prefix import open_admin
 
 LOOK_SECONDS = 0.25
 Say = Callable[[str], object]
@@ -82,7 +81,7 @@ class Refit:
         RefitError
             If no worker is running, or another request is pending.
         """
-        admin = KafkaAdminClient(**self._config)
+        admin = open_admin(**self._config)
         workers = count_workers(admin, self._settings.group_id)
         admin.close()
         if not workers:

@@ -1,21 +1,31 @@
 """Creation of the topics, partition counts and permission checks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import TopicAuthorizationFailedError
+from kafka.protocol.producer import (
+    AddPartitionsToTxnRequest,
+    InitProducerIdRequest,
+    TxnOffsetCommitRequest,
+)
 
 from livesegments.contracts.topics import (
+    DEFAULT_PARTITIONS,
     INPUTS,
     OUTPUTS,
     REPLAYS,
     PartitionCountError,
     check_partition_counts,
-    topics,
+    configured,
 )
+from livesegments.topic_prefix import open_admin, physical
 
-DEFAULT_PARTITIONS = 4
+
+class TransactionsMissingError(RuntimeError):
+    """The brokers do not support transactions."""
+
+
 ALL = (*INPUTS, *OUTPUTS)
 
 
@@ -57,7 +67,7 @@ def check_allowed(
 
 
 def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    admin = KafkaAdminClient(**config)
+    admin = open_admin(**config)
     try:
         # A consumer's metadata omits partitions that currently have no leader. And when asked for
         # all topics, a broker omits those that the user may not see.
@@ -74,12 +84,37 @@ def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, di
     return found
 
 
+def check_transactions(config: Mapping[str, Any]) -> None:
+    """Check that the brokers have transactions, without which nothing can be exactly once.
+
+    Raises
+    ------
+    TransactionsMissingError
+        If they have none.
+    """
+    admin = open_admin(**config)
+    try:
+        offered = admin._manager.broker_version_data.api_versions
+    finally:
+        admin.close()
+    needed = (InitProducerIdRequest, AddPartitionsToTxnRequest, TxnOffsetCommitRequest)
+    lacking = [request for request in needed if request.API_KEY not in offered]
+    if lacking:
+        raise TransactionsMissingError(
+            "the Kafka brokers have no transactions"
+            f" ({', '.join(each.__name__.removesuffix('Request') for each in lacking)}), which"
+            " Livesegments needs to publish exactly once: use Apache Kafka 2.5 or later, or a"
+            " compatible service with transactions"
+        )
+
+
 def create_topics(
     config: Mapping[str, Any],
     *,
     partitions: int | None,
     replication_factor: int,
     retention_days: int,
+    skip_config: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """Create the topics that do not exist yet.
 
@@ -92,10 +127,12 @@ def create_topics(
         or 4.
     retention_days
         Retention of purchases and changes.
+    skip_config
+        Topic configurations left to the broker's defaults.
 
     Returns
     -------
-    (name, "created" or "exists") of every topic.
+    (name on the broker, "created" or "exists") of every topic.
 
     Raises
     ------
@@ -104,17 +141,19 @@ def create_topics(
     """
     counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
     existing = {name: count for name, count in counts.items() if count}
+    prefix = physical(config, "")
     if partitions is None:
-        partitions = check_partition_counts(existing) if existing else DEFAULT_PARTITIONS
-    check_partition_counts({name: count or partitions for name, count in counts.items()})
+        partitions = check_partition_counts(existing, prefix) if existing else DEFAULT_PARTITIONS
+    check_partition_counts({name: count or partitions for name, count in counts.items()}, prefix)
     if partitions not in counts.values() and existing:
         raise PartitionCountError(
             f"the topics exist with {min(existing.values())} partitions, not {partitions}: which"
             " partition owns a customer would change. Leave --partitions out, or move to new topics"
         )
-    missing = [topic for topic in topics(retention_days) if not counts[topic.name]]
+    wanted = configured("", retention_days, skip_config)
+    missing = [topic for topic in wanted if not counts[topic.name]]
     if missing:
-        admin = KafkaAdminClient(**config)
+        admin = open_admin(**config)
         try:
             admin.create_topics(
                 {
@@ -130,7 +169,7 @@ def create_topics(
         finally:
             admin.close()
     created = {topic.name for topic in missing}
-    return [(name, "created" if name in created else "exists") for name in counts]
+    return [(physical(config, name), "created" if name in created else "exists") for name in counts]
 
 
 def missing_topics(config: Mapping[str, Any]) -> list[str]:
@@ -144,5 +183,5 @@ def missing_topics(config: Mapping[str, Any]) -> list[str]:
     counts = partition_counts(config)
     existing = {name: count for name, count in counts.items() if count}
     if existing:
-        check_partition_counts(existing)
-    return sorted(set(counts) - set(existing))
+        check_partition_counts(existing, physical(config, ""))
+    return sorted(physical(config, name) for name in set(counts) - set(existing))

@@ -15,6 +15,8 @@ _WAY_OUT = {
     "tiles": _REBUILD,
     "currency": _REBUILD,
     "dedup_events": _REBUILD,
+    "topic_prefix": "Deployments with other topics have stores of their own: set it back, or use"
+    " another LIVESEGMENTS_GROUP_ID",
     "consent": _REBUILD,
     "partitioner": _REBUILD,
     "dedup_format": "The store is from an earlier version, whose event ids had no content. Stop all"
@@ -60,6 +62,8 @@ class Deployment:
     dedup_events: int
     segments: tuple[str, ...]
     """Segment ids, in the order used by the indices in records."""
+    topic_prefix: str = ""
+    """Prefix of the topics that the records come from."""
     consent: str = "optional"
     """Whether profiles must have both consents: ``optional`` or ``required``."""
     partitioner: Literal["murmur2", "crc32"] = "murmur2"
@@ -86,6 +90,7 @@ class Deployment:
             currency=stored["currency"],
             dedup_events=int(stored.get("dedup_events", 0)),
             segments=tuple(stored["segments"].split(",")),
+            topic_prefix=stored.get("topic_prefix", ""),
             consent=stored.get("consent", "optional"),
             partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",
             dedup_format=int(stored.get("dedup_format", before)),
@@ -111,8 +116,8 @@ class Deployment:
             stored = fields.get(name.encode(), _before(fields, name, value).encode()).decode()
             if stored != value:
                 raise StoreMismatchError(
-                    f"{name} is {value} here and {stored} in the store of group"
-                    f" {group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
+                    f"{name} is {value or 'empty'} here and {stored or 'empty'} in the store of"
+                    f" group {group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
                 )
 
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient
 
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionWindow
 from livesegments.consumers.columnar_reader import ColumnarConsumer
@@ -21,6 +20,7 @@ from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
 from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
+from livesegments.topic_prefix import open_admin, open_consumer
 
 FIRST_CHANGES = 20_000
 """Changes of the last hour read at the start, at most."""
@@ -137,7 +137,7 @@ def poll_group(config: Mapping[str, Any], group_id: str) -> Generator[Fields]:
     Describes the group through the admin API, without joining it.
     """
     with ExitStack() as stack:
-        admin = stack.enter_context(closing(KafkaAdminClient(**config)))
+        admin = stack.enter_context(closing(open_admin(**config)))
         consumer = stack.enter_context(_consumer(config))
         inputs = [
             TopicPartition(topic, number)
@@ -156,7 +156,8 @@ def poll_group(config: Mapping[str, Any], group_id: str) -> Generator[Fields]:
 
 @contextmanager
 def _consumer(config: Mapping[str, Any]) -> Iterator[KafkaConsumer]:
-    consumer = ColumnarConsumer(
+    consumer = open_consumer(
+        ColumnarConsumer,
         **config,
         group_id=None,
         isolation_level="read_committed",

@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
+from livesegments.topic_prefix import open_consumer
 
 
 class Log:
@@ -15,8 +16,8 @@ class Log:
 
     def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
-        self._consumer = TolerantConsumer(**common, isolation_level="read_committed")
-        self._ends = KafkaConsumer(**common, isolation_level="read_uncommitted")
+        self._consumer = open_consumer(TolerantConsumer, **common, isolation_level="read_committed")
+        self._ends = open_consumer(KafkaConsumer, **common, isolation_level="read_uncommitted")
         self._patience_seconds = patience_seconds
 
     def close(self) -> None:

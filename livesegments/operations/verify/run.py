@@ -25,6 +25,7 @@ from livesegments.operations.verify.reference import Inputs
 from livesegments.operations.verify.report import Check, Report
 from livesegments.operations.verify.store_reader import Store
 from livesegments.store.cluster_pipeline import Client
+from livesegments.topic_prefix import open_consumer
 
 _NAMES = {
     "quiet": "no recovery is under way, nothing stays unpublished",
@@ -100,8 +101,12 @@ def verify(
     report = Report()
     checks = {name: report.check(name, promise) for name, promise in _NAMES.items()}
     log = Log(config)
-    offsets = KafkaConsumer(
-        **config, group_id=group_id, enable_auto_commit=False, isolation_level="read_committed"
+    offsets = open_consumer(
+        KafkaConsumer,
+        **config,
+        group_id=group_id,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
     )
     placed = placement.Placement(deployed.partitioner, deployed.partitions)
     misplaced: list[placement.Misplaced] = []

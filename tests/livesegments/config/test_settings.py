@@ -28,6 +28,7 @@ WRONG = [
     ("LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ("GROUP_ID", "a b", "pattern"),
+    ("TOPIC_PREFIX", "acme crm.", "pattern"),
     ("INSTANCE_ID", "a/b", "pattern"),
     ("KAFKA_BOOTSTRAP_SERVERS", "kafka:port", "must be host:port"),
     ("REDIS_URL", "http://redis", "must start with redis://"),

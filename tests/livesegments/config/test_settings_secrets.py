@@ -93,6 +93,7 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("KAFKA_BOOTSTRAP_SERVER", "is LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS meant"),
         ("WINDOWS_DAYS", "is LIVESEGMENTS_WINDOW_DAYS meant"),
         ("COLOUR", "`livesegments settings` has all"),
+        ("PURCHASES_TOPIC", "with LIVESEGMENTS_TOPIC_PREFIX in front"),
     ],
 )
 def test_a_misspelt_variable_is_told_with_the_nearest_name(

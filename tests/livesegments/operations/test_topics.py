@@ -1,14 +1,29 @@
 """Topics are created once, on Apache Kafka."""
 
+import itertools
+import re
+import shlex
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from livesegments.contracts.topics import CHANGES, PURCHASES, PartitionCountError, topics
-from livesegments.operations.topics import create_topics
+from livesegments.contracts.topics import (
+    CHANGES,
+    PURCHASES,
+    PartitionCountError,
+    configured,
+    topics,
+)
+from livesegments.operations.topic_manifests import commands, manifests
+from livesegments.operations.topics import (
+    TransactionsMissingError,
+    check_transactions,
+    create_topics,
+)
 from tests.servers import KafkaServer
 
 pytestmark = pytest.mark.servers
@@ -98,3 +113,49 @@ def test_another_partition_count_is_refused_and_changes_nothing(
     with pytest.raises(PartitionCountError, match="partition"):
         create(config, partitions)
     assert counts(admin) == before
+
+
+def test_a_configuration_that_a_broker_does_not_take_is_left_out(
+    config: dict[str, Any], admin: KafkaAdminClient
+) -> None:
+    create_topics(
+        config,
+        partitions=1,
+        replication_factor=1,
+        retention_days=100,
+        skip_config=["max.compaction.lag.ms", "message.timestamp.type"],
+    )
+    resource = ConfigResource(ConfigResourceType.TOPIC, PURCHASES)
+    found = admin.describe_configs([resource], config_filter="all")["topic"][PURCHASES]
+    assert found["retention.ms"]["value"] == str(100 * DAY_MS)
+    assert found["message.timestamp.type"]["value"] == "CreateTime"
+    with pytest.raises(ValueError, match=r"retention\.hours is not set by any topic, but cleanup"):
+        configured("", 100, ["retention.hours"])
+
+
+def test_printed_commands_and_manifests_are_what_would_be_created() -> None:
+    wanted = configured("Acme_crm.", 100, [])
+    documents = [yaml.safe_load(each) for each in manifests(wanted, 6, 3)]
+    for topic, document in zip(wanted, documents, strict=True):
+        assert document["spec"] == {
+            "topicName": topic.name,
+            "partitions": 6,
+            "replicas": 3,
+            "config": dict(topic.config),
+        }
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", document["metadata"]["name"])
+    assert len({each["metadata"]["name"] for each in documents}) == len(wanted)
+    for topic, command in zip(wanted, commands(wanted, "kafka:9092", 6, 3), strict=True):
+        program, *arguments = shlex.split(command)
+        assert program == "kafka-topics.sh"
+        configs = [b for a, b in itertools.pairwise(arguments) if a == "--config"]
+        assert dict(each.split("=", 1) for each in configs) == dict(topic.config)
+        assert ["--topic", topic.name, "--partitions", "6"] == arguments[4:8]
+        assert arguments[:4] == ["--bootstrap-server", "kafka:9092", "--create", "--if-not-exists"]
+        assert arguments[8:10] == ["--replication-factor", "3"]
+
+
+def test_a_broker_without_transactions_is_named(config: dict[str, Any]) -> None:
+    check_transactions(config)
+    with pytest.raises(TransactionsMissingError, match=r"no transactions \(InitProducerId"):
+        check_transactions({**config, "api_version": (0, 10, 2)})  # what such a broker offers

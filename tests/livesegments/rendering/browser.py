@@ -76,8 +76,8 @@ def lay_out(page: str, folder: Path, *, width: int, dark: bool) -> Layout:
     ServerError
         If there is no Chromium.
     """
-    found = filter(None, map(shutil.which, PROGRAMS))
-    program = next((each for each in found if not is_a_snap(Path(each))), None)
+    programs = filter(None, map(shutil.which, PROGRAMS))
+    program = next((each for each in programs if not is_a_snap(Path(each))), None)
     if program is None:
         raise ServerError("no chromium that can read /tmp: run scripts/install-servers")
     around = folder / "around.html"

@@ -60,6 +60,8 @@ def split_prefix(data: bytes) -> tuple[int, memoryview]:
 
 
 def _texts(decode: Decode, data: Bytes) -> tuple[Texts, dict[int, str]]:
+    if decode in (_json, _string) and (plain := _plain(data)) is not None:
+        return plain, {}
     texts: Texts = []
     faults: dict[int, str] = {}
     for row, each in enumerate(data):
@@ -69,6 +71,18 @@ def _texts(decode: Decode, data: Bytes) -> tuple[Texts, dict[int, str]]:
             texts.append(None)
             faults[row] = str(error)
     return texts, faults
+
+
+def _plain(data: Bytes) -> Texts | None:
+    """Return all as UTF-8 text; None if one is null, is no text, or begins with what is taken off.
+
+    Most micro-batches are plain, and a call for each value takes five times as long.
+    """
+    try:
+        texts: Texts = [str(each, "utf-8") for each in data]  # type: ignore[arg-type]
+    except (TypeError, UnicodeDecodeError):
+        return None
+    return None if any(text[:1] in ("\0", "\ufeff") for text in texts if text) else texts
 
 
 def _json(data: bytes) -> str:

@@ -137,7 +137,7 @@ def test_protobuf_values_are_json_with_the_names_of_their_schema(registry: Regis
     # id "o-1"; at 1772353800 s; one line of quantity 2; total 54.66
     order = (
         b"\x0a\x03o-1"
-        + b"\x12\x06\x08\x88\xf6\x8f\xcd\x06"
+        + b"\x12\x06\x08\x88\xf2\x8f\xcd\x06"
         + b"\x1a\x02\x08\x02"
         + b"\x21"
         + struct.pack("<d", 54.66)

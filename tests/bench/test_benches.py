@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import __main__ as program
-from bench import memory, quality, reading, sending
+from bench import memory, partitioning, quality, reading, sending
 from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
 from livesegments.analysis.backtest.quality import labelled_inertia
@@ -212,3 +212,12 @@ def test_a_table_is_aligned_and_says_what_was_not_met() -> None:
     lines = table.lines()
     assert len({len(line) for line in lines[1:4]}) == 1
     assert lines[-1].endswith("goal >= 10: NOT met")
+
+
+def test_keys_and_contents_are_hashed_in_a_small_part_of_the_time_of_decoding() -> None:
+    measured = partitioning.run(events=2_000, runs=3)
+    assert [row[0].split(" ")[0] for row in measured.rows] == [
+        *("decoding,", "of", "of", "deduplication,")
+    ]
+    assert all(float(row[1]) > 0 for row in measured.rows)
+    assert all(float(row[2]) < 1 for row in measured.rows[1:])

@@ -145,10 +145,12 @@ def _of_shape(shape: str, lines: bytes, zone: tzinfo | None) -> Int:
     if found is None or (zone is None and not found["zone"]):
         return np.full(len(lines) // width, NOT_A_TIME)
     # A row for each place in the text, so that the digits of a place are next to each other.
-    digits = np.ascontiguousarray(np.frombuffer(lines, np.uint8).reshape(-1, width).T) & 0x0F
+    text = np.frombuffer(lines, np.uint8).reshape(-1, width).T
+    digits: NDArray[np.uint8] = np.ascontiguousarray(text) & np.uint8(0x0F)
 
     def pair(at: int) -> Int:
-        return (digits[at] * np.uint8(10) + digits[at + 1]).astype(np.int64)
+        two: Int = (digits[at] * np.uint8(10) + digits[at + 1]).astype(np.int64)
+        return two
 
     micros, valid = _days(pair(0) * 100 + pair(2), pair(5), pair(8))
     micros *= _DAY_US

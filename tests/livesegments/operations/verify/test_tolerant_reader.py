@@ -60,6 +60,14 @@ def test_a_batch_changed_anywhere_is_read_as_workers_read_it(
     assert ours == workers
 
 
+def test_a_value_that_its_batch_ends_within_is_no_shorter_value() -> None:
+    data = bytearray(batch_of([(b"key", b"value", [("name", b"text")], 0)]))[:-1]
+    data[8:12] = (len(data) - 12).to_bytes(4, "big")
+    [record] = read(TolerantRecords, bytes(data))
+    assert [record] == read(PartitionRecords, bytes(data))
+    assert (record.key, record.headers) == (None, [])
+
+
 ODD = {
     "attributes": raw_record(attributes=0x80),
     "all attributes": raw_record(attributes=0xFF),

@@ -1,8 +1,8 @@
 """Purchases that are valid beyond doubt, at a fraction of the cost of the contract itself.
 
-`events.Purchase` alone says what is valid. What is accepted here is a part of that, with the same
-values, and all else is left to the contract to judge and to explain; a test holds the two against
-each other. What msgspec is slow at, or does not check, is checked for many records at once.
+`events.Purchase` alone says what is valid. This module accepts a part of that, with the same
+values, and leaves the rest to the contract; a test compares the two. Checks that msgspec lacks, or
+is slow at, run over many records at once.
 """
 
 import re

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, PURCHASES
-from livesegments.embedded import free_ports
+from livesegments.local_servers import free_ports
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 RATES, SECONDS = (100, 1_000, 5_000), 20.0

@@ -11,9 +11,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
 from livesegments.consumers.decoding import decode_batch
+from livesegments.contracts.partitioning import PARTITIONERS, Partitioning, hash_keys
 from livesegments.contracts.topics import PURCHASES
 from livesegments.features.dedup import fingerprints, hashes_of
-from livesegments.producers.partitioning import PARTITIONERS, Partitioning, hash_keys
 
 EVENTS, PARTITIONS, RUNS = 20_000, 12, 15
 

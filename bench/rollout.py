@@ -19,7 +19,7 @@ from bench.report import Table
 from bench.throughput import CUSTOMERS, GROUP
 from bench.workers import Group, environment, purchases, wait
 from livesegments.contracts.topics import PURCHASES
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from livesegments.store.keys import partition_keys
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 

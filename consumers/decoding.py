@@ -20,9 +20,9 @@ from livesegments.contracts.decode import (
     decode_profiles,
     decode_purchases,
 )
+from livesegments.contracts.partitioning import KeyHashes, Partitioning, hash_keys
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.features.dedup import DedupUpdate, DedupWindow, fingerprints, hashes_of
-from livesegments.producers.partitioning import KeyHashes, Partitioning, hash_keys
 
 Int = NDArray[np.int64]
 _NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]

@@ -14,7 +14,7 @@ from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
 from livesegments.model.personas import Persona
-from livesegments.monitoring.drift_report import ClusterSnapshot, DriftMetrics
+from livesegments.monitoring.drift_metrics import ClusterSnapshot, DriftMetrics
 from livesegments.monitoring.metrics import Metrics
 
 MOST = 32

@@ -108,8 +108,8 @@ Rows = NDArray[np.intp]
 def arrivals(time_us: Int, began_us: Int, switching: Hysteresis) -> Int:
     """Return the times from which changes by events at ``time_us`` count, (m,).
 
-    With a dwell time, that of a late event is its arrival, when ``began_us`` was the clock: no customer
-    has seen the new segment before, and it must last from then on.
+    With a dwell time, a late event counts from its arrival, when ``began_us`` was the clock: the
+    new segment was not published before, and it must last from then on.
     """
     if not switching.min_dwell_us:
         return time_us

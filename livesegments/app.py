@@ -24,6 +24,7 @@ from livesegments.consumers.modelling.global_model import DefinitionsReader, Glo
 from livesegments.consumers.modelling.initial_fit import draw
 from livesegments.consumers.recovery.reconciliation import Reconciler
 from livesegments.consumers.worker import Worker
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import INPUTS, OUTPUTS, check_partition_counts
 from livesegments.domain import Hysteresis, ProcessingConfig
 from livesegments.features.window import Tiling
@@ -32,7 +33,6 @@ from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, check_transactions, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
-from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
 from livesegments.store.deployment import Deployment

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.segments import DIMENSIONS
 from livesegments.features.dedup import DedupWindow
 from livesegments.features.feature_specs import FEATURES
@@ -20,7 +21,6 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.model.personas import Persona
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.producers.partitioning import Partitioning
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Offsets, Publication
 from livesegments.store.partitions import Commit

@@ -10,8 +10,8 @@ from kafka.errors import AuthorizationError, KafkaError
 from kafka.partitioner import Partitioner as KafkaPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
+from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.producers.event_files import Record
-from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.shutdown import shut_down
 from livesegments.topic_prefix import open_producer
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
+from livesegments.contracts.partitioning import Partitioner
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.producers.delivery_tracker import DeliveryError, connected
 from livesegments.producers.event_files import (
@@ -25,7 +26,6 @@ from livesegments.producers.event_files import (
     read_profiles,
     read_purchases,
 )
-from livesegments.producers.partitioning import Partitioner
 
 _REPORTED_ROWS = 10
 _WAIT_STEP = 0.1

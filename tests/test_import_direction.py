@@ -23,7 +23,7 @@ BELOW = {
     },
 }
 """What each package of the service may import, in the order of CONTRIBUTING.md."""
-TOOLS = ("demo", "analysis", "rendering", "cli", "embedded")
+TOOLS = ("demo", "analysis", "rendering", "cli", "local_servers")
 LIBRARIES = ("typer", "rich", "jinja2")
 
 

@@ -9,7 +9,7 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
-from livesegments.monitoring.drift_report import LEAST_KNOWN
+from livesegments.monitoring.drift_metrics import LEAST_KNOWN
 
 
 @dataclass(frozen=True, slots=True)

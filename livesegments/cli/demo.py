@@ -19,8 +19,8 @@ def demo(
     Example: livesegments demo
     """
     from livesegments.demo.run import run_demo
-    from livesegments.embedded import ServerError
     from livesegments.extras import MissingExtraError, require
+    from livesegments.local_servers import ServerError
 
     try:
         require("demo", "the demo", *_MODULES)

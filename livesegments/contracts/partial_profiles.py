@@ -26,6 +26,8 @@ _PARTIAL = {
     Reason.FUTURE_DATED,
 }
 _COUNTS = "; the consent in it counts all the same, and what is wrong counts as unknown"
+_AGREEMENTS = (None, True, "true", "True", "yes")
+"""Values that cannot be meant as a refusal."""
 
 
 def read(
@@ -86,9 +88,16 @@ def _readable(key: bytes | None, value: bytes, consent_required: bool) -> Docume
 
 
 def _consent(found: Any, required: bool) -> dict[str, bool]:
-    """Return the consents that can be read; none if they do not count."""
+    """Return the consents that can be read; none if they do not count.
+
+    If one that cannot be read may be a refusal, all that are not stated count as refused: it must
+    not end a refusal that it repeats.
+    """
     stated: Mapping[str, Any] = found if isinstance(found, dict) else {}
     read = {name: stated[name] for name in CONSENTS if isinstance(stated.get(name), bool)}
+    unreadable = [each for name, each in stated.items() if name not in read]
+    if read and any(each not in _AGREEMENTS for each in unreadable):
+        return dict.fromkeys(CONSENTS, False) | read
     if required and len(read) < len(CONSENTS):
         return dict.fromkeys(CONSENTS, False) if False in read.values() else {}
     return read

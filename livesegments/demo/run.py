@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from livesegments.config.environment import PREFIX
-from livesegments.embedded import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
+from livesegments.local_servers import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
 from livesegments.signals import ending_signals
 
 if TYPE_CHECKING:

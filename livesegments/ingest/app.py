@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, check_partition_counts
 from livesegments.ingest.definitions import Source, Sources, SourcesError
 from livesegments.ingest.instrumentation import IngestMetrics, Instrumentation
@@ -26,7 +27,6 @@ from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
-from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
 from livesegments.topic_prefix import without_prefix

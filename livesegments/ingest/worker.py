@@ -23,11 +23,11 @@ from kafka.structs import MemberState
 from livesegments.consumers.polling import Polled, RebalanceListener, poll, portions
 from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.ingest.instrumentation import Instrumentation
 from livesegments.ingest.query import QueryError
 from livesegments.ingest.registry import RegistryError
 from livesegments.ingest.transform import Transform, Transformed
-from livesegments.producers.partitioning import Partitioning
 from livesegments.producers.publisher import PublishError, Publishing
 from livesegments.producers.serializers import dead_letter
 from livesegments.store.outbox import Output, Publication, serialize

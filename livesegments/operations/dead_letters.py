@@ -12,9 +12,9 @@ from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.dead_letter_replays import DeadLetterReplay, Place
 from livesegments.contracts.dead_letters import DeadLetter, Reason, parse
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.topics import partition_counts
-from livesegments.producers.partitioning import Partitioning
 
 
 class DeadLettersError(RuntimeError):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from livesegments.contracts.dead_letter_replays import mark
+from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.contracts.topics import INPUTS, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import (
     DeadLettersError,
@@ -23,7 +24,6 @@ from livesegments.operations.dead_letters import (
     refusal,
 )
 from livesegments.operations.topics import partition_counts
-from livesegments.producers.partitioning import Partitioner, Partitioning
 from livesegments.producers.publisher import Publisher, PublishError
 from livesegments.store.outbox import Output, Publication, serialize
 from livesegments.topic_prefix import physical

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from livesegments.contracts.decode import decode_purchases
+from livesegments.contracts.partitioning import hash_keys
 from livesegments.features.dedup import (
     CONTENT_BITS,
     DedupWindow,
@@ -13,7 +14,6 @@ from livesegments.features.dedup import (
     fingerprints,
     hashes_of,
 )
-from livesegments.producers.partitioning import hash_keys
 
 REMEMBERED = 1_000_000
 SHOWN = 3

@@ -10,8 +10,8 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.partitioning import PARTITIONERS, Partitioner, Partitioning
 from livesegments.contracts.topics import INPUTS
-from livesegments.producers.partitioning import PARTITIONERS, Partitioner, Partitioning
 
 SAMPLED_RECORDS = 4_000
 LEAST_IN_A_PARTITION = 20

@@ -103,8 +103,8 @@ class Servers:
                 self.client.look_again()
             elif isinstance(error, ReadOnlyError) or "READONLY" in str(error):  # Redis 6: a script
                 # A demoted master keeps its connections. New ones resolve its name again, or ask
-                # the sentinels.
-                self.client.connection_pool.disconnect()
+                # the sentinels. Another thread's are left to fail by themselves.
+                self.client.connection_pool.disconnect(inuse_connections=False)
             raise
 
 

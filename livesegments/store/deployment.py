@@ -19,12 +19,15 @@ _WAY_OUT = {
     " another LIVESEGMENTS_GROUP_ID",
     "consent": _REBUILD,
     "partitioner": _REBUILD,
-    "dedup_format": "The store is from an earlier version, whose event ids had no content. Stop all"
-    " workers and make the store anew from Kafka: livesegments rebuild",
+    "dedup_format": "The store is from an earlier version, which counted other records. Stop all"
+    " workers and rebuild the store from Kafka: livesegments rebuild",
     "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
     " order; names, descriptions and positions may change. For other segments delete the output"
     " topics and use another LIVESEGMENTS_GROUP_ID",
 }
+
+_BEFORE = {"topic_prefix": "", "consent": "optional", "dedup_format": "1"}
+"""Settings of a store whose release did not have them, unless any value would do."""
 
 
 class StoreMismatchError(RuntimeError):
@@ -82,7 +85,6 @@ class Deployment:
     def from_fields(cls, fields: Mapping[bytes, bytes]) -> Self:
         """Return the deployment stored in a Redis hash."""
         stored = {name.decode(): value.decode() for name, value in fields.items()}
-        before = _before(fields, "dedup_format", str(DEDUP_FORMAT))
         return cls(
             partitions=int(stored["partitions"]),
             window_days=int(stored["window_days"]),
@@ -93,7 +95,7 @@ class Deployment:
             topic_prefix=stored.get("topic_prefix", ""),
             consent=stored.get("consent", "optional"),
             partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",
-            dedup_format=int(stored.get("dedup_format", before)),
+            dedup_format=int(stored.get("dedup_format", 1)),
         )
 
     def check_assigned(self, partitions: Sequence[int]) -> None:
@@ -113,17 +115,10 @@ class Deployment:
             If a setting differs; the message names it and the possible remedies.
         """
         for name, value in self.to_fields().items():
-            stored = fields.get(name.encode(), _before(fields, name, value).encode()).decode()
+            before = _BEFORE.get(name, value)
+            stored = fields.get(name.encode(), before.encode()).decode()
             if stored != value:
                 raise StoreMismatchError(
                     f"{name} is {value or 'empty'} here and {stored or 'empty'} in the store of"
                     f" group {group_id!r}: records cannot be carried over. {_WAY_OUT[name]}"
                 )
-
-
-def _before(fields: Mapping[bytes, bytes], name: str, value: str) -> str:
-    """Return a setting of a store whose release did not have it; where any would do, ``value``."""
-    if name == "consent":
-        return "optional"
-    remembers = int(fields.get(b"dedup_events", 0)) > 0
-    return "1" if name == "dedup_format" and remembers else value

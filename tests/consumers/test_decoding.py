@@ -2,8 +2,8 @@ import numpy as np
 
 from livesegments.consumers.decoding import decode_batch
 from livesegments.contracts.dead_letters import Reason
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
-from livesegments.producers.partitioning import Partitioning
 from tests.consumers.harness import World, by_partition, erasure, profile, purchase
 
 

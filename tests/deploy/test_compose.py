@@ -12,7 +12,7 @@ import pytest
 import redis
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from livesegments.embedded import free_ports
+from livesegments.local_servers import free_ports
 from livesegments.producers.event_files import read_profiles, read_purchases
 from tests import processes
 from tests.deploy.documents import (

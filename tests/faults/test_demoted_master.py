@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 from tests.servers import KafkaServer, Proxy, RedisServer
 from tests.service import Event, Feed, Service
 

@@ -7,9 +7,9 @@ import pytest
 from kafka import KafkaProducer
 
 from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
 from livesegments.operations.verify.kafka_log import Log
-from livesegments.producers.partitioning import Partitioning
 from tests.service import PARTITIONS, RawName, Service, purchase
 
 pytestmark = pytest.mark.servers

@@ -14,7 +14,7 @@ from kafka.producer.sender import Sender
 
 from livesegments.contracts.decode import decode_profiles, decode_purchases
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.embedded import LOOPBACK, embedded_broker, free_ports
+from livesegments.local_servers import LOOPBACK, embedded_broker, free_ports
 from livesegments.producers import delivery_tracker
 from livesegments.producers.replay import BrokenRowError, DeliveryError, FileError, replay
 from tests.servers import KafkaServer, fresh_topics

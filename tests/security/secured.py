@@ -20,7 +20,7 @@ from kafka.admin import (
     ResourceType,
 )
 
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 from tests.servers.certificates import Authority, Certificate
 from tests.servers.secure import SecureKafka, SecureRedis
 

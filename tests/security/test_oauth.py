@@ -8,7 +8,7 @@ import pytest
 
 from livesegments.config.connectivity import ReachError, RefusedError, reach_kafka
 from livesegments.config.settings import Settings, load
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from tests.load import load as load_of
 from tests.security.secured import lower
 from tests.servers import KafkaServer, RedisServer, fresh_topics

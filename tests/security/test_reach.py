@@ -20,7 +20,7 @@ from livesegments.config.connectivity import (
     reach_redis,
 )
 from livesegments.config.settings import load
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from tests.security.secured import Secured, lower, password_of
 from tests.security.test_redis import REFUSED as REFUSED_BY_REDIS
 from tests.servers import RedisServer

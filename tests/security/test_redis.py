@@ -11,7 +11,7 @@ from livesegments.config.clients import redis_client
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import load
 from livesegments.consumers.retry import refusal
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
 from tests.security.secured import Secured, lower, password_of

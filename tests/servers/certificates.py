@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from livesegments.embedded import ServerError
+from livesegments.local_servers import ServerError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.maven import jars
 from tests.servers.process import ServerProcess

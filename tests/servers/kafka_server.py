@@ -19,7 +19,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
 
 from livesegments.contracts.topics import topics
-from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
 from tests.servers.maven import jars
 from tests.servers.process import ServerProcess
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from livesegments.embedded import ServerError
+from livesegments.local_servers import ServerError
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Self
 
-from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
 from tests.servers.process import ServerProcess
 
 _NOBODY = 65534

@@ -12,7 +12,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
-from livesegments.embedded import LOOPBACK, ServerError, die_with_parent
+from livesegments.local_servers import LOOPBACK, ServerError, die_with_parent
 
 _START_TIMEOUT = 15.0
 _POLL_INTERVAL = 0.02

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from livesegments.embedded import LOOPBACK, ServerError, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, free_ports
 from tests.servers.process import ServerProcess
 
 

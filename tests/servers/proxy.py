@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Self
 
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 
 _CHUNK = 65_536
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
-from livesegments.embedded import LOOPBACK, ServerError, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, free_ports
 from livesegments.store.cluster_pipeline import Cluster
 from tests.servers.redis_server import RedisServer
 

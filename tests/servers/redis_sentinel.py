@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
-from livesegments.embedded import LOOPBACK, ServerError, accepts_connections, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
 from tests.servers.process import ServerProcess
 from tests.servers.redis_server import RedisServer
 

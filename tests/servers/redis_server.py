@@ -10,7 +10,7 @@ from typing import Self
 
 from redis import Redis
 
-from livesegments.embedded import LOOPBACK, ServerError, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, free_ports
 from tests.servers.process import ServerProcess, answers_ping
 
 

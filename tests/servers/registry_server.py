@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from livesegments.embedded import LOOPBACK, ServerError, free_ports
+from livesegments.local_servers import LOOPBACK, ServerError, free_ports
 from tests.servers.process import ServerProcess
 
 APICURIO_VERSION = "2.6.13.Final"

@@ -6,7 +6,7 @@ Each also has an open listener, over which a test prepares and inspects it.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from livesegments.embedded import LOOPBACK, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from tests.servers.certificates import Authority
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.redis_cluster import RedisCluster

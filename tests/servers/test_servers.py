@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES
-from livesegments.embedded import ServerError, embedded_broker, embedded_store
+from livesegments.local_servers import ServerError, embedded_broker, embedded_store
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.servers.process import ServerProcess
 

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote_plus
 
-from livesegments.embedded import LOOPBACK
+from livesegments.local_servers import LOOPBACK
 
 
 class TokenServer:

@@ -24,8 +24,8 @@ from livesegments.consumers.modelling.generations import Generations
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.recovery.reconciliation import Reconciler
 from livesegments.consumers.worker import Worker
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.monitoring.metrics import Metrics
-from livesegments.producers.partitioning import Partitioning
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
 from tests.simulation.cluster import PARTITIONS, Cluster

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_profiled
 from livesegments.features.window import Tiling
 from livesegments.operations.model_loader import deployment_of
-from livesegments.producers.partitioning import Partitioning
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions, ReadRequest

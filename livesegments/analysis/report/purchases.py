@@ -13,6 +13,7 @@ from livesegments.analysis.report.category_sets import PurchasedCategories
 from livesegments.analysis.report.context import ReportContext
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
+from livesegments.contracts.partitioning import hash_keys
 from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import PURCHASES
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
@@ -20,7 +21,6 @@ from livesegments.features.dedup import DedupWindow, fingerprints, hashes_of
 from livesegments.features.record_codec import decode
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import markers_of
-from livesegments.producers.partitioning import hash_keys
 from livesegments.rendering.formats import known
 from livesegments.store.partitions import ReadRequest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from livesegments import __version__
-from livesegments.embedded import free_ports
+from livesegments.local_servers import free_ports
 from tests import processes
 from tests.livesegments.analysis.backtest.shop import rows, write
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from livesegments import __version__
-from livesegments.embedded import free_ports
+from livesegments.local_servers import free_ports
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 

@@ -114,9 +114,10 @@ def test_a_time_that_cannot_be_is_that_of_the_record(time: object, reason: Reaso
     ("consent", "marketing", "profiling"),
     [
         ({"marketing": "yes", "profiling": False}, -1, 0),
-        ({"marketing": False, "profilling": False}, 0, -1),
+        ({"marketing": False, "profilling": False}, 0, 0),
+        ({"marketing": True, "profiling": "false"}, 1, 0),
         ({"marketing": True, "extra": 1}, 1, -1),
-        ({"marketing": 0, "profiling": True}, -1, 1),
+        ({"marketing": 0, "profiling": True}, 0, 1),
     ],
 )
 def test_of_consents_those_that_can_be_read_count(

@@ -10,7 +10,7 @@ import pytest
 from livesegments.demo import run
 from livesegments.demo.dataset import Dataset, complete_journey
 from livesegments.demo.run import run_demo
-from livesegments.embedded import ServerError
+from livesegments.local_servers import ServerError
 
 EVENTS = 16_000
 

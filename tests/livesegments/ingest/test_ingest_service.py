@@ -11,8 +11,8 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.dead_letters import parse
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
-from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.livesegments.ingest import topics
 from tests.livesegments.ingest.topics import INGEST, order, write_sources

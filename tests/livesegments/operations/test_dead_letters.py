@@ -17,11 +17,11 @@ from livesegments.consumers.worker import REPORT_SECONDS
 from livesegments.contracts import dead_letters
 from livesegments.contracts.dead_letter_replays import DeadLetterReplay
 from livesegments.contracts.dead_letters import Reason
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import DeadLettersError, Selection, letters
 from livesegments.operations.dead_letters_replay import rehearse, replay
 from livesegments.operations.verify.kafka_log import Log
-from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.service import PARTITIONS, Service, profile, purchase, running
 

@@ -20,7 +20,7 @@ from livesegments.contracts.topics import (
     REPLAYS,
     STATES,
 )
-from livesegments.embedded import free_ports
+from livesegments.local_servers import free_ports
 from livesegments.operations.doctor import examine
 from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.finding import Finding

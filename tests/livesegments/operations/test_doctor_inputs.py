@@ -9,12 +9,12 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.settings import Settings, load
+from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.contracts.topics import INPUTS, PROFILES, PURCHASES
 from livesegments.operations.doctor import examine
 from livesegments.operations.doctor_inputs import look_at_partitioners, look_at_timestamps
 from livesegments.operations.finding import Finding
 from livesegments.operations.input_sample import Placing
-from livesegments.producers.partitioning import Partitioner, Partitioning
 from tests.consumers.harness import record
 from tests.servers import KafkaServer, RedisServer
 

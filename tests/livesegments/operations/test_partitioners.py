@@ -10,13 +10,13 @@ from confluent_kafka import Producer
 from kafka.admin import KafkaAdminClient
 
 from livesegments.config.settings import Settings, load
+from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.contracts.topics import ERASURES, INPUTS, OUTPUTS, PROFILES, PURCHASES
 from livesegments.operations.dead_letters import Selection, letters
 from livesegments.operations.dead_letters_replay import rehearse, replay
 from livesegments.operations.doctor import examine
 from livesegments.operations.finding import Finding
 from livesegments.operations.rebuild import RebuildError, plan
-from livesegments.producers.partitioning import Partitioner, Partitioning
 from tests.servers.kafka_server import kafka_jars
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase, running
 

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from livesegments.embedded import ServerError
+from livesegments.local_servers import ServerError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # The page itself runs no script. It is shown in a frame as wide as a phone or a desktop, inside a

@@ -12,9 +12,9 @@ from kafka.admin import KafkaAdminClient
 from livesegments.analysis.customer.history import CHUNK, SEARCHED, read_history
 from livesegments.analysis.customer.query import query_customer
 from livesegments.config.settings import Settings
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import CHANGES
 from livesegments.operations.verify.kafka_log import Log
-from livesegments.producers.partitioning import Partitioning
 from tests import processes
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from livesegments.features.feature_specs import FEATURES
-from livesegments.monitoring.drift_report import ClusterSnapshot, DriftMetrics
+from livesegments.monitoring.drift_metrics import ClusterSnapshot, DriftMetrics
 from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
 from livesegments.monitoring.metrics import Metrics
 

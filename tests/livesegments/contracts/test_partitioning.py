@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import DefaultPartitioner, murmur2
 
-from livesegments.producers.partitioning import Partitioning, hash_keys
+from livesegments.contracts.partitioning import Partitioning, hash_keys
 
 
 class _Cluster:

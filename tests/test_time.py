@@ -158,8 +158,8 @@ def test_sweeps_keep_to_the_rate_and_purchases_do_not_wait_for_them(service: Ser
         "LIVESEGMENTS_WARMUP_CUSTOMERS": "200",
         "LIVESEGMENTS_MAX_CHANGES_PER_SECOND": str(rate),
     }
+    service.send(bought(people, 5))  # before the start, or some would be assigned as they buy
     service.start()
-    service.send(bought(people, 5))
     service.wait_for(
         lambda: service.client.hget("livesegments:{0}:progress", "generation"), "a generation"
     )

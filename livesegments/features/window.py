@@ -84,7 +84,8 @@ def purchases_by_tile(records: Records, clock_tile: int) -> NDArray[np.int64]:
     tiles = records["counts"].shape[1]
     ends = records["head"][:, None]
     age = clock_tile - (ends - (ends - np.arange(tiles)) % tiles)
-    inside = age < tiles
+    # The clock may have been read before a record's newest purchase.
+    inside = (age >= 0) & (age < tiles)
     ages = np.bincount(age[inside], records["counts"][inside], minlength=tiles)
     return ages[::-1].astype(np.int64)
 

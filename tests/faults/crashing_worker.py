@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from kafka import KafkaProducer
 
@@ -23,7 +23,10 @@ from livesegments.config.settings import load
 from livesegments.producers.publishing_process import PublishingProcess, serve
 from livesegments.store.partitions import Partitions
 
-POINTS = {
+Point: TypeAlias = tuple[type, str, str]
+"""Class, method, and whether before or after it."""
+
+POINTS: dict[str, Point] = {
     "before the store is read": (Partitions, "read", "before"),
     "before the commit": (Partitions, "commit", "before"),
     "after the commit": (Partitions, "commit", "after"),
@@ -65,9 +68,9 @@ def strike(how: str) -> None:
         os.killpg(0, signal.Signals[how])
 
 
-def await_harm(harm: Harm) -> None:
+def await_harm(harm: Harm, points: Mapping[str, Point] = POINTS) -> None:
     """Install a fault for the call-th time that this process reaches the point."""
-    owner, name, when = POINTS[harm.point]
+    owner, name, when = points[harm.point]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 

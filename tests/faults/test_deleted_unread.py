@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 def worked(service: Service, make_load: Callable[..., list[Event]]) -> Service:
     """A deployment that has segmented some customers, and whose worker has left."""
     service.send(make_load(3_000))
-    _leave(service, service.start())
+    worker = service.start()
+    service.wait_for(service.has_model, "customers are in segments")
+    _leave(service, worker)
     return service
 
 

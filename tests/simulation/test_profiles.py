@@ -147,8 +147,8 @@ def test_a_withdrawal_beside_a_wrong_income_counts_live_after_a_rebuild_and_once
     worker = world.start("a")
     settle(world, worker)
     for sent in (
-        profile("c00", D, **STUDENT, consent=GIVEN),
-        profile("c00", D, **STUDENT | {"income": 0}, consent=REFUSED),
+        profile("gojee00", D, **STUDENT, consent=GIVEN),
+        profile("gojee00", D, **STUDENT | {"income": 0}, consent=REFUSED),
     ):
         world.inputs.day += SOON
         world.send(event(world, sent))

@@ -30,7 +30,7 @@ def committed(nonce: str, version: int) -> Committed:
 
 
 @pytest.mark.parametrize(
-    ("progress", "in_kafka", "outputs_empty", "decided"),
+    ("checkpoint", "in_kafka", "outputs_empty", "decided"),
     [
         (None, None, True, Verdict.FRESH),
         (None, None, False, Verdict.RECOVER),  # both are lost
@@ -76,7 +76,7 @@ def test_a_store_whose_offsets_fell_off_the_logs_is_kept_and_goes_on_where_they_
 
 
 @pytest.mark.parametrize(
-    ("progress", "lost"),
+    ("checkpoint", "lost"),
     [
         (None, True),
         (STORE, False),

@@ -13,6 +13,7 @@ WRONG = [
     ("WINDOW_DAYS", "0", "greater than or equal to 1"),
     ("TILES", "7", "do not divide a window of 90 days"),
     ("CURRENCY", "dollars", "pattern"),
+    ("PARTITIONER", "random", "'murmur2' or 'crc32'"),
     ("CONSENT", "always", "'optional' or 'required'"),
     ("SWITCH_MARGIN", "1", "less than 1"),
     ("SWITCH_MARGIN", "nan", "less than 1"),

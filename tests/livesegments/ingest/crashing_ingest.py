@@ -10,10 +10,10 @@ from livesegments.ingest import app
 from livesegments.ingest.query import Query
 from livesegments.ingest.transform import Transform
 from livesegments.producers.publishing_process import PublishingProcess
-from tests.faults import crashing_worker
+from tests.faults.crashing_worker import POINTS as OF_PUBLISHER
 from tests.faults.crashing_worker import Harm, await_harm, publish_until
 
-crashing_worker.POINTS |= {
+OF_QUERY = {
     "before the query": (Query, "run", "before"),
     "after the query": (Query, "run", "after"),
     "after the transform": (Transform, "run", "after"),
@@ -31,10 +31,10 @@ POINTS = (
 
 if __name__ == "__main__":
     harm = Harm(sys.argv[2], int(sys.argv[3]))
-    if crashing_worker.POINTS[harm.point][0] is KafkaProducer:
+    if harm.point in OF_PUBLISHER:
         app.PublishingProcess = partial(  # type: ignore[assignment, attr-defined]
             PublishingProcess, target=partial(publish_until, harm)
         )
     else:
-        await_harm(harm)
+        await_harm(harm, OF_QUERY)
     commands(["ingest", sys.argv[1]])

@@ -104,7 +104,9 @@ def test_every_query_of_every_panel_returns_data(service: Service, tmp_path: Pat
     service.start()
     ports = [port(service, worker) for worker in range(2)]
     load = purchases(customers)
-    missing = dict.fromkeys(queries(), "not asked yet")
+    # Sources are another process, `livesegments ingest`, with metrics of its own.
+    asked = [each for each in queries() if "livesegments_ingest_" not in each[1]]
+    missing = dict.fromkeys(asked, "not asked yet")
     with PrometheusServer(tmp_path / "prometheus", ports, [ALERTS]) as prometheus:
         service.send(profiles(customers))
         service.send(islice(load, 5_000))

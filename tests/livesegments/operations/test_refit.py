@@ -169,7 +169,7 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
     for worker in modelled.workers:
         worker.send_signal(signal.SIGSTOP)  # otherwise it might drop the request first
     modelled.client.set("livesegments:refit", b"not a request")
-    with pytest.raises(RefitError, match="another request to refit waits"):
+    with pytest.raises(RefitError, match="another refit request is pending"):
         work.request(proposal, 5)
     for worker in modelled.workers:
         worker.send_signal(signal.SIGCONT)

@@ -161,7 +161,8 @@ def test_sweeps_keep_to_the_rate_and_purchases_do_not_wait_for_them(service: Ser
     service.send(bought(people, 5))  # before the start, or some would be assigned as they buy
     service.start()
     service.wait_for(
-        lambda: service.client.hget("livesegments:{0}:progress", "generation"), "a generation"
+        lambda: int(service.client.hget("livesegments:{0}:progress", "generation") or 0),
+        "a generation",
     )
     service.send(bought(people[-3:], 4, seed=1, times=1))
     service.wait()

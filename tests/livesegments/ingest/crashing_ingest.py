@@ -3,8 +3,6 @@
 import sys
 from functools import partial
 
-from kafka import KafkaProducer
-
 from livesegments.cli import app as commands
 from livesegments.ingest import app
 from livesegments.ingest.query import Query

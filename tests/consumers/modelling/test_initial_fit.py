@@ -149,6 +149,11 @@ def test_purchases_are_counted_in_their_tile_of_the_window(tile: int) -> None:
     assert found.tolist() == wanted.tolist()
 
 
+def test_purchases_newer_than_the_clock_are_in_no_tile_of_the_window() -> None:
+    clock = 100 + LAYOUT.tiles - 1
+    assert not purchases_by_tile(bought(3, clock + 1), clock).any()
+
+
 @pytest.mark.parametrize(
     ("purchases", "full"),
     [

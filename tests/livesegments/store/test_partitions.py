@@ -393,24 +393,21 @@ def test_a_store_of_an_older_release_has_optional_consents(
     assert store.deployment() == DEPLOYMENT
 
 
-def test_a_store_of_an_earlier_version_is_refused_until_its_ring_is_made_anew(
-    store: Partitions, client: Client
+@pytest.mark.parametrize("events", [0, 7])
+def test_a_store_of_an_earlier_version_is_refused_until_it_is_rebuilt(
+    store: Partitions, client: Client, events: int
 ) -> None:
-    remembering = replace(DEPLOYMENT, dedup_events=7)
-    for deployment, is_refused in ((DEPLOYMENT, False), (remembering, True)):
-        store.forget(deployment)
-        client.hdel(deployment_key(store.group_id), "partitioner", "dedup_format")
-        for _ in range(2):
-            if is_refused:
-                with pytest.raises(StoreMismatchError, match="livesegments rebuild"):
-                    store.agree(deployment)
-            else:
-                store.agree(deployment)
-        found = store.deployment()
-        assert found is not None
-        assert (found == deployment) is not is_refused
-    store.forget(remembering)
-    assert store.deployment() == remembering
+    deployment = replace(DEPLOYMENT, dedup_events=events)
+    store.forget(deployment)
+    client.hdel(deployment_key(store.group_id), "partitioner", "dedup_format", "topic_prefix")
+    for _ in range(2):
+        with pytest.raises(StoreMismatchError, match="livesegments rebuild"):
+            store.agree(deployment)
+    with pytest.raises(StoreMismatchError, match="topic_prefix"):
+        store.agree(replace(deployment, topic_prefix="shop."))
+    assert store.deployment() != deployment
+    store.forget(deployment)
+    assert store.deployment() == deployment
 
 
 def test_partitions_added_to_the_topics_of_a_running_worker_are_refused() -> None:

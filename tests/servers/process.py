@@ -5,9 +5,12 @@ import os
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
@@ -17,6 +20,48 @@ from livesegments.local_servers import LOOPBACK, ServerError, die_with_parent
 _START_TIMEOUT = 15.0
 _POLL_INTERVAL = 0.02
 _LOG_TAIL_LINES = 20
+
+
+class Server(ABC):
+    """Server, or several, that run for the length of a ``with`` block."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Shut down in order."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def wait_until(holds: Callable[[], Any], seconds: float, failure: str) -> None:
+    """Wait until a condition holds; what Redis does not answer is asked again.
+
+    Raises
+    ------
+    ServerError
+        With the ``failure``, after that many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(RedisError, KeyError):
+            if holds():
+                return
+        if time.monotonic() > deadline:
+            raise ServerError(f"{failure} after {seconds:.0f} s")
+        time.sleep(0.05)
 
 
 class ServerProcess:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
-from livesegments.local_servers import LOOPBACK, ServerError, free_ports
+from livesegments.local_servers import LOOPBACK, free_ports
 from livesegments.store.cluster_pipeline import Cluster
+from tests.servers.process import Server, wait_until
 from tests.servers.redis_server import RedisServer
 
 MASTERS, SLOTS = 3, 16_384
 PATIENCE_SECONDS = 30.0
 
 
-class RedisCluster:
+class RedisCluster(Server):
     """Six servers that form one cluster.
 
     Parameters
@@ -166,26 +165,7 @@ class RedisCluster:
             return client.execute_command(*command)
 
     def _wait(self, holds: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            with suppress(RedisError):
-                if holds():
-                    return
-            if time.monotonic() > deadline:
-                raise ServerError(f"Redis Cluster is not whole after {PATIENCE_SECONDS:.0f} s")
-            time.sleep(0.05)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        wait_until(holds, PATIENCE_SECONDS, "Redis Cluster is not whole")
 
 
 class Move:

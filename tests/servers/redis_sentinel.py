@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
 from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
-from tests.servers.process import ServerProcess
+from tests.servers.process import Server, ServerProcess, wait_until
 from tests.servers.redis_server import RedisServer
 
 SERVERS, SENTINELS, QUORUM = 3, 3, 2
@@ -25,7 +21,7 @@ SERVICE = "mymaster"
 PATIENCE_SECONDS = 30.0
 
 
-class RedisSentinels:
+class RedisSentinels(Server):
     """Three servers, one of them the master, and the sentinels that watch it.
 
     Parameters
@@ -165,26 +161,7 @@ class RedisSentinels:
         return _client(server.port, self.password)
 
     def _wait(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            with suppress(RedisError, KeyError):
-                if holds():
-                    return
-            if time.monotonic() > deadline:
-                raise ServerError(f"the sentinels do not agree after {PATIENCE_SECONDS:.0f} s")
-            time.sleep(0.05)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        wait_until(holds, PATIENCE_SECONDS, "the sentinels do not agree")
 
 
 def _client(port: int, password: str = "") -> Redis:

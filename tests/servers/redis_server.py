@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from redis import Redis
 
 from livesegments.local_servers import LOOPBACK, ServerError, free_ports
-from tests.servers.process import ServerProcess, answers_ping
+from tests.servers.process import Server, ServerProcess, answers_ping
 
 
-class RedisServer:
+class RedisServer(Server):
     """A Redis server that keeps its port and its persisted data over restarts.
 
     Parameters
@@ -101,15 +99,3 @@ class RedisServer:
         self.kill()
         shutil.copy(copy, self._dump)
         self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

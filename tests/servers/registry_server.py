@@ -12,11 +12,10 @@ import subprocess
 import tarfile
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from livesegments.local_servers import LOOPBACK, ServerError, free_ports
-from tests.servers.process import ServerProcess
+from tests.servers.process import Server, ServerProcess
 
 APICURIO_VERSION = "2.6.13.Final"
 
@@ -25,7 +24,7 @@ _START_TIMEOUT = 60.0
 _JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-class RegistryServer:
+class RegistryServer(Server):
     """A schema registry that keeps its schemas in memory.
 
     Parameters
@@ -78,18 +77,6 @@ class RegistryServer:
                 return True
         except OSError:
             return False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def registry_folder() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from redis import Redis
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
 from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
+from tests.servers.certificates import Authority
 from tests.servers.process import Server, ServerProcess, wait_until
 from tests.servers.redis_server import RedisServer
 
@@ -34,6 +35,9 @@ class RedisSentinels(Server):
         Password of the servers; empty for none.
     sentinel_password
         Password of the sentinels; empty for none.
+    authority
+        With one, servers and sentinels talk TLS among themselves and on the ports of `secure_url`,
+        and clients need a certificate.
     """
 
     def __init__(
@@ -43,30 +47,42 @@ class RedisSentinels(Server):
         *,
         password: str = "",
         sentinel_password: str = "",
+        authority: Authority | None = None,
     ) -> None:
         self.password, self._sentinel_password = password, sentinel_password
-        self._options: Mapping[str, str] = {
+        shared = {
             "repl-diskless-sync-delay": "0",
             **({"requirepass": password, "masterauth": password} if password else {}),
         }
-        first = RedisServer(directory / "0", self._options)
-        of_first = {"replicaof": f"{LOOPBACK} {first.port}"}
-        self.servers = [first] + [
-            RedisServer(directory / str(i), {**self._options, **of_first})
-            for i in range(1, SERVERS)
-        ]
+        tls = _tls_options(authority) if authority else {}
+        tls_ports = free_ports(SERVERS + SENTINELS) if authority else []
+        self._tls_ports, self.sentinel_tls_ports = tls_ports[:SERVERS], tls_ports[SERVERS:]
+        self.servers: list[RedisServer] = []
+        for i in range(SERVERS):
+            options = {**shared, **tls}
+            if tls_ports:
+                options["tls-port"] = str(self._tls_ports[i])
+            if i:
+                options["replicaof"] = f"{LOOPBACK} {self._known_ports[0]}"
+            self.servers.append(RedisServer(directory / str(i), options))
         self.sentinel_ports = free_ports(SENTINELS)
         lines = [
-            f"sentinel monitor {SERVICE} {LOOPBACK} {first.port} {QUORUM}",
+            f"sentinel monitor {SERVICE} {LOOPBACK} {self._known_ports[0]} {QUORUM}",
             f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}",
             f"sentinel failover-timeout {SERVICE} 3000",
             *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
             *([f"requirepass {sentinel_password}"] if sentinel_password else []),
+            *(f"{name} {value}" for name, value in tls.items()),
         ]
-        self._sentinels = [
-            _sentinel(directory / f"sentinel-{i}", port, lines)
-            for i, port in enumerate(self.sentinel_ports)
-        ]
+        self._sentinels = []
+        for i, port in enumerate(self.sentinel_ports):
+            own = [f"tls-port {self.sentinel_tls_ports[i]}"] if tls_ports else []
+            self._sentinels.append(_sentinel(directory / f"sentinel-{i}", port, [*lines, *own]))
+
+    @property
+    def _known_ports(self) -> list[int]:
+        """Port of each server in the answers of the sentinels."""
+        return self._tls_ports or [server.port for server in self.servers]
 
     @property
     def url(self) -> str:
@@ -74,6 +90,12 @@ class RedisSentinels(Server):
         user = f":{self.password}@" if self.password else ""
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.sentinel_ports)
         return f"redis+sentinel://{user}{hosts}/{SERVICE}/0"
+
+    @property
+    def secure_url(self) -> str:
+        """The URL of the sentinels' TLS ports in the service's settings."""
+        hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.sentinel_tls_ports)
+        return f"rediss+sentinel://{hosts}/{SERVICE}/0"
 
     @property
     def running(self) -> bool:
@@ -114,8 +136,7 @@ class RedisSentinels(Server):
     def master(self) -> RedisServer:
         """Return the server that most sentinels call the master."""
         ports = [self._told(port).get("port") for port in self.sentinel_ports]
-        port = max(ports, key=ports.count)
-        return next(server for server in self.servers if server.port == port)
+        return self.servers[self._known_ports.index(max(ports, key=ports.count))]
 
     def fail_over(self) -> None:
         """Make a replica the master while the old one runs, as for maintenance."""
@@ -166,6 +187,16 @@ class RedisSentinels(Server):
 
 def _client(port: int, password: str = "") -> Redis:
     return Redis(host=LOOPBACK, port=port, password=password or None, socket_timeout=2, protocol=2)
+
+
+def _tls_options(authority: Authority) -> dict[str, str]:
+    certificate = authority.issue("redis", address=LOOPBACK)
+    return {
+        "tls-cert-file": str(certificate.certfile),
+        "tls-key-file": str(certificate.keyfile),
+        "tls-ca-cert-file": str(authority.cafile),
+        "tls-replication": "yes",
+    }
 
 
 def _sentinel(directory: Path, port: int, lines: list[str]) -> ServerProcess:

@@ -135,7 +135,7 @@ class RedisSentinels(Server):
 
     def master(self) -> RedisServer:
         """Return the server that most sentinels call the master."""
-        ports = [self._told(port).get("port") for port in self.sentinel_ports]
+        ports = [int(self._told(port)["port"]) for port in self.sentinel_ports]
         return self.servers[self._known_ports.index(max(ports, key=ports.count))]
 
     def fail_over(self) -> None:

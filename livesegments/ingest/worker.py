@@ -11,7 +11,7 @@ offsets and repeats what follows them. No record is skipped.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import structlog
@@ -148,7 +148,7 @@ class SourceWorker:
                 self._generation_id = membership.generation_id
                 self._rewind_soon()
             if self._rewind_due:
-                self._rewind()
+                self._rewind(membership)
                 return
             for portion in portions(polled):
                 self._process(portion, membership)
@@ -201,7 +201,7 @@ class SourceWorker:
         self._rewind_due, self.ready = True, False
         self._observed.ready(False)
 
-    def _rewind(self) -> None:
+    def _rewind(self, membership: object) -> None:
         """Go to the committed offsets, after ending any transaction that could still commit."""
         self._confirm()
         self._publisher.open()
@@ -209,11 +209,12 @@ class SourceWorker:
         offsets = {tp: self._consumer.committed(tp) for tp in assigned}
         starts = self._consumer.beginning_offsets(assigned) if assigned else {}
         ends = self._consumer.end_offsets(assigned) if assigned else {}
-        firsts = ends if self._transform.source.start == "latest" else starts
+        if self._transform.source.start == "latest":
+            new = {tp: ends[tp] for tp, offset in offsets.items() if offset is None}
+            self._commit_begin(new, membership)
+            offsets |= new
         for tp, offset in offsets.items():
-            if offset is None:
-                offset = firsts[tp]
-            elif self._accept_loss and not starts[tp] <= offset <= ends[tp]:
+            if offset is None or (self._accept_loss and not starts[tp] <= offset <= ends[tp]):
                 offset = starts[tp]
             self._consumer.seek(tp, offset)
         self._rewind_due, self.ready = False, True
@@ -223,6 +224,13 @@ class SourceWorker:
             source=self._transform.source.name,
             partitions=[tp.partition for tp in assigned],
         )
+
+    def _commit_begin(self, ends: Mapping[TopicPartition, int], membership: object) -> None:
+        """Commit the ends at which a source begins; later ends would leave records out."""
+        if ends:
+            offsets = {tuple(tp): end for tp, end in ends.items()}
+            self._publisher.begin([Publication(0, (), source_offsets=offsets)], membership)
+            self._publisher.finish()
 
     def _out(self, error: Exception) -> None:
         """Back off and go back to the committed offsets; errors that no retry fixes are raised."""

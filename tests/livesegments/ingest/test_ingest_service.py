@@ -188,6 +188,23 @@ def test_records_that_are_gone_unread_are_an_error_until_the_loss_is_accepted(
     assert found == {f"o-{n}" for n in (*range(30), *range(60, 70)) if n % 10 != 9}
 
 
+def test_a_source_that_begins_at_the_end_reads_what_comes_while_it_is_away(
+    service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    topics.send(service, [order(number) for number in range(30)])
+    sources = str(write_sources(tmp_path, start="latest"))
+    ingest = service.launch([*INGEST, sources])
+    topics.wait(service)
+    ingest.terminate()
+    assert ingest.wait(30) == 0
+    topics.send(service, [order(number) for number in range(30, 60)])
+    service.launch([*INGEST, sources])
+    topics.wait(service)
+    found = {each["event_id"] for each in topics.values(topics.read(service, PURCHASES))}
+    assert found == {f"o-{number}" for number in range(30, 60) if number % 10 != 9}
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

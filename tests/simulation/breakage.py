@@ -1,6 +1,6 @@
 """Faults of a world, each at a randomly chosen place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from kafka import TopicPartition
@@ -180,15 +180,25 @@ class Breakage:
         """Set a worker's wall clock wrong, or right again."""
         if worker := self._someone():
             wrong = not worker.clock_error_us or self._rng.random() < 0.3
-            worker.clock_error_us = self._rng.choice(CLOCK_ERRORS_US) if wrong else 0
+            # Between two readings of a clock that jumps ahead lies any time that Redis may show.
+            hidden = [
+                us for us in CLOCK_ERRORS_US if us > 0 and self._world.store_clock_error_us > 0
+            ]
+            hidden.append(self._world.store_clock_error_us)
+            worker.clock_error_us = self._wrong_clock(hidden) if wrong else 0
             what = f"{worker.name} off by {worker.clock_error_us / MINUTE_US:.0f} minutes"
             self._note("wrong clock" if wrong else "right clock", what)
 
     def set_store_clock(self) -> None:
         """Set the store server's clock wrong, or right again; while wrong, no worker may work."""
         wrong = not self._world.store_clock_error_us
-        self._world.store_clock_error_us = self._rng.choice(CLOCK_ERRORS_US) if wrong else 0
+        workers_us = [worker.clock_error_us for worker in self._world.workers]
+        self._world.store_clock_error_us = self._wrong_clock(workers_us) if wrong else 0
         self._note("wrong clock of the store" if wrong else "right clock of the store")
+
+    def _wrong_clock(self, hidden_us: Sequence[int]) -> int:
+        """Return an error, but none of those that a second wrong clock would hide."""
+        return self._rng.choice([us for us in CLOCK_ERRORS_US if us not in hidden_us])
 
     def lose_offsets(self) -> None:
         """Lose the group's offsets."""

@@ -82,8 +82,9 @@ class LogLoss:
         return first is None or _newest_tile([first]) >= self._window_start(log)
 
     def _window_start(self, log: Log) -> int:
-        """Return the first tile of the window, computed from the remaining log."""
-        tiles = [_tile(entry.record) for entry in log.entries if entry.record]
+        """Return the first tile of the window, computed from what a worker can read of the log."""
+        readable, _ = log.read(log.start, len(log.entries))
+        tiles = [_tile(record) for record in readable]
         if self._world.clock == "wall":
             tiles.append(self._world.inputs.wall_us // TILE_US)
         return max((tile for tile in tiles if tile is not None), default=0) - SETTINGS.tiles + 1

@@ -22,7 +22,7 @@ from livesegments.consumers.modelling.initial_fit import draw, first_generation
 from livesegments.consumers.processor import Work, process
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import PURCHASES
-from livesegments.domain import Model, PartitionState, Sweep, estimator
+from livesegments.domain import Model, PartitionState, Sweep
 from livesegments.features.aggregate import aggregate_purchases
 from livesegments.features.record_codec import empty, encode
 from livesegments.model.kmeans import MiniBatchKMeans
@@ -46,7 +46,7 @@ def name_of(customer: int) -> str:
 def templates() -> list[bytes]:
     """Return records of customers with purchases at random times in the window."""
     rng = np.random.default_rng(0)
-    records = empty(TEMPLATES, RULES.layout.tiles)
+    records = empty(TEMPLATES, RULES.record_shape)
     who = np.repeat(np.arange(TEMPLATES), rng.integers(1, 25, TEMPLATES))
     tile = RULES.layout.tile(CLOCK_US)
     aggregate_purchases(
@@ -103,8 +103,9 @@ class World:
         self._owned = PartitionState(0, checkpoint, {1: learned} if learned else {})
 
     def _fitted(self) -> Model:
-        generation = first_generation(draw(self._store, 1, RULES.layout), 1, RULES.personas)
-        return Model.of(estimator(generation), RULES.segment_ids)
+        segmentation = RULES.segmentation
+        generation = first_generation(draw(self._store, 1, RULES), 1, segmentation)
+        return Model.of(segmentation.estimator(generation), RULES.segment_ids)
 
     def grown(self, client: "redis.Redis", customers: int) -> "World":
         """Return a partition of that many customers like these, all assigned and counted."""
@@ -112,7 +113,7 @@ class World:
             self.round(self.customers)
         records = [blob for _, blob in self._store.customers(0)]
         [learned] = self._owned.estimators.values()
-        total = sum([learned] * (customers // self.customers), estimator())
+        total = sum([learned] * (customers // self.customers), RULES.segmentation.estimator())
         return World(client, customers, records, self._model, total)
 
     @property

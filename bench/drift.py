@@ -20,12 +20,11 @@ from prometheus_client import CollectorRegistry
 from bench.history import History, journey
 from bench.report import Table
 from livesegments.analysis.backtest.simulator import Event
+from livesegments.config.segmentation import built_in
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.features.feature_specs import FEATURES
 from livesegments.features.window import DAY_US
-from livesegments.model.personas import PERSONAS
-from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
+from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
 
 ALERTS = Path(__file__).parent.parent / "deploy" / "alerts.yml"
@@ -38,7 +37,8 @@ CONDITIONS = (
     "ClusterEmpty",
 )
 SIGNALS = (("distance", "adwin"), ("reassigned", "adwin"), ("inertia", "page_hinkley"))
-VALUES = {"segment": SEGMENTS, "feature": FEATURES}
+SEGMENTATION = built_in("personas")
+VALUES = {"segment": SEGMENTATION.segment_ids, "feature": SEGMENTATION.feature_names}
 NAMES = (*CONDITIONS, *(f"{signal} {detector}" for signal, detector in SIGNALS))
 
 
@@ -66,7 +66,9 @@ class Watch:
     """Seconds spent in processing, and in the detectors."""
 
     def __post_init__(self) -> None:
-        self.watch = DriftMonitor(Metrics(self.registry), PERSONAS, lambda: self.history.current())
+        self.watch = DriftMonitor(
+            Metrics(self.registry, SEGMENTATION), SEGMENTATION, lambda: self.history.current()
+        )
         self._shift = threshold("CentroidShift", r"stddevs\) > ([\d.]+)")
         self._drop = threshold("ExplainedVarianceDrop", r"< ([\d.]+) \*")
         self._detections = dict.fromkeys(SIGNALS, 0.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from livesegments.analysis.backtest import simulator
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
+from livesegments.config.segmentation import built_in
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.domain import DriftSample, Hysteresis, ProcessingConfig
 from livesegments.features.window import Tiling, is_full, purchases_by_tile
-from livesegments.model.personas import PERSONAS
 from livesegments.producers.event_files import read_profiles, read_purchases
 
 
@@ -34,6 +34,7 @@ class History(simulator.Simulator):
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.0125,
         layout: Tiling | None = None,
+        segmentation: str = "personas",
     ) -> None:
         config = ProcessingConfig(
             layout=layout or Tiling(90, 30),
@@ -41,7 +42,7 @@ class History(simulator.Simulator):
             event_clock=True,
             currency="USD",
             group_id="bench",
-            personas=PERSONAS,
+            segmentation=built_in(segmentation),
         )
         super().__init__(config, warmup, refit_gain)
         self.changes: list[tuple[str, str, str]] = []

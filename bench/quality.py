@@ -15,7 +15,6 @@ from bench.report import Table
 from bench.rivals import SEEDS, Floats, Rivals, Scaler, imputed_fit
 from livesegments.analysis.backtest.quality import STARTS, labelled_inertia, reference
 from livesegments.contracts.topics import PURCHASES
-from livesegments.features.feature_specs import FEATURES, vectors
 from livesegments.features.record_codec import Records, decode
 from livesegments.features.window import window
 from livesegments.model import batch_kmeans
@@ -34,7 +33,8 @@ def run(events: Events | None = None, batch: int = BATCH, warmup: int = 500) -> 
     Dates before the first fit are left out.
     """
     stream = list(journey() if events is None else events)
-    history, rivals = History(warmup), Rivals(Scaler(len(FEATURES)))
+    history = History(warmup)
+    rivals = Rivals(Scaler(len(history.config.segmentation.features)))
     marks = [len(stream) * i // DATES for i in range(1, DATES + 1)]
     judged: list[Ratios] = []
     unknown: list[float] = []
@@ -72,21 +72,21 @@ def _bought(history: History, events: Events) -> Floats:
 
 
 def _current(history: History, blobs: Sequence[bytes]) -> tuple[Floats, Records]:
-    records = decode(blobs, history.config.layout.tiles)
+    records = decode(blobs, history.config.record_shape)
     at = window(records, history.config.layout.tile(history.state.checkpoint.clock_us))
     counted = at.purchases > 0
-    return vectors(records, at)[counted], records[counted]
+    return history.config.segmentation.vectors(records, at)[counted], records[counted]
 
 
 def _judge(history: History, rivals: Rivals) -> Ratios:
     model = history.model.model({0: history.state})
     assert model is not None
     X, records = _current(history, list(history.records.values()))
-    best = reference(X)
+    best = reference(X, len(model.snapshot.centroids))
     by_centroids, by_labels = OURS
     found = {
         by_centroids: [batch_kmeans.inertia(X, model.snapshot.centroids, best.weights)],
-        by_labels: [labelled_inertia(X, records["cluster"], best.weights)],
+        by_labels: [labelled_inertia(X, records["cluster"], best.weights, len(best.centroids))],
     }
     imputed = imputed_fit(X, best.mean, best.weights)
     others = {"batch fit with the mean for unknown": [imputed], **rivals.centroids()}

@@ -108,12 +108,13 @@ def judge(history: History) -> Ratios:
     """Score a history that has a model, on all current customers."""
     model, now = history.model.model({0: history.state}), history.population()
     assert model is not None
-    X, best = now.vectors, reference(now.vectors)
+    X, k = now.vectors, len(model.snapshot.centroids)
+    best = reference(X, k)
     return Ratios(
         ratio(
             batch_kmeans.inertia(X, model.snapshot.centroids, best.weights), best.inertia, len(X)
         ),
-        ratio(labelled_inertia(X, now.cluster, best.weights), best.inertia, len(X)),
+        ratio(labelled_inertia(X, now.cluster, best.weights, k), best.inertia, len(X)),
         len(X),
     )
 

@@ -151,7 +151,7 @@ def aggregate(
 ) -> Aggregated:
     """Apply a micro-batch to the stored records of its customers."""
     layout = config.layout
-    records = decode(customers.stored, layout.tiles)
+    records = decode(customers.stored, config.record_shape)
     consents = records["marketing"].copy()
     markers, requested, effective = _apply_requests(parts, batch, config)
     cutoff_us = np.zeros(len(records), np.int64)

@@ -8,12 +8,11 @@ from livesegments.consumers.modelling.definitions import standing
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.scoring import Scores
 from livesegments.domain import DriftSample, Model
-from livesegments.features.feature_specs import FEATURES
 from livesegments.features.record_codec import Records
+from livesegments.features.segmentation import Segmentation
 from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
-from livesegments.model.personas import Persona
 from livesegments.monitoring.drift_metrics import ClusterSnapshot, DriftMetrics
 from livesegments.monitoring.metrics import Metrics
 
@@ -60,17 +59,17 @@ class DriftMonitor:
     ----------
     metrics
         Receives the values.
-    personas
-        The deployment's segments.
+    segmentation
+        The deployment's segments and features.
     draw
         Draws a sample of all customers.
     """
 
     def __init__(
-        self, metrics: Metrics, personas: Sequence[Persona], draw: Callable[[], Sample]
+        self, metrics: Metrics, segmentation: Segmentation, draw: Callable[[], Sample]
     ) -> None:
-        self._metrics, self._personas, self._draw = metrics, personas, draw
-        self._drift = DriftMetrics(metrics)
+        self._metrics, self._segmentation, self._draw = metrics, segmentation, draw
+        self._drift = DriftMetrics(metrics, segmentation)
         self._detectors: DriftDetectors | None = None
         self._watching = 0
         self._statistics: ClusterStatistics | None = None
@@ -145,7 +144,7 @@ class DriftMonitor:
             persona_distances=drift.persona_distance(
                 now.zscores(standing(model)),
                 generation.segments,
-                self._personas,
+                self._segmentation.segments,
             ),
             mean_squared_distances=drift.mean_squared_distance(statistics, now.weights),
             explained_variance_ratio=drift.explained_variance_ratio(statistics, now.weights),
@@ -170,7 +169,7 @@ class DriftMonitor:
     def _forget_sample(self) -> None:
         if self._sampled_s is not None:
             self._sampled_s = None
-            unknown = np.full(len(FEATURES), np.nan)
+            unknown = np.full(len(self._segmentation.features), np.nan)
             self._metrics.set("silhouette_score", np.nan)
             self._metrics.set_all("feature_psi", unknown)
             self._metrics.set_all("feature_psi_critical", unknown)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -19,8 +19,8 @@ from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
 from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import INPUTS, PURCHASES
-from livesegments.domain import BatchStats, Model, PartitionState, estimator
-from livesegments.model.personas import Persona
+from livesegments.domain import BatchStats, Model, PartitionState
+from livesegments.features.segmentation import Segmentation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.publisher import PublishError
 
@@ -35,11 +35,11 @@ class Instrumentation:
         self,
         metrics: Metrics,
         warmup_customers: int,
-        personas: Sequence[Persona],
+        segmentation: Segmentation,
         draw: Callable[[], Sample],
     ) -> None:
         self._metrics = metrics
-        self._model = DriftMonitor(metrics, personas, draw)
+        self._model = DriftMonitor(metrics, segmentation, draw)
         self._warmup_customers = warmup_customers
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         self._folded_ms: dict[int, int] = {}
@@ -185,7 +185,7 @@ class Instrumentation:
             "partition_sync_age_seconds", now - self._counted_at[partition], partition
         )
         if model.generation is not None:
-            learned = state.estimators.get(model.generation.number) or estimator()
-            members = learned.statistics.members.tolist()
-            for segment, n in zip(model.generation.segments, members, strict=True):
-                self._metrics.set("segment_customers", n, segment, partition)
+            learned = state.estimators.get(model.generation.number)
+            for cluster, segment in enumerate(model.generation.segments):
+                members = int(learned.statistics.members[cluster]) if learned else 0
+                self._metrics.set("segment_customers", members, segment, partition)

@@ -122,14 +122,8 @@ def process(work: Work) -> BatchResult:
     scores = None
     if model is not None:
         clock_us = customers.clock_us[customers.part]
-        scores = score(
-            aggregated.records,
-            clock_us // config.layout.tile_us,
-            clock_us,
-            model.kmeans,
-            model.segment_of_cluster,
-            config.switching,
-        )
+        clock_tile = clock_us // config.layout.tile_us
+        scores = score(aggregated.records, clock_tile, clock_us, model, config)
     decisions = decide(work, customers, aggregated, scores)
     results = commit(work, customers, aggregated, scores, decisions)
     return BatchResult(results, _stats(work, aggregated, scores, decisions))
@@ -278,8 +272,8 @@ def commit(
             continue
         estimators = state.estimators
         if scores is not None and work.model is not None:
-            number = work.model.generation.number
-            estimators = relearn(estimators, decisions.moved[i], aggregated.records, scores, number)
+            moved = decisions.moved[i]
+            estimators = relearn(estimators, moved, aggregated.records, scores, work.model)
         next_state = replace(
             state.committed(checkpoint, entry),
             estimators=estimators,

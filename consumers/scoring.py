@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.consumers.clocks import TOLERANCE_US
-from livesegments.domain import Hysteresis, estimator
-from livesegments.features.feature_specs import vectors
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Window, window
 from livesegments.model.cluster_statistics import quantize
@@ -52,9 +51,8 @@ def score(
     records: Records,
     clock_tile: NDArray[np.int64],
     time_us: NDArray[np.int64],
-    kmeans: MiniBatchKMeans,
-    segment_of_cluster: NDArray[np.int8],
-    switching: Hysteresis,
+    model: Model,
+    config: ProcessingConfig,
 ) -> Scores:
     """Score records with the current model.
 
@@ -66,17 +64,16 @@ def score(
         (n,) tile of each record's partition clock.
     time_us
         (n,) time of a possible switch, to check the dwell time.
-    kmeans
-        The estimator that assigns.
-    segment_of_cluster
-        (k,) segment index of each cluster.
-    switching
-        Margin and dwell time of published segments.
+    model
+        The model that assigns.
+    config
+        Features, margin and dwell time of published segments.
     """
+    switching, segment_of_cluster = config.switching, model.segment_of_cluster
     at = window(records, clock_tile)
-    features = vectors(records, at)
+    features = config.segmentation.vectors(records, at)
     counted = (at.purchases > 0) & may_be_profiled(records)
-    assignment = kmeans.predict_arrays(features)
+    assignment = model.kmeans.predict_arrays(features)
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
     # Segments map one-to-one to clusters, so sorting inverts the map.
@@ -116,7 +113,7 @@ def relearn(
     rows: NDArray[np.intp],
     records: Records,
     scores: Scores,
-    generation: int,
+    model: Model,
 ) -> dict[int, MiniBatchKMeans]:
     """Revert customers from their previous cluster and learn them in their current one.
 
@@ -133,18 +130,19 @@ def relearn(
         (n,) records before the scores are applied.
     scores
         Scores of the same records.
-    generation
-        The generation they were scored under.
+    model
+        The model they were scored with.
 
     Returns
     -------
     Generation -> estimator after; an older generation without members is dropped.
     """
+    generation = model.generation.number
     was, vectors, clusters = (records[name][rows] for name in ("generation", "vector", "cluster"))
     left = np.unique(was[clusters != NONE]).tolist()
     after = dict(estimators)
     for number in {*left, generation} if rows.size else ():
-        after[number] = after[number].copy() if number in after else estimator()
+        after[number] = after[number].copy() if number in after else model.kmeans.part()
     for number in left:
         of_it = was == number
         after[number].revert_arrays(vectors[of_it], clusters[of_it])

@@ -14,7 +14,6 @@ from livesegments.consumers.scoring import NONE, Scores, since
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.domain import Change, Hysteresis, Model, SegmentStatus, Trigger
-from livesegments.features.feature_specs import FEATURES
 from livesegments.features.record_codec import Records
 
 Int = NDArray[np.int64]
@@ -138,7 +137,8 @@ def explain(
     confidences: list[float | None] = assignment.confidence().round(4).tolist()
     distances: list[float | None] = nearest.round(4).tolist()
     runners_up = np.where(segment == NONE, NONE, model.segment_of_cluster[assignment.runner_up()])
-    explanations = _strongest(model.snapshot.zscores(scores.vectors[rows]).round(2))
+    zscores = model.snapshot.zscores(scores.vectors[rows]).round(2)
+    explanations = _strongest(zscores, model.kmeans.features)
     for i in np.flatnonzero(segment == NONE).tolist():
         confidences[i], distances[i], explanations[i] = None, None, []
     columns = (
@@ -180,12 +180,14 @@ def restate(
     ]
 
 
-def _strongest(zscores: NDArray[np.float64]) -> list[list[tuple[str, float]]]:
+def _strongest(
+    zscores: NDArray[np.float64], features: Sequence[str]
+) -> list[list[tuple[str, float]]]:
     """Return each row's known features, the farthest from the average customer first."""
     order = np.argsort(-np.nan_to_num(np.abs(zscores), nan=-1.0), axis=1, kind="stable")
     ordered = np.take_along_axis(zscores, order, axis=1)
     known = np.count_nonzero(~np.isnan(zscores), axis=1).tolist()
-    names = np.array(FEATURES)[order].tolist()
+    names = np.array(features)[order].tolist()
     return [
         list(zip(named[:n], values[:n], strict=True))
         for named, values, n in zip(names, ordered.tolist(), known, strict=True)

@@ -35,7 +35,7 @@ from livesegments.operations.topics import check_allowed, check_transactions, pa
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
-from livesegments.store.deployment import Deployment
+from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
 
@@ -69,7 +69,7 @@ def processing_config(settings: Settings) -> ProcessingConfig:
         event_clock=settings.clock == "event",
         currency=settings.currency,
         group_id=settings.group_id,
-        personas=settings.personas,
+        segmentation=settings.read_segmentation(),
         sweep_chunk=stretch,
         max_changes_per_second=settings.change_rate,
         retention_tiles=layout.tiles_in(settings.days_kept),
@@ -80,6 +80,7 @@ def processing_config(settings: Settings) -> ProcessingConfig:
 
 def deployment(settings: Settings, partitions: int) -> Deployment:
     """Return the settings that all workers of the deployment must share."""
+    segmentation = settings.read_segmentation()
     return Deployment(
         partitions=partitions,
         window_days=settings.window_days,
@@ -87,7 +88,8 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         currency=settings.currency,
         dedup_events=settings.dedup_events,
         topic_prefix=settings.topic_prefix,
-        segments=tuple(persona.id for persona in settings.personas),
+        segments=segmentation.segment_ids,
+        features=segmentation.feature_names,
         consent=settings.consent,
         partitioner=settings.partitioner,
     )
@@ -113,7 +115,7 @@ def run(
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    metrics = Metrics(registry, version=__version__, segments=config.segment_ids)
+    metrics = Metrics(registry, config.segmentation, version=__version__)
     store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
     probe = Partitions(
         reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
@@ -134,9 +136,10 @@ def run(
         config = replace(config, partitioning=Partitioning(settings.partitioner, partitions))
         check_transactions(clients)
         check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
-        definitions = DefinitionsReader(clients)
-        model = GlobalModel(store, partitions, config.segment_ids)
+        definitions = DefinitionsReader(clients, config.segmentation)
+        model = GlobalModel(store, partitions, config.segmentation)
         # Before an empty store accepts segment ids that differ from the published ones.
+        UnknownSegmentError.check(definitions.latest, config.segment_ids)
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
         reach_redis(lambda: store.try_commands(partitions))
@@ -157,8 +160,8 @@ def run(
         observation = Instrumentation(
             metrics,
             settings.warmup_customers,
-            config.personas,
-            lambda: draw(store, partitions, config.layout),
+            config.segmentation,
+            lambda: draw(store, partitions, config),
         )
         clocks = Clocks(store, clients, partitions, now_us)
         worker = Worker(

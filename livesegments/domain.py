@@ -12,22 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.contracts.partitioning import Partitioning
-from livesegments.contracts.segments import DIMENSIONS
 from livesegments.features.dedup import DedupWindow
-from livesegments.features.feature_specs import FEATURES
+from livesegments.features.record_codec import RecordShape
+from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
-from livesegments.model.personas import Persona
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.deployment import Deployment
 from livesegments.store.outbox import Entry, Offsets, Publication
 from livesegments.store.partitions import Commit
-
-CLUSTERS = 5
-STARTS = 16
-"""Number of k-means++ initializations of a fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,7 @@ class ProcessingConfig:
     event_clock: bool
     currency: str
     group_id: str
-    personas: tuple[Persona, ...]
-    """Personas by segment index."""
+    segmentation: Segmentation
     sweep_chunk: int = 500
     max_changes_per_second: int = 0
     """Maximum rate of segment changes made by a worker's sweeps, per second; 0: unlimited."""
@@ -78,28 +73,26 @@ class ProcessingConfig:
     """(id, name) of each segment, in order."""
 
     def __post_init__(self) -> None:
-        segments = tuple((persona.id, persona.name) for persona in self.personas)
+        segments = tuple((segment.id, segment.name) for segment in self.segmentation.segments)
         object.__setattr__(self, "segments", segments)
-        object.__setattr__(self, "segment_ids", tuple(each for each, _ in segments))
+        object.__setattr__(self, "segment_ids", self.segmentation.segment_ids)
+
+    @property
+    def record_shape(self) -> RecordShape:
+        """Shape of the customers' records."""
+        return RecordShape(self.layout.tiles, len(self.segmentation.features))
 
 
-def estimator(generation: Generation | None = None, learned: bytes = b"") -> MiniBatchKMeans:
-    """Return an estimator over the customers' features.
-
-    Parameters
-    ----------
-    generation
-        The fit; without one, the estimator counts customers assigned by the sum over partitions.
-    learned
-        Stored statistics of the learned customers; empty for none.
-    """
-    statistics = ClusterStatistics.from_bytes(learned, CLUSTERS, DIMENSIONS) if learned else None
-    return MiniBatchKMeans.of(FEATURES, generation, statistics, n_clusters=CLUSTERS, starts=STARTS)
+def record_shape(deployment: Deployment) -> RecordShape:
+    """Return the shape of a deployment's records."""
+    return RecordShape(deployment.tiles, len(deployment.features))
 
 
-def decode_estimators(stored: Mapping[int, bytes]) -> dict[int, MiniBatchKMeans]:
+def decode_estimators(
+    stored: Mapping[int, bytes], segmentation: Segmentation
+) -> dict[int, MiniBatchKMeans]:
     """Return the estimator of each generation from the stored statistics."""
-    return {number: estimator(learned=data) for number, data in stored.items()}
+    return {number: segmentation.estimator(learned=data) for number, data in stored.items()}
 
 
 def decode_seen(ring: bytes, checkpoint: Checkpoint, size: int) -> DedupWindow | None:
@@ -272,11 +265,14 @@ class PartitionState:
         """Versions in the store's outbox that are already in Kafka."""
         return tuple(version for version in self.in_outbox if version <= self.published)
 
-    def learned_in(self, generation: int) -> MiniBatchKMeans | None:
-        """Return the estimator of a generation, None until all customers are scored in it."""
+    def learned_in(self, generation: int, nobody: MiniBatchKMeans) -> MiniBatchKMeans | None:
+        """Return the estimator of a generation, None until all customers are scored in it.
+
+        ``nobody`` is the estimator of a partition without customers.
+        """
         if self.checkpoint.swept_generation < generation:
             return None
-        return self.estimators.get(generation) or estimator()
+        return self.estimators.get(generation, nobody)
 
     def committed(self, checkpoint: Checkpoint, entry: Entry | None) -> "PartitionState":
         """Return the state after a commit that trims published versions and adds any ``entry``."""

@@ -2,7 +2,7 @@
 
 `MiniBatchKMeans` is the model: a River estimator with which workers learn, revert and predict. It
 consists of a `generation` (a batch fit with cluster names) and the `cluster_statistics` of the rows
-counted since; a `snapshot` combines the two and assigns rows. `personas` names clusters, `drift`
+counted since; a `snapshot` combines the two and assigns rows. `naming` names clusters, `drift`
 and `detectors` monitor them, and `counterfactuals` explains an assignment.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from livesegments.model.cluster_statistics import ClusterStatistics
-from livesegments.model.personas import Persona, positions
+from livesegments.model.naming import Segment, positions
 from livesegments.model.types import Clusters, Counts, Floats
 
 
@@ -34,26 +34,26 @@ def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floa
 
 
 def persona_distance(
-    centroids_z: Floats, segments: Sequence[str], personas: Sequence[Persona]
+    centroids_z: Floats, names: Sequence[str], segments: Sequence[Segment]
 ) -> Floats:
-    """Distance of each cluster from its persona, in standard deviations per feature.
+    """Distance of each cluster from its segment's position, in standard deviations per feature.
 
     Parameters
     ----------
     centroids_z
         Centroids in z-units, shape (k, d); NaN is unknown and ignored.
+    names
+        Segment id of each cluster.
     segments
-        Persona id of each cluster.
-    personas
-        All personas, in any order.
+        All segments, in any order.
 
     Returns
     -------
     Root mean square over the known features, shape (k,); NaN where none is known.
 
     """
-    by_id = {persona.id: persona for persona in personas}
-    return _root_mean_square(centroids_z - positions([by_id[segment] for segment in segments]))
+    by_id = {segment.id: segment for segment in segments}
+    return _root_mean_square(centroids_z - positions([by_id[name] for name in names]))
 
 
 def mean_squared_distance(statistics: ClusterStatistics, weights: Floats) -> Floats:

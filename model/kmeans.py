@@ -123,7 +123,7 @@ class MiniBatchKMeans(base.Clusterer):
     >>> import numpy as np
     >>> from livesegments.model.cluster_statistics import quantize
 
-    >>> part = MiniBatchKMeans.of(model.features, n_clusters=2)
+    >>> part = model.part()
     >>> X = np.array([[9.0, 6.0]])
     >>> part.learn_arrays(quantize(X), model.predict_arrays(X).clusters)
     >>> model += part
@@ -174,6 +174,16 @@ class MiniBatchKMeans(base.Clusterer):
         model.generation = generation
         model.statistics = statistics or ClusterStatistics(model.n_clusters, len(features))
         return model
+
+    def part(self) -> Self:
+        """Create an estimator of the same features and clusters that only counts."""
+        return type(self).of(
+            self.features,
+            n_clusters=self.n_clusters,
+            warmup=self.warmup,
+            seed=self.seed,
+            starts=self.starts,
+        )
 
     @property
     def centers(self) -> dict[int, dict[Any, float]]:

@@ -12,7 +12,7 @@ BELOW = {
     "contracts": set(),
     "topic_prefix": set(),
     "model": set(),
-    "features": {"contracts"},
+    "features": {"contracts", "model"},
     "store": set(),
     "domain": {"contracts", "model", "features", "store"},
     "producers": {"contracts", "topic_prefix", "store", "domain", "extras"},

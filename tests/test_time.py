@@ -59,9 +59,7 @@ def kept(service: Service) -> dict[str, int]:
     return {
         name: customer.segment
         for p in range(PARTITIONS)
-        for name, customer in read_partition(
-            service.client, "livesegments", p, 30
-        ).customers.items()
+        for name, customer in read_partition(service.client, "livesegments", p).customers.items()
     }
 
 
@@ -127,8 +125,7 @@ def test_with_the_event_clock_a_partition_where_nobody_buys_stays_as_it_is(
     service.wait_for(service.has_model, "everyone is scored")
     service.wait()
     before = {
-        p: read_partition(service.client, "livesegments", p, 30).customers
-        for p in range(PARTITIONS)
+        p: read_partition(service.client, "livesegments", p).customers for p in range(PARTITIONS)
     }
     buyer, back, *_ = before[0]
     service.send(bought([buyer], 1, times=1))

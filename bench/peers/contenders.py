@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from bench.peers.install import java_program, python_program
 from bench.peers.reference import Model, Purchases, counts, expected, read
 from bench.throughput import PARTITIONS
+from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.contracts.topics import PURCHASES
 from livesegments.features.record_codec import decode
@@ -122,7 +123,8 @@ def our_counts(place: Place, _: Truth, offsets: Offsets) -> str | None:
             for p in range(PARTITIONS)
             for b in client.hvals(partition_keys(group_id, p).customers)
         ]
-    return all_counted(int(decode(blobs, Settings().tiles)["counts"].sum()), offsets)
+    shape = processing_config(Settings()).record_shape
+    return all_counted(int(decode(blobs, shape)["counts"].sum()), offsets)
 
 
 def in_checkpoint(place: Place) -> dict[int, int]:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.domain import Model
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import persona_distance
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
-from livesegments.model.personas import Persona
 
 
 def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
@@ -42,36 +41,37 @@ def standing(model: Model) -> NDArray[np.float64]:
     return np.where(occupied[:, None], model.statistics.centroids(), model.generation.centroids)
 
 
-def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, Any]]:
+def to_definitions(model: Model, segmentation: Segmentation) -> list[dict[str, Any]]:
     """Describe the current model in the fields of `SegmentDefinition`.
 
     The centroid is the mean of the segment's customers in natural units, null if the feature is
     unknown for all of them. A segment without customers keeps its fitted centroid.
     """
     generation, current = model.generation, standing(model)
+    names, segments = segmentation.feature_names, segmentation.segments
     members = tuple(model.statistics.members.tolist())
     sizes = members if any(members) else generation.sizes
-    units = natural(current)
-    distances = persona_distance(model.snapshot.zscores(current), generation.segments, personas)
-    by_id = {persona.id: persona for persona in personas}
-    known = named_by(generation)
+    units = segmentation.natural(current)
+    distances = persona_distance(model.snapshot.zscores(current), generation.segments, segments)
+    by_id = {segment.id: segment for segment in segments}
+    known = named_by(generation, names)
     definitions = []
-    for cluster, segment in enumerate(generation.segments):
-        persona = by_id[segment]
+    for cluster, segment_id in enumerate(generation.segments):
+        segment = by_id[segment_id]
         distance = float(distances[cluster])
         definitions.append(
             {
-                "id": segment,
-                "name": persona.name,
-                "description": f"{persona.description} {_basis(known[segment])}".strip(),
-                "centroid": dict(zip(FEATURES, _nullable(units[cluster], 6), strict=True)),
+                "id": segment_id,
+                "name": segment.name,
+                "description": f"{segment.description} {_basis(known[segment_id], names)}".strip(),
+                "centroid": dict(zip(names, _nullable(units[cluster], 6), strict=True)),
                 "size": int(sizes[cluster]),
                 "generation": generation.number,
                 "cluster": cluster,
                 "persona_distance": None if np.isnan(distance) else round(distance, 4),
-                "named_by": known[segment],
+                "named_by": known[segment_id],
                 "model": {
-                    "features": FEATURES,
+                    "features": names,
                     "centroid": _nullable(generation.centroids[cluster]),
                     "mean": _nullable(generation.mean),
                     "variance": _nullable(generation.variance),
@@ -87,21 +87,22 @@ def to_definitions(model: Model, personas: Sequence[Persona]) -> list[dict[str, 
     return definitions
 
 
-def named_by(generation: Generation) -> dict[str, tuple[str, ...]]:
+def named_by(generation: Generation, features: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the features on which each segment's name is based.
 
-    A feature counts if at least one customer in the cluster had it at the fit, and if it was not
-    the same for all customers. A persona's expectations of the others could not be checked.
+    ``features`` are those of the vector. A feature counts if at least one customer in the cluster
+    had it at the fit, and if it was not the same for all customers. A segment's expectations of the
+    others could not be checked.
     """
     telling = (feature_weights(generation.variance) > 0) & ~np.isnan(generation.centroids)
     return {
-        segment: tuple(compress(FEATURES, row.tolist()))
+        segment: tuple(compress(features, row.tolist()))
         for segment, row in zip(generation.segments, telling, strict=True)
     }
 
 
-def _basis(known: Sequence[str]) -> str:
-    if len(known) == len(FEATURES):
+def _basis(known: Sequence[str], features: Sequence[str]) -> str:
+    if len(known) == len(features):
         return ""
     *others, last = known or ("nothing",)
     return f"Named by {', '.join(others)}{' and ' if others else ''}{last} only."

@@ -13,7 +13,7 @@ from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import Checks, Request, next_generation
-from livesegments.domain import Model, PartitionResult, PartitionState, ProcessingConfig, estimator
+from livesegments.domain import Model, PartitionResult, PartitionState, ProcessingConfig
 from livesegments.model.generation import Generation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.serializers import Serializer
@@ -35,7 +35,7 @@ class Generations:
 
     Parameters
     ----------
-    store, partitions, config, personas
+    store, partitions, config
         Data to fit, and configuration for describing the model.
     requests
         Pending refits requested by an operator.
@@ -100,14 +100,14 @@ class Generations:
         self.waiting = sum(self._store.sizes(range(self._partitions)))
         if self.waiting < self._warmup_customers:
             return None
-        sample = self._draws.draw(self._store, self._partitions, self._config.layout)
+        sample = self._draws.draw(self._store, self._partitions, self._config)
         self.waiting = round(sample.customers)
         if not self._draws.are_enough(sample):
             return None
         # The number is the version of the creating commit, so it is never reused.
         number = first.checkpoint.version + 1
         try:
-            generation = first_generation(sample, number, self._config.personas)
+            generation = first_generation(sample, number, self._config.segmentation)
         except ValueError:
             return None  # so far, all customers are the same
         return self._next(first, generation, now_us, "warmup")
@@ -139,7 +139,7 @@ class Generations:
         if data is None:
             return None
         try:
-            request = Request.from_bytes(data, self._config.segment_ids)
+            request = Request.from_bytes(data, self._config.segmentation)
         except ValueError as error:
             log.warning("a request to refit cannot be read", error=str(error))
             self._requests.remove(data)
@@ -180,12 +180,13 @@ class Generations:
                 return None
             number = first.checkpoint.version + 1
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
-            successor = next_generation(candidate, now, number, self._config.personas)
+            segments = self._config.segmentation.segments
+            successor = next_generation(candidate, now, number, segments)
             return self._next(first, successor, now_us, "check")
         on_its_way = first.checkpoint.proposed_generation > generation.number
         if not on_its_way and self._checks.is_due(now, swept_tile):
             buyers = int(now.statistics.members.sum())
-            sample = partial(draw, self._store, self._partitions, self._config.layout, buyers)
+            sample = partial(draw, self._store, self._partitions, self._config, buyers)
             self._checks.start(sample, now, swept_tile)
         return None
 
@@ -207,7 +208,7 @@ class Generations:
     ) -> PartitionResult | None:
         self._metrics.count("generations_total", trigger)
         self._metrics.set("refit_gain_ratio", math.nan)
-        fitted = Model.of(estimator(generation), self._config.segment_ids)
+        fitted = Model.of(self._config.segmentation.estimator(generation), self._config.segment_ids)
         return self._decision(first, fitted, now_us, proposed=generation.number)
 
     def _decision(
@@ -217,7 +218,7 @@ class Generations:
         now_us: int,
         proposed: int | None = None,
     ) -> PartitionResult | None:
-        described = to_definitions(model, self._config.personas)
+        described = to_definitions(model, self._config.segmentation)
         if described == self._described:
             return None
         self._described = described

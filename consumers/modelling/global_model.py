@@ -22,7 +22,8 @@ from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.modelling.definitions import to_generation
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.domain import CLUSTERS, Model, PartitionState, estimator
+from livesegments.domain import Model, PartitionState
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.deployment import UnknownSegmentError
@@ -43,12 +44,14 @@ class GlobalModel:
         self,
         store: Partitions,
         partitions: int,
-        segments: tuple[str, ...],
+        segmentation: Segmentation,
         refresh_seconds: float = 1.0,
     ) -> None:
         self._store = store
         self._partitions = partitions
-        self._segments = segments
+        self._segmentation = segmentation
+        self._segments = segmentation.segment_ids
+        self._nobody = segmentation.estimator()
         self._refresh_seconds = refresh_seconds
         self._others: dict[int, MiniBatchKMeans | None] = {}
         self._read_at = -math.inf
@@ -96,7 +99,7 @@ class GlobalModel:
             return
         found = self._store.statistics_in(self.generation.number, others) if others else []
         self._others = {
-            partition: None if data is None else estimator(learned=data)
+            partition: None if data is None else self._segmentation.estimator(learned=data)
             for partition, data in zip(others, found, strict=True)
         }
         self._read_at = now_s
@@ -111,14 +114,14 @@ class GlobalModel:
         parts = []
         for partition in range(self._partitions):
             if partition in states:
-                part = states[partition].learned_in(self.generation.number)
+                part = states[partition].learned_in(self.generation.number, self._nobody)
             else:
                 part = self._others.get(partition)
             if part is None:
                 return None
             parts.append(part)
         if self._sum is None or not all(map(is_, parts, self._parts)):
-            total = estimator(self.generation)
+            total = self._segmentation.estimator(self.generation)
             for part in parts:
                 total += part
             self._parts, self._sum = parts, Model.of(total, self._segments)
@@ -132,11 +135,16 @@ class GlobalModel:
         if self.generation is None:
             return None
         self._last = self.complete(states) or self._last
-        return self._last or Model.of(estimator(self.generation), self._segments)
+        if self._last is None:
+            return Model.of(self._segmentation.estimator(self.generation), self._segments)
+        return self._last
 
 
 class DefinitionsReader:
     """Reader that follows the definitions topic and assembles generations.
+
+    Generations of another segmentation, with other features or another number of segments, are from
+    before a rebuild and are ignored.
 
     Attributes
     ----------
@@ -148,8 +156,8 @@ class DefinitionsReader:
         Number of times the topic was found shorter than before, because it was recreated.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
+    def __init__(self, config: Mapping[str, Any], segmentation: Segmentation) -> None:
+        self._config, self._segmentation = config, segmentation
         self.latest: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
         self.went_back = 0
@@ -213,8 +221,11 @@ class DefinitionsReader:
         if self.generation is not None and newest <= self.generation.number:
             return
         complete = [each for each in self.latest.values() if each.generation == newest]
-        if len(complete) == len({each.cluster for each in complete}) == CLUSTERS:
-            self.generation = to_generation(complete)
+        k = len(self._segmentation.segments)
+        if len(complete) == len({each.cluster for each in complete}) == k:
+            features = self._segmentation.feature_names
+            if all(each.model.features == features for each in complete):
+                self.generation = to_generation(complete)
 
 
 class ModelSync:

@@ -1,19 +1,17 @@
 """Initial fit: from a sample of all customers, once there are enough of them."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from livesegments.contracts.segments import DIMENSIONS
-from livesegments.domain import estimator
-from livesegments.features.feature_specs import vectors
+from livesegments.domain import ProcessingConfig
 from livesegments.features.record_codec import decode, may_be_profiled
-from livesegments.features.window import Tiling, is_full, purchases_by_tile, window
+from livesegments.features.segmentation import Segmentation
+from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
-from livesegments.model.personas import Persona, match
+from livesegments.model.naming import match
 from livesegments.store.partitions import Partitions
 
 SAMPLE = 3_000
@@ -44,12 +42,14 @@ class Sample:
         return tuple(Histogram.of(column) for column in self.vectors.T)
 
 
-def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None = None) -> Sample:
+def draw(
+    store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None = None
+) -> Sample:
     """Sample customers with a purchase in their window, from each partition by its size.
 
     Inactive customers are drawn and discarded, so the number of ``buyers`` helps if it is known.
     """
-    numbers = range(partitions)
+    layout, numbers = config.layout, range(partitions)
     sizes = store.sizes(numbers)
     total = sum(sizes)
     drawn = SAMPLE if not buyers else min(max(SAMPLE * total // buyers, SAMPLE), MOST_DRAWN)
@@ -57,13 +57,13 @@ def draw(store: Partitions, partitions: int, layout: Tiling, buyers: int | None 
     parts = []
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
-        records = decode(blobs, layout.tiles)
+        records = decode(blobs, config.record_shape)
         at = window(records, layout.tile(checkpoint.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
-        parts.append(vectors(records, at)[counted])
+        parts.append(config.segmentation.vectors(records, at)[counted])
         bought += purchases_by_tile(records, layout.tile(checkpoint.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
-    found = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
+    found = np.concatenate(parts) if parts else np.empty((0, len(config.segmentation.features)))
     return Sample(found, customers, is_full(bought))
 
 
@@ -71,7 +71,7 @@ class Draws:
     """Draws for the first fit, accumulated once a draw is too small for it.
 
     If far more customers have a profile than have bought, a draw contains few buyers: too few to
-    fit five clusters, and their estimated number may be off by a factor of two.
+    fit the clusters, and their estimated number may be off by a factor of two.
     """
 
     def __init__(self, warmup_customers: int) -> None:
@@ -79,12 +79,12 @@ class Draws:
         self._least = min(warmup_customers, LEAST_ROWS)
         self._small: deque[Sample] = deque(maxlen=MOST_SMALL)
 
-    def draw(self, store: Partitions, partitions: int, layout: Tiling) -> Sample:
+    def draw(self, store: Partitions, partitions: int, config: ProcessingConfig) -> Sample:
         """Draw again; return the accumulated sample."""
-        sample = draw(store, partitions, layout)
+        sample = draw(store, partitions, config)
         if len(sample.vectors) >= self._least:
             return sample
-        self._small.append(draw(store, partitions, layout, self._warmup_customers))
+        self._small.append(draw(store, partitions, config, self._warmup_customers))
         return Sample(
             vectors=np.concatenate([each.vectors for each in self._small]),
             customers=float(np.mean([each.customers for each in self._small])),
@@ -96,19 +96,19 @@ class Draws:
         return len(sample.vectors) >= self._least and sample.customers >= self._warmup_customers
 
 
-def first_generation(sample: Sample, number: int, personas: Sequence[Persona]) -> Generation:
-    """Fit a sample and name each cluster after its nearest persona.
+def first_generation(sample: Sample, number: int, segmentation: Segmentation) -> Generation:
+    """Fit a sample and name each cluster after its nearest segment.
 
     Raises
     ------
     ValueError
         If all customers of the sample are the same.
     """
-    fit = estimator().fit_arrays(sample.vectors, seed=number)
+    fit = segmentation.estimator().fit_arrays(sample.vectors, seed=number)
     return Generation.of(
         fit,
         number=number,
-        segments=match(fit.zscores(fit.centroids), personas),
+        segments=match(fit.zscores(fit.centroids), segmentation.segments),
         histograms=sample.histograms(),
         provisional=not sample.full,
     )

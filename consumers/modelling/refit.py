@@ -15,12 +15,12 @@ from typing import Any, Self
 import numpy as np
 
 from livesegments.consumers.modelling.initial_fit import Sample
-from livesegments.contracts.segments import DIMENSIONS
-from livesegments.domain import CLUSTERS, Model
+from livesegments.domain import Model
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.batch_kmeans import Fit, inertia
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.model.personas import Persona, match_successors
+from livesegments.model.naming import Segment, match_successors
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
 
@@ -58,11 +58,11 @@ def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
     fit = model.kmeans.fit_arrays(sample.vectors, seed=seed)
     today = inertia(sample.vectors, model.snapshot.centroids, fit.weights)
     nothing = NOTHING * sample.vectors.size
-    gain = 1.0 - (fit.inertia * optimism(sample) + nothing) / (today + nothing)
+    gain = 1.0 - (fit.inertia * optimism(sample, len(fit.centroids)) + nothing) / (today + nothing)
     return Candidate(fit, float(gain), sample)
 
 
-def optimism(sample: Sample) -> float:
+def optimism(sample: Sample, k: int) -> float:
     """Return the ratio of a fit's inertia per row over all customers to that over its sample.
 
     Each mean of a cluster's n_k rows removes one of their n_k squared deviations, and adds as much
@@ -75,24 +75,24 @@ def optimism(sample: Sample) -> float:
     """
     rows = len(sample.vectors)
     unseen = max(0.0, 1.0 - rows / max(sample.customers, 1.0))
-    return 1.0 + 2 * CLUSTERS / max(rows, 1) * unseen
+    return 1.0 + 2 * k / max(rows, 1) * unseen
 
 
 def next_generation(
-    candidate: Candidate, model: Model, number: int, personas: Sequence[Persona]
+    candidate: Candidate, model: Model, number: int, segments: Sequence[Segment]
 ) -> Generation:
     """Return the generation of a candidate; clusters keep the nearest current names."""
     fit = candidate.fit
-    segments = match_successors(
+    names = match_successors(
         fit.zscores(fit.centroids),
         fit.zscores(model.snapshot.centroids),
         model.generation.segments,
-        personas,
+        segments,
     )
     return Generation.of(
         fit,
         number=number,
-        segments=segments,
+        segments=names,
         histograms=candidate.sample.histograms(),
         provisional=not candidate.sample.full,
     )
@@ -122,20 +122,22 @@ class Request:
         return json.dumps({"replaces": self.replaces, "fit": self.fit.to_dict()}).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes, segments: Sequence[str]) -> Self:
+    def from_bytes(cls, data: bytes, segmentation: Segmentation) -> Self:
         """Parse a stored request.
 
         Raises
         ------
         ValueError
-            If it is not a request, or its clusters do not match the segments.
+            If it is not a request, or its clusters do not match the segmentation.
         """
         try:
             fields: Any = json.loads(data)
             replaces, fit = int(fields["replaces"]), Generation.from_dict(fields["fit"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a request to refit: {error!r}") from error
-        if fit.centroids.shape != (CLUSTERS, DIMENSIONS) or set(fit.segments) != set(segments):
+        ids = segmentation.segment_ids
+        shape = len(ids), len(segmentation.features)
+        if fit.centroids.shape != shape or set(fit.segments) != set(ids):
             raise ValueError("a fit of other clusters")
         return cls(replaces, fit)
 

@@ -190,7 +190,7 @@ class Reconciler:
         return PartitionState(
             partition=partition,
             checkpoint=checkpoint,
-            estimators=decode_estimators(loaded.statistics),
+            estimators=decode_estimators(loaded.statistics, self._config.segmentation),
             published=published,
             unpublished=unpublished,
             in_outbox=tuple(entry.version for entry in unpublished),

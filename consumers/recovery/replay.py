@@ -114,7 +114,9 @@ class Recovery:
         state = PartitionState(
             partition=partition,
             checkpoint=checkpoint,
-            estimators={} if lost else decode_estimators(loaded.statistics),
+            estimators={}
+            if lost
+            else decode_estimators(loaded.statistics, self._config.segmentation),
             published=committed.version if committed else 0,
             erasures=0 if lost else loaded.erasures,
             seen=decode_seen(
@@ -129,7 +131,6 @@ class Recovery:
 
         A customer with a state but no record gets a record, so that the sweep can end the state.
         """
-        tiles = self._config.layout.tiles
         left = published.states
         version = max(state.checkpoint.version, published.version)
         state = self._commit(
@@ -151,7 +152,7 @@ class Recovery:
 
         customers = rows()
         while chunk := list(islice(customers, CHUNK)):
-            records = decode([blob for _, blob in chunk], tiles)
+            records = decode([blob for _, blob in chunk], self._config.record_shape)
             statuses = [left.get(name, NOT_STATED) for name, _ in chunk]
             segment, since, versions, _ = np.array(statuses, np.int64).T
             records["segment"], records["since"], records["version"] = segment, since, versions
@@ -262,7 +263,7 @@ class Recovery:
         stated = iter(published.states.items())
         while chunk := list(islice(stated, CHUNK)):
             names = [name for name, _ in chunk]
-            records = decode(self._records(state.partition, names), self._config.layout.tiles)
+            records = decode(self._records(state.partition, names), self._config.record_shape)
             said = np.array([state.marketing for _, state in chunk], np.int8)
             rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
             if rows.size:

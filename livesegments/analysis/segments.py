@@ -5,8 +5,9 @@ from typing import Any
 
 from livesegments.consumers.modelling.definitions import standing, to_definitions
 from livesegments.domain import Model
-from livesegments.features.feature_specs import FEATURES, PROFILE_FEATURES
-from livesegments.model.personas import Persona, suitable
+from livesegments.features.feature_specs import BY_NAME
+from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import suitable
 
 FAR = 1.0
 """Standard deviations from its persona at which a segment's name is doubted."""
@@ -24,7 +25,7 @@ Segment = dict[str, Any]
 
 def describe(
     model: Model,
-    personas: Sequence[Persona],
+    segmentation: Segmentation,
     customers: Mapping[str, int],
 ) -> list[Segment]:
     """Describe the segments, by falling spend.
@@ -33,13 +34,13 @@ def describe(
     ----------
     model
         The current model.
-    personas
+    segmentation
         Of the deployment.
     customers
         Segment id -> number of customers with this published segment.
     """
     centroids = model.snapshot.zscores(standing(model))
-    matched = suitable(centroids, model.generation.segments, personas)
+    matched = suitable(centroids, model.generation.segments, segmentation.segments)
     found = [
         {
             "id": each["id"],
@@ -51,7 +52,7 @@ def describe(
             "named_by": each["named_by"],
             "matched_anew": anew,
         }
-        for each, anew in zip(to_definitions(model, personas), matched, strict=True)
+        for each, anew in zip(to_definitions(model, segmentation), matched, strict=True)
     ]
     return sorted(found, key=lambda each: -(each["centroid"]["spend"] or 0.0))
 
@@ -59,12 +60,13 @@ def describe(
 def naming(segments: Sequence[Segment]) -> list[str]:
     """Return notes about the names, and remedies where they do not suit."""
     known = {feature for each in segments for feature in each["named_by"]}
-    missing = [feature for feature in FEATURES if feature not in known]
+    features = [name for each in segments[:1] for name in each["centroid"]]
+    missing = [feature for feature in features if feature not in known]
     notes = []
     if missing:
-        alone = set(missing) >= set(PROFILE_FEATURES)
+        alone = not any(BY_NAME[feature].is_profile for feature in known)
         notes.append(
-            f"Names rest on {', '.join(each for each in FEATURES if each in known)}: no customer's"
+            f"Names rest on {', '.join(each for each in features if each in known)}: no customer's"
             f" {', '.join(missing)} was known at the fit."
             + (" They describe how customers buy, not who they are." if alone else "")
         )
@@ -80,6 +82,6 @@ def naming(segments: Sequence[Segment]) -> list[str]:
     if far:
         notes.append(
             f"Far from the persona of their name (above {FAR:g}): {', '.join(far)}. Names and"
-            " expectations of your own: livesegments personas --template"
+            " expectations of your own: livesegments segmentation --template"
         )
     return notes

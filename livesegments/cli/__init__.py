@@ -16,12 +16,12 @@ from livesegments.cli import (
     doctor,
     export,
     ingest,
-    personas,
     rebuild,
     refit,
     replay,
     report,
     run,
+    segmentation,
     settings,
     sources,
     subscribe,
@@ -60,7 +60,7 @@ for command in (
     rebuild.rebuild,
     demo.demo,
     settings.settings,
-    personas.personas,
+    segmentation.segmentation,
 ):
     app.command()(command)
 

@@ -35,7 +35,7 @@ def subscribe(
     """
     settings = read_settings(ctx)
     if segment is not None:
-        known = [persona.id for persona in settings.personas]
+        known = settings.read_segmentation().segment_ids
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):

@@ -1,6 +1,7 @@
 """All settings: environment variables ``LIVESEGMENTS_*``, or a file of them."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,7 +14,7 @@ from livesegments.config.environment import PREFIX, unknown_names
 from livesegments.contracts.topics import RETENTION_DAYS
 
 if TYPE_CHECKING:
-    from livesegments.model.personas import Persona
+    from livesegments.features.segmentation import Segmentation
 
 __all__ = ["PREFIX", "Settings", "SettingsError", "describe", "load", "unread"]
 
@@ -120,10 +121,13 @@ class Settings(Connections):
         timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
     ] = timedelta(0)
 
-    personas_file: Annotated[
-        Path | None,
-        Field(description="TOML file of your own five segments: livesegments personas --template"),
-    ] = None
+    segmentation: Annotated[
+        str,
+        Field(
+            description="Features and segments: personas, or a TOML file of your own (livesegments"
+            " segmentation --template)"
+        ),
+    ] = "personas"
 
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
@@ -184,17 +188,16 @@ class Settings(Connections):
             raise ValueError("must not be negative")
         return value
 
-    @field_validator("personas_file")
+    @field_validator("segmentation")
     @classmethod
-    def _are_personas(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            _read_personas(value)
+    def _is_a_segmentation(cls, value: str) -> str:
+        if value != cls.model_fields["segmentation"].default:
+            _read_segmentation(value)
         return value
 
-    @property
-    def personas(self) -> "tuple[Persona, ...]":
-        """The five segments: from the file, or the built-in ones."""
-        return _read_personas(self.personas_file)
+    def read_segmentation(self) -> "Segmentation":
+        """Return the segmentation: a built-in one, or that of the file."""
+        return _read_segmentation(self.segmentation)
 
     @model_validator(mode="after")
     def _tiles_divide(self) -> Self:
@@ -229,12 +232,11 @@ class Settings(Connections):
         return WALL_CHANGES_PER_SECOND if self.clock == "wall" else 0
 
 
-def _read_personas(path: Path | None) -> "tuple[Persona, ...]":
-    # Imported here because it loads SciPy, which most uses of the settings do not need.
-    from livesegments.config.personas import read
-    from livesegments.model.personas import PERSONAS
+def _read_segmentation(name_or_path: str) -> "Segmentation":
+    # Imported here because it loads River, which most uses of the settings do not need.
+    from livesegments.config import segmentation
 
-    return PERSONAS if path is None else read(path)
+    return segmentation.load(name_or_path)
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
@@ -256,6 +258,7 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"settings file {env_file}: no such file")
     try:
         in_file = DotEnvSettingsSource(Settings, env_file=env_file).env_vars if env_file else {}
+        _check_moved({**in_file, **os.environ})
         if unknown := unknown_names(in_file, Settings.model_fields):
             raise SettingsError(f"settings file {env_file}: " + "\n".join(unknown))
         return Settings(_env_file=env_file, **overrides)
@@ -264,6 +267,16 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"settings file {env_file}: {why}") from None
+
+
+def _check_moved(given: Mapping[str, str | None]) -> None:
+    file = next((given[name] for name in given if name.upper() == f"{PREFIX}PERSONAS_FILE"), None)
+    if file:
+        raise SettingsError(
+            f"{PREFIX}PERSONAS_FILE is now {PREFIX}SEGMENTATION: in {file} rename each [[persona]]"
+            ' to [[segment]], put features = ["purchases", "spend", "age", "income", "urbanicity"]'
+            f" before the first, and set {PREFIX}SEGMENTATION={file}"
+        )
 
 
 def unread() -> list[str]:

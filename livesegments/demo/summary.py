@@ -115,7 +115,7 @@ class Progress:
         yield f"First change {first:.1f} s after the start."
         yield _latency(records, changes, purchases)
         yield Text("\nSegments at the end (purchases and spend in the last 90 days)", "bold")
-        yield segment_table(snapshot.segments, 80, "$")
+        yield segment_table(snapshot.segments, snapshot.segmentation.features, 80, "$")
         yield Text(f"\n{len(changes):,} changes", "bold")
         yield _kinds(changes)
         yield Text("\nFor marketing", "bold")

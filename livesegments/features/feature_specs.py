@@ -1,8 +1,7 @@
-"""The features that the model clusters customers by, in one place, and their vectors.
+"""The features that a segmentation chooses from, in one place.
 
-The vector, its natural units, the metric labels, the fields of a persona file, the columns of every
-table and the dashboard panels are derived from `CATALOGUE`. CONTRIBUTING.md describes how to add a
-feature.
+The vector, its natural units, the metric labels, the fields of a segmentation file and the columns
+of every table are derived from the chosen ones. CONTRIBUTING.md describes how to add a feature.
 """
 
 from collections.abc import Callable
@@ -54,6 +53,8 @@ class Feature:
         Whether the natural unit is the deployment's currency.
     is_profile
         Whether the value comes from the customer's profile rather than from purchases.
+    worth
+        1 where a higher value makes a more valuable customer, -1 where a lower one does, else 0.
     """
 
     name: FeatureName
@@ -67,6 +68,7 @@ class Feature:
     digits: int = 0
     is_money: bool = False
     is_profile: bool = False
+    worth: int = 0
 
 
 CATALOGUE = (
@@ -80,6 +82,7 @@ CATALOGUE = (
         least=1.0,
         most=1e4,
         digits=1,
+        worth=1,
     ),
     Feature(
         name="spend",
@@ -92,6 +95,7 @@ CATALOGUE = (
         least=0.0,
         most=1e7,
         is_money=True,
+        worth=1,
     ),
     Feature(
         name="age",
@@ -129,28 +133,4 @@ CATALOGUE = (
         is_profile=True,
     ),
 )
-BY_NAME = {feature.name: feature for feature in CATALOGUE}
-
-
-FEATURES = tuple(feature.name for feature in CATALOGUE)
-PROFILE_FEATURES = tuple(feature.name for feature in CATALOGUE if feature.is_profile)
-
-
-def vectors(records: Records, window: Window) -> NDArray[np.float64]:
-    """Return the feature vectors (n, d): NaN where a profile field is unknown.
-
-    ``log1p(purchases)``, ``log1p(spend)`` in currency units (0 when refunds exceed purchases),
-    age in years, ``log(income)`` and urbanicity (rural 0, suburban 0.5, urban 1).
-    """
-    out = np.empty((len(records), len(CATALOGUE)))
-    for column, feature in enumerate(CATALOGUE):
-        out[:, column] = feature.scale.forward(feature.measure(records, window))
-    return out
-
-
-def natural(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return vectors (n, d) in natural units: purchases, spend, years, income, urbanicity."""
-    out = np.empty(np.shape(vectors))
-    for column, feature in enumerate(CATALOGUE):
-        out[:, column] = feature.scale.backward(vectors[:, column])
-    return out
+BY_NAME: dict[str, Feature] = {feature.name: feature for feature in CATALOGUE}

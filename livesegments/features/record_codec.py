@@ -7,11 +7,10 @@ Redis. The first byte of every record is its format.
 
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-from livesegments.contracts.segments import DIMENSIONS
 
 NEVER = np.iinfo(np.int64).min
 NARROW, WIDE = 1, 2
@@ -23,8 +22,15 @@ class RecordFormatError(ValueError):
     """A stored record has a format or length that this version cannot read."""
 
 
+class RecordShape(NamedTuple):
+    """Numbers of tiles and of features in a deployment's records."""
+
+    tiles: int
+    features: int
+
+
 @cache
-def memory_dtype(tiles: int) -> np.dtype[np.void]:
+def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
     """Return the dtype of records in memory.
 
     ``head`` is the newest tile with a purchase; slot ``t % tiles`` of ``counts`` and ``cents``
@@ -51,15 +57,15 @@ def memory_dtype(tiles: int) -> np.dtype[np.void]:
             ("generation", np.int64),
             ("since", np.int64),
             ("version", np.int64),
-            ("vector", np.int32, (DIMENSIONS,)),
-            ("counts", np.int64, (tiles,)),
-            ("cents", np.int64, (tiles,)),
+            ("vector", np.int32, (shape.features,)),
+            ("counts", np.int64, (shape.tiles,)),
+            ("cents", np.int64, (shape.tiles,)),
         ]
     )
 
 
 @cache
-def _stored_dtype(tiles: int, fmt: int) -> np.dtype[np.void]:
+def _stored_dtype(shape: RecordShape, fmt: int) -> np.dtype[np.void]:
     count: DTypeLike = np.uint8 if fmt == NARROW else "<i8"
     cents: DTypeLike = "<i4" if fmt == NARROW else "<i8"
     return np.dtype(
@@ -75,9 +81,9 @@ def _stored_dtype(tiles: int, fmt: int) -> np.dtype[np.void]:
             ("generation", "<i8"),
             ("since", "<i8"),
             ("version", "<i8"),
-            ("vector", "<i4", (DIMENSIONS,)),
-            ("counts", count, (tiles,)),
-            ("cents", cents, (tiles,)),
+            ("vector", "<i4", (shape.features,)),
+            ("counts", count, (shape.tiles,)),
+            ("cents", cents, (shape.tiles,)),
         ]
     )
 
@@ -98,9 +104,9 @@ _SAME_AT_REST = (
 )
 
 
-def empty(n: int, tiles: int) -> Records:
+def empty(n: int, shape: RecordShape) -> Records:
     """Return ``n`` records of customers without any data."""
-    records = np.zeros(n, memory_dtype(tiles))
+    records = np.zeros(n, memory_dtype(shape))
     records["profile_updated"] = NEVER
     for name in ("age", "income", "urbanicity"):
         records[name] = np.nan
@@ -131,21 +137,21 @@ def is_known(records: Records) -> NDArray[np.bool_]:
 
 def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
-    tiles = records["counts"].shape[1]
+    shape = RecordShape(records["counts"].shape[1], records["vector"].shape[1])
     wide = (records["counts"].max(axis=1, initial=0) > np.iinfo(np.uint8).max) | (
         np.abs(records["cents"]).max(axis=1, initial=0) > np.iinfo(np.int32).max
     )
     if not wide.any():
-        return _encode_as(records, tiles, NARROW)
+        return _encode_as(records, shape, NARROW)
     blobs = [b""] * len(records)
     for fmt, rows in ((NARROW, np.flatnonzero(~wide)), (WIDE, np.flatnonzero(wide))):
-        for row, blob in zip(rows.tolist(), _encode_as(records[rows], tiles, fmt), strict=True):
+        for row, blob in zip(rows.tolist(), _encode_as(records[rows], shape, fmt), strict=True):
             blobs[row] = blob
     return blobs
 
 
-def _encode_as(records: Records, tiles: int, fmt: int) -> list[bytes]:
-    stored = np.empty(len(records), _stored_dtype(tiles, fmt))
+def _encode_as(records: Records, shape: RecordShape, fmt: int) -> list[bytes]:
+    stored = np.empty(len(records), _stored_dtype(shape, fmt))
     for name in _SAME_AT_REST:
         stored[name] = records[name]
     location = np.nan_to_num(records["urbanicity"] * 2 + 1, nan=0).astype(np.uint8)
@@ -159,29 +165,29 @@ def _encode_as(records: Records, tiles: int, fmt: int) -> list[bytes]:
     return [buffer[i : i + size] for i in range(0, len(buffer), size)]
 
 
-def decode(blobs: Sequence[bytes | None], tiles: int) -> Records:
+def decode(blobs: Sequence[bytes | None], shape: RecordShape) -> Records:
     """Return the records of stored bytes; ``None`` gives an empty record.
 
     Raises
     ------
     RecordFormatError
-        If a record has an unknown format, or its length does not match the number of tiles.
+        If a record has an unknown format, or its length does not match the shape.
     """
-    records = empty(len(blobs), tiles)
-    narrow = _stored_dtype(tiles, NARROW).itemsize
+    records = empty(len(blobs), shape)
+    narrow = _stored_dtype(shape, NARROW).itemsize
     known = [row for row, blob in enumerate(blobs) if blob is not None]
     present = [blob for blob in blobs if blob is not None]
     if all(len(blob) == narrow and blob[0] == NARROW for blob in present):
-        _decode_as(records, known, present, tiles, NARROW)
+        _decode_as(records, known, present, shape, NARROW)
         return records
     for fmt in sorted({blob[0] if blob else 0 for blob in present}):
         rows = [row for row in known if (blobs[row] or b"\0")[0] == fmt]
-        _decode_as(records, rows, [blobs[row] or b"" for row in rows], tiles, fmt)
+        _decode_as(records, rows, [blobs[row] or b"" for row in rows], shape, fmt)
     return records
 
 
 def _decode_as(
-    records: Records, rows: list[int], blobs: Sequence[bytes], tiles: int, fmt: int
+    records: Records, rows: list[int], blobs: Sequence[bytes], shape: RecordShape, fmt: int
 ) -> None:
     if not rows:
         return
@@ -190,12 +196,13 @@ def _decode_as(
             f"record format {fmt} is not known here (known: {NARROW}, {WIDE}); it was written by a"
             " newer version: run that one, or rebuild this store from Kafka"
         )
-    dtype = _stored_dtype(tiles, fmt)
+    dtype = _stored_dtype(shape, fmt)
     wrong = next((len(blob) for blob in blobs if len(blob) != dtype.itemsize), None)
     if wrong is not None:
         raise RecordFormatError(
-            f"a record has {wrong} bytes where {tiles} tiles need {dtype.itemsize}; the store was"
-            " written with another LIVESEGMENTS_TILES"
+            f"a record has {wrong} bytes where {shape.tiles} tiles and {shape.features} features"
+            f" need {dtype.itemsize}; the store was written with another LIVESEGMENTS_TILES or"
+            " LIVESEGMENTS_SEGMENTATION"
         )
     stored = np.frombuffer(b"".join(blobs), dtype)
     for name in _SAME_AT_REST:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.monitoring.metrics import Metrics
@@ -76,7 +76,7 @@ class ClusterSnapshot:
     explained_variance_ratio: float
 
     def __post_init__(self) -> None:
-        k, d = len(self.segments), len(FEATURES)
+        k, d = len(self.segments), len(self.mean)
         if len(set(self.segments)) != len(self.centroids):
             raise ValueError("segments must be distinct, one for each centroid")
         for name, shape in (
@@ -97,10 +97,12 @@ class DriftMetrics:
     ----------
     metrics
         Destination of the values.
+    segmentation
+        The deployment's segments and features.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, segmentation: Segmentation) -> None:
+        self._metrics, self._segmentation = metrics, segmentation
         self._generation: int | None = None
         self._last = np.empty(0)
 
@@ -114,11 +116,12 @@ class DriftMetrics:
         Raises
         ------
         ValueError
-            If the snapshot's segments differ from those of the metrics.
+            If the snapshot's segments differ from those of the segmentation.
         """
-        if sorted(snapshot.segments) != sorted(self._metrics.segments):
-            raise ValueError(f"segments must be {', '.join(self._metrics.segments)}, each once")
-        rows = [snapshot.segments.index(segment) for segment in self._metrics.segments]
+        segments = self._segmentation.segment_ids
+        if sorted(snapshot.segments) != sorted(segments):
+            raise ValueError(f"segments must be {', '.join(segments)}, each once")
+        rows = [snapshot.segments.index(segment) for segment in segments]
         centroids = np.asarray(snapshot.centroids, dtype=np.float64)[rows]
         weights = feature_weights(snapshot.stddevs**2)
         unit = np.where(weights > 0, snapshot.stddevs, np.nan)
@@ -130,14 +133,14 @@ class DriftMetrics:
         metrics.set("model_generation", snapshot.generation)
         metrics.set("model_last_update_timestamp_seconds", snapshot.updated_at)
         metrics.set("model_provisional", snapshot.provisional)
-        metrics.set_all("centroid_natural_units", natural(snapshot.means[rows]))
+        metrics.set_all("centroid_natural_units", self._segmentation.natural(snapshot.means[rows]))
         metrics.set_all("cluster_customers", snapshot.sizes[rows])
         metrics.set_all("centroid_position_stddevs", (centroids - snapshot.mean) / unit)
         metrics.set_all(
             "centroid_shift_stddevs", centroid_shift(settled, snapshot.baseline[rows], weights)
         )
         travel = self._travel(snapshot.generation, settled, weights).tolist()
-        for segment, way in zip(metrics.segments, travel, strict=True):
+        for segment, way in zip(segments, travel, strict=True):
             metrics.count("centroid_travel_stddevs_total", segment, n=way)
         metrics.set_all("persona_distance_stddevs", snapshot.persona_distances[rows])
         metrics.set_all("cluster_mean_squared_distance", snapshot.mean_squared_distances[rows])

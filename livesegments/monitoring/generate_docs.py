@@ -32,7 +32,14 @@ _INGEST = """
 |---|---|---|---|---|---|
 """
 
-_VARYING = {"partition": "partitions that the worker owns", "source": "the names in SOURCES.toml"}
+_VARYING = {
+    "partition": "partitions that the worker owns",
+    "source": "the names in SOURCES.toml",
+    "segment": "ids of the segments",
+    "from": "ids of the segments, none",
+    "to": "ids of the segments, none",
+    "feature": "features of the segmentation",
+}
 _LABELS = """
 ## Values of labels
 
@@ -49,7 +56,8 @@ def document() -> str:
     for series in (*TABLE, *INGEST_TABLE):
         for label in series.labels:
             if series.type != "info":
-                values = series.values_of(label) or (_VARYING[label],)
+                told = _VARYING.get(label)
+                values = (told,) if told else series.values_of(label) or ()
                 labels.setdefault(label, {}).update(dict.fromkeys(values))
     listed = "".join(f"| {label} | {', '.join(values)} |\n" for label, values in labels.items())
     return _HEAD + rows + _INGEST + ingest + _LABELS + listed

@@ -1,8 +1,8 @@
 """Every time series that a worker exposes, as one table.
 
 `livesegments.monitoring.metrics` builds the series from it, and docs/metrics.md is generated from
-it. A customer is never a label: the values of each label are in `LABEL_VALUES`, or are partitions
-that the worker owns.
+it. A customer is never a label: the values of each label are in `LABEL_VALUES`, or are the segments
+and features of the deployment or partitions that the worker owns.
 """
 
 import math
@@ -12,19 +12,15 @@ from typing import Literal, get_args
 from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.segments import Origin
 from livesegments.contracts.topics import INPUTS
-from livesegments.features.feature_specs import CATALOGUE, FEATURES
-from livesegments.model.personas import PERSONAS
+from livesegments.features.feature_specs import CATALOGUE
 
 PREFIX = "livesegments_"
 
-SEGMENTS = tuple(persona.id for persona in PERSONAS)
-"""Segment ids of a deployment without custom personas."""
 NO_SEGMENT = "none"
 
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "topic": INPUTS,
     "origin": get_args(Origin),
-    "feature": FEATURES,
     "stage": ("poll", "decode", "read", "assign", "commit", "publish"),
     "outcome": ("committed", "failed"),
     "verdict": ("fresh", "current", "recover"),
@@ -106,12 +102,19 @@ class Series:
         """The help text: meaning, unit, aggregation."""
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
 
-    def values_of(self, label: str, segments: tuple[str, ...] = SEGMENTS) -> tuple[str, ...] | None:
-        """Return the possible values of a label; None for a partition or source, which vary."""
+    def values_of(
+        self, label: str, segments: tuple[str, ...] = (), features: tuple[str, ...] = ()
+    ) -> tuple[str, ...] | None:
+        """Return the possible values of a label; None for a partition or source, which vary.
+
+        Segments and features are those of the deployment.
+        """
         if label == "reason":
             return REASONS[self.name]
         if label == "segment":
             return segments
+        if label == "feature":
+            return features
         if label in ("from", "to"):
             return (*segments, NO_SEGMENT)
         if label == "stage" and self.name.startswith("ingest_"):

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from livesegments.monitoring.metric_specs import SEGMENTS, SERIES, TABLE, Series
+from livesegments.features.segmentation import Segmentation
+from livesegments.monitoring.metric_specs import SERIES, TABLE, Series
 
 
 class BatchHistogram(Collector):
@@ -77,10 +78,10 @@ class Metrics:
     ----------
     registry
         Registry of the series; at most one `Metrics` in each.
+    segmentation
+        The deployment's segments and features.
     version
         Software version, for ``build_info``.
-    segments
-        (k,) ids of the deployment's segments.
 
     Raises
     ------
@@ -90,7 +91,12 @@ class Metrics:
 
     Examples
     --------
-    >>> metrics = Metrics(CollectorRegistry(), version="1.0")
+    >>> from livesegments.features.feature_specs import CATALOGUE
+    >>> from livesegments.model.naming import Segment
+
+    >>> families = Segment("families", "Families", "", position=(0.5,))
+    >>> segmentation = Segmentation(CATALOGUE[:1], (families,))
+    >>> metrics = Metrics(CollectorRegistry(), segmentation, version="1.0")
     >>> metrics.count("changes_total", "none", "families", "live")
     >>> with metrics.time("batch_duration_seconds", "decode"):
     ...     pass
@@ -99,12 +105,13 @@ class Metrics:
     def __init__(
         self,
         registry: CollectorRegistry,
+        segmentation: Segmentation,
         *,
         version: str = "unknown",
-        segments: tuple[str, ...] = SEGMENTS,
     ) -> None:
         self.registry = registry
-        self.segments = segments
+        self._segments = segmentation.segment_ids
+        self._features = segmentation.feature_names
         self._metrics: dict[str, Any] = {}
         self._partitions: set[int] = set()
         self._children: dict[tuple[str, tuple[str | int, ...]], Any] = {}
@@ -176,8 +183,7 @@ class Metrics:
         name
             Name of the series.
         values
-            One axis per label: segments in the order of ``segments``, features in the order of
-            `livesegments.features.feature_specs.FEATURES`.
+            One axis per label: segments and features in the order of the segmentation.
         """
         series = SERIES[name]
         shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)
@@ -219,7 +225,7 @@ class Metrics:
         return child
 
     def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
-        return series.values_of(label, self.segments)
+        return series.values_of(label, self._segments, self._features)
 
     def _combinations(
         self, series: Series, partition: int | None = None

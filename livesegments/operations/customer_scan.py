@@ -8,6 +8,7 @@ from sys import maxsize
 import numpy as np
 from numpy.typing import NDArray
 
+from livesegments.domain import record_shape
 from livesegments.features.dedup import DedupWindow, hashes_of
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode
@@ -80,7 +81,7 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
             seen, again, _ = seen.after(hashes_of([name for name, _ in chunk]))
             new = list(compress(chunk, ~again))
             names = [name for name, _ in new]
-            records = decode([blob for _, blob in new], deployment.tiles)
+            records = decode([blob for _, blob in new], record_shape(deployment))
             batch = CustomerBatch(names, records, loaded.checkpoint.clock_us)
             if loaded.erasures:
                 markers = markers_of(store, partition, names)

@@ -27,7 +27,6 @@ from livesegments.contracts.topics import (
     check_partition_counts,
     topics,
 )
-from livesegments.features.feature_specs import FEATURES
 from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.doctor_inputs import look_at_inputs
 from livesegments.operations.doctor_redis import look_at_redis
@@ -200,13 +199,23 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "deployment", "warn", "no worker has ever run in this group", "livesegments run"
         )
         return
-    ids = tuple(persona.id for persona in settings.personas)
+    segmentation = settings.read_segmentation()
+    ids, features = segmentation.segment_ids, segmentation.feature_names
     if agreed.segments != ids:
         yield Finding(
             "deployment",
             "fail",
             f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
-            f"set their ids back, in that order ({PREFIX}PERSONAS_FILE)",
+            f"set their ids back, in that order ({PREFIX}SEGMENTATION)",
+        )
+    if agreed.features != features:
+        yield Finding(
+            "deployment",
+            "fail",
+            f"features are {', '.join(features)} here and {', '.join(agreed.features)} in the"
+            " store",
+            f"set them back ({PREFIX}SEGMENTATION), or rebuild the store with them: livesegments"
+            " rebuild",
         )
     if agreed.dedup_format != DEDUP_FORMAT:
         yield Finding(
@@ -268,7 +277,9 @@ def _progress(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    reader = DefinitionsReader({**kafka_config(settings), "bootstrap_timeout_ms": 5_000})
+    segmentation = settings.read_segmentation()
+    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    reader = DefinitionsReader(config, segmentation)
     try:
         generation = reader.generation
     finally:
@@ -283,16 +294,17 @@ def _model(settings: Settings) -> Iterator[Finding]:
         )
         return
     yield Finding("model", "ok", f"generation {generation.number}")
-    known = {feature for features in named_by(generation).values() for feature in features}
-    unknown = [feature for feature in FEATURES if feature not in known]
+    features = segmentation.feature_names
+    known = set().union(*named_by(generation, features).values())
+    unknown = [feature for feature in features if feature not in known]
     if unknown:
         yield Finding(
             "segment names",
             "warn",
-            f"rest on {', '.join(sorted(known, key=FEATURES.index))} alone: {', '.join(unknown)}"
+            f"rest on {', '.join(sorted(known, key=features.index))} alone: {', '.join(unknown)}"
             " of no customer was known at the fit, or the same of all",
             f"send profiles to {PROFILES}, or take names that say no more than that"
-            f" ({PREFIX}PERSONAS_FILE)",
+            f" ({PREFIX}SEGMENTATION)",
         )
 
 

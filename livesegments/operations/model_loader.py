@@ -11,8 +11,9 @@ from livesegments import app
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.scoring import Scores, score
-from livesegments.domain import Hysteresis, Model, ProcessingConfig
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records
+from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import Tiling
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
@@ -54,31 +55,27 @@ def no_model(settings: Settings) -> NoModelError:
 
 
 def current_model(
-    config: Mapping[str, Any], store: Partitions, deployment: Deployment
+    config: Mapping[str, Any],
+    store: Partitions,
+    deployment: Deployment,
+    segmentation: Segmentation,
 ) -> GlobalModel:
     """Return the model of a deployment, as seen by a worker that owns no partition.
 
     It consists of the generation from its topic, None during the warm-up, and the sum of all
     partitions' statistics, None while some are still in an older generation.
     """
-    reader = DefinitionsReader(config)
+    reader = DefinitionsReader(config, segmentation)
     reader.close()
-    model = GlobalModel(store, deployment.partitions, deployment.segments)
+    model = GlobalModel(store, deployment.partitions, segmentation)
     model.adopt(reader.generation)
     model.refresh({}, time.monotonic())
     return model
 
 
 def score_at(
-    records: Records, tile: int, time_us: int, model: Model, switching: Hysteresis
+    records: Records, tile: int, time_us: int, model: Model, config: ProcessingConfig
 ) -> Scores:
     """Score records as a worker does, at a tile of the clock and a time of a possible switch."""
     n = len(records)
-    return score(
-        records,
-        np.full(n, tile),
-        np.full(n, time_us),
-        model.kmeans,
-        model.segment_of_cluster,
-        switching,
-    )
+    return score(records, np.full(n, tile), np.full(n, time_us), model, config)

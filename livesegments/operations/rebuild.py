@@ -20,9 +20,9 @@ from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.recovery.reconciliation import extent_of
 from livesegments.contracts.topics import check_partition_counts
+from livesegments.domain import record_shape
 from livesegments.features.record_codec import decode
 from livesegments.features.window import Tiling, window
-from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
 from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts
@@ -86,8 +86,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     wanted = app.deployment(
         settings, check_partition_counts(partition_counts(config), settings.topic_prefix)
     )
-    generation = _generation(settings)
-    UnknownSegmentError.check(generation.segments if generation else (), wanted.segments)
+    UnknownSegmentError.check(_definitions(settings).latest, wanted.segments)
     workers, agreed = _members(settings), store.deployment()
     if agreed is not None and agreed.partitions != wanted.partitions:
         store.agree(wanted)  # raises an error that states the remedy
@@ -130,7 +129,7 @@ def rebuild(
     """
     store, began = _store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)
-    has_model = _generation(settings) is not None
+    has_model = _definitions(settings).generation is not None
     store.forget(planned.deployment)
     looked = -POLL_SECONDS
     complete = False
@@ -212,15 +211,14 @@ def _check_partitioner(settings: Settings, wanted: Deployment) -> None:
             )
 
 
-def _generation(settings: Settings) -> Generation | None:
-    reader = DefinitionsReader(kafka_config(settings))
+def _definitions(settings: Settings) -> DefinitionsReader:
+    reader = DefinitionsReader(kafka_config(settings), settings.read_segmentation())
     reader.close()
-    return reader.generation
+    return reader
 
 
 def _check_losses(settings: Settings, store: Partitions, deployment: Deployment) -> None:
     """Raise an error if the inputs no longer contain all the data in the store."""
-    layout = Tiling(deployment.window_days, deployment.tiles)
     with LogReader(kafka_config(settings)) as log:
         clocks = Clocks(store, kafka_config(settings), deployment.partitions, app.now_us)
         try:
@@ -235,7 +233,7 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
             inputs = extent_of(log, partition)
             # A wrong clock may have advanced the partition's, and then no purchase would count.
             clock_us = bounded(progress.clock_us, clocks.shown_us)
-            counts = partial(_counts_somebody, store, partition, layout, clock_us)
+            counts = partial(_counts_somebody, store, partition, deployment, clock_us)
             try:
                 if inputs.is_of(progress):
                     check.check_ends(partition, inputs, progress, None)
@@ -247,9 +245,13 @@ def _check_losses(settings: Settings, store: Partitions, deployment: Deployment)
                 ) from None
 
 
-def _counts_somebody(store: Partitions, partition: int, layout: Tiling, clock_us: int) -> bool:
+def _counts_somebody(
+    store: Partitions, partition: int, deployment: Deployment, clock_us: int
+) -> bool:
     """Return whether any of a random sample of customers has a purchase in its window."""
+    layout = Tiling(deployment.window_days, deployment.tiles)
     for _, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
-        found = window(decode(blobs, layout.tiles), layout.tile(clock_us))
+        records = decode(blobs, record_shape(deployment))
+        found = window(records, layout.tile(clock_us))
         return bool(found.purchases.any())
     return False

@@ -7,9 +7,6 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
-from livesegments.contracts.segments import DIMENSIONS
-from livesegments.domain import CLUSTERS
-from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
 from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
@@ -56,7 +53,9 @@ class Refit:
         RefitError
             If there is no customer to fit, or partitions still adopt a generation.
         """
-        current = current_model(self._config, self._store, self._deployment)
+        current = current_model(
+            self._config, self._store, self._deployment, self._rules.segmentation
+        )
         generation = current.generation
         if generation is None:
             raise no_model(self._settings)
@@ -69,7 +68,7 @@ class Refit:
             return propose(self._store, self._deployment, model, self._rules, everyone=everyone)
         except ValueError as error:
             raise RefitError(
-                "there is nothing to fit: fewer than five distinct customers have a purchase in"
+                "there is nothing to fit: fewer distinct customers than segments have a purchase in"
                 " their window"
             ) from error
 
@@ -105,7 +104,7 @@ class Refit:
         RefitError
             If it is not published in time, or another generation is published first.
         """
-        reader = DefinitionsReader(self._config)
+        reader = DefinitionsReader(self._config, self._rules.segmentation)
         deadline = time.monotonic() + seconds
         try:
             while True:
@@ -161,7 +160,7 @@ class Refit:
         while True:
             found = self._store.taken_over(number, range(self.partitions))
             done = sum(all_over for all_over, _ in found)
-            now = done, _members(data for _, data in found)
+            now = done, self._members(data for _, data in found)
             show(now[1])
             if now != before:
                 if before is None or done != before[0]:
@@ -177,7 +176,6 @@ class Refit:
                 )
             time.sleep(LOOK_SECONDS)
 
-
-def _members(stored: Iterable[bytes]) -> int:
-    counted = (ClusterStatistics.from_bytes(data, CLUSTERS, DIMENSIONS) for data in stored if data)
-    return sum(int(each.members.sum()) for each in counted)
+    def _members(self, stored: Iterable[bytes]) -> int:
+        learned = (self._rules.segmentation.estimator(learned=data) for data in stored)
+        return sum(int(each.statistics.members.sum()) for each in learned)

@@ -8,16 +8,14 @@ import numpy as np
 
 from livesegments.consumers.modelling.initial_fit import SAMPLE, Sample
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
-from livesegments.contracts.segments import DIMENSIONS
-from livesegments.domain import Model, ProcessingConfig, estimator
-from livesegments.features.feature_specs import vectors
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.batch_kmeans import inertia
 from livesegments.model.distance import squared_distances
 from livesegments.model.drift import centroid_shift, persona_distance
 from livesegments.model.generation import Generation
-from livesegments.model.personas import Persona
+from livesegments.model.naming import Segment
 from livesegments.model.types import Counts, Floats
 from livesegments.operations.customer_scan import scan
 from livesegments.operations.model_loader import score_at
@@ -38,22 +36,22 @@ class Proposal:
     fit
         The new generation, with the number of the one it would replace.
     moves
-        Customers (6, 6) by published segment before and after, in the order of the personas; no
-        segment is last.
+        Customers (k + 1, k + 1) by published segment before and after, in the order of the
+        segments; no segment is last.
     found
         The comparison, for JSON. ``sample`` and ``customers`` are the numbers of customers fitted
         and in all; ``inertia`` is the mean squared distance to the nearest centroid, in squared
         standard deviations, and ``gain`` its relative reduction. For each segment: the one whose
         centroid is nearest now (``continues``), the customers of its cluster, and the distances of
         its centroid to the persona and between now and then, in standard deviations per feature.
-    personas
-        The personas, in the order of ``moves``.
+    segments
+        The segments, in the order of ``moves``.
     """
 
     fit: Generation
     moves: Counts
     found: dict[str, Any]
-    personas: tuple[Persona, ...]
+    segments: tuple[Segment, ...]
 
     @property
     def gain(self) -> float:
@@ -62,7 +60,7 @@ class Proposal:
 
     def lines(self) -> list[str]:
         """Return a text report."""
-        found, names = self.found, {persona.id: persona.name for persona in self.personas}
+        found, names = self.found, {segment.id: segment.name for segment in self.segments}
         moving = found["moving"]
         lines = [
             f"A fit of {found['sample']:,} of about {found['customers']:,} customers, compared with"
@@ -81,15 +79,15 @@ class Proposal:
                 f"{number(each['shift'], 2):>7}"
                 + ("" if was == each["id"] else f"  where {names[was]} is now")
             )
-        headings = [*(persona.name.split()[0] for persona in self.personas), "none"]
+        headings = [*(segment.name.split()[0] for segment in self.segments), "none"]
         lines += [
             "(distance to the persona, and how far the centroid moves: standard deviations)",
             "",
             "Customers by published segment, now (rows) and then (columns)",
             " " * 22 + "".join(f"{heading:>12}" for heading in headings),
         ]
-        for persona, row in zip([*names.values(), "no segment"], self.moves, strict=True):
-            lines.append(f"{persona:22}" + "".join(f"{n:>12,}" for n in row.tolist()))
+        for name, row in zip([*names.values(), "no segment"], self.moves, strict=True):
+            lines.append(f"{name:22}" + "".join(f"{n:>12,}" for n in row.tolist()))
         share = moving / max(int(self.moves.sum()), 1)
         return [*lines, f"{moving:,} customers would change segment ({share:.1%})"]
 
@@ -130,29 +128,31 @@ def propose(
         for each in scan(store, deployment) if everyone else ():
             yield each.records, each.clock_us, 1.0
 
+    segmentation = rules.segmentation
     parts: list[Floats] = []
     customers, bought = 0.0, np.zeros(rules.layout.tiles, np.int64)
     for records, clock_us, weight in batches():
         tile = rules.layout.tile(clock_us)
         at = window(records, tile)
         counted = (at.purchases > 0) & may_be_profiled(records)
-        parts.append(vectors(records, at)[counted])
+        parts.append(segmentation.vectors(records, at)[counted])
         customers += weight * np.count_nonzero(counted)
         bought += purchases_by_tile(records, tile)
-    drawn_vectors = np.concatenate(parts) if parts else np.empty((0, DIMENSIONS))
+    drawn_vectors = np.concatenate(parts) if parts else np.empty((0, len(segmentation.features)))
     sample = Sample(drawn_vectors, customers, is_full(bought))
     candidate = find_better(sample, before, seed=before.generation.number)
-    fit = next_generation(candidate, before, before.generation.number, rules.personas)
-    model = Model.of(estimator(fit), rules.segment_ids)
-    moves = np.zeros((len(rules.personas) + 1,) * 2)
+    segments = segmentation.segments
+    fit = next_generation(candidate, before, before.generation.number, segments)
+    model = Model.of(segmentation.estimator(fit), rules.segment_ids)
+    moves = np.zeros((len(segments) + 1,) * 2)
     for records, clock_us, weight in batches():
         # As the takeover would move them; segment -1 (none) indexes the last row or column.
         tile = rules.layout.tile(clock_us)
-        then = score_at(records, tile, clock_us, model, rules.switching).segment
+        then = score_at(records, tile, clock_us, model, rules).segment
         np.add.at(moves, (records["segment"], then), weight)
     counts = moves.round().astype(np.int64)
-    found = _compare(model, candidate, sample, before, counts, rules.personas)
-    return Proposal(fit, counts, found, rules.personas)
+    found = _compare(model, candidate, sample, before, counts, segments)
+    return Proposal(fit, counts, found, segments)
 
 
 def _compare(
@@ -161,7 +161,7 @@ def _compare(
     sample: Sample,
     before: Model,
     moves: Counts,
-    personas: tuple[Persona, ...],
+    segments: tuple[Segment, ...],
 ) -> dict[str, Any]:
     fit, after, today = model.generation, model.snapshot, before.snapshot
     was = before.generation.segments
@@ -169,10 +169,10 @@ def _compare(
     nearest = squared_distances(after.centroids, today.centroids, after.weights).argmin(axis=1)
     rows = len(sample.vectors)
     now = inertia(sample.vectors, today.centroids, candidate.fit.weights)
-    persona_now = persona_distance(today.zscores(today.centroids), was, personas)[old]
-    persona_new = persona_distance(after.zscores(after.centroids), fit.segments, personas)
+    persona_now = persona_distance(today.zscores(today.centroids), was, segments)[old]
+    persona_new = persona_distance(after.zscores(after.centroids), fit.segments, segments)
     shift = centroid_shift(after.centroids, today.centroids[old], after.weights)
-    names = [*(persona.id for persona in personas), None]
+    names = [*(segment.id for segment in segments), None]
     return {
         "replaces": fit.number,
         "sample": rows,
@@ -207,5 +207,5 @@ def _sample(store: Partitions, partitions: int, rules: ProcessingConfig) -> Iter
     wanted = {p: -(-SAMPLE * size // total) for p, size in enumerate(sizes) if size}
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         if blobs:
-            records = decode(blobs, rules.layout.tiles)
+            records = decode(blobs, rules.record_shape)
             yield records, progress.clock_us, sizes[partition] / len(blobs)

@@ -1,13 +1,13 @@
 """Tables of segments and changes for terminals, in the space there is."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
 from livesegments.contracts.segments import SegmentChange, SegmentRef
-from livesegments.features.feature_specs import CATALOGUE, Feature
+from livesegments.features.feature_specs import Feature
 from livesegments.rendering.formats import number, percent
 
 WIDE = 100
@@ -37,20 +37,22 @@ class SegmentRow:
     shift: float | None
 
 
-def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "") -> Table:
+def segment_table(
+    rows: Iterable[SegmentRow], features: Sequence[Feature], width: int, unit: str = ""
+) -> Table:
     """Return segments with their sizes, shares and centroids in natural units.
 
     ``unit`` goes before amounts of money.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     more = 3 if width >= WIDE else 0
-    columns = [len(each.heading) + each.is_money + more for each in CATALOGUE]
+    columns = [len(each.heading) + each.is_money + more for each in features]
     # Name, size, share, drift and the spaces between take 38 columns.
     bar = max(0, min(24, width - sum(columns) - len(columns) - 38))
     table.add_column("Segment", width=20)
     table.add_column("Size", justify="right", width=5)
     table.add_column("Share", width=bar + 5)
-    for feature, cells in zip(CATALOGUE, columns, strict=True):
+    for feature, cells in zip(features, columns, strict=True):
         table.add_column(feature.heading, justify="right", width=cells)
     table.add_column("Drift", justify="right", width=5)
     for row in rows:
@@ -60,7 +62,7 @@ def segment_table(rows: Iterable[SegmentRow], width: int, unit: str = "") -> Tab
             Text(row.name, style=color),
             f"{row.customers:,}",
             Text.assemble(f"{percent(row.share):>4} ", ("━" * filled, color)),
-            *(_mean(row.centroid, each, unit) for each in CATALOGUE),
+            *(_mean(row.centroid, each, unit) for each in features),
             number(row.shift, 2),
         )
     return table

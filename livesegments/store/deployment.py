@@ -21,12 +21,19 @@ _WAY_OUT = {
     "partitioner": _REBUILD,
     "dedup_format": "The store is from an earlier version, which counted other records. Stop all"
     " workers and rebuild the store from Kafka: livesegments rebuild",
-    "segments": "Ids of segments never change: set them back (LIVESEGMENTS_PERSONAS_FILE), in that"
-    " order; names, descriptions and positions may change. For other segments delete the output"
-    " topics and use another LIVESEGMENTS_GROUP_ID",
+    "features": f"LIVESEGMENTS_SEGMENTATION: {_REBUILD[0].lower()}{_REBUILD[1:]}",
+    "segments": "Ids of segments never change (LIVESEGMENTS_SEGMENTATION): set them back, in that"
+    " order; names, descriptions and positions may change. To add segments, stop all workers and"
+    " rebuild the store from Kafka: livesegments rebuild. For other ids delete the output topics"
+    " and use another LIVESEGMENTS_GROUP_ID",
 }
 
-_BEFORE = {"topic_prefix": "", "consent": "optional", "dedup_format": "1"}
+_BEFORE = {
+    "topic_prefix": "",
+    "consent": "optional",
+    "dedup_format": "1",
+    "features": "purchases,spend,age,income,urbanicity",
+}
 """Settings of a store whose release did not have them, unless any value would do."""
 
 
@@ -47,7 +54,7 @@ class UnknownSegmentError(RuntimeError):
     def __init__(self, segment: str, known: Sequence[str]) -> None:
         super().__init__(
             f"segment {segment!r} is published already, and the segments here are"
-            f" {', '.join(known)}: ids never change. Set them back (LIVESEGMENTS_PERSONAS_FILE);"
+            f" {', '.join(known)}: ids never change. Set them back (LIVESEGMENTS_SEGMENTATION);"
             " names, descriptions and positions may change. For other segments delete the output"
             " topics (customer-segments.v1, segment-changes.v1, segment-definitions.v1) and use"
             " another LIVESEGMENTS_GROUP_ID"
@@ -65,6 +72,8 @@ class Deployment:
     dedup_events: int
     segments: tuple[str, ...]
     """Segment ids, in the order used by the indices in records."""
+    features: tuple[str, ...]
+    """Features of the vector, in its order."""
     topic_prefix: str = ""
     """Prefix of the topics that the records come from."""
     consent: str = "optional"
@@ -79,6 +88,7 @@ class Deployment:
         return {
             **{name: str(value) for name, value in asdict(self).items()},
             "segments": ",".join(self.segments),
+            "features": ",".join(self.features),
         }
 
     @classmethod
@@ -92,6 +102,7 @@ class Deployment:
             currency=stored["currency"],
             dedup_events=int(stored.get("dedup_events", 0)),
             segments=tuple(stored["segments"].split(",")),
+            features=tuple(stored.get("features", _BEFORE["features"]).split(",")),
             topic_prefix=stored.get("topic_prefix", ""),
             consent=stored.get("consent", "optional"),
             partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",

@@ -89,7 +89,7 @@ def test_inertia_by_the_labels_of_a_fit_is_that_of_the_fit() -> None:
     X = rows()
     X[::7, 1] = NAN
     fit = batch_kmeans.fit(X, CLUSTERS, seed=1)
-    assert labelled_inertia(X, fit.clusters, fit.weights) == pytest.approx(fit.inertia)
+    assert labelled_inertia(X, fit.clusters, fit.weights, CLUSTERS) == pytest.approx(fit.inertia)
 
 
 def test_rows_without_a_label_count_about_the_mean_of_all() -> None:
@@ -97,7 +97,7 @@ def test_rows_without_a_label_count_about_the_mean_of_all() -> None:
     fit = batch_kmeans.fit(X, CLUSTERS, seed=1)
     nowhere = np.full(len(X), -1, np.int8)
     scatter = float((np.nan_to_num(X - fit.mean) ** 2 * fit.weights).sum())
-    assert labelled_inertia(X, nowhere, fit.weights) == pytest.approx(scatter)
+    assert labelled_inertia(X, nowhere, fit.weights, CLUSTERS) == pytest.approx(scatter)
     assert scatter > fit.inertia
 
 

@@ -25,7 +25,6 @@ from livesegments.contracts.topics import (
     STATES,
 )
 from livesegments.domain import (
-    CLUSTERS,
     BatchStats,
     Hysteresis,
     Model,
@@ -33,7 +32,6 @@ from livesegments.domain import (
     ProcessingConfig,
     decode_estimators,
     decode_seen,
-    estimator,
     start_sweep,
 )
 from livesegments.features.record_codec import Records, decode
@@ -41,10 +39,10 @@ from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
-from livesegments.model.personas import PERSONAS, POSITIONS
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Output
 from livesegments.store.partitions import NO_CLOCK, Commit, ReadResult
+from tests.segmentations import PERSONAS, POSITIONS
 
 DAY = 86_400_000_000
 LAYOUT = Tiling(window_days=20, tiles=5)
@@ -54,9 +52,9 @@ RULES = ProcessingConfig(
     event_clock=True,
     currency="USD",
     group_id="group",
-    personas=PERSONAS,
+    segmentation=PERSONAS,
 )
-SEGMENTS = RULES.segment_ids
+SEGMENTS, SHAPE = RULES.segment_ids, RULES.record_shape
 YOUNG, FAMILIES, RETIREES, STUDENTS, HIGH_VALUE = SEGMENTS
 MEAN = np.array([1.5, 4.5, 45.0, 10.8, 0.5])
 STD = np.array([1.0, 1.5, 15.0, 0.6, 0.4])
@@ -68,13 +66,13 @@ RETIREE = {"age": 72, "income": 25_000, "location": "rural"}
 
 def generation(number: int = 1, turn: int = 0) -> Generation:
     """A fit whose clusters are at the personas; ``turn`` renumbers the clusters."""
-    order = np.roll(np.arange(CLUSTERS), turn)
+    order = np.roll(np.arange(len(SEGMENTS)), turn)
     return Generation(
         number=number,
         centroids=MEAN + POSITIONS[order] * STD,
         mean=MEAN,
         variance=STD**2,
-        sizes=(10,) * CLUSTERS,
+        sizes=(10,) * len(SEGMENTS),
         segments=tuple(SEGMENTS[cluster] for cluster in order),
     )
 
@@ -86,7 +84,9 @@ def model(number: int = 1, turn: int = 0, statistics: ClusterStatistics | None =
 
 def model_of(fitted: Generation, statistics: ClusterStatistics | None = None) -> Model:
     """The model of a fit and the customers counted in it."""
-    return Model.of(estimator(fitted, statistics.to_bytes() if statistics else b""), SEGMENTS)
+    return Model.of(
+        PERSONAS.estimator(fitted, statistics.to_bytes() if statistics else b""), SEGMENTS
+    )
 
 
 def statistics_in(estimators: dict[int, MiniBatchKMeans]) -> dict[int, ClusterStatistics]:
@@ -274,7 +274,7 @@ class World:
             self.owned[p] = PartitionState(
                 p,
                 owned.checkpoint,
-                estimators=decode_estimators(self.statistics[p]),
+                estimators=decode_estimators(self.statistics[p], self.config.segmentation),
                 in_outbox=tuple(sorted(self.outbox[p])),
                 erasures=len(self.erasures[p]),
                 seen=decode_seen(bytes(self.rings[p]), owned.checkpoint, self.config.dedup_events),
@@ -282,14 +282,14 @@ class World:
 
     def stored(self, customer: str, partition: int = 0) -> Records:
         """The stored record of one customer, (1,)."""
-        return decode([self.customers[partition][customer]], self.config.layout.tiles)
+        return decode([self.customers[partition][customer]], self.config.record_shape)
 
     def check(self) -> None:
         """Compare statistics with records, and records with published output."""
         for p, owned in self.owned.items():
             blobs = list(self.customers[p].values())
-            counted = recounted(decode(blobs, self.config.layout.tiles))
-            stored = statistics_in(decode_estimators(self.statistics[p]))
+            counted = recounted(decode(blobs, self.config.record_shape))
+            stored = statistics_in(decode_estimators(self.statistics[p], self.config.segmentation))
             assert {g: s for g, s in stored.items() if s.members.any()} == counted
             assert statistics_in(owned.estimators) == stored
             assert set(owned.in_outbox) == self.outbox[p]
@@ -309,7 +309,7 @@ class World:
         kept = {}
         for customers in self.customers.values():
             for name, blob in customers.items():
-                [found] = decode([blob], self.config.layout.tiles)
+                [found] = decode([blob], self.config.record_shape)
                 if found["segment"] >= 0:
                     kept[name] = (int(found["segment"]), int(found["version"]))
         assert kept == published
@@ -388,7 +388,7 @@ def recounted(records: Records) -> dict[int, ClusterStatistics]:
     counted: dict[int, ClusterStatistics] = {}
     for number in np.unique(records["generation"][records["cluster"] >= 0]).tolist():
         members = records[records["generation"] == number]
-        counted[number] = ClusterStatistics.of(members["vector"], members["cluster"], CLUSTERS)
+        counted[number] = ClusterStatistics.of(members["vector"], members["cluster"], len(SEGMENTS))
     return counted
 
 

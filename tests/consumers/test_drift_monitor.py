@@ -10,13 +10,12 @@ from prometheus_client import CollectorRegistry
 from livesegments.consumers.drift_monitor import SAMPLE_SECONDS, DriftMonitor
 from livesegments.consumers.modelling.initial_fit import Sample, first_generation
 from livesegments.domain import DriftSample, Model
-from livesegments.features.feature_specs import FEATURES
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.generation import Generation
-from livesegments.model.personas import PERSONAS, POSITIONS
-from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
+from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
 from tests.consumers.harness import MEAN, STD, generation, model_of
+from tests.segmentations import PERSONAS, POSITIONS
 
 
 def sample(n: int = 1_000, seed: int = 0, full: bool = True) -> Sample:
@@ -38,7 +37,7 @@ class World:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.drawn, self.draws = sample(), 0
-        self.watch = DriftMonitor(Metrics(self.registry), PERSONAS, self.draw)
+        self.watch = DriftMonitor(Metrics(self.registry, PERSONAS), PERSONAS, self.draw)
         self.generation = first_generation(sample(), 3, PERSONAS)
 
     def draw(self) -> Sample:
@@ -65,10 +64,10 @@ def test_a_model_as_it_was_fitted_has_not_drifted(world: World) -> None:
     assert world.value("model_provisional") == 0
     assert world.value("segment_share_psi") == pytest.approx(0)
     assert world.value("silhouette_score") > 0.5
-    for feature in FEATURES:
+    for feature in PERSONAS.feature_names:
         assert world.value("feature_psi", feature=feature) == 0
         assert world.value("feature_psi_critical", feature=feature) == pytest.approx(0.1)
-    for segment in SEGMENTS:
+    for segment in PERSONAS.segment_ids:
         assert world.value("cluster_customers", segment=segment) == 200
         assert world.value("centroid_shift_stddevs", segment=segment) < 0.01
 
@@ -76,11 +75,13 @@ def test_a_model_as_it_was_fitted_has_not_drifted(world: World) -> None:
 def test_spend_in_another_unit_shows_in_that_feature(world: World) -> None:
     world.drawn.vectors[:, 1] += np.log(100)
     world.observe(world.drawn)
-    found = {feature: world.value("feature_psi", feature=feature) for feature in FEATURES}
+    found = {
+        feature: world.value("feature_psi", feature=feature) for feature in PERSONAS.feature_names
+    }
     assert found["spend"] > 1
     assert max(found.values()) == found["spend"]
     assert found["age"] == 0
-    assert min(world.value("centroid_shift_stddevs", segment=s) for s in SEGMENTS) > 0.3
+    assert min(world.value("centroid_shift_stddevs", segment=s) for s in PERSONAS.segment_ids) > 0.3
 
 
 def test_the_model_has_changed_when_its_statistics_have(world: World) -> None:

@@ -4,13 +4,12 @@ import numpy as np
 
 from livesegments.consumers.drift_monitor import MOST, watch
 from livesegments.consumers.scoring import Scores, score
-from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
-from tests.consumers.harness import LAYOUT, SEGMENTS, model
+from tests.consumers.harness import LAYOUT, RULES, SEGMENTS, SHAPE, model
 
 
 def bought(n: int, generation: int = 1) -> Records:
-    records = empty(n, LAYOUT.tiles)
+    records = empty(n, SHAPE)
     records["head"] = 100
     records["counts"][:, 100 % LAYOUT.tiles] = 1 + np.arange(n) % 7
     records["generation"] = generation
@@ -21,7 +20,7 @@ def scores_of(records: Records) -> Scores:
     n, given = len(records), model()
     clock = np.full(n, 100)
     at = clock * LAYOUT.tile_us
-    return score(records, clock, at, given.kmeans, given.segment_of_cluster, Hysteresis(0.15, 0))
+    return score(records, clock, at, given, RULES)
 
 
 def test_of_many_customers_an_even_pick_is_shown() -> None:

@@ -18,10 +18,10 @@ from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.recovery.ownership import Verdict
 from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
-from livesegments.model.personas import PERSONAS
 from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.publisher import PublishError
+from tests.segmentations import PERSONAS
 
 
 class Worker:
@@ -29,7 +29,9 @@ class Worker:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.observation = Instrumentation(Metrics(self.registry), 500, PERSONAS, self.draw)
+        self.observation = Instrumentation(
+            Metrics(self.registry, PERSONAS), 500, PERSONAS, self.draw
+        )
         self.observation.ready(True)
 
     def draw(self) -> Sample:

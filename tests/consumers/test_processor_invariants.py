@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.topics import INPUTS, PURCHASES
-from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import decode, may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.cluster_statistics import quantize
@@ -16,6 +15,7 @@ from tests.consumers.harness import (
     DAY,
     LAYOUT,
     RULES,
+    SHAPE,
     World,
     erasure,
     model,
@@ -104,10 +104,10 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
     now = model(2, turn=3)
     world.sweep(now)
     for p, owned in world.owned.items():
-        records = decode(list(world.customers[p].values()), LAYOUT.tiles)
+        records = decode(list(world.customers[p].values()), SHAPE)
         at = window(records, LAYOUT.tile(owned.checkpoint.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
-        expected = vectors(records, at)
+        expected = world.config.segmentation.vectors(records, at)
         clusters = now.kmeans.predict_arrays(expected).clusters
         assert records["cluster"].tolist() == np.where(counted, clusters, -1).tolist()
         assert (records["vector"][counted] == quantize(expected[counted])).all()

@@ -15,6 +15,7 @@ from livesegments.features.window import window
 from tests.consumers.harness import (
     LAYOUT,
     RULES,
+    SHAPE,
     STUDENT,
     STUDENTS,
     World,
@@ -181,7 +182,7 @@ def kept(w: World) -> dict[str, Any]:
     found = {}
     for p, owned in w.owned.items():
         for name, blob in w.customers[p].items():
-            record = decode([blob], LAYOUT.tiles)
+            record = decode([blob], SHAPE)
             at = window(record, LAYOUT.tile(owned.checkpoint.clock_us))
             age = np.nan_to_num(record["age"]).tolist()
             found[name] = (at.purchases.tolist(), at.cents.tolist(), age)

@@ -3,9 +3,18 @@ import pytest
 
 from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.scoring import NONE, Scores, score
-from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
-from tests.consumers.harness import DAY, LAYOUT, MEAN, SEGMENTS, STUDENTS, model
+from tests.consumers.harness import (
+    DAY,
+    LAYOUT,
+    MEAN,
+    RULES,
+    SEGMENTS,
+    SHAPE,
+    STUDENTS,
+    model,
+    switching,
+)
 
 CLOCK = 100 * DAY
 STUDENT, RETIREE = SEGMENTS.index(STUDENTS), SEGMENTS.index("retirees")
@@ -13,7 +22,7 @@ STUDENT, RETIREE = SEGMENTS.index(STUDENTS), SEGMENTS.index("retirees")
 
 def records(n: int, **fields: object) -> Records:
     """Customers with a purchase today and average age and income."""
-    some = empty(n, LAYOUT.tiles)
+    some = empty(n, SHAPE)
     some["head"] = LAYOUT.tile(CLOCK)
     some["counts"][:, LAYOUT.tile(CLOCK) % LAYOUT.tiles] = 3
     some["age"], some["income"] = MEAN[2], np.exp(MEAN[3])
@@ -25,14 +34,8 @@ def records(n: int, **fields: object) -> Records:
 def scored(some: Records, margin: float = 0.15, min_dwell_us: int = 0, turn: int = 0) -> Scores:
     clock = np.full(len(some), CLOCK)
     now = model(turn=turn)
-    return score(
-        some,
-        LAYOUT.tile_of(clock),
-        clock,
-        now.kmeans,
-        now.segment_of_cluster,
-        Hysteresis(margin, min_dwell_us),
-    )
+    config = switching(RULES, margin=margin, min_dwell_us=min_dwell_us)
+    return score(some, LAYOUT.tile_of(clock), clock, now, config)
 
 
 def test_only_who_bought_in_the_window_and_may_be_profiled_is_counted() -> None:

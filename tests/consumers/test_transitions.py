@@ -4,18 +4,17 @@ from hypothesis import strategies as st
 
 from livesegments.consumers.scoring import Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import explain
-from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.kmeans import MiniBatchKMeans
-from tests.consumers.harness import DAY, LAYOUT, MEAN, model, recounted, statistics_in
+from tests.consumers.harness import DAY, LAYOUT, MEAN, RULES, SHAPE, model, recounted, statistics_in
 
 CLOCK = 100 * DAY
 
 
 def records(ages: list[float], counted: list[bool] | None = None) -> Records:
     """Customers of given ages, with or without a purchase today."""
-    some = empty(len(ages), LAYOUT.tiles)
+    some = empty(len(ages), SHAPE)
     some["head"] = LAYOUT.tile(CLOCK)
     some["counts"][:, LAYOUT.tile(CLOCK) % LAYOUT.tiles] = (
         [True] * len(ages) if counted is None else counted
@@ -26,9 +25,7 @@ def records(ages: list[float], counted: list[bool] | None = None) -> Records:
 
 def scored(some: Records, turn: int = 0) -> Scores:
     clock = np.full(len(some), CLOCK)
-    now = model(turn=turn)
-    switching = Hysteresis(0.15, 0)
-    return score(some, LAYOUT.tile_of(clock), clock, now.kmeans, now.segment_of_cluster, switching)
+    return score(some, LAYOUT.tile_of(clock), clock, model(turn=turn), RULES)
 
 
 def learned(
@@ -36,7 +33,7 @@ def learned(
 ) -> dict[int, MiniBatchKMeans]:
     """The estimators after the scores, which are applied to the records as by `decide`."""
     rows = moved_rows(some, scores, generation)
-    after = relearn(estimators, rows, some, scores, generation)
+    after = relearn(estimators, rows, some, scores, model(generation))
     some["cluster"], some["generation"] = scores.cluster, generation
     some["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
     return after

@@ -13,7 +13,7 @@ from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PURCHASES
 from livesegments.domain import Trigger
 from livesegments.features.record_codec import empty
-from tests.consumers.harness import DAY, World, by_partition, erasure, profile, purchase
+from tests.consumers.harness import DAY, SHAPE, World, by_partition, erasure, profile, purchase
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -47,7 +47,7 @@ def found_in(
     batch: MicroBatch, counted: NDArray[np.bool_], n: int, clock_us: int, origin: str
 ) -> Found:
     aggregated = Aggregated(
-        records=empty(n, 5),
+        records=empty(n, SHAPE),
         purchases=counted,
         profiles=np.ones(len(batch.profiles.row), bool),
         erasures=np.ones(len(batch.erasures.row), bool),

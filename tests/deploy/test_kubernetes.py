@@ -22,6 +22,7 @@ from tests.deploy.documents import (
     read_yaml,
 )
 from tests.livesegments.monitoring.test_health_server import ask
+from tests.segmentations import PERSONAS
 
 FILES = sorted(KUBERNETES.glob("*.yaml"))
 SETTINGS = KUBERNETES / "settings.env"
@@ -202,7 +203,7 @@ def test_selectors_find_the_workers() -> None:
 def test_probes_ask_pages_that_are_there_and_a_warm_up_counts_as_ready() -> None:
     [port] = container(WORKER)["ports"]
     assert port["containerPort"] == Settings.model_fields["http_port"].default
-    registry = Metrics(CollectorRegistry()).registry
+    registry = Metrics(CollectorRegistry(), PERSONAS).registry
     checks = {"joined": True, "redis": True, "model": False}
     with HealthServer(0, registry, lambda: (True, ""), lambda: checks, host="127.0.0.1") as server:
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -238,7 +239,7 @@ def test_there_are_never_more_workers_than_partitions() -> None:
     assert scaler["scaleTargetRef"]["name"] == WORKER["metadata"]["name"]
     assert WORKER["spec"]["replicas"] <= scaler["maxReplicas"] == partitions
     [metric] = [each["external"]["metric"]["name"] for each in scaler["metrics"]]
-    registry = Metrics(CollectorRegistry()).registry
+    registry = Metrics(CollectorRegistry(), PERSONAS).registry
     assert metric in {family.name for family in registry.collect()}
 
 

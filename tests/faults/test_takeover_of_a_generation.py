@@ -17,6 +17,7 @@ from livesegments.contracts.topics import DEFINITIONS
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import read_partition
 from livesegments.store.refit_requests import RefitRequests
+from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
@@ -38,7 +39,7 @@ def definitions(service: Service) -> list[SegmentDefinition]:
 
 def turned(service: Service) -> Request:
     """A fit that permutes the cluster names, so that every customer moves."""
-    reader = DefinitionsReader(service.config)
+    reader = DefinitionsReader(service.config, PERSONAS)
     reader.close()
     assert reader.generation is not None
     segments = tuple(np.roll(reader.generation.segments, 1).tolist())
@@ -76,7 +77,7 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
         if kill == KILLS // 2:
             sent += service.send(make_load(300, customers=1_500, first=sent))
         over = [
-            read_partition(service.client, "livesegments", p, 30).cut.swept_generation
+            read_partition(service.client, "livesegments", p).cut.swept_generation
             for p in range(PARTITIONS)
         ]
         unfinished += min(over) <= request.replaces
@@ -91,7 +92,7 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
     told = definitions(service)
     assert len({each.generation for each in told}) == 2
     newest = max(each.generation for each in told)
-    partitions = [read_partition(service.client, "livesegments", p, 30) for p in range(PARTITIONS)]
+    partitions = [read_partition(service.client, "livesegments", p) for p in range(PARTITIONS)]
     counted = [c for p in partitions for c in p.customers.values() if c.cluster >= 0]
     assert {customer.generation for customer in counted} == {newest}
     assert len(counted) > 1_000

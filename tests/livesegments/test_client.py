@@ -22,12 +22,12 @@ from livesegments.contracts.segments import (
     encode,
 )
 from livesegments.contracts.topics import CHANGES, STATES
-from livesegments.model.personas import PERSONAS
+from tests.segmentations import PERSONAS
 from tests.servers import KafkaServer, RedisServer
 from tests.service import Service, purchase, running
 
 NOON = datetime(2026, 2, 25, 12, 3, 44, tzinfo=UTC)
-SEGMENTS = [SegmentRef(id=each.id, name=each.name) for each in PERSONAS]
+SEGMENTS = [SegmentRef(id=each.id, name=each.name) for each in PERSONAS.segments]
 
 
 def change(customer: str, version: int, segment: int | None = 0) -> SegmentChange:

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from livesegments.domain import PartitionState, decode_estimators, estimator
+from livesegments.domain import PartitionState, decode_estimators
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Output
+from tests.segmentations import PERSONAS
 
 OUTPUT = Output("topic", b"k", b"v", [])
 
@@ -67,16 +68,16 @@ def test_a_version_without_offsets_is_not_the_last_of_a_portion() -> None:
 
 
 def test_estimators_come_from_the_stored_statistics() -> None:
-    learned = estimator()
+    learned = PERSONAS.estimator()
     learned.learn_arrays(np.ones((2, 5), np.int32), np.array([4, 4]))
-    [(number, decoded)] = decode_estimators({3: learned.statistics.to_bytes()}).items()
+    [(number, decoded)] = decode_estimators({3: learned.statistics.to_bytes()}, PERSONAS).items()
     assert (number, decoded.statistics) == (3, learned.statistics)
 
 
 def test_a_partition_has_learned_a_generation_once_it_is_swept() -> None:
-    owned = PartitionState(0, Checkpoint(swept_generation=2), {2: estimator()})
-    assert owned.learned_in(2) is owned.estimators[2]
-    assert owned.learned_in(3) is None
-    empty = PartitionState(0, Checkpoint(swept_generation=3)).learned_in(3)
+    owned = PartitionState(0, Checkpoint(swept_generation=2), {2: PERSONAS.estimator()})
+    assert owned.learned_in(2, PERSONAS.estimator()) is owned.estimators[2]
+    assert owned.learned_in(3, PERSONAS.estimator()) is None
+    empty = PartitionState(0, Checkpoint(swept_generation=3)).learned_in(3, PERSONAS.estimator())
     assert empty is not None
     assert not empty.statistics.members.any()

@@ -3,23 +3,28 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from livesegments.config.personas import to_toml
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.model.personas import PERSONAS, Persona
+from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import Segment
 from livesegments.operations.verify.kafka_log import Log
 from tests import processes
+from tests.segmentations import PERSONAS, to_toml
 from tests.service import Service, purchase, running
 
 pytestmark = pytest.mark.servers
 
-OWN = tuple(
-    Persona(f"club-{i}", f"Club {i}", "", (level, level, 0.0, 0.0, 0.0))
-    for i, level in enumerate((1.5, 0.8, 0.0, -0.8, -1.5))
+OWN = Segmentation(
+    PERSONAS.features,
+    tuple(
+        Segment(f"club-{i}", f"Club {i}", "", (level, level, 0.0, 0.0, 0.0))
+        for i, level in enumerate((1.5, 0.8, 0.0, -0.8, -1.5))
+    ),
 )
 
 
@@ -38,7 +43,7 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
 ) -> None:
     file = tmp_path / "own.toml"
     file.write_text(to_toml(OWN))
-    service.environment["LIVESEGMENTS_PERSONAS_FILE"] = str(file)
+    service.environment["LIVESEGMENTS_SEGMENTATION"] = str(file)
     with running(service):
         service.send(
             purchase(f"c{i}", f"2024-01-{1 + j:02d}T10:00:00Z", 5.0 + i)
@@ -53,7 +58,7 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
         doctor = livesegments(service, "doctor", "--json")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     by_segment = {row["segment"]: row["purchases"] for row in rows}
-    assert by_segment.keys() == {persona.id for persona in OWN}
+    assert by_segment.keys() == set(OWN.segment_ids)
     # The best club buys most and the last least, though only behaviour is known.
     assert max(by_segment, key=lambda club: by_segment[club]) == "club-0"
     assert min(by_segment, key=lambda club: by_segment[club]) == "club-4"
@@ -74,11 +79,11 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
     file.write_text(to_toml(OWN).replace("Club 0", "Gold"))
     with running(service):
         service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
-    for changed in (PERSONAS, OWN[::-1]):
+    for changed in (PERSONAS, replace(OWN, segments=OWN.segments[::-1])):
         file.write_text(to_toml(changed))
         done = livesegments(service, "run")
         assert done.returncode == 1
-        assert "LIVESEGMENTS_PERSONAS_FILE" in done.stderr.splitlines()[-1]
+        assert "LIVESEGMENTS_SEGMENTATION" in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
     file.write_text(to_toml(PERSONAS))
     done = livesegments(service, "rebuild", "--yes")

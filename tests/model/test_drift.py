@@ -6,7 +6,7 @@ import pytest
 
 from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
-from livesegments.model.personas import PERSONAS, POSITIONS
+from tests.segmentations import PERSONAS, POSITIONS
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan
@@ -39,13 +39,13 @@ def test_centroid_shift_leaves_out_features_without_weight() -> None:
 
 
 def test_persona_distance_is_to_the_persona_of_the_name() -> None:
-    ids = [persona.id for persona in PERSONAS]
+    ids = list(PERSONAS.segment_ids)
     centroids = POSITIONS[::-1].copy()
-    assert drift.persona_distance(centroids, ids[::-1], PERSONAS).tolist() == [0.0] * 5
+    assert drift.persona_distance(centroids, ids[::-1], PERSONAS.segments).tolist() == [0.0] * 5
     centroids[0] = centroids[0] + 2.0
     centroids[1, 1:] = NAN
     centroids[2] = NAN
-    distances = drift.persona_distance(centroids, ids[::-1], PERSONAS)
+    distances = drift.persona_distance(centroids, ids[::-1], PERSONAS.segments)
     assert distances == pytest.approx([2.0, 0.0, NAN, 0.0, 0.0], nan_ok=True)
 
 

@@ -120,7 +120,7 @@ def test_an_installed_command_is_not_that_of_the_tree(command: Path) -> None:
     [
         (["--version"], livesegments.__version__),
         (["settings"], "LIVESEGMENTS_REDIS_URL="),
-        (["personas", "--template"], "[[persona]]"),
+        (["segmentation", "--template"], "[[segment]]"),
     ],
 )
 def test_an_installed_command_works_outside_the_tree(

@@ -12,10 +12,10 @@ from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
 from livesegments.domain import Change, Trigger
-from livesegments.model.personas import PERSONAS
 from livesegments.producers.serializers import Serializer
 from livesegments.store.outbox import Output
 from tests.consumers.harness import model, record
+from tests.segmentations import PERSONAS
 
 NONCE = "00000000000000aa"
 SECOND = 1_000_000

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.servers
 
 PARTITIONS = 4
 FIRST = Checkpoint(version=1, nonce="a")
-DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"))
+DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"), ("spend",))
 
 
 @pytest.fixture

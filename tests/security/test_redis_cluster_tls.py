@@ -20,7 +20,7 @@ from tests.servers.secure import SecureCluster
 pytestmark = pytest.mark.servers
 
 PARTITIONS = 6
-DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"))
+DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"), ("spend",))
 
 
 @pytest.fixture(scope="module")

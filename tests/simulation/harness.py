@@ -113,7 +113,7 @@ class SimulatedWorker:
         consumer = self.consumer = group_consumer(settings)
         try:
             store.agree(agreed)
-            definitions = DefinitionsReader(config)
+            definitions = DefinitionsReader(config, how.segmentation)
         except (KafkaError, RedisError):
             return  # it exits, and is restarted
         transactional_id = f"{settings.group_id}-{self.instance}"
@@ -126,7 +126,7 @@ class SimulatedWorker:
             publisher=publisher,
             store=store,
             definitions=definitions,
-            model=GlobalModel(store, PARTITIONS, how.segment_ids),
+            model=GlobalModel(store, PARTITIONS, how.segmentation),
             generations=Generations(
                 store,
                 PARTITIONS,

@@ -69,7 +69,7 @@ def _wrong_scores(world: World) -> Iterator[str]:
     """Report customers with outdated scores: `verify` does not check how recent a score is."""
     newest = newest_generation(world)
     for partition in range(PARTITIONS) if newest else ():
-        stored = read_partition(world.client(), SETTINGS.group_id, partition, SETTINGS.tiles)  # type: ignore[arg-type]
+        stored = read_partition(world.client(), SETTINGS.group_id, partition)  # type: ignore[arg-type]
         first = _clock_us(world, stored.cut.clock_us) // TILE_US - SETTINGS.tiles + 1
         for name, customer in stored.customers.items():
             bought = sum(count for tile, (count, _) in customer.tiles.items() if tile >= first)

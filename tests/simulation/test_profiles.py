@@ -42,7 +42,7 @@ def event(world: World, sent: dict[str, object] | None) -> Event:
 
 def held(world: World) -> StoredCustomer | None:
     """The stored data of gojee00."""
-    stored = read_partition(world.client(), SETTINGS.group_id, 0, SETTINGS.tiles)  # type: ignore[arg-type]
+    stored = read_partition(world.client(), SETTINGS.group_id, 0)  # type: ignore[arg-type]
     return stored.customers.get("gojee00")
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.simulator import Simulator
-from livesegments.domain import CLUSTERS
 from livesegments.model import batch_kmeans
 
 Floats = NDArray[np.float64]
@@ -56,7 +55,7 @@ class QualityMeter:
             rows = np.random.default_rng(0).choice(len(X), MOST_CUSTOMERS, replace=False)
             X, segment = X[rows], segment[rows]
         try:
-            best = self._reference(X)
+            best = self._reference(X, len(model.snapshot.centroids))
         except ValueError:
             return None
         return Quality(
@@ -65,26 +64,31 @@ class QualityMeter:
                 best.inertia,
                 len(X),
             ),
-            ratio(labelled_inertia(X, segment, best.weights), best.inertia, len(X)),
+            ratio(
+                labelled_inertia(X, segment, best.weights, len(best.centroids)),
+                best.inertia,
+                len(X),
+            ),
             len(X),
         )
 
-    def _reference(self, X: Floats) -> batch_kmeans.Fit:
-        if self._best is None or not np.array_equal(X, self._seen, equal_nan=True):
-            self._best = reference(X)
+    def _reference(self, X: Floats, k: int) -> batch_kmeans.Fit:
+        known = self._best is not None and len(self._best.centroids) == k
+        if self._best is None or not known or not np.array_equal(X, self._seen, equal_nan=True):
+            self._best = reference(X, k)
             self._seen = X
         return self._best
 
 
-def reference(X: Floats) -> batch_kmeans.Fit:
-    """Return the best of 20 batch fits.
+def reference(X: Floats, k: int) -> batch_kmeans.Fit:
+    """Return the best of 20 batch fits of k clusters.
 
     Raises
     ------
     ValueError
         If all rows are the same.
     """
-    return batch_kmeans.fit(X, CLUSTERS, seed=1, starts=STARTS)
+    return batch_kmeans.fit(X, k, seed=1, starts=STARTS)
 
 
 def ratio(ours: float, best: float, customers: int) -> float:
@@ -93,15 +97,15 @@ def ratio(ours: float, best: float, customers: int) -> float:
     return (ours + nothing) / (best + nothing)
 
 
-def label_means(X: Floats, labels: Labels) -> Floats:
+def label_means(X: Floats, labels: Labels, k: int) -> Floats:
     """Return the mean of each label's known values, and last, for label -1, that of all rows."""
-    members = [X[labels == k] for k in range(CLUSTERS)]
+    members = [X[labels == label] for label in range(k)]
     return np.stack([_mean(rows) for rows in [*members, X]])
 
 
-def labelled_inertia(X: Floats, labels: Labels, weights: Floats) -> float:
+def labelled_inertia(X: Floats, labels: Labels, weights: Floats, k: int) -> float:
     """Return the inertia of rows about the mean of their label, over known values."""
-    deviations = np.nan_to_num(X - label_means(X, labels)[labels])
+    deviations = np.nan_to_num(X - label_means(X, labels, k)[labels])
     return float((deviations**2 * weights).sum())
 
 

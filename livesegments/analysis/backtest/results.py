@@ -14,7 +14,6 @@ from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
-from livesegments.features.feature_specs import FEATURES
 from livesegments.features.window import DAY_US
 from livesegments.rendering.formats import named
 
@@ -22,7 +21,7 @@ YEAR_DAYS = 365.25
 RETURN_DAYS = 30
 _SHOWN_SETTINGS = (
     *("window_days", "tiles", "switch_margin", "min_dwell"),
-    *("warmup_customers", "refit", "refit_gain", "dedup_events", "currency", "personas_file"),
+    *("warmup_customers", "refit", "refit_gain", "dedup_events", "currency", "segmentation"),
 )
 
 Outcome = dict[str, Any]
@@ -122,7 +121,10 @@ class VariantRun:
         """Return the results."""
         history, variant = self.simulator, self._variant
         now, fits = history.population(), history.generations
-        unknown = np.isnan(now.vectors).mean(axis=0) if len(now.vectors) else np.ones(len(FEATURES))
+        segmentation = history.config.segmentation
+        unknown = np.ones(len(segmentation.features))
+        if len(now.vectors):
+            unknown = np.isnan(now.vectors).mean(axis=0)
         last_day = history.clock_us // DAY_US
         days = range(fits[0].clock_us // DAY_US, last_day + 1) if fits else range(0)
         sizes = self._moves.sizes(days)
@@ -133,8 +135,8 @@ class VariantRun:
             "is_given": variant.is_given,
             "settings": {n: _plain(getattr(variant.settings, n)) for n in _SHOWN_SETTINGS},
             "customers": len(now.vectors),
-            "segments": describe(model, history.config.personas, at_end) if model else [],
-            "unknown": named(FEATURES, unknown),
+            "segments": describe(model, segmentation, at_end) if model else [],
+            "unknown": named(segmentation.feature_names, unknown),
             "late": self._late,
             "stability": self._stability(len(days), sum(map(sum, sizes.values()))),
             "generations": [

@@ -28,7 +28,6 @@ from livesegments.domain import (
     decode_seen,
     start_sweep,
 )
-from livesegments.features.feature_specs import vectors
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.generation import Generation
@@ -129,7 +128,7 @@ class Simulator:
         self.warmup_customers, self.refit_gain = warmup_customers, refit_gain
         self._draws = Draws(warmup_customers)
         self.store = InMemoryPartitions()
-        self.model = GlobalModel(self.store, 1, config.segment_ids)
+        self.model = GlobalModel(self.store, 1, config.segmentation)
         checkpoint = self.store.checkpoint
         self.state = PartitionState(
             0, checkpoint, seen=decode_seen(b"", checkpoint, config.dedup_events)
@@ -173,12 +172,12 @@ class Simulator:
         """Fit the first generation, once there are enough customers."""
         if self.model.generation or sum(self.store.sizes([0])) < self.warmup_customers:
             return False
-        sample = self._draws.draw(self.store, 1, self.config.layout)
+        sample = self._draws.draw(self.store, 1, self.config)
         if not self._draws.are_enough(sample):
             return False
         with suppress(ValueError):  # all customers are the same so far
             number = self.state.checkpoint.version + 1
-            first = first_generation(sample, number, self.config.personas)
+            first = first_generation(sample, number, self.config.segmentation)
             self._adopt(first, sample.customers, None)
         return self.model.generation is not None
 
@@ -190,7 +189,7 @@ class Simulator:
         self._schedule.checked(model, tile)
         self._checks += 1
         buyers = int(model.statistics.members.sum())
-        sample = draw(self.store, 1, self.config.layout, buyers)
+        sample = draw(self.store, 1, self.config, buyers)
         try:
             candidate = find_better(sample, model, seed=self._checks)
         except ValueError:  # all customers are the same, lately
@@ -198,7 +197,8 @@ class Simulator:
         if not candidate.replaces(model.generation, self.refit_gain):
             return False
         number = self.state.checkpoint.version + 1
-        better = next_generation(candidate, model, number, self.config.personas)
+        segments = self.config.segmentation.segments
+        better = next_generation(candidate, model, number, segments)
         self._adopt(better, sample.customers, candidate.gain)
         return True
 
@@ -216,13 +216,14 @@ class Simulator:
 
     def all(self) -> Records:
         """Return all records."""
-        return decode(list(self.records.values()), self.config.layout.tiles)
+        return decode(list(self.records.values()), self.config.record_shape)
 
     def population(self) -> Population:
         """Return the current customers."""
         records = self.all()
         at = window(records, self.config.layout.tile(self.clock_us))
         counted = (at.purchases > 0) & may_be_profiled(records)
+        vectors = self.config.segmentation.vectors(records, at)
         return Population(
-            vectors(records, at)[counted], records["segment"][counted], records["cluster"][counted]
+            vectors[counted], records["segment"][counted], records["cluster"][counted]
         )

@@ -8,7 +8,7 @@ from livesegments.analysis.backtest.results import Outcome
 from livesegments.analysis.backtest.runner import Backtest, shown
 from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
-from livesegments.features.feature_specs import CATALOGUE, PROFILE_FEATURES
+from livesegments.features.feature_specs import BY_NAME, Feature
 from livesegments.operations.implausible_ids import ADVICE, ImplausibleId, told
 from livesegments.rendering.formats import day, number, percent
 from livesegments.rendering.plots import series
@@ -43,7 +43,7 @@ def page(found: Backtest) -> str:
     return render(
         "analysis/backtest/backtest.html.j2",
         **_common(found),
-        features=CATALOGUE,
+        features=_features(result),
         names={each["id"]: each["name"] for each in result["segments"]} | {NONE: "No segment"},
         median=middle,
         worst=worst,
@@ -92,7 +92,11 @@ def _common(found: Backtest) -> dict[str, Any]:
     if data["implausible_ids"]:
         some = told([ImplausibleId(**each) for each in data["implausible_ids"]])
         faults.append(f"customer ids that no person can have: {some}. {ADVICE.capitalize()}")
-    unknown = ", ".join(f"{name} {percent(result['unknown'][name])}" for name in PROFILE_FEATURES)
+    unknown = ", ".join(
+        f"{each.name} {percent(result['unknown'][each.name])}"
+        for each in _features(result)
+        if each.is_profile
+    )
     return {
         "result": result,
         "notes": naming(result["segments"]),
@@ -133,19 +137,26 @@ def _comparison(result: Outcome) -> tuple[str, ...]:
 
 
 def _segments(result: Outcome) -> list[tuple[str, ...]]:
-    headings = (feature.heading.lower() for feature in CATALOGUE)
+    headings = (feature.heading.lower() for feature in _features(result))
     everyone = max(sum(each["customers"] for each in result["segments"]), 1)
     rows = [
         (
             each["name"][:_NAME],
             number(each["customers"]),
             percent(each["customers"] / everyone),
-            *(number(each["centroid"][feature.name], feature.digits) for feature in CATALOGUE),
+            *(
+                number(each["centroid"][feature.name], feature.digits)
+                for feature in _features(result)
+            ),
             number(each["persona_distance"], 2),
         )
         for each in result["segments"]
     ]
     return [("", "size", "share", *headings, "persona"), *rows]
+
+
+def _features(result: Outcome) -> list[Feature]:
+    return [BY_NAME[name] for name in result["unknown"]]
 
 
 def _quality(result: Outcome) -> list[tuple[str, ...]]:

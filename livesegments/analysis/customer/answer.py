@@ -6,7 +6,7 @@ from livesegments.analysis.customer.explanation import Explanation, Json, instan
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.consumers.scoring import NONE
-from livesegments.domain import Hysteresis, Model
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS
@@ -26,7 +26,7 @@ def nothing_kept(found: StoredCustomer) -> Json | None:
 def answer(
     found: StoredCustomer,
     model: Model | None,
-    switching: Hysteresis,
+    config: ProcessingConfig,
     names: Mapping[str, str],
     clock_us: int,
     history: History | None,
@@ -37,7 +37,7 @@ def answer(
     ----------
     found
         The customer as stored.
-    model, switching
+    model, config
         Of the decisions; no model during the warm-up.
     names
         Segment id -> name.
@@ -65,10 +65,8 @@ def answer(
     explanation = None
     if model is not None:
         tile = found.layout.tile(clock_us)
-        scores = score_at(found.record, tile, clock_us, model, switching)
-        explanation = Explanation(
-            found.record, scores, model, switching, found.layout, clock_us, refs
-        )
+        scores = score_at(found.record, tile, clock_us, model, config)
+        explanation = Explanation(found.record, scores, model, config, clock_us, refs)
     because = (
         "consent"
         if record["profiling"] == 0

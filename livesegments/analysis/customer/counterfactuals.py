@@ -5,17 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from livesegments.consumers.scoring import NONE, Scores
-from livesegments.domain import Hysteresis, Model
-from livesegments.features.feature_specs import CATALOGUE, FEATURES, vectors
+from livesegments.domain import Model, ProcessingConfig
+from livesegments.features.aggregate import advance
+from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records
-from livesegments.features.window import Tiling, Window, window
+from livesegments.features.window import window
 from livesegments.model.counterfactuals import Axis, goes_to, smallest_change
 from livesegments.operations.model_loader import score_at
 
-AXES = tuple(
-    Axis(each.step, each.least, each.most, each.scale.forward, each.scale.backward)
-    for each in CATALOGUE
-)
 MOST_PURCHASES = 1_000
 
 
@@ -59,7 +56,7 @@ def rival(published: int, distances: np.ndarray[tuple[int], np.dtype[np.float64]
 
 
 def feature_changes(
-    scores: Scores, published: int, model: Model, margin: float
+    scores: Scores, published: int, model: Model, config: ProcessingConfig
 ) -> list[FeatureChange]:
     """Return the smallest change of each feature that makes another segment win, if any does.
 
@@ -71,15 +68,16 @@ def feature_changes(
         Of the customer.
     published
         Cluster of the published segment.
-    model, margin
+    model, config
         Of the decisions.
     """
-    row = scores.vectors[0]
+    row, margin = scores.vectors[0], config.switching.margin
     runner_up = rival(published, scores.assignment.distances[0])
     found = []
-    for feature, (name, axis) in enumerate(zip(FEATURES, AXES, strict=True)):
+    for feature, spec in enumerate(config.segmentation.features):
         if np.isnan(row[feature]):
             continue
+        axis = _axis(spec)
         now = float(np.round(axis.backward(row[feature]), 6))
         then = {
             target: smallest_change(row, feature, axis, published, target, model.snapshot, margin)
@@ -89,22 +87,37 @@ def feature_changes(
         reachable = {target: value for target, value in then.items() if value is not None}
         ordered = sorted(reachable, key=lambda t: abs(reachable[t] - now))
         found += [
-            FeatureChange(name, now, reachable[target], int(model.segment_of_cluster[target]))
+            FeatureChange(spec.name, now, reachable[target], int(model.segment_of_cluster[target]))
             for target in ordered
             if target in (ordered[0], runner_up)
         ]
     return found
 
 
+def _axis(feature: Feature) -> Axis:
+    scale = feature.scale
+    return Axis(feature.step, feature.least, feature.most, scale.forward, scale.backward)
+
+
 def more_purchases(
-    record: Records, scores: Scores, published: int, model: Model, margin: float
+    record: Records,
+    clock_us: int,
+    scores: Scores,
+    published: int,
+    model: Model,
+    config: ProcessingConfig,
 ) -> MorePurchases | None:
-    """Return the further purchases that would move a customer, None if none would."""
+    """Return the further purchases now that would move a customer, None if none would."""
     purchases, cents = int(scores.window.purchases[0]), int(scores.window.cents[0])
     each = round(max(cents, 0) / purchases)
     more = np.arange(1, MOST_PURCHASES + 1)
-    windows = Window(purchases + more, cents + more * each)
-    rows = vectors(np.repeat(record, len(more)), windows)
+    tile = config.layout.tile(clock_us)
+    records = np.repeat(record, len(more))
+    advance(records, np.full(len(more), tile))
+    records["counts"][:, tile % config.layout.tiles] += more
+    records["cents"][:, tile % config.layout.tiles] += more * each
+    rows = config.segmentation.vectors(records, window(records, tile))
+    margin = config.switching.margin
     firsts = {
         target: int(more[works.argmax()])
         for target in range(len(model.snapshot.centroids))
@@ -118,20 +131,20 @@ def more_purchases(
 
 
 def expiries(
-    record: Records, clock_us: int, model: Model, layout: Tiling, switching: Hysteresis
+    record: Records, clock_us: int, model: Model, config: ProcessingConfig
 ) -> list[Expiry]:
     """Follow a customer without further purchases until the window is empty.
 
     The model does not change. Each expiry is the start of a tile at which a purchase leaves the
     window or the segment changes.
     """
-    record = record.copy()
+    record, layout = record.copy(), config.layout
     moments: list[Expiry] = []
     now = layout.tile(clock_us)
     left = window(record, now)
     for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
         time_us = layout.end(tile - 1)
-        scores = score_at(record, tile, time_us, model, switching)
+        scores = score_at(record, tile, time_us, model, config)
         before, segment = int(record["segment"][0]), int(scores.segment[0])
         at = scores.window
         if (

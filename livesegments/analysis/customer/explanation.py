@@ -14,10 +14,8 @@ from livesegments.analysis.customer.counterfactuals import (
 )
 from livesegments.consumers.scoring import NONE, Scores
 from livesegments.contracts.timestamps import rfc3339
-from livesegments.domain import Hysteresis, Model
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records
-from livesegments.features.window import Tiling
 from livesegments.model.counterfactuals import contributions
 from livesegments.rendering.formats import known
 
@@ -32,7 +30,7 @@ class Explanation:
     ----------
     record, scores
         Of the one customer, at ``clock_us``.
-    model, switching, layout
+    model, config
         Of the decisions.
     refs
         Segments by index; the last is None.
@@ -41,8 +39,7 @@ class Explanation:
     record: Records
     scores: Scores
     model: Model
-    switching: Hysteresis
-    layout: Tiling
+    config: ProcessingConfig
     clock_us: int
     refs: Sequence[Json | None]
 
@@ -67,6 +64,7 @@ class Explanation:
         other = rival(published, distances)
         parts = contributions(scores.vectors[0], view.centroids, view.weights)
         totals = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
+        natural = self.config.segmentation.natural
         values, places = natural(scores.vectors)[0], natural(view.centroids)
         z, places_z = view.zscores(scores.vectors)[0], view.zscores(view.centroids)
 
@@ -103,7 +101,7 @@ class Explanation:
                     "own": part(i, published),
                     "runner_up": part(i, other),
                 }
-                for i, name in enumerate(FEATURES)
+                for i, name in enumerate(self.config.segmentation.feature_names)
             ],
             "margin": self._margin(distances[published], distances[other]),
         }
@@ -113,25 +111,27 @@ class Explanation:
         held = (
             "margin" if scores.held_by_margin[0] else "dwell" if scores.held_by_dwell[0] else None
         )
-        ends_us = int(self.record["since"][0]) + self.switching.min_dwell_us
+        ends_us = int(self.record["since"][0]) + self.config.switching.min_dwell_us
         dwells = self._published != NONE and ends_us > self.clock_us
         return {
             "nearer_by": round(float(1 - other / own), 4) if own > 0 else None,
-            "needed": self.switching.margin,
+            "needed": self.config.switching.margin,
             "held_by": held,
             "dwells_until": instant(ends_us) if dwells else None,
         }
 
     def outlook(self) -> Json:
         """Return the changes that would move a customer out of a segment."""
-        model, scores, margin = self.model, self.scores, self.switching.margin
+        model, scores, config = self.model, self.scores, self.config
         published = self._cluster(self._published)
         bought = (
-            more_purchases(self.record, scores, published, model, margin) if self.counted else None
+            more_purchases(self.record, self.clock_us, scores, published, model, config)
+            if self.counted
+            else None
         )
-        features = feature_changes(scores, published, model, margin) if self.counted else []
+        features = feature_changes(scores, published, model, config) if self.counted else []
         due = int(scores.segment[0])
-        moments = expiries(self.record, self.clock_us, model, self.layout, self.switching)
+        moments = expiries(self.record, self.clock_us, model, config)
         return {
             "when_next_scored": self.refs[due],
             "moves_when_next_scored": due != self._published,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from livesegments.contracts.partitioning import Partitioning
+from livesegments.domain import record_shape
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_profiled
 from livesegments.features.window import Tiling
@@ -73,7 +74,7 @@ def look_up(store: Partitions, customer_id: str) -> StoredCustomer:
         found = StoredCustomer(
             customer_id,
             partition,
-            decode([blob], deployment.tiles),
+            decode([blob], record_shape(deployment)),
             Marker.from_bytes(remembered),
             progress,
             deployment,

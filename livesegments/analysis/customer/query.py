@@ -7,10 +7,9 @@ from livesegments.analysis.customer.answer import answer, nothing_kept
 from livesegments.analysis.customer.explanation import Json
 from livesegments.analysis.customer.history import read_history
 from livesegments.analysis.customer.lookup import look_up
-from livesegments.app import processing_config
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
-from livesegments.operations.model_loader import current_model
+from livesegments.operations.model_loader import current_model, rules_of
 from livesegments.store.partitions import Partitions
 
 
@@ -65,11 +64,12 @@ def query_customer(
     clock_us = found.progress.clock_us
     if settings.clock == "wall":
         clock_us = max(clock_us, time.time_ns() // 1_000)
+    rules = rules_of(settings, found.deployment)
     return answer(
         found,
-        current_model(config, store, found.deployment).model({}),
-        processing_config(settings).switching,
-        {persona.id: persona.name for persona in settings.personas},
+        current_model(config, store, found.deployment, rules.segmentation).model({}),
+        rules,
+        dict(rules.segments),
         clock_us,
         history,
     )

@@ -21,7 +21,6 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.timestamps import rfc3339
-from livesegments.features.feature_specs import FEATURES
 from livesegments.features.window import DAY_US
 from livesegments.model.drift import psi
 from livesegments.operations.customer_scan import scan, settled
@@ -143,10 +142,11 @@ def _report(
     rejected: dict[str, tuple[int, int]],
 ) -> Report:
     rules, ids = context.rules, context.rules.segment_ids
+    features = rules.segmentation.feature_names
     sizes = dict(zip(ids, customers.sizes, strict=True))
-    segments = describe(context.model, rules.personas, sizes)
+    segments = describe(context.model, rules.segmentation, sizes)
     order = [ids.index(each["id"]) for each in segments]
-    persona = expected(rules.personas, context.model.snapshot)
+    places = expected(rules.segmentation, context.model.snapshot)
     return {
         "group": rules.group_id,
         "clock": rfc3339([clock_us])[0],
@@ -155,7 +155,7 @@ def _report(
         "customers": sum(customers.sizes),
         "segments": segments,
         "places": _places(context),
-        "expected": {each: named(FEATURES, row) for each, row in zip(ids, persona, strict=True)},
+        "expected": {each: named(features, row) for each, row in zip(ids, places, strict=True)},
         "days": dates([day * DAY_US for day in period]),
         "sizes": changes.counts.sizes(period, customers.sizes),
         "moves": changes.counts.by_day(period),
@@ -168,7 +168,7 @@ def _report(
         "quality": {
             "unknown": {
                 name: round(count / max(sum(customers.sizes), 1), 4)
-                for name, count in zip(FEATURES, customers.unknown.tolist(), strict=True)
+                for name, count in zip(features, customers.unknown.tolist(), strict=True)
             },
             "purchases": purchases.arrived,
             "duplicates": purchases.duplicates if context.deployment.dedup_events else None,
@@ -182,23 +182,25 @@ def _report(
 
 def _places(context: ReportContext) -> dict[str, dict[str, tuple[float | None, float]]]:
     generation, statistics = context.model.generation, context.statistics
+    features = context.rules.segmentation.feature_names
     now = generation.centroids if statistics is None else statistics.centroids()
     stands = dict(zip(generation.segments, context.model.snapshot.zscores(now), strict=True))
     return {
-        persona.id: {
+        segment.id: {
             name: (z, expected_z)
             for (name, z), expected_z in zip(
-                named(FEATURES, stands[persona.id], 3).items(), persona.position, strict=True
+                named(features, stands[segment.id], 3).items(), segment.position, strict=True
             )
         }
-        for persona in context.rules.personas
+        for segment in context.rules.segmentation.segments
     }
 
 
 def _drift(context: ReportContext, customers: CustomerTotals) -> dict[str, Any]:
     generation = context.model.generation
     found = drift_since_fit(generation, context.statistics)
-    bins = zip(FEATURES, generation.histograms, customers.binned, strict=False)
+    features = context.rules.segmentation.feature_names
+    bins = zip(features, generation.histograms, customers.binned, strict=False)
     return {
         "generation": generation.number,
         "provisional": generation.provisional,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.analysis.report.customers import Row, customer_rows, dates, segment_ids
-from livesegments.domain import Hysteresis, Model
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Tiling
 from livesegments.operations.customer_scan import CustomerBatch
@@ -93,9 +93,8 @@ class ChurnTracker:
             here.records,
             here.clock_us,
             self._horizon,
-            rules.layout,
             self._context.model,
-            rules.switching,
+            rules,
         )
         leaves = ahead.tiles != STAYS
         rows = customer_rows(here.where(leaves), self._context)
@@ -109,8 +108,11 @@ class ChurnTracker:
 
 def _spending_more(context: ReportContext) -> set[str]:
     """Return the segments whose customers spend more than those of the most valuable one."""
-    segments = context.model.generation.segments
-    spend = dict(zip(segments, context.model.snapshot.centroids[:, 1].tolist(), strict=True))
+    segments, features = context.model.generation.segments, context.model.kmeans.features
+    if "spend" not in features:
+        return set()
+    column = context.model.snapshot.centroids[:, features.index("spend")]
+    spend = dict(zip(segments, column.tolist(), strict=True))
     valued = spend[context.rules.segment_ids[context.valued]]
     return {segment for segment, each in spend.items() if each > valued}
 
@@ -139,9 +141,8 @@ def forecast_departures(
     records: Records,
     clock_us: int,
     horizon_tiles: int,
-    layout: Tiling,
     model: Model,
-    switching: Hysteresis,
+    config: ProcessingConfig,
 ) -> Departures:
     """Advance the window without purchases until the service's rules switch.
 
@@ -153,18 +154,19 @@ def forecast_departures(
         Clock of their partition.
     horizon_tiles
         Number of tiles to look ahead.
-    layout, model, switching
+    model, config
         Of the scoring; the centroids do not change.
     """
     here = records["segment"].copy()
     tiles = np.full(len(records), STAYS, np.int64)
     segment = here.copy()
     margin = np.empty(len(records))
+    layout = config.layout
     clock_tile = layout.tile(clock_us)
     staying = np.arange(len(records))
     for ahead in range(horizon_tiles + 1):
         at_us = departure_us(ahead, clock_us, layout)
-        scores = score_at(records[staying], clock_tile + ahead, at_us, model, switching)
+        scores = score_at(records[staying], clock_tile + ahead, at_us, model, config)
         if ahead == 0:
             own = np.argsort(model.segment_of_cluster)[here]
             margin = _beyond(scores.assignment.distances, own)

@@ -7,9 +7,9 @@ import numpy as np
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.domain import Model, ProcessingConfig
-from livesegments.features.feature_specs import natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.cluster_statistics import ClusterStatistics
-from livesegments.model.personas import Persona, positions
+from livesegments.model.naming import positions
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
 from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
@@ -33,8 +33,8 @@ class ReportContext:
 
     @property
     def valued(self) -> int:
-        """Index of the segment whose persona buys and spends the most."""
-        return int(positions(self.rules.personas)[:, :2].sum(axis=1).argmax())
+        """Index of the segment that is expected to buy and spend the most."""
+        return self.rules.segmentation.most_valuable
 
 
 def load_context(settings: Settings, store: Partitions) -> ReportContext:
@@ -48,13 +48,19 @@ def load_context(settings: Settings, store: Partitions) -> ReportContext:
         If the settings name other segments.
     """
     deployment = deployment_of(store)
-    ids = tuple(persona.id for persona in settings.personas)
+    segmentation = settings.read_segmentation()
+    ids, features = segmentation.segment_ids, segmentation.feature_names
     if ids != deployment.segments:
         raise ReportError(
             f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the store:"
-            " set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
+            " set LIVESEGMENTS_SEGMENTATION as the workers have it"
         )
-    current = current_model(kafka_config(settings), store, deployment)
+    if features != deployment.features:
+        raise ReportError(
+            f"features are {', '.join(features)} here and {', '.join(deployment.features)} in the"
+            " store: set LIVESEGMENTS_SEGMENTATION as the workers have it"
+        )
+    current = current_model(kafka_config(settings), store, deployment, segmentation)
     model = current.model({})
     if model is None:
         raise no_model(settings)
@@ -63,7 +69,7 @@ def load_context(settings: Settings, store: Partitions) -> ReportContext:
     return ReportContext(store, deployment, rules_of(settings, deployment), model, statistics)
 
 
-def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:
-    """Return the positions of personas in natural units (k, d); NaN for unknown features."""
+def expected(segmentation: Segmentation, view: ModelSnapshot) -> Floats:
+    """Return the positions of segments in natural units (k, d); NaN for unknown features."""
     scale = np.where(view.weights > 0, view.std, np.nan)
-    return natural(view.mean + positions(personas) * scale)
+    return segmentation.natural(view.mean + positions(segmentation.segments) * scale)

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from livesegments.analysis.report.context import ReportContext
 from livesegments.features.erasures import marker_key
-from livesegments.features.feature_specs import FEATURES, natural, vectors
 from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
 from livesegments.model.types import Counts, Floats
@@ -91,7 +90,7 @@ class CustomerTotals:
         self._near: list[list[tuple[int, float, Row]]] = [[] for _ in range(k)]
         self.sums: Counts = np.zeros((k + 1, 3, 3), np.int64)
         self.bought = PurchaseCounts()
-        self.unknown: Counts = np.zeros(len(FEATURES), np.int64)
+        self.unknown: Counts = np.zeros(len(context.rules.segmentation.features), np.int64)
         self.binned: list[Counts] = [
             np.zeros(len(each.counts), np.int64) for each in context.model.generation.histograms
         ]
@@ -116,7 +115,7 @@ class CustomerTotals:
         """Add a batch."""
         records = batch.records
         at = window(records, self._context.rules.layout.tile(batch.clock_us))
-        X = vectors(records, at)
+        X = self._context.rules.segmentation.vectors(records, at)
         self.bought.add(dict(zip(batch.names, at.purchases.tolist(), strict=True)))
         rows = np.column_stack([np.ones_like(at.cents), at.purchases, at.cents])
         np.add.at(self.sums, (records["segment"], records["marketing"]), rows)
@@ -126,9 +125,9 @@ class CustomerTotals:
         histograms = self._context.model.generation.histograms
         for counts, column, histogram in zip(self.binned, X.T, histograms, strict=False):
             counts += bin_counts(column, np.array(histogram.edges))
-        self._compare(batch.where(placed), X)
+        self._compare(batch.where(placed), X, at.purchases[placed], at.cents[placed])
 
-    def _compare(self, batch: CustomerBatch, X: Floats) -> None:
+    def _compare(self, batch: CustomerBatch, X: Floats, purchases: Counts, cents: Counts) -> None:
         """Keep the customers of each segment that are nearest to its centroid.
 
         Fuller profiles come first: a distance over fewer features is shorter.
@@ -140,7 +139,16 @@ class CustomerTotals:
         order = np.lexsort((distance, unknown))
         for i, near in enumerate(self._near):
             found = [
-                (int(unknown[row]), float(distance[row]), {"name": batch.names[row], "x": X[row]})
+                (
+                    int(unknown[row]),
+                    float(distance[row]),
+                    {
+                        "name": batch.names[row],
+                        "record": batch.records[row],
+                        "purchases": int(purchases[row]),
+                        "spend": max(int(cents[row]), 0) / 100,
+                    },
+                )
                 for row in order[segment[order] == i][:TYPICAL].tolist()
             ]
             self._near[i] = nsmallest(TYPICAL, [*near, *found], key=itemgetter(0, 1))
@@ -175,15 +183,15 @@ class CustomerTotals:
         ]
 
     def _typical(self, segment: int, distance: float, customer: Row) -> Row:
-        found = dict(zip(FEATURES, natural(customer["x"][None])[0].tolist(), strict=True))
-        age, income = known(found["age"]), known(found["income"])
+        record = customer["record"]
+        age, income = known(record["age"]), known(record["income"])
         return {
             "hash": hashed(customer["name"], self._context),
             "segment": self._context.rules.segment_ids[segment],
             "distance": round(distance, 4),
-            "purchases": round(found["purchases"]),
-            "spend": round(found["spend"], 2),
+            "purchases": customer["purchases"],
+            "spend": customer["spend"],
             "age": None if age is None else float(5 * round(age / 5)),
             "income": None if income is None else float(f"{income:.1e}"),
-            "location": LOCATIONS.get(found["urbanicity"]),
+            "location": LOCATIONS.get(float(record["urbanicity"])),
         }

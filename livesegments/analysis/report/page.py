@@ -6,7 +6,7 @@ from livesegments.analysis.report.builder import Report
 from livesegments.analysis.report.lists import OFFERED
 from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
-from livesegments.features.feature_specs import CATALOGUE
+from livesegments.features.feature_specs import BY_NAME
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
 
@@ -24,7 +24,7 @@ def page(report: Report) -> str:
         "analysis/report/report.html.j2",
         report=report,
         names=names | {NONE: "No segment"},
-        features=CATALOGUE,
+        features=[BY_NAME[name] for name in report["segments"][0]["centroid"]],
         sizes=sizes,
         colors={segment: each.color for segment, each in zip(ids, sizes, strict=True)},
         notes=[*naming(report["segments"]), *_most_valuable(report)],

@@ -58,7 +58,7 @@ class PurchaseStats:
     """
 
     def __init__(self, context: ReportContext, bought: PurchasedCategories | None = None) -> None:
-        k = len(context.rules.personas)
+        k = len(context.rules.segment_ids)
         self._context, self._bought = context, bought
         self._column = {"": 0}
         self.counts, self.cents = np.zeros((2, k, MOST_CATEGORIES + 1), np.int64)
@@ -147,7 +147,7 @@ class PurchaseStats:
         if not customers:
             return np.empty(0, np.int64)
         [reading] = store.read([ReadRequest(partition, customers)])
-        segment = decode(reading.records, rules.layout.tiles)["segment"].astype(np.int64)[row]
+        segment = decode(reading.records, rules.record_shape)["segment"].astype(np.int64)[row]
         if not erasures:
             return segment
         markers = markers_of(store, partition, customers)

@@ -16,6 +16,7 @@ from livesegments.consumers.log_reader import ends_of, starts_of
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES, INPUTS
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.generation import Generation
 from livesegments.operations.doctor import count_workers
 from livesegments.operations.model_loader import deployment_of
@@ -74,9 +75,14 @@ class ChangesTail:
             self.positions[tp] = position
 
 
-def poll_topics(config: Mapping[str, Any], tail: ChangesTail) -> Generator[Fields]:
+def poll_topics(
+    config: Mapping[str, Any], segmentation: Segmentation, tail: ChangesTail
+) -> Generator[Fields]:
     """Yield changes and definitions; the first time everything up to the current end."""
-    with _consumer(config) as consumer, closing(DefinitionsReader(config)) as definitions:
+    with (
+        _consumer(config) as consumer,
+        closing(DefinitionsReader(config, segmentation)) as definitions,
+    ):
         partitions = consumer.partitions_for_topic(CHANGES)
         if not partitions:
             raise RuntimeError(f"topic {CHANGES} does not exist: livesegments topics create")
@@ -103,12 +109,14 @@ def poll_topics(config: Mapping[str, Any], tail: ChangesTail) -> Generator[Field
             }
 
 
-def poll_store(store: Partitions, generation: Callable[[], Generation | None]) -> Generator[Fields]:
+def poll_store(
+    store: Partitions, segmentation: Segmentation, generation: Callable[[], Generation | None]
+) -> Generator[Fields]:
     """Yield statistics and customer counts: a few numbers per partition.
 
     Parameters
     ----------
-    store
+    store, segmentation
         The deployment.
     generation
         Returns the newest known generation.
@@ -116,7 +124,7 @@ def poll_store(store: Partitions, generation: Callable[[], Generation | None]) -
     with closing(store.redis):
         deployment = deployment_of(store)
         numbers = range(deployment.partitions)
-        merged = GlobalModel(store, deployment.partitions, deployment.segments, 0.0)
+        merged = GlobalModel(store, deployment.partitions, segmentation, 0.0)
         while True:
             merged.adopt(generation())
             merged.refresh({}, time.monotonic())

@@ -35,7 +35,7 @@ class Frame:
         yield _figures(snapshot)
         for trouble in snapshot.troubles:
             yield _fitted(f"{trouble}; older figures stay", "bold red")
-        yield segment_table(snapshot.segments, width, self.unit)
+        yield segment_table(snapshot.segments, snapshot.segmentation.features, width, self.unit)
         yield _others(snapshot)
         yield _drift(snapshot)
         yield Rule(_transitions_title(snapshot), style="dim", align="left")

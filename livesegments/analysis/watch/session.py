@@ -36,7 +36,7 @@ class WatchSession:
     """
 
     def __init__(self, settings: Settings, *, group: bool = True) -> None:
-        self._settings = settings
+        self._settings, self._segmentation = settings, settings.read_segmentation()
         self._began = datetime.now(UTC)
         config = kafka_config(settings)
         tail = ChangesTail(self._began.timestamp())
@@ -46,10 +46,12 @@ class WatchSession:
 
         def store() -> Generator[dict[str, Any]]:
             partitions = Partitions(redis_client(settings, 5.0), settings.group_id)
-            return poll_store(partitions, lambda: self._topics.latest.get("generation"))
+            return poll_store(
+                partitions, self._segmentation, lambda: self._topics.latest.get("generation")
+            )
 
         self._topics = PollingThread(
-            "Kafka", lambda: poll_topics(config, tail), TOPICS_SECONDS, say
+            "Kafka", lambda: poll_topics(config, self._segmentation, tail), TOPICS_SECONDS, say
         )
         self._store = PollingThread("Redis", store, STORE_SECONDS, say)
         self._threads = [self._topics, self._store]
@@ -85,7 +87,7 @@ class WatchSession:
             self._settings.group_id,
             datetime.now(UTC),
             self._began,
-            self._settings.personas,
+            self._segmentation,
             troubles=tuple(
                 f"{why}, since {datetime.fromtimestamp(since_s, UTC):%H:%M:%S} UTC"
                 for why, since_s in troubles.items()

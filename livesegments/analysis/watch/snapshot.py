@@ -11,10 +11,9 @@ import numpy as np
 from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.model.personas import Persona
 from livesegments.rendering.formats import known, named
 from livesegments.rendering.terminal import SegmentRow
 
@@ -45,7 +44,7 @@ class Snapshot:
     group_id: str
     at: datetime
     began: datetime
-    personas: Sequence[Persona]
+    segmentation: Segmentation
     moves: TransitionCounts | None = None
     definitions: Mapping[str, SegmentDefinition] = field(default_factory=dict)
     generation: Generation | None = None
@@ -99,22 +98,23 @@ class Snapshot:
         if self.generation is not None and self.statistics is not None:
             ids = self.generation.segments
             sizes = dict(zip(ids, self.statistics.members.tolist(), strict=True))
-            means = natural(self.statistics.centroids())
-            centroids = {i: named(FEATURES, row, 12) for i, row in zip(ids, means, strict=True)}
+            means = self.segmentation.natural(self.statistics.centroids())
+            names = self.segmentation.feature_names
+            centroids = {i: named(names, row, 12) for i, row in zip(ids, means, strict=True)}
         shifts: dict[str, float | None] = {}
         if self.generation is not None and len(self.drift.shift):
             shifts = named(self.generation.segments, self.drift.shift, 12)
         total = sum(sizes.values())
         return [
             SegmentRow(
-                id=persona.id,
-                name=persona.name,
-                customers=sizes.get(persona.id, 0),
-                share=sizes.get(persona.id, 0) / total if total else None,
-                centroid=centroids.get(persona.id),
-                shift=shifts.get(persona.id),
+                id=segment.id,
+                name=segment.name,
+                customers=sizes.get(segment.id, 0),
+                share=sizes.get(segment.id, 0) / total if total else None,
+                centroid=centroids.get(segment.id),
+                shift=shifts.get(segment.id),
             )
-            for persona in self.personas
+            for segment in self.segmentation.segments
         ]
 
     def to_dict(self) -> dict[str, Any]:

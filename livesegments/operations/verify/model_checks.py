@@ -5,14 +5,13 @@ from math import log, log1p
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reference import Expected
 from livesegments.operations.verify.report import Check
-from livesegments.operations.verify.store_reader import StoredCustomer
 
 STEPS = 1 << 20
 """Fixed-point steps per unit of a feature."""
 UNKNOWN = -(2**31)
 URBANICITY = {"rural": 0.0, "suburban": 0.5, "urban": 1.0}
 ROUNDING = 2
-HALF_PRECISION = STEPS // 14
+TOLERANCES = {"age": STEPS // 14}
 """Ages are stored in half precision: up to 128 within 1/16."""
 
 
@@ -21,7 +20,7 @@ def check_counted(check: Check, at: Partition) -> None:
 
     While a sweep is running, records that are still as of the previous tile are skipped.
     """
-    tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
+    tiles, tile_us = at.deployed.shape.tiles, at.deployed.tile_us
     left_out = 0
     for name in at.names():
         cut, record = at.records.cut(name), at.records.get(name)
@@ -44,10 +43,14 @@ def check_counted(check: Check, at: Partition) -> None:
             f"{where}: is {'' if is_counted else 'not '}counted, with {purchases} purchases",
         )
         if is_counted and counts and record is not None and expected is not None:
-            wanted = _vector(purchases, cents, expected)
-            check.that(
-                _same(record, wanted), f"{where}: counted as {record.vector}, should be {wanted}"
+            values = _values(purchases, cents, expected)
+            features = at.deployed.features
+            wanted = tuple(_steps(values[feature]) for feature in features)
+            same = all(
+                abs(found - value) <= TOLERANCES.get(feature, ROUNDING)
+                for feature, found, value in zip(features, record.vector, wanted, strict=True)
             )
+            check.that(same, f"{where}: counted as {record.vector}, should be {wanted}")
     if left_out:
         check.leave_out(at.where, f"{left_out} customers while a sweep was under way")
 
@@ -57,21 +60,16 @@ def _window(expected: Expected | None, first: int) -> tuple[int, int]:
     return sum(count for count, _ in cells), sum(cents for _, cents in cells)
 
 
-def _vector(purchases: int, cents: int, expected: Expected) -> tuple[int, ...]:
+def _values(purchases: int, cents: int, expected: Expected) -> dict[str, float | None]:
     age, income, location = expected.profile
-    values = (
-        log1p(purchases),
-        log1p(max(cents, 0) / 100),
-        age,
-        None if income is None else log(income),
-        None if location is None else URBANICITY[location],
-    )
-    return tuple(UNKNOWN if value is None else round(value * STEPS) for value in values)
+    return {
+        "purchases": log1p(purchases),
+        "spend": log1p(max(cents, 0) / 100),
+        "age": age,
+        "income": None if income is None else log(income),
+        "urbanicity": None if location is None else URBANICITY[location],
+    }
 
 
-def _same(record: StoredCustomer, wanted: tuple[int, ...]) -> bool:
-    tolerances = (ROUNDING, ROUNDING, HALF_PRECISION, ROUNDING, ROUNDING)
-    return all(
-        abs(found - value) <= tolerance
-        for found, value, tolerance in zip(record.vector, wanted, tolerances, strict=True)
-    )
+def _steps(value: float | None) -> int:
+    return UNKNOWN if value is None else round(value * STEPS)

@@ -7,6 +7,7 @@ from math import inf
 from livesegments.contracts.topics import INPUTS
 from livesegments.operations.verify.reading import Committed, Records
 from livesegments.operations.verify.reference import DAY_US, Inputs
+from livesegments.operations.verify.store_reader import Shape, features_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,13 @@ class Deployed:
 
     group_id: str
     partitions: int
-    tiles: int
+    shape: Shape
     tile_us: int
     currency: str
     dedup_events: int
     consent_required: bool
     segments: Sequence[str]
+    features: Sequence[str]
     partitioner: str
     retention_days: int | None
     event_clock: bool | None
@@ -48,16 +50,17 @@ class Deployed:
                 f"group {group_id!r} has nothing in the store: no worker has ever run"
             )
         text = {name.decode(): value.decode() for name, value in found.items()}
-        tiles = int(text["tiles"])
+        shape = Shape.of(found)
         return cls(
             group_id=group_id,
             partitions=int(text["partitions"]),
-            tiles=tiles,
-            tile_us=int(text["window_days"]) * DAY_US // tiles,
+            shape=shape,
+            tile_us=int(text["window_days"]) * DAY_US // shape.tiles,
             currency=text["currency"],
             dedup_events=int(text.get("dedup_events", 0)),
             consent_required=text.get("consent") == "required",
             segments=text["segments"].split(","),
+            features=features_of(found),
             partitioner=text.get("partitioner", "murmur2"),
             retention_days=retention_days,
             event_clock=event_clock,

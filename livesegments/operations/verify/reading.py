@@ -22,6 +22,7 @@ from livesegments.operations.verify.reference import Inputs
 from livesegments.operations.verify.store_reader import (
     CHUNK,
     Cut,
+    Shape,
     Store,
     StoredCustomer,
     read_customer,
@@ -53,7 +54,7 @@ class Records:
         Whether all records, and the statistics, are as of ``last``.
     """
 
-    tiles: int
+    shape: Shape
     first: Cut
     last: Cut
     found: dict[str, tuple[bytes | None, Cut]]
@@ -68,13 +69,13 @@ class Records:
     def get(self, name: str) -> StoredCustomer | None:
         """Return a customer's record."""
         data = self.found[name][0] if name in self.found else None
-        return None if data is None else read_customer(data, self.tiles)
+        return None if data is None else read_customer(data, self.shape)
 
     def present(self) -> Iterator[tuple[str, StoredCustomer, Cut]]:
         """Yield every existing record."""
         for name, (data, cut) in self.found.items():
             if data is not None:
-                yield name, read_customer(data, self.tiles), cut
+                yield name, read_customer(data, self.shape), cut
 
     def cuts(self) -> list[Cut]:
         """Return each cut at which a record was read."""
@@ -99,9 +100,9 @@ class InputReader:
                     self.inputs.add(topic, records, end)
 
 
-def read_records(store: Store, reader: InputReader, tiles: int, tile_us: int) -> Records:
+def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) -> Records:
     """Read all records of a partition, at a single version if possible."""
-    records = _scan(store, tiles)
+    records = _scan(store, shape)
     inputs = reader.inputs
     for _ in range(TRIES):
         reader.read(records.last.offsets, AHEAD)
@@ -122,7 +123,7 @@ def read_records(store: Store, reader: InputReader, tiles: int, tile_us: int) ->
     return records
 
 
-def _scan(store: Store, tiles: int) -> Records:
+def _scan(store: Store, shape: Shape) -> Records:
     for left in reversed(range(SCANS)):
         found: dict[str, tuple[bytes | None, Cut]] = {}
         cuts: list[Cut] = []
@@ -130,7 +131,7 @@ def _scan(store: Store, tiles: int) -> Records:
             found.update((name, (data, cut)) for name, data in page.items())
             cuts.append(cut)
         if not left or all(before.version <= after.version for before, after in pairwise(cuts)):
-            return Records(tiles, cuts[0], cuts[-1], found)
+            return Records(shape, cuts[0], cuts[-1], found)
     raise AssertionError("the last scan is taken as it is")
 
 

@@ -178,7 +178,7 @@ class _Verification:
         """
         deployed, store, inputs = self._deployed, self._store, self._inputs
         tell("records and inputs")
-        records = read_records(store, self._reader, deployed.tiles, deployed.tile_us)
+        records = read_records(store, self._reader, deployed.shape, deployed.tile_us)
         committed = wait_for_publication(store, self._committed, records, self._patience_seconds)
         tell("outputs")
         changes, states, letters = (

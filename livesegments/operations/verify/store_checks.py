@@ -14,7 +14,6 @@ from livesegments.operations.verify.reference import DAY_US, Content, Expected
 from livesegments.operations.verify.report import Check
 from livesegments.operations.verify.store_reader import Cut, Marker, StoredCustomer, counts
 
-CLUSTERS, FEATURES = 5, 5
 UNKNOWN = -(2**31)
 UNASKED = -1
 WORD = 1 << 64
@@ -138,7 +137,7 @@ def _splitmix(word: int) -> int:
 
 def check_records(check: Check, at: Partition) -> None:
     """Check that every record equals a recomputation from the input log."""
-    tiles, tile_us = at.deployed.tiles, at.deployed.tile_us
+    tiles, tile_us = at.deployed.shape.tiles, at.deployed.tile_us
     for name in at.names():
         cut, record = at.records.cut(name), at.records.get(name)
         expected = at.inputs.expected(name, cut.offsets)
@@ -189,8 +188,8 @@ def check_statistics(check: Check, at: Partition) -> None:
     if not at.records.whole:
         check.leave_out(at.where, "commits or a sweep came in between")
         return
-    statistics = at.records.statistics
-    recount: dict[int, list[int]] = defaultdict(lambda: [0] * (CLUSTERS * (1 + 3 * FEATURES)))
+    statistics, (_, d, k) = at.records.statistics, at.deployed.shape
+    recount: dict[int, list[int]] = defaultdict(lambda: [0] * (k * (1 + 3 * d)))
     for _, customer, _ in at.records.present():
         if customer.cluster < 0:
             continue
@@ -198,16 +197,16 @@ def check_statistics(check: Check, at: Partition) -> None:
         sums[customer.cluster] += 1
         for feature, value in enumerate(customer.vector):
             if value != UNKNOWN:
-                cell = CLUSTERS + customer.cluster * FEATURES + feature
+                cell = k + customer.cluster * d + feature
                 for place, amount in enumerate((1, value, value * value >> 20)):
-                    sums[cell + place * CLUSTERS * FEATURES] += amount
+                    sums[cell + place * k * d] += amount
     for generation in sorted(set(recount) | set(statistics)):
         kept = list(counts(statistics.get(generation, b"")))
         wanted = recount.get(generation, [0] * len(kept))
         check.that(
             kept == wanted,
-            f"{at.where}, generation {generation}: counts {kept[:CLUSTERS]} and their sums, not"
-            f" {wanted[:CLUSTERS]}",
+            f"{at.where}, generation {generation}: counts {kept[:k]} and their sums, not"
+            f" {wanted[:k]}",
         )
     sides = f"records of generations {sorted(recount)} side by side"
     if at.records.last.is_swept(at.deployed.tile_us):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.store.cluster_pipeline import Client, server_of
 
-_HEAD = struct.Struct("<BBbbiqedqqq5i")
+_HEAD = struct.Struct("<BBbbiqedqqq")
 _LOCATIONS = {0: None, 1: "rural", 2: "suburban", 3: "urban"}
 _MARKER = struct.Struct("<qqq")
 _NEVER = -(2**63)
@@ -24,6 +24,26 @@ _REPLAYED = {
 _TEXT = (b"nonce", b"seen", b"topics")
 CHUNK = 2_000
 """Customers read at once; Redis serves no other client meanwhile."""
+
+
+class Shape(NamedTuple):
+    """Numbers of tiles and features in a record, and of segments in the statistics."""
+
+    tiles: int
+    features: int
+    segments: int
+
+    @classmethod
+    def of(cls, deployment: Mapping[bytes, bytes]) -> "Shape":
+        """Return the shape in the stored fields of a deployment."""
+        segments = deployment[b"segments"].split(b",")
+        return cls(int(deployment[b"tiles"]), len(features_of(deployment)), len(segments))
+
+
+def features_of(deployment: Mapping[bytes, bytes]) -> list[str]:
+    """Return the features of the vector; stores had these five before they could be chosen."""
+    first = b"purchases,spend,age,income,urbanicity"
+    return deployment.get(b"features", first).decode().split(",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +200,17 @@ class StoredPartition:
     markers: dict[bytes, Marker]
 
 
-def read_customer(data: bytes, tiles: int) -> StoredCustomer:
-    """Decode a record: a header, then the counts of all slots, then their cents."""
+def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
+    """Decode a record: a header, the vector, then the counts of all slots, then their cents."""
+    tiles = shape.tiles
     fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
-    generation, since, version, *vector = rest
-    slot = {1: (f"<{tiles}B", f"<{tiles}i"), 2: (f"<{tiles}q", f"<{tiles}q")}[fmt]
-    counts = struct.unpack_from(slot[0], data, _HEAD.size)
-    cents = struct.unpack_from(slot[1], data, _HEAD.size + struct.calcsize(slot[0]))
+    generation, since, version = rest
+    count, amount = {1: ("B", "i"), 2: ("q", "q")}[fmt]
+    arrays, place = [], _HEAD.size
+    for kind in (f"<{shape.features}i", f"<{tiles}{count}", f"<{tiles}{amount}"):
+        arrays.append(struct.unpack_from(kind, data, place))
+        place += struct.calcsize(kind)
+    vector, counts, cents = arrays
     return StoredCustomer(
         cluster=cluster,
         segment=segment,
@@ -198,7 +222,7 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
         location=_LOCATIONS[flags & 3],
         marketing=(flags >> 2 & 3) - 1,
         profiling=(flags >> 4 & 3) - 1,
-        vector=tuple(vector),
+        vector=vector,
         head=head,
         profile_us=None if updated == _NEVER else updated,
         profiled=age == age or income == income or bool(flags & 0b111111),
@@ -209,11 +233,12 @@ def read_customer(data: bytes, tiles: int) -> StoredCustomer:
     )
 
 
-def read_partition(client: Client, group_id: str, partition: int, tiles: int) -> StoredPartition:
+def read_partition(client: Client, group_id: str, partition: int) -> StoredPartition:
     """Read the complete state of a partition at rest."""
     store = Store(client, group_id, partition)
+    shape = Shape.of(client.hgetall(f"{group_id}:deployment"))  # type: ignore[arg-type]
     customers = {
-        name: read_customer(data, tiles) for _, page in store.scan() for name, data in page.items()
+        name: read_customer(data, shape) for _, page in store.scan() for name, data in page.items()
     }
     markers: Mapping[bytes, bytes] = client.hgetall(f"{group_id}:{{{partition}}}:erasures")  # type: ignore[assignment]
     return StoredPartition(

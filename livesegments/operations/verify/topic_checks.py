@@ -138,7 +138,7 @@ def check_causes(check: Check, at: Partition, changes: Sequence[SegmentChange]) 
             erased[name] = max(erased.get(name, 0), 0 if event.action == 2 else cutoff)
         if isinstance(event, Purchase):
             check.that(cause.event_id == event.event_id, f"{where} has another id")
-            tile_us, tiles = at.deployed.tile_us, at.deployed.tiles
+            tile_us, tiles = at.deployed.tile_us, at.deployed.shape.tiles
             newest = at.inputs.clock_us(event.offset + 1)
             inside = event.at // tile_us > newest // tile_us - tiles
             check.that(inside, f"{where} was older than the window")

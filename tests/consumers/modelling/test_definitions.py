@@ -12,12 +12,11 @@ from livesegments.consumers.modelling.definitions import to_definitions, to_gene
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.contracts.segments import SegmentDefinition, encode
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.features.feature_specs import FEATURES, natural
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.generation import Generation
 from livesegments.model.histogram import Histogram
-from livesegments.model.personas import PERSONAS
 from tests.consumers.harness import MEAN, SEGMENTS, STD, generation, model_of
+from tests.segmentations import PERSONAS
 from tests.servers import KafkaServer
 
 
@@ -54,8 +53,8 @@ def test_before_anyone_is_counted_a_definition_tells_of_the_fit() -> None:
 
 def test_a_centroid_is_in_natural_units() -> None:
     [first, *_] = described(generation())
-    position = MEAN + np.array(PERSONAS[0].position) * STD
-    assert list(first["centroid"]) == list(FEATURES)
+    position = MEAN + np.array(PERSONAS.segments[0].position) * STD
+    assert list(first["centroid"]) == list(PERSONAS.feature_names)
     assert first["centroid"] == pytest.approx(
         {
             "purchases": np.expm1(position[0]),
@@ -77,7 +76,7 @@ def test_a_definition_follows_the_customers_counted_or_stands_where_the_fit_put_
     assert counted["centroid"]["age"] is None
     assert empty["size"] == 0
     assert list(empty["centroid"].values()) == pytest.approx(
-        natural(generation().centroids[:1])[0].tolist(), rel=1e-4
+        PERSONAS.natural(generation().centroids[:1])[0].tolist(), rel=1e-4
     )
     for value in published([empty, counted]):
         SegmentDefinition.model_validate_json(value)
@@ -85,10 +84,10 @@ def test_a_definition_follows_the_customers_counted_or_stands_where_the_fit_put_
 
 def test_a_definition_says_what_its_name_rests_on() -> None:
     for definition in described(generation()):
-        assert definition["named_by"] == FEATURES
+        assert definition["named_by"] == PERSONAS.feature_names
         assert "Named by" not in definition["description"]
     fitted = generation()
-    nobody_knows = np.isin(FEATURES, ("age", "income"))
+    nobody_knows = np.isin(PERSONAS.feature_names, ("age", "income"))
     centroids = np.where(nobody_knows, np.nan, fitted.centroids)
     centroids[1, 4] = np.nan  # place unknown for all families
     variance = np.where(nobody_knows, np.nan, fitted.variance)
@@ -116,7 +115,7 @@ def test_a_generation_exists_once_all_its_definitions_can_be_read(fresh_kafka: K
             time.sleep(0.02)
         return found
 
-    reader = DefinitionsReader(config)
+    reader = DefinitionsReader(config, PERSONAS)
     assert reader.generation is None
     first, second = published(described(generation(1))), published(described(generation(5, turn=1)))
     publish(first[:4])
@@ -136,7 +135,7 @@ def test_a_generation_exists_once_all_its_definitions_can_be_read(fresh_kafka: K
     assert reader.generation == generation(5, turn=1)
     reader.close()
 
-    later = DefinitionsReader(config)
+    later = DefinitionsReader(config, PERSONAS)
     assert later.generation == generation(5, turn=1), "a new reader knows at once"
     later.close()
     producer.close()

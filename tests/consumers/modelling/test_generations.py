@@ -10,18 +10,17 @@ from prometheus_client import CollectorRegistry
 
 from livesegments.consumers.modelling.generations import Generations, Refit
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.domain import PartitionResult, PartitionState, estimator
-from livesegments.features.feature_specs import vectors
+from livesegments.domain import PartitionResult, PartitionState
 from livesegments.features.record_codec import Records, empty, encode
 from livesegments.features.window import window
 from livesegments.model.cluster_statistics import quantize
 from livesegments.model.generation import Generation
-from livesegments.model.personas import POSITIONS
 from livesegments.monitoring.metrics import Metrics
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
 from livesegments.store.refit_requests import RefitRequests
-from tests.consumers.harness import LAYOUT, MEAN, RULES, SEGMENTS, STD
+from tests.consumers.harness import LAYOUT, MEAN, RULES, SEGMENTS, SHAPE, STD
+from tests.segmentations import PERSONAS, POSITIONS
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.servers
@@ -35,7 +34,7 @@ def people() -> Records:
     rng = np.random.default_rng(0)
     n = 400
     places = MEAN + POSITIONS[np.arange(n) % 5] * STD + rng.normal(size=(n, 5)) * STD * 0.1
-    records = empty(n, LAYOUT.tiles)
+    records = empty(n, SHAPE)
     records["head"] = 3
     records["counts"][:, 3] = np.expm1(places[:, 0]).round().clip(1)
     records["cents"][:, 3] = np.expm1(places[:, 1]).round().clip(1) * 100
@@ -50,7 +49,7 @@ class Deployment:
 
     def __init__(self, server: RedisServer, refit: Refit) -> None:
         self.store = Partitions(redis.Redis.from_url(server.url, protocol=2), RULES.group_id)
-        self.metrics = Metrics(CollectorRegistry())
+        self.metrics = Metrics(CollectorRegistry(), PERSONAS)
         fitted = Generation(
             number=NUMBER,
             centroids=MEAN + POSITIONS * STD,
@@ -60,8 +59,10 @@ class Deployment:
             segments=SEGMENTS,
         )
         records = people()
-        learned = estimator()
-        learned.learn_arrays(quantize(vectors(records, window(records, 3))), records["cluster"])
+        learned = PERSONAS.estimator()
+        learned.learn_arrays(
+            quantize(PERSONAS.vectors(records, window(records, 3))), records["cluster"]
+        )
         checkpoint = Checkpoint(
             version=9,
             nonce="00000000000000aa",
@@ -73,7 +74,7 @@ class Deployment:
         blobs = {f"c{i}": blob for i, blob in enumerate(encode(records))}
         assert self.store.commit([Commit(0, None, checkpoint, records=blobs)]) == [True]
         self.owned = {0: PartitionState(0, checkpoint, estimators={NUMBER: learned})}
-        self.model = GlobalModel(self.store, 1, SEGMENTS)
+        self.model = GlobalModel(self.store, 1, PERSONAS)
         self.model.adopt(fitted)
         self.generations = Generations(
             self.store,

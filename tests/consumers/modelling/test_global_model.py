@@ -7,12 +7,13 @@ import pytest
 import redis
 
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.domain import PartitionState, estimator
+from livesegments.domain import PartitionState
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
 from tests.consumers.harness import MEAN, SEGMENTS, generation, model_of
+from tests.segmentations import PERSONAS
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.servers
@@ -26,7 +27,7 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
 
 def learned(members: int, cluster: int = 0) -> MiniBatchKMeans:
     """The estimator of a partition of average customers, all in one cluster."""
-    part = estimator()
+    part = PERSONAS.estimator()
     part.learn_arrays(quantize(np.tile(MEAN, (members, 1))), np.full(members, cluster))
     return part
 
@@ -50,7 +51,7 @@ def commit(
 
 
 def test_there_is_no_model_before_a_generation(store: Partitions) -> None:
-    model = GlobalModel(store, 2, SEGMENTS)
+    model = GlobalModel(store, 2, PERSONAS)
     model.adopt(None)
     model.refresh({}, 0.0)
     assert model.model({}) is None
@@ -58,7 +59,7 @@ def test_there_is_no_model_before_a_generation(store: Partitions) -> None:
 
 
 def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) -> None:
-    model = GlobalModel(store, 3, SEGMENTS)
+    model = GlobalModel(store, 3, PERSONAS)
     model.adopt(generation(1, turn=2))
     own = PartitionState(0, checkpoint(1, 1), {1: learned(2)})
     commit(store, 1, checkpoint(1, 1), {1: learned(3, cluster=4)})
@@ -79,7 +80,7 @@ def test_the_model_is_the_sum_of_own_and_others_statistics(store: Partitions) ->
 def test_until_all_partitions_are_in_the_generation_the_fit_serves(
     store: Partitions, late: tuple[int, int]
 ) -> None:
-    model = GlobalModel(store, 2, SEGMENTS)
+    model = GlobalModel(store, 2, PERSONAS)
     model.adopt(generation(1))
     own = PartitionState(0, checkpoint(1, 1), {1: learned(2)})
     commit(store, 1, checkpoint(*late), {1: learned(3)})
@@ -91,7 +92,7 @@ def test_until_all_partitions_are_in_the_generation_the_fit_serves(
 
 
 def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Partitions) -> None:
-    model = GlobalModel(store, 1, SEGMENTS)
+    model = GlobalModel(store, 1, PERSONAS)
     model.adopt(generation(2))
     assert (
         total(model, {0: PartitionState(0, checkpoint(2, 1), {1: learned(1), 2: learned(1)})})
@@ -107,7 +108,7 @@ def test_own_customers_that_are_not_all_in_the_generation_do_not_count(store: Pa
 def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation(
     store: Partitions,
 ) -> None:
-    model = GlobalModel(store, 1, SEGMENTS, refresh_seconds=1.0)
+    model = GlobalModel(store, 1, PERSONAS, refresh_seconds=1.0)
     model.adopt(generation(1))
     commit(store, 0, checkpoint(1, 1), {1: learned(1)})
     model.refresh({}, 10.0)
@@ -124,7 +125,7 @@ def test_what_others_have_is_read_again_after_a_while_and_after_a_new_generation
 
 
 def test_a_partition_that_is_given_up_is_missing_until_it_is_read(store: Partitions) -> None:
-    model = GlobalModel(store, 1, SEGMENTS)
+    model = GlobalModel(store, 1, PERSONAS)
     model.adopt(generation(1))
     own = {0: PartitionState(0, checkpoint(1, 1), {1: learned(2)})}
     model.refresh(own, 0.0)
@@ -133,14 +134,14 @@ def test_a_partition_that_is_given_up_is_missing_until_it_is_read(store: Partiti
 
 
 def test_an_older_generation_is_never_gone_back_to(store: Partitions) -> None:
-    model = GlobalModel(store, 1, SEGMENTS)
+    model = GlobalModel(store, 1, PERSONAS)
     for number in (3, 2, 3):
         model.adopt(generation(number))
     assert model.generation == generation(3)
 
 
 def test_a_partition_that_is_given_up_is_read_at_the_next_refresh(store: Partitions) -> None:
-    model = GlobalModel(store, 2, SEGMENTS, refresh_seconds=1.0)
+    model = GlobalModel(store, 2, PERSONAS, refresh_seconds=1.0)
     model.adopt(generation(1))
     for partition in (0, 1):
         commit(store, partition, checkpoint(1, 1), {1: learned(2)})
@@ -151,7 +152,7 @@ def test_a_partition_that_is_given_up_is_read_at_the_next_refresh(store: Partiti
 
 
 def test_while_a_partition_is_made_anew_its_customers_count_as_before(store: Partitions) -> None:
-    model = GlobalModel(store, 2, SEGMENTS)
+    model = GlobalModel(store, 2, PERSONAS)
     model.adopt(generation(1))
     own = {0: PartitionState(0, checkpoint(1, 1), {1: learned(2)})}
     commit(store, 1, checkpoint(1, 1), {1: learned(3, cluster=4)})

@@ -17,10 +17,10 @@ from livesegments.consumers.modelling.initial_fit import (
 )
 from livesegments.features.record_codec import Records, empty, encode
 from livesegments.features.window import is_full, purchases_by_tile
-from livesegments.model.personas import PERSONAS, POSITIONS
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
-from tests.consumers.harness import LAYOUT, MEAN, SEGMENTS, STD
+from tests.consumers.harness import LAYOUT, MEAN, RULES, SEGMENTS, SHAPE, STD
+from tests.segmentations import PERSONAS, POSITIONS
 from tests.servers import RedisServer
 
 
@@ -31,7 +31,7 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
 
 
 def bought(n: int, tile: int = 100) -> Records:
-    records = empty(n, LAYOUT.tiles)
+    records = empty(n, SHAPE)
     records["head"] = tile
     records["counts"][:, tile % LAYOUT.tiles] = 1
     records["age"] = np.linspace(18, 90, n)
@@ -46,9 +46,9 @@ def commit(store: Partitions, partition: int, records: Records, clock_tile: int 
 
 @pytest.mark.servers
 def test_of_no_customers_nobody_is_drawn(store: Partitions) -> None:
-    assert draw(store, 4, LAYOUT).customers == 0
-    commit(store, 1, empty(3, LAYOUT.tiles))
-    sample = draw(store, 4, LAYOUT)
+    assert draw(store, 4, RULES).customers == 0
+    commit(store, 1, empty(3, SHAPE))
+    sample = draw(store, 4, RULES)
     assert (sample.customers, sample.vectors.shape) == (0, (0, 5))
 
 
@@ -61,7 +61,7 @@ def test_only_who_bought_in_the_window_and_may_be_profiled_is_drawn(store: Parti
     commit(store, 0, records)
     commit(store, 2, bought(3), clock_tile=100 + LAYOUT.tiles)
     commit(store, 3, bought(2))
-    sample = draw(store, 4, LAYOUT)
+    sample = draw(store, 4, RULES)
     assert sample.customers == 4 + 2
     assert sample.vectors.shape == (6, 5)
     assert (sample.vectors[:, 0] == np.log1p(1)).all()
@@ -73,7 +73,7 @@ def test_partitions_are_drawn_from_by_their_size(store: Partitions) -> None:
     young["age"], old["age"] = 20, 60
     commit(store, 0, young)
     commit(store, 1, old)
-    sample = draw(store, 2, LAYOUT)
+    sample = draw(store, 2, RULES)
     assert sample.customers == 6_000
     assert len(sample.vectors) == SAMPLE
     assert (sample.vectors[:, 2] == 20).sum() == 2 * SAMPLE // 3
@@ -86,12 +86,12 @@ def test_those_who_stay_away_do_not_make_the_sample_small(
     records = bought(9_000)
     records["counts"][3_000:] = 0
     commit(store, 0, records)
-    blind, knowing = draw(store, 1, LAYOUT), draw(store, 1, LAYOUT, buyers=3_000)
+    blind, knowing = draw(store, 1, RULES), draw(store, 1, RULES, buyers=3_000)
     assert 800 < len(blind.vectors) < 1_200
     assert len(knowing.vectors) == knowing.customers == 3_000
     # Even when they are rare, not every customer is sampled.
     monkeypatch.setattr(initial_fit, "MOST_DRAWN", 6_000)
-    rare = draw(store, 1, LAYOUT, buyers=1)
+    rare = draw(store, 1, RULES, buyers=1)
     assert 1_800 < len(rare.vectors) < 2_200
 
 
@@ -124,9 +124,9 @@ def test_customers_who_are_all_the_same_cannot_be_fitted() -> None:
 def test_one_stray_old_purchase_does_not_fill_the_windows(store: Partitions) -> None:
     newest = 100 + LAYOUT.tiles - 1
     commit(store, 0, bought(40, tile=newest), clock_tile=newest)
-    assert not draw(store, 2, LAYOUT).full
+    assert not draw(store, 2, RULES).full
     commit(store, 1, bought(1, tile=100), clock_tile=newest)
-    assert not draw(store, 2, LAYOUT).full
+    assert not draw(store, 2, RULES).full
 
 
 @pytest.mark.servers
@@ -134,9 +134,9 @@ def test_windows_are_full_once_all_their_tiles_have_purchases(store: Partitions)
     newest = 100 + LAYOUT.tiles - 1
     everyone = np.concatenate([bought(10, tile=tile) for tile in range(100, newest + 1)])
     commit(store, 0, everyone[10:], clock_tile=newest)
-    assert not draw(store, 2, LAYOUT).full
+    assert not draw(store, 2, RULES).full
     commit(store, 1, everyone[:10], clock_tile=newest)
-    assert draw(store, 2, LAYOUT).full
+    assert draw(store, 2, RULES).full
 
 
 @pytest.mark.parametrize("tile", range(95, 105))
@@ -178,10 +178,10 @@ def test_among_many_profiles_the_few_buyers_are_looked_for(
     store: Partitions, buyers: int, enough: bool
 ) -> None:
     commit(store, 0, bought(buyers))
-    commit(store, 1, empty(20_000, LAYOUT.tiles))
+    commit(store, 1, empty(20_000, SHAPE))
     draws = Draws(50)
     for _ in range(20):
-        sample = draws.draw(store, 2, LAYOUT)
+        sample = draws.draw(store, 2, RULES)
         assert draws.are_enough(sample) == enough
         assert sample.customers == buyers
 
@@ -191,9 +191,9 @@ def test_small_draws_add_up(store: Partitions, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(initial_fit, "MOST_DRAWN", 400)
     monkeypatch.setattr(initial_fit, "SAMPLE", 40)
     commit(store, 0, bought(300))
-    commit(store, 1, empty(9_700, LAYOUT.tiles))
+    commit(store, 1, empty(9_700, SHAPE))
     draws = Draws(200)
-    found = [draws.draw(store, 2, LAYOUT) for _ in range(20)]
+    found = [draws.draw(store, 2, RULES) for _ in range(20)]
     assert not draws.are_enough(found[0])
     assert len(found[-1].vectors) >= LEAST_ROWS
     assert found[-1].customers == pytest.approx(300, rel=0.5)

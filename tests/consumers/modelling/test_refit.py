@@ -10,8 +10,8 @@ from livesegments.consumers.modelling.initial_fit import Sample, first_generatio
 from livesegments.consumers.modelling.refit import Request, find_better, next_generation, optimism
 from livesegments.domain import Model
 from livesegments.model.generation import Generation
-from livesegments.model.personas import PERSONAS, POSITIONS
 from tests.consumers.harness import MEAN, STD, generation, model_of
+from tests.segmentations import PERSONAS, POSITIONS
 
 SEGMENTS = generation().segments
 
@@ -60,9 +60,9 @@ def test_a_fit_of_few_customers_gains_nothing_over_the_many() -> None:
 
 
 def test_a_fit_of_everybody_is_worth_what_it_saves() -> None:
-    assert optimism(sample()) == 1
-    assert optimism(replace(sample(), customers=4e6)) == pytest.approx(1 + 10 / 400, abs=1e-4)
-    assert optimism(replace(sample(), customers=800)) == pytest.approx(1 + 5 / 400)
+    assert optimism(sample(), 5) == 1
+    assert optimism(replace(sample(), customers=4e6), 5) == pytest.approx(1 + 10 / 400, abs=1e-4)
+    assert optimism(replace(sample(), customers=800), 5) == pytest.approx(1 + 5 / 400)
 
 
 def test_what_is_nearly_nothing_cannot_be_bettered() -> None:
@@ -74,7 +74,7 @@ def test_what_is_nearly_nothing_cannot_be_bettered() -> None:
 
 def test_the_next_generation_names_clusters_after_what_they_are() -> None:
     model = collapsed()
-    after = next_generation(find_better(sample(), model, seed=1), model, 7, PERSONAS)
+    after = next_generation(find_better(sample(), model, seed=1), model, 7, PERSONAS.segments)
     assert after.number == 7
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
@@ -87,7 +87,7 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
     old, young = swapped.index("retirees"), swapped.index("students")
     swapped[old], swapped[young] = swapped[young], swapped[old]
     model = model_of(replace(fitted, segments=tuple(swapped)))
-    after = next_generation(find_better(sample(), model, seed=1), model, 2, PERSONAS)
+    after = next_generation(find_better(sample(), model, seed=1), model, 2, PERSONAS.segments)
     for persona, place in zip(SEGMENTS, MEAN + POSITIONS * STD, strict=True):
         nearest = np.abs((after.centroids - place) / STD).sum(axis=1).argmin()
         assert after.segments[nearest] == persona
@@ -96,7 +96,7 @@ def test_names_that_have_come_to_say_what_is_not_so_are_given_afresh() -> None:
 def test_clusters_that_stayed_keep_their_names() -> None:
     before = first_generation(sample(seed=3), 1, PERSONAS)
     model = model_of(before)
-    after = next_generation(find_better(sample(seed=4), model, seed=2), model, 2, PERSONAS)
+    after = next_generation(find_better(sample(seed=4), model, seed=2), model, 2, PERSONAS.segments)
     for cluster, segment in enumerate(after.segments):
         old = np.abs((before.centroids - after.centroids[cluster]) / STD).sum(axis=1).argmin()
         assert before.segments[old] == segment
@@ -107,7 +107,7 @@ class TestRequest:
 
     def test_it_comes_back_as_it_was_put(self) -> None:
         request = Request(4, first_generation(sample(), 4, PERSONAS))
-        again = Request.from_bytes(request.to_bytes(), SEGMENTS)
+        again = Request.from_bytes(request.to_bytes(), PERSONAS)
         assert again == request
         assert again.is_for(request.numbered(9))
         assert not again.is_for(first_generation(sample(seed=5), 9, PERSONAS))
@@ -136,7 +136,7 @@ class TestRequest:
     )
     def test_what_is_none_is_refused(self, data: bytes) -> None:
         with pytest.raises(ValueError, match=r"request|clusters"):
-            Request.from_bytes(data, SEGMENTS)
+            Request.from_bytes(data, PERSONAS)
 
 
 def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> None:
@@ -153,7 +153,7 @@ def test_a_fit_of_full_windows_replaces_a_provisional_one_without_any_gain() -> 
 
 def test_the_next_generation_keeps_how_features_are_distributed() -> None:
     drawn, model = sample(), collapsed()
-    after = next_generation(find_better(drawn, model, seed=1), model, 7, PERSONAS)
+    after = next_generation(find_better(drawn, model, seed=1), model, 7, PERSONAS.segments)
     assert after.histograms == drawn.histograms()
     assert [each.psi(x) for each, x in zip(after.histograms, drawn.vectors.T, strict=True)] == [
         *(0, 0, 0, 0, 0)

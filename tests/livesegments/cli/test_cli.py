@@ -48,7 +48,7 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
         ("verify",),
         ("demo",),
         ("settings",),
-        ("personas",),
+        ("segmentation",),
         ("version",),
     ],
 )
@@ -86,7 +86,8 @@ def test_a_wrong_setting_ends_with_2_and_its_name(command: str) -> None:
         (("replay", "x.csv", "--timezone", "Europe"), "--timezone: no time zone Europe"),
         (("--env-file", "/nowhere.env", "settings"), "/nowhere.env: no such file"),
         (("topics", "create", "--retention-days", "30"), "window of 90 days"),
-        (("personas", "--json", "--template"), "exclude each other"),
+        (("segmentation", "--json", "--template"), "exclude each other"),
+        (("segmentation", "nowhere.toml"), "nowhere.toml: No such file"),
         (("nonsense",), "No such command"),
     ],
 )
@@ -161,26 +162,36 @@ def test_settings_are_listed_for_scripts_without_secrets() -> None:
     assert "hunter2" not in done.stdout
 
 
-def test_personas_are_shown_and_read_back_from_their_template(tmp_path: Path) -> None:
-    template = livesegments("personas", "--template").stdout
+def test_a_segmentation_is_shown_and_read_back_from_its_template(tmp_path: Path) -> None:
+    template = livesegments("segmentation", "--template").stdout
     file = tmp_path / "mine.toml"
     file.write_text(template.replace("families", "households"))
-    shown = livesegments("personas", "--json", PERSONAS_FILE=str(file))
-    assert [each["id"] for each in json.loads(shown.stdout)][1] == "households"
-    assert "households" in livesegments("personas", PERSONAS_FILE=str(file)).stdout
-    told = livesegments("subscribe", "--segment", "families", PERSONAS_FILE=str(file))
+    shown = json.loads(livesegments("segmentation", "--json", SEGMENTATION=str(file)).stdout)
+    assert [each["id"] for each in shown["segments"]][1] == "households"
+    assert shown["features"] == ["purchases", "spend", "age", "income", "urbanicity"]
+    assert "households" in livesegments("segmentation", str(file)).stdout
+    assert "households" not in livesegments("segmentation", "personas").stdout
+    told = livesegments("subscribe", "--segment", "families", SEGMENTATION=str(file))
     assert told.returncode == 2
     assert "households" in told.stderr
 
 
-def test_a_wrong_personas_file_ends_with_2_and_names_setting_file_and_field(tmp_path: Path) -> None:
+def test_a_wrong_segmentation_ends_with_2_and_names_setting_file_and_field(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text(livesegments("personas", "--template").stdout.replace("age = 0.2", "age = nan"))
-    done = livesegments("run", PERSONAS_FILE=str(file))
+    template = livesegments("segmentation", "--template").stdout
+    file.write_text(template.replace("age = 0.2", "age = nan"))
+    done = livesegments("run", SEGMENTATION=str(file))
     assert done.returncode == 2
-    assert "LIVESEGMENTS_PERSONAS_FILE" in done.stderr
+    assert "LIVESEGMENTS_SEGMENTATION" in done.stderr
     assert str(file) in done.stderr
-    assert "[[persona]] 2, position.age" in done.stderr
+    assert "[[segment]] 2, position.age" in done.stderr
+
+
+def test_a_personas_file_ends_with_2_and_says_where_it_belongs() -> None:
+    done = livesegments("run", PERSONAS_FILE="old.toml")
+    assert done.returncode == 2
+    assert "set LIVESEGMENTS_SEGMENTATION=old.toml" in done.stderr
+    assert "[[segment]]" in done.stderr
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -74,7 +74,7 @@ WRONG = [
     ("RETENTION_DAYS", "-1", "greater than or equal to"),
     ("RETENTION_DAYS", "89", "less than the window of 90 days"),
     ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
-    ("PERSONAS_FILE", "/nowhere.toml", "/nowhere.toml: No such file"),
+    ("SEGMENTATION", "/nowhere.toml", "/nowhere.toml: No such file"),
 ]
 """Name, value, and why it is wrong."""
 

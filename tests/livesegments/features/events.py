@@ -15,10 +15,11 @@ from livesegments.features.aggregate import (
     erase,
 )
 from livesegments.features.erasures import Action, Marker
-from livesegments.features.record_codec import Records, empty
+from livesegments.features.record_codec import Records, RecordShape, empty
 from livesegments.features.window import Tiling
 
 LAYOUT = Tiling(window_days=20, tiles=5)
+SHAPE = RecordShape(LAYOUT.tiles, 5)
 DAY = 86_400_000_000
 LAST_DAY = 60
 
@@ -73,7 +74,7 @@ erasures = st.builds(Requested, times)
 
 def fold_batches(batches: Sequence[Sequence[Event]]) -> tuple[Records, list[Skipped]]:
     """The record of one customer after some batches, each aggregated erasures first."""
-    records, marker = empty(1, LAYOUT.tiles), Marker()
+    records, marker = empty(1, SHAPE), Marker()
     skipped = []
     for batch in batches:
         requests = [event for event in batch if isinstance(event, Requested)]

@@ -10,6 +10,7 @@ from livesegments.features.window import window
 from tests.livesegments.features.events import (
     DAY,
     LAYOUT,
+    SHAPE,
     Bought,
     Event,
     Profiled,
@@ -62,7 +63,7 @@ def test_any_compaction_of_profiles_gives_the_same_bytes(
 @given(histories, st.data())
 def test_batches_may_be_stored_in_between(events: list[Event], data: st.DataObject) -> None:
     whole, _ = fold_batches([events])
-    stored = decode(encode(whole), LAYOUT.tiles)
+    stored = decode(encode(whole), SHAPE)
     assert encode(stored) == encode(whole)
     assert stored["suppressed"].tolist() == whole["suppressed"].tolist()
 
@@ -114,7 +115,7 @@ def test_a_refund_lowers_spend_and_not_the_count() -> None:
 
 
 def test_customers_of_one_batch_do_not_touch_each_other() -> None:
-    records = empty(3, LAYOUT.tiles)
+    records = empty(3, SHAPE)
     records["head"][1] = 7
     records["counts"][1] = 1
     advance(records, np.array([0, 8, 2]))
@@ -136,7 +137,7 @@ def test_the_last_profile_of_the_log_replaces_all_whatever_its_time(at: int) -> 
 @pytest.mark.parametrize("at", [0, 4 * DAY, 9 * DAY])
 def test_a_null_beats_all_before_it_and_leaves_what_no_profile_leaves(at: int) -> None:
     known = Profiled(5 * DAY, age=30.0, marketing=0, profiling=0)
-    nothing = encode(empty(1, LAYOUT.tiles))
+    nothing = encode(empty(1, SHAPE))
     for batches in ([[known], [Profiled(at)]], [[known, Profiled(at)]]):
         assert encode(fold_batches(batches)[0]) == nothing
     again, _ = fold_batches([[known], [Profiled(at)], [known]])
@@ -210,7 +211,7 @@ def test_an_erasure_leaves_no_trace_of_when_the_customer_bought() -> None:
 
 
 def test_erase_touches_only_the_records_given() -> None:
-    records = empty(2, LAYOUT.tiles)
+    records = empty(2, SHAPE)
     records["head"], records["counts"] = 3, 1
     touched = records[:1]
     erase(touched, np.array([4]), np.array([LAYOUT.end(3)]))

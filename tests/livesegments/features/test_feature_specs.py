@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 
 from livesegments.contracts.segments import Centroid, Feature
-from livesegments.features.feature_specs import CATALOGUE, FEATURES, Scale
-from livesegments.model.personas import PERSONAS
+from livesegments.features.feature_specs import BY_NAME, CATALOGUE, Scale
 
 
 def test_the_catalogue_has_the_features_of_the_contract_in_their_order() -> None:
-    assert get_args(Feature) == FEATURES == tuple(Centroid.model_fields)
-
-
-def test_every_persona_says_where_it_stands_in_every_feature() -> None:
-    assert {len(persona.position) for persona in PERSONAS} == {len(CATALOGUE)}
+    assert get_args(Feature) == tuple(BY_NAME) == tuple(Centroid.model_fields)
 
 
 @pytest.mark.parametrize("scale", {each.scale for each in CATALOGUE})

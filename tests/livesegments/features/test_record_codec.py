@@ -9,6 +9,7 @@ from livesegments.features.record_codec import (
     NEVER,
     RecordFormatError,
     Records,
+    RecordShape,
     decode,
     empty,
     encode,
@@ -17,12 +18,13 @@ from livesegments.features.record_codec import (
 )
 
 TILES = 30
+SHAPE = RecordShape(TILES, 5)
 NARROW_BYTES = 220
 
 
 def record(**fields: Any) -> Records:
     """One record with some fields set."""
-    records = empty(1, TILES)
+    records = empty(1, SHAPE)
     for name, value in fields.items():
         records[name] = value
     return records
@@ -32,7 +34,7 @@ def same(a: Records, b: Records) -> bool:
     """Return whether all fields are equal, with NaN equal to NaN."""
     return all(
         np.array_equal(a[name], b[name], equal_nan=name in ("age", "income", "urbanicity"))
-        for name in memory_dtype(TILES).names or ()
+        for name in memory_dtype(SHAPE).names or ()
     )
 
 
@@ -64,7 +66,7 @@ any_record = st.builds(
 @given(st.lists(any_record, min_size=1, max_size=4))
 def test_records_come_back_from_their_bytes(parts: list[Records]) -> None:
     records = np.concatenate(parts)
-    assert same(decode(encode(records), TILES), records)
+    assert same(decode(encode(records), SHAPE), records)
 
 
 def test_an_ordinary_record_takes_220_bytes() -> None:
@@ -80,11 +82,11 @@ def test_a_record_too_large_for_that_is_stored_wide(fields: dict[str, int]) -> N
     records = record(**fields)
     [blob] = encode(records)
     assert len(blob) > NARROW_BYTES
-    assert same(decode([blob], TILES), records)
+    assert same(decode([blob], SHAPE), records)
 
 
 def test_a_wide_record_turns_narrow_again() -> None:
-    records = decode(encode(record(counts=300)), TILES)
+    records = decode(encode(record(counts=300)), SHAPE)
     records["counts"] = 3
     assert len(encode(records)[0]) == NARROW_BYTES
 
@@ -92,38 +94,39 @@ def test_a_wide_record_turns_narrow_again() -> None:
 def test_none_is_an_empty_record_wherever_it_stands() -> None:
     known = encode(record(head=7, counts=1))[0]
     wide = encode(record(head=8, counts=999))[0]
-    records = decode([None, known, None, wide, None], TILES)
+    records = decode([None, known, None, wide, None], SHAPE)
     assert records["head"].tolist() == [0, 7, 0, 8, 0]
     assert records["profile_updated"].tolist() == [NEVER] * 5
-    assert same(decode([None], TILES), empty(1, TILES))
-    assert len(decode([], TILES)) == 0
-    assert encode(empty(0, TILES)) == []
+    assert same(decode([None], SHAPE), empty(1, SHAPE))
+    assert len(decode([], SHAPE)) == 0
+    assert encode(empty(0, SHAPE)) == []
 
 
 def test_a_record_of_a_newer_format_is_refused_with_the_way_out() -> None:
     blob = b"\x03" + encode(record())[0][1:]
     with pytest.raises(RecordFormatError, match=r"format 3 .*run that one, or rebuild this store"):
-        decode([encode(record())[0], blob], TILES)
+        decode([encode(record())[0], blob], SHAPE)
     with pytest.raises(RecordFormatError, match="format 0 "):
-        decode([b""], TILES)
+        decode([b""], SHAPE)
 
 
 @pytest.mark.parametrize("size", [219, 221, 100])
 def test_a_record_of_another_length_is_refused_naming_the_setting(size: int) -> None:
     blob = encode(record())[0].ljust(300, b"\0")[:size]
     with pytest.raises(
-        RecordFormatError, match=rf"{size} bytes where 30 tiles need 220.*LIVESEGMENTS_TILES"
+        RecordFormatError,
+        match=rf"{size} bytes where 30 tiles and 5 features need 220.*LIVESEGMENTS_TILES",
     ):
-        decode([blob], TILES)
+        decode([blob], SHAPE)
 
 
 def test_another_number_of_tiles_is_refused() -> None:
     with pytest.raises(RecordFormatError, match="LIVESEGMENTS_TILES"):
-        decode(encode(empty(1, 10)), TILES)
+        decode(encode(empty(1, RecordShape(10, 5))), SHAPE)
 
 
 def test_a_customer_may_be_profiled_unless_they_said_no_or_are_suppressed() -> None:
-    records = empty(4, TILES)
+    records = empty(4, SHAPE)
     records["profiling"] = [-1, 0, 1, 1]
     records["suppressed"] = [False, False, False, True]
     assert may_be_profiled(records).tolist() == [True, False, True, False]

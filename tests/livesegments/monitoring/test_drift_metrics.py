@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from livesegments.features.feature_specs import FEATURES
 from livesegments.monitoring.drift_metrics import ClusterSnapshot, DriftMetrics
-from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS
+from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
+from tests.segmentations import PERSONAS
 
+SEGMENTS, FEATURES = PERSONAS.segment_ids, PERSONAS.feature_names
 K, D = len(SEGMENTS), len(FEATURES)
 
 
@@ -46,7 +47,7 @@ class Report:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.drift = DriftMetrics(Metrics(self.registry))
+        self.drift = DriftMetrics(Metrics(self.registry, PERSONAS), PERSONAS)
 
     def value(self, name: str, **labels: str) -> float:
         found = self.registry.get_sample_value(PREFIX + name, labels)

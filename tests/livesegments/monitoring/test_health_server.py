@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from livesegments.monitoring.health_server import HealthServer, HttpPortError
 from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat
+from tests.segmentations import PERSONAS
 
 HOST = "127.0.0.1"
 
@@ -55,7 +56,7 @@ def worker() -> Worker:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(CollectorRegistry())
+    return Metrics(CollectorRegistry(), PERSONAS)
 
 
 @pytest.fixture

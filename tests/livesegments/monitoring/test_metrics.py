@@ -16,10 +16,12 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from livesegments.features.feature_specs import FEATURES
-from livesegments.monitoring.metric_specs import PREFIX, SEGMENTS, TABLE
+from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import Segment
+from livesegments.monitoring.metric_specs import PREFIX, TABLE
 from livesegments.monitoring.metrics import BatchHistogram, Metrics
 from tests.livesegments.monitoring.needs import needs_promtool
+from tests.segmentations import PERSONAS
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -28,7 +30,7 @@ PARTITION_SERIES = {series.full_name for series in TABLE if "partition" in serie
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(CollectorRegistry(), version="1.2.3")
+    return Metrics(CollectorRegistry(), PERSONAS, version="1.2.3")
 
 
 def exposed(metrics: Metrics) -> Samples:
@@ -243,22 +245,25 @@ def test_gauges_take_the_last_value(metrics: Metrics) -> None:
     assert value(metrics, "silhouette_score") == 0.3
     assert value(metrics, "segment_share_psi") == 0.2
     assert value(metrics, "segment_share_psi_critical") == 0.1
-    assert value(metrics, "feature_psi", feature=FEATURES[4]) == 4
-    assert value(metrics, "feature_psi_critical", feature=FEATURES[4]) == 0.1
+    assert value(metrics, "feature_psi", feature=PERSONAS.feature_names[4]) == 4
+    assert value(metrics, "feature_psi_critical", feature=PERSONAS.feature_names[4]) == 0.1
     assert value(metrics, "worker_ready") == 1
     assert value(metrics, "model_provisional") == 1
 
 
 def test_positions_go_to_their_segment_and_feature(metrics: Metrics) -> None:
     metrics.set_all("centroid_position_stddevs", np.arange(25.0).reshape(5, 5))
-    for (i, segment), (j, feature) in product(enumerate(SEGMENTS), enumerate(FEATURES)):
+    for (i, segment), (j, feature) in product(
+        enumerate(PERSONAS.segment_ids), enumerate(PERSONAS.feature_names)
+    ):
         found = value(metrics, "centroid_position_stddevs", segment=segment, feature=feature)
         assert found == 5 * i + j
 
 
 def test_segments_of_ones_own_have_the_series() -> None:
-    own = ("a", "b", "c", "d", "e")
-    metrics = Metrics(CollectorRegistry(), segments=own)
+    segments = tuple(Segment(each, each, "", (0.5,)) for each in "abcde")
+    own = Segmentation(PERSONAS.features[:1], segments)
+    metrics = Metrics(CollectorRegistry(), own)
     metrics.count("changes_total", "none", "b", "live")
     metrics.set_all("cluster_customers", [1, 2, 3, 4, 5])
     assert value(metrics, "changes_total", **{"from": "none", "to": "b"}, origin="live") == 1
@@ -317,14 +322,14 @@ def test_a_stage_is_timed_even_when_it_fails(metrics: Metrics) -> None:
 
 
 def test_two_workers_in_one_process_do_not_share_numbers(metrics: Metrics) -> None:
-    other = Metrics(CollectorRegistry())
+    other = Metrics(CollectorRegistry(), PERSONAS)
     other.count("events_consumed_total", "purchases.v1", n=5)
     assert value(metrics, "events_consumed_total", topic="purchases.v1") == 0
 
 
 def test_a_registry_takes_no_second_set(metrics: Metrics) -> None:
     with pytest.raises(ValueError, match="Duplicated"):
-        Metrics(metrics.registry)
+        Metrics(metrics.registry, PERSONAS)
 
 
 @given(st.lists(st.lists(st.one_of(st.sampled_from([0.1, 0.5, 2.0]), st.floats(0, 100)))))

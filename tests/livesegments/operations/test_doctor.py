@@ -64,7 +64,8 @@ def agree(client: "redis.Redis", settings: Settings, **other: Any) -> None:
         "tiles": settings.tiles,
         "currency": settings.currency,
         "dedup_events": settings.dedup_events,
-        "segments": tuple(persona.id for persona in settings.personas),
+        "segments": settings.read_segmentation().segment_ids,
+        "features": settings.read_segmentation().feature_names,
         **other,
     }
     Partitions(client, settings.group_id).agree(Deployment(**agreed))

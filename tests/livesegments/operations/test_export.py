@@ -14,9 +14,8 @@ import pytest
 import redis
 
 from livesegments.features.erasures import Action, Marker, marker_key
-from livesegments.features.record_codec import Records, empty, encode
+from livesegments.features.record_codec import Records, RecordShape, empty, encode
 from livesegments.features.window import DAY_US, Tiling
-from livesegments.model.personas import PERSONAS
 from livesegments.operations import customer_scan
 from livesegments.operations.customer_scan import UnsettledError
 from livesegments.operations.export import SUFFIXES, export
@@ -24,13 +23,14 @@ from livesegments.operations.verify.store_reader import read_partition
 from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions
+from tests.segmentations import PERSONAS
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
 
 pytestmark = pytest.mark.servers
 
 TILES = 30
-SEGMENTS = tuple(persona.id for persona in PERSONAS)
+SEGMENTS = PERSONAS.segment_ids
 LAYOUT = Tiling(90, TILES)
 CLOCK_US = 20_000 * DAY_US
 HEAD = LAYOUT.tile(CLOCK_US)
@@ -61,6 +61,7 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
                 currency="USD",
                 dedup_events=0,
                 segments=SEGMENTS,
+                features=PERSONAS.feature_names,
             )
         )
         yield made
@@ -68,7 +69,7 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
 
 def bought(cents: dict[int, int], **fields: Any) -> Records:
     """Return a record with one purchase in each of some tiles."""
-    record = empty(1, TILES)
+    record = empty(1, RecordShape(TILES, 5))
     record["head"] = max(cents, default=HEAD)
     for tile, amount in cents.items():
         record["counts"][0, tile % TILES] = 1
@@ -131,7 +132,7 @@ def test_a_row_has_what_is_known_and_the_window(
     nothing = "" if text else None
     assert {k: str(v) if text else v for k, v in first.items()} == {
         "customer_id": 'Zoë, "z"',
-        "segment": PERSONAS[1].id,
+        "segment": SEGMENTS[1],
         "since": first["since"],
         "version": "7" if text else 7,
         "cluster": "4" if text else 4,
@@ -334,12 +335,12 @@ def test_beside_a_worker_the_rows_are_the_store(
         found = {row["customer_id"]: row for row in rows(path)}
         assert set(found) == set(people) - {"c70", "c71"}
         for partition in range(PARTITIONS):
-            stored = read_partition(service.client, "livesegments", partition, TILES)
+            stored = read_partition(service.client, "livesegments", partition)
             for name, customer in stored.customers.items():
                 if name not in found:
                     continue
                 row = found[name]
-                assert row["segment"] == PERSONAS[customer.segment].id
+                assert row["segment"] == SEGMENTS[customer.segment]
                 assert (row["version"], row["cluster"]) == (customer.version, customer.cluster)
                 assert row["purchases"] == 3
                 assert row["spend"] == round(3 * round(3.33 + int(name[1:]) * 1.01, 2), 2)

@@ -33,7 +33,13 @@ pytestmark = pytest.mark.servers
 
 FIRST = Checkpoint(version=1, nonce="00000000000000aa")
 DEPLOYMENT = Deployment(
-    partitions=4, window_days=90, tiles=30, currency="USD", dedup_events=0, segments=("a", "b")
+    partitions=4,
+    window_days=90,
+    tiles=30,
+    currency="USD",
+    dedup_events=0,
+    segments=("a", "b"),
+    features=("purchases", "spend", "age", "income", "urbanicity"),
 )
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
 ENTRY = Entry.of(1, (4, 5, 6), [OUTPUT])
@@ -419,8 +425,23 @@ def test_partitions_added_to_the_topics_of_a_running_worker_are_refused() -> Non
 
 def test_segments_are_agreed_on_in_their_order(store: Partitions) -> None:
     store.agree(DEPLOYMENT)
-    with pytest.raises(StoreMismatchError, match=r"segments is b,a here and a,b.*PERSONAS_FILE"):
+    with pytest.raises(StoreMismatchError, match=r"segments is b,a here and a,b.*SEGMENTATION"):
         store.agree(replace(DEPLOYMENT, segments=("b", "a")))
+
+
+def test_features_are_agreed_on_and_those_of_earlier_stores_are_known(store: Partitions) -> None:
+    store.agree(DEPLOYMENT)
+    others = replace(DEPLOYMENT, features=("spend", "recency"))
+    told = (
+        r"features is spend,recency here and purchases,spend,.*SEGMENTATION.*livesegments rebuild"
+    )
+    with pytest.raises(StoreMismatchError, match=told):
+        store.agree(others)
+    store.redis.hdel(deployment_key(store.group_id), "features")
+    with pytest.raises(StoreMismatchError, match=told):
+        store.agree(others)
+    store.agree(DEPLOYMENT)
+    assert store.deployment() == DEPLOYMENT
 
 
 def test_groups_do_not_see_each_other(started: Partitions, client: Client) -> None:

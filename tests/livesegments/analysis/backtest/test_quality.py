@@ -25,15 +25,15 @@ def test_nothing_is_judged_without_a_model() -> None:
 def test_the_best_labels_are_as_good_as_the_fit() -> None:
     X = np.random.default_rng(0).normal(size=(200, 5))
     X[::3, 2] = NAN
-    fit = reference(X)
-    assert labelled_inertia(X, fit.clusters, fit.weights) == pytest.approx(fit.inertia)
+    fit = reference(X, 5)
+    assert labelled_inertia(X, fit.clusters, fit.weights, 5) == pytest.approx(fit.inertia)
     assert ratio(fit.inertia, fit.inertia, len(X)) == 1
     assert ratio(0.0, 0.0, 10) == 1
 
 
 def test_means_are_over_known_values() -> None:
     X = np.array([[1.0, NAN], [3.0, 4.0], [NAN, 8.0]])
-    means = label_means(X, np.array([0, 0, 1], np.int8))
+    means = label_means(X, np.array([0, 0, 1], np.int8), 5)
     assert means[0].tolist() == [2, 4]
     assert means[1].tolist() == [0, 8]
     assert means[-1].tolist() == [2, 6]
@@ -57,9 +57,9 @@ def test_histories_of_the_same_customers_share_the_batch_fit(
 ) -> None:
     fits = []
 
-    def fit(X: module.Floats) -> batch_kmeans.Fit:
+    def fit(X: module.Floats, k: int) -> batch_kmeans.Fit:
         fits.append(len(X))
-        return reference(X)
+        return reference(X, k)
 
     monkeypatch.setattr(module, "reference", fit)
     judge = QualityMeter()

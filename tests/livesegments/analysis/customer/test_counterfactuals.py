@@ -61,9 +61,8 @@ def scores_of(world: World, by: Model) -> Scores:
         world.stored("c"),
         np.array([LAYOUT.tile(clock_us)]),
         np.array([clock_us]),
-        by.kmeans,
-        by.segment_of_cluster,
-        world.config.switching,
+        by,
+        world.config,
     )
 
 
@@ -85,8 +84,9 @@ def test_so_many_purchases_like_theirs_move_a_customer_and_fewer_do_not(
 ) -> None:
     world = told(person, history)
     before = segment(world)
+    clock_us = world.owned[0].checkpoint.clock_us
     found = more_purchases(
-        world.stored("c"), scores_of(world, MODEL), cluster(world), MODEL, MARGIN
+        world.stored("c"), clock_us, scores_of(world, MODEL), cluster(world), MODEL, RULES
     )
     assume(found is not None)
     assert found is not None
@@ -107,7 +107,7 @@ def test_a_profile_that_differs_as_said_moves_a_customer_and_one_a_step_nearer_d
     before = segment(world)
     found = [
         each
-        for each in feature_changes(scores_of(world, MODEL), cluster(world), MODEL, MARGIN)
+        for each in feature_changes(scores_of(world, MODEL), cluster(world), MODEL, RULES)
         if each.feature in ("age", "income")
     ]
     assume(found)
@@ -129,7 +129,7 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
     world = told(person, history, dwell)
     start = len(world.changes)
     clock_us = world.owned[0].checkpoint.clock_us
-    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, world.config.switching)
+    moments = expiries(world.stored("c"), clock_us, MODEL, world.config)
 
     before, moves = segment(world), []
     for moment in moments:
@@ -157,15 +157,13 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
 def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
     world = told({}, [(19, 10), (9, 20), (0, 30)])
     clock_us = world.owned[0].checkpoint.clock_us
-    moments = expiries(world.stored("c"), clock_us, MODEL, LAYOUT, RULES.switching)
+    moments = expiries(world.stored("c"), clock_us, MODEL, RULES)
     assert [(each.purchases, each.cents) for each in moments] == [(2, 5_000), (1, 3_000), (0, 0)]
 
 
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
     lone = model_of(replace(MODEL.generation, variance=np.zeros(5)))
-    assert (
-        more_purchases(world.stored("c"), scores_of(world, MODEL), cluster(world), lone, MARGIN)
-        is None
-    )
-    assert feature_changes(scores_of(world, MODEL), cluster(world), lone, MARGIN) == []
+    clock_us, scores = world.owned[0].checkpoint.clock_us, scores_of(world, MODEL)
+    assert more_purchases(world.stored("c"), clock_us, scores, cluster(world), lone, RULES) is None
+    assert feature_changes(scores, cluster(world), lone, RULES) == []

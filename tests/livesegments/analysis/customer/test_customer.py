@@ -31,7 +31,7 @@ from tests.consumers.harness import (
 )
 
 MODEL = model(turn=1)
-NAMES = {persona.id: persona.name for persona in RULES.personas}
+NAMES = dict(RULES.segments)
 DEPLOYMENT = Deployment(
     partitions=1,
     window_days=LAYOUT.window_days,
@@ -39,6 +39,7 @@ DEPLOYMENT = Deployment(
     currency="USD",
     dedup_events=0,
     segments=SEGMENTS,
+    features=RULES.segmentation.feature_names,
 )
 
 
@@ -56,7 +57,7 @@ def found(world: World, customer: str = "c") -> StoredCustomer:
 
 def told(world: World, by: Model | None = MODEL, history: History | None = None) -> dict[str, Any]:
     clock_us = world.owned[0].checkpoint.clock_us
-    return answer(found(world), by, world.config.switching, NAMES, clock_us, history)
+    return answer(found(world), by, world.config, NAMES, clock_us, history)
 
 
 def world(*events: dict[str, Any], margin: float = 0.15, dwell: int = 0) -> World:

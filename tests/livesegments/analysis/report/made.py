@@ -5,10 +5,10 @@ from typing import Any
 from livesegments.analysis.report.builder import Report
 from livesegments.analysis.segments import Segment
 from livesegments.analysis.transitions import NONE
-from livesegments.features.feature_specs import FEATURES
-from livesegments.model.personas import PERSONAS
+from tests.segmentations import PERSONAS
 
-IDS = tuple(persona.id for persona in PERSONAS)
+IDS = PERSONAS.segment_ids
+FEATURES = PERSONAS.feature_names
 DAYS = tuple(f"2026-03-{day:02d}" for day in range(1, 31))
 HASH = "0123456789ab"
 TARGET = "segment customers consenting refusing unknown spend purchases consenting_spend"
@@ -35,7 +35,7 @@ def report(**changed: Any) -> Report:
                     strict=True,
                 )
             )
-            for persona in PERSONAS
+            for persona in PERSONAS.segments
         },
         "expected": {each: dict.fromkeys(FEATURES, 12.5) for each in IDS},
         "days": DAYS,
@@ -102,7 +102,7 @@ def _row(names: str, *values: Any) -> dict[str, Any]:
 
 
 def _segment(i: int) -> Segment:
-    persona = PERSONAS[i]
+    persona = PERSONAS.segments[i]
     return {
         "id": persona.id,
         "name": persona.name,

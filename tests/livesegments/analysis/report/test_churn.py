@@ -17,6 +17,7 @@ from tests.consumers.harness import (
     LAYOUT,
     RULES,
     SEGMENTS,
+    SHAPE,
     STUDENTS,
     generation,
     model,
@@ -31,7 +32,7 @@ WENT = (CLOCK_US - 5 * DAY, "expiry")
 
 
 def customers(n: int, **fields: Any) -> Records:
-    records = empty(n, LAYOUT.tiles)
+    records = empty(n, SHAPE)
     records["head"] = CLOCK_TILE
     records["counts"][:, CLOCK_TILE % LAYOUT.tiles] = 2
     records["cents"][:, CLOCK_TILE % LAYOUT.tiles] = 1_000 * np.arange(1, n + 1)

@@ -5,9 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.analysis.report.churn import STAYS, departure_us, forecast_departures
-from livesegments.domain import Hysteresis
 from livesegments.features.record_codec import Records, empty
-from tests.consumers.harness import DAY, HIGH_VALUE, LAYOUT, MEAN, SEGMENTS, STD, model
+from tests.consumers.harness import (
+    DAY,
+    HIGH_VALUE,
+    LAYOUT,
+    MEAN,
+    RULES,
+    SEGMENTS,
+    SHAPE,
+    STD,
+    model,
+    switching,
+)
 
 MODEL = model(turn=2)
 CLOCK_TILE = 5_000
@@ -18,7 +28,7 @@ MARGIN = 0.15
 
 def bought(tiles: list[list[tuple[int, int]]]) -> Records:
     """Customers by (purchases, cents) in the tiles of their window, the oldest first."""
-    records = empty(len(tiles), LAYOUT.tiles)
+    records = empty(len(tiles), SHAPE)
     records["head"], records["segment"] = CLOCK_TILE, VALUED
     for row, of in enumerate(tiles):
         for i, (count, cents) in enumerate(of):
@@ -58,9 +68,7 @@ TILE = st.tuples(st.integers(0, 60), st.integers(0, 90_000)).map(
 def test_it_is_as_if_the_window_moved_on_tile_by_tile(
     tiles: list[list[tuple[int, int]]], horizon: int
 ) -> None:
-    found = forecast_departures(
-        bought(tiles), CLOCK_US, horizon, LAYOUT, MODEL, Hysteresis(MARGIN, min_dwell_us=0)
-    )
+    found = forecast_departures(bought(tiles), CLOCK_US, horizon, MODEL, RULES)
     wanted = [expected(of, horizon) for of in tiles]
     assert list(zip(found.tiles.tolist(), found.segment.tolist(), strict=True)) == wanted
 
@@ -68,16 +76,14 @@ def test_it_is_as_if_the_window_moved_on_tile_by_tile(
 def test_a_dwell_holds_them_for_as_long_as_it_says() -> None:
     records = bought([[(40, 300_000), (0, 0), (0, 0), (0, 0), (1, 500)]])
     records["since"] = CLOCK_US - DAY
-    free = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Hysteresis(MARGIN, 0))
-    held = forecast_departures(records, CLOCK_US, 4, LAYOUT, MODEL, Hysteresis(MARGIN, 9 * DAY))
+    free = forecast_departures(records, CLOCK_US, 4, MODEL, RULES)
+    held = forecast_departures(records, CLOCK_US, 4, MODEL, switching(RULES, min_dwell_us=9 * DAY))
     assert free.tiles.tolist() == [1]
     assert held.tiles.tolist() == [3]  # 4 days a tile: the third begins after nine
 
 
 def test_the_margin_says_how_much_farther_the_next_centroid_is() -> None:
-    found = forecast_departures(
-        bought([[(20, 90_000)] * 5]), CLOCK_US, 0, LAYOUT, MODEL, Hysteresis(MARGIN, 0)
-    )
+    found = forecast_departures(bought([[(20, 90_000)] * 5]), CLOCK_US, 0, MODEL, RULES)
     assert found.tiles.tolist() == [STAYS]
     assert found.margin[0] > 0
 

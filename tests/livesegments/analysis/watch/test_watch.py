@@ -32,10 +32,10 @@ from livesegments.contracts.segments import (
     encode,
 )
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
-from livesegments.model.personas import PERSONAS
 from tests.consumers.harness import generation, model
+from tests.segmentations import PERSONAS
 
-NAMES = {persona.id: persona.name for persona in PERSONAS}
+NAMES = {persona.id: persona.name for persona in PERSONAS.segments}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_S = NOW.timestamp()
 SIZES = ((80, 24), (100, 30), (120, 40))
@@ -179,7 +179,7 @@ def test_a_moment_is_one_line_for_people_and_one_for_scripts(what: Snapshot) -> 
     script = json.dumps(what.to_dict())
     assert "\n" not in script
     found = json.loads(script)
-    assert [each["id"] for each in found["segments"]] == [persona.id for persona in PERSONAS]
+    assert [each["id"] for each in found["segments"]] == list(PERSONAS.segment_ids)
     assert found["troubles"] == list(what.troubles)
 
 

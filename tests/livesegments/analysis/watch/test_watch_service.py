@@ -17,6 +17,7 @@ from livesegments.config.settings import Settings
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
 from livesegments.operations.verify.kafka_log import Log
+from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service, numbers, profile, purchase
 
 pytestmark = pytest.mark.servers
@@ -144,7 +145,7 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
 ) -> None:
     monkeypatch.setattr(pollers, "FIRST_CHANGES", PARTITIONS)
     tail = ChangesTail(time.time())
-    poller = poll_topics(modelled.config, tail)
+    poller = poll_topics(modelled.config, PERSONAS, tail)
     seen = next(poller)
     poller.close()
     assert sum(seen["moves"].last_hour.values()) <= PARTITIONS
@@ -154,7 +155,7 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
     monkeypatch.setattr(pollers, "MOST_BEHIND", 5)
     monkeypatch.setattr(pollers, "MOST_POLLED", 1)
     tail.positions = dict.fromkeys(tail.positions, 0)
-    poller = poll_topics(modelled.config, tail)
+    poller = poll_topics(modelled.config, PERSONAS, tail)
     modelled.wait_for(lambda: next(poller)["moves"].skipped, "some are left out")
     poller.close()
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.model.personas import PERSONAS, POSITIONS, match, match_successors, suitable
+from livesegments.model.naming import match, match_successors, suitable
+from tests.segmentations import PERSONAS as BUILT_IN
+from tests.segmentations import POSITIONS
 
-IDS = tuple(persona.id for persona in PERSONAS)
+PERSONAS, IDS = BUILT_IN.segments, BUILT_IN.segment_ids
 PURCHASES, SPEND, AGE, INCOME, URBANICITY = range(5)
 
 
@@ -96,7 +98,7 @@ def test_names_stay_until_others_suit_far_better() -> None:
 
 
 def test_another_number_of_clusters_is_refused() -> None:
-    with pytest.raises(ValueError, match="personas need centroids of shape"):
+    with pytest.raises(ValueError, match="segments need centroids of shape"):
         match(POSITIONS[:4], PERSONAS)
 
 

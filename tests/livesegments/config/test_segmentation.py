@@ -68,7 +68,7 @@ SECOND = TEMPLATE.index("[[segment]]", FIRST + 1)
         ),
         (TEMPLATE[SECOND:], "", "must be 2 to 12 [[segment]] tables, and there are 1"),
         (TEMPLATE[FIRST:], 3 * TEMPLATE[FIRST:], "2 to 12 [[segment]] tables, and there are 15"),
-        (TEMPLATE[FIRST:], "", "segment: is missing"),
+        (TEMPLATE[FIRST:], "", "must be 2 to 12 [[segment]] tables, and there are 0"),
         ("[[segment]]", "[[persona", "is not TOML"),
         ('"urbanicity"]', '"luck"]', "features: 'luck' is no feature; those are purchases"),
         ('"urbanicity"]', '"age"]', "features: each feature once"),

@@ -140,5 +140,5 @@ class InstanceGuard:
 
 def _started_us(metadata: Any) -> int:
     """Return the start time in a member's subscription; 0 for a worker of an earlier version."""
-    told = metadata.get("user_data") if isinstance(metadata, dict) else None
-    return int(told) if isinstance(told, str) and told.isdecimal() else 0
+    encoded = metadata.get("user_data") if isinstance(metadata, dict) else None
+    return int(encoded) if isinstance(encoded, str) and encoded.isdecimal() else 0

@@ -56,15 +56,15 @@ class InFlightPublications:
         now = time.monotonic()
         new = [o for p, o in states.items() if o.checkpoint.version > self._latest(o)]
         due = everything or now - self._offsets_at >= OFFSETS_SECONDS
-        told = [o.partition for o in new if due or o.unpublished or o.offsets_pending]
-        if not told:
+        pending = [o.partition for o in new if due or o.unpublished or o.offsets_pending]
+        if not pending:
             self.confirm(states, wait=False)
             return
         with self._observed.stage("publish"):
             self.confirm(states, wait=not behind or self.too_much_waits(states))
             if self.under_way:
                 return
-            portions = self._portions([states[p] for p in told])
+            portions = self._portions([states[p] for p in pending])
             self._publisher.begin([each.publication for each in portions], membership)
         if due:
             self._offsets_at = now

@@ -42,7 +42,7 @@ class Instrumentation:
         self._model = DriftMonitor(metrics, segmentation, draw)
         self._warmup_customers = warmup_customers
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
-        self._folded_ms: dict[int, int] = {}
+        self._aggregated_ms: dict[int, int] = {}
         self._counted_at: dict[int, float] = {}
 
     def stage(self, stage: str) -> AbstractContextManager[object]:
@@ -78,7 +78,7 @@ class Instrumentation:
     def gave_up(self, partition: int) -> None:
         """Record the loss of a partition."""
         self._metrics.give_up_partition(partition)
-        self._folded_ms.pop(partition, None)
+        self._aggregated_ms.pop(partition, None)
 
     def rebalanced(self) -> None:
         """Count a rebalance of the group."""
@@ -124,16 +124,16 @@ class Instrumentation:
         for (before, after, origin), n in Counter(tally.changes).items():
             metrics.count("changes_total", before, after, origin, n=n)
         self._model.look(tally.watched, model)
-        self._note_folded(batch)
+        self._note_aggregated(batch)
         if tally.arrived_ms:
             arrived_us = record_times_us(tally.arrived_ms)
             self._arrived_us.append(arrived_us[arrived_us > 0])
 
-    def _note_folded(self, batch: MicroBatch) -> None:
+    def _note_aggregated(self, batch: MicroBatch) -> None:
         for part in batch.slices:
             if part.purchases.stop > part.purchases.start:
                 [(last, _)] = batch.events(PURCHASES, np.array([part.purchases.stop - 1]))
-                self._folded_ms[part.partition] = int(record_times_us(last.timestamp)) // 1_000
+                self._aggregated_ms[part.partition] = int(record_times_us(last.timestamp)) // 1_000
 
     def published(self, now_us: int) -> None:
         """Report a transaction confirmed by Kafka."""
@@ -173,8 +173,8 @@ class Instrumentation:
                 self._metrics.set("consumer_lag_records", records, topic, partition)
                 if topic == PURCHASES:
                     purchases_behind = records
-        if partition in self._folded_ms:
-            age = time.time() - self._folded_ms[partition] / 1_000
+        if partition in self._aggregated_ms:
+            age = time.time() - self._aggregated_ms[partition] / 1_000
             self._metrics.set(
                 "consumer_lag_seconds", max(0.0, age) if purchases_behind else 0.0, partition
             )

@@ -71,7 +71,7 @@ class Worker:
         Maximum output bytes of a transaction, unless a single version exceeds it.
     alive
         Liveness callback, called in every loop iteration.
-    check_let_in
+    check_credentials
         Credentials check, called after repeated failures: kafka-python handles a broker that
         rejects the password like one that is unreachable. Raises if the credentials are rejected.
     clocks
@@ -94,7 +94,7 @@ class Worker:
         transaction_bytes: int = MOST_BYTES,
         alive: Callable[[], None],
         clocks: Clocks,
-        check_let_in: Callable[[], None] = lambda: None,
+        check_credentials: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer, self._store = consumer, store
         self._publications = InFlightPublications(publisher, observation, transaction_bytes)
@@ -102,7 +102,7 @@ class Worker:
         self._learning = ModelSync(definitions, model, generations.describe_again)
         self._reconciler, self._observed, self._config = reconciler, observation, config
         self._max_records, self._alive, self._clocks = max_records, alive, clocks
-        self._check_let_in = check_let_in
+        self._check_credentials = check_credentials
         self.states: dict[int, PartitionState] = {}
         self.ready = False
         self._stopping = self._joined = False
@@ -118,12 +118,12 @@ class Worker:
         """Request a stop after the current micro-batch; safe in a signal handler."""
         self._stopping = True
 
-    def run(self, after_round: Callable[[], None] = lambda: None) -> None:
+    def run(self, after_batch: Callable[[], None] = lambda: None) -> None:
         """Run until a stop is requested."""
         while not self._stopping:
             self.step()
             self._alive()
-            after_round()
+            after_batch()
         if self.states and not self._reconcile_due:
             try:
                 self._tidy(list(self.states))
@@ -148,13 +148,13 @@ class Worker:
             # the previous assignment and may belong to another member.
             if self.states:
                 log.info("rejoins the group", generation=membership.generation_id)
-            self._reconcile_soon()
+            self._reset()
             return
         if self._group.changed or membership.generation_id != self._generation_id:
             self._group.changed = False
             self._generation_id = membership.generation_id
             self._observed.rebalanced()
-            self._reconcile_soon()
+            self._reset()
         if self._reconcile_due:
             # The polled records predate the takeover and are fetched again after it.
             self._reconcile()
@@ -163,9 +163,9 @@ class Worker:
             self._work(polled, membership)
             self._backoff.failures = 0
         except WrongClockError as error:
-            self._stand_aside(error)
+            self._leave_group(error)
         except OUTAGES as error:
-            self._out(error)
+            self._back_off(error)
 
     # -- join
 
@@ -177,30 +177,30 @@ class Worker:
         try:
             self._clocks.look()
         except WrongClockError as error:
-            self._stand_aside(error)
+            self._leave_group(error)
             return
         except OUTAGES as error:
-            self._out(error)
+            self._back_off(error)
             return
-        self._tell_clocks()
+        self._report_clocks()
         self._consumer.subscribe(list(INPUTS), listener=self._group)
         self._joined = True
 
-    def _stand_aside(self, error: WrongClockError) -> None:
+    def _leave_group(self, error: WrongClockError) -> None:
         """Leave the group, so that workers with correct clocks take the partitions; retry later.
 
         Processing once with a clock that is ahead would permanently expire every customer's window.
         """
-        self._reconcile_soon()
+        self._reset()
         if self._joined:
             with suppress(KafkaError):
                 self._consumer.unsubscribe()
             self._joined = False
         pause = self._backoff.failed()
-        self._tell_clocks()
-        log.error("does not work: clocks are apart", error=str(error), looks_again_in_seconds=pause)
+        self._report_clocks()
+        log.error("clocks differ: not processing", error=str(error), retry_in_seconds=pause)
 
-    def _tell_clocks(self) -> None:
+    def _report_clocks(self) -> None:
         clocks_us = [state.checkpoint.clock_us for state in self.states.values()]
         ahead_us = max(clocks_us, default=0) - self._clocks.shown_us
         self._observed.clocks(self._clocks.errors_us | {"partition": max(ahead_us, 0)})
@@ -217,24 +217,24 @@ class Worker:
                 polled = poll(self._consumer, timeout, self._max_records)
         except NoOffsetForPartitionError:
             # The group has just assigned partitions that have no committed offsets.
-            self._reconcile_soon()
+            self._reset()
             return {}
         except OffsetOutOfRangeError as error:
             # Every poll raises this until the takeover, which must not be delayed by more backoff.
             if not self._reconcile_due:
                 log.warning("offset out of range", error=str(error))
-                self._reconcile_soon()
+                self._reset()
                 self._backoff.failed()
             return {}
         except KafkaError as error:
-            self._out(error)
+            self._back_off(error)
             # After leaving the group, the next poll would rejoin at once, whatever the broker
             # answered.
-            self._sleep_out()
+            self._wait_for_backoff()
             return {}
         return polled
 
-    def _sleep_out(self) -> None:
+    def _wait_for_backoff(self) -> None:
         """Sleep until the backoff ends or a stop is requested."""
         while self._backoff.left and not self._stopping:
             self._alive()
@@ -259,7 +259,7 @@ class Worker:
 
     # -- reconcile
 
-    def _reconcile_soon(self) -> None:
+    def _reset(self) -> None:
         self._reconcile_due, self.ready = True, False
         self._observed.ready(False)
         for partition in self.states:
@@ -268,24 +268,24 @@ class Worker:
         # The last descriptions may or may not have been committed.
         self._generations.describe_again()
 
-    def _out(self, error: Exception) -> None:
+    def _back_off(self, error: Exception) -> None:
         """Back off, drop local state and reconcile later.
 
         Authorization errors are raised.
         """
-        self._reconcile_soon()
+        self._reset()
         if (refused := refusal(error)) is not None:
             raise refused
         pause = self._backoff.failed()
         self._observed.failed(error)
         log.warning(
-            "round failed; will compare the store with Kafka and continue",
+            "micro-batch failed: the store will be compared with Kafka",
             error=describe(error),
             failures=self._backoff.failures,
             retry_in_seconds=pause,
         )
         if self._backoff.failures % FAILURES_PER_CHECK == 0:
-            self._check_let_in()
+            self._check_credentials()
 
     def _reconcile(self) -> None:
         if self._backoff.left:
@@ -309,10 +309,10 @@ class Worker:
                 for topic, offset in zip(INPUTS, each.checkpoint.offsets, strict=True):
                     self._consumer.seek(TopicPartition(topic, partition), offset)
         except WrongClockError as error:
-            self._stand_aside(error)
+            self._leave_group(error)
             return
         except OUTAGES as error:
-            self._out(error)
+            self._back_off(error)
             return
         self.states = states
         self._model_due = 0.0
@@ -355,9 +355,9 @@ class Worker:
         self._clocks.look_at_polled(self._consumer, new)
         *huge, last = portions(new)
         for portion in huge:
-            self._round(portion)
+            self._process_batch(portion)
             self._publish(membership)
-        self._round(last)
+        self._process_batch(last)
         behind = 2 * sum(map(len, new.values())) > self._max_records
         self._publish(membership, behind=behind)
         if now >= self._check_due:
@@ -370,7 +370,7 @@ class Worker:
             self._tidy(sorted(set(self.states) - {tp.partition for tp in new}))
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
-            self._tell_clocks()
+            self._report_clocks()
             self._observed.observe(
                 self._consumer, self.states, self._model, self._generations.waiting
             )
@@ -390,7 +390,7 @@ class Worker:
             self._alive()
             self._publications.begin(self.states, membership)
 
-    def _round(self, new: Polled) -> None:
+    def _process_batch(self, new: Polled) -> None:
         model = self._model.model(self.states)
         number = model.generation.number if model else 0
         before_us, now_us = self._clocks.wall_us(), self._clocks.now_us()

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from livesegments import __version__
 from livesegments.config.clients import group_consumer, kafka_config, redis_client
-from livesegments.config.connectivity import check_let_in, reach_redis
+from livesegments.config.connectivity import check_credentials, reach_redis
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.duplicate_instance import InstanceGuard
@@ -197,7 +197,7 @@ def run(
             max_records=settings.max_poll_records,
             alive=alive,
             clocks=clocks,
-            check_let_in=lambda: check_let_in(settings),
+            check_credentials=lambda: check_credentials(settings),
         )
 
         def leave(signum: int, _: FrameType | None) -> None:

@@ -112,7 +112,7 @@ def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS
         time.sleep(PAUSE_SECONDS)
 
 
-def check_let_in(settings: Settings) -> None:
+def check_credentials(settings: Settings) -> None:
     """Check whether a Kafka that no longer serves us rejects us or is only unavailable.
 
     A broker that dies in the middle of a response looks like a rejection, so two are needed.

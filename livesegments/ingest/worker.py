@@ -158,7 +158,7 @@ class SourceWorker:
             self._tell_lags()
             self._backoff.failures = 0
         except _OUTAGES as error:
-            self._out(error)
+            self._back_off(error)
 
     # -- poll
 
@@ -232,7 +232,7 @@ class SourceWorker:
             self._publisher.begin([Publication(0, (), source_offsets=offsets)], membership)
             self._publisher.finish()
 
-    def _out(self, error: Exception) -> None:
+    def _back_off(self, error: Exception) -> None:
         """Back off and go back to the committed offsets; errors that no retry fixes are raised."""
         self._rewind_soon()
         if (refused := refusal(error)) is not None:

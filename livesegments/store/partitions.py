@@ -88,7 +88,7 @@ class Partitions:
         self.group_id = group_id
         self._servers = Servers(client)
         self._sha = ""
-        self._told: set[int] = set()
+        self._loaded: set[int] = set()
 
     def keys(self, partition: int) -> PartitionKeys:
         """Return the keys of a partition."""
@@ -164,7 +164,7 @@ class Partitions:
         A new owner may talk to another server than its predecessor, so the next commit loads the
         script on that server again.
         """
-        self._told.discard(partition)
+        self._loaded.discard(partition)
         keys = self.keys(partition)
 
         def queue(pipeline: Pipeline) -> None:
@@ -261,7 +261,7 @@ class Partitions:
             If a server no longer has the script: it was restarted or failed over, so the cursors of
             scans are no longer valid on it.
         """
-        self._tell_script({commit.partition for commit in commits} - self._told)
+        self._load_script({commit.partition for commit in commits} - self._loaded)
         batch = CommandBatch(self._servers)
         for commit in commits:
             keys = partition_keys(self.group_id, commit.partition)
@@ -269,16 +269,16 @@ class Partitions:
         try:
             return [reply == 1 for reply in batch.execute()]
         except NoScriptError:
-            self._told.clear()
+            self._loaded.clear()
             raise
 
-    def _tell_script(self, partitions: set[int]) -> None:
+    def _load_script(self, partitions: set[int]) -> None:
         if partitions:
             batch = CommandBatch(self._servers)
             for key in (self.keys(each).progress for each in partitions):
                 batch.on(key).script_load(_SCRIPT)
             self._sha = batch.execute()[0]
-            self._told |= partitions
+            self._loaded |= partitions
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
         """Return each partition's statistics of a generation, b"" for one without customers.

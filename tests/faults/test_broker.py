@@ -35,7 +35,7 @@ def test_a_broker_that_dies_in_silence_is_missed(
     service.kafka.kill()
     try:
         service.wait_for(lambda: "joined" in service.missing(), "readyz says so")
-        assert "round failed" in service.tail()
+        assert "micro-batch failed" in service.tail()
     finally:
         service.kafka.start()
     service.wait_for(lambda: not service.missing(), "it is ready again")

@@ -64,7 +64,7 @@ def test_a_broker_that_hangs_is_noticed_told_and_waited_for(
                         proxy.flow()
                         service.wait_for(lambda: not service.missing(), "it is ready again")
                         feed.go_on(500)
-                assert "round failed" in service.tail(200)
+                assert "micro-batch failed" in service.tail(200)
                 service.wait()
                 assert worker.poll() is None
                 service.verified()

@@ -46,7 +46,7 @@ def test_outputs_that_are_refused_are_published_once_the_broker_takes_them(
 
 
 def failures(service: Service) -> int:
-    return service.logs[-1].read_text().count("round failed")
+    return service.logs[-1].read_text().count("micro-batch failed")
 
 
 def outbox_bytes(service: Service) -> int:
@@ -106,7 +106,7 @@ def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(
         try:
             service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is logged")
             time.sleep(5)
-            assert service.tail(10_000).count("round failed") < 10
+            assert service.tail(10_000).count("micro-batch failed") < 10
             worker.terminate()
             assert worker.wait(10) == 0
         finally:

@@ -15,7 +15,7 @@ from livesegments.config.clients import redis_client
 from livesegments.config.connectivity import (
     ReachError,
     RefusedError,
-    check_let_in,
+    check_credentials,
     reach_kafka,
     reach_redis,
 )
@@ -147,10 +147,10 @@ def test_a_refusal_is_told_at_once_in_a_line_that_names_the_setting(
 def test_a_worker_in_its_work_ends_when_refused_and_not_when_kafka_is_away(
     secured: Secured,
 ) -> None:
-    check_let_in(load(**lower(secured.sasl("worker"))))
-    check_let_in(load(kafka_bootstrap_servers=f"{LOOPBACK}:{free_ports(1)[0]}"))
+    check_credentials(load(**lower(secured.sasl("worker"))))
+    check_credentials(load(kafka_bootstrap_servers=f"{LOOPBACK}:{free_ports(1)[0]}"))
     with pytest.raises(RefusedError, match="refuses user 'worker'"):
-        check_let_in(load(**lower({**secured.sasl("worker"), "KAFKA_SASL_PASSWORD": "guess"})))
+        check_credentials(load(**lower({**secured.sasl("worker"), "KAFKA_SASL_PASSWORD": "guess"})))
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_named(secured: Secured) -> None:

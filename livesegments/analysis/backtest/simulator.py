@@ -144,16 +144,16 @@ class Simulator:
 
     def feed(self, batch: MicroBatch) -> list[Step]:
         """Process a batch, then the sweeps and fits that become due."""
-        steps = [self._round(batch)]
+        steps = [self._process_batch(batch)]
         nothing = decode_batch({}, self.config.currency)
         while True:
             self.state = start_sweep(self.state, self.model.number, self.config, 0)
             if self.state.sweep:
-                steps.append(self._round(nothing))
+                steps.append(self._process_batch(nothing))
             elif not (self._fit_first() or self._reconsider()):
                 return steps
 
-    def _round(self, batch: MicroBatch) -> Step:
+    def _process_batch(self, batch: MicroBatch) -> Step:
         part = batch.slices[0] if batch.slices else None
         [read] = self.store.read([read_request(self.state, batch, part, self.config)])
         model, number = self.model.model({0: self.state}), self.model.number

@@ -192,6 +192,9 @@ def select_list(
     fields = ", ".join(f"{quoted(name)} := {value}" for name, value in written.items())
     value = f"encode(CAST(to_json(struct_pack({fields})) AS VARCHAR))"
     if "deleted" in kinds:
+        _as_is(
+            "deleted", kinds["deleted"], ("BOOLEAN", "JSON", "VARCHAR", *_WHOLE), "true or false"
+        )
         value = f"CASE WHEN coalesce(CAST(deleted AS BOOLEAN), false) THEN NULL ELSE {value} END"
     key = f"encode({_text('customer_id', kinds['customer_id'])})"
     return f"{key} AS record_key, {value} AS record_value"

@@ -16,7 +16,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 NEEDS_REGISTRY = ("avro", "protobuf")
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-_RESERVED = ("source", "record", "polled")
+_RESERVED = ("source", "records", "polled")
 
 
 class SourcesError(ValueError):

@@ -8,6 +8,7 @@ sample as a whole too, and compares.
 If a query fails, the records that make it fail are found by halving.
 """
 
+import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.ingest.columns import ColumnError, numbers_rows, select_list
+from livesegments.ingest.columns import CONTRACTS, ColumnError, numbers_rows, select_list
 from livesegments.ingest.definitions import Into, Table
 
 MEMORY_MB = 512
@@ -63,6 +64,20 @@ _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
 
 class QueryError(ValueError):
     """The query cannot be used; the message says why, and what to write."""
+
+
+class SlowQueryError(RuntimeError):
+    """The query took too long on several records; fewer may do.
+
+    Attributes
+    ----------
+    records
+        How many they were.
+    """
+
+    def __init__(self, records: int, seconds: float) -> None:
+        super().__init__(f"the query took longer than {seconds:g} s on {records} records")
+        self.records = records
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +168,9 @@ class Query:
         except ColumnError as error:
             raise QueryError(str(error)) from None
         each = _EACH.format(source=_SOURCE, query=self._query)
+        self._event_id = CONTRACTS[self._into].event_id
         if numbers_rows(columns, self._into):
-            each = _NUMBERED.format(each=each)
+            each, self._event_id = _NUMBERED.format(each=each), None
         self._each = f"SELECT record, {selected} FROM ({each}) ORDER BY record"
 
     def close(self) -> None:
@@ -180,29 +196,40 @@ class Query:
         before.close()
         return True
 
-    def run(self, records: Records) -> Rows:
-        """Run the query on each record of a micro-batch."""
+    def run(self, records: Records, *, halve_slow: bool = True) -> Rows:
+        """Run the query on each record of a micro-batch.
+
+        Raises
+        ------
+        SlowQueryError
+            If it takes too long and not ``halve_slow``. Otherwise it is tried on half of the
+            records, and so on, which may take long.
+        """
         rows = Rows()
         n = len(records.values)
         if n:
             self._register(records)
-            self._run(0, n - 1, rows, records)
+            self._run(0, n - 1, rows, records, halve_slow)
         return rows
 
-    def check(self, records: Records) -> None:
+    def check(self, records: Records, *, halve_slow: bool = True) -> None:
         """Check on a sample that the query means one record at a time.
 
         Raises
         ------
         QueryError
             If its rows are others when it sees all of the records at once.
+        SlowQueryError
+            As for `run`.
         """
-        failed = self.run(records)
-        bad = sorted({*failed.failed, *failed.not_json})
+        rows = self.run(records, halve_slow=halve_slow)
+        left_out = {*rows.failed, *rows.not_json, *_repeated(records, rows, self._event_id)}
         self._register(records)
         self._create(0, len(records.values) - 1)
-        if bad:
-            self._connection.execute(f"DELETE FROM records WHERE record IN ({_listed(bad)})")
+        if left_out:
+            self._connection.execute(
+                f"DELETE FROM records WHERE record IN ({_listed(sorted(left_out))})"
+            )
         renamed = ", ".join(f"c{i}" for i in range(len(self._columns())))
         alone, whole = (
             f"(SELECT * FROM ({sql}) AS t({renamed}))"
@@ -215,6 +242,8 @@ class Query:
                     f" UNION ALL ({whole} EXCEPT ALL {alone}))"
                 ).fetchall()
         except duckdb.Error as error:
+            if isinstance(error, duckdb.InterruptException) and not halve_slow:
+                raise SlowQueryError(len(records.values), self._seconds) from None
             raise QueryError(f"{_ALONE} As a whole it fails: {_explained(error)}") from None
         if differing:
             raise QueryError(_ALONE)
@@ -226,7 +255,7 @@ class Query:
             f" ({_SOURCE} WHERE records.record = r.record) SELECT * FROM ({self._query}\n)) q"
         )
 
-    def _run(self, first: int, last: int, rows: Rows, records: Records) -> None:
+    def _run(self, first: int, last: int, rows: Rows, records: Records, halve_slow: bool) -> None:
         try:
             with self._limited():
                 self._create(first, last)
@@ -240,11 +269,13 @@ class Query:
             if first == last:
                 rows.failed[first] = _explained(error, self._seconds)
                 return
+            if isinstance(error, duckdb.InterruptException) and not halve_slow:
+                raise SlowQueryError(last - first + 1, self._seconds) from None
             # Those that were no JSON are found again in each half.
             rows.not_json[:] = [each for each in rows.not_json if each < first]
             middle = (first + last) // 2
-            self._run(first, middle, rows, records)
-            self._run(middle + 1, last, rows, records)
+            self._run(first, middle, rows, records, halve_slow)
+            self._run(middle + 1, last, rows, records, halve_slow)
         else:
             rows.record.extend(found["record"].tolist())
             rows.keys.extend(map(_bytes, found["record_key"].tolist()))
@@ -313,6 +344,24 @@ _ALONE = (
 )
 
 
+def _repeated(records: Records, rows: Rows, event_id: str | None) -> set[int]:
+    """Return records of a sample with the content or an event id of an earlier one.
+
+    A query that groups by an order's number means each record, and would join these as a whole.
+    """
+    repeated: set[int] = set()
+    contents: set[tuple[str | None, str | None]] = set()
+    for record, content in enumerate(zip(records.keys, records.values, strict=True)):
+        if content in contents:
+            repeated.add(record)
+        contents.add(content)
+    first: dict[Any, int] = {}
+    for record, value in zip(rows.record, rows.values, strict=True) if event_id else ():
+        if first.setdefault(json.loads(value or b"{}").get(event_id), record) != record:
+            repeated.add(record)
+    return repeated
+
+
 def _sandbox(tables: Sequence[Table], memory_mb: int) -> duckdb.DuckDBPyConnection:
     """Return a connection that reaches nothing but the lookup tables."""
     connection = duckdb.connect(
@@ -360,7 +409,8 @@ def _explained(error: duckdb.Error, seconds: float = SECONDS) -> str:
         if isinstance(error, duckdb.ParserException) and "offset" in str(error).lower():
             line += ' (offset is a keyword: write "offset" with double quotes)'
         return line
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?", "…", line)
+    # A value may have quotes and line ends of its own: what is quoted ends with the last quote.
+    return re.sub(r"""['"].*['"]|['"].*|\d+(\.\d+)?""", "…", line)
 
 
 def _first_line(error: duckdb.Error) -> str:

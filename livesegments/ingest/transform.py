@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
+from numpy.typing import NDArray
 
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.ingest.decoding import Decoder
 from livesegments.ingest.definitions import Into, Source, Table
@@ -93,14 +95,16 @@ class Transform:
             json=source.format != "string",
         )
 
-    def check(self, records: Sequence[ConsumerRecord]) -> None:
-        """Check on a sample that the query works record by record; raises `QueryError`."""
+    def check(self, records: Sequence[ConsumerRecord], *, halve_slow: bool = True) -> None:
+        """Check on a sample that the query works record by record; raises as `Query.check`."""
         decoded, undecodable = self._decoded(records)
         kept = [row for row in range(len(records)) if row not in undecodable]
         if kept:
-            self.query.check(_of(decoded, kept))
+            self.query.check(_of(decoded, kept), halve_slow=halve_slow)
 
-    def run(self, records: Sequence[ConsumerRecord], now_ms: int) -> Transformed:
+    def run(
+        self, records: Sequence[ConsumerRecord], now_ms: int, *, halve_slow: bool = True
+    ) -> Transformed:
         """Transform records of the source's topic, from any of its partitions.
 
         Parameters
@@ -109,13 +113,15 @@ class Transform:
             In the order in which their events are to be sent.
         now_ms
             Timestamp that the broker would assign to the events.
+        halve_slow
+            As for `Query.run`, which says what is raised.
         """
         decoded, undecodable = self._decoded(records)
         if undecodable:
             kept = [row for row in range(len(records)) if row not in undecodable]
-            rows = _back(self.query.run(_of(decoded, kept)), kept)
+            rows = _back(self.query.run(_of(decoded, kept), halve_slow=halve_slow), kept)
         else:
-            rows = self.query.run(decoded)
+            rows = self.query.run(decoded, halve_slow=halve_slow)
         faults = [
             *((row, Reason.UNDECODABLE, f"value: {why}") for row, why in undecodable.items()),
             *((row, Reason.NOT_JSON, "value: is no JSON") for row in rows.not_json),
@@ -139,7 +145,7 @@ class Transform:
             headers=[_headers(each) for each in records],
             partitions=np.array([each.partition for each in records], np.int32),
             offsets=np.array([each.offset for each in records], np.int64),
-            timestamps_ms=np.array([each.timestamp for each in records], np.int64),
+            timestamps_ms=_timestamps_ms(records),
         ), undecodable
 
     def _refused(self, rows: Rows, now_ms: int) -> dict[int, Rejection]:
@@ -191,6 +197,12 @@ def _back(rows: Rows, kept: Sequence[int]) -> Rows:
         not_json=[kept[record] for record in rows.not_json],
         failed={kept[record]: why for record, why in rows.failed.items()},
     )
+
+
+def _timestamps_ms(records: Sequence[ConsumerRecord]) -> NDArray[np.int64]:
+    """Return the times of records in milliseconds, (n,), -1 for none, whatever their unit."""
+    micros = record_times_us([each.timestamp for each in records])
+    return np.where(micros > 0, micros // 1_000, -1)
 
 
 def _headers(record: ConsumerRecord) -> str:

@@ -25,7 +25,7 @@ from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.ingest.instrumentation import Instrumentation
-from livesegments.ingest.query import QueryError
+from livesegments.ingest.query import QueryError, SlowQueryError
 from livesegments.ingest.registry import RegistryError
 from livesegments.ingest.transform import Transform, Transformed
 from livesegments.producers.publisher import PublishError, Publishing
@@ -157,6 +157,8 @@ class SourceWorker:
             self._refresh()
             self._tell_lags()
             self._backoff.failures = 0
+        except SlowQueryError as error:
+            self._take_fewer(error)
         except _OUTAGES as error:
             self._back_off(error)
 
@@ -255,9 +257,10 @@ class SourceWorker:
         records = list(chain.from_iterable(polled.values()))
         with self._observed.stage("transform"):
             if self._to_check > 0:
-                self._transform.check(records[:CHECKED_RECORDS])
+                self._transform.check(records[:CHECKED_RECORDS], halve_slow=False)
                 self._to_check -= len(records)
-            done = self._transform.run(records, time.time_ns() // 1_000_000)
+            now_ms = time.time_ns() // 1_000_000
+            done = self._transform.run(records, now_ms, halve_slow=False)
             publications = self._publications(done, records, polled)
         with self._observed.stage("publish"):
             self._confirm()
@@ -298,6 +301,17 @@ class SourceWorker:
             self._max_records = max(1, self._max_records // 2)
         elif seconds < FAST_SECONDS:
             self._max_records = min(self._most, 2 * self._max_records)
+
+    def _take_fewer(self, error: SlowQueryError) -> None:
+        """Take half of the records again, but poll first, or the group would be left."""
+        self._rewind_soon()
+        self._max_records = max(1, error.records // 2)
+        log.warning(
+            "the query is slow; fewer records are taken at a time",
+            source=self._transform.source.name,
+            error=str(error),
+            records=self._max_records,
+        )
 
     def _refresh(self) -> None:
         """Read lookup tables again whose files have changed."""

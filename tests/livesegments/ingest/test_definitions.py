@@ -59,6 +59,10 @@ def test_queries_and_tables_are_files_beside_it(tmp_path: Path) -> None:
             f'[[source]]\nname = "a"\n{SOURCE}[[table]]\nname = "source"\nfile = "no.csv"\n',
             "the name is taken",
         ),
+        (
+            f'[[source]]\nname = "a"\n{SOURCE}[[table]]\nname = "records"\nfile = "no.csv"\n',
+            "the name is taken",
+        ),
     ],
 )
 def test_a_fault_is_named_with_file_and_field(tmp_path: Path, text: str, said: str) -> None:

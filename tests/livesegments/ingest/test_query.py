@@ -1,6 +1,7 @@
 """Queries: one record at a time, in a sandbox, and the bad records found by halving."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.ingest.definitions import Table
-from livesegments.ingest.query import Query, QueryError, Rows
+from livesegments.ingest.query import Query, QueryError, Rows, SlowQueryError
 from tests.livesegments.ingest.records import records
 
 FLAT = """
@@ -76,11 +77,13 @@ def test_the_result_does_not_depend_on_the_batches(totals: list[Any], size: int)
     assert list(whole.failed) == [i for i, each in enumerate(totals) if each == "x"]
 
 
-def test_why_a_query_fails_names_no_value() -> None:
-    rows = Query(FLAT, "purchases").run(records([bought(total="secret 4711")]))
-    assert "Conversion Error" in rows.failed[0]
-    assert "secret" not in rows.failed[0]
-    assert "4711" not in rows.failed[0]
+@pytest.mark.parametrize("total", ["secret 4711", "O'secret", '{"a": "secret', "a\nsecret", "'"])
+def test_why_a_query_fails_names_no_value(total: str) -> None:
+    sql = FLAT.replace("(value->>'$.total')", "(value->>'$.total')::JSON")
+    for each in (FLAT, sql):
+        [why] = Query(each, "purchases").run(records([bought(total=total)])).failed.values()
+        assert "Conversion Error" in why
+        assert not {"secret", "4711", "a"} & set(re.split(r"\W", why.partition("string")[2]))
 
 
 def test_sums_within_a_record_are_fine() -> None:
@@ -89,6 +92,16 @@ def test_sums_within_a_record_are_fine() -> None:
     query = Query(LINES, "purchases")
     query.check(sample)
     assert [each["amount"] for each in documents(query.run(sample))] == ["5.00", "2.50"]
+
+
+def test_records_that_came_twice_do_not_count_against_the_query() -> None:
+    line = {"price": "1.25", "quantity": 2}
+    again = bought("a", lines=[line])
+    Query(LINES, "purchases").check(records([again, bought("b", lines=[line]), again]))
+
+    with_id = LINES.replace("SELECT ", "SELECT value->>'$.order' AS event_id, ", 1)
+    created, paid = (bought(order="o-1", status=each, lines=[line]) for each in ("new", "paid"))
+    Query(with_id, "purchases").check(records([created, bought(order="o-2", lines=[line]), paid]))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +185,20 @@ def test_a_query_that_takes_too_long_fails_and_the_next_one_works() -> None:
     assert Query(FLAT, "purchases", seconds=0.2).run(records([bought()])).keys == [b"a"]
 
 
+def test_a_slow_query_is_tried_on_fewer_records_at_once_or_by_the_caller() -> None:
+    slow = "(SELECT count(*) FROM range(1000000000000) WHERE value->>'$.total' = 'slow')"
+    sql = f"SELECT 'a' AS customer_id, now() AS occurred_at, {slow} AS amount FROM source"
+    query = Query(sql, "purchases", seconds=0.3)
+    sample = records([bought(), bought(total="slow"), bought()])
+    rows = query.run(sample)
+    assert (rows.record, list(rows.failed)) == ([0, 2], [1])
+    for call in (query.run, query.check):
+        with pytest.raises(SlowQueryError) as raised:
+            call(sample, halve_slow=False)
+        assert raised.value.records == 3
+    assert list(query.run(records([bought(total="slow")]), halve_slow=False).failed) == [0]
+
+
 def test_a_query_that_needs_too_much_memory_fails() -> None:
     big = "(SELECT count(*) FROM (SELECT DISTINCT range FROM range(100000000)))"
     sql = f"SELECT 'a' AS customer_id, now() AS occurred_at, {big} AS amount FROM source"
@@ -224,6 +251,12 @@ def test_a_deleted_profile_has_no_value() -> None:
     sql += " (value->>'$.gone')::BOOLEAN AS deleted FROM source"
     rows = Query(sql, "profiles").run(records([bought(gone=True), bought(gone=False), bought()]))
     assert [each is None for each in rows.values] == [True, False, False]
+
+
+def test_deleted_is_a_flag() -> None:
+    sql = "SELECT 'a' AS customer_id, now() AS updated_at, DATE '2026-03-01' AS deleted FROM source"
+    with pytest.raises(QueryError, match="deleted is DATE, not true or false"):
+        Query(sql, "profiles")
 
 
 def test_text_is_converted_to_the_numbers_and_flags_that_a_profile_has() -> None:

@@ -1,0 +1,38 @@
+"""Transformation of records, without a broker."""
+
+import json
+
+import pytest
+from kafka.consumer.fetcher import ConsumerRecord
+
+from livesegments.ingest.definitions import Source
+from livesegments.ingest.transform import Transform
+
+QUERY = """
+SELECT value->>'$.id' AS customer_id, coalesce("timestamp", '2026-01-01T00:00:00Z') AS occurred_at,
+       1 AS amount
+FROM source
+"""
+
+
+def record(timestamp: int) -> ConsumerRecord:
+    value = b'{"id": "a"}'
+    return ConsumerRecord("t", 0, -1, 0, timestamp, 0, None, value, [], None, 0, len(value), 0)
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "occurred_at"),
+    [
+        (1_772_354_000_000, "2026-03-01T08:33:20.000000Z"),
+        (1_772_354_000_000_000, "2026-03-01T08:33:20.000000Z"),
+        (1_772_354_000_000_000_000, "2026-03-01T08:33:20.000000Z"),
+        (-1, "2026-01-01T00:00:00.000000Z"),
+        (0, "2026-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_timestamps_of_any_unit_are_read(timestamp: int, occurred_at: str) -> None:
+    source = Source(name="s", topic="t", into="purchases", query=QUERY)
+    done = Transform(source, [], None, "USD").run([record(timestamp)], 1_772_354_000_000)
+    assert done.rejected == {}
+    [event] = done.events
+    assert json.loads(event.value or b"")["occurred_at"] == occurred_at

@@ -29,7 +29,7 @@ from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
 from livesegments.signals import ending_signals
-from livesegments.topic_prefix import without_prefix
+from livesegments.topic_prefix import physical, without_prefix
 
 log = structlog.get_logger()
 
@@ -113,9 +113,16 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
     Raises
     ------
     SourcesError
-        If the topic of a source does not exist.
+        If the topic of a source does not exist, or is one that it writes to.
     """
     config = kafka_config(settings)
+    for source in chosen:
+        written = [physical(config, topic) for topic in (TOPICS[source.into], DEAD_LETTERS)]
+        if source.topic in written:
+            raise SourcesError(
+                f"source {source.name!r} reads {source.topic} and writes to it: what it sends would"
+                " come back for ever"
+            )
     of_sources = without_prefix(config)
     counts = partition_counts(of_sources, [each.topic for each in chosen])
     for source in chosen:

@@ -208,6 +208,7 @@ def test_a_source_that_begins_at_the_end_reads_what_comes_while_it_is_away(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"topic": PURCHASES}, "source 'orders' reads purchases.v1 and writes to it"),
         ({"topic": "no.such"}, "source 'orders': topic no.such does not exist"),
         ({"query": "SELECT 1 AS amount FROM source"}, "source 'orders': the query does not return"),
     ],

@@ -362,12 +362,13 @@ class Worker:
         self._publish(membership, behind=behind)
         if now >= self._check_due:
             self._check_due = now + IDLE_CHECK_SECONDS
+            idle = sorted(set(self.states) - {tp.partition for tp in new})
+            self._check_still_owner(idle)
             if not new:
-                self._check_still_owner()
                 self._clocks.look_at_redis(self.states)
                 self._check_kafka_answers()
             # After the check: a transaction hangs for long when the broker is already away.
-            self._tidy(sorted(set(self.states) - {tp.partition for tp in new}))
+            self._tidy(idle)
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
             self._report_clocks()
@@ -455,10 +456,9 @@ class Worker:
         ]
         self._commit([decision for decision in decisions if decision is not None])
 
-    def _check_still_owner(self) -> None:
-        """Detect, while idle, a store that lost writes or a commit by another owner."""
-        partitions = sorted(self.states)
-        found = self._store.written_by(partitions)
+    def _check_still_owner(self, partitions: Sequence[int]) -> None:
+        """Detect a store that lost writes of idle partitions, or a commit by another owner."""
+        found = self._store.written_by(partitions) if partitions else []
         for partition, (version, nonce) in zip(partitions, found, strict=True):
             checkpoint = self.states[partition].checkpoint
             if (version, nonce) != (checkpoint.version, checkpoint.nonce):

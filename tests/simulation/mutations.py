@@ -140,7 +140,15 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "refusals": [Edit(Worker, "_commit", "if not all(accepted):", "if False:")],
     "look at the store when idle": [
-        Edit(Worker, "_work", "self._check_still_owner()", "pass"),
+        Edit(Worker, "_work", "self._check_still_owner(idle)", "pass"),
+    ],
+    "look at the store of idle partitions": [
+        Edit(
+            Worker,
+            "_work",
+            "self._check_still_owner(idle)",
+            "self._check_still_owner([] if new else idle)",
+        ),
     ],
     "new producer after an error": [
         Edit(

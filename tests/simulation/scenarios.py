@@ -20,6 +20,7 @@ from tests.simulation.outbox_plans import (
     outputs_fail_for_long,
 )
 from tests.simulation.scenario_helpers import (
+    RestlessError,
     begun,
     lose_offsets,
     move,
@@ -250,6 +251,26 @@ def lost_without_traffic(world: World) -> None:
     settle(world, worker)
 
 
+def lost_beside_traffic(world: World) -> None:
+    """The store loses commits of one partition while input arrives in another all the time."""
+    worker = begun(world)
+    kept = world.database.snapshot()
+    move(world, "gojee10", 0.01, partition=1)
+    rest(world, worker)
+    was = version(world.database.snapshot(), 1)
+    scripts = world.database.scripts.copy()
+    world.database.restore(kept, prefix(1))
+    world.database.scripts |= scripts
+    for _ in range(50):
+        world.send((PURCHASES, 0, b"gojee00", b"{"))  # moves no centroid, which would begin a sweep
+        reach(worker, "between rounds")
+        world.cluster.now += 0.3
+    is_recovered = version(world.database.snapshot(), 1) > was
+    settle(world, worker)
+    if not is_recovered:
+        raise RestlessError("does not come to rest: partition 1 is not recovered")
+
+
 def emptied_under_its_owner(world: World) -> None:
     """The store is emptied under an owner that reads no record of a customer in a segment."""
     worker = begun(world)
@@ -322,6 +343,7 @@ PLANS: dict[str, Callable[[World], None]] = {
     "scoring after a recovery": a_decision_in_the_outbox,
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,
+    "look at the store of idle partitions": lost_beside_traffic,
     "refusals": emptied_under_its_owner,
     "nothing is added to an outbox that waits": outputs_fail_for_long,
     "oldest versions first": a_part_is_published,

@@ -22,6 +22,7 @@
 | published output is not published again | random runs |
 | a rejected commit ends ownership | scenario: emptied under its owner |
 | an idle owner checks the store | scenario: a loss without traffic |
+| also of partitions without traffic alone | scenario: a loss beside traffic |
 | a new producer after an error | random runs |
 | dedup window in the commit | random runs |
 | keys in the partition that they belong to | random runs |
@@ -90,6 +91,7 @@ SHOWN = {
     "only unpublished records": "chain",
     "refusals": "chain",
     "look at the store when idle": "does not come to rest",
+    "look at the store of idle partitions": "does not come to rest",
     "new producer after an error": "does not come to rest",
     "keys in their partition": "partitions",
     "content of an event id": "records",

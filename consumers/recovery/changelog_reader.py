@@ -93,10 +93,13 @@ def read_back(
             version = max(version, _version(record))
     letters: set[tuple[str, int]] = set()
     for record in _records(reader, DEAD_LETTERS, partition, keep_alive):
-        letter = parse(record.headers)
-        if letter.source is None:
+        try:
+            letter = parse(record.headers)
+        except ValueError:
+            continue  # a record of another producer
+        if letter.source is None:  # a source's has a version only if its record had one
             letters.add((letter.topic, letter.offset))
-        version = max(version, _version(record))
+            version = max(version, _version(record))
     return Changelog(states, version, frozenset(letters))
 
 

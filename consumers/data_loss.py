@@ -27,6 +27,8 @@ log = structlog.get_logger()
 LOG_APPEND_TIME = 1
 TAIL = 1_000
 """Offsets at the end of the purchases that usually show the latest event time."""
+FIRST = 100
+"""Records at the start whose event times show when they arrived, without broker timestamps."""
 
 LOST_STORE = (
     "The store is lost, and a rebuilt one would lack these records: give the topic a longer"
@@ -172,9 +174,10 @@ class LossCheck:
         for records in self._read(partition, start, end):
             if records[0].timestamp_type == LOG_APPEND_TIME:
                 return int(records[0].timestamp) * 1_000 + FUTURE_TOLERANCE_US
-            # Only broker timestamps are ordered; otherwise the event times have to do.
-            if occurred := self._occurred(records):
-                return min(occurred)
+            # Only broker timestamps are ordered. Otherwise the event times have to do, of some
+            # purchases, since a single one may be late.
+            if occurred := self._occurred(records[:FIRST]):
+                return max(occurred)
         return None
 
     def _read(self, partition: int, start: int, end: int) -> Iterator[Sequence[ConsumerRecord]]:

@@ -73,6 +73,15 @@ def test_a_late_event_that_is_left_says_nothing_of_those_before_it(world: World)
     assert not _unread(world)
 
 
+def test_nor_does_one_with_a_time_that_its_producer_set(world: World) -> None:
+    for day in (FIRST_DAY + 5, FIRST_DAY, FIRST_DAY + 5):
+        event = purchase("gojee00", day, event_id=str(_log(world).end))
+        _, _, key, value = world.inputs.event(event, partition=0)
+        _log(world).append(key, value, [], round(day * DAY / 1_000), timestamp_type=0)
+    _log(world).delete_before(1)
+    assert not _unread(world)
+
+
 def test_late_events_at_the_end_do_not_hide_how_far_the_clock_is(world: World) -> None:
     _send(world, FIRST_DAY, FIRST_DAY, FIRST_DAY + 5)
     _send(world, FIRST_DAY + 5, late=4)

@@ -48,7 +48,7 @@ def _text(name: str, kind: str) -> str:
 
 def _time(name: str, kind: str) -> str:
     if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"strftime({quoted(name)}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+        return f"strftime({quoted(name)} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
     if kind in ("VARCHAR", "JSON"):
         return _text(name, kind)
     if kind.startswith("TIMESTAMP"):

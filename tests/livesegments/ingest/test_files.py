@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -53,6 +54,13 @@ def test_online_retail_is_a_purchase_an_invoice(tmp_path: Path) -> None:
         ("C600002", "15001", "refund", 15.3, 6, "2010-12-01T09:41:00.000000Z"),
         ("600004", "15002", "purchase", 3.0, 1, "2011-07-02T09:00:00.000000Z"),
     ]
+
+
+def test_casts_to_a_time_follow_the_zone_and_are_written_in_utc(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "id,t\na,2026-03-01 12:00:00\na,2026-07-01T12:00:00Z\n")
+    sql = "SELECT id AS customer_id, t::TIMESTAMPTZ AS occurred_at, 1 AS amount FROM source"
+    found = events(path, sql, timezone=ZoneInfo("Europe/Paris"))
+    assert [each["occurred_at"][:16] for each in found] == ["2026-03-01T11:00", "2026-07-01T12:00"]
 
 
 def test_olist_is_three_files(tmp_path: Path) -> None:

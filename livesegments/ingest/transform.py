@@ -127,7 +127,9 @@ class Transform:
             *((row, Reason.NOT_JSON, "value: is no JSON") for row in rows.not_json),
             *((row, Reason.QUERY_FAILED, why) for row, why in rows.failed.items()),
         ]
-        rejected = {each[0]: Rejection(*each) for each in faults} | self._refused(rows, now_ms)
+        # The record's own time bounds a clock here that is behind.
+        times_ms = np.maximum(decoded.timestamps_ms, now_ms)
+        rejected = {each[0]: Rejection(*each) for each in faults} | self._refused(rows, times_ms)
         events = [
             Event(row, key or b"", value)
             for row, key, value in zip(rows.record, rows.keys, rows.values, strict=True)
@@ -148,10 +150,12 @@ class Transform:
             timestamps_ms=_timestamps_ms(records),
         ), undecodable
 
-    def _refused(self, rows: Rows, now_ms: int) -> dict[int, Rejection]:
-        """Return why the contract refuses a row of a record, by record."""
-        n = len(rows.record)
-        timestamps = [now_ms] * n
+    def _refused(self, rows: Rows, times_ms: NDArray[np.int64]) -> dict[int, Rejection]:
+        """Return why the contract refuses a row of a record, by record.
+
+        ``times_ms`` (n,) are the timestamps that a broker would assign to the records' events.
+        """
+        timestamps = times_ms[rows.record].tolist()
         accepted: Sequence[int]
         if self.source.into == "purchases":
             purchases, rejections = decode_purchases(

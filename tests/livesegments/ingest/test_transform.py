@@ -36,3 +36,12 @@ def test_timestamps_of_any_unit_are_read(timestamp: int, occurred_at: str) -> No
     assert done.rejected == {}
     [event] = done.events
     assert json.loads(event.value or b"")["occurred_at"] == occurred_at
+
+
+def test_a_clock_that_is_behind_the_brokers_refuses_nothing() -> None:
+    source = Source(name="s", topic="t", into="purchases", query=QUERY)
+    transform = Transform(source, [], None, "USD")
+    now_ms = 1_772_354_000_000
+    assert len(transform.run([record(now_ms)], now_ms - 3_600_000).events) == 1
+    [ahead] = transform.run([record(-1)], 1_735_689_600_000).rejected.values()  # a year earlier
+    assert ahead.reason == "future_dated"

@@ -42,8 +42,7 @@ def report(
     if file is not None and not to_stdout and (why := unwritable(file)):
         fail(why, WRONG)
     with clear_errors(settings):
-        from livesegments.analysis.report.builder import build_report
-        from livesegments.analysis.report.page import page
+        from livesegments.analysis.pages.report import build_report, page
 
         found, written = build_report(settings, days, lists)
         if to_stdout:

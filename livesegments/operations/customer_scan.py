@@ -21,15 +21,20 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class CustomerBatch:
-    """A batch of customers of one partition: ids and records (n,), and the partition's clock."""
+    """A batch of customers of one partition: ids and records (n,), and the partition's clock.
+
+    Purchases before ``counts_from_us`` (n,) do not count, by an erasure; 0 without one.
+    """
 
     names: list[str]
     records: Records
     clock_us: int
+    counts_from_us: NDArray[np.int64]
 
     def where(self, kept: NDArray[np.bool_]) -> "CustomerBatch":
         """Return the customers selected by a mask."""
-        return CustomerBatch(list(compress(self.names, kept)), self.records[kept], self.clock_us)
+        names = list(compress(self.names, kept))
+        return CustomerBatch(names, self.records[kept], self.clock_us, self.counts_from_us[kept])
 
 
 class UnsettledError(RuntimeError):
@@ -82,10 +87,11 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
             new = list(compress(chunk, ~again))
             names = [name for name, _ in new]
             records = decode([blob for _, blob in new], record_shape(deployment))
-            batch = CustomerBatch(names, records, loaded.checkpoint.clock_us)
-            if loaded.erasures:
-                markers = markers_of(store, partition, names)
-                batch = batch.where(np.array([not m.suppressed for m in markers], np.bool_))
+            found = markers_of(store, partition, names) if loaded.erasures else []
+            cutoffs = np.array([each.cutoff_us for each in found] or [0] * len(names), np.int64)
+            batch = CustomerBatch(names, records, loaded.checkpoint.clock_us, cutoffs)
+            if found:
+                batch = batch.where(np.array([not each.suppressed for each in found], np.bool_))
             if batch.names:
                 yield batch
         if not settled(store, deployment):  # emptied meanwhile, for example by a rebuild

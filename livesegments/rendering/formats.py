@@ -10,8 +10,9 @@ _TREND = 24
 
 
 def day(text: str) -> str:
-    """Return an ISO date as people write it."""
-    return f"{date.fromisoformat(text):%d %b %Y}".lstrip("0")
+    """Return an ISO date as people write it, with the hour if it has one."""
+    hour = f" {text[11:13]}:00" if len(text) > 10 else ""
+    return f"{date.fromisoformat(text[:10]):%d %b %Y}".lstrip("0") + hour
 
 
 def minute(text: str | None) -> str:

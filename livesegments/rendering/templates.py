@@ -1,5 +1,6 @@
 """Pages and texts from Jinja2 templates."""
 
+from datetime import datetime
 from functools import cache
 from textwrap import wrap
 from typing import Any
@@ -8,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from livesegments.rendering.formats import aligned, day, minute, number, percent, sparkline
 from livesegments.rendering.plots import areas, bars, lines, series, spread, totals
+from livesegments.rendering.terminal import reason, segment_name
 
 
 def render(template: str, **context: Any) -> str:
@@ -38,13 +40,21 @@ def _environment() -> Environment:
         "aligned": aligned,
         "day": day,
         "minute": minute,
+        "moment": moment,
         "number": number,
         "percent": percent,
+        "reason": reason,
+        "segment_name": segment_name,
         "sparkline": sparkline,
         "wrapped": wrapped,
     }
     found.globals |= {each.__name__: each for each in (areas, bars, lines, series, spread, totals)}
     return found
+
+
+def moment(at: datetime) -> str:
+    """Return a time in UTC to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def wrapped(text: str, first: str = "", others: str | None = None) -> str:

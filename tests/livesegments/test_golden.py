@@ -20,7 +20,7 @@ from livesegments.analysis.watch.text_view import line as watch_line
 from tests.consumers.harness import RETIREE, STUDENT, profile, purchase
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 from tests.livesegments.analysis.customer.test_customer import told, world
-from tests.livesegments.analysis.report.made import report
+from tests.livesegments.analysis.pages.made import report
 from tests.livesegments.analysis.watch.test_watch import BUSY, HOSTILE, NOTHING, drawn
 
 GOLDEN = Path(__file__).parent / "golden"

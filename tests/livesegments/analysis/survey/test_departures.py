@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.analysis.report.churn import STAYS, departure_us, forecast_departures
+from livesegments.analysis.survey.departures import STAYS, departure_us, forecast_departures
 from livesegments.features.record_codec import Records, empty
 from tests.consumers.harness import (
     DAY,

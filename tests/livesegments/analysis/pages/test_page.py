@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from livesegments.analysis.report.page import page
-from tests.livesegments.analysis.report.made import HASH, IDS, report
+from livesegments.analysis.pages.report import page
+from tests.livesegments.analysis.pages.made import HASH, IDS, report
 from tests.livesegments.rendering.elements import Elements
 
 

@@ -7,7 +7,7 @@ from kafka import KafkaProducer, TopicPartition
 
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.topics import CHANGES
-from tests.livesegments.analysis.report.command import livesegments
+from tests.livesegments.analysis.pages.command import livesegments
 from tests.service import Service, purchase
 
 pytestmark = pytest.mark.servers

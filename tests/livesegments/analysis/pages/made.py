@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from livesegments.analysis.report.builder import Report
+from livesegments.analysis.pages.report import Report
 from livesegments.analysis.segments import Segment
 from livesegments.analysis.transitions import NONE
 from tests.segmentations import PERSONAS

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.analysis.report.page import page
-from tests.livesegments.analysis.report.made import report
+from livesegments.analysis.pages.report import page
+from tests.livesegments.analysis.pages.made import report
 from tests.livesegments.rendering.browser import lay_out
 
 pytestmark = pytest.mark.servers

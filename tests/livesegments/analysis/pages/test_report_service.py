@@ -14,7 +14,7 @@ import pytest
 from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from livesegments.demo.dataset import complete_journey
 from livesegments.operations.verify.kafka_log import Log
-from tests.livesegments.analysis.report.command import livesegments
+from tests.livesegments.analysis.pages.command import livesegments
 from tests.livesegments.rendering.elements import Elements
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Service, erasure, profile, purchase

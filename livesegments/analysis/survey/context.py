@@ -1,0 +1,120 @@
+"""The current model of a deployment, and its settings."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from livesegments.config.settings import Settings
+from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.consumers.modelling.global_model import GlobalModel
+from livesegments.contracts.segments import SegmentDefinition
+from livesegments.domain import Model, ProcessingConfig
+from livesegments.features.feature_specs import natural
+from livesegments.history.database import History
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.generation import Generation
+from livesegments.model.personas import Persona, positions
+from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.types import Floats
+from livesegments.operations.model_loader import deployment_of, no_model, rules_of
+from livesegments.store.deployment import Deployment
+from livesegments.store.partitions import Partitions
+
+_NEWEST = """
+SELECT value FROM definitions WHERE generation = (
+    SELECT max(generation)
+    FROM (SELECT generation FROM definitions GROUP BY generation HAVING count(*) = ?)
+)
+"""
+
+
+class ReportError(RuntimeError):
+    """Nothing to report on; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentContext:
+    """A deployment at one moment; no statistics while partitions move to another generation."""
+
+    store: Partitions
+    deployment: Deployment
+    rules: ProcessingConfig
+    model: Model
+    statistics: ClusterStatistics | None
+
+    @property
+    def valued(self) -> int:
+        """Index of the segment whose persona buys and spends the most."""
+        return int(positions(self.rules.personas)[:, :2].sum(axis=1).argmax())
+
+    @property
+    def spending_more(self) -> list[str]:
+        """Segments whose customers spend more than those of the most valuable one."""
+        segments, view = self.model.generation.segments, self.model.snapshot
+        spend = dict(zip(segments, view.centroids[:, 1].tolist(), strict=True))
+        valued = spend[self.rules.segment_ids[self.valued]]
+        return [segment for segment, each in spend.items() if each > valued]
+
+
+class DeploymentReader:
+    """Reads the current state of a deployment: the fits from its history, the rest from the store.
+
+    Parameters
+    ----------
+    settings
+        Of the deployment.
+    store
+        Of the deployment.
+    history
+        With the definitions of its segments.
+    """
+
+    def __init__(self, settings: Settings, store: Partitions, history: History) -> None:
+        self._settings, self._store, self._history = settings, store, history
+        self._global: GlobalModel | None = None
+        self._lock = threading.Lock()
+
+    def read(self) -> DeploymentContext:
+        """Return the state now; the statistics of the clusters are a second old at most.
+
+        Raises
+        ------
+        NoModelError
+            If no worker has ever run, or there is no model yet.
+        ReportError
+            If the settings name other segments.
+        """
+        deployment = deployment_of(self._store)
+        ids = tuple(persona.id for persona in self._settings.personas)
+        if ids != deployment.segments:
+            raise ReportError(
+                f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the"
+                " store: set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
+            )
+        with self._lock:
+            found = self._global
+            if found is None or found.generation is None:
+                found = GlobalModel(self._store, deployment.partitions, deployment.segments)
+                self._global = found
+            found.adopt(self._generation(len(ids)))
+            found.refresh({}, time.monotonic())
+            model, complete = found.model({}), found.complete({})
+        if model is None:
+            raise no_model(self._settings)
+        statistics = None if complete is None else complete.statistics
+        rules = rules_of(self._settings, deployment)
+        return DeploymentContext(self._store, deployment, rules, model, statistics)
+
+    def _generation(self, segments: int) -> Generation | None:
+        with self._history.cursor() as cursor:
+            found = cursor.execute(_NEWEST, [segments]).fetchall()
+        definitions = [SegmentDefinition.model_validate_json(value) for (value,) in found]
+        return to_generation(definitions) if definitions else None
+
+
+def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:
+    """Return the positions of personas in natural units (k, d); NaN for unknown features."""
+    scale = np.where(view.weights > 0, view.std, np.nan)
+    return natural(view.mean + positions(personas) * scale)

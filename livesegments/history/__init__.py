@@ -23,6 +23,10 @@ segments are ids, null for no segment. The tables (`schema.sql`):
     The topic itself keeps only the newest generation.
 ``dead_letters``, ``dead_letter_replays``
     Rejected records by their place, reason and origin, without key and value; those sent again.
+``surveyed_customers``, ``surveyed_purchases``
+    The newest survey (`livesegments.analysis.survey`): customers as they are in the store, with
+    their distance to the centroid, when purchases count from, and when and for which segment they
+    leave the most valuable one unless they buy; their purchases in the window by category.
 ``offsets``, ``following``
     Next offset of each partition; schema and identity of the file.
 

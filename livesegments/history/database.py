@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 from kafka import TopicPartition
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of `schema.sql`: a file of another one is filled again."""
 MEMORY_MB = 1_024
 THREADS = 2

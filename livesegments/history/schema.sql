@@ -81,3 +81,30 @@ CREATE TABLE dead_letter_replays (
     timestamp_ms BIGINT NOT NULL,
     replayed_at TIMESTAMP NOT NULL
 );
+
+CREATE TABLE surveyed_customers (
+    customer_id VARCHAR NOT NULL,
+    segment VARCHAR,
+    marketing BOOLEAN,
+    may_be_profiled BOOLEAN NOT NULL,
+    purchases BIGINT NOT NULL,
+    cents BIGINT NOT NULL,
+    last_purchase DATE,
+    age DOUBLE,
+    income DOUBLE,
+    urbanicity DOUBLE,
+    unknown_features BIGINT NOT NULL,
+    distance DOUBLE,
+    counts_from TIMESTAMP NOT NULL,
+    leaves_on DATE,
+    leaves_for VARCHAR,
+    margin DOUBLE
+);
+
+CREATE TABLE surveyed_purchases (
+    customer_id VARCHAR NOT NULL,
+    segment VARCHAR NOT NULL,
+    category VARCHAR,
+    purchases BIGINT NOT NULL,
+    cents BIGINT NOT NULL
+);

@@ -17,7 +17,7 @@ from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, REPLAYS, STATES
 
-FORGETTING = ("customers",)
+FORGETTING = ("customers", "surveyed_customers", "surveyed_purchases")
 """Tables with a ``customer_id`` whose rows go when the customer's state is null."""
 
 _REF = {"id": "VARCHAR"}

@@ -1,6 +1,6 @@
 """Pages and texts from Jinja2 templates."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from textwrap import wrap
 from typing import Any
@@ -55,6 +55,11 @@ def _environment() -> Environment:
 def moment(at: datetime) -> str:
     """Return a time in UTC to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment_us(time_us: int) -> str:
+    """Return a time in microseconds since the epoch, in UTC to the second."""
+    return moment(datetime.fromtimestamp(time_us / 1e6, UTC))
 
 
 def wrapped(text: str, first: str = "", others: str | None = None) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from livesegments.analysis.customer.answer import answer, nothing_kept
 from livesegments.analysis.customer.explanation import Json
-from livesegments.analysis.customer.history import read_history
-from livesegments.analysis.customer.lookup import look_up
+from livesegments.analysis.customer.history import History, read_history
+from livesegments.analysis.customer.lookup import StoredCustomer, look_up
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
+from livesegments.domain import Model
 from livesegments.operations.model_loader import current_model, rules_of
 from livesegments.store.partitions import Partitions
 
@@ -61,15 +62,17 @@ def query_customer(
         if newest
         else None
     )
+    segmentation = settings.read_segmentation()
+    model = current_model(config, store, found.deployment, segmentation).model({})
+    return answer_now(settings, found, model, history)
+
+
+def answer_now(
+    settings: Settings, found: StoredCustomer, model: Model | None, history: History | None
+) -> Json:
+    """Return the answer about a customer at the time of their partition's clock."""
     clock_us = found.progress.clock_us
     if settings.clock == "wall":
         clock_us = max(clock_us, time.time_ns() // 1_000)
     rules = rules_of(settings, found.deployment)
-    return answer(
-        found,
-        current_model(config, store, found.deployment, rules.segmentation).model({}),
-        rules,
-        dict(rules.segments),
-        clock_us,
-        history,
-    )
+    return answer(found, model, rules, dict(rules.segments), clock_us, history)

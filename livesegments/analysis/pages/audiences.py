@@ -126,7 +126,7 @@ def rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list
 
 def _targets(connection: duckdb.DuckDBPyConnection, order: Sequence[str]) -> list[Row]:
     found = {row["segment"]: row for row in rows(connection, _TARGETS)}
-    nobody = dict.fromkeys(("customers", "consenting", "refusing", "unknown"), 0)
+    nobody: Row = dict.fromkeys(("customers", "consenting", "refusing", "unknown"), 0)
     nobody |= {"spend": 0.0, "purchases": 0, "consenting_spend": 0.0}
     return [found.get(each) or {"segment": each, **nobody} for each in order]
 
@@ -150,7 +150,8 @@ def _retention(
     leaving = rows(
         connection,
         "SELECT customer_id, leaves_on, leaves_for AS segment, round(margin, 4) AS margin,"
-        f" {shown}, {more} FROM ({LEAVING}) ORDER BY leaves_on, spend DESC, customer_id LIMIT {SHOWN}",
+        f" {shown}, {more} FROM ({LEAVING})"
+        f" ORDER BY leaves_on, spend DESC, customer_id LIMIT {SHOWN}",
     )
     return {
         "segment": valued,

@@ -1,14 +1,21 @@
 """The page of the data: what arrives, what is refused, and what is not known."""
 
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any
 
 import duckdb
+from kafka import KafkaConsumer
 
 from livesegments.analysis.pages.audiences import Row, rows
 from livesegments.analysis.survey.run import Survey
+from livesegments.consumers.log_reader import ends_of
+from livesegments.operations.doctor import count_workers
+from livesegments.topic_prefix import open_admin, open_consumer, without_prefix
 
 EXAMPLES = 3
+_WAIT_MS = 5_000
 
 _REFUSED = """
 SELECT reason, count(*) AS records, count(replayed_at) AS replayed
@@ -53,3 +60,33 @@ def quality(connection: duckdb.DuckDBPyConnection, survey: Survey) -> dict[str, 
 def refused_examples(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     """Return the newest rejected records of each reason: their place and why, never values."""
     return rows(connection, _EXAMPLES)
+
+
+def poll_sources(config: Mapping[str, Any], group_id: str) -> Generator[dict[str, Any]]:
+    """Yield the sources of ``livesegments ingest``, by their consumer groups, and their lag.
+
+    A group is described without joining it.
+    """
+    config = without_prefix(config)
+    prefix = f"{group_id}-ingest-"
+    with ExitStack() as stack:
+        admin = stack.enter_context(closing(open_admin(**config)))
+        consumer = stack.enter_context(closing(open_consumer(KafkaConsumer, **config)))
+        while True:
+            groups = sorted(
+                each["group_id"]
+                for each in admin.list_groups()
+                if each["group_id"].startswith(prefix)
+            )
+            sources = []
+            for group in groups:
+                found = admin.list_group_offsets({group: None})[group]
+                ends = ends_of(consumer, list(found), _WAIT_MS)
+                sources.append(
+                    {
+                        "name": group.removeprefix(prefix),
+                        "workers": count_workers(admin, group),
+                        "lag": sum(max(ends[tp] - each.offset, 0) for tp, each in found.items()),
+                    }
+                )
+            yield {"sources": sources}

@@ -7,7 +7,7 @@ import duckdb
 
 from livesegments.consumers.modelling.definitions import to_generation
 from livesegments.contracts.segments import SegmentDefinition
-from livesegments.features.feature_specs import FEATURES, natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.model.generation import Generation
@@ -66,7 +66,9 @@ class GenerationRow:
     segments: list[FittedSegment]
 
 
-def generations(connection: duckdb.DuckDBPyConnection) -> list[GenerationRow]:
+def generations(
+    connection: duckdb.DuckDBPyConnection, segmentation: Segmentation
+) -> list[GenerationRow]:
     """Return the newest generations, newest first."""
     found = [
         (at, [SegmentDefinition.model_validate_json(each) for each in definitions])
@@ -81,16 +83,19 @@ def generations(connection: duckdb.DuckDBPyConnection) -> list[GenerationRow]:
             at,
             fit.provisional,
             moved.get(fit.number, 0),
-            _fitted(fit, before, {each.id: each.name for each in definitions}),
+            _fitted(fit, before, {each.id: each.name for each in definitions}, segmentation),
         )
         for (at, definitions), fit, before in zip(found, fits, befores, strict=True)
     ][:SHOWN]
 
 
 def _fitted(
-    fit: Generation, before: Generation | None, names: dict[str, str]
+    fit: Generation,
+    before: Generation | None,
+    names: dict[str, str],
+    segmentation: Segmentation,
 ) -> list[FittedSegment]:
-    centroids = natural(fit.centroids)
+    centroids = segmentation.natural(fit.centroids)
     shift: dict[str, float | None] = {}
     if before is not None and set(before.segments) == set(fit.segments):
         order = [before.segments.index(each) for each in fit.segments]
@@ -98,6 +103,8 @@ def _fitted(
         moves = centroid_shift(fit.centroids, before.centroids[order], weights)
         shift = named(fit.segments, moves, 2)
     return [
-        FittedSegment(names[segment], size, named(FEATURES, row), shift.get(segment))
+        FittedSegment(
+            names[segment], size, named(segmentation.feature_names, row), shift.get(segment)
+        )
         for segment, size, row in zip(fit.segments, fit.sizes, centroids, strict=True)
     ]

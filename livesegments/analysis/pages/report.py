@@ -18,7 +18,7 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, REPLAYS
-from livesegments.features.feature_specs import CATALOGUE
+from livesegments.features.feature_specs import BY_NAME
 from livesegments.history.database import History
 from livesegments.history.follower import Follower
 from livesegments.operations.model_loader import deployment_of
@@ -100,26 +100,27 @@ def page(report: Report) -> str:
     return render("analysis/pages/report.html.j2", report=report, **display(report))
 
 
-def display(report: Any) -> dict[str, Any]:
-    """Return the names, colors and notes that the templates use."""
+def display(report: Report) -> dict[str, Any]:
+    """Return names, colors and notes for the templates, of what a page has."""
     # Stacked from below, so that the first segment is on top, as in the legend.
     ids = [each["id"] for each in reversed(report["segments"])]
     names = {each["id"]: each["name"] for each in report["segments"]}
-    sizes = series((names[each], report["sizes"][each]) for each in ids)
+    sizes = series((names[each], report.get("sizes", {}).get(each, ())) for each in ids)
+    lift = report.get("categories", {}).get("lift", {})
     return {
         "names": names | {NONE: "No segment"},
-        "features": CATALOGUE,
+        "features": [BY_NAME[name] for name in report["segments"][0]["centroid"]],
         "sizes": sizes,
         "colors": {segment: each.color for segment, each in zip(ids, sizes, strict=True)},
         "notes": [*naming(report["segments"]), *_most_valuable(report)],
-        "preferred": {each: _preferred(report, each) for each in ids},
+        "preferred": {each: _preferred(lift, each) for each in ids},
         "STEADY": STEADY,
     }
 
 
 def _most_valuable(report: Report) -> Iterator[str]:
-    first, valued = report["segments"][0], report["retention"]["segment"]
-    if first["id"] != valued:
+    first, valued = report["segments"][0], report.get("retention", {}).get("segment")
+    if valued and first["id"] != valued:
         [name] = [each["name"] for each in report["segments"] if each["id"] == valued]
         yield (
             f"{first['name']} have the highest spend per head now, not {name}, whose persona is"
@@ -127,7 +128,7 @@ def _most_valuable(report: Report) -> Iterator[str]:
         )
 
 
-def _preferred(report: Report, segment: str) -> str:
-    lifts = ((lift[segment] or 0.0, name) for name, lift in report["categories"]["lift"].items())
+def _preferred(lift: dict[str, dict[str, float | None]], segment: str) -> str:
+    lifts = ((of[segment] or 0.0, name) for name, of in lift.items())
     best = sorted((each for each in lifts if each[0] >= OFFERED), reverse=True)[:4]
     return ", ".join(f"{name} {lift:.2f}\N{MULTIPLICATION SIGN}" for lift, name in best) or "none"

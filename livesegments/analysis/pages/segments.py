@@ -11,8 +11,6 @@ from livesegments.analysis.drift import drift_since_fit
 from livesegments.analysis.segments import Segment, describe
 from livesegments.analysis.survey.context import DeploymentContext, expected
 from livesegments.analysis.transitions import NONE, TransitionCounts
-from livesegments.contracts.segments import SegmentChange
-from livesegments.features.feature_specs import FEATURES
 from livesegments.model.drift import psi
 from livesegments.model.types import Counts
 from livesegments.rendering.formats import known, named
@@ -48,9 +46,11 @@ class Period:
 
     def labels(self, steps: range) -> list[str]:
         """Return the date of each step, with the hour if a step is one."""
-        starts = np.array(steps) * self.seconds
-        unit = "D" if self.seconds == DAY_S else "h"
-        found: list[str] = np.datetime_as_string(starts.astype("M8[s]"), unit=unit).tolist()
+        starts = (np.array(steps) * self.seconds).astype("M8[s]")
+        if self.seconds == DAY_S:
+            found: list[str] = np.datetime_as_string(starts, unit="D").tolist()
+        else:
+            found = np.datetime_as_string(starts, unit="h").tolist()
         return found
 
 
@@ -111,16 +111,19 @@ def segments_page(
     binned
         Distribution of each feature in the bins of the fit, from the survey; may be empty.
     """
-    rules, ids = context.rules, context.rules.segment_ids
+    segmentation, ids = context.rules.segmentation, context.rules.segment_ids
     counts = moves(connection, ids, period)
     now = [sizes.get(each, 0) for each in ids]
     steps = counts.since_first(period.steps, now)
-    persona = expected(rules.personas, context.model.snapshot)
+    places = expected(segmentation, context.model.snapshot)
     return SegmentsPage(
         customers=sum(now),
-        segments=describe(context.model, rules.personas, dict(zip(ids, now, strict=True))),
+        segments=describe(context.model, segmentation, dict(zip(ids, now, strict=True))),
         places=_places(context),
-        expected={each: named(FEATURES, row) for each, row in zip(ids, persona, strict=True)},
+        expected={
+            each: named(segmentation.feature_names, row)
+            for each, row in zip(ids, places, strict=True)
+        },
         days=period.labels(steps),
         sizes=counts.sizes(steps, now),
         moves=counts.by_day(steps),
@@ -154,33 +157,27 @@ def moves(
     return counts
 
 
-def latest_changes(connection: duckdb.DuckDBPyConnection, most: int) -> list[SegmentChange]:
-    """Return the newest changes, newest first."""
-    rows = connection.execute(
-        'SELECT value FROM changes ORDER BY published_at DESC, "offset" DESC LIMIT ?', [most]
-    ).fetchall()
-    return [SegmentChange.model_validate_json(value) for (value,) in rows]
-
-
 def _places(context: DeploymentContext) -> dict[str, dict[str, tuple[float | None, float]]]:
     generation, statistics = context.model.generation, context.statistics
+    features = context.rules.segmentation.feature_names
     now = generation.centroids if statistics is None else statistics.centroids()
     stands = dict(zip(generation.segments, context.model.snapshot.zscores(now), strict=True))
     return {
-        persona.id: {
+        segment.id: {
             name: (z, expected_z)
             for (name, z), expected_z in zip(
-                named(FEATURES, stands[persona.id], 3).items(), persona.position, strict=True
+                named(features, stands[segment.id], 3).items(), segment.position, strict=True
             )
         }
-        for persona in context.rules.personas
+        for segment in context.rules.segmentation.segments
     }
 
 
 def _drift(context: DeploymentContext, binned: list[Counts]) -> dict[str, Any]:
     generation = context.model.generation
     found = drift_since_fit(generation, context.statistics)
-    bins = zip(FEATURES, generation.histograms, binned, strict=False)
+    features = context.rules.segmentation.feature_names
+    bins = zip(features, generation.histograms, binned, strict=False)
     return {
         "generation": generation.number,
         "provisional": generation.provisional,

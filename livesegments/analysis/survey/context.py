@@ -11,11 +11,11 @@ from livesegments.consumers.modelling.definitions import to_generation
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.domain import Model, ProcessingConfig
-from livesegments.features.feature_specs import natural
+from livesegments.features.segmentation import Segmentation
 from livesegments.history.database import History
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.model.personas import Persona, positions
+from livesegments.model.naming import positions
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
 from livesegments.operations.model_loader import deployment_of, no_model, rules_of
@@ -46,14 +46,17 @@ class DeploymentContext:
 
     @property
     def valued(self) -> int:
-        """Index of the segment whose persona buys and spends the most."""
-        return int(positions(self.rules.personas)[:, :2].sum(axis=1).argmax())
+        """Index of the segment that is expected to buy and spend the most."""
+        return self.rules.segmentation.most_valuable
 
     @property
     def spending_more(self) -> list[str]:
         """Segments whose customers spend more than those of the most valuable one."""
-        segments, view = self.model.generation.segments, self.model.snapshot
-        spend = dict(zip(segments, view.centroids[:, 1].tolist(), strict=True))
+        segments, features = self.model.generation.segments, self.model.kmeans.features
+        if "spend" not in features:
+            return []
+        column = self.model.snapshot.centroids[:, features.index("spend")]
+        spend = dict(zip(segments, column.tolist(), strict=True))
         valued = spend[self.rules.segment_ids[self.valued]]
         return [segment for segment, each in spend.items() if each > valued]
 
@@ -87,16 +90,22 @@ class DeploymentReader:
             If the settings name other segments.
         """
         deployment = deployment_of(self._store)
-        ids = tuple(persona.id for persona in self._settings.personas)
+        segmentation = self._settings.read_segmentation()
+        ids, features = segmentation.segment_ids, segmentation.feature_names
         if ids != deployment.segments:
             raise ReportError(
                 f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the"
-                " store: set LIVESEGMENTS_PERSONAS_FILE as the workers have it"
+                " store: set LIVESEGMENTS_SEGMENTATION as the workers have it"
+            )
+        if features != deployment.features:
+            raise ReportError(
+                f"features are {', '.join(features)} here and {', '.join(deployment.features)} in"
+                " the store: set LIVESEGMENTS_SEGMENTATION as the workers have it"
             )
         with self._lock:
             found = self._global
             if found is None or found.generation is None:
-                found = GlobalModel(self._store, deployment.partitions, deployment.segments)
+                found = GlobalModel(self._store, deployment.partitions, segmentation)
                 self._global = found
             found.adopt(self._generation(len(ids)))
             found.refresh({}, time.monotonic())
@@ -114,7 +123,7 @@ class DeploymentReader:
         return to_generation(definitions) if definitions else None
 
 
-def expected(personas: tuple[Persona, ...], view: ModelSnapshot) -> Floats:
-    """Return the positions of personas in natural units (k, d); NaN for unknown features."""
+def expected(segmentation: Segmentation, view: ModelSnapshot) -> Floats:
+    """Return the positions of segments in natural units (k, d); NaN for unknown features."""
     scale = np.where(view.weights > 0, view.std, np.nan)
-    return natural(view.mean + positions(personas) * scale)
+    return segmentation.natural(view.mean + positions(segmentation.segments) * scale)

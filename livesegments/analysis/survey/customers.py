@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.departures import STAYS, departure_us, forecast_departures
 from livesegments.features.erasures import marker_key
-from livesegments.features.feature_specs import FEATURES, vectors
 from livesegments.features.record_codec import may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
@@ -67,7 +66,7 @@ class CustomerSurvey:
         self._used = context.model.snapshot.weights > 0
         self._bought = PurchaseCounts()
         self.customers = self.in_segments = 0
-        self.unknown: Counts = np.zeros(len(FEATURES), np.int64)
+        self.unknown: Counts = np.zeros(len(context.rules.segmentation.features), np.int64)
         self.binned: list[Counts] = [
             np.zeros(len(each.counts), np.int64) for each in context.model.generation.histograms
         ]
@@ -77,7 +76,7 @@ class CustomerSurvey:
         """Add a batch."""
         records, layout = batch.records, self._context.rules.layout
         at = window(records, layout.tile(batch.clock_us))
-        X = vectors(records, at)
+        X = self._context.rules.segmentation.vectors(records, at)
         self._count(batch, at.purchases, X)
         last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, batch.clock_us)
         columns = {
@@ -132,9 +131,8 @@ class CustomerSurvey:
             batch.records[here],
             batch.clock_us,
             self._horizon,
-            rules.layout,
             self._context.model,
-            rules.switching,
+            rules,
         )
         leaving = ahead.tiles != STAYS
         at = here[leaving]

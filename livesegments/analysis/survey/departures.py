@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.domain import Hysteresis, Model
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records
 from livesegments.features.window import Tiling
 from livesegments.operations.model_loader import score_at
@@ -37,9 +37,8 @@ def forecast_departures(
     records: Records,
     clock_us: int,
     horizon_tiles: int,
-    layout: Tiling,
     model: Model,
-    switching: Hysteresis,
+    config: ProcessingConfig,
 ) -> Departures:
     """Advance the window without purchases until the service's rules switch.
 
@@ -51,7 +50,7 @@ def forecast_departures(
         Clock of their partition.
     horizon_tiles
         Number of tiles to look ahead.
-    layout, model, switching
+    model, config
         Of the scoring; the centroids do not change.
     """
     here = records["segment"].copy()
@@ -62,7 +61,7 @@ def forecast_departures(
     staying = np.arange(len(records))
     for ahead in range(horizon_tiles + 1):
         at_us = departure_us(ahead, clock_us, layout)
-        scores = score_at(records[staying], clock_tile + ahead, at_us, model, switching)
+        scores = score_at(records[staying], clock_tile + ahead, at_us, model, config)
         if ahead == 0:
             own = np.argsort(model.segment_of_cluster)[here]
             margin = _beyond(scores.assignment.distances, own)

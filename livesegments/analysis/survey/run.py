@@ -11,7 +11,6 @@ from livesegments.analysis.survey.purchases import PURCHASES, Arrivals, survey_p
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
-from livesegments.features.feature_specs import FEATURES
 from livesegments.history.database import History
 from livesegments.model.types import Counts
 from livesegments.operations.customer_scan import scan, settled
@@ -124,7 +123,7 @@ def survey(
     return Survey(
         context,
         clock_us,
-        dict(zip(FEATURES, unknown.round(4).tolist(), strict=True)),
+        dict(zip(context.rules.segmentation.feature_names, unknown.round(4).tolist(), strict=True)),
         customers.binned,
         customers.implausible_ids(),
         arrivals,

@@ -97,11 +97,19 @@ class Site:
         Followed by somebody else.
     trouble
         Returns why the topics cannot be followed, None if they are.
+    login
+        Whether the pages need a session.
     """
 
     def __init__(
-        self, settings: Settings, history: History, trouble: Callable[[], Exception | None]
+        self,
+        settings: Settings,
+        history: History,
+        trouble: Callable[[], Exception | None],
+        *,
+        login: bool = False,
     ) -> None:
+        self._login = login
         self._settings, self._history, self._trouble = settings, history, trouble
         self._store = Partitions(redis_client(settings, 5.0), settings.group_id)
         self._reader = DeploymentReader(settings, self._store, history)
@@ -338,7 +346,7 @@ class Site:
         if nothing_kept(found) is not None:
             return nothing
         context, _ = self._now()
-        answer = answer_now(self._settings, found, context and context.model, None)
+        answer = answer_now(self._settings, found, context.model if context else None, None)
         with self._history.cursor() as cursor:
             changes = changes_of(cursor, self._names, wanted, CHANGES, found.marker.cutoff_us)
         because = answer["because"]
@@ -364,6 +372,6 @@ class Site:
             version=version,
             assets=_assets(),
             troubles=troubles,
-            **{"about": "", "login": bool(self._settings.serve_token)} | values,
+            **{"about": "", "login": self._login} | values,
         )
         return Page(html, status)

@@ -53,6 +53,7 @@ def forecast_departures(
     model, config
         Of the scoring; the centroids do not change.
     """
+    layout = config.layout
     here = records["segment"].copy()
     tiles = np.full(len(records), STAYS, np.int64)
     segment = here.copy()

@@ -17,7 +17,7 @@ from livesegments.operations.verify.kafka_log import Log
 from tests.livesegments.analysis.pages.command import livesegments
 from tests.livesegments.rendering.elements import Elements
 from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import PARTITIONS, Service, erasure, profile, purchase
+from tests.service import PARTITIONS, Service, erasure, numbers, profile, purchase
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -66,8 +66,13 @@ def shop(
         service.start()
         send(service)
         # A refit between the report and the reads of the tests would move customers.
-        service.workers[0].terminate()
-        assert service.workers[0].wait(30) == 0, service.tail()
+        while True:
+            service.workers[-1].terminate()
+            assert service.workers[-1].wait(30) == 0, service.tail()
+            if all_swept(service):
+                break
+            service.start()  # it was stopped while it took a refit over
+            service.wait()
         done = livesegments(
             service, "report", f"{folder}/page.html", "--json", "--lists", f"{folder}/lists"
         )
@@ -134,6 +139,13 @@ def send(service: Service) -> None:
         ]
     )
     service.wait()
+
+
+def all_swept(service: Service) -> bool:
+    keys = [f"{service.group}:{{{partition}}}:progress" for partition in range(PARTITIONS)]
+    found = [numbers(service.client.hgetall(key)) for key in keys]
+    newest = max(each["proposed_generation"] for each in found)
+    return all(each["swept_generation"] >= newest for each in found)
 
 
 def accepted(service: Service) -> pd.DataFrame:

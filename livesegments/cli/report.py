@@ -42,6 +42,9 @@ def report(
     if file is not None and not to_stdout and (why := unwritable(file)):
         fail(why, WRONG)
     with clear_errors(settings):
+        from livesegments.extras import require
+
+        require("files", "the report", "duckdb")
         from livesegments.analysis.pages.report import build_report, page
 
         found, written = build_report(settings, days, lists)

@@ -160,7 +160,7 @@ class Follower:
         known = history.continues(identity, time.time() - MOST_AWAY_SECONDS)
         offsets = history.offsets() if known else {}
         if not known or any(offset > ends.get(tp, 0) for tp, offset in offsets.items()):
-            log.info("history is filled from Kafka", topics=list(partitions))
+            log.debug("history is filled from Kafka", topics=list(partitions))
             history.rebuild(identity)
             offsets = {}
         self._next = {tp: max(offsets.get(tp, 0), starts[tp]) for tp in every}

@@ -372,7 +372,8 @@ def test_drift_is_measured(shop: Shop) -> None:
     drift = shop.told["drift"]
     assert drift["generation"] > 0
     assert 0.4 < drift["explained_variance"] < 1
-    assert all(shift is not None and shift < 1.5 for shift in drift["shift"].values())
+    known = [shift for shift in drift["shift"].values() if shift is not None]
+    assert 0 <= max(known) < 1.5
     assert drift["feature_psi"].keys() == {"purchases", "spend", "age", "income", "urbanicity"}
     assert drift["feature_psi"]["urbanicity"][0] == 0
 

@@ -1,4 +1,4 @@
-"""Connection settings for Kafka and Redis: addresses, security and credentials."""
+"""Connection settings: addresses, security and credentials of servers, our own among them."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from pydantic import model_validator
 from livesegments.config.environment import with_secrets
 from livesegments.config.kafka_settings import KafkaSettings
 from livesegments.config.redis_settings import RedisSettings
+from livesegments.config.serve_settings import ServeSettings
 
 SECRETS = (
     "kafka_sasl_password",
@@ -15,11 +16,12 @@ SECRETS = (
     "redis_url",
     "redis_password",
     "redis_sentinel_password",
+    "serve_token",
 )
 """Settings that can be read from a file instead, named by an extra ``<setting>_file``."""
 
 
-class Connections(RedisSettings, KafkaSettings):
+class Connections(ServeSettings, RedisSettings, KafkaSettings):
     """Addresses and credentials of the servers; secrets may be read from files."""
 
     @model_validator(mode="before")

@@ -1,16 +1,17 @@
 """The DuckDB file of a history: opened, rebuilt when it is another's, and committed to."""
 
-import asyncio
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import duckdb
 from kafka import TopicPartition
+
+from livesegments.history.announcer import Announcer
 
 SCHEMA = 2
 """Version of `schema.sql`: a file of another one is filled again."""
@@ -59,7 +60,7 @@ class History:
         self._connection = _connect(file)
         self._writing = threading.Lock()
         self._version = 0
-        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._announcer = Announcer()
         found = {name for (name,) in self._connection.execute("SHOW TABLES").fetchall()}
         if found and "following" not in found:
             self._connection.close()
@@ -95,7 +96,8 @@ class History:
                 cursor.execute("ROLLBACK")
                 raise
             cursor.execute("COMMIT")
-        self._announce()
+            self._version += 1
+        self._announcer.announce()
 
     @property
     def version(self) -> int:
@@ -104,18 +106,7 @@ class History:
 
     async def newer(self, version: int, seconds: float) -> int:
         """Return the version once it is above ``version``, or the same after some seconds."""
-        woken = asyncio.Event()
-        entry = asyncio.get_running_loop(), woken
-        self._waiting.append(entry)
-        try:
-            if self._version <= version:
-                async with asyncio.timeout(seconds):
-                    await woken.wait()
-        except TimeoutError:
-            pass
-        finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
+        await self._announcer.wait(lambda: self._version > version, seconds)
         return self._version
 
     def continues(self, identity: Identity, least_followed_at_s: float) -> bool:
@@ -156,13 +147,6 @@ class History:
             if ("following",) not in cursor.execute("SHOW TABLES").fetchall():
                 return {}
             return dict(cursor.execute("SELECT name, value FROM following").fetchall())
-
-    def _announce(self) -> None:
-        self._version += 1
-        waiting, self._waiting = self._waiting, []
-        for loop, woken in waiting:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(woken.set)
 
 
 def _facts(identity: Identity) -> dict[str, str]:

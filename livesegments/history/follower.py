@@ -35,6 +35,7 @@ POLL_MS = 200
 MOST_AWAY_SECONDS = 24 * 3_600.0
 """Kafka's default of ``delete.retention.ms``, for which a null is kept at least."""
 TOLD_SECONDS = 60.0
+LAG_SECONDS = 1.0
 RETRY_SECONDS = (0.2, 10.0)
 
 Offsets = dict[TopicPartition, int]
@@ -51,13 +52,13 @@ class Committed:
     changes
         Those of a partition in their order.
     forgotten
-        Keys of the customers whose state is null.
+        Key -> version of the customers whose state is null.
     positions
         Next offset of each partition of the changes, after them.
     """
 
     changes: Sequence[ConsumerRecord]
-    forgotten: frozenset[bytes]
+    forgotten: Mapping[bytes, int]
     positions: Mapping[int, int]
 
 
@@ -98,6 +99,8 @@ class Follower:
         """True once the history has been read to the topics' ends."""
         self.changes_id = ""
         """Digits that change when the topic of the changes is created anew."""
+        self.lag: int | None = None
+        """Records that the history lacks, by offsets; None while that is not known."""
         self._next: Offsets = {}
 
     def catch_up(self, progress: Callable[[int], object] = lambda _: None) -> None:
@@ -144,7 +147,7 @@ class Follower:
                 self._poll(stopping)
             except (KafkaError, OSError) as error:
                 log.warning("topics cannot be followed", error=str(error), retry_seconds=pause)
-                self.trouble = error
+                self.trouble, self.lag = error, None
                 stopping.wait(pause)
                 pause = min(pause * 2, RETRY_SECONDS[1])
 
@@ -185,9 +188,11 @@ class Follower:
             consumer.assign(list(self._next))
             for tp, offset in self._next.items():
                 consumer.seek(tp, offset)
-            told_s = time.monotonic()
+            told_s = lag_s = time.monotonic()
             while not stopping.is_set():
                 polled = consumer.poll(POLL_MS, max_records=MOST_POLLED)
+                if time.monotonic() - lag_s >= LAG_SECONDS:
+                    self.lag, lag_s = _lag(consumer), time.monotonic()
                 if not polled and time.monotonic() - told_s < TOLD_SECONDS:
                     continue
                 batch: dict[str, list[ConsumerRecord]] = {}
@@ -224,7 +229,7 @@ class Follower:
         self._committed(
             Committed(
                 batch.get(CHANGES, ()),
-                frozenset(each.key for each in nulls),
+                {each.key: tables.version_of(each) for each in nulls},
                 {tp.partition: n for tp, n in self._next.items() if tp.topic == CHANGES},
             )
         )
@@ -242,6 +247,14 @@ class Follower:
             fetch_max_wait_ms=100,
             metrics_enabled=False,
         )
+
+
+def _lag(consumer: Any) -> int:
+    """Return the records of all partitions that were not polled yet, by offsets."""
+    at = {
+        tp: (consumer.highwater(tp), consumer.position(tp, POLL_MS)) for tp in consumer.assignment()
+    }
+    return sum(max(end - position, 0) for end, position in at.values() if end and position)
 
 
 def _chunks(

@@ -270,7 +270,6 @@ def _parse(
     connection: Connection, records: Sequence[ConsumerRecord], structure: object, more: str = ""
 ) -> None:
     """Create the table ``parsed`` of records, with fields of their values in ``r``."""
-    provenances = [read_provenance(record.headers) for record in records]
     columns: dict[str, Any] = {
         "partition": np.array([record.partition for record in records], np.int32),
         "offset": np.array([record.offset for record in records], np.int64),
@@ -278,11 +277,16 @@ def _parse(
         "key": _texts([_text(record.key) for record in records]),
         "value": _texts([_text(record.value) for record in records]),
         "has_value": np.array([record.value is not None for record in records], bool),
-        # A state without a version, of another producer, is newer than all changes.
-        "version": np.array([p[1] if p else np.iinfo(np.int64).max for p in provenances], np.int64),
+        "version": np.array([version_of(record) for record in records], np.int64),
     }
     connection.register("polled", columns)
     connection.execute(_PARSED.format(structure=json.dumps(structure), more=more))
+
+
+def version_of(record: ConsumerRecord) -> int:
+    """Return the version of a record; one of another producer is newer than all."""
+    provenance = read_provenance(record.headers)
+    return provenance[1] if provenance else np.iinfo(np.int64).max
 
 
 def _text(data: bytes | None) -> str:

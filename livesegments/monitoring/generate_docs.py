@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from livesegments.monitoring.metric_specs import INGEST_TABLE, TABLE, Series
+from livesegments.monitoring.metric_specs import INGEST_TABLE, SERVE_TABLE, TABLE, Series
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
@@ -32,6 +32,15 @@ _INGEST = """
 |---|---|---|---|---|---|
 """
 
+_SERVE = """
+## Pages and API
+
+`livesegments serve` exposes these instead, at the same address.
+
+| name | type | labels | unit | over processes | meaning |
+|---|---|---|---|---|---|
+"""
+
 _VARYING = {
     "partition": "partitions that the worker owns",
     "source": "the names in SOURCES.toml",
@@ -52,15 +61,16 @@ def document() -> str:
     """Return the contents of the page."""
     rows = "".join(_row(series) for series in TABLE)
     ingest = "".join(_row(series) for series in INGEST_TABLE)
+    serve = "".join(_row(series) for series in SERVE_TABLE)
     labels: dict[str, dict[str, None]] = {}
-    for series in (*TABLE, *INGEST_TABLE):
+    for series in (*TABLE, *INGEST_TABLE, *SERVE_TABLE):
         for label in series.labels:
             if series.type != "info":
                 told = _VARYING.get(label)
                 values = (told,) if told else series.values_of(label) or ()
                 labels.setdefault(label, {}).update(dict.fromkeys(values))
     listed = "".join(f"| {label} | {', '.join(values)} |\n" for label, values in labels.items())
-    return _HEAD + rows + _INGEST + ingest + _LABELS + listed
+    return _HEAD + rows + _INGEST + ingest + _SERVE + serve + _LABELS + listed
 
 
 def _row(series: Series) -> str:

@@ -31,6 +31,8 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "trigger": ("warmup", "check", "request"),
     "dependency": ("redis", "kafka"),
     "clock": ("redis", "kafka", "partition"),
+    "route": ("customer", "batch", "segments", "segment_customers", "changes", "page"),
+    "status": ("2xx", "3xx", "4xx", "5xx"),
 }
 
 REASONS: dict[str, tuple[str, ...]] = {
@@ -412,3 +414,31 @@ INGEST_TABLE: tuple[Series, ...] = (
 """Every time series of ``livesegments ingest``."""
 
 INGEST_SERIES: dict[str, Series] = {series.name: series for series in INGEST_TABLE}
+
+SERVE_TABLE: tuple[Series, ...] = (
+    Series(
+        *("serve_requests_total", "counter", ("route", "status"), "requests"),
+        "Requests that were answered, by route and class of the status.",
+    ),
+    Series(
+        *("serve_request_duration_seconds", "histogram", ("route",), "seconds"),
+        "From a request to the beginning of its answer.",
+        buckets=LATENCY_BUCKETS,
+    ),
+    Series(
+        *("serve_streams", "gauge", (), "streams"),
+        "Open streams of changes.",
+    ),
+    Series(
+        *("serve_history_lag_records", "gauge", (), "records"),
+        "Records of the followed topics that the history does not have yet.",
+        initial=UNKNOWN,
+    ),
+    Series(
+        *("serve_history_bytes", "gauge", (), "bytes"),
+        "Size of the history's file.",
+    ),
+)
+"""Every time series of ``livesegments serve``."""
+
+SERVE_SERIES: dict[str, Series] = {series.name: series for series in SERVE_TABLE}

@@ -74,6 +74,11 @@ WRONG = [
     ("RETENTION_DAYS", "-1", "greater than or equal to"),
     ("RETENTION_DAYS", "89", "less than the window of 90 days"),
     ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
+    ("SERVE_PORT", "70000", "less than or equal to 65535"),
+    ("SERVE_TOKEN", "short", "at least 16 ASCII characters"),
+    ("SERVE_TOKEN", "with blanks in between", "at least 16 ASCII characters"),
+    ("SERVE_TOKEN_FILE", "nowhere", "nowhere: No such file"),
+    ("SERVE_REQUESTS_PER_SECOND", "-1", "greater than or equal to 0"),
     ("SEGMENTATION", "/nowhere.toml", "/nowhere.toml: No such file"),
 ]
 """Name, value, and why it is wrong."""
@@ -108,10 +113,10 @@ def test_a_wrong_setting_is_named_with_the_reason(
 
 
 def test_every_setting_that_can_be_wrong_is_tried() -> None:
-    # Only a starting worker knows whether an address can be bound; any password may be right.
+    # Only a process that starts knows whether an address can be bound, or a file be written; any
+    # password may be right.
     assert {name for name, _, _ in WRONG} == {n.upper() for n in Settings.model_fields} - {
-        "HTTP_HOST",
-        "REDIS_PASSWORD",
+        *("HTTP_HOST", "REDIS_PASSWORD", "SERVE_HOST", "SERVE_DATA"),
     }
 
 

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from livesegments.contracts.topics import PURCHASES
-from livesegments.monitoring.metric_specs import INGEST_TABLE, PREFIX, TABLE
+from livesegments.monitoring.metric_specs import INGEST_TABLE, PREFIX, SERVE_TABLE, TABLE
 from tests.servers import PrometheusServer
 from tests.service import Event, Service, profile, purchase
 
@@ -43,7 +43,7 @@ def test_the_committed_dashboards_are_what_their_source_makes(tmp_path: Path) ->
 
 
 def test_dashboards_and_alerts_name_only_metrics_that_there_are() -> None:
-    all_series = (*TABLE, *INGEST_TABLE)
+    all_series = (*TABLE, *INGEST_TABLE, *SERVE_TABLE)
     known = {series.full_name for series in all_series}
     known |= {f"{s.full_name}_{part}" for s in all_series for part in ("bucket", "sum", "count")}
     asked = {expression for _, expression in queries()} | {ALERTS.read_text()}

@@ -1,7 +1,7 @@
 """The page of metrics matches the table of series."""
 
 from livesegments.monitoring.generate_docs import FILE, document
-from livesegments.monitoring.metric_specs import INGEST_TABLE, TABLE
+from livesegments.monitoring.metric_specs import INGEST_TABLE, SERVE_TABLE, TABLE
 
 
 def test_the_committed_page_is_what_the_table_makes() -> None:
@@ -11,6 +11,6 @@ def test_the_committed_page_is_what_the_table_makes() -> None:
 def test_each_series_has_a_row_that_says_all_of_it() -> None:
     rows = [line.split(" | ") for line in document().splitlines() if line.startswith("| `")]
     assert [row[0].strip("| `") for row in rows] == [
-        series.name for series in (*TABLE, *INGEST_TABLE)
+        series.name for series in (*TABLE, *INGEST_TABLE, *SERVE_TABLE)
     ]
     assert {len(row) for row in rows} == {6}

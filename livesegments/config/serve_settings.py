@@ -1,0 +1,58 @@
+"""Settings of `livesegments serve`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from livesegments.config.environment import PREFIX
+from livesegments.config.server_settings import NO_SECRET, ServerSettings, file_of
+
+LEAST_TOKEN = 16
+
+
+class ServeSettings(ServerSettings):
+    """Address, token and file of the pages and the API."""
+
+    serve_host: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Address of the pages and the API; other than loopback only with a token",
+        ),
+    ] = "127.0.0.1"
+    serve_port: Annotated[
+        int, Field(ge=0, le=65535, description="Port of the pages and the API (0: any free)")
+    ] = 8080
+    serve_token: Annotated[
+        SecretStr, Field(description="Secret that the pages and the API then ask for")
+    ] = NO_SECRET
+    serve_token_file: Annotated[str, file_of("SERVE_TOKEN")] = ""
+    serve_data: Annotated[
+        Path, Field(description="DuckDB file of the history that serve makes from the topics")
+    ] = Path("livesegments-history.duckdb")
+    serve_requests_per_second: Annotated[
+        float,
+        Field(
+            ge=0, le=1_000_000, description="Requests a second that an address may send (0: any)"
+        ),
+    ] = 1_000.0
+
+    @model_validator(mode="after")
+    def _token_is_long(self) -> Self:
+        token = self.serve_token.get_secret_value()
+        if token and (len(token) < LEAST_TOKEN or not token.isascii() or " " in token):
+            raise ValueError(
+                f"{PREFIX}SERVE_TOKEN: at least {LEAST_TOKEN} ASCII characters without spaces, as"
+                " `openssl rand -hex 32` writes them"
+            )
+        return self
+
+    @property
+    def serve_is_exposed(self) -> bool:
+        """True if other machines may reach the pages and the API."""
+        try:
+            return not ip_address(self.serve_host).is_loopback
+        except ValueError:
+            return self.serve_host != "localhost"

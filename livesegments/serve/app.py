@@ -1,0 +1,280 @@
+"""Assemble the pages and the API of a deployment, and run them until asked to stop."""
+
+import math
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry, ProcessCollector
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
+
+from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.connectivity import reach_redis
+from livesegments.config.settings import PREFIX, Settings
+from livesegments.contracts.topics import CHANGES, STATES, check_partition_counts
+from livesegments.history.database import History
+from livesegments.history.follower import Committed, Follower
+from livesegments.monitoring.health_server import HealthServer
+from livesegments.monitoring.watchdog import Heartbeat
+from livesegments.operations.topics import check_allowed, partition_counts
+from livesegments.serve import problems
+from livesegments.serve.api import Api
+from livesegments.serve.auth import Token
+from livesegments.serve.changes_stream import Backlog, ChangeLog, ChangesStream, Position
+from livesegments.serve.current_model import CurrentModel
+from livesegments.serve.customers import CustomerReader
+from livesegments.serve.guard import Guard
+from livesegments.serve.instrumentation import ServeMetrics
+from livesegments.serve.openapi import documentation
+from livesegments.signals import ending_signals
+from livesegments.store.partitions import Partitions
+
+log = structlog.get_logger()
+
+REDIS_SECONDS = 2.0
+BEAT_SECONDS, LIVE_SECONDS = 2, 60.0
+GRACE_SECONDS = 3
+UNSENT_MS = 30_000
+"""A client that takes nothing for so long is disconnected."""
+_BACKLOG = 2_048
+
+
+class ServeError(RuntimeError):
+    """The server cannot start; the message says why, and what to set."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What pages and answers are made of.
+
+    Attributes
+    ----------
+    settings
+        Of the deployment.
+    history, follower
+        The history, and what keeps it up to date.
+    store, current
+        The store, and the model and clocks.
+    changes
+        The newest changes.
+    """
+
+    settings: Settings
+    history: History
+    follower: Follower
+    store: Partitions
+    current: CurrentModel
+    changes: ChangeLog
+
+    @classmethod
+    def of(cls, settings: Settings, history: History) -> "Sources":
+        """Return the sources of a deployment; nothing is read yet."""
+        changes = ChangeLog()
+
+        def committed(new: Committed) -> None:
+            numbers = range(len(new.positions))
+            end = Position(follower.changes_id, tuple(new.positions[each] for each in numbers))
+            if follower.ready:
+                changes.add(new, end)
+            else:
+                changes.begin(end)
+
+        follower = Follower(kafka_config(settings), settings.group_id, history, committed=committed)
+        store = Partitions(redis_client(settings, REDIS_SECONDS), settings.group_id)
+        return cls(settings, history, follower, store, CurrentModel(settings, store), changes)
+
+    def away(self) -> str | None:
+        """Return why the history cannot be relied on now, None if it can."""
+        if self.follower.trouble is not None:
+            return "Kafka is away"
+        return None if self.follower.ready else "the history is being read from Kafka"
+
+
+def create_app(
+    sources: Sources,
+    pages: Sequence[BaseRoute] = (),
+    answered: Callable[[Any, int, float], None] = lambda *_: None,
+) -> Starlette:
+    """Return the application.
+
+    Parameters
+    ----------
+    sources
+        What it answers from; also in ``app.state.sources``.
+    pages
+        Routes beside those of the API.
+    answered
+        Called with scope, status and seconds of each answer.
+    """
+    settings = sources.settings
+    token = Token(settings.serve_token.get_secret_value())
+    stream = ChangesStream(sources.changes, Backlog(kafka_config(settings), sources.history))
+    api = Api(CustomerReader(sources.store, sources.current), sources.history, stream, sources.away)
+    app = Starlette(
+        routes=[*api.routes(), *documentation(), *pages],
+        exception_handlers={
+            problems.ProblemError: problems.on_problem,
+            HTTPException: problems.on_http_error,
+            Exception: problems.on_error,
+        },
+    )
+    app.add_middleware(
+        Guard,
+        token=token,
+        requests_per_second=settings.serve_requests_per_second,
+        answered=answered,
+    )
+    app.state.sources, app.state.token, app.state.stream = sources, token, stream
+    return app
+
+
+def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings
+        Of the deployment.
+    started
+        Called with the address once it answers.
+
+    Raises
+    ------
+    ServeError
+        If the address is taken.
+    HistoryError
+        If the history's file cannot be used.
+    """
+    clients = kafka_config(settings)
+    check_partition_counts(partition_counts(clients), settings.topic_prefix)
+    check_allowed(clients, read=[CHANGES, STATES])
+    listening = _listen(settings)
+    history = History(settings.serve_data)
+    stopping = threading.Event()
+    sources = Sources.of(settings, history)
+    reach_redis(lambda: sources.store.deployment())
+    heartbeat = Heartbeat()
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    threads = [
+        threading.Thread(target=sources.follower.follow, args=(stopping,), name="history"),
+        threading.Thread(target=sources.current.follow, args=(stopping,), name="model"),
+    ]
+    metrics = ServeMetrics(
+        registry,
+        streams=lambda: app.state.stream.streams,
+        lag=lambda: math.nan if sources.follower.lag is None else sources.follower.lag,
+        size=lambda: settings.serve_data.stat().st_size,
+    )
+    app = create_app(sources, answered=metrics.answered)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            callback_notify=_beating(heartbeat),
+            timeout_notify=BEAT_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        ),
+        sources.changes.close,
+    )
+
+    def readiness() -> dict[str, bool]:
+        return {
+            "kafka": sources.follower.trouble is None,
+            "history": sources.follower.ready,
+            "redis": sources.current.trouble is None,
+        }
+
+    try:
+        with HealthServer(
+            settings.http_port,
+            registry,
+            heartbeat.within(LIVE_SECONDS),
+            readiness,
+            host=settings.http_host,
+        ) as health:
+            for each in threads:
+                each.start()
+            address = _address(listening)
+            log.info("serve starts", address=address, port=health.port)
+            started(address)
+            _stop_on_signals(server)
+            server.run([listening])
+    finally:
+        stopping.set()
+        for each in threads:
+            if each.ident is not None:
+                each.join()
+        history.close()
+    log.info("serve ended")
+
+
+class _Server(uvicorn.Server):
+    """Server that leaves signals to its process, and ends streams before it waits for clients."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing: uvicorn would raise the signal again at the end."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams, then connections."""
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    def leave(signum: int, _: FrameType | None) -> None:
+        log.info("serve ends", signal=signal.Signals(signum).name)
+        server.should_exit = True
+
+    for each in ending_signals():
+        signal.signal(each, leave)
+
+
+def _beating(heartbeat: Heartbeat) -> Callable[[], Awaitable[None]]:
+    async def beat() -> None:
+        heartbeat.beat()
+
+    return beat
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.serve_host, settings.serve_port
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it: the kernel ends those whose peer reads nothing.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MS)
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServeError(
+            f"cannot listen on {host}:{port} ({reason}): set {PREFIX}SERVE_HOST to an address of"
+            f" this machine, and {PREFIX}SERVE_PORT to a free port, 0 takes any"
+        ) from None
+    return listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

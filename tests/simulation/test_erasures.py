@@ -5,8 +5,10 @@ from random import Random
 
 import pytest
 
+from livesegments.app import processing_config
+from livesegments.features.record_codec import decode, encode
 from tests.consumers.harness import erasure, purchase
-from tests.simulation.harness import World
+from tests.simulation.harness import SETTINGS, World
 from tests.simulation.invariants import faults
 from tests.simulation.scenario_helpers import lose_offsets, prefix, put_out, reach, settle
 
@@ -58,3 +60,23 @@ def test_an_erased_customer_leaves_nothing_in_a_rebuilt_store_without_a_model() 
         world.database.lose(-1, prefix(0))
         settle(world, worker)
         assert faults(world) == []
+
+
+def test_purchases_from_before_an_erasure_are_found_where_no_window_has_them(world: World) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    world.send(world.inputs.event(erasure("gojee00", world.inputs.day), partition=0))
+    for customer in ("gojee00", "gojee01"):
+        world.inputs.day += 2
+        world.send(world.inputs.event(purchase(customer, world.inputs.day), partition=0))
+    settle(world, worker)
+    assert faults(world) == []
+
+    shape = processing_config(SETTINGS).record_shape
+    stored = world.database.hashes[prefix(0) + b"customers"]
+    records = decode([stored[b"gojee00"]], shape)
+    [head] = records["head"].tolist()
+    records["counts"][0, (head - 3) % SETTINGS.tiles] = 1
+    [stored[b"gojee00"]] = encode(records)
+    [fault] = faults(world)
+    assert fault.startswith("erasures")

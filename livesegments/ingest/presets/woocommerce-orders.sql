@@ -1,5 +1,6 @@
 -- date_created_gmt is UTC without saying so. An order comes again with each change of its status;
--- it counts once, by its id, as long as its total stays the same. Guests have the customer id 0 and are left out.
+-- it counts once, by its id, as long as its total stays the same. Guests have the customer id 0 and
+-- are left out.
 SELECT
     value->>'$.id' AS event_id,
     value->>'$.customer_id' AS customer_id,

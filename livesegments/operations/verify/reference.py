@@ -15,7 +15,7 @@ import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from livesegments.contracts.dead_letters import fitting
+from livesegments.contracts.dead_letters import Headers, fitting
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 
@@ -63,6 +63,15 @@ class Erasure(NamedTuple):
     offset: int
     at: int
     action: int
+
+
+class Rejected(NamedTuple):
+    """A record that failed validation, as its dead letter has it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    reason: str
 
 
 Event: TypeAlias = Purchase | Profile | Erasure
@@ -118,8 +127,8 @@ class Inputs:
     customers
         Customer id -> their events.
     rejected
-        (topic, offset) -> (key, value, reason) of each record that failed validation, as expected
-        in its dead letter.
+        (topic, offset) -> key, value, headers and reason of each record that failed validation, as
+        expected in its dead letter.
     profile_offsets
         Offsets of profiles, tombstones and rejected records: compaction leaves gaps.
     misplaced
@@ -142,7 +151,7 @@ class Inputs:
         self._belongs = belongs
         self.misplaced: list[tuple[str, Erasure]] = []
         self.customers: dict[str, History] = defaultdict(History)
-        self.rejected: dict[tuple[str, int], tuple[bytes | None, bytes | None, str]] = {}
+        self.rejected: dict[tuple[str, int], Rejected] = {}
         self.profile_offsets: set[int] = set()
         self.read: dict[str, int] = dict.fromkeys(INPUTS, 0)
         self._refused_profiles: set[str] = set()
@@ -188,8 +197,8 @@ class Inputs:
         return set(decoded.customer_id)
 
     def _reject(self, topic: str, record: ConsumerRecord, reason: str) -> None:
-        key, value, _ = fitting(record.key, record.value, record.headers)
-        self.rejected[topic, record.offset] = (key, value, reason)
+        key, value, headers = fitting(record.key, record.value, record.headers)
+        self.rejected[topic, record.offset] = Rejected(key, value, headers, reason)
 
     def _purchases(self, bought: Any, offsets: list[int]) -> None:
         columns = (bought.occurred_at, bought.cents, bought.count)

@@ -233,14 +233,19 @@ def check_erasures(
             check.that(marker is not None, f"{where}: the erasure is not remembered")
             if marker is not None:
                 check.that(marker[0] == cutoff, f"{where}: the erasure's time is another")
-        own = at.records.cut(name).offsets
+        own, record = at.records.cut(name).offsets, at.records.get(name)
+        first = at.inputs.cutoff(name, own)[0] // at.deployed.tile_us
+        left = [
+            t for t, cell in (record.tiles if record else {}).items() if any(cell) and t < first
+        ]
+        check.that(not left, f"{where}: purchases in tiles {left} are from before the erasure")
         if not at.inputs.cutoff(name, own)[0] or at.inputs.profile_is_compacted(name, own):
             continue
         expected = at.inputs.expected(name, own)
         if expected and (expected.tiles or expected.profile_us is not None):
             continue
         if expected is None:
-            check.that(at.records.get(name) is None, f"{where}: was erased and has a record")
+            check.that(record is None, f"{where}: was erased and has a record")
         if at.compares(name):
             state = states.get(name)
             gone = state is None or state.value is None

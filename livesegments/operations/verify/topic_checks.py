@@ -265,14 +265,21 @@ def check_dead_letters(
         valid_now = of_then(*source, letter.reason)
         check.that(expected is not None or valid_now, f"{where}: that record is valid")
         if expected:
-            key, value, reason = expected
+            key, value, headers, reason = expected
             nothing = key is None and value is None and record.value == b""
             same = record.key == key and (record.value == value or nothing)
             check.that(same, f"{where}: its bytes are not the record's")
+            # A null header is an empty one there.
+            given = [(name, each or b"") for name, each in headers]
+            check.that(
+                letter.original_headers == given, f"{where}: its headers are not the record's"
+            )
             other = letter.reason != reason and not of_then(*source, letter.reason, reason)
             check.that(not other, f"{where}: {letter.reason}, should be {reason}")
-    for source, (_, _, reason) in at.inputs.rejected.items():
-        may_lack = shortened or of_then(*source, reason) or source[1] >= at.decided(source[0])
+    for source, expected in at.inputs.rejected.items():
+        may_lack = (
+            shortened or of_then(*source, expected.reason) or source[1] >= at.decided(source[0])
+        )
         check.that(
             letters[source] == 1 or (may_lack and not letters[source]),
             f"{at.where}: {source[0]} offset {source[1]} is dead-lettered {letters[source]} times",

@@ -201,6 +201,11 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
             "dead letters",
             "dead-lettered 2 times",
         ),
+        "a dead letter with other headers": (
+            lambda: put(DEAD_LETTERS, letters[0], headers=[("x", b"1"), *letters[0].headers]),
+            "dead letters",
+            "its headers are not",
+        ),
         "a dead letter with other bytes": (
             lambda: put(DEAD_LETTERS, letters[0], value=b"other"),
             "dead letters",

@@ -73,7 +73,8 @@ def _bought(history: History, events: Events) -> Floats:
 
 def _current(history: History, blobs: Sequence[bytes]) -> tuple[Floats, Records]:
     records = decode(blobs, history.config.record_shape)
-    at = window(records, history.config.layout.tile(history.state.checkpoint.clock_us))
+    layout = history.config.layout
+    at = window(records, layout.tile(history.state.checkpoint.clock_us), layout)
     counted = at.purchases > 0
     return history.config.segmentation.vectors(records, at)[counted], records[counted]
 

@@ -70,7 +70,7 @@ def score(
         Features, margin and dwell time of published segments.
     """
     switching, segment_of_cluster = config.switching, model.segment_of_cluster
-    at = window(records, clock_tile)
+    at = window(records, clock_tile, config.layout)
     features = config.segmentation.vectors(records, at)
     counted = (at.purchases > 0) & may_be_profiled(records)
     assignment = model.kmeans.predict_arrays(features)

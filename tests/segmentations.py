@@ -2,13 +2,36 @@
 
 import json
 
-from livesegments.config.segmentation import built_in
-from livesegments.features.segmentation import Segmentation
-from livesegments.model.naming import positions
+import numpy as np
 
-PERSONAS = built_in("personas")
+from livesegments.config.segmentation import built_in
+from livesegments.features.feature_specs import BY_NAME
+from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import Segment, positions
+
+PERSONAS, RFM = built_in("personas"), built_in("rfm")
 POSITIONS = positions(PERSONAS.segments)
 """Expected positions of the personas, (5, 5)."""
+
+
+def of_size(k: int, *features: str) -> Segmentation:
+    """A segmentation of k segments in a row, from the lowest values to the highest."""
+    levels = np.linspace(-2, 2, k).round(2).tolist()
+    return Segmentation(
+        tuple(BY_NAME[name] for name in features),
+        tuple(
+            Segment(f"s{i}", f"Segment {i}", "", (level,) * len(features))
+            for i, level in enumerate(levels)
+        ),
+    )
+
+
+SIZES = (
+    of_size(2, "purchases"),
+    of_size(3, "spend", "basket", "age"),
+    of_size(8, *BY_NAME),
+    of_size(12, "purchases", "spend", "recency", "income"),
+)
 
 
 def to_toml(segmentation: Segmentation) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.domain import Model
+from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import persona_distance
@@ -64,7 +65,8 @@ def to_definitions(model: Model, segmentation: Segmentation) -> list[dict[str, A
                 "id": segment_id,
                 "name": segment.name,
                 "description": f"{segment.description} {_basis(known[segment_id], names)}".strip(),
-                "centroid": dict(zip(names, _nullable(units[cluster], 6), strict=True)),
+                "centroid": dict.fromkeys(BY_NAME)
+                | dict(zip(names, _nullable(units[cluster], 6), strict=True)),
                 "size": int(sizes[cluster]),
                 "generation": generation.number,
                 "cluster": cluster,

@@ -58,7 +58,7 @@ def draw(
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, config.record_shape)
-        at = window(records, layout.tile(checkpoint.clock_us))
+        at = window(records, layout.tile(checkpoint.clock_us), layout)
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(config.segmentation.vectors(records, at)[counted])
         bought += purchases_by_tile(records, layout.tile(checkpoint.clock_us))

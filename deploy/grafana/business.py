@@ -13,7 +13,6 @@ from deploy.grafana.panels import (
     rate,
     total,
 )
-from livesegments.features.feature_specs import CATALOGUE
 
 MOVES = 'livesegments_changes_total{from!="none",to!="none"}'
 PURCHASES = 'livesegments_events_processed_total{topic="purchases.v1"}'
@@ -31,6 +30,7 @@ def build() -> Dashboard:
             ("Centroids: the average customer of each segment", _centroids()),
             ("Drift", _drift()),
         ],
+        ("feature", "livesegments_scaler_mean"),
     )
 
 
@@ -86,13 +86,9 @@ def _migrations() -> list[Panel]:
 
 
 def _centroids() -> list[Panel]:
-    return [
-        lines(
-            *(each.title, "percentunit" if each.most == 1 else "short"),
-            gauge(f'centroid_natural_units{{feature="{each.name}"}}', "segment"),
-        )
-        for each in CATALOGUE
-    ]
+    """Return one panel, which Grafana repeats for each feature of the segmentation."""
+    means = gauge('centroid_natural_units{feature="$feature"}', "segment")
+    return [lines("$feature", "short", means).repeat("feature").max_per_row(3)]
 
 
 def _drift() -> list[Panel]:

@@ -20,8 +20,13 @@ SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HEIGHT, WIDTH = 8, 24
 
 
-def dashboard(uid: str, title: str, description: str, rows: Rows) -> models.Dashboard:
-    """Return a dashboard of rows of panels."""
+def dashboard(
+    uid: str, title: str, description: str, rows: Rows, *labels: tuple[str, str]
+) -> models.Dashboard:
+    """Return a dashboard of rows of panels.
+
+    ``labels`` are labels whose values panels repeat for, each with a metric that has them all.
+    """
     built = (
         builders.Dashboard(title)
         .uid(uid)
@@ -39,6 +44,17 @@ def dashboard(uid: str, title: str, description: str, rows: Rows) -> models.Dash
             .keep_time(True)
         )
     )
+    for label, metric in labels:
+        built = built.with_variable(
+            builders.QueryVariable(label)
+            .query(f"label_values({metric}, {label})")
+            .datasource(SOURCE)
+            .refresh(models.VariableRefresh.ON_DASHBOARD_LOAD)
+            .multi(True)
+            .include_all(True)
+            .current(models.VariableOption(text="All", value="$__all", selected=True))
+            .hide(models.VariableHide.HIDE_VARIABLE)
+        )
     for name, panels in rows:
         built = built.with_row(builders.Row(name))
         for panel in panels:

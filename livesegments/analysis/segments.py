@@ -28,7 +28,7 @@ def describe(
     segmentation: Segmentation,
     customers: Mapping[str, int],
 ) -> list[Segment]:
-    """Describe the segments, by falling spend.
+    """Describe the segments, by falling spend, or else by another value of purchases.
 
     Parameters
     ----------
@@ -47,14 +47,21 @@ def describe(
             "name": each["name"],
             "description": each["description"],
             "customers": customers[each["id"]],
-            "centroid": each["centroid"],
+            "centroid": {name: each["centroid"][name] for name in segmentation.feature_names},
             "persona_distance": each["persona_distance"],
             "named_by": each["named_by"],
             "matched_anew": anew,
         }
         for each, anew in zip(to_definitions(model, segmentation), matched, strict=True)
     ]
-    return sorted(found, key=lambda each: -(each["centroid"]["spend"] or 0.0))
+    return sorted(found, key=_value, reverse=True)
+
+
+def _value(segment: Segment) -> float:
+    """Return what the segments are ordered by: spend, or else the next best that is known."""
+    centroid = segment["centroid"]
+    names = ("spend", "basket", "purchases")
+    return next((centroid[name] or 0.0 for name in names if name in centroid), 0.0)
 
 
 def naming(segments: Sequence[Segment]) -> list[str]:

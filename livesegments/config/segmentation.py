@@ -14,7 +14,7 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment
 from livesegments.monitoring.metric_specs import NO_SEGMENT
 
-BUILT_IN = ("personas",)
+BUILT_IN = ("personas", "rfm")
 LEAST_SEGMENTS, MOST_SEGMENTS = 2, 12
 
 

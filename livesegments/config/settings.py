@@ -124,8 +124,8 @@ class Settings(Connections):
     segmentation: Annotated[
         str,
         Field(
-            description="Features and segments: personas, or a TOML file of your own (livesegments"
-            " segmentation --template)"
+            description="Features and segments: personas, rfm, or a TOML file of your own"
+            " (livesegments segmentation --template)"
         ),
     ] = "personas"
 
@@ -191,7 +191,7 @@ class Settings(Connections):
     @field_validator("segmentation")
     @classmethod
     def _is_a_segmentation(cls, value: str) -> str:
-        if value != cls.model_fields["segmentation"].default:
+        if value not in ("personas", "rfm"):
             _read_segmentation(value)
         return value
 

@@ -34,12 +34,12 @@ UtcInstant = Annotated[
     PlainSerializer(_rfc3339, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-Feature = Literal["purchases", "spend", "age", "income", "urbanicity"]
+Feature = Literal["purchases", "spend", "recency", "basket", "age", "income", "urbanicity"]
 # Looser than the contract of inputs: older releases accepted ids with blanks at their ends.
 CustomerId = Annotated[
     str, Field(min_length=1, max_length=128, description="Also the key of the record, in UTF-8")
 ]
-DIMENSIONS = len(get_args(Feature))
+MOST_FEATURES, MOST_SEGMENTS = len(get_args(Feature)), 12
 Origin = Literal["live", "profile", "expiry", "model", "backfill", "erasure", "recovery"]
 
 
@@ -99,7 +99,7 @@ class SegmentChange(_Frozen):
     confidence: Annotated[float, Field(ge=0, le=1)] | None
     distance: Annotated[float, Field(ge=0, description="To the segment's centroid")] | None
     runner_up: SegmentRef | None
-    explanation: Annotated[tuple[Explanation, ...], Field(max_length=DIMENSIONS)]
+    explanation: Annotated[tuple[Explanation, ...], Field(max_length=MOST_FEATURES)]
     model: ModelRef
     consent: PublishedConsent
 
@@ -117,16 +117,22 @@ class SegmentState(_Frozen):
 
 
 class Centroid(_Frozen):
-    """Means in natural units; null where nothing is known."""
+    """Means in natural units; null where nothing is known, or the feature is not selected."""
 
     purchases: Annotated[float | None, Field(description="In the window")]
     spend: Annotated[float | None, Field(description="In the window, in currency units")]
     age: Annotated[float | None, Field(description="Years")]
     income: Annotated[float | None, Field(description="Per year")]
     urbanicity: Annotated[float | None, Field(description="0 rural, 0.5 suburban, 1 urban")]
+    recency: Annotated[
+        float | None, Field(description="Days since the last purchase, in thirds of the window")
+    ] = None
+    basket: Annotated[
+        float | None, Field(description="Spend a purchase in the window, in currency units")
+    ] = None
 
 
-Vector = Annotated[tuple[float | None, ...], Field(min_length=DIMENSIONS, max_length=DIMENSIONS)]
+Vector = Annotated[tuple[float | None, ...], Field(min_length=1, max_length=MOST_FEATURES)]
 
 
 class FittedHistogram(_Frozen):
@@ -142,11 +148,11 @@ class FittedHistogram(_Frozen):
 class FittedModel(_Frozen):
     """A generation as it was fitted, in feature units and the order of `features`.
 
-    With the five definitions of one generation, a reader rebuilds the model exactly: JSON numbers
-    keep every bit of a double.
+    With the definitions of one generation, one for each segment, a reader rebuilds the model
+    exactly: JSON numbers keep every bit of a double.
     """
 
-    features: tuple[Feature, ...] = get_args(Feature)
+    features: tuple[Feature, ...] = ("purchases", "spend", "age", "income", "urbanicity")
     centroid: Annotated[Vector, Field(description="Initial centroid of this segment's cluster")]
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]
@@ -168,7 +174,7 @@ class SegmentDefinition(_Frozen):
     centroid: Centroid
     size: Annotated[int, Field(ge=0, description="Customers")]
     generation: Annotated[int, Field(ge=1)]
-    cluster: Annotated[int, Field(ge=0, le=4)]
+    cluster: Annotated[int, Field(ge=0, le=MOST_SEGMENTS - 1)]
     persona_distance: Annotated[
         Annotated[float, Field(ge=0)] | None,
         Field(

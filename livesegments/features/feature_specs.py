@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.segments import Feature as FeatureName
 from livesegments.features.record_codec import Records
-from livesegments.features.window import Window
+from livesegments.features.window import Window, tiles_since_purchase
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,25 @@ class Feature:
     worth: int = 0
 
 
+RECENCY_STEPS = 3
+"""Steps of the recency in a window. Customers who buy once a week stay where they are between two
+purchases; with a logarithm of days they would move twice a week (``python -m bench flap``)."""
+
+
+def _recency(records: Records, window: Window) -> NDArray[Any]:
+    tiles = records["counts"].shape[1]
+    step = -(-tiles // RECENCY_STEPS)
+    since = tiles_since_purchase(records, window.clock_tile)
+    return np.asarray(since // step * step * window.tile_days, np.float64)
+
+
+def _basket(_: Records, window: Window) -> NDArray[Any]:
+    spend = np.maximum(window.cents, 0) / 100
+    basket = np.full(len(spend), np.nan)
+    np.divide(spend, window.purchases, out=basket, where=window.purchases > 0)
+    return basket
+
+
 CATALOGUE = (
     Feature(
         name="purchases",
@@ -90,6 +109,29 @@ CATALOGUE = (
         heading="Spend",
         # Refunds may exceed the purchases in the window.
         measure=lambda _, window: np.maximum(window.cents, 0) / 100,
+        scale=LOG1P,
+        step=0.01,
+        least=0.0,
+        most=1e7,
+        is_money=True,
+        worth=1,
+    ),
+    Feature(
+        name="recency",
+        title="Days since the last purchase",
+        heading="Days",
+        measure=_recency,
+        scale=LINEAR,
+        step=1.0,
+        least=0.0,
+        most=3660.0,
+        worth=-1,
+    ),
+    Feature(
+        name="basket",
+        title="Spend a purchase in the window",
+        heading="Basket",
+        measure=_basket,
         scale=LOG1P,
         step=0.01,
         least=0.0,

@@ -67,10 +67,22 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Purchases (n,) and spend in cents (n,) of the window."""
+    """Totals of n records in the windows that end at their clocks.
+
+    Attributes
+    ----------
+    purchases, cents
+        Purchases and spend, (n,).
+    clock_tile
+        Last tile of each window, (n,), or of all.
+    tile_days
+        Length of a tile.
+    """
 
     purchases: NDArray[np.int64]
     cents: NDArray[np.int64]
+    clock_tile: NDArray[np.int64] | int
+    tile_days: float
 
 
 SUBSTANTIAL = 0.1
@@ -100,17 +112,34 @@ def is_full(purchases: NDArray[np.int64]) -> bool:
     return bool(purchases[0] > 0 and substantial.mean() >= FULL)
 
 
-def window(records: Records, clock_tile: NDArray[np.int64] | int) -> Window:
+def window(records: Records, clock_tile: NDArray[np.int64] | int, layout: Tiling) -> Window:
     """Sum each record over its window: the clock's tile and the preceding ones, one per slot.
 
     ``clock_tile`` (scalar, or (n,)) is at or after each record's head, since a partition's clock
     has advanced past all its events.
     """
-    tiles = records["counts"].shape[1]
-    ends = records["head"][:, None]
-    tile_in_slot = ends - (ends - np.arange(tiles)) % tiles
-    inside = tile_in_slot > np.reshape(clock_tile, (-1, 1)) - tiles
+    tiles = layout.tiles
+    inside = _tile_in_slot(records) > np.reshape(clock_tile, (-1, 1)) - tiles
     return Window(
         purchases=np.where(inside, records["counts"], 0).sum(axis=1),
         cents=np.where(inside, records["cents"], 0).sum(axis=1),
+        clock_tile=clock_tile,
+        tile_days=layout.window_days / tiles,
     )
+
+
+def tiles_since_purchase(
+    records: Records, clock_tile: NDArray[np.int64] | int
+) -> NDArray[np.int64]:
+    """Return the tiles from the last purchase to the clock, (n,); those of a window without one."""
+    tiles = records["counts"].shape[1]
+    before = np.reshape(clock_tile, (-1, 1)) - tiles
+    last = np.where(records["counts"] > 0, _tile_in_slot(records), before).max(axis=1)
+    return np.asarray(np.clip(np.reshape(clock_tile, -1) - last, 0, tiles))
+
+
+def _tile_in_slot(records: Records) -> NDArray[np.int64]:
+    """Return the tile that each slot of the records holds, (n, tiles)."""
+    ends = records["head"][:, None]
+    tiles = records["counts"].shape[1]
+    return np.asarray(ends - (ends - np.arange(tiles)) % tiles)

@@ -258,7 +258,7 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("centroid_natural_units", ("segment", "feature"), "the feature's"),
-                "Mean of a cluster's customers: "
+                "Mean of a cluster's customers, by the features of the segmentation: "
                 + "; ".join(each.title.lower().replace(":", ",") for each in CATALOGUE)
                 + ". Geometric where the model takes logarithms.",
             ),

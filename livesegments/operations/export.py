@@ -109,7 +109,7 @@ def write_rows(
 
 def _rows(batch: CustomerBatch, layout: Tiling, segments: Sequence[str]) -> list[Row]:
     records = batch.records
-    at = window(records, layout.tile(batch.clock_us))
+    at = window(records, layout.tile(batch.clock_us), layout)
     since = rfc3339(records["since"])
     kept = (records["segment"] >= 0) | is_known(records)
     return [

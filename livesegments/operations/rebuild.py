@@ -252,6 +252,6 @@ def _counts_somebody(
     layout = Tiling(deployment.window_days, deployment.tiles)
     for _, blobs in store.sample({partition: DRAWN_CUSTOMERS}).values():
         records = decode(blobs, record_shape(deployment))
-        found = window(records, layout.tile(clock_us))
+        found = window(records, layout.tile(clock_us), layout)
         return bool(found.purchases.any())
     return False

@@ -133,7 +133,7 @@ def propose(
     customers, bought = 0.0, np.zeros(rules.layout.tiles, np.int64)
     for records, clock_us, weight in batches():
         tile = rules.layout.tile(clock_us)
-        at = window(records, tile)
+        at = window(records, tile, rules.layout)
         counted = (at.purchases > 0) & may_be_profiled(records)
         parts.append(segmentation.vectors(records, at)[counted])
         customers += weight * np.count_nonzero(counted)

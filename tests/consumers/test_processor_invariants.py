@@ -105,7 +105,7 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
     world.sweep(now)
     for p, owned in world.owned.items():
         records = decode(list(world.customers[p].values()), SHAPE)
-        at = window(records, LAYOUT.tile(owned.checkpoint.clock_us))
+        at = window(records, LAYOUT.tile(owned.checkpoint.clock_us), LAYOUT)
         counted = (at.purchases > 0) & may_be_profiled(records)
         expected = world.config.segmentation.vectors(records, at)
         clusters = now.kmeans.predict_arrays(expected).clusters

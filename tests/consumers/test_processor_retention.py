@@ -183,7 +183,7 @@ def kept(w: World) -> dict[str, Any]:
     for p, owned in w.owned.items():
         for name, blob in w.customers[p].items():
             record = decode([blob], SHAPE)
-            at = window(record, LAYOUT.tile(owned.checkpoint.clock_us))
+            at = window(record, LAYOUT.tile(owned.checkpoint.clock_us), LAYOUT)
             age = np.nan_to_num(record["age"]).tolist()
             found[name] = (at.purchases.tolist(), at.cents.tolist(), age)
     return found

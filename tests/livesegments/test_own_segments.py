@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
@@ -14,7 +15,7 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment
 from livesegments.operations.verify.kafka_log import Log
 from tests import processes
-from tests.segmentations import PERSONAS, to_toml
+from tests.segmentations import PERSONAS, RFM, of_size, to_toml
 from tests.service import Service, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -100,3 +101,69 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
         service.wait_for(service.has_model, "everyone is scored again")
         service.wait()
         service.verified()
+
+
+def test_a_shop_that_knows_purchases_only_is_segmented_by_recency_frequency_and_value(
+    service: Service, tmp_path: Path
+) -> None:
+    service.environment["LIVESEGMENTS_SEGMENTATION"] = "rfm"
+    with running(service):
+        service.send(
+            purchase(f"c{i}", f"2024-01-{1 + j % 28:02d}T10:00:00Z", 5.0 + i)
+            for i in range(90)
+            for j in range(1 + i // 9)
+        )
+        service.send(
+            purchase(f"c{i}", f"2024-03-{25 - i % 25:02d}T10:00:00Z", 5.0 + i)
+            for i in range(45, 90)
+        )
+        service.wait_for(service.has_model, "everyone is scored")
+        service.wait()
+        service.verified()
+    log = Log(service.config)
+    records = log.read(DEFINITIONS, 0)
+    log.close()
+    published = {each.id: each for each in map(_definition, records)}
+    assert published.keys() == set(RFM.segment_ids)
+    assert published["champions"].centroid.recency == 0
+    assert (published["hibernating"].centroid.recency or 0) > 0
+    assert published["champions"].centroid.age is None
+    assert published["champions"].model.features == RFM.feature_names
+
+    others = of_size(8, "purchases", "spend", "recency")
+    for path, told in (
+        ("personas", "LIVESEGMENTS_SEGMENTATION"),
+        (_file(tmp_path / "eight.toml", others), "LIVESEGMENTS_SEGMENTATION"),
+        (_file(tmp_path / "two.toml", FEWER), "livesegments rebuild"),
+    ):
+        done = livesegments(service, "run", SEGMENTATION=path)
+        assert done.returncode == 1
+        assert told in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+
+    # The ids are the same, so a rebuilt store takes other features and one segment more.
+    more = replace(FEWER, segments=(*FEWER.segments, Segment("lost", "Lost", "", (-2.0, -2.0))))
+    path = _file(tmp_path / "more.toml", more)
+    done = livesegments(service, "rebuild", "--yes", SEGMENTATION=path)
+    assert done.returncode == 0, done.stderr
+    service.environment["LIVESEGMENTS_SEGMENTATION"] = path
+    with running(service):
+        service.wait_for(service.has_model, "everyone is scored by the next model")
+        service.wait()
+        service.verified()
+
+
+FEWER = Segmentation(
+    RFM.features[:2],
+    tuple(replace(segment, position=segment.position[:2]) for segment in RFM.segments),
+)
+"""The segments of `rfm` without recency."""
+
+
+def _file(path: Path, segmentation: Segmentation) -> str:
+    path.write_text(to_toml(segmentation))
+    return str(path)
+
+
+def _definition(record: ConsumerRecord) -> SegmentDefinition:
+    return SegmentDefinition.model_validate_json(record.value)

@@ -7,6 +7,7 @@ from random import Random
 from kafka import TopicPartition
 
 from livesegments.consumers.data_loss import DataLossError
+from tests.segmentations import PERSONAS, RFM, SIZES
 from tests.simulation.breakage import INSTANCES, Breakage
 from tests.simulation.edges import Edge, Fate
 from tests.simulation.harness import World
@@ -15,6 +16,7 @@ from tests.simulation.invariants import faults, unsettled
 TURNS = 120
 HEALING_TURNS = 500
 POINTS = (1, 1, 2, 3, 5, 8, 13, 30, 80)
+SEGMENTATIONS = (*[PERSONAS] * 3, RFM, *SIZES)
 RATES = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -47,7 +49,9 @@ class Chaos:
         self.injected: dict[str, int] = {}
         self._healing = False
         self.refused = 0
-        self.world = World(self.rng, self.rng.choice(("event", "wall")), self._fate)
+        segmentation = Random(f"segmentation {seed}").choice(SEGMENTATIONS)
+        clock = self.rng.choice(("event", "wall"))
+        self.world = World(self.rng, clock, self._fate, segmentation)
         self.world.while_waiting = self._while_waiting
         self.world.is_late = lambda: self.rng.random() < 0.5
         breakage = Breakage(self.world, self.rng, self._inject)

@@ -25,9 +25,11 @@ from livesegments.consumers.modelling.global_model import DefinitionsReader, Glo
 from livesegments.consumers.recovery.reconciliation import Reconciler
 from livesegments.consumers.worker import Worker
 from livesegments.contracts.partitioning import Partitioning
+from livesegments.features.segmentation import Segmentation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
+from tests.segmentations import PERSONAS
 from tests.simulation.cluster import PARTITIONS, Cluster
 from tests.simulation.database import Database, Redis
 from tests.simulation.edges import Edge, Fate, Process
@@ -107,7 +109,13 @@ class SimulatedWorker:
         world = self.world
         settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
         config = kafka_config(settings)
-        how, agreed = processing_config(settings), deployment(settings, PARTITIONS)
+        segmentation = world.segmentation
+        how = replace(processing_config(settings), segmentation=segmentation)
+        agreed = replace(
+            deployment(settings, PARTITIONS),
+            segments=segmentation.segment_ids,
+            features=segmentation.feature_names,
+        )
         how = replace(how, partitioning=Partitioning(settings.partitioner, PARTITIONS))
         store: Any = Partitions(Redis(world.database, self.edge), settings.group_id)  # type: ignore[arg-type]
         consumer = self.consumer = group_consumer(settings)
@@ -167,6 +175,8 @@ class World:
         Clock at which windows end.
     fate
         Decides the fate of each call of a worker.
+    segmentation
+        Features and segments of the deployment.
 
     Attributes
     ----------
@@ -185,8 +195,9 @@ class World:
         rng: Random,
         clock: str = "event",
         fate: Callable[[Edge, str], Fate] = lambda _edge, _call: Fate.FINE,
+        segmentation: Segmentation = PERSONAS,
     ) -> None:
-        self.rng, self.clock, self.fate = rng, clock, fate
+        self.rng, self.clock, self.fate, self.segmentation = rng, clock, fate, segmentation
         self.outbox = Outbox(TRANSACTION_BYTES)
         self.cluster = Cluster(rng, self.outbox.published)
         self.inputs = Inputs(rng)

@@ -68,6 +68,7 @@ def _checks(world: World) -> dict[str, list[str]]:
 def _wrong_scores(world: World) -> Iterator[str]:
     """Report customers with outdated scores: `verify` does not check how recent a score is."""
     newest = newest_generation(world)
+    is_scored_by_purchases = world.segmentation.feature_names[0] == "purchases"
     for partition in range(PARTITIONS) if newest else ():
         stored = read_partition(world.client(), SETTINGS.group_id, partition)  # type: ignore[arg-type]
         first = _clock_us(world, stored.cut.clock_us) // TILE_US - SETTINGS.tiles + 1
@@ -79,7 +80,12 @@ def _wrong_scores(world: World) -> Iterator[str]:
             counted = bought > 0 and suppressed_at <= restored_at and customer.profiling != 0
             if counted != (customer.cluster >= 0):
                 yield f"scores: {name} is in cluster {customer.cluster} with {bought} purchases"
-            elif counted and abs(customer.vector[0] / STEPS - log1p(bought)) > 2 / STEPS:
+            # Purchases are the first feature of those segmentations that have them.
+            elif (
+                counted
+                and is_scored_by_purchases
+                and (abs(customer.vector[0] / STEPS - log1p(bought)) > 2 / STEPS)
+            ):
                 yield f"scores: {name} is scored with other than {bought} purchases"
             if counted and customer.segment < 0:
                 yield f"scores: {name} is in a cluster and has no segment"

@@ -221,7 +221,8 @@ class Simulator:
     def population(self) -> Population:
         """Return the current customers."""
         records = self.all()
-        at = window(records, self.config.layout.tile(self.clock_us))
+        layout = self.config.layout
+        at = window(records, layout.tile(self.clock_us), layout)
         counted = (at.purchases > 0) & may_be_profiled(records)
         vectors = self.config.segmentation.vectors(records, at)
         return Population(

@@ -118,7 +118,7 @@ def answer(
 def _window(found: StoredCustomer, clock_us: int) -> Json:
     layout, record = found.layout, found.record[0]
     clock_tile = layout.tile(clock_us)
-    at = window(found.record, clock_tile)
+    at = window(found.record, clock_tile, layout)
     slots = layout.tiles
     tiles = [
         {

@@ -116,7 +116,7 @@ def more_purchases(
     advance(records, np.full(len(more), tile))
     records["counts"][:, tile % config.layout.tiles] += more
     records["cents"][:, tile % config.layout.tiles] += more * each
-    rows = config.segmentation.vectors(records, window(records, tile))
+    rows = config.segmentation.vectors(records, window(records, tile, config.layout))
     margin = config.switching.margin
     firsts = {
         target: int(more[works.argmax()])
@@ -141,7 +141,7 @@ def expiries(
     record, layout = record.copy(), config.layout
     moments: list[Expiry] = []
     now = layout.tile(clock_us)
-    left = window(record, now)
+    left = window(record, now, layout)
     for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
         time_us = layout.end(tile - 1)
         scores = score_at(record, tile, time_us, model, config)

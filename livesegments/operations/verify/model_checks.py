@@ -2,8 +2,8 @@
 
 from math import log, log1p
 
-from livesegments.operations.verify.partition import Partition
-from livesegments.operations.verify.reference import Expected
+from livesegments.operations.verify.partition import Deployed, Partition
+from livesegments.operations.verify.reference import DAY_US, Expected
 from livesegments.operations.verify.report import Check
 
 STEPS = 1 << 20
@@ -11,6 +11,7 @@ STEPS = 1 << 20
 UNKNOWN = -(2**31)
 URBANICITY = {"rural": 0.0, "suburban": 0.5, "urban": 1.0}
 ROUNDING = 2
+RECENCY_STEPS = 3
 TOLERANCES = {"age": STEPS // 14}
 """Ages are stored in half precision: up to 128 within 1/16."""
 
@@ -43,7 +44,8 @@ def check_counted(check: Check, at: Partition) -> None:
             f"{where}: is {'' if is_counted else 'not '}counted, with {purchases} purchases",
         )
         if is_counted and counts and record is not None and expected is not None:
-            values = _values(purchases, cents, expected)
+            newest = max(tile for tile, (count, _) in expected.tiles.items() if count)
+            values = _values(purchases, cents, max(last - newest, 0), at.deployed, expected)
             features = at.deployed.features
             wanted = tuple(_steps(values[feature]) for feature in features)
             same = all(
@@ -60,11 +62,17 @@ def _window(expected: Expected | None, first: int) -> tuple[int, int]:
     return sum(count for count, _ in cells), sum(cents for _, cents in cells)
 
 
-def _values(purchases: int, cents: int, expected: Expected) -> dict[str, float | None]:
+def _values(
+    purchases: int, cents: int, tiles_since: int, deployed: Deployed, expected: Expected
+) -> dict[str, float | None]:
+    """Return the value of each feature; ``tiles_since`` is the age of the last purchase."""
     age, income, location = expected.profile
+    step = -(-deployed.shape.tiles // RECENCY_STEPS)
     return {
         "purchases": log1p(purchases),
         "spend": log1p(max(cents, 0) / 100),
+        "recency": tiles_since // step * step * deployed.tile_us / DAY_US,
+        "basket": log1p(max(cents, 0) / 100 / purchases),
         "age": age,
         "income": None if income is None else log(income),
         "urbanicity": None if location is None else URBANICITY[location],

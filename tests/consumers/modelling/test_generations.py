@@ -61,7 +61,7 @@ class Deployment:
         records = people()
         learned = PERSONAS.estimator()
         learned.learn_arrays(
-            quantize(PERSONAS.vectors(records, window(records, 3))), records["cluster"]
+            quantize(PERSONAS.vectors(records, window(records, 3, LAYOUT))), records["cluster"]
         )
         checkpoint = Checkpoint(
             version=9,

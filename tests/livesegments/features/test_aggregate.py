@@ -75,7 +75,7 @@ def test_a_window_is_what_a_recomputation_from_the_events_gives(
     records, _ = fold_batches(cut(data.draw(st.permutations(events)), data.draw(places)))
     latest = max((LAYOUT.tile(e.at) for e in events if isinstance(e, Bought)), default=0)
     clock_tile = data.draw(st.integers(latest, latest + LAYOUT.tiles + 1))
-    at = window(records, clock_tile)
+    at = window(records, clock_tile, LAYOUT)
     assert (int(at.purchases[0]), int(at.cents[0])) == sums(events, clock_tile)
 
 
@@ -110,7 +110,7 @@ def test_what_is_older_than_the_window_is_counted_and_not_applied() -> None:
 
 def test_a_refund_lowers_spend_and_not_the_count() -> None:
     records, _ = fold_batches([[Bought(DAY, 500), Bought(DAY, -200)]])
-    at = window(records, 0)
+    at = window(records, 0, LAYOUT)
     assert (at.purchases[0], at.cents[0]) == (1, 300)
 
 

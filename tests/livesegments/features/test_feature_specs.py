@@ -8,7 +8,8 @@ from livesegments.features.feature_specs import BY_NAME, CATALOGUE, Scale
 
 
 def test_the_catalogue_has_the_features_of_the_contract_in_their_order() -> None:
-    assert get_args(Feature) == tuple(BY_NAME) == tuple(Centroid.model_fields)
+    assert get_args(Feature) == tuple(BY_NAME)
+    assert set(Centroid.model_fields) == set(BY_NAME)
 
 
 @pytest.mark.parametrize("scale", {each.scale for each in CATALOGUE})

@@ -24,7 +24,7 @@ from tests.service import Event, Service, profile, purchase
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
 ALERTS = ROOT / "deploy" / "alerts.yml"
-VARIABLES = {"$__rate_interval": "10s", "$__range": "1m"}
+VARIABLES = {"$__rate_interval": "10s", "$__range": "1m", "$feature": "spend"}
 
 
 def queries() -> Iterator[tuple[str, str]]:

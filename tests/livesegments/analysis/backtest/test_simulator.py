@@ -21,7 +21,8 @@ def ended() -> Simulator:
 
 def bought(found: Simulator) -> dict[str, tuple[int, int]]:
     records = found.all()
-    at = window(records, found.config.layout.tile(found.clock_us))
+    layout = found.config.layout
+    at = window(records, layout.tile(found.clock_us), layout)
     cells = zip(at.purchases.tolist(), at.cents.tolist(), strict=True)
     return dict(zip(found.records, cells, strict=True))
 

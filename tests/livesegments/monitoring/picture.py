@@ -4,11 +4,14 @@ It shows each panel at its position in Grafana and with the data of its own quer
 screenshot.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, NamedTuple
+
+from tests.segmentations import PERSONAS
 
 Points = list[tuple[float, float]]
 
@@ -27,13 +30,14 @@ class Series(NamedTuple):
     points: Points
 
 
+REPEATED = {"feature": PERSONAS.feature_names}
 Ask = Callable[[str], Sequence[Series]]
 """Answers an expression over the time shown."""
 
 
 def picture(dashboard: dict[str, Any], ask: Ask) -> str:
     """Return a dashboard as SVG."""
-    panels = dashboard["panels"]
+    panels = unrolled(dashboard["panels"])
     lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     width, height = 24 * COLUMN, lines * LINE
     drawn = "\n".join(_panel(panel, ask) for panel in panels)
@@ -42,6 +46,26 @@ def picture(dashboard: dict[str, Any], ask: Ask) -> str:
         f' font-family="Helvetica, Arial, sans-serif" font-size="10" fill="#333">\n'
         f'<rect width="100%" height="100%" fill="#f4f5f5"/>\n{drawn}\n</svg>\n'
     )
+
+
+def unrolled(panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return panels with those that Grafana repeats for each value of a label, and below moved."""
+    shown: list[dict[str, Any]] = []
+    shift = 0
+    for panel in panels:
+        place = panel["gridPos"] | {"y": panel["gridPos"]["y"] + shift}
+        label = panel.get("repeat")
+        if label is None:
+            shown.append(panel | {"gridPos": place})
+            continue
+        in_a_row, values = 24 // place["w"], REPEATED[label]
+        for i, value in enumerate(values):
+            row, column = divmod(i, in_a_row)
+            at = place | {"x": column * place["w"], "y": place["y"] + row * place["h"]}
+            one = json.loads(json.dumps(panel).replace(f"${label}", value))
+            shown.append(one | {"gridPos": at})
+        shift += (len(values) - 1) // in_a_row * place["h"]
+    return shown
 
 
 def _panel(panel: dict[str, Any], ask: Ask) -> str:

@@ -75,7 +75,7 @@ class CustomerSurvey:
     def add(self, batch: CustomerBatch) -> None:
         """Add a batch."""
         records, layout = batch.records, self._context.rules.layout
-        at = window(records, layout.tile(batch.clock_us))
+        at = window(records, layout.tile(batch.clock_us), layout)
         X = self._context.rules.segmentation.vectors(records, at)
         self._count(batch, at.purchases, X)
         last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, batch.clock_us)

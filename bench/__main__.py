@@ -23,6 +23,7 @@ from bench import (
     rollout,
     scale,
     sending,
+    serve,
     sweeps,
     takeover,
     throughput,
@@ -44,6 +45,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "throughput": throughput.run,
     "latency": latency.run,
     "ingest": ingest.run,
+    "serve": serve.run,
     "sweeps": sweeps.run,
     "profile": profile.run,
     "trace": trace.run,
@@ -57,7 +59,18 @@ BENCHES: dict[str, Callable[[], Table]] = {
 }
 
 SCALE = ("workers", "partitions", "customers", "takeover", "rollout", "resident")
-LONG = ("ingest", "streams", "flap", "drift", "sweeps", "profile", "trace", "peers", *SCALE)
+LONG = (
+    "ingest",
+    "serve",
+    "streams",
+    "flap",
+    "drift",
+    "sweeps",
+    "profile",
+    "trace",
+    "peers",
+    *SCALE,
+)
 """Run only when named; all others together take less than ten minutes."""
 
 
@@ -77,10 +90,14 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=resident.MINUTES, help="how long `resident` replays"
     )
+    parser.add_argument(
+        "--customers", type=int, default=serve.CUSTOMERS, help="how many `serve` has in its store"
+    )
     options = parser.parse_args()
     benches: dict[str, Callable[[], Table]] = {
         **BENCHES,
         "resident": partial(resident.run, options.minutes),
+        "serve": partial(serve.run, options.customers),
     }
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:

@@ -15,7 +15,7 @@ from livesegments.history.announcer import Announcer
 
 SCHEMA = 2
 """Version of `schema.sql`: a file of another one is filled again."""
-MEMORY_MB = 1_024
+MEMORY_MB = 768
 THREADS = 2
 
 _TABLES = files("livesegments.history").joinpath("schema.sql").read_text()
@@ -34,7 +34,7 @@ class Identity:
     group_id, topic_prefix
         Of the deployment.
     topics
-        Digits that change when a topic is created anew; "" if the broker has no topic ids.
+        Digits that change when a topic is created again; "" if the broker has no topic ids.
     """
 
     group_id: str

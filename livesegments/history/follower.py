@@ -63,7 +63,7 @@ class Committed:
 
 
 class Follower:
-    """Follows topics; `catch_up` reads them to their ends once, `follow` goes on.
+    """Follows topics; `catch_up` reads them to their ends once, `follow` continues from there.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Follower:
         self.ready = False
         """True once the history has been read to the topics' ends."""
         self.changes_id = ""
-        """Digits that change when the topic of the changes is created anew."""
+        """Digits that change when the topic of the changes is created again."""
         self.lag: int | None = None
         """Records that the history lacks, by offsets; None while that is not known."""
         self._next: Offsets = {}

@@ -54,7 +54,7 @@ class ServeError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sources:
-    """What pages and answers are made of.
+    """Sources of pages and answers.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class Position:
     Attributes
     ----------
     topic
-        Digits that change when the topic is created anew.
+        Digits that change when the topic is created again.
     offsets
         By partition.
 
@@ -115,20 +115,20 @@ class ChangeLog:
     def begin(self, end: Position) -> None:
         """Forget all events: the next one is after a position."""
         with self._lock:
-            self._first += len(self._events) + 1  # nobody's place is valid any more
+            self._first += len(self._events) + 1  # no client's place is valid any more
             self._events.clear()
             self._start = self.end = end
         self._announcer.announce()
 
     def add(self, committed: Committed, end: Position) -> None:
-        """Add what the history has now, up to a position."""
+        """Add the records of a commit, up to a position."""
         if self.end is None or self.end.topic != end.topic:
             self.begin(end)
             return
         with self._lock:
             at = self.end
             for record in committed.changes:
-                if record.offset >= at.offsets[record.partition]:  # not read anew by a rebuild
+                if record.offset >= at.offsets[record.partition]:  # not read again by a rebuild
                     at = at.after(record.partition, record.offset)
                     frame = change_frame(at, record.value)
                     self._append(record.partition, record.offset, record.key, record, frame)
@@ -234,7 +234,7 @@ class Backlog:
         except OffsetOutOfRangeError:
             raise ProblemError(
                 HTTPStatus.GONE,
-                "the changes after this event are deleted: read all segments anew, then connect"
+                "the changes after this event are deleted: read all segments again, then connect"
                 " without Last-Event-ID",
             ) from None
         except (KafkaError, TimeoutError):
@@ -300,7 +300,7 @@ class ChangesStream:
         if not known or not end.reaches(position):
             raise ProblemError(
                 HTTPStatus.GONE,
-                "Last-Event-ID is of topics that were since created anew: read all segments anew,"
+                "Last-Event-ID is of topics that were since created again: read all segments again,"
                 " then connect without it",
             )
         return position

@@ -24,10 +24,8 @@ from livesegments.store.partitions import Partitions, ReadRequest
 Json = dict[str, Any]
 
 _CONSENT = {-1: None, 0: False, 1: True}
-UNKNOWN = ProblemError(
-    HTTPStatus.NOT_FOUND, "nothing is kept of this customer: unknown, erased or suppressed"
-)
-"""One answer for all three, so that nobody learns which."""
+UNKNOWN = ProblemError(HTTPStatus.NOT_FOUND, "this customer is unknown, erased or suppressed")
+"""One answer for all three, so that a client cannot learn which."""
 
 
 class CustomerReader:
@@ -45,7 +43,7 @@ class CustomerReader:
         self._store, self._current = store, current
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Json]:
-        """Return the customers of whom something is kept, by id: one round trip per server.
+        """Return the known customers, by id: one round trip per server.
 
         Raises
         ------
@@ -146,7 +144,7 @@ def _is_possible(customer_id: str) -> bool:
 
 
 def _is_kept(records: Records) -> NDArray[np.bool_]:
-    """Mask, shape (n,), of customers of whom more is kept than what an erasure leaves."""
+    """Mask, shape (n,), of customers with more data than an erasure leaves."""
     kept = (records["segment"] >= 0) | is_known(records)
     return np.asarray(kept & ~records["suppressed"] & ~records["erased"], np.bool_)
 

@@ -41,7 +41,7 @@ class FeatureDistance(_Out):
 
 
 class Consent(_Out):
-    """What the customer said; null: not known."""
+    """Consent as the customer gave it; null: not known."""
 
     marketing: bool | None
     profiling: bool | None
@@ -206,7 +206,7 @@ def _paths() -> dict[str, Any]:
                     "content": {JSON: {"schema": {"$ref": _REF.format(model="CustomerBatch")}}},
                 },
                 "responses": {
-                    "200": _answer("Those of whom anything is kept", JSON, "Customers"),
+                    "200": _answer("The known customers", JSON, "Customers"),
                     **_errors(s400="The body is invalid", s413="The body is too large"),
                 },
             }
@@ -245,8 +245,8 @@ def _paths() -> dict[str, Any]:
                 "operationId": "followChanges",
                 "summary": "Changes as they come",
                 "description": "Server-sent events: `change` with a SegmentChange, and `forgotten`"
-                " with the `customer_id` of whom nothing is kept any more. After a break, send the"
-                " id of the last event; an event may come twice then, with the same version."
+                " with the `customer_id` of a customer whose data is deleted. After a break, send"
+                " the id of the last event; an event may come twice then, with the same version."
                 " A comment comes every 15 seconds without changes.",
                 "parameters": [
                     _in("header", "Last-Event-ID", "Id of the last event that you have"),
@@ -256,7 +256,7 @@ def _paths() -> dict[str, Any]:
                     "200": _answer("The stream", EVENTS, "SegmentChange"),
                     **_errors(
                         s400="Last-Event-ID is invalid",
-                        s410="Changes after that event are deleted: read all segments anew",
+                        s410="Changes after that event are deleted: read all segments again",
                     ),
                 },
             }

@@ -70,7 +70,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def on_error(_: Request, error: Exception) -> Response:
-    """Answer what nobody expected; only the type of the error is shown."""
+    """Answer an unexpected error with its type only."""
     return response(
         ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, f"this failed: {type(error).__name__}")
     )

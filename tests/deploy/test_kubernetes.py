@@ -183,7 +183,8 @@ def test_no_secret_is_filled_in() -> None:
     for (kind, _), manifest in MANIFESTS.items():
         if kind == "Secret":
             values = manifest["stringData"].values()
-            assert all(not value or value.startswith("rediss://worker@") for value in values)
+            users = ("rediss://worker@", "rediss://auditor@")
+            assert all(not value or value.startswith(users) for value in values)
 
 
 def test_each_worker_is_named_by_its_pod() -> None:

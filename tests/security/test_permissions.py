@@ -106,6 +106,15 @@ def test_every_role_does_its_work_with_the_documented_rights(
     watched = command(auditor, "watch", "--json", "--limit", "1")
     seen = json.loads(watched.stdout)
     assert (seen["troubles"], seen["records"], seen["lag"]) == ([], 80, 0), watched.stderr
+    serve = service.launch(
+        [sys.executable, "-m", "livesegments.cli", "serve"],
+        **auditor,
+        SERVE_PORT="0",
+        SERVE_DATA=str(tmp_path / "history.duckdb"),
+    )
+    service.wait_for(lambda: service.missing() == [], "serve is ready")
+    serve.terminate()
+    assert serve.wait(60) == 0, service.tail()
     worker = service_settings(service)
     refitted = command(worker, "refit", "--dry-run")
     assert refitted.returncode == 0, refitted.stderr

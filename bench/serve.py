@@ -69,8 +69,8 @@ def multiply(store: Partitions, customers: int) -> None:
         owner = partitioning.of_keys([name.encode() for name in names])
         for partition in range(PARTITIONS):
             some = [name for name, own in zip(names, owner, strict=True) if own == partition]
-            found = dict(zip(some, templates, strict=False))
-            store.redis.hset(store.keys(partition).customers, mapping=found)
+            items = [part for pair in zip(some, templates, strict=False) for part in pair]
+            store.redis.hset(store.keys(partition).customers, items=items)
 
 
 def at_a_rate(port: int, customers: int, rate: float, seconds: float) -> list[float]:

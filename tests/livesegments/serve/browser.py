@@ -1,0 +1,98 @@
+"""Headless Chromium that opens served pages, and notes whatever it complains about."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from livesegments.local_servers import ServerError
+from tests.livesegments.rendering.browser import PROGRAMS, is_a_snap
+
+PHONE, DESK = {"width": 375, "height": 800}, {"width": 1_280, "height": 900}
+_AXE = files("axe_playwright_python").joinpath("axe.min.js")
+
+
+@dataclass
+class Tab:
+    """A tab of the browser.
+
+    Attributes
+    ----------
+    page
+        Its page.
+    complaints
+        Messages of the console, errors of scripts, and violations of the page's policy.
+    addresses
+        Of all requests.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds inaccessible."""
+        # Runs in a world of its own, as extensions do, which the page's policy does not bind.
+        session = self.page.context.new_cdp_session(self.page)
+        frame = session.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
+        world = session.send("Page.createIsolatedWorld", {"frameId": frame})["executionContextId"]
+
+        def run(expression: str) -> Any:
+            found = session.send(
+                "Runtime.evaluate",
+                {
+                    "expression": expression,
+                    "contextId": world,
+                    "awaitPromise": True,
+                    "returnByValue": True,
+                },
+            )
+            assert "exceptionDetails" not in found, found["exceptionDetails"]
+            return found["result"].get("value")
+
+        run(_AXE.read_text("utf-8") + "; 0")
+        checked = run("axe.run()")
+        session.detach()
+        assert len(checked["passes"]) > 10
+        return [
+            f"{each['id']}: {each['nodes'][0]['html']}: {each['nodes'][0]['failureSummary']}"
+            for each in checked["violations"]
+        ]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a browser.
+
+    Raises
+    ------
+    ServerError
+        If there is no Chromium.
+    """
+    programs = filter(None, map(shutil.which, PROGRAMS))
+    program = next((each for each in programs if not is_a_snap(Path(each))), None)
+    if program is None:
+        raise ServerError("no chromium that can read /tmp: run scripts/install-servers")
+    with sync_playwright() as playwright:
+        # Containers run as root, for whom Chromium has no sandbox.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def tab(browser: Browser, *, dark: bool = False, size: Any = DESK, **options: Any) -> Iterator[Tab]:
+    """Open a tab of a context of its own, without cookies."""
+    scheme: Any = "dark" if dark else "light"
+    context = browser.new_context(color_scheme=scheme, viewport=size, **options)
+    found = Tab(context.new_page())
+    found.page.on("console", lambda message: found.complaints.append(message.text))
+    found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    found.page.on("request", lambda request: found.addresses.append(request.url))
+    yield found
+    context.close()

@@ -1,0 +1,256 @@
+"""The pages of a running deployment in a real browser."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from urllib.parse import quote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from livesegments.contracts.topics import PURCHASES
+from tests.livesegments.serve.browser import DESK, PHONE, Tab, chromium, tab
+from tests.servers import KafkaServer, RedisServer, fresh_topics
+from tests.service import Event, Service, erasure, profile, purchase
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+
+TOKEN = "a-token-of-these-tests"
+PAGES = ("/", "/customers?id=p01", "/audiences", "/model", "/model/preview", "/data")
+PEOPLE = [f"p{i:02d}" for i in range(70)]
+ODD = "Zoë/<b>'\"&?#%2F 客户"
+SOON_MS = 20_000
+
+
+@dataclass(frozen=True)
+class Served:
+    """A deployment, its server and a browser."""
+
+    service: Service
+    address: str
+    browser: Browser
+
+    def tab(self, **how: object) -> "Iterator[Tab]":
+        return tab(self.browser, base_url=self.address, **how)  # type: ignore[arg-type,return-value]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of a page, with the token."""
+        connection = HTTPConnection(urlsplit(self.address).netloc, timeout=30)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, body
+
+
+def shopping(names: list[str], day: int = 24) -> list[Event]:
+    return [
+        purchase(
+            name,
+            f"2024-01-{when:02d}T10:00:00Z",
+            5.0 + 9 * (i % 8),
+            event_id=f"{name}-{when}",
+            category=("tea", "jam", "bread")[(i % 4) // 2],
+        )
+        for i, name in enumerate(names)
+        for when in range(2, day, 1 + i % 5)
+    ]
+
+
+@pytest.fixture(scope="module")
+def served(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    for server in (kafka, redis_server):
+        if not server.running:
+            server.start()
+        server.resume()
+    fresh_topics(kafka.bootstrap)
+    redis_server.flush()
+    folder = tmp_path_factory.mktemp("pages")
+    service = Service(
+        kafka,
+        redis_server,
+        folder,
+        {
+            "REFIT": "off",
+            "SERVE_PORT": "0",
+            "SERVE_TOKEN": TOKEN,
+            "SERVE_DATA": str(folder / "history.duckdb"),
+        },
+    )
+    try:
+        service.start()
+        service.send(
+            profile(
+                name,
+                "2024-01-01T00:00:00Z",
+                age=20 + i % 60,
+                income=10_000 + 1_500 * (i % 70),
+                consent={"marketing": [True, False, None][i % 3], "profiling": True},
+            )
+            for i, name in enumerate(PEOPLE)
+        )
+        service.send(shopping([*PEOPLE, "gone", ODD]))
+        service.wait_for(service.has_model, "everyone is scored")
+        service.send([erasure("gone", "2024-01-28T00:00:00Z"), (PURCHASES, b"p01", b"not json")])
+        service.wait()
+        log = len(service.logs)
+        service.launch([sys.executable, "-m", "livesegments.cli", "serve"])
+        found: list[str] = []
+
+        def answers() -> bool:
+            found[:] = re.findall(r'"address": "(http://[^"]+)/"', service.logs[log].read_text())
+            return bool(found)
+
+        service.wait_for(answers, "the server answers")
+        with chromium() as browser:
+            made = Served(service, found[0], browser)
+            service.wait_for(
+                lambda: "Customers to target" in made.get("/audiences")[1], "a survey was made"
+            )
+            yield made
+    finally:
+        service.stop()
+
+
+def log_in(opened: Tab, path: str = "/") -> None:
+    opened.page.goto(path)
+    opened.page.get_by_label("Token").fill(TOKEN)
+    opened.page.get_by_role("button", name="Log in").click()
+
+
+def test_a_page_asks_for_the_token_and_is_shown_to_whoever_has_it(served: Served) -> None:
+    with served.tab() as opened:
+        page = opened.page
+        page.goto("/audiences")
+        assert opened.violations() == []
+        page.get_by_label("Token").fill("a guess")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_have_text("This is not the token.")
+        log_in(opened, "/login?next=" + quote("//elsewhere.example/"))
+        expect(page).to_have_url(f"{served.address}/")
+        page.get_by_role("link", name="Audiences").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Audiences")
+        [cookie] = page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert TOKEN not in cookie["value"]
+        page.get_by_role("button", name="Log out").click()
+        page.goto("/audiences")
+        expect(page.get_by_label("Token")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_accessible_loads_nothing_from_elsewhere_and_fits_a_phone(
+    served: Served, path: str
+) -> None:
+    for dark, size in ((False, DESK), (True, PHONE)):
+        with served.tab(dark=dark, size=size) as opened:
+            log_in(opened, path)
+            page = opened.page
+            expect(page.locator("#live")).to_have_attribute("data-state", "on", timeout=SOON_MS)
+            assert opened.violations() == []
+            assert opened.complaints == []
+            assert {urlsplit(each).netloc for each in opened.addresses} <= {
+                urlsplit(served.address).netloc,
+                "",
+            }
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+            back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 384) is dark
+            levels = [int(each[1]) for each in page.evaluate(
+                "[...document.querySelectorAll('h1, h2, h3')].map((each) => each.tagName)"
+            )]
+            assert levels.count(1) == 1
+            assert all(later - level <= 1 for level, later in zip(levels, levels[1:], strict=False))
+
+
+def test_a_change_is_on_the_page_when_it_is_made_and_nothing_moves_under_the_reader(
+    served: Served,
+) -> None:
+    with served.tab() as opened:
+        log_in(opened)
+        page = opened.page
+        expect(page.locator("#live")).to_have_attribute("data-state", "on")
+        summary = page.locator("#over-time summary")
+        summary.focus()
+        page.keyboard.press("Enter")
+        before = page.locator("#facts dd").first.inner_text()
+        served.service.send(shopping(["newcomer"]))
+        expect(page.locator("#latest")).to_contain_text("newcomer", timeout=SOON_MS)
+        expect(page.locator("#facts dd").first).to_have_text(str(int(before) + 1))
+        expect(page.locator("#over-time details")).to_have_attribute("open", "")
+        expect(summary).to_be_focused()
+        page.get_by_role("button", name="Pause").click()
+        served.service.send(shopping(["latecomer"]))
+        served.service.wait_for(lambda: "latecomer" in served.get("/")[1], "it is on the page")
+        page.wait_for_timeout(1_500)
+        expect(page.locator("#latest")).not_to_contain_text("latecomer")
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator("#latest")).to_contain_text("latecomer", timeout=SOON_MS)
+        page.get_by_role("link", name="Week").click()
+        expect(page.get_by_role("link", name="Week")).to_have_attribute("aria-current", "true")
+        assert opened.complaints == []
+
+
+def test_a_customer_is_found_by_their_id_and_whoever_is_not_known_looks_like_one_erased(
+    served: Served,
+) -> None:
+    with served.tab() as opened:
+        log_in(opened, "/customers")
+        page = opened.page
+        for name in ("p01", ODD):
+            page.get_by_label("Customer id").fill(name)
+            page.get_by_role("button", name="Search").click()
+            expect(page.get_by_role("heading", level=2).first).to_have_text(name)
+            expect(page.get_by_role("heading", name="Why")).to_be_visible()
+            expect(page.get_by_role("table", name="Changes of the customer")).to_contain_text(
+                "no segment"
+            )
+        assert opened.complaints == []
+    answers = {
+        served.get(f"/customers?id={quote(name)}")[1].replace(name, "?").split("data-version")[1][20:]
+        for name in ("gone", "nobody", "x" * 129)
+    }
+    assert len(answers) == 1
+    assert {served.get(f"/customers?id={name}")[0] for name in ("gone", "nobody")} == {404}
+
+
+def test_a_list_holds_whoever_consents_and_is_refused_to_others(served: Served) -> None:
+    with served.tab() as opened:
+        log_in(opened, "/audiences")
+        with opened.page.expect_download() as download:
+            opened.page.get_by_role("link", name="Retirees").click()
+        path = download.value.path()
+        rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    everyone: list[str] = []
+    targets = re.findall(r'href="(/audiences/target-[^"]+\.csv)"', served.get("/audiences")[1])
+    for target in targets:
+        status, text = served.get(target)
+        assert status == 200
+        everyone += [row["customer_id"] for row in csv.DictReader(text.splitlines())]
+    assert sorted(everyone) == PEOPLE[::3]
+    assert {row["customer_id"] for row in rows} <= set(everyone)
+    assert all(row["segment"] == "retirees" for row in rows)
+    assert served.get("/audiences/target-nobody.csv")[0] == 404
+    withdrawn = profile("p00", "2024-01-29T00:00:00Z", consent={"marketing": False})
+    served.service.send([withdrawn])
+    served.service.wait_for(
+        lambda: not any("p00" in served.get(each)[1] for each in targets), "p00 is on no list"
+    )
+
+
+def test_what_is_away_is_named_and_the_page_comes_back(served: Served) -> None:
+    served.service.redis_server.kill()
+    try:
+        served.service.wait_for(lambda: served.get("/customers?id=p01")[0] == 503, "Redis is away")
+        status, text = served.get("/customers?id=p01")
+        assert "Redis" in text
+        assert served.get("/")[0] == 200
+    finally:
+        served.service.redis_server.start()
+    assert json.dumps(text)

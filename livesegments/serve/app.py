@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from livesegments.analysis.pages.site import Site
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.connectivity import reach_redis
 from livesegments.config.settings import PREFIX, Settings
@@ -35,6 +36,7 @@ from livesegments.serve.customers import CustomerReader
 from livesegments.serve.guard import Guard
 from livesegments.serve.instrumentation import ServeMetrics
 from livesegments.serve.openapi import documentation
+from livesegments.serve.pages import PageRoutes
 from livesegments.signals import ending_signals
 from livesegments.store.partitions import Partitions
 
@@ -175,7 +177,10 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         lag=lambda: math.nan if sources.follower.lag is None else sources.follower.lag,
         size=lambda: settings.serve_data.stat().st_size,
     )
-    app = create_app(sources, answered=metrics.answered)
+    token = Token(settings.serve_token.get_secret_value())
+    site = Site(settings, history, lambda: sources.follower.trouble, login=token.is_set)
+    pages = PageRoutes(site, history, token).routes()
+    app = create_app(sources, pages, answered=metrics.answered)
     server = _Server(
         uvicorn.Config(
             app,
@@ -207,6 +212,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         ) as health:
             for each in threads:
                 each.start()
+            site.start()
             address = _address(listening)
             log.info("serve starts", address=address, port=health.port)
             started(address)
@@ -214,6 +220,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
             server.run([listening])
     finally:
         stopping.set()
+        site.stop()
         for each in threads:
             if each.ident is not None:
                 each.join()

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +16,9 @@ from starlette.routing import Route
 from livesegments.analysis.pages.site import ASSETS, PAGES, TICK_SECONDS, Page, Site, asset
 from livesegments.history.database import History
 from livesegments.serve.auth import Token
+from livesegments.serve.guard import FAILURES_AT_ONCE, FAILURES_PER_SECOND
 from livesegments.serve.problems import ProblemError, unavailable
+from livesegments.serve.rate_limits import RateLimit
 
 GAP_SECONDS = 0.25
 """Least time between two events of a stream."""
@@ -41,6 +44,7 @@ class PageRoutes:
     def __init__(self, site: Site, history: History, token: Token) -> None:
         self._site, self._history, self._token = site, history, token
         self._streams = 0
+        self._failures = RateLimit(FAILURES_PER_SECOND, FAILURES_AT_ONCE)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -110,7 +114,11 @@ class PageRoutes:
     async def _login(self, request: Request) -> Response:
         form = await _form(request)
         target = _own_path(form.get("next", "/"))
+        client, now_s = request.client.host if request.client else "", time.monotonic()
+        if self._failures.left(client, now_s) < 1:
+            return _html(self._site.login_page(target, "Too many attempts: wait some seconds."))
         if not self._token.equals(form.get("token", "")):
+            self._failures.takes(client, now_s)
             return _html(self._site.login_page(target, "This is not the token."))
         cookie = self._token.session_cookie(secure=request.url.scheme == "https")
         headers = {"Set-Cookie": cookie}
@@ -136,7 +144,7 @@ async def _form(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MOST_FORM_BYTES:
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this is no form of these pages")
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this form is too large")
     return {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()}
 
 

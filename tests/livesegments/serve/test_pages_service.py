@@ -1,12 +1,12 @@
 """The pages of a running deployment in a real browser."""
 
 import csv
-import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from itertools import pairwise
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -162,11 +162,14 @@ def test_a_page_is_accessible_loads_nothing_from_elsewhere_and_fits_a_phone(
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
             back = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 384) is dark
-            levels = [int(each[1]) for each in page.evaluate(
-                "[...document.querySelectorAll('h1, h2, h3')].map((each) => each.tagName)"
-            )]
+            levels = [
+                int(each[1])
+                for each in page.evaluate(
+                    "[...document.querySelectorAll('h1, h2, h3')].map((each) => each.tagName)"
+                )
+            ]
             assert levels.count(1) == 1
-            assert all(later - level <= 1 for level, later in zip(levels, levels[1:], strict=False))
+            assert all(later - level <= 1 for level, later in pairwise(levels))
 
 
 def test_a_change_is_on_the_page_when_it_is_made_and_nothing_moves_under_the_reader(
@@ -212,12 +215,12 @@ def test_a_customer_is_found_by_their_id_and_whoever_is_not_known_looks_like_one
                 "no segment"
             )
         assert opened.complaints == []
-    answers = {
-        served.get(f"/customers?id={quote(name)}")[1].replace(name, "?").split("data-version")[1][20:]
-        for name in ("gone", "nobody", "x" * 129)
-    }
+    answers = set()
+    for name in ("gone", "nobody", "x" * 129):
+        status, text = served.get(f"/customers?id={name}")
+        assert status == 404
+        answers.add(re.sub(r'data-version="[^"]+"', "", text.replace(name, "?")))
     assert len(answers) == 1
-    assert {served.get(f"/customers?id={name}")[0] for name in ("gone", "nobody")} == {404}
 
 
 def test_a_list_holds_whoever_consents_and_is_refused_to_others(served: Served) -> None:
@@ -245,12 +248,11 @@ def test_a_list_holds_whoever_consents_and_is_refused_to_others(served: Served) 
 
 
 def test_what_is_away_is_named_and_the_page_comes_back(served: Served) -> None:
-    served.service.redis_server.kill()
+    served.service.redis_server.pause()
     try:
         served.service.wait_for(lambda: served.get("/customers?id=p01")[0] == 503, "Redis is away")
-        status, text = served.get("/customers?id=p01")
+        _, text = served.get("/customers?id=p01")
         assert "Redis" in text
         assert served.get("/")[0] == 200
     finally:
-        served.service.redis_server.start()
-    assert json.dumps(text)
+        served.service.redis_server.resume()

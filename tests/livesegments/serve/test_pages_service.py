@@ -4,9 +4,11 @@ import csv
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from itertools import pairwise
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -34,8 +36,9 @@ class Served:
     address: str
     browser: Browser
 
-    def tab(self, **how: object) -> "Iterator[Tab]":
-        return tab(self.browser, base_url=self.address, **how)  # type: ignore[arg-type,return-value]
+    def tab(self, **how: Any) -> AbstractContextManager[Tab]:
+        """Open a tab without a session."""
+        return tab(self.browser, base_url=self.address, **how)
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a page, with the token."""

@@ -65,7 +65,8 @@ def _time(name: str, kind: str) -> str:
 
 def _amount(name: str, kind: str) -> str:
     if kind.startswith(_DECIMALS):
-        return f"CAST({quoted(name)} AS VARCHAR)"
+        # One of a type without digits before its point is written without a zero there.
+        return f"regexp_replace(CAST({quoted(name)} AS VARCHAR), '^(-?)[.]', '\\10.')"
     return _as_is(name, kind, (*_WHOLE, *_FLOATS, "VARCHAR", "JSON"), "a number")
 
 

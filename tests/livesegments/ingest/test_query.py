@@ -48,6 +48,16 @@ def test_a_row_is_the_contracts_json_and_its_customer_the_key() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("amount", "written"),
+    [(".50", "0.50"), (".50::DECIMAL(2,2)", "0.50"), ("12.50", "12.50"), ("-.5", "-0.5")],
+)
+def test_a_decimal_keeps_its_digits(amount: str, written: str) -> None:
+    sql = f"SELECT 'a' AS customer_id, '{AT}' AS occurred_at, {amount} AS amount FROM source"
+    [found] = documents(Query(sql, "purchases").run(records([bought()])))
+    assert found["amount"] == written
+
+
 def test_every_row_of_a_record_has_its_own_id() -> None:
     sql = LINES.replace("sum(", "(").replace("GROUP BY ALL", "")
     lines = [{"price": "1.00", "quantity": 1}, {"price": "2.00", "quantity": 2}]

@@ -39,7 +39,7 @@ def run(customers: int = CUSTOMERS) -> Table:
                     f"c{start + i:011d}" if kind != "UUIDs" else str(uuid.UUID(int=start + i))
                     for i in range(n)
                 ]
-                records = empty(n, RecordShape(30, 5))
+                records = empty(n, RecordShape(30, 5, 5))
                 who = np.repeat(np.arange(n), 12)
                 aggregate_purchases(
                     records,
@@ -58,6 +58,6 @@ def run(customers: int = CUSTOMERS) -> Table:
             worst = max(worst, used)
             table.add(kind, f"{used:.0f}")
         client.close()
-    table.note(f"a record itself: {len(encode(empty(1, RecordShape(30, 5)))[0])} bytes")
+    table.note(f"a record itself: {len(encode(empty(1, RecordShape(30, 5, 5)))[0])} bytes")
     table.goal(f"<= {GOAL} bytes", worst <= GOAL)
     return table

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggregate, gather
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
+from livesegments.consumers.reasons import update_places
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import (
     arrivals,
@@ -148,6 +149,7 @@ def decide(
             after["segment"][rows] = scores.segment[rows]
             after["since"][rows] = [change.since_us for change, _ in found]
             after["version"][rows] = version[rows]
+        update_places(after, rows, scores, model)
         all_moved = moved_rows(before, scores, number)
         moved = [all_moved[part[all_moved] == i] for i in range(p)]
         after["cluster"], after["generation"] = scores.cluster, number
@@ -210,6 +212,7 @@ def _changes(
         arrivals(time_us[rows], customers.began_us[customers.part[rows]], work.config.switching),
         clock_us[rows],
         model,
+        work.config.segmentation.features,
     )
     return list(zip(changes, triggers, strict=True))
 

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from livesegments.consumers.aggregation import Aggregated
 from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.decoding import MicroBatch
+from livesegments.consumers.reasons import reasons_of
 from livesegments.consumers.scoring import NONE, Scores, since
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.domain import Change, Hysteresis, Model, SegmentStatus, Trigger
+from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records
 
 Int = NDArray[np.int64]
@@ -125,11 +127,13 @@ def explain(
     arrived_us: Int,
     clock_us: Int,
     model: Model,
+    features: Sequence[Feature],
 ) -> list[Change]:
     """Build the published changes of m rows, from records before the scores are applied.
 
     ``origins``, ``time_us``, ``arrived_us`` and ``clock_us``, (m,), are each change's origin and
-    event time, the time from which its segment counts, and the clock of its partition.
+    event time, the time from which its segment counts, and the clock of its partition; ``features``
+    are those of the vectors.
     """
     assignment = scores.assignment.take(rows)
     nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
@@ -137,10 +141,9 @@ def explain(
     confidences: list[float | None] = assignment.confidence().round(4).tolist()
     distances: list[float | None] = nearest.round(4).tolist()
     runners_up = np.where(segment == NONE, NONE, model.segment_of_cluster[assignment.runner_up()])
-    zscores = model.snapshot.zscores(scores.vectors[rows]).round(2)
-    explanations = _strongest(zscores, model.kmeans.features)
+    reasons = reasons_of(rows, records, scores, origins, model, features)
     for i in np.flatnonzero(segment == NONE).tolist():
-        confidences[i], distances[i], explanations[i] = None, None, []
+        confidences[i], distances[i], reasons.explanations[i] = None, None, []
     columns = (
         [customers[row] for row in rows.tolist()],
         records["segment"][rows].tolist(),
@@ -152,7 +155,9 @@ def explain(
         confidences,
         distances,
         runners_up.tolist(),
-        explanations,
+        reasons.explanations,
+        reasons.model,
+        reasons.profile,
         records["marketing"][rows].tolist(),
     )
     return list(map(Change._make, zip(*columns, strict=True)))
@@ -177,18 +182,4 @@ def restate(
         for i, (row, segment) in enumerate(
             zip(rows.tolist(), records["segment"][rows].tolist(), strict=True)
         )
-    ]
-
-
-def _strongest(
-    zscores: NDArray[np.float64], features: Sequence[str]
-) -> list[list[tuple[str, float]]]:
-    """Return each row's known features, the farthest from the average customer first."""
-    order = np.argsort(-np.nan_to_num(np.abs(zscores), nan=-1.0), axis=1, kind="stable")
-    ordered = np.take_along_axis(zscores, order, axis=1)
-    known = np.count_nonzero(~np.isnan(zscores), axis=1).tolist()
-    names = np.array(features)[order].tolist()
-    return [
-        list(zip(named[:n], values[:n], strict=True))
-        for named, values, n in zip(names, ordered.tolist(), known, strict=True)
     ]

@@ -24,6 +24,7 @@ from livesegments.consumers.log_reader import LogReader, ends_of, starts_of
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.rendering.reasons import reasons
 from livesegments.topic_prefix import open_consumer
 
 
@@ -334,7 +335,7 @@ def to_line(update: Update) -> str:
     why: list[str] = [payload.origin]
     if payload.confidence is not None:
         why.append(f"confidence {payload.confidence:.2f}")
-    why += [f"{each.feature} {each.z_score:+.1f} sd" for each in payload.explanation[:2]]
+    why += [str(each) for each in reasons(payload)[:2]]
     move = f"{_name(payload.previous_segment)} -> {_name(payload.segment)}"
     when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
     return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"

@@ -80,12 +80,15 @@ class ProcessingConfig:
     @property
     def record_shape(self) -> RecordShape:
         """Shape of the customers' records."""
-        return RecordShape(self.layout.tiles, len(self.segmentation.features))
+        segmentation = self.segmentation
+        return RecordShape(
+            self.layout.tiles, len(segmentation.features), len(segmentation.segments)
+        )
 
 
 def record_shape(deployment: Deployment) -> RecordShape:
     """Return the shape of a deployment's records."""
-    return RecordShape(deployment.tiles, len(deployment.features))
+    return RecordShape(deployment.tiles, len(deployment.features), len(deployment.segments))
 
 
 def decode_estimators(
@@ -137,10 +140,20 @@ class Model:
         return self.kmeans.statistics
 
 
+class FeatureReason(NamedTuple):
+    """A feature's part in a change: z-scores now and at the last change, if that is known."""
+
+    feature: str
+    z_score: float
+    previous_z_score: float | None
+    contribution: float
+
+
 class Change(NamedTuple):
     """Change of a customer's published segment; segments as indexes, -1 for none.
 
     ``time_us`` is the time of the change and ``since_us`` the start of the segment, microseconds.
+    ``explanation``, ``model_part`` and ``profile_part`` are those of the contract.
     """
 
     customer_id: str
@@ -152,7 +165,9 @@ class Change(NamedTuple):
     confidence: float | None
     distance: float | None
     runner_up: int
-    explanation: list[tuple[str, float]]
+    explanation: Sequence[FeatureReason]
+    model_part: float | None
+    profile_part: float
     marketing: int
 
     @property

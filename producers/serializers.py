@@ -12,7 +12,7 @@ from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.segments import encode
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
-from livesegments.domain import Change, SegmentStatus, Trigger
+from livesegments.domain import Change, FeatureReason, SegmentStatus, Trigger
 from livesegments.store.outbox import Output
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -30,12 +30,14 @@ _output = partial(tuple.__new__, Output)
 _CHANGE = (
     b'{"customer_id":%b,"change":"%b","previous_segment":%b,"segment":%b,"occurred_at":"%b",'
     b'"decided_at":"%b","version":%d,"origin":"%b","cause":%b,"confidence":%b,"distance":%b,'
-    b'"runner_up":%b,"explanation":[%b],"model":%b,"consent":%b}'
+    b'"runner_up":%b,"explanation":[%b],"other_contributions":%b,"model":%b,"consent":%b}'
 )
 _STATE = (
     b'{"customer_id":%b,"segment":%b,"since":"%b","version":%d,"confidence":%b,"consent":%b,'
     b'"model":%b}'
 )
+_REASON = b'%b"z_score":%a,"previous_z_score":%b,"contribution":%a}'
+_OTHERS = b'{"model":%b,"profile":%a}'
 _CAUSE = b'{"event_id":%b,"topic":"%b","partition":%d,"offset":%d}'
 _TYPES = {
     CHANGES: cloudevents.SEGMENT_CHANGE,
@@ -110,6 +112,7 @@ class Serializer:
                     _number(change.distance),
                     self._segments[change.runner_up],
                     _explanation(change.explanation),
+                    _others(change),
                     self._model,
                     consent,
                 )
@@ -222,11 +225,22 @@ def _cause(cause: Trigger | None) -> bytes:
     return _CAUSE % (event_id, cause.topic.encode(), cause.partition, cause.offset)
 
 
-def _explanation(features: Sequence[tuple[str, float]]) -> bytes:
-    return b",".join([b"%b%a}" % (_z_score(name, z >= 0), z) for name, z in features])
+def _explanation(reasons: Sequence[FeatureReason]) -> bytes:
+    return b",".join(
+        [
+            _REASON % (_feature(feature, z >= 0), z, _number(previous), part)
+            for feature, z, previous, part in reasons
+        ]
+    )
+
+
+def _others(change: Change) -> bytes:
+    if change.segment < 0:
+        return _NULL
+    return _OTHERS % (_number(change.model_part), change.profile_part)
 
 
 @cache
-def _z_score(feature: str, is_above: bool) -> bytes:
+def _feature(feature: str, is_above: bool) -> bytes:
     direction = "above" if is_above else "below"
-    return f'{{"feature":"{feature}","direction":"{direction}","z_score":'.encode()
+    return f'{{"feature":"{feature}","direction":"{direction}",'.encode()

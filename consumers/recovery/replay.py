@@ -25,7 +25,7 @@ from livesegments.consumers.transitions import restate
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
 from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
-from livesegments.features.record_codec import decode, encode
+from livesegments.features.record_codec import decode, encode, forget_place
 from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint
 from livesegments.store.outbox import Entry, Offsets, Output
@@ -155,6 +155,8 @@ class Recovery:
             records = decode([blob for _, blob in chunk], self._config.record_shape)
             statuses = [left.get(name, NOT_STATED) for name, _ in chunk]
             segment, since, versions, _ = np.array(statuses, np.int64).T
+            # The store has the place of another change, lost or never published.
+            forget_place(records, records["version"] != versions)
             records["segment"], records["since"], records["version"] = segment, since, versions
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))

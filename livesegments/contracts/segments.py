@@ -64,11 +64,46 @@ class Cause(_Frozen):
 
 
 class Explanation(_Frozen):
-    """Distance of a feature of the customer from the mean of all, in standard deviations."""
+    """A feature of the customer that made the change, the one with the largest part first."""
 
     feature: Feature
     direction: Literal["above", "below"]
-    z_score: float
+    z_score: Annotated[
+        float, Field(description="Distance from the mean of all, in standard deviations")
+    ]
+    previous_z_score: Annotated[
+        float | None,
+        Field(
+            description="The same of the customer as of their last change, by the mean of today;"
+            " null where that is not known"
+        ),
+    ] = None
+    contribution: Annotated[
+        float | None,
+        Field(
+            description="Part in the move, in squared standard deviations: positive if it speaks"
+            " for it. Null in records of earlier releases"
+        ),
+    ] = None
+
+
+class OtherContributions(_Frozen):
+    """Parts in a move that no feature of the explanation has, in squared standard deviations."""
+
+    model: Annotated[
+        float | None,
+        Field(
+            description="Of the centroids and the scale, which moved while the customer stayed;"
+            " null if the customer is not compared with their last change"
+        ),
+    ]
+    profile: Annotated[
+        float,
+        Field(
+            description="Of profile values that are not known any more and, if time alone brought"
+            " the change about, of those that an earlier profile changed"
+        ),
+    ]
 
 
 class ModelRef(_Frozen):
@@ -100,6 +135,14 @@ class SegmentChange(_Frozen):
     distance: Annotated[float, Field(ge=0, description="To the segment's centroid")] | None
     runner_up: SegmentRef | None
     explanation: Annotated[tuple[Explanation, ...], Field(max_length=MOST_FEATURES)]
+    other_contributions: Annotated[
+        OtherContributions | None,
+        Field(
+            description="With the contributions of the explanation they add up to the whole: how"
+            " much nearer the segment is than the previous one (or the runner-up), less the same"
+            " as of the last change. Null without a segment, and in records of earlier releases"
+        ),
+    ] = None
     model: ModelRef
     consent: PublishedConsent
 

@@ -38,7 +38,7 @@ _SETTINGS = {
 }
 _YEAR_SECONDS = 365 * 86_400
 _SETTLED_SECONDS, _STUCK_SECONDS, _LINE_SECONDS = 2.5, 30.0, 2.0
-_ASCII = str.maketrans({"━": "#", "→": "->", "\N{GREEK SMALL LETTER SIGMA}": " sd"})
+_ASCII = str.maketrans({"━": "#", "→": "->"})
 
 
 def run_demo(*, plain: bool = False, seconds: float = 40.0, data: Path | None = None) -> bool:

@@ -120,7 +120,9 @@ class Progress:
         yield _kinds(changes)
         yield Text("\nFor marketing", "bold")
         yield f"{len(left):,} High-Value Customers left for another segment in the last 30 days:"
-        yield changes_table(left[:5], 80, lambda change: f"{change.occurred_at:%d %b}")
+        yield changes_table(
+            left[:5], 80, lambda change: f"{change.occurred_at:%d %b}", from_one=True
+        )
         yield Text("\nChecks", "bold")
         checks = _checks(changes, states, rejected)
         done = f"{sum(self.processed):,} of {sum(sent):,} events sent were processed"

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.features.record_codec import NEVER, Records, is_profiled
+from livesegments.features.record_codec import NEVER, Records, forget_place, is_profiled
 
 Int = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -172,4 +172,5 @@ def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
     # A head left by an erased event would reveal it, and make the bytes depend on arrival order.
     records["head"] = np.where(records["head"] < cutoff, 0, records["head"])
     _erase_profiles(records, cutoff_us)
+    forget_place(records, slice(None))
     records["erased"] = True

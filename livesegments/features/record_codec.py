@@ -1,7 +1,7 @@
 """The rolling record of a customer: a NumPy structured row in memory, fixed-size bytes at rest.
 
 In memory all rows are wide (64-bit counters). At rest a row uses the narrow format unless one of
-its tiles does not fit: with 30 tiles that is 220 bytes, just within an allocator size class of
+its tiles does not fit: with 30 tiles that is 250 bytes, just within an allocator size class of
 Redis. The first byte of every record is its format.
 """
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 NEVER = np.iinfo(np.int64).min
-NARROW, WIDE = 1, 2
+NARROW, WIDE = 3, 4
+EARLIER = (1, 2)
+"""Formats of earlier versions, without the place of the last change."""
 
 Records = NDArray[np.void]
 
@@ -23,10 +25,11 @@ class RecordFormatError(ValueError):
 
 
 class RecordShape(NamedTuple):
-    """Numbers of tiles and of features in a deployment's records."""
+    """Numbers of tiles, features and segments in a deployment's records."""
 
     tiles: int
     features: int
+    segments: int
 
 
 @cache
@@ -36,7 +39,9 @@ def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
     ``head`` is the newest tile with a purchase; slot ``t % tiles`` of ``counts`` and ``cents``
     holds tile ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are the
     customer's contribution to the statistics of ``generation`` (-1: none). ``segment``, ``since``
-    (microseconds) and ``version`` are those last published (-1: none). ``erased`` is set while the
+    (microseconds) and ``version`` are those last published (-1: none). ``published`` and ``gaps``
+    are the customer's place at that change: the vector, and for each segment the squared distance
+    to the published one less that to it; NaN if the place is not known. ``erased`` is set while the
     tombstone of an erasure is still to be published; ``suppressed`` while a request forbids
     profiling. ``profile_updated`` is the time of the profile, or `NEVER` if there is none or an
     erasure covers it.
@@ -58,6 +63,8 @@ def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
             ("since", np.int64),
             ("version", np.int64),
             ("vector", np.int32, (shape.features,)),
+            ("published", np.int32, (shape.features,)),
+            ("gaps", np.float16, (shape.segments,)),
             ("counts", np.int64, (shape.tiles,)),
             ("cents", np.int64, (shape.tiles,)),
         ]
@@ -82,6 +89,8 @@ def _stored_dtype(shape: RecordShape, fmt: int) -> np.dtype[np.void]:
             ("since", "<i8"),
             ("version", "<i8"),
             ("vector", "<i4", (shape.features,)),
+            ("published", "<i4", (shape.features,)),
+            ("gaps", "<f2", (shape.segments,)),
             ("counts", count, (shape.tiles,)),
             ("cents", cents, (shape.tiles,)),
         ]
@@ -99,6 +108,8 @@ _SAME_AT_REST = (
     "since",
     "version",
     "vector",
+    "published",
+    "gaps",
     "counts",
     "cents",
 )
@@ -112,7 +123,21 @@ def empty(n: int, shape: RecordShape) -> Records:
         records[name] = np.nan
     for name in ("marketing", "profiling", "cluster", "segment"):
         records[name] = -1
+    forget_place(records, slice(None))
     return records
+
+
+def forget_place(records: Records, rows: slice | NDArray[np.bool_]) -> None:
+    """Forget the place of some customers at their last change, in place.
+
+    Customers without a segment have none, and after an erasure or a lost store it is not known.
+    """
+    records["published"][rows], records["gaps"][rows] = 0, np.nan
+
+
+def has_place(records: Records) -> NDArray[np.bool_]:
+    """Mask, shape (n,), of customers whose place at their last change is known."""
+    return np.asarray(~np.isnan(records["gaps"][:, 0]), np.bool_)
 
 
 def may_be_profiled(records: Records) -> NDArray[np.bool_]:
@@ -137,7 +162,8 @@ def is_known(records: Records) -> NDArray[np.bool_]:
 
 def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
-    shape = RecordShape(records["counts"].shape[1], records["vector"].shape[1])
+    names = ("counts", "vector", "gaps")
+    shape = RecordShape(*(records[name].shape[1] for name in names))
     wide = (records["counts"].max(axis=1, initial=0) > np.iinfo(np.uint8).max) | (
         np.abs(records["cents"]).max(axis=1, initial=0) > np.iinfo(np.int32).max
     )
@@ -191,6 +217,11 @@ def _decode_as(
 ) -> None:
     if not rows:
         return
+    if fmt in EARLIER:
+        raise RecordFormatError(
+            f"record format {fmt} is that of an earlier version: stop all workers and rebuild the"
+            " store from Kafka: livesegments rebuild"
+        )
     if fmt not in (NARROW, WIDE):
         raise RecordFormatError(
             f"record format {fmt} is not known here (known: {NARROW}, {WIDE}); it was written by a"

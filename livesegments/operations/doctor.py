@@ -32,7 +32,7 @@ from livesegments.operations.doctor_inputs import look_at_inputs
 from livesegments.operations.doctor_redis import look_at_redis
 from livesegments.operations.finding import Finding
 from livesegments.operations.topics import partition_counts
-from livesegments.store.deployment import DEDUP_FORMAT
+from livesegments.store.deployment import DEDUP_FORMAT, RECORD_FORMAT
 from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin, open_consumer
 
@@ -217,11 +217,11 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             f"set them back ({PREFIX}SEGMENTATION), or rebuild the store with them: livesegments"
             " rebuild",
         )
-    if agreed.dedup_format != DEDUP_FORMAT:
+    if (agreed.dedup_format, agreed.record_format) != (DEDUP_FORMAT, RECORD_FORMAT):
         yield Finding(
             "deployment",
             "fail",
-            "the store is from an earlier version, whose event ids had no content",
+            "the store is from an earlier version, with other formats",
             "stop all workers, then: livesegments rebuild",
         )
     for name in (

@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from livesegments.rendering.formats import aligned, day, minute, number, percent, sparkline
 from livesegments.rendering.plots import areas, bars, lines, series, spread, totals
-from livesegments.rendering.terminal import reason, segment_name
+from livesegments.rendering.reasons import main_reason
+from livesegments.rendering.terminal import segment_name
 
 
 def render(template: str, **context: Any) -> str:
@@ -43,7 +44,7 @@ def _environment() -> Environment:
         "moment": moment,
         "number": number,
         "percent": percent,
-        "reason": reason,
+        "reason": main_reason,
         "segment_name": segment_name,
         "sparkline": sparkline,
         "wrapped": wrapped,

@@ -9,6 +9,7 @@ from rich.text import Text
 from livesegments.contracts.segments import SegmentChange, SegmentRef
 from livesegments.features.feature_specs import Feature
 from livesegments.rendering.formats import number, percent
+from livesegments.rendering.reasons import main_reason
 
 WIDE = 100
 """Columns from which tables show more."""
@@ -20,9 +21,7 @@ COLORS = {
     "retirees": "yellow",
 }
 """Of the built-in segments, by id."""
-SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 _IN_THOUSANDS = 10_000
-_TRIGGERS = {"live": "bought", "expiry": "time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +75,30 @@ def _mean(centroid: Mapping[str, float | None] | None, feature: Feature, unit: s
 
 
 def changes_table(
-    changes: Iterable[SegmentChange], width: int, when: Callable[[SegmentChange], str]
+    changes: Iterable[SegmentChange],
+    width: int,
+    when: Callable[[SegmentChange], str],
+    *,
+    from_one: bool = False,
 ) -> Table:
-    """Return changes, one per line: when, customer, from, to and why."""
+    """Return changes, one per line: when, customer, from, to and why.
+
+    With ``from_one`` they all come from one segment, which is left out.
+    """
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(width=8, style="dim")
-    for columns in (8 if width < WIDE else 21, 20, 22):
+    for columns in (8 if width < WIDE else 21, *(() if from_one else (20,)), 22):
         table.add_column(width=columns, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
     for change in changes:
-        why = reason(change)
+        why, sources = main_reason(change), () if from_one else (change.previous_segment,)
         table.add_row(
             when(change),
             Text(change.customer_id),
-            colored(change.previous_segment),
+            *map(colored, sources),
             Text.assemble("→ ", colored(change.segment)),
-            # On narrow terminals the trigger gives way to the feature that stands out.
-            Text(why if width >= WIDE else why.split(": ", 1)[-1]),
+            # On narrow terminals the figures give way.
+            Text(str(why) if from_one or width >= WIDE else why.words),
         )
     return table
 
@@ -105,15 +111,3 @@ def segment_name(segment: SegmentRef | None) -> str:
 def colored(segment: SegmentRef | None) -> Text:
     """Return a segment's name in its color, where it has one."""
     return Text(segment_name(segment), style=COLORS.get(segment.id, "") if segment else "dim")
-
-
-def reason(change: SegmentChange, sigma: str = SIGMA) -> str:
-    """Return what triggered a change, and the feature that stands out most.
-
-    The number is the customer's distance from the mean of all, in standard deviations.
-    """
-    trigger = _TRIGGERS.get(change.origin, change.origin)
-    if not change.explanation or change.segment is None:
-        return trigger if change.segment else f"{trigger}: no purchase left"
-    first = change.explanation[0]
-    return f"{trigger}: {first.feature} {first.z_score:+.1f}{sigma}"

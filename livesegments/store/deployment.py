@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 DEDUP_FORMAT = 2
 """Version of the fingerprints in the dedup ring; 1 held event ids only."""
+RECORD_FORMAT = 2
+"""Version of the customers' records; 1 lacked the place of the last change."""
 
 _REBUILD = "Set it back, or stop all workers and rebuild the store from Kafka: livesegments rebuild"
 _WAY_OUT = {
@@ -21,6 +23,8 @@ _WAY_OUT = {
     "partitioner": _REBUILD,
     "dedup_format": "The store is from an earlier version, which counted other records. Stop all"
     " workers and rebuild the store from Kafka: livesegments rebuild",
+    "record_format": "The store is from an earlier version, with other records. Stop all workers"
+    " and rebuild the store from Kafka: livesegments rebuild",
     "features": f"LIVESEGMENTS_SEGMENTATION: {_REBUILD[0].lower()}{_REBUILD[1:]}",
     "segments": "Ids of segments never change (LIVESEGMENTS_SEGMENTATION): set them back, in that"
     " order; names, descriptions and positions may change. To add segments, stop all workers and"
@@ -32,6 +36,7 @@ _BEFORE = {
     "topic_prefix": "",
     "consent": "optional",
     "dedup_format": "1",
+    "record_format": "1",
     "features": "purchases,spend,age,income,urbanicity",
 }
 """Settings of a store whose release did not have them, unless any value would do."""
@@ -82,6 +87,8 @@ class Deployment:
     """Hash by which producers choose a customer's partition."""
     dedup_format: int = DEDUP_FORMAT
     """Format of the fingerprints in the dedup ring."""
+    record_format: int = RECORD_FORMAT
+    """Format of the customers' records."""
 
     def to_fields(self) -> dict[str, str]:
         """Return the fields of a Redis hash."""
@@ -107,6 +114,7 @@ class Deployment:
             consent=stored.get("consent", "optional"),
             partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",
             dedup_format=int(stored.get("dedup_format", 1)),
+            record_format=int(stored.get("record_format", 1)),
         )
 
     def check_assigned(self, partitions: Sequence[int]) -> None:

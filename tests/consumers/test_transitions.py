@@ -8,6 +8,7 @@ from livesegments.features.record_codec import Records, empty
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.kmeans import MiniBatchKMeans
 from tests.consumers.harness import DAY, LAYOUT, MEAN, RULES, SHAPE, model, recounted, statistics_in
+from tests.segmentations import PERSONAS
 
 CLOCK = 100 * DAY
 
@@ -84,18 +85,22 @@ def test_who_is_not_counted_keeps_no_vector() -> None:
     assert left[1].statistics == ClusterStatistics(5, 5)
 
 
-def test_an_explanation_tells_the_known_features_that_stand_out_most_first() -> None:
+def test_an_assignment_names_the_known_features_the_largest_part_first() -> None:
     some = records([96.0, 20.0])
     some["urbanicity"][0] = 1.0
     scores = scored(some)
     origins, times = ["model", "live"], np.full(2, CLOCK)
     now = model()
     rows = np.arange(2)
-    first, second = explain(rows, ["a", "b"], some, scores, origins, times, times, times, now)
-    assert first.explanation[0][0] == "age"
-    assert dict(first.explanation)["age"] == 3.4
+    first, second = explain(
+        rows, ["a", "b"], some, scores, origins, times, times, times, now, PERSONAS.features
+    )
+    assert first.explanation[0][:3] == ("age", 3.4, None)
     assert len(first.explanation) == 5
-    assert "urbanicity" not in dict(second.explanation)
+    parts = [each.contribution for each in first.explanation]
+    assert parts == sorted(parts, reverse=True)
+    assert "urbanicity" not in [each.feature for each in second.explanation]
+    assert (first.model_part, first.profile_part) == (None, 0.0)
     assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
     assert first.runner_up != first.segment
     assert (second.origin, second.time_us) == ("live", CLOCK)

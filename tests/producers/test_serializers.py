@@ -11,7 +11,7 @@ from livesegments.contracts.cloudevents import event_id, read_provenance
 from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
-from livesegments.domain import Change, Trigger
+from livesegments.domain import Change, FeatureReason, Trigger
 from livesegments.producers.serializers import Serializer
 from livesegments.store.outbox import Output
 from tests.consumers.harness import model, record
@@ -43,7 +43,12 @@ def change(**fields: Any) -> Change:
             "confidence": 0.5,
             "distance": 1.25,
             "runner_up": 0,
-            "explanation": [("age", -2.0), ("spend", 0.0)],
+            "explanation": [
+                FeatureReason("age", -2.0, 0.5, 1.25),
+                FeatureReason("spend", 0.0, None, -0.5),
+            ],
+            "model_part": 0.25,
+            "profile_part": 0.0,
             "marketing": 0,
             **fields,
         }
@@ -58,13 +63,26 @@ def headers(output: Output) -> dict[str, bytes]:
 numbers = st.floats(0, 1) | st.sampled_from([0.0, 1e-05, 5e-324, 1.0])
 
 
-@given(st.text(), st.none() | st.text(), numbers, st.lists(st.floats(-1e9, 1e9), max_size=5))
+figures = st.tuples(parts := st.floats(-1e9, 1e9), st.none() | parts, parts)
+
+
+@given(st.text(), st.none() | st.text(), numbers, st.lists(figures, max_size=5), st.none() | parts)
 def test_whatever_is_filled_in_is_read_back(
-    customer_id: str, event_id_: str | None, number: float, zs: list[float]
+    customer_id: str,
+    event_id_: str | None,
+    number: float,
+    found: list[tuple[float, float | None, float]],
+    model_part: float | None,
 ) -> None:
-    explained = list(zip(("age", "spend", "income", "purchases", "urbanicity"), zs, strict=False))
+    names = ("age", "spend", "income", "purchases", "urbanicity")
+    explained = [FeatureReason(name, *each) for name, each in zip(names, found, strict=False)]
     made = change(
-        customer_id=customer_id, confidence=number, distance=number, explanation=explained
+        customer_id=customer_id,
+        confidence=number,
+        distance=number,
+        explanation=explained,
+        model_part=model_part,
+        profile_part=number,
     )
     first, second = MESSAGES.changes([(made, CAUSE._replace(event_id=event_id_))])
     told, state = json.loads(first.value or b""), json.loads(second.value or b"")
@@ -72,7 +90,10 @@ def test_whatever_is_filled_in_is_read_back(
     assert first.key == customer_id.encode()
     assert told["cause"]["event_id"] == event_id_
     assert told["confidence"] == told["distance"] == state["confidence"] == number
-    assert [(each["feature"], each["z_score"]) for each in told["explanation"]] == explained
+    for each in told["explanation"]:
+        assert each.pop("direction") == ("above" if each["z_score"] >= 0 else "below")
+    assert told["explanation"] == [each._asdict() for each in explained]
+    assert told["other_contributions"] == {"model": model_part, "profile": number}
 
 
 def test_a_change_and_its_state_keep_the_contract() -> None:
@@ -96,9 +117,22 @@ def test_a_change_and_its_state_keep_the_contract() -> None:
         "distance": 1.25,
         "runner_up": {"id": "students", "name": "Students"},
         "explanation": [
-            {"feature": "age", "direction": "below", "z_score": -2.0},
-            {"feature": "spend", "direction": "above", "z_score": 0.0},
+            {
+                "feature": "age",
+                "direction": "below",
+                "z_score": -2.0,
+                "previous_z_score": 0.5,
+                "contribution": 1.25,
+            },
+            {
+                "feature": "spend",
+                "direction": "above",
+                "z_score": 0.0,
+                "previous_z_score": None,
+                "contribution": -0.5,
+            },
         ],
+        "other_contributions": {"model": 0.25, "profile": 0.0},
         "model": {"generation": 7, "version": 42},
         "consent": {"marketing": False},
     }

@@ -17,7 +17,7 @@ from tests.simulation.harness import SETTINGS, World
 
 TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
 
-OF_INPUTS = {"records", "counted", "erasures"}
+OF_INPUTS = {"records", "counted", "erasures", "places"}
 """Checks that compare the store with all inputs sent, including those deleted by retention."""
 OF_OFFSETS = {"causes", "clock", "dead letters", "repeats"}
 """Checks that miss records cut off from a log's end; their offsets are assigned twice."""

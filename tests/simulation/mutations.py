@@ -293,6 +293,10 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "pass",
         )
     ],
+    "place of a change": [Edit(processor, "update_places", "due[changed] = True", "pass")],
+    "places in a recovery": [
+        Edit(Recovery, "_adopt", 'records["version"] != versions', 'records["version"] < 0')
+    ],
     "a null state beside a refusal": [
         Edit(
             processor,

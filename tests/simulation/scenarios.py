@@ -331,6 +331,18 @@ def a_purchase_far_ahead(world: World) -> None:
     settle(world, world.start("b"))
 
 
+def a_published_change_is_lost(world: World) -> None:
+    """A store loses a change that is published: its place is that of the change before."""
+    worker = begun(world)
+    before = world.database.snapshot()
+    move(world, "gojee00", 9_000)
+    rest(world, worker)
+    worker.crash()
+    put_out(world, worker)
+    world.database.restore(before, prefix(0))
+    settle(world, world.start("b"))
+
+
 PLANS: dict[str, Callable[[World], None]] = {
     "nonce": same_number_again,
     "seen": another_line,
@@ -357,4 +369,5 @@ PLANS: dict[str, Callable[[World], None]] = {
     "newest purchase compared": two_clocks_that_are_behind,
     "bound of the wall clock": a_clock_that_jumps,
     "bound of a partition's clock": a_purchase_far_ahead,
+    "places in a recovery": a_published_change_is_lost,
 }

@@ -32,6 +32,8 @@
 | the last profile in the log wins | random runs |
 | a tombstone deletes everything | random runs |
 | a null state despite a stored refusal | random runs |
+| the place of each change is stored | random runs |
+| a recovery keeps the places of published changes only | scenario: a published change is lost |
 | backoff before a takeover that fails | scenario: deleted unread, and older than any window |
 | offsets pass markers when idle and at a stop | scenarios: a marker deleted at a log's end |
 | deleted unread records are detected | scenario: deleted unread, accepted |
@@ -101,6 +103,8 @@ SHOWN = {
     "the last profile counts": "records",
     "a null leaves nothing": "records",
     "a null state beside a refusal": "erasures",
+    "place of a change": "places",
+    "places in a recovery": "places",
     "pause before a takeover": "does not come to rest",
     "offsets past markers": "a worker ended by DataLossError",
     "offsets past markers at a stop": "a worker ended by DataLossError",

@@ -31,6 +31,7 @@ from livesegments.domain import (
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.generation import Generation
+from livesegments.store.outbox import Output
 
 Event = tuple[str, bytes, bytes]
 """Topic, key and value."""
@@ -40,7 +41,7 @@ SWEEP_CUSTOMERS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One batch: its counters, the customers of the changes counted, and the clock after it.
+    """One batch: its counters, the outputs of the changes counted, and the clock after it.
 
     ``generation`` is the number of the generation that decided, 0 without one.
     """
@@ -48,7 +49,12 @@ class Step:
     clock_us: int
     generation: int
     tally: BatchStats
-    changed: list[str]
+    changes: list[Output]
+
+    @property
+    def changed(self) -> list[str]:
+        """The customer of each change."""
+        return [(output.key or b"").decode() for output in self.changes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +164,15 @@ class Simulator:
         [read] = self.store.read([read_request(self.state, batch, part, self.config)])
         model, number = self.model.model({0: self.state}), self.model.number
         batch_result = process(Work(self.config, model, batch, [Part(self.state, part, read)], 0))
-        changed: list[str] = []
+        changes: list[Output] = []
         for result in batch_result.partitions:
             self.state = result.state.confirmed(result.state.checkpoint.version)
             if result.commit is not None:
                 self.store.commit([result.commit])
                 entry = result.commit.entry
                 outputs = entry.outputs if entry else ()
-                changed += [(out.key or b"").decode() for out in outputs if out.topic == CHANGES]
-        return Step(self.clock_us, number, batch_result.stats, changed)
+                changes += [each for each in outputs if each.topic == CHANGES]
+        return Step(self.clock_us, number, batch_result.stats, changes)
 
     def _fit_first(self) -> bool:
         """Fit the first generation, once there are enough customers."""

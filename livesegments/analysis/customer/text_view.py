@@ -1,9 +1,10 @@
 """An answer as text: lines of at most 80 columns, except for ids and names."""
 
 from livesegments.analysis.customer.explanation import Json
-from livesegments.contracts.segments import Feature
+from livesegments.contracts.segments import Feature, SegmentChange
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.rendering.formats import UNKNOWN, number
+from livesegments.rendering.reasons import main_reason
 from livesegments.rendering.templates import render
 
 BECAUSE = {
@@ -33,6 +34,7 @@ def text(answer: Json) -> str:
         "analysis/customer/customer.txt.j2",
         **answer | {"because": BECAUSE[answer["because"] or "not_scored"]},
         natural=_natural,
+        reason=lambda change: main_reason(SegmentChange.model_validate(change)),
         distances=[
             f"{each['segment']['name']} {each['distance']:.2f}" for each in why["distances"]
         ],

@@ -2,7 +2,8 @@
 
 from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.rendering.formats import UNKNOWN, number, percent
-from livesegments.rendering.terminal import reason, segment_name
+from livesegments.rendering.reasons import main_reason
+from livesegments.rendering.terminal import segment_name
 
 
 def line(snapshot: Snapshot) -> str:
@@ -57,5 +58,5 @@ def _newest(snapshot: Snapshot) -> str:
     change = snapshot.newest[0]
     return (
         f"{change.customer_id}: {segment_name(change.previous_segment)} ->"
-        f" {segment_name(change.segment)} ({reason(change, sigma=' sd')})"
+        f" {segment_name(change.segment)} ({main_reason(change)})"
     )

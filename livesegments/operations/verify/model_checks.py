@@ -47,7 +47,7 @@ def check_counted(check: Check, at: Partition) -> None:
             newest = max(tile for tile, (count, _) in expected.tiles.items() if count)
             values = _values(purchases, cents, max(last - newest, 0), at.deployed, expected)
             features = at.deployed.features
-            wanted = tuple(_steps(values[feature]) for feature in features)
+            wanted = tuple(steps_of(values[feature]) for feature in features)
             same = all(
                 abs(found - value) <= TOLERANCES.get(feature, ROUNDING)
                 for feature, found, value in zip(features, record.vector, wanted, strict=True)
@@ -66,18 +66,28 @@ def _values(
     purchases: int, cents: int, tiles_since: int, deployed: Deployed, expected: Expected
 ) -> dict[str, float | None]:
     """Return the value of each feature; ``tiles_since`` is the age of the last purchase."""
-    age, income, location = expected.profile
     step = -(-deployed.shape.tiles // RECENCY_STEPS)
     return {
         "purchases": log1p(purchases),
         "spend": log1p(max(cents, 0) / 100),
         "recency": tiles_since // step * step * deployed.tile_us / DAY_US,
         "basket": log1p(max(cents, 0) / 100 / purchases),
+        **profile_values(expected.profile),
+    }
+
+
+def profile_values(
+    profile: tuple[float | None, float | None, str | None],
+) -> dict[str, float | None]:
+    """Return the features of age, income and location."""
+    age, income, location = profile
+    return {
         "age": age,
         "income": None if income is None else log(income),
         "urbanicity": None if location is None else URBANICITY[location],
     }
 
 
-def _steps(value: float | None) -> int:
+def steps_of(value: float | None) -> int:
+    """Return a value in fixed-point steps."""
     return UNKNOWN if value is None else round(value * STEPS)

@@ -9,6 +9,8 @@ from livesegments.operations.verify.reading import Committed, Records
 from livesegments.operations.verify.reference import DAY_US, Inputs
 from livesegments.operations.verify.store_reader import Shape, features_of
 
+RECORD_FORMAT = "2"
+
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
@@ -43,13 +45,18 @@ class Deployed:
         Raises
         ------
         RuntimeError
-            If no worker has run in the group yet.
+            If no worker has run in the group yet, or one of an earlier version.
         """
         if not found:
             raise RuntimeError(
                 f"group {group_id!r} has nothing in the store: no worker has ever run"
             )
         text = {name.decode(): value.decode() for name, value in found.items()}
+        if text.get("record_format") != RECORD_FORMAT:
+            raise RuntimeError(
+                f"the store of group {group_id!r} is from another version: use its verify, or stop"
+                " all workers and rebuild the store: livesegments rebuild"
+            )
         shape = Shape.of(found)
         return cls(
             group_id=group_id,

@@ -12,6 +12,7 @@ from livesegments.operations.verify.clocks import Clocks, check_clocks
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.model_checks import check_counted
 from livesegments.operations.verify.partition import Deployed, Partition
+from livesegments.operations.verify.place_checks import check_places
 from livesegments.operations.verify.reading import (
     Committed,
     InputReader,
@@ -41,6 +42,7 @@ _NAMES = {
     "chain": "each customer's changes follow one another without gap or repeat",
     "causes": "the event that a change names as its cause is one that counted",
     "state": "the compacted topic and the store agree with the last change",
+    "places": "each customer's next change starts from a place that they had since the last one",
     "since": "customers are in their segment since the time of their last change",
     "ids": "no event id is published twice",
     "dead letters": "every rejected record is in the dead letters once, with its bytes",
@@ -235,6 +237,7 @@ class _Verification:
         topic_checks.check_state(
             checks["state"], checks["since"], at, last, stated, unknown, changes_cut
         )
+        check_places(checks["places"], at, last)
         topic_checks.check_ids(checks["ids"], at, [*changes, *states])
         topic_checks.check_dead_letters(checks["dead letters"], at, letters, after, letters_cut)
         store_checks.check_erasures(checks["erasures"], at, markers, stated)

@@ -51,7 +51,8 @@ class StoredCustomer:
     """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
 
     ``head`` is the newest tile with a purchase, ``profiled`` whether any profile field is known,
-    and ``profile_us`` the time of the profile, None if an erasure covers it.
+    and ``profile_us`` the time of the profile, None if an erasure covers it. ``published`` and
+    ``gaps`` are the vector at the last change and the distances to the segments then.
     """
 
     cluster: int
@@ -65,6 +66,8 @@ class StoredCustomer:
     marketing: int
     profiling: int
     vector: tuple[int, ...]
+    published: tuple[int, ...]
+    gaps: tuple[float, ...]
     head: int
     profile_us: int | None
     profiled: bool
@@ -205,12 +208,18 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
     tiles = shape.tiles
     fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
     generation, since, version = rest
-    count, amount = {1: ("B", "i"), 2: ("q", "q")}[fmt]
+    count, amount = {3: ("B", "i"), 4: ("q", "q")}[fmt]
     arrays, place = [], _HEAD.size
-    for kind in (f"<{shape.features}i", f"<{tiles}{count}", f"<{tiles}{amount}"):
+    for kind in (
+        f"<{shape.features}i",
+        f"<{shape.features}i",
+        f"<{shape.segments}e",
+        f"<{tiles}{count}",
+        f"<{tiles}{amount}",
+    ):
         arrays.append(struct.unpack_from(kind, data, place))
         place += struct.calcsize(kind)
-    vector, counts, cents = arrays
+    vector, published, gaps, counts, cents = arrays
     return StoredCustomer(
         cluster=cluster,
         segment=segment,
@@ -223,6 +232,8 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
         marketing=(flags >> 2 & 3) - 1,
         profiling=(flags >> 4 & 3) - 1,
         vector=vector,
+        published=published,
+        gaps=gaps,
         head=head,
         profile_us=None if updated == _NEVER else updated,
         profiled=age == age or income == income or bool(flags & 0b111111),

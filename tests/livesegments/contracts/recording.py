@@ -109,7 +109,7 @@ def examples(read: Topics) -> dict[str, ConsumerRecord]:
         if TRACE in record.headers
         and (document := json.loads(record.value))["change"] == "reassigned"
         and document["origin"] == "live"
-        and len(document["explanation"]) == 5
+        and len(document["explanation"]) == 2
         and document["consent"]["marketing"]
     )
     document = json.loads(change.value)

@@ -33,7 +33,16 @@ CHANGE: dict[str, Any] = {
     "confidence": 0.75,
     "distance": 1.5,
     "runner_up": STUDENTS,
-    "explanation": [{"feature": "age", "direction": "above", "z_score": 1.25}],
+    "explanation": [
+        {
+            "feature": "age",
+            "direction": "above",
+            "z_score": 1.25,
+            "previous_z_score": None,
+            "contribution": 0.5,
+        }
+    ],
+    "other_contributions": {"model": -0.25, "profile": 0.0},
     "model": MODEL,
     "consent": {"marketing": None},
 }
@@ -105,6 +114,15 @@ def test_the_first_assignment_and_the_last_leaving_have_null_sides() -> None:
     assert SegmentChange.model_validate(assigned).previous_segment is None
     unassigned = CHANGE | changes | {"change": "unassigned", "segment": None, "explanation": []}
     assert SegmentChange.model_validate(unassigned).segment is None
+
+
+def test_a_change_of_an_earlier_release_is_read() -> None:
+    [now] = CHANGE["explanation"]
+    then = {name: now[name] for name in ("feature", "direction", "z_score")}
+    earlier = {name: CHANGE[name] for name in CHANGE if name != "other_contributions"}
+    read = SegmentChange.model_validate(earlier | {"explanation": [then]})
+    assert read.other_contributions is None
+    assert read.explanation[0].contribution is None
 
 
 def test_times_are_utc_with_microseconds() -> None:

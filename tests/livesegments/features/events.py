@@ -19,7 +19,7 @@ from livesegments.features.record_codec import Records, RecordShape, empty
 from livesegments.features.window import Tiling
 
 LAYOUT = Tiling(window_days=20, tiles=5)
-SHAPE = RecordShape(LAYOUT.tiles, 5)
+SHAPE = RecordShape(LAYOUT.tiles, 5, 5)
 DAY = 86_400_000_000
 LAST_DAY = 60
 

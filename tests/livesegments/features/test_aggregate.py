@@ -163,7 +163,7 @@ def test_nothing_before_the_cutoff_survives_but_refusals_and_all_after_it_stays(
     later = [event for event in others if isinstance(event, Requested) or event.at >= cutoff]
     only_later, _ = fold_batches([later])
     for name in set(records.dtype.names or ()) - {*names, "profile_updated"}:
-        assert records[name].tolist() == only_later[name].tolist(), name
+        np.testing.assert_equal(records[name], only_later[name], name)
 
 
 REFUSED = Profiled(5 * DAY, age=30.0, income=1.0, marketing=0, profiling=0)

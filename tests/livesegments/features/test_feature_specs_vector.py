@@ -68,7 +68,7 @@ def test_natural_leaves_its_argument_alone() -> None:
 def recent(*tiles: int, clock_tile: int = 9) -> float:
     """The recency of a customer with purchases in some tiles of 4 days, 6 to a window."""
     layout = Tiling(window_days=24, tiles=6)
-    records = empty(1, RecordShape(6, 3))
+    records = empty(1, RecordShape(6, 3, 3))
     for tile in tiles:
         one = np.ones(1, np.int64)
         aggregate_purchases(records, 0 * one, tile * one, one, one, 0 * one)
@@ -83,7 +83,7 @@ def test_recency_is_the_days_since_the_last_purchase_in_thirds_of_the_window() -
 
 
 def test_refunds_are_no_purchases() -> None:
-    records = empty(1, RecordShape(6, 3))
+    records = empty(1, RecordShape(6, 3, 3))
     one = np.ones(1, np.int64)
     aggregate_purchases(records, 0 * one, 5 * one, one, 900 * one, 0 * one)
     aggregate_purchases(records, 0 * one, 9 * one, 0 * one, -900 * one, 0 * one)
@@ -92,7 +92,7 @@ def test_refunds_are_no_purchases() -> None:
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.integers(0, 60))
 def test_the_last_purchase_is_found_wherever_it_is_in_the_ring(tiles: list[int], more: int) -> None:
-    records = empty(1, RecordShape(6, 3))
+    records = empty(1, RecordShape(6, 3, 3))
     one = np.ones(1, np.int64)
     for tile in tiles:
         aggregate_purchases(records, 0 * one, tile * one, one, one, 0 * one)

@@ -18,8 +18,8 @@ from livesegments.features.record_codec import (
 )
 
 TILES = 30
-SHAPE = RecordShape(TILES, 5)
-NARROW_BYTES = 220
+SHAPE = RecordShape(TILES, 5, 5)
+NARROW_BYTES = 250
 
 
 def record(**fields: Any) -> Records:
@@ -33,7 +33,7 @@ def record(**fields: Any) -> Records:
 def same(a: Records, b: Records) -> bool:
     """Return whether all fields are equal, with NaN equal to NaN."""
     return all(
-        np.array_equal(a[name], b[name], equal_nan=name in ("age", "income", "urbanicity"))
+        np.array_equal(a[name], b[name], equal_nan=name in ("age", "income", "urbanicity", "gaps"))
         for name in memory_dtype(SHAPE).names or ()
     )
 
@@ -57,6 +57,8 @@ any_record = st.builds(
     since=int64,
     version=int64,
     vector=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=5, max_size=5),
+    published=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=5, max_size=5),
+    gaps=st.lists(st.just(np.nan) | st.floats(-60_000, 0, width=16), min_size=5, max_size=5),
     counts=st.lists(st.integers(0, 300), min_size=TILES, max_size=TILES),
     cents=st.lists(st.integers(-(2**33), 2**33), min_size=TILES, max_size=TILES)
     | st.lists(st.integers(-1000, 1000), min_size=TILES, max_size=TILES),
@@ -69,7 +71,7 @@ def test_records_come_back_from_their_bytes(parts: list[Records]) -> None:
     assert same(decode(encode(records), SHAPE), records)
 
 
-def test_an_ordinary_record_takes_220_bytes() -> None:
+def test_an_ordinary_record_takes_250_bytes() -> None:
     ordinary = record(counts=255, cents=2**31 - 1)
     assert [len(blob) for blob in encode(ordinary)] == [NARROW_BYTES]
     assert [len(blob) for blob in encode(record(cents=-(2**31) + 1))] == [NARROW_BYTES]
@@ -103,26 +105,33 @@ def test_none_is_an_empty_record_wherever_it_stands() -> None:
 
 
 def test_a_record_of_a_newer_format_is_refused_with_the_way_out() -> None:
-    blob = b"\x03" + encode(record())[0][1:]
-    with pytest.raises(RecordFormatError, match=r"format 3 .*run that one, or rebuild this store"):
+    blob = b"\x05" + encode(record())[0][1:]
+    with pytest.raises(RecordFormatError, match=r"format 5 .*run that one, or rebuild this store"):
         decode([encode(record())[0], blob], SHAPE)
     with pytest.raises(RecordFormatError, match="format 0 "):
         decode([b""], SHAPE)
 
 
-@pytest.mark.parametrize("size", [219, 221, 100])
+@pytest.mark.parametrize("fmt", [1, 2])
+def test_a_record_of_an_earlier_format_is_refused_with_the_way_out(fmt: int) -> None:
+    blob = bytes([fmt]) + encode(record())[0][1:220]
+    with pytest.raises(RecordFormatError, match=r"earlier version.*livesegments rebuild"):
+        decode([blob], SHAPE)
+
+
+@pytest.mark.parametrize("size", [249, 251, 220])
 def test_a_record_of_another_length_is_refused_naming_the_setting(size: int) -> None:
     blob = encode(record())[0].ljust(300, b"\0")[:size]
     with pytest.raises(
         RecordFormatError,
-        match=rf"{size} bytes where 30 tiles and 5 features need 220.*LIVESEGMENTS_TILES",
+        match=rf"{size} bytes where 30 tiles and 5 features need 250.*LIVESEGMENTS_TILES",
     ):
         decode([blob], SHAPE)
 
 
 def test_another_number_of_tiles_is_refused() -> None:
     with pytest.raises(RecordFormatError, match="LIVESEGMENTS_TILES"):
-        decode(encode(empty(1, RecordShape(10, 5))), SHAPE)
+        decode(encode(empty(1, RecordShape(10, 5, 5))), SHAPE)
 
 
 def test_a_customer_may_be_profiled_unless_they_said_no_or_are_suppressed() -> None:

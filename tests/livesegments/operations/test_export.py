@@ -69,7 +69,7 @@ def store(fresh_redis: RedisServer) -> Iterator[Partitions]:
 
 def bought(cents: dict[int, int], **fields: Any) -> Records:
     """Return a record with one purchase in each of some tiles."""
-    record = empty(1, RecordShape(TILES, 5))
+    record = empty(1, RecordShape(TILES, 5, 5))
     record["head"] = max(cents, default=HEAD)
     for tile, amount in cents.items():
         record["counts"][0, tile % TILES] = 1

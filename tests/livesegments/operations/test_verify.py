@@ -1,6 +1,7 @@
 """The verifier finds each kind of fault: everything is broken on purpose, once."""
 
 import json
+import math
 import struct
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ PARTITION = 0
 KEY = f"livesegments:{{{PARTITION}}}:"
 
 FLAGS, CLUSTER, SEGMENT, UPDATED, INCOME, SINCE, VERSION = 1, 2, 3, 8, 18, 34, 42
-VECTOR, COUNTS, CENTS = 50, 70, 100
+VECTOR, PUBLISHED, GAPS, COUNTS, CENTS = 50, 70, 90, 100, 130
 
 
 @pytest.fixture
@@ -101,6 +102,8 @@ def test_every_wrong_byte_in_the_store_is_reported(quiet: Service) -> None:
             record(VECTOR, "<i", lambda x: x + 99),
             {"counted", "statistics"},
         ),
+        "a place that they never had": (record(PUBLISHED, "<i", lambda x: x + 99), {"places"}),
+        "a place forgotten": (record(GAPS, "<e", lambda _: math.nan), {"places"}),
         "another cluster": (record(CLUSTER, "<b", lambda k: (k + 1) % 5), {"statistics"}),
         "another segment": (record(SEGMENT, "<b", lambda k: (k + 1) % 5), {"state"}),
         "another version": (record(VERSION, "<q", lambda v: v - 1), {"state"}),

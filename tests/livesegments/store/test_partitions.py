@@ -405,6 +405,8 @@ def test_a_store_of_an_earlier_version_is_refused_until_it_is_rebuilt(
 ) -> None:
     deployment = replace(DEPLOYMENT, dedup_events=events)
     store.forget(deployment)
+    with pytest.raises(StoreMismatchError, match=r"record_format is 2 here.*livesegments rebuild"):
+        deployment.check({b"dedup_format": b"2", b"record_format": b"1"}, store.group_id)
     client.hdel(deployment_key(store.group_id), "partitioner", "dedup_format", "topic_prefix")
     for _ in range(2):
         with pytest.raises(StoreMismatchError, match="livesegments rebuild"):

@@ -189,7 +189,7 @@ def test_the_line_for_people_has_all_figures() -> None:
     assert "100 changes, live 1.7/s" in text
     assert "lag 1,234, workers 3" in text
     assert "generation 1, shares PSI 0.00, largest shift 0." in text
-    assert "customer 0: Families -> High-Value Customers (bought: purchases -1.9 sd)" in text
+    assert "customer 0: Families -> High-Value Customers (purchases -1.9 sd)" in text
     assert "TROUBLE Kafka does not answer" in line(HOSTILE)
 
 

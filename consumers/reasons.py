@@ -1,0 +1,127 @@
+"""Reasons of segment changes, and the places of customers that their next change starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.consumers.scoring import NONE, Scores
+from livesegments.domain import FeatureReason, Model
+from livesegments.features.feature_specs import Feature
+from livesegments.features.record_codec import Records, forget_place, has_place
+from livesegments.model.attribution import attribute, gaps_from
+from livesegments.model.cluster_statistics import UNKNOWN, dequantize
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Reasons of m changes: features by their part, and the parts of the model and the profile."""
+
+    explanations: list[list[FeatureReason]]
+    model: list[float | None]
+    profile: list[float]
+
+
+def reasons_of(
+    rows: Rows,
+    records: Records,
+    scores: Scores,
+    origins: Sequence[str],
+    model: Model,
+    features: Sequence[Feature],
+) -> Reasons:
+    """Return the reasons of the changes of m rows, from records before the scores are applied.
+
+    A customer is compared with their place at the last change. Where that is not known, the
+    features say how much nearer the new segment is than the previous one. A customer without a
+    previous segment is compared with the runner-up. A change by time alone never names a feature of
+    the profile: what an earlier profile changed is in the part of the profile.
+    """
+    snapshot, fixed = model.snapshot, scores.fixed[rows]
+    cluster_of_segment = np.argsort(model.segment_of_cluster)
+    left, entered = records["segment"][rows], scores.segment[rows]
+    remembered, published = records["gaps"][rows, entered], records["published"][rows]
+    now, then = dequantize(fixed), dequantize(published)
+    runner_up = scores.assignment.take(rows).runner_up()
+    parts = attribute(
+        now,
+        then,
+        np.where(left == NONE, runner_up, cluster_of_segment[left]),
+        cluster_of_segment[entered],
+        remembered,
+        snapshot,
+    )
+    is_compared = ~np.isnan(remembered)[:, None]
+    z_scores = snapshot.zscores(now).round(2)
+    previous = np.where(is_compared, snapshot.zscores(then).round(2), np.nan)
+    by_time = np.array(origins) == "expiry"
+    named = (~is_compared | (fixed != published)) & ~np.isnan(z_scores)
+    named &= ~(by_time[:, None] & [feature.is_profile for feature in features])
+    contributions = parts.features.round(4) + 0.0  # no negative zeros
+    return Reasons(
+        explanations=_ordered(
+            [feature.name for feature in features], named, z_scores, previous, contributions
+        ),
+        model=_nullable(parts.model.round(4) + 0.0),
+        profile=np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist(),
+    )
+
+
+def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -> None:
+    """Set the places from which the next changes are explained, in place.
+
+    Parameters
+    ----------
+    after
+        (n,) records with their new segments.
+    changed
+        Rows whose segment changes.
+    scores, model
+        Of the same records.
+
+    Notes
+    -----
+    A customer whose place is not known, or has a value that is not known any more, starts anew from
+    where they are: nothing that was deleted stays in a record.
+    """
+    has_segment = after["segment"] != NONE
+    deleted = (scores.fixed == UNKNOWN) & (after["published"] != UNKNOWN)
+    due = ~has_place(after) | deleted.any(axis=1)
+    due[changed] = True
+    forget_place(after, due & ~has_segment)
+    rows = np.flatnonzero(due & has_segment)
+    if rows.size:
+        cluster_of_segment = np.argsort(model.segment_of_cluster)
+        fixed, own = scores.fixed[rows], cluster_of_segment[after["segment"][rows]]
+        gaps = gaps_from(dequantize(fixed), own, model.snapshot)
+        after["published"][rows], after["gaps"][rows] = fixed, gaps[:, cluster_of_segment]
+
+
+def _ordered(
+    features: Sequence[str],
+    named: NDArray[np.bool_],
+    z_scores: NDArray[np.float64],
+    previous: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+) -> list[list[FeatureReason]]:
+    """Return each row's named features, the largest contribution first; all arrays are (m, d)."""
+    order = np.argsort(np.where(named, -contributions, np.inf), axis=1, kind="stable")
+    names = np.array(features)[order].tolist()
+    z, before, parts = (
+        _nullable(np.take_along_axis(each, order, axis=1))
+        for each in (z_scores, previous, contributions)
+    )
+    return [
+        list(map(FeatureReason, names[i][:n], z[i][:n], before[i][:n], parts[i][:n]))
+        for i, n in enumerate(np.count_nonzero(named, axis=1).tolist())
+    ]
+
+
+def _nullable(values: NDArray[np.float64]) -> list[Any]:
+    """Return nested lists of numbers, with None for NaN."""
+    nullable: NDArray[np.object_] = np.where(np.isnan(values), np.array(None), values)
+    return list(nullable.tolist())

@@ -155,14 +155,20 @@ def _facts(identity: Identity) -> dict[str, str]:
 
 def follow(cursor: duckdb.DuckDBPyConnection, facts: Mapping[str, str]) -> None:
     """Write facts about what the history follows."""
-    cursor.executemany("INSERT OR REPLACE INTO following VALUES (?, ?)", list(facts.items()))
+    cursor.execute(
+        "INSERT OR REPLACE INTO following SELECT unnest(?), unnest(?)",
+        [list(facts), list(facts.values())],
+    )
 
 
 def move(cursor: duckdb.DuckDBPyConnection, offsets: Mapping[TopicPartition, int]) -> None:
     """Write the next offsets of partitions."""
-    rows = [(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
-    if rows:
-        cursor.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", rows)
+    if offsets:
+        topics, numbers = zip(*offsets, strict=True)
+        cursor.execute(
+            "INSERT OR REPLACE INTO offsets SELECT unnest(?), unnest(?), unnest(?)",
+            [list(topics), list(numbers), list(offsets.values())],
+        )
 
 
 def _connect(file: Path) -> duckdb.DuckDBPyConnection:

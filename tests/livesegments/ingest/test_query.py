@@ -240,6 +240,23 @@ def test_lookup_tables_are_joined_at_the_time_of_the_event(tmp_path: Path) -> No
     assert [float(each["amount"]) for each in documents(rows)] == [11.0, 12.0]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_id_of_a_lookup_table_keeps_its_zeros_wherever_it_is(
+    tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"known.{suffix}"
+    rows = [(f"x{i}", 1_000 + i) for i in range(25_000)]
+    if suffix == "csv":
+        lines = ["alias,id", *(f"{alias},{i}" for alias, i in rows), "y,007"]
+    else:
+        lines = [json.dumps({"alias": alias, "id": i}) for alias, i in [*rows, ("y", "007")]]
+    file.write_text("\n".join(lines))
+    sql = f"SELECT known.id AS customer_id, '{AT}' AS occurred_at, 1 AS amount"
+    sql += " FROM source JOIN known ON known.alias = value->>'$.id'"
+    query = Query(sql, "purchases", tables=[Table(name="known", file=file)])
+    assert query.run(records([bought("y"), bought("x5")])).keys == [b"007", b"1005"]
+
+
 def test_a_changed_lookup_table_is_read_again_and_a_broken_one_is_not(tmp_path: Path) -> None:
     file = tmp_path / "names.csv"
     file.write_text("alias,id\nx,a\n")

@@ -12,7 +12,10 @@ from fastavro.schema import SchemaParseException, UnknownType
 from livesegments.ingest.decoding import UndecodableError, split_prefix
 from livesegments.ingest.registry import SchemaRegistry
 
-_FAULTS = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, ArithmeticError)
+_FAULTS = (
+    *(EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, ArithmeticError),
+    RecursionError,  # of a schema that refers to itself
+)
 
 
 class AvroDecoder:
@@ -48,7 +51,7 @@ class AvroDecoder:
             raise UndecodableError(f"is longer than Avro schema {schema_id} says")
         try:
             return self._encoder.encode(value).decode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise UndecodableError(f"cannot be JSON ({type(error).__name__})") from None
 
     def _schema(self, schema_id: int) -> Any:

@@ -25,6 +25,7 @@ from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.contracts.segments import (
     Explanation,
     ModelRef,
+    OtherContributions,
     PublishedConsent,
     SegmentChange,
     SegmentDefinition,
@@ -67,7 +68,16 @@ def change(
             confidence=None,
             distance=None,
             runner_up=None,
-            explanation=(Explanation(feature="purchases", direction="below", z_score=-1.94),),
+            explanation=(
+                Explanation(
+                    feature="purchases",
+                    direction="below",
+                    z_score=-1.94,
+                    previous_z_score=0.5,
+                    contribution=1.0,
+                ),
+            ),
+            other_contributions=OtherContributions(model=0.25, profile=0.0),
             model=ModelRef(generation=1, version=1),
             consent=PublishedConsent(marketing=None),
         ).model_dump()
@@ -189,7 +199,10 @@ def test_the_line_for_people_has_all_figures() -> None:
     assert "100 changes, live 1.7/s" in text
     assert "lag 1,234, workers 3" in text
     assert "generation 1, shares PSI 0.00, largest shift 0." in text
-    assert "customer 0: Families -> High-Value Customers (purchases -1.9 sd)" in text
+    assert (
+        "customer 0: Families -> High-Value Customers (bought less: purchases from +0.5 to -1.9 sd)"
+        in text
+    )
     assert "TROUBLE Kafka does not answer" in line(HOSTILE)
 
 

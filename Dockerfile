@@ -1,4 +1,4 @@
-# The worker and the commands of an operator. Parquet files need one more package, docs/operations.md.
+# The worker and the commands of an operator, with what they need to read files.
 #
 #   docker build -t livesegments .
 #   docker build -t livesegments --build-arg PIP_INDEX_URL=https://pypi.example.com/simple \

@@ -60,7 +60,7 @@ test-lowest: $(LOWEST_VENV)/.installed servers ## Run tests with the lowest vers
 
 $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 	python=$$(scripts/find-python) && "$$python" -m venv --clear $(LOWEST_VENV)
-	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --extra files --extra ingest --extra serve --extra demo --extra dev --resolution lowest-direct \
+	$(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --extra files --extra excel --extra ingest --extra serve --extra demo --extra dev --resolution lowest-direct \
 		--python $(LOWEST_VENV)/bin/python --output-file $(LOWEST_VENV)/requirements.txt
 	$(LOCK_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python \
 		-r $(LOWEST_VENV)/requirements.txt
@@ -93,10 +93,10 @@ $(LOCK_VENV)/bin/uv: Makefile
 	@touch $@
 
 lock: $(LOCK_VENV)/bin/uv ## Pin all dependencies again: requirements.lock, and the images' parts of it
-	$(COMPILE) --extra files --extra ingest --extra serve --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
-	$(COMPILE) --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
-	$(COMPILE) --extra ingest --constraint requirements.lock --output-file requirements-ingest.lock $(LOCK_OPTIONS)
-	$(COMPILE) --extra serve --constraint requirements.lock --output-file requirements-serve.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --extra excel --extra ingest --extra serve --extra demo --extra dev --output-file requirements.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --constraint requirements.lock --output-file requirements-worker.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --extra ingest --constraint requirements.lock --output-file requirements-ingest.lock $(LOCK_OPTIONS)
+	$(COMPILE) --extra files --extra serve --constraint requirements.lock --output-file requirements-serve.lock $(LOCK_OPTIONS)
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry
 
 from bench.history import History, journey
 from bench.report import Table
-from livesegments.analysis.backtest.simulator import Event
 from livesegments.config.segmentation import built_in
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.contracts.topics import PROFILES, PURCHASES
@@ -40,6 +39,8 @@ SIGNALS = (("distance", "adwin"), ("reassigned", "adwin"), ("inertia", "page_hin
 SEGMENTATION = built_in("personas")
 VALUES = {"segment": SEGMENTATION.segment_ids, "feature": SEGMENTATION.feature_names}
 NAMES = (*CONDITIONS, *(f"{signal} {detector}" for signal, detector in SIGNALS))
+
+Event = tuple[str, bytes, bytes]
 
 
 def threshold(alert: str, pattern: str) -> float:

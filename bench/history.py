@@ -12,16 +12,16 @@ from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.domain import DriftSample, Hysteresis, ProcessingConfig
 from livesegments.features.window import Tiling, is_full, purchases_by_tile
-from livesegments.producers.event_files import read_profiles, read_purchases
+from livesegments.ingest.files import read_events
 
 
-def journey() -> list[Event]:
+def journey() -> list[tuple[str, bytes, bytes]]:
     """Return the year of Complete Journey, profiles first."""
     with tempfile.TemporaryDirectory() as folder:
         purchases, profiles = complete_journey().write(Path(folder))
-        events = [(PROFILES, r.key, r.value) for r in read_profiles(profiles)]
-        events += [(PURCHASES, r.key, r.value) for r in read_purchases(purchases, currency="USD")]
-    return events
+        known, bought = read_events(profiles, "profiles"), read_events(purchases, "purchases")
+        both = [(PROFILES, each) for each in known] + [(PURCHASES, each) for each in bought]
+    return [(topic, each.key, each.value or b"") for topic, each in both]
 
 
 class History(simulator.Simulator):

@@ -2,5 +2,5 @@
 
 `serializers` builds the records. `publisher` publishes each micro-batch in a transaction, following
 steps 5 to 8 of docs/architecture.md, in a separate process (`publishing_process`). `replay` sends
-the events read by `event_files`.
+events of files.
 """

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import AuthorizationError, KafkaError
@@ -11,7 +11,6 @@ from kafka.partitioner import Partitioner as KafkaPartitioner
 from kafka.producer.future import FutureRecordMetadata
 
 from livesegments.contracts.partitioning import Partitioner, Partitioning
-from livesegments.producers.event_files import Record
 from livesegments.producers.shutdown import shut_down
 from livesegments.topic_prefix import open_producer
 
@@ -34,6 +33,17 @@ _PRODUCER = {
     "batch_size": 512 * 1024,
     "metrics_enabled": False,
 }
+
+
+class Record(NamedTuple):
+    """Event as a Kafka record."""
+
+    key: bytes
+    """The customer id, in UTF-8."""
+    value: bytes | None
+    """The event as JSON; null deletes a profile."""
+    instant: int
+    """The event time, in microseconds since the epoch."""
 
 
 class DeliveryError(RuntimeError):

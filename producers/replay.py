@@ -1,4 +1,4 @@
-"""Replay of history from files: profiles first, then purchases in file order.
+"""Replay of history: profiles first, then purchases in their order.
 
 Every delivery is confirmed. Records are timestamped on arrival, not with the event time: otherwise
 the topics' retention would delete old history as soon as it is written.
@@ -8,30 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
 
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.partitioning import Partitioner
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.producers.delivery_tracker import DeliveryError, connected
-from livesegments.producers.event_files import (
-    BrokenRowError,
-    FileError,
-    FileQuery,
-    Record,
-    read_profiles,
-    read_purchases,
-)
+from livesegments.producers.delivery_tracker import Record, connected
 
-_REPORTED_ROWS = 10
 _WAIT_STEP = 0.1
 _WATCHED_RECORDS = 5_000
-
-__all__ = ["BrokenRowError", "DeliveryError", "FileError", "ReplayReport", "replay", "zone_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +28,10 @@ class ReplayReport:
     """Profiles delivered."""
     purchases: int
     """Purchases delivered."""
-    skipped: int
-    """Broken rows skipped."""
-    broken_rows: tuple[BrokenRowError, ...]
-    """The first broken rows, at most 10."""
     seconds: float
     """Duration, including the connection."""
     stopped: bool
-    """True if it was stopped; the files may not have been sent completely."""
+    """True if it was stopped; perhaps not everything has been sent."""
 
     @property
     def sent(self) -> int:
@@ -58,43 +40,30 @@ class ReplayReport:
 
 
 def replay(
-    purchases_file: Path,
+    purchases: Iterator[Record],
+    profiles: Iterator[Record] | None = None,
     *,
     client: Mapping[str, Any],
-    currency: str,
     partitioner: Partitioner = "murmur2",
-    profiles_file: Path | None = None,
     speed: float | None = None,
-    on_error: Literal["stop", "skip"] = "stop",
-    timezone: str | None = None,
-    query: FileQuery | None = None,
-    profiles_query: FileQuery | None = None,
     backfill: bool = False,
-    watch: Callable[[Sequence[bytes], Sequence[bytes]], None] | None = None,
+    watch: Callable[[Sequence[bytes], Sequence[bytes | None]], None] | None = None,
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ReplayReport:
-    """Send the events of files to Kafka.
+    """Send events to Kafka, all profiles before the first purchase.
 
     Parameters
     ----------
-    purchases_file, profiles_file
-        CSV, JSON Lines or Parquet; `livesegments.producers.event_files` describes their columns.
+    purchases, profiles
+        The events; an error that reading them raises is raised when what came before is delivered.
     client
         Settings of kafka-python's producer: bootstrap servers, security. They override the defaults
         here.
-    currency
-        Default currency of the purchases.
     partitioner
         The deployment's.
     speed
         Seconds of event time per second of wall time; by default as fast as possible.
-    on_error
-        Whether a broken row ends the replay (the rows before it have been sent) or is skipped.
-    timezone
-        IANA name for times without an offset, such as ``UTC``; by default they are errors.
-    query, profiles_query
-        Make events of files of other shapes.
     backfill
         Whether the changes caused by these events have ``origin: backfill``.
     watch
@@ -106,34 +75,19 @@ def replay(
 
     Raises
     ------
-    FileError
-        A file cannot be read, or (`BrokenRowError`) one of its rows is broken with
-        ``on_error="stop"``.
     DeliveryError
         Kafka is unreachable, a topic is missing, or a record was not delivered.
     ValueError
-        ``speed`` or ``timezone`` is invalid.
+        ``speed`` is invalid, or the events cannot be read.
     """
     if speed is not None and not 0 < speed < float("inf"):
         raise ValueError(f"speed must be above 0, not {speed}")
     started = time.monotonic()
-    zone = zone_named(timezone)
-    broken = _BrokenRows()
-    on_broken = broken.add if on_error == "skip" else None
+    topics = [PURCHASES] if profiles is None else [PROFILES, PURCHASES]
     # Errors of a whole file, or of its first row, are raised before anything is sent.
-    purchases = _begun(
-        read_purchases(
-            purchases_file, currency=currency, timezone=zone, on_broken=on_broken, query=query
-        )
-    )
-    profiles: Iterator[Record] = iter(())
-    if profiles_file is not None:
-        profiles = _begun(
-            read_profiles(profiles_file, timezone=zone, on_broken=on_broken, query=profiles_query)
-        )
+    purchases, profiles = _begun(purchases), _begun(profiles or iter(()))
     stop = stop or threading.Event()
 
-    topics = [PURCHASES] if profiles_file is None else [PROFILES, PURCHASES]
     linger_ms = 50 if speed is None else 5
     headers = [(ORIGIN_HEADER, BACKFILL)] if backfill else []
     with connected(
@@ -152,7 +106,7 @@ def replay(
             for record in _until(stop, purchases):
                 deliveries.send(PURCHASES, record)
             stopped = stop.is_set()
-        except FileError:
+        except ValueError:
             deliveries.finish()
             raise
         deliveries.finish()
@@ -160,24 +114,9 @@ def replay(
     return ReplayReport(
         profiles=sent_profiles,
         purchases=deliveries.sent - sent_profiles,
-        skipped=broken.count,
-        broken_rows=tuple(broken.first),
         seconds=time.monotonic() - started,
         stopped=stopped,
     )
-
-
-class _BrokenRows:
-    """Counter of skipped rows that keeps the first ones."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[BrokenRowError] = []
-
-    def add(self, row: BrokenRowError) -> None:
-        self.count += 1
-        if len(self.first) < _REPORTED_ROWS:
-            self.first.append(row)
 
 
 def _paced(
@@ -196,11 +135,11 @@ def _paced(
 
 
 def _watched(
-    records: Iterator[Record], watch: Callable[[Sequence[bytes], Sequence[bytes]], None]
+    records: Iterator[Record], watch: Callable[[Sequence[bytes], Sequence[bytes | None]], None]
 ) -> Iterator[Record]:
     """Yield the records, and hand them over in batches."""
     keys: list[bytes] = []
-    values: list[bytes] = []
+    values: list[bytes | None] = []
     try:
         for record in records:
             keys.append(record.key)
@@ -225,20 +164,3 @@ def _begun(records: Iterator[Record]) -> Iterator[Record]:
     for first in records:
         return chain([first], records)
     return iter(())
-
-
-def zone_named(name: str | None) -> tzinfo | None:
-    """Return the time zone of an IANA name, None for None.
-
-    Raises
-    ------
-    ValueError
-        If there is no time zone of that name.
-    """
-    if name is None or name.upper() == "UTC":
-        return None if name is None else UTC
-    try:
-        return ZoneInfo(name)
-    # A directory of zones, such as Europe, raises an OSError.
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"no time zone {name}; give an IANA name such as Europe/Berlin") from error

@@ -18,12 +18,14 @@ from livesegments.cli.console import (
     read_settings,
 )
 from livesegments.cli.query_options import (
+    DateFormat,
+    Decimal,
     Delimiter,
     Encoding,
     ProfilesQuery,
     Query,
     Tables,
-    file_query,
+    file_options,
 )
 from livesegments.operations.atomic_file import replacing, unwritable
 
@@ -31,7 +33,7 @@ from livesegments.operations.atomic_file import replacing, unwritable
 def backtest(
     ctx: typer.Context,
     history: Annotated[
-        Path, typer.Argument(help="Purchases: CSV, JSON Lines or Parquet, also gzipped.")
+        Path, typer.Argument(help="Purchases: CSV, JSON, Parquet or Excel; also .gz or .zst.")
     ],
     profiles: Annotated[
         Path | None,
@@ -55,6 +57,8 @@ def backtest(
     table: Tables = None,
     delimiter: Delimiter = "",
     encoding: Encoding = "",
+    decimal: Decimal = ".",
+    date_format: DateFormat = "",
 ) -> None:
     """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.
 
@@ -68,6 +72,9 @@ def backtest(
     if html is not None and (why := unwritable(html)):
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
+        dialect = (table, delimiter, encoding, decimal, date_format)
+        options = file_options(query, *dialect)
+        profiles_options = file_options(profiles_query, *dialect)
         from livesegments.analysis.backtest.runner import backtest as run_history
         from livesegments.analysis.backtest.runner import shown
         from livesegments.analysis.backtest.variants import variants
@@ -85,8 +92,8 @@ def backtest(
                 profiles,
                 tried,
                 timezone=timezone,
-                query=file_query(query, table, delimiter, encoding),
-                profiles_query=file_query(profiles_query, table, delimiter, encoding),
+                options=options,
+                profiles_options=profiles_options,
                 now_ms=now_ms,
                 progress=show,
             )

@@ -112,7 +112,7 @@ def ending_in_order() -> Iterator[threading.Event]:
 
 def _known_timezone(name: str | None) -> str | None:
     if name is not None:
-        from livesegments.producers.replay import zone_named
+        from livesegments.contracts.timestamps import zone_named
 
         try:
             zone_named(name)

@@ -1,4 +1,4 @@
-"""Options of commands that read files of any shape by a query."""
+"""Options of commands that read files: of any shape by a query, and of any dialect."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from livesegments.cli.console import WRONG, fail
 
 if TYPE_CHECKING:
-    from livesegments.ingest.files import FileQuery
+    from livesegments.ingest.file_formats import FileOptions
 
 Query = Annotated[
     Path | None,
@@ -24,33 +24,48 @@ Tables = Annotated[
     typer.Option("--table", help="NAME=FILE that a query joins; may be given several times."),
 ]
 Delimiter = Annotated[
-    str, typer.Option(help="With --query, of a CSV file; `none` for whole lines of text.")
+    str,
+    typer.Option(help="Of a text file, if its first line does not show it; `none`: whole lines."),
 ]
-Encoding = Annotated[str, typer.Option(help="With --query, of a CSV file, such as latin-1.")]
+Encoding = Annotated[str, typer.Option(help="Of a text file: utf-8, latin-1 or utf-16.")]
+Decimal = Annotated[str, typer.Option(help="Decimal separator, without --query: . or ,")]
+DateFormat = Annotated[
+    str, typer.Option(help="Of times, without --query, such as '%d/%m/%Y %H:%M'.")
+]
 
 
-def file_query(
-    sql: Path | None, tables: Sequence[str] | None, delimiter: str, encoding: str
-) -> "FileQuery | None":
-    """Return the query of these options, None without one; a wrong one ends the command."""
-    if sql is None:
-        return None
+def file_options(
+    sql: Path | None,
+    tables: Sequence[str] | None,
+    delimiter: str,
+    encoding: str,
+    decimal: str,
+    date_format: str,
+) -> "FileOptions":
+    """Return how to read files; a wrong option, or a missing extra, ends the command."""
     from livesegments.extras import MissingExtraError, require
 
     try:
-        require("files", "--query", "duckdb")
-        from livesegments.ingest.files import FileQuery
-
-        text = sql.read_text("utf-8")
+        require("files", "reading files", "duckdb")
     except MissingExtraError as error:
         fail(str(error))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        fail(f"--query {sql}: {why}", WRONG)
+    from livesegments.ingest.file_formats import FileOptions
+
+    if decimal not in (".", ","):
+        fail(f"--decimal is {decimal!r}; it can be . or ,", WRONG)
+    if len(delimiter) > 1 and delimiter != "none":
+        fail(f"--delimiter is {delimiter!r}; it must be one character, or none", WRONG)
     files: dict[str, Path] = {}
     for each in tables or ():
         name, equals, file = each.partition("=")
         if not equals or not name.isidentifier() or name == "source":
             fail(f"--table is {each!r}; it must be NAME=FILE, such as rates=rates.csv", WRONG)
         files[name] = Path(file)
-    return FileQuery(text, files, delimiter, encoding)
+    text = ""
+    if sql is not None:
+        try:
+            text = sql.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            fail(f"--query {sql}: {why}", WRONG)
+    return FileOptions(text, files, delimiter, encoding, decimal, date_format)

@@ -15,18 +15,24 @@ from livesegments.cli.console import (
     read_settings,
 )
 from livesegments.cli.query_options import (
+    DateFormat,
+    Decimal,
     Delimiter,
     Encoding,
     ProfilesQuery,
     Query,
     Tables,
-    file_query,
+    file_options,
 )
+
+_REPORTED_ROWS = 10
 
 
 def replay(
     ctx: typer.Context,
-    purchases: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet, also gzipped.")],
+    purchases: Annotated[
+        Path, typer.Argument(help="CSV, JSON, Parquet or Excel; also .gz or .zst.")
+    ],
     profiles: Annotated[
         Path | None,
         typer.Option(help="Customer profiles, sent first."),
@@ -44,6 +50,8 @@ def replay(
     table: Tables = None,
     delimiter: Delimiter = "",
     encoding: Encoding = "",
+    decimal: Decimal = ".",
+    date_format: DateFormat = "",
     backfill: Annotated[
         bool,
         typer.Option("--backfill", help="Mark the resulting changes with origin: backfill."),
@@ -62,38 +70,53 @@ def replay(
         if not file.is_file():
             fail(f"{file}: no such file")
     with clear_errors(settings):
+        from functools import partial
+
         from livesegments.config.clients import kafka_config
+        from livesegments.contracts.timestamps import zone_named
         from livesegments.operations.event_ids import ADVICE, EventIdCheck
         from livesegments.producers.replay import replay as send
         from livesegments.rendering.progress import counting
 
+        dialect = (table, delimiter, encoding, decimal, date_format)
+        options = file_options(query, *dialect)
+        profiles_options = file_options(profiles_query, *dialect)
+        from livesegments.ingest.files import BrokenRowError, read_events
+
+        skipped = 0
+
+        def skip(row: BrokenRowError) -> None:
+            nonlocal skipped
+            skipped += 1
+            if skipped <= _REPORTED_ROWS:
+                typer.echo(f"skipped {row}", err=True)
+
+        read = partial(
+            read_events,
+            currency=settings.currency,
+            timezone=zone_named(timezone),
+            on_broken=skip if on_error == "skip" else None,
+        )
         ids = EventIdCheck(settings.currency)
         with counting("sending") as show, ending_in_order() as asked:
             done = send(
-                purchases,
+                read(purchases, "purchases", options),
+                None if profiles is None else read(profiles, "profiles", profiles_options),
                 client=kafka_config(settings),
-                currency=settings.currency,
                 partitioner=settings.partitioner,
-                profiles_file=profiles,
                 speed=speed,
-                on_error="skip" if on_error == "skip" else "stop",
-                timezone=timezone,
-                query=file_query(query, table, delimiter, encoding),
-                profiles_query=file_query(profiles_query, table, delimiter, encoding),
                 backfill=backfill,
                 watch=ids.add,
                 progress=show,
                 stop=asked,
             )
-        for row in done.broken_rows:
-            typer.echo(f"skipped {row}", err=True)
-        if done.skipped > len(done.broken_rows):
-            typer.echo(f"skipped {done.skipped - len(done.broken_rows)} more rows", err=True)
+        if skipped > _REPORTED_ROWS:
+            typer.echo(f"skipped {skipped - _REPORTED_ROWS} more rows", err=True)
         how = "interrupted: " if done.stopped else ""
         typer.echo(
             f"{how}sent {done.purchases} purchases and {done.profiles} profiles in"
             f" {done.seconds:.1f} s ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped"
-            f" {done.skipped} rows"
+            f" {skipped} rows"
         )
         if ids.conflicts:
             typer.echo(

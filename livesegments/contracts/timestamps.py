@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,23 @@ def rfc3339(micros: Sequence[int] | Int) -> list[str]:
     """
     instants = np.asarray(micros, dtype=np.int64).view("datetime64[us]")
     return [text + "Z" for text in np.datetime_as_string(instants, unit="us").tolist()]
+
+
+def zone_named(name: str | None) -> tzinfo | None:
+    """Return the time zone of an IANA name, None for None.
+
+    Raises
+    ------
+    ValueError
+        If there is no time zone of that name.
+    """
+    if name is None or name.upper() == "UTC":
+        return None if name is None else UTC
+    try:
+        return ZoneInfo(name)
+    # A directory of zones, such as Europe, raises an OSError.
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone {name}; give an IANA name such as Europe/Berlin") from error
 
 
 @lru_cache(maxsize=1024)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+import duckdb
 import numpy as np
-import pyarrow.parquet as pq
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -37,7 +37,8 @@ _NEXT = """\
 
 def rows(purchases: Path, profiles: Path) -> tuple[int, int]:
     """Return the numbers of rows of Parquet files."""
-    return pq.read_metadata(purchases).num_rows, pq.read_metadata(profiles).num_rows
+    counts = [len(duckdb.read_parquet(str(each))) for each in (purchases, profiles)]
+    return counts[0], counts[1]
 
 
 class Progress:

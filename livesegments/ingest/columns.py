@@ -43,7 +43,13 @@ class Contract:
 
 def _text(name: str, kind: str) -> str:
     column = quoted(name)
-    return f"({column}->>'$')" if kind == "JSON" else f"CAST({column} AS VARCHAR)"
+    if kind != "JSON":
+        return f"CAST({column} AS VARCHAR)"
+    # Lists and objects stay what they are, for the contract to refuse.
+    return (
+        f"CASE WHEN json_type({column}) IN ('ARRAY', 'OBJECT') THEN {column}"
+        f" ELSE to_json({column}->>'$') END"
+    )
 
 
 def _time(name: str, kind: str) -> str:
@@ -61,6 +67,10 @@ def _time(name: str, kind: str) -> str:
         f"{name} is {kind}, not a time: write to_timestamp(seconds), make_timestamptz(microseconds)"
         " or strptime(text, format) AT TIME ZONE 'UTC'"
     )
+
+
+def _is_local(kind: str) -> bool:
+    return kind == "DATE" or (kind.startswith("TIMESTAMP") and kind != "TIMESTAMP WITH TIME ZONE")
 
 
 def _amount(name: str, kind: str) -> str:
@@ -144,6 +154,7 @@ CONTRACTS: Mapping[Into, Contract] = {
     ),
 }
 
+TIMES = ("occurred_at", "updated_at", "requested_at")
 _PROFILE_EXTRAS = {"deleted": _flag, "marketing_consent": _flag, "profiling_consent": _flag}
 
 
@@ -153,7 +164,13 @@ def quoted(name: str) -> str:
 
 
 def select_list(
-    columns: Iterable[Column], into: Into, currency: str, *, record_id: str = RECORD_ID
+    columns: Iterable[Column],
+    into: Into,
+    currency: str,
+    *,
+    record_id: str = RECORD_ID,
+    has_timezone: bool = False,
+    without_nulls: bool = False,
 ) -> str:
     """Return the SQL that makes a record of a row of the query: its key and its value.
 
@@ -167,6 +184,10 @@ def select_list(
         Of purchases without one of their own.
     record_id
         SQL for the id of an event whose query returns none.
+    has_timezone
+        Whether times without an offset are of a known zone, and may stay as they are.
+    without_nulls
+        Whether to leave out fields that are null.
 
     Raises
     ------
@@ -175,6 +196,8 @@ def select_list(
     """
     kinds = _checked(list(columns), into)
     contract = CONTRACTS[into]
+    if has_timezone:
+        kinds |= {name: "VARCHAR" for name in TIMES if _is_local(kinds.get(name, ""))}
     written = {
         name: write(name, kinds[name]) for name, write in contract.fields.items() if name in kinds
     }
@@ -191,13 +214,17 @@ def select_list(
     if consent:
         written["consent"] = f"struct_pack({', '.join(consent)})"
     fields = ", ".join(f"{quoted(name)} := {value}" for name, value in written.items())
-    value = f"encode(CAST(to_json(struct_pack({fields})) AS VARCHAR))"
+    value = f"to_json(struct_pack({fields}))"
+    if without_nulls:
+        value = f"json_merge_patch('{{}}', {value})"
+    value = f"encode(CAST({value} AS VARCHAR))"
     if "deleted" in kinds:
         _as_is(
             "deleted", kinds["deleted"], ("BOOLEAN", "JSON", "VARCHAR", *_WHOLE), "true or false"
         )
         value = f"CASE WHEN coalesce(CAST(deleted AS BOOLEAN), false) THEN NULL ELSE {value} END"
-    key = f"encode({_text('customer_id', kinds['customer_id'])})"
+    own = "customer_id->>'$'" if kinds["customer_id"] == "JSON" else "CAST(customer_id AS VARCHAR)"
+    key = f"encode({own})"
     return f"{key} AS record_key, {value} AS record_value"
 
 

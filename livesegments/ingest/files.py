@@ -1,252 +1,328 @@
-"""Queries on files: the rows of a query become purchases or profiles, ready to send.
+"""Events of files: the rows of a query become purchases or profiles, ready to send.
 
-`source` is the file as DuckDB reads it: the columns of a CSV file as text, with ``row``, the line
-of each; the documents of a JSON file as ``value``; the columns of a Parquet file as they are.
-Unlike the query of a topic, this one sees the whole file: it may sum, sort and join. DuckDB uses a
-bounded memory, and beyond it a temporary folder.
+`source` is the file as DuckDB reads it: the columns of a text file as text, the documents of a JSON
+file as ``value``, the columns of a Parquet file as they are; and ``row``, the number of each. A
+query sees the whole file: it may sum, sort and join. DuckDB uses a bounded memory, and beyond it a
+temporary folder. A file of the contract's shape needs no query.
 """
 
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import tzinfo
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, tzinfo
+from json import loads
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
-from livesegments.contracts.dead_letters import Rejection
-from livesegments.contracts.decode import decode_profiles, decode_purchases
-from livesegments.ingest.columns import ColumnError, select_list
-from livesegments.producers.event_files import BrokenRowError, Record
-from livesegments.producers.file_readers import FileError
+from livesegments.contracts import events, purchase_fast_path, timestamps, validation
+from livesegments.contracts.dead_letters import Reason, Rejection
+from livesegments.contracts.validation import Document, Documents, RefusedError
+from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list
+from livesegments.ingest.contract_files import DOCUMENT, contract_query
+from livesegments.ingest.file_formats import (
+    FileError,
+    FileOptions,
+    LineNumbers,
+    explained,
+    literal,
+    readable,
+    rejects,
+    view,
+)
+from livesegments.producers.delivery_tracker import Record
 
 MEMORY_MB = 1_024
-BATCH_ROWS = 10_000
+BATCH_ROWS = 2_048
 
-_COMPRESSED = (".gz", ".zst")
-_TEXT = (".csv", ".tsv", ".txt")
-_JSON = (".json", ".jsonl", ".ndjson")
+Input: TypeAlias = Literal["purchases", "profiles"]
+
+_TIMES = {"purchases": "occurred_at", "profiles": "updated_at"}
 _READ_ONLY = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FileQuery:
-    """SQL that turns a file of any shape into events.
+class BrokenRowError(FileError):
+    """Row that is not a valid event.
 
-    Attributes
+    Parameters
     ----------
-    sql
-        SELECT statement on `source`, which is the file.
-    tables
-        Name -> file of other tables that it joins.
-    delimiter, encoding
-        Of a CSV file, where they are not recognised; the delimiter ``none`` reads whole lines.
+    file
+        The file.
+    line
+        Line of a text file, from 1; row of another one or of a query.
+    field
+        The invalid field, ``row`` for the row itself.
+    why
+        The reason, without the value.
     """
 
-    sql: str
-    tables: Mapping[str, Path] = field(default_factory=dict)
-    delimiter: str = ""
-    encoding: str = ""
-
-    def read(
-        self,
-        path: Path,
-        into: Literal["purchases", "profiles"],
-        *,
-        currency: str = "",
-        timezone: tzinfo | None = None,
-        on_broken: Callable[[BrokenRowError], None] | None = None,
-    ) -> Iterator[Record]:
-        """Yield the events of a file; see `query_file`."""
-        return query_file(
-            path, self, into, currency=currency, timezone=timezone, on_broken=on_broken
-        )
+    def __init__(self, file: Path, line: int, field: str, why: str) -> None:
+        super().__init__(f"{file}, line {line}, {field}: {why}")
+        self.file = file
+        self.line = line
+        self.field = field
+        self.why = why
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    lines: list[int]
-    keys: list[bytes | None]
-    values: list[bytes | None]
-
-
-def query_file(
+def read_events(
     path: Path,
-    query: FileQuery,
-    into: Literal["purchases", "profiles"],
+    into: Input,
+    options: FileOptions | None = None,
     *,
     currency: str = "USD",
     timezone: tzinfo | None = None,
     on_broken: Callable[[BrokenRowError], None] | None = None,
 ) -> Iterator[Record]:
-    """Run a query on a file and yield its rows as events, in the order of the query.
+    """Yield the events of a file, in its order or that of the query.
+
+    By default, ``kind`` is ``purchase``, ``currency`` is the parameter, and ``event_id`` is a
+    UUIDv5 of the file's name, the row's number and its customer, time, amount and kind: reading the
+    same file again gives the same ids, a file with another name does not.
 
     Parameters
     ----------
     path
-        CSV, tab-separated, JSON Lines, JSON or Parquet, also compressed with gzip or zstd.
-    query
-        SQL on `source`, lookup tables and how to read the file.
+        CSV, tab-separated, JSON Lines, JSON, Parquet or Excel; also compressed with gzip or zstd.
     into
         The input that the rows belong to.
+    options
+        A query, its lookup tables, and how to read the file.
     currency
         Of purchases without one of their own.
     timezone
-        Of casts from text without an offset to TIMESTAMPTZ; by default UTC.
+        Of times without an offset; if not given, such a time is an error.
     on_broken
-        Called with each row that the contract refuses, which is then skipped; if not given, the
-        error is raised.
+        Called with each broken row, which is then skipped; if not given, the error is raised.
 
     Raises
     ------
     FileError
-        If a file cannot be read, or the query fails or does not return what its input needs.
+        If a file cannot be read or lacks a required column, or if the query fails or does not
+        return what its input needs.
     BrokenRowError
         If the contract refuses a row and ``on_broken`` is not given.
+    MissingExtraError
+        If the file is Excel and openpyxl is not installed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        connection = _connected(path, query, folder, timezone)
-        try:
-            for batch in _batches(connection, path, query, into, currency):
-                yield from _events(path, batch, into, currency, on_broken)
-        finally:
-            connection.close()
+        reader = _Reader(path, into, options or FileOptions(), timezone, on_broken)
+        with closing(reader.open(Path(folder))) as connection:
+            yield from reader.events(connection, currency)
 
 
-def _connected(
-    path: Path, query: FileQuery, folder: str, timezone: tzinfo | None
-) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(
-        config={
-            # With one thread, the rows of a file keep their order.
-            "threads": 1,
-            "memory_limit": f"{MEMORY_MB}MB",
-            "temp_directory": folder,
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
-    connection.execute(f"SET TimeZone = {_literal(str(timezone or 'UTC'))}")
-    for name, file in {"source": path, **query.tables}.items():
-        if not file.is_file():
-            raise FileError(f"{file}: no such file")
+class _Reader:
+    """Reader of one file, for one pass."""
+
+    def __init__(
+        self,
+        path: Path,
+        into: Input,
+        options: FileOptions,
+        timezone: tzinfo | None,
+        on_broken: Callable[[BrokenRowError], None] | None,
+    ) -> None:
+        self._path, self._into, self._options, self._timezone = path, into, options, timezone
+        self._on_broken = on_broken
+        self._local: dict[Path, Path] = {}
+        self._lines: LineNumbers | None = None
+        self._tells_rows = False
+        self._has_documents = False
+
+    def open(self, folder: Path) -> duckdb.DuckDBPyConnection:
+        """Return a connection that reaches the files and a temporary folder only."""
+        connection = duckdb.connect(
+            config={
+                # With one thread, the rows of a file keep their order.
+                "threads": 1,
+                "memory_limit": f"{MEMORY_MB}MB",
+                "temp_directory": str(folder),
+                "python_enable_replacements": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        connection.execute(f"SET TimeZone = {literal(str(self._timezone or 'UTC'))}")
+        skip = self._on_broken is not None
+        for name, file in {"source": self._path, **self._options.tables}.items():
+            if not file.is_file():
+                raise FileError(f"{file}: no such file")
+            self._local[file] = readable(file, folder / name)
+            is_source = name == "source"
+            try:
+                found = view(
+                    self._local[file],
+                    self._options if is_source else FileOptions(),
+                    skip=skip and is_source,
+                )
+                connection.execute(f"CREATE VIEW {name} AS {found.sql}")
+            except (FileError, duckdb.Error) as error:
+                raise self._explained(error) from None
+            if is_source and found.text is not None:
+                self._lines = LineNumbers(self._local[file], found.text)
+        allowed = ", ".join(literal(str(each)) for each in self._local.values())
+        connection.execute(f"SET allowed_paths = [{allowed}]")
+        for each in _READ_ONLY:
+            connection.execute(each)
+        return connection
+
+    def events(self, connection: duckdb.DuckDBPyConnection, currency: str) -> Iterator[Record]:
+        """Yield the events; report the rows that DuckDB has skipped last."""
         try:
-            connection.execute(f"CREATE VIEW {name} AS {_reader(file, query, name == 'source')}")
+            result = connection.execute(self._query(connection, currency))
+            while rows := result.fetchmany(BATCH_ROWS):
+                numbers, keys, values = zip(*rows, strict=True)
+                yield from self._valid(numbers, keys, values)
+        except ColumnError as error:
+            raise FileError(f"{self._path}: {error}") from None
         except duckdb.Error as error:
-            raise FileError(f"{file}: {_first_line(error)}") from None
-    files = ", ".join(_literal(str(each)) for each in (path, *query.tables.values()))
-    connection.execute(f"SET allowed_paths = [{files}]")
-    for each in _READ_ONLY:
-        connection.execute(each)
-    return connection
+            raise self._explained(error) from None
+        if self._lines is not None:
+            self._report_rejects(connection, self._lines)
 
+    def _report_rejects(self, connection: duckdb.DuckDBPyConnection, lines: LineNumbers) -> None:
+        for record, why in rejects(connection) if self._on_broken is not None else ():
+            broken = BrokenRowError(self._path, lines.of_record(record), "row", why)
+            if lines.ends_with(record):
+                raise broken  # perhaps by an open quote: what follows it is lost
+            self._refuse(broken)
 
-def _reader(path: Path, query: FileQuery, is_source: bool) -> str:
-    suffixes = [each.lower() for each in path.suffixes if each.lower() not in _COMPRESSED]
-    suffix, file = suffixes[-1] if suffixes else "", _literal(str(path))
-    if suffix in _TEXT:
-        options = ["all_varchar = true"]
-        header = 1
-        if is_source and query.encoding:
-            options.append(f"encoding = {_literal(query.encoding)}")
-        if is_source and query.delimiter == "none":
-            options += ["columns = {'line': 'VARCHAR'}", "delim = '\x01'", "quote = ''"]
-            options += ["header = false", "auto_detect = false"]
-            header = 0
-        elif is_source and query.delimiter:
-            options.append(f"delim = {_literal(query.delimiter)}")
-        return (
-            f'SELECT row_number() OVER () + {header} AS "row", *'
-            f" FROM read_csv({file}, {', '.join(options)})"
-        )
-    if suffix in _JSON:
-        form = "'auto'" if suffix == ".json" else "'newline_delimited'"
-        return (
-            'SELECT row_number() OVER () AS "row", json AS value'
-            f" FROM read_json_objects({file}, format = {form})"
-        )
-    if suffix == ".parquet":
-        return (
-            'SELECT file_row_number + 1 AS "row", * EXCLUDE (file_row_number)'
-            f" FROM read_parquet({file}, file_row_number = true)"
-        )
-    known = ", ".join((*_TEXT, *_JSON, ".parquet"))
-    raise FileError(f"{path}: must end with one of {known}, or with .gz or .zst after it")
-
-
-def _batches(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    query: FileQuery,
-    into: Literal["purchases", "profiles"],
-    currency: str,
-) -> Iterator[_Batch]:
-    sql = query.sql.strip().rstrip(";").rstrip()
-    try:
-        described = connection.execute(f"DESCRIBE SELECT * FROM ({sql}\n)").fetchall()
-        columns = [(name, kind) for name, kind, *_ in described]
+    def _query(self, connection: duckdb.DuckDBPyConnection, currency: str) -> str:
+        sql = self._options.sql.strip().rstrip(";").rstrip()
+        if not sql:
+            columns = _columns(connection, "source")
+            self._has_documents = columns == DOCUMENT
+            sql = contract_query(columns, self._into, self._options, currency, self._path.name)
+        columns = _columns(connection, f"({sql}\n)")
         fields = [each for each in columns if each[0] != "row"]
         selected = select_list(
-            fields, into, currency, record_id=f"{_literal(path.name)} || '-' || nth"
+            fields,
+            self._into,
+            currency,
+            record_id=f"{literal(self._path.name)} || '-' || nth",
+            has_timezone=self._timezone is not None,
+            without_nulls=True,
         )
-        line = '"row"' if len(fields) < len(columns) else "nth"
-        result = connection.execute(
-            f"SELECT {line} AS line, {selected}"
-            f" FROM (SELECT *, row_number() OVER () AS nth FROM ({sql}\n))"
+        self._tells_rows = len(fields) < len(columns)
+        row = '"row"' if self._tells_rows else "nth"
+        return (
+            f"SELECT {row}, {selected} FROM (SELECT *, row_number() OVER () AS nth FROM ({sql}\n))"
         )
-        while rows := result.fetchmany(BATCH_ROWS):
-            yield _Batch(
-                [line for line, _, _ in rows],
-                [None if key is None else bytes(key) for _, key, _ in rows],
-                [None if value is None else bytes(value) for _, _, value in rows],
-            )
-    except ColumnError as error:
-        raise FileError(f"{path}: {error}") from None
-    except duckdb.Error as error:
-        raise FileError(f"{path}: the query fails: {_first_line(error)}") from None
+
+    def _valid(
+        self,
+        numbers: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+    ) -> Iterator[Record]:
+        field = _TIMES[self._into]
+        if self._timezone is not None:
+            values = _in_utc(values, field, self._timezone)
+        instants, refused = _validated(self._into, field, keys, values)
+        faults = {each.row: each.message for each in refused}
+        for row, (number, key, value) in enumerate(zip(numbers, keys, values, strict=True)):
+            if key is not None and row in instants:
+                yield Record(key, value, instants[row])
+                continue
+            name, why = self._fault(key, value, faults.get(row, ""))
+            line = self._lines.of_row(number) if self._lines and self._tells_rows else number
+            self._refuse(BrokenRowError(self._path, line, name, why))
+
+    def _fault(self, key: bytes | None, value: bytes | None, message: str) -> tuple[str, str]:
+        """Return the field that is at fault, and why."""
+        if key is None:
+            required = CONTRACTS[self._into].required
+            if self._has_documents and not loads(value or b"{}").keys() & {*required}:
+                return "row", f"is not a JSON object with {', '.join(required)}"
+            return "customer_id", "is missing"
+        name, _, why = message.partition(": ")
+        if name != _TIMES[self._into] or value is None:
+            return name, why
+        text = loads(value).get(name, "")
+        if not isinstance(text, str) or not text:
+            return name, "is missing"
+        why = timestamps.explain(text, self._timezone)
+        if self._timezone is None and _is_local(text):
+            why += ", or name the file's time zone: --timezone UTC"
+        return name, why
+
+    def _refuse(self, broken: BrokenRowError) -> None:
+        if self._on_broken is None:
+            raise broken
+        self._on_broken(broken)
+
+    def _explained(self, error: Exception) -> FileError:
+        """Return the error of a file: a row that is broken, or the file as a whole."""
+        text = str(error)
+        for file, local in self._local.items():
+            text = text.replace(str(local), str(file))
+        where = re.match(r".*CSV Error on Line: (\d+)", text)
+        if where is not None:
+            file = next((each for each in self._local if f"file = {each}\n" in text), self._path)
+            line = int(where[1])
+            if file == self._path and self._lines is not None:
+                line = self._lines.of_record(line)
+            return BrokenRowError(file, line, "row", explained(text))
+        if isinstance(error, FileError):
+            return FileError(text)
+        what = "the query fails: " if self._options.sql and self._local else ""
+        return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}")
 
 
-def _events(
-    path: Path,
-    batch: _Batch,
-    into: Literal["purchases", "profiles"],
-    currency: str,
-    on_broken: Callable[[BrokenRowError], None] | None,
-) -> Iterator[Record]:
+def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, str]]:
+    described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+    return [(name, kind) for name, kind, *_ in described]
+
+
+def _validated(
+    into: Input, field: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]
+) -> tuple[dict[int, int], list[Rejection]]:
+    """Return row -> time of the valid events, in microseconds, and the rejections of the others."""
     # Times are compared with no clock: a file is history.
-    timestamps = [0] * len(batch.keys)
-    instants: dict[int, int]
-    refused: list[Rejection]
     if into == "purchases":
-        purchases, refused = decode_purchases(
-            batch.keys, batch.values, timestamps, currency=currency
-        )
-        rows = purchases.row.tolist()
-        instants = dict(zip(rows, purchases.occurred_at.tolist(), strict=True))
-    else:
-        profiles, refused = decode_profiles(batch.keys, batch.values, timestamps)
-        rows = profiles.row.tolist()
-        instants = dict(zip(rows, profiles.updated_at.tolist(), strict=True))
-    faults = {each.row: each for each in refused}
-    for row, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
-        if row in faults:
-            name, _, why = faults[row].message.partition(": ")
-            broken = BrokenRowError(path, batch.lines[row], name, why or faults[row].message)
-            if on_broken is None:
-                raise broken
-            on_broken(broken)
-        else:
-            yield Record(key or b"", value or b"", instants[row])
+        valid, refused = purchase_fast_path.validate(keys, values)
+        return _in_calendar(valid, field, valid.occurred_at(), refused)
+    profiles, refused = validation.validate(
+        events.CUSTOMER_PROFILE, keys, values, read_null=_deleted
+    )
+    micros = timestamps.microseconds(profiles.column(field))
+    return _in_calendar(profiles, field, micros, refused)
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _in_calendar(
+    valid: Documents, field: str, micros: NDArray[np.int64], refused: list[Rejection]
+) -> tuple[dict[int, int], list[Rejection]]:
+    valid, kept, others = valid.sift([validation.no_such_date(field, micros)])
+    return dict(zip(valid.row.tolist(), micros[kept].tolist(), strict=True)), refused + others
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).split("\n", 1)[0].strip()
+def _deleted(key: bytes | None) -> Document:
+    if key is None:
+        raise RefusedError(Reason.KEY_MISMATCH, "")
+    return {"customer_id": key.decode(), "updated_at": "1970-01-01T00:00:00Z"}
+
+
+def _in_utc(values: Sequence[bytes | None], field: str, timezone: tzinfo) -> list[bytes | None]:
+    """Write times in UTC, of which those without an offset are of a time zone."""
+    # No string within JSON holds these quotes unescaped.
+    pattern = re.compile(rb'(?<="%s":")[^"\\]*' % field.encode())
+    found = [pattern.search(value or b"") for value in values]
+    micros = timestamps.microseconds([each[0].decode() if each else "" for each in found], timezone)
+    known = (micros != timestamps.NOT_A_TIME).tolist()
+    texts = timestamps.rfc3339(micros)
+    return [
+        value[: at.start()] + text.encode() + value[at.end() :]
+        if value is not None and at is not None and is_known
+        else value
+        for value, at, text, is_known in zip(values, found, texts, known, strict=True)
+    ]
+
+
+def _is_local(text: str) -> bool:
+    return bool(timestamps.microseconds([text], UTC)[0] != timestamps.NOT_A_TIME)

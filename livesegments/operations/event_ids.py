@@ -43,7 +43,7 @@ class EventIdCheck:
         self.repeats = self.conflicts = 0
         self.examples: list[str] = []
 
-    def add(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+    def add(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Add purchases as they are sent."""
         found, _ = decode_purchases(keys, values, [0] * len(keys), currency=self._currency)
         customers = hash_keys([name.encode() for name in found.customer_id], "murmur2")

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -90,7 +92,7 @@ def write_rows(
     NoModelError
         If no worker has ever run.
     MissingExtraError
-        If the format is Parquet and PyArrow is not installed.
+        If the format is Parquet and DuckDB is not installed.
     UnsettledError
         If a recovery is running.
     """
@@ -160,25 +162,28 @@ class _Jsonl:
         pass
 
 
-class _Parquet:
+class _Parquet(_Jsonl):
+    """JSON Lines in a temporary folder, which DuckDB makes Parquet of in the end."""
+
     def __init__(self, file: BinaryIO) -> None:
-        require("files", "Parquet", "pyarrow")
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-        narrow = {"cluster": pa.int8()}
-        self._schema = pa.schema(
-            [(name, narrow.get(name, types[kind])) for name, kind in COLUMNS.items()]
-        )
-        self._table = pa.Table
-        self._writer = pq.ParquetWriter(file, self._schema)
-
-    def write(self, rows: list[Row]) -> None:
-        self._writer.write_table(self._table.from_pylist(rows, self._schema))
+        require("files", "Parquet", "duckdb")
+        self._target = file
+        self._folder = TemporaryDirectory()
+        self._rows = Path(self._folder.name, "rows.jsonl")
+        super().__init__(self._rows.open("wb"))
 
     def end(self) -> None:
-        self._writer.close()
+        import duckdb
+
+        self._file.close()
+        types = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+        columns = {name: types[kind] for name, kind in COLUMNS.items()} | {"cluster": "TINYINT"}
+        parquet = Path(self._folder.name, "rows.parquet")
+        with self._folder, duckdb.connect() as connection:
+            rows = connection.read_json(str(self._rows), columns=columns, format="nd")
+            rows.write_parquet(str(parquet))
+            with parquet.open("rb") as made:
+                copyfileobj(made, self._target)
 
 
 _WRITERS: dict[str, Any] = {"csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet}

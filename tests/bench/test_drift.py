@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from bench import drift
-from bench.drift import CONDITIONS, DRIFTS, NAMES, Watch, delays, threshold
+from bench.drift import CONDITIONS, DRIFTS, NAMES, Event, Watch, delays, threshold
 from bench.history import History, journey
-from livesegments.analysis.backtest.simulator import Event
 from livesegments.features.window import Tiling
 
 pytestmark = pytest.mark.timeout(600)

@@ -12,8 +12,8 @@ import pytest
 import redis
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from livesegments.ingest.files import read_events
 from livesegments.local_servers import free_ports
-from livesegments.producers.event_files import read_profiles, read_purchases
 from tests import processes
 from tests.deploy.documents import (
     ROOT,
@@ -188,9 +188,9 @@ def test_the_example_holds_only_rows_that_we_take(tmp_path: Path) -> None:
     [replayed] = [source for name, source, _ in mounts() if name == "replay"]
     assert ROOT / replayed == folder
     rows = (folder / "purchases.csv").read_text().count("\n") - 1
-    sent = list(read_purchases(folder / "purchases.csv", currency="USD", timezone=None))
+    sent = list(read_events(folder / "purchases.csv", "purchases", currency="USD", timezone=None))
     assert len(sent) == rows
-    assert len(list(read_profiles(folder / "profiles.csv", timezone=None))) == 100
+    assert len(list(read_events(folder / "profiles.csv", "profiles", timezone=None))) == 100
 
 
 @pytest.mark.servers

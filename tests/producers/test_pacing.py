@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.producers.delivery_tracker import DeliveryError
-from livesegments.producers.event_files import Record
-from livesegments.producers.replay import _paced, zone_named
+from livesegments.contracts.timestamps import zone_named
+from livesegments.producers.delivery_tracker import DeliveryError, Record
+from livesegments.producers.replay import _paced
 
 MS = 1_000
 

@@ -14,10 +14,28 @@ from kafka.producer.sender import Sender
 
 from livesegments.contracts.decode import decode_profiles, decode_purchases
 from livesegments.contracts.topics import PROFILES, PURCHASES
+from livesegments.ingest.file_formats import FileError
+from livesegments.ingest.files import BrokenRowError, read_events
 from livesegments.local_servers import LOOPBACK, embedded_broker, free_ports
 from livesegments.producers import delivery_tracker
-from livesegments.producers.replay import BrokenRowError, DeliveryError, FileError, replay
+from livesegments.producers.delivery_tracker import DeliveryError
+from livesegments.producers.replay import ReplayReport
+from livesegments.producers.replay import replay as send
 from tests.servers import KafkaServer, fresh_topics
+
+Seen = list[BrokenRowError]
+
+
+def replay(
+    purchases: Path, profiles: Path | None = None, *, skipped: Seen | None = None, **options: Any
+) -> ReplayReport:
+    on_broken = None if skipped is None else skipped.append
+    return send(
+        read_events(purchases, "purchases", on_broken=on_broken),
+        None if profiles is None else read_events(profiles, "profiles", on_broken=on_broken),
+        **options,
+    )
+
 
 HEADER = "customer_id,occurred_at,amount"
 START = 1_772_000_000
@@ -66,13 +84,12 @@ def test_every_row_arrives_once_in_file_order_per_customer(
     seen: list[int] = []
     report = replay(
         purchases_csv(tmp_path / "p.csv", 3_000),
-        profiles_file=profiles_csv(tmp_path / "c.csv", 97),
+        profiles=profiles_csv(tmp_path / "c.csv", 97),
         client=client(fresh_kafka),
-        currency="USD",
         progress=seen.append,
     )
 
-    assert (report.purchases, report.profiles, report.skipped) == (3_000, 97, 0)
+    assert (report.purchases, report.profiles) == (3_000, 97)
     assert report.sent == 3_097
     assert not report.stopped
     assert seen == sorted(seen)
@@ -102,9 +119,8 @@ def test_only_a_backfill_carries_the_header_that_says_so(
     for backfill in (False, True):
         replay(
             files[0],
-            profiles_file=files[1],
+            profiles=files[1],
             client=client(fresh_kafka),
-            currency="USD",
             backfill=backfill,
         )
     for topic, sent in ((PURCHASES, 3), (PROFILES, 2)):
@@ -117,7 +133,7 @@ def test_only_a_backfill_carries_the_header_that_says_so(
 def test_a_customer_goes_to_the_partition_that_any_kafka_client_gives_it(
     fresh_kafka: KafkaServer, tmp_path: Path
 ) -> None:
-    replay(purchases_csv(tmp_path / "p.csv", 300), client=client(fresh_kafka), currency="USD")
+    replay(purchases_csv(tmp_path / "p.csv", 300), client=client(fresh_kafka))
     replayed = {record.key: record.partition for record in records_of(fresh_kafka, PURCHASES)}
     producer = KafkaProducer(bootstrap_servers=fresh_kafka.bootstrap)
     plain = {key: producer.send(PURCHASES, b"{}", key).get(10).partition for key in replayed}
@@ -131,7 +147,7 @@ def test_old_history_gets_the_time_of_its_arrival(fresh_kafka: KafkaServer, tmp_
     before = time.time() * 1000
     profiles = profiles_csv(tmp_path / "c.csv", 5)
     purchases = purchases_csv(tmp_path / "p.csv", 5)
-    replay(purchases, profiles_file=profiles, client=client(fresh_kafka), currency="USD")
+    replay(purchases, profiles=profiles, client=client(fresh_kafka))
     for topic in (PURCHASES, PROFILES):
         assert all(record.timestamp >= before - 1 for record in records_of(fresh_kafka, topic))
 
@@ -141,7 +157,7 @@ def test_speed_makes_event_time_run_faster_than_the_clock(
     fresh_kafka: KafkaServer, tmp_path: Path
 ) -> None:
     path = purchases_csv(tmp_path / "p.csv", 21, seconds_apart=60)
-    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1_200)
+    report = replay(path, client=client(fresh_kafka), speed=1_200)
     records = sorted(
         records_of(fresh_kafka, PURCHASES), key=lambda r: json.loads(r.value)["amount"]
     )
@@ -156,7 +172,7 @@ def test_late_rows_are_sent_at_once(fresh_kafka: KafkaServer, tmp_path: Path) ->
     path = tmp_path / "p.csv"
     times = ["2026-02-25T06:00:10Z", "2026-02-25T06:00:00Z", "2020-01-01T00:00:00Z"]
     path.write_text("\n".join([HEADER, *(f"a,{at},1" for at in times)]))
-    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1)
+    report = replay(path, client=client(fresh_kafka), speed=1)
     assert report.purchases == 3
     assert report.seconds < 3
 
@@ -167,7 +183,7 @@ def test_a_broken_row_stops_after_the_rows_before_it(
 ) -> None:
     path = purchases_csv(tmp_path / "p.csv", 50, broken=30)
     with pytest.raises(BrokenRowError, match=r"p\.csv, line 32, amount: "):
-        replay(path, client=client(fresh_kafka), currency="USD")
+        replay(path, client=client(fresh_kafka))
     assert len(records_of(fresh_kafka, PURCHASES)) == 30
 
 
@@ -178,10 +194,11 @@ def test_broken_rows_can_be_skipped_and_are_counted(
     path = purchases_csv(tmp_path / "p.csv", 50, broken=30)
     with path.open("a") as file:
         file.write("\n" + "\n".join(["only-a-customer"] * 15))
-    report = replay(path, client=client(fresh_kafka), currency="USD", on_error="skip")
-    assert (report.purchases, report.skipped) == (49, 16)
-    assert len(report.broken_rows) == 10
-    assert (report.broken_rows[0].line, report.broken_rows[0].field) == (32, "amount")
+    skipped: Seen = []
+    report = replay(path, client=client(fresh_kafka), skipped=skipped)
+    assert (report.purchases, len(skipped)) == (49, 16)
+    assert (skipped[0].line, skipped[0].field) == (32, "amount")
+    assert [row.line for row in skipped[1:]] == [*range(52, 67)]
     assert len(records_of(fresh_kafka, PURCHASES)) == 49
 
 
@@ -193,7 +210,7 @@ def test_nothing_is_sent_when_the_second_file_is_unusable(
     purchases.write_text("customer,when,how_much\n")
     profiles = profiles_csv(tmp_path / "c.csv", 9)
     with pytest.raises(FileError, match="no column customer_id"):
-        replay(purchases, profiles_file=profiles, client=client(fresh_kafka), currency="USD")
+        replay(purchases, profiles=profiles, client=client(fresh_kafka))
     assert records_of(fresh_kafka, PROFILES) == []
 
 
@@ -202,7 +219,7 @@ def test_stop_ends_a_paced_replay_within_a_moment(fresh_kafka: KafkaServer, tmp_
     path = purchases_csv(tmp_path / "p.csv", 1_000, seconds_apart=60)
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()
-    report = replay(path, client=client(fresh_kafka), currency="USD", speed=1, stop=stop)
+    report = replay(path, client=client(fresh_kafka), speed=1, stop=stop)
     assert report.stopped
     assert report.seconds < 4
     assert len(records_of(fresh_kafka, PURCHASES)) == report.purchases == 1
@@ -215,7 +232,7 @@ def test_ctrl_c_leaves_a_paced_replay_at_once(fresh_kafka: KafkaServer, tmp_path
     threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        replay(path, client=client(fresh_kafka), currency="USD", speed=1)
+        replay(path, client=client(fresh_kafka), speed=1)
     assert time.monotonic() - started < 5
     assert len(records_of(fresh_kafka, PURCHASES)) == 1
 
@@ -228,7 +245,7 @@ def test_a_missing_topic_is_named_within_seconds(
     path = purchases_csv(tmp_path / "p.csv", 3)
     started = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no topic purchases\.v0 at .*topics create"):
-        replay(path, client=client(fresh_kafka), currency="USD")
+        replay(path, client=client(fresh_kafka))
     assert time.monotonic() - started < 10
 
 
@@ -237,7 +254,7 @@ def test_an_unreachable_broker_is_named_within_seconds(tmp_path: Path) -> None:
     path = purchases_csv(tmp_path / "p.csv", 3)
     started = time.monotonic()
     with pytest.raises(DeliveryError, match=f"cannot reach Kafka at {LOOPBACK}:{port}"):
-        replay(path, client={"bootstrap_servers": [f"{LOOPBACK}:{port}"]}, currency="USD")
+        replay(path, client={"bootstrap_servers": [f"{LOOPBACK}:{port}"]})
     assert time.monotonic() - started < 10
 
 
@@ -267,7 +284,7 @@ def test_a_broker_that_goes_away_is_an_error_that_counts_what_is_lost(
 
     try:
         with pytest.raises(DeliveryError, match="records sent were not confirmed") as caught:
-            replay(path, client=client(fresh_kafka) | impatient, currency="USD", progress=pause)
+            replay(path, client=client(fresh_kafka) | impatient, progress=pause)
     finally:
         fresh_kafka.resume()
     for thread in senders() - before:
@@ -292,7 +309,7 @@ def test_a_broker_that_restarts_costs_nothing(fresh_kafka: KafkaServer, tmp_path
             fresh_kafka.restart()
 
     path = purchases_csv(tmp_path / "p.csv", 40_000)
-    report = replay(path, client=client(fresh_kafka), currency="USD", progress=restart_once)
+    report = replay(path, client=client(fresh_kafka), progress=restart_once)
     assert restarts < [40_000]
     records = records_of(fresh_kafka, PURCHASES)
     assert len(records) == report.purchases == 40_000
@@ -302,17 +319,12 @@ def test_a_broker_that_restarts_costs_nothing(fresh_kafka: KafkaServer, tmp_path
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_senseless_speed_is_refused(tmp_path: Path, speed: float) -> None:
     with pytest.raises(ValueError, match="speed must be above 0"):
-        replay(tmp_path / "p.csv", client={}, currency="USD", speed=speed)
-
-
-def test_an_unknown_timezone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no time zone Mars/Olympus"):
-        replay(tmp_path / "p.csv", client={}, currency="USD", timezone="Mars/Olympus")
+        replay(tmp_path / "p.csv", client={}, speed=speed)
 
 
 def test_a_bad_file_is_found_before_kafka_is_needed(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"p\.csv"):
-        replay(tmp_path / "p.csv", client={"bootstrap_servers": "127.0.0.1:1"}, currency="USD")
+        replay(tmp_path / "p.csv", client={"bootstrap_servers": "127.0.0.1:1"})
 
 
 @pytest.mark.servers
@@ -322,8 +334,7 @@ def test_the_embedded_broker_takes_a_replay_too(tmp_path: Path) -> None:
         fresh_topics(bootstrap)
         report = replay(
             purchases_csv(tmp_path / "p.csv", 300),
-            profiles_file=profiles_csv(tmp_path / "c.csv", 9),
+            profiles=profiles_csv(tmp_path / "c.csv", 9),
             client={"bootstrap_servers": bootstrap},
-            currency="USD",
         )
     assert (report.purchases, report.profiles) == (300, 9)

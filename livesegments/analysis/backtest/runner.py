@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,13 @@ from typing import Any
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.results import Outcome, Variant, VariantRun, iso_date
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
+from livesegments.contracts.timestamps import zone_named
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.features.window import DAY_US
+from livesegments.ingest.file_formats import FileOptions
+from livesegments.ingest.files import BrokenRowError, read_events
 from livesegments.operations.implausible_ids import implausible_ids
-from livesegments.producers.event_files import (
-    BrokenRowError,
-    FileQuery,
-    Record,
-    read_profiles,
-    read_purchases,
-)
-from livesegments.producers.replay import zone_named
+from livesegments.producers.delivery_tracker import Record
 
 BATCH_RECORDS = 20_000
 BATCH_US = DAY_US // 4
@@ -43,8 +40,8 @@ def backtest(
     variants: Sequence[Variant],
     *,
     timezone: str | None = None,
-    query: FileQuery | None = None,
-    profiles_query: FileQuery | None = None,
+    options: FileOptions | None = None,
+    profiles_options: FileOptions | None = None,
     now_ms: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Backtest:
@@ -53,14 +50,14 @@ def backtest(
     Parameters
     ----------
     purchases, profiles
-        As `livesegments.producers.replay` reads them; profiles come first. Broken rows are
+        Files, as `livesegments.ingest.files` reads them; profiles come first. Broken rows are
         counted and left out.
     variants
         At least one; currency and remembered events are those of the first.
     timezone
         IANA name for times without an offset.
-    query, profiles_query
-        Make events of files of other shapes.
+    options, profiles_options
+        Queries, and how to read the files.
     now_ms
         The current time, milliseconds since the epoch: later events are rejected, as live; with 0
         none is.
@@ -82,13 +79,16 @@ def backtest(
             first_broken.append(row)
         rejected[f"{row.field}: {row.why}"] += 1
 
-    zone, currency = zone_named(timezone), variants[0].settings.currency
-    bought = read_purchases(
-        purchases, currency=currency, timezone=zone, on_broken=on_broken, query=query
+    read = partial(
+        read_events,
+        currency=variants[0].settings.currency,
+        timezone=zone_named(timezone),
+        on_broken=on_broken,
     )
+    bought = read(purchases, "purchases", options)
     known: Iterator[Record] = iter(())
     if profiles is not None:
-        known = read_profiles(profiles, timezone=zone, on_broken=on_broken, query=profiles_query)
+        known = read(profiles, "profiles", profiles_options)
     runs = [VariantRun(variant) for variant in variants]
     history, polls = runs[0].simulator, EventDecoder(now_ms)
     counts: Counter[str] = Counter(purchases=0, profiles=0, duplicates=0, conflicts=0)

@@ -33,7 +33,7 @@ from livesegments.features.window import window
 from livesegments.model.generation import Generation
 from livesegments.store.outbox import Output
 
-Event = tuple[str, bytes, bytes]
+Event = tuple[str, bytes, bytes | None]
 """Topic, key and value."""
 
 SWEEP_CUSTOMERS = 50_000

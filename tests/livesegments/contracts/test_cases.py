@@ -12,9 +12,10 @@ import pytest
 
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import decode_profiles, decode_purchases
-from livesegments.producers.event_files import BrokenRowError, FileError, read_purchases
+from livesegments.ingest.file_formats import FileError, FileOptions
+from livesegments.ingest.files import BrokenRowError, read_events
 from tests.livesegments.contracts.records import dumped, purchase
-from tests.producers.rows import PURCHASE, WRITERS, csv_of
+from tests.livesegments.ingest.rows import PURCHASE, WRITERS, csv_of
 
 CASES = Path(__file__).parents[2] / "cases"
 NO_PATTERN = re.compile(r"\[0-9\]|\^|\\d|[Ii]nput should|should match|union|str\b|float\b")
@@ -38,7 +39,7 @@ def on_topic(values: Sequence[bytes], keys: Sequence[bytes] | None = None) -> di
 def in_file(path: Path) -> tuple[list[str], dict[int, str]]:
     """The customers that are read from a file, and line -> field and reason of the other rows."""
     broken: list[BrokenRowError] = []
-    read = list(read_purchases(path, currency="USD", on_broken=broken.append))
+    read = list(read_events(path, "purchases", currency="USD", on_broken=broken.append))
     return (
         [record.key.decode() for record in read],
         {each.line: f"{each.field}: {each.why}" for each in broken},
@@ -156,10 +157,14 @@ def test_amounts_as_people_write_them_are_plain_or_refused() -> None:
     assert 'kind "refund"' in broken[5]
 
 
-@pytest.mark.parametrize(("name", "delimiter"), [("semicolons", "semicolons"), ("tabs", "tabs")])
-def test_another_delimiter_is_named(name: str, delimiter: str) -> None:
-    with pytest.raises(FileError, match=f"no column .* separated by {delimiter}: separate them by"):
-        in_file(CASES / f"{name}.csv")
+def test_other_delimiters_are_recognised_and_a_decimal_comma_is_named() -> None:
+    assert in_file(CASES / "tabs.csv")[0] == ["42"]
+    path = CASES / "semicolons.csv"
+    customers, broken = in_file(path)
+    assert customers == []
+    assert all("has a comma" in why for why in broken.values())
+    [record] = read_events(path, "purchases", FileOptions(decimal=","))
+    assert json.loads(record.value or b"")["amount"] == 12.5
 
 
 def test_ndjson_is_another_name_of_json_lines() -> None:

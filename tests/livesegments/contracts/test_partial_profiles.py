@@ -9,10 +9,11 @@ import pytest
 
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import Profiles, decode_profiles
-from livesegments.producers.event_files import BrokenRowError, FileError, Record, read_profiles
+from livesegments.ingest.file_formats import FileError
+from livesegments.ingest.files import BrokenRowError, read_events
 from tests.livesegments.contracts.records import TIMESTAMP_MS, dumped, profile
 from tests.livesegments.contracts.test_cases import CASES, lines_of
-from tests.producers.rows import csv_of
+from tests.livesegments.ingest.rows import csv_of
 
 NOW_US = TIMESTAMP_MS * 1000
 NO = {"profiling": False}
@@ -195,7 +196,7 @@ def test_whole_and_partial_profiles_of_a_batch_come_in_their_order() -> None:
 
 def test_in_files_a_misspelt_consent_is_refused(tmp_path: Path) -> None:
     broken: list[BrokenRowError] = []
-    read: list[Record] = list(read_profiles(CASES / "consent.jsonl", on_broken=broken.append))
+    read = list(read_events(CASES / "consent.jsonl", "profiles", on_broken=broken.append))
     assert [record.key for record in read] == [b"42", b"42"]
     assert [(each.line, each.field) for each in broken] == [
         (3, "income"),
@@ -204,4 +205,4 @@ def test_in_files_a_misspelt_consent_is_refused(tmp_path: Path) -> None:
     ]
     path = csv_of(tmp_path / "p.csv", "customer_id,updated_at,profilling_consent")
     with pytest.raises(FileError, match="column profilling_consent: is no consent"):
-        list(read_profiles(path))
+        list(read_events(path, "profiles"))

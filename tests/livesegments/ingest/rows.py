@@ -14,10 +14,8 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from livesegments.contracts.explanations import FLOAT_ID
-from livesegments.producers.event_files import (
-    Record,
-    read_purchases,
-)
+from livesegments.ingest.files import read_events
+from livesegments.producers.delivery_tracker import Record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PURCHASE = {"customer_id": "c-1", "occurred_at": "2026-02-25T06:00:00Z", "amount": 12.34}
@@ -105,6 +103,8 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[
     pq.write_table(pa.table(arrays), path)
 
 
+SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+
 WRITERS: dict[str, Callable[[Path, Sequence[dict[str, Any]], Sequence[str]], None]] = {
     ".csv": write_csv,
     ".csv.gz": write_csv,
@@ -115,11 +115,11 @@ WRITERS: dict[str, Callable[[Path, Sequence[dict[str, Any]], Sequence[str]], Non
 
 
 def read_all(path: Path, **options: Any) -> list[Record]:
-    return list(read_purchases(path, currency="USD", **options))
+    return list(read_events(path, "purchases", currency="USD", **options))
 
 
 def values(records: Sequence[Record]) -> list[dict[str, Any]]:
-    return [json.loads(record.value, parse_float=Decimal) for record in records]
+    return [json.loads(record.value or b"", parse_float=Decimal) for record in records]
 
 
 def microseconds(time: datetime) -> int:

@@ -1,0 +1,361 @@
+"""Files as DuckDB reads them: the view `source` of each format, and the lines of its rows."""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO, cast
+
+import duckdb
+import zstandard
+
+from livesegments.extras import require
+
+LONGEST_ROW = 1_048_576
+"""Most bytes of a row of a text file; no valid record is as large."""
+
+_TEXT = (".csv", ".tsv", ".txt")
+_LINES = (".jsonl", ".ndjson")
+_EXCEL = ".xlsx"
+_COMPRESSED = (".gz", ".zst")
+SUFFIXES = (*_TEXT, *_LINES, ".json", ".parquet", _EXCEL)
+
+_NO_QUOTE = "\x01"
+"""Delimiter of whole lines of text; not in JSON and hardly in any other text."""
+
+
+class FileError(ValueError):
+    """File that cannot be read as a whole; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How to read a file.
+
+    Attributes
+    ----------
+    sql
+        SELECT statement on `source`, which is the file; empty for a file of the contract's shape.
+    tables
+        Name -> file of other tables that it joins.
+    delimiter
+        Of a text file; by default that of its first line. ``none`` reads whole lines.
+    encoding
+        Of a text file: utf-8, latin-1 or utf-16.
+    decimal
+        Decimal separator of the numbers of a file of the contract's shape.
+    date_format
+        Of its times, as for DuckDB's strptime.
+    """
+
+    sql: str = ""
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    delimiter: str = ""
+    encoding: str = ""
+    decimal: str = "."
+    date_format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """Dialect of a text file.
+
+    Attributes
+    ----------
+    names
+        Of its columns, from the first line; of a file of whole lines, ``line``.
+    delimiter, encoding
+        As DuckDB takes them.
+    is_table
+        Whether it has a header and quotes, and not whole lines.
+    """
+
+    names: tuple[str, ...]
+    delimiter: str
+    encoding: str
+    is_table: bool
+
+    def scan(self, path: Path, *, skip: bool = False) -> str:
+        """Return the SQL that reads a file; with ``skip``, broken rows go to a table of rejects."""
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.names)
+        quote = "'\"'" if self.is_table else "''"
+        options = [
+            f"columns = {{{columns}}}",
+            f"delim = {literal(self.delimiter)}",
+            f"quote = {quote}",
+            f"escape = {quote}",
+            f"header = {self.is_table}",
+            f"encoding = {literal(self.encoding)}",
+            f"max_line_size = {LONGEST_ROW}",
+            # A line may end in other ways than the one before it, if that is all there is to it.
+            f"strict_mode = {self.is_table}",
+            "auto_detect = false",
+        ]
+        if skip:
+            options += ["store_rejects = true", "rejects_line_size_limit = 100"]
+        return f"read_csv({literal(str(path))}, {', '.join(options)})"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """SQL of a view of a file, and its dialect if it is text."""
+
+    sql: str
+    text: TextFormat | None = None
+
+
+def view(path: Path, options: FileOptions, *, skip: bool = False) -> View:
+    """Return the view of a file: its columns or documents, and ``row``, the number of each.
+
+    Parameters
+    ----------
+    path
+        A file with one of `SUFFIXES`, and perhaps .gz or .zst after it.
+    options
+        Delimiter and encoding of a text file.
+    skip
+        Whether rows of a text file that have no sound shape are left out, for `rejects`.
+
+    Raises
+    ------
+    FileError
+        If the suffix is not known, or the first line of a text file cannot be read.
+    """
+    suffix, file = _suffix(path), literal(str(path))
+    encoding = options.encoding or "utf-8"
+    lines = TextFormat(("line",), _NO_QUOTE, encoding, is_table=False)
+    if suffix in _LINES:
+        return View(
+            'SELECT "row", TRY_CAST(line AS JSON) AS value FROM (SELECT row_number() OVER ()'
+            f" AS \"row\", line FROM {lines.scan(path, skip=skip)}) WHERE trim(line) <> ''",
+            lines,
+        )
+    if suffix in _TEXT and options.delimiter == "none":
+        scan = lines.scan(path, skip=skip)
+        return View(f'SELECT row_number() OVER () AS "row", * FROM {scan}', lines)
+    if suffix in _TEXT:
+        dialect = _dialect(path, options.delimiter, encoding)
+        scan = dialect.scan(path, skip=skip)
+        return View(f'SELECT row_number() OVER () + 1 AS "row", * FROM {scan}', dialect)
+    if suffix == ".json":
+        return View(
+            'SELECT row_number() OVER () AS "row", json AS value'
+            f" FROM read_json_objects({file}, format = 'auto')"
+        )
+    if suffix == ".parquet":
+        return View(
+            'SELECT file_row_number + 1 AS "row", * EXCLUDE (file_row_number) FROM'
+            f" read_parquet({file}, file_row_number = true, binary_as_string = true)"
+        )
+    raise FileError(
+        f"{path}: the name must end in one of {', '.join(SUFFIXES)}, or in .gz or .zst after it"
+    )
+
+
+def _dialect(path: Path, delimiter: str, encoding: str) -> TextFormat:
+    try:
+        with _open(path, encoding) as file:
+            header = file.readline(LONGEST_ROW + 1)
+    except LookupError:
+        raise FileError(
+            f"--encoding {encoding}: is not known; use utf-8, latin-1 or utf-16"
+        ) from None
+    if len(header) > LONGEST_ROW:
+        raise FileError(f"{path}, line 1: {explained('Maximum line size')}")
+    delimiter = delimiter or max(",;\t|", key=header.count)
+    names: list[str] = []
+    taken: set[str] = set()
+    for at, cell in enumerate(next(csv.reader([header], delimiter=delimiter), [])):
+        name = stem = cell.strip() or f"column{at}"
+        copies = 0
+        while name.lower() in taken:
+            copies += 1
+            name = f"{stem}_{copies}"
+        taken.add(name.lower())
+        names.append(name)
+    return TextFormat(tuple(names) or ("column0",), delimiter, encoding, is_table=True)
+
+
+def readable(path: Path, target: Path) -> Path:
+    """Return a file that DuckDB reads, at a path without an ending: a link, or a copy if need be.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read.
+    """
+    try:
+        if path.suffix.lower() == _EXCEL:
+            return _excel_as_csv(path, target.with_suffix(".csv"))
+        is_text = _suffix(path) in (*_TEXT, *_LINES)
+        if is_text and _has_mixed_line_ends(path):
+            copy = target.with_suffix(_suffix(path))
+            with _open_bytes(path) as source, copy.open("wb") as file:
+                for line in TextIOWrapper(source, "latin-1"):
+                    file.write(line.encode("latin-1"))
+            return copy
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise FileError(f"{path}: cannot be read: {error}") from error
+    # A name may contain any bytes, and what DuckDB would take for a pattern.
+    link = target.with_name(target.name + "".join(path.suffixes[-2:]).lower())
+    link.symlink_to(path.resolve())
+    return link
+
+
+def _suffix(path: Path) -> str:
+    suffixes = [each.lower() for each in path.suffixes if each.lower() not in _COMPRESSED]
+    return suffixes[-1] if suffixes else ""
+
+
+def _excel_as_csv(path: Path, target: Path) -> Path:
+    """Write the first sheet as CSV; a row stays a line."""
+    require("excel", f"{path}: Excel", "openpyxl")
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
+    except (InvalidFileException, OSError, KeyError, ValueError) as error:
+        raise FileError(f"{path}: no sound Excel file: {error}") from error
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        for row in sheet.iter_rows(values_only=True):
+            writer.writerow(
+                [str(cell).replace("\n", " ") if cell is not None else "" for cell in row]
+            )
+    return target
+
+
+class LineNumbers:
+    """Lines of the rows of a text file, which DuckDB does not tell.
+
+    Parameters
+    ----------
+    path
+        The file.
+    text
+        Its dialect.
+    """
+
+    def __init__(self, path: Path, text: TextFormat) -> None:
+        self._ends = [0]
+        self._rows: list[int] = []
+        self._read = self._records(path, text)
+
+    def of_row(self, row: int) -> int:
+        """Return the first line of a row that is read, from the ``row`` of `view`."""
+        while len(self._rows) < row and self._advance():
+            pass
+        return self._rows[row - 1] if row <= len(self._rows) else row
+
+    def of_record(self, record: int) -> int:
+        """Return the first line of a record, from the number in one of DuckDB's messages."""
+        while len(self._ends) < record and self._advance():
+            pass
+        return self._ends[record - 1] + 1 if record <= len(self._ends) else record
+
+    def ends_with(self, record: int) -> bool:
+        """Return whether a record is the last one."""
+        while len(self._ends) <= record + 1 and self._advance():
+            pass
+        return len(self._ends) == record + 1
+
+    def _advance(self) -> bool:
+        found = next(self._read, None)
+        if found is None:
+            return False
+        end, is_row = found
+        if is_row:
+            self._rows.append(self._ends[-1] + 1)
+        self._ends.append(end)
+        return True
+
+    @staticmethod
+    def _records(path: Path, text: TextFormat) -> Iterator[tuple[int, bool]]:
+        """Yield the last line of each record, and whether it is a row."""
+        csv.field_size_limit(LONGEST_ROW)
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if text.is_table else csv.QUOTE_NONE
+        with _open(path, text.encoding) as file:
+            reader = csv.reader(file, delimiter=text.delimiter, quoting=quoting, strict=True)
+            while True:
+                try:
+                    cells = next(reader)
+                    is_row = len(cells) == len(text.names) or not (cells or text.is_table)
+                    "".join(cells).encode()
+                except StopIteration:
+                    return
+                except (csv.Error, UnicodeEncodeError):
+                    is_row = False
+                yield reader.line_num, is_row
+
+
+def _open(path: Path, encoding: str) -> TextIO:
+    # The mark that some programs put in front of UTF-8 is no part of the text.
+    name = "utf-8-sig" if encoding == "utf-8" else encoding
+    return TextIOWrapper(_open_bytes(path), name, errors="surrogateescape", newline="")
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path))
+    return cast(BinaryIO, zstandard.open(path)) if suffix == ".zst" else path.open("rb")
+
+
+def _has_mixed_line_ends(path: Path) -> bool:
+    """Return whether some lines end in other ways than others, which DuckDB cannot read.
+
+    Raises
+    ------
+    FileError
+        If the last line is longer than `LONGEST_ROW`: DuckDB may drop it, and says nothing.
+    """
+    feeds = returns = both = rest = 0
+    with _open_bytes(path) as file:
+        while block := file.read(LONGEST_ROW):
+            if block.endswith(b"\r"):
+                block += file.read(1)
+            pairs = block.count(b"\r\n")
+            both += pairs
+            feeds += block.count(b"\n") - pairs
+            returns += block.count(b"\r") - pairs
+            end = max(block.rfind(b"\n"), block.rfind(b"\r"))
+            rest = rest + len(block) if end < 0 else len(block) - end - 1
+    if rest > LONGEST_ROW:
+        raise FileError(f"{path}, last line: {explained('Maximum line size')}")
+    return bool(feeds) + bool(returns) + bool(both) > 1
+
+
+def rejects(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
+    """Return the records that DuckDB skipped, and why: by their number, as in its messages."""
+    with suppress(duckdb.CatalogException):  # there is no table where nothing was scanned
+        found = connection.execute(
+            "SELECT line, first(error_message) FROM reject_errors GROUP BY line ORDER BY line"
+        )
+        return [(line, explained(message)) for line, message in found.fetchall()]
+    return []
+
+
+def explained(message: str) -> str:
+    """Say why a row is broken, in words that hold no value."""
+    counts = re.search(r"^Expected Number of Columns: (\d+) Found: (\d+)", message, re.MULTILINE)
+    if counts is not None:
+        which = "fewer" if int(counts[2]) < int(counts[1]) else "more"
+        return f"has {which} cells than the header, which has {counts[1]}"
+    if "unicode" in message or "encoded" in message:
+        return "is not UTF-8; name the encoding of the file: --encoding latin-1"
+    if "Maximum line size" in message:
+        return (
+            f"has more than {LONGEST_ROW:,} bytes; is a quote left open, or are line ends missing?"
+        )
+    return "is badly quoted; is a quote left open or not doubled?"
+
+
+def literal(text: str) -> str:
+    """Return a text for SQL."""
+    return "'" + text.replace("'", "''") + "'"

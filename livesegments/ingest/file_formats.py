@@ -19,6 +19,8 @@ from livesegments.extras import require
 LONGEST_ROW = 1_048_576
 """Most bytes of a row of a text file; no valid record is as large."""
 
+BADLY_QUOTED = "is badly quoted; is a quote left open or not doubled?"
+
 _TEXT = (".csv", ".tsv", ".txt")
 _LINES = (".jsonl", ".ndjson")
 _EXCEL = ".xlsx"
@@ -353,7 +355,7 @@ def explained(message: str) -> str:
         return (
             f"has more than {LONGEST_ROW:,} bytes; is a quote left open, or are line ends missing?"
         )
-    return "is badly quoted; is a quote left open or not doubled?"
+    return BADLY_QUOTED
 
 
 def literal(text: str) -> str:

@@ -25,6 +25,7 @@ from livesegments.contracts.validation import Document, Documents, RefusedError
 from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list
 from livesegments.ingest.contract_files import DOCUMENT, contract_query
 from livesegments.ingest.file_formats import (
+    BADLY_QUOTED,
     FileError,
     FileOptions,
     LineNumbers,
@@ -189,8 +190,8 @@ class _Reader:
     def _report_rejects(self, connection: duckdb.DuckDBPyConnection, lines: LineNumbers) -> None:
         for record, why in rejects(connection) if self._on_broken is not None else ():
             broken = BrokenRowError(self._path, lines.of_record(record), "row", why)
-            if lines.ends_with(record):
-                raise broken  # perhaps by an open quote: what follows it is lost
+            if why == BADLY_QUOTED and lines.ends_with(record):
+                raise broken  # the quote is open, and what follows it is lost
             self._refuse(broken)
 
     def _query(self, connection: duckdb.DuckDBPyConnection, currency: str) -> str:

@@ -180,7 +180,9 @@ class _Parquet(_Jsonl):
         columns = {name: types[kind] for name, kind in COLUMNS.items()} | {"cluster": "TINYINT"}
         parquet = Path(self._folder.name, "rows.parquet")
         with self._folder, duckdb.connect() as connection:
-            rows = connection.read_json(str(self._rows), columns=columns, format="nd")
+            rows = connection.read_json(
+                str(self._rows), columns=columns, format="newline_delimited"
+            )
             rows.write_parquet(str(parquet))
             with parquet.open("rb") as made:
                 copyfileobj(made, self._target)

@@ -27,6 +27,9 @@ MEMORY_MB = 512
 SECONDS = 20.0
 """Time that a query may take for one micro-batch, before it is tried on half of the records."""
 
+CHECKED_CHARACTERS = 8 * 1024 * 1024
+"""Maximum of a sample's values, which DuckDB holds several times."""
+
 _CSV, _JSON = "read_csv(?, sample_size = -1)", "read_json(?, sample_size = -1)"
 """The whole file tells the types: an id like 007 may come late."""
 _READERS = {
@@ -217,6 +220,8 @@ class Query:
     def check(self, records: Records, *, halve_slow: bool = True) -> None:
         """Check on a sample that the query means one record at a time.
 
+        Of large records only the first are used: the memory is that of a micro-batch.
+
         Raises
         ------
         QueryError
@@ -224,6 +229,7 @@ class Query:
         SlowQueryError
             As for `run`.
         """
+        records = _first(records, CHECKED_CHARACTERS)
         rows = self.run(records, halve_slow=halve_slow)
         left_out = {*rows.failed, *rows.not_json, *_repeated(records, rows, self._event_id)}
         self._register(records)
@@ -344,6 +350,21 @@ _ALONE = (
     " records, nor use random values; within a record it can, by unnest. To aggregate over"
     " records, export them to a file and use `livesegments replay FILE --query FILE.sql`."
 )
+
+
+def _first(records: Records, characters: int) -> Records:
+    """Return the first records, at least one, whose values are not longer altogether."""
+    ends = np.cumsum([len(each or "") for each in records.values])
+    n = max(1, int(np.searchsorted(ends, characters, side="right")))
+    return Records(
+        topic=records.topic,
+        keys=records.keys[:n],
+        values=records.values[:n],
+        headers=records.headers[:n],
+        partitions=records.partitions[:n],
+        offsets=records.offsets[:n],
+        timestamps_ms=records.timestamps_ms[:n],
+    )
 
 
 def _repeated(records: Records, rows: Rows, event_id: str | None) -> set[int]:

@@ -20,7 +20,13 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.polling import Polled, RebalanceListener, poll, portions
+from livesegments.consumers.polling import (
+    ROUND_BYTES,
+    Polled,
+    RebalanceListener,
+    poll,
+    portions,
+)
 from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
 from livesegments.contracts.partitioning import Partitioning
@@ -348,7 +354,7 @@ def sample(consumer: KafkaConsumer, topic: str, most: int) -> list[ConsumerRecor
     topic
         Topic to read.
     most
-        Maximum number of records.
+        Maximum number of records; fewer if they are large.
     """
     tps = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
     consumer.assign(tps)
@@ -357,8 +363,12 @@ def sample(consumer: KafkaConsumer, topic: str, most: int) -> list[ConsumerRecor
     for tp in tps:
         consumer.seek(tp, max(starts[tp], ends[tp] - share))
     found: list[ConsumerRecord] = []
+    size = 0
     deadline = time.monotonic() + SAMPLE_SECONDS
     while any(consumer.position(tp) < ends[tp] for tp in tps) and time.monotonic() < deadline:
         for tp, records in consumer.poll(POLL_MS).items():
             found += [each for each in records if each.offset < ends[tp]]
+            size += sum(len(each.value or b"") for each in records)
+        if size > ROUND_BYTES:
+            break
     return found[:most]

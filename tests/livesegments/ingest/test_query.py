@@ -104,6 +104,14 @@ def test_sums_within_a_record_are_fine() -> None:
     assert [each["amount"] for each in documents(query.run(sample))] == ["5.00", "2.50"]
 
 
+def test_large_records_do_not_count_against_the_query() -> None:
+    sample = records([bought(str(i), note="x" * 100_000) for i in range(600)])
+    Query(FLAT, "purchases").check(sample)
+    counted = FLAT.replace("(value->>'$.total')::DECIMAL(18,2)", "count(*) OVER ()")
+    with pytest.raises(QueryError, match="record by record"):
+        Query(counted, "purchases").check(sample)
+
+
 def test_records_that_came_twice_do_not_count_against_the_query() -> None:
     line = {"price": "1.25", "quantity": 2}
     again = bought("a", lines=[line])

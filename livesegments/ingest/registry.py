@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
@@ -106,7 +107,7 @@ class SchemaRegistry:
                 raise RegistryError(
                     f"the schema registry at {where.url} answers {path} with {error.code}"
                 ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise RegistryError(
                 f"the schema registry at {where.url} cannot be reached: {error}"
             ) from None

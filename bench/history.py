@@ -11,6 +11,7 @@ from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.domain import DriftSample, Hysteresis, ProcessingConfig
+from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import Tiling, is_full, purchases_by_tile
 from livesegments.ingest.files import read_events
 
@@ -34,7 +35,7 @@ class History(simulator.Simulator):
         min_dwell_us: int = 0,
         refit_gain: float | None = 0.0125,
         layout: Tiling | None = None,
-        segmentation: str = "personas",
+        segmentation: Segmentation | None = None,
     ) -> None:
         config = ProcessingConfig(
             layout=layout or Tiling(90, 30),
@@ -42,7 +43,7 @@ class History(simulator.Simulator):
             event_clock=True,
             currency="USD",
             group_id="bench",
-            segmentation=built_in(segmentation),
+            segmentation=segmentation or built_in("personas"),
         )
         super().__init__(config, warmup, refit_gain)
         self.changes: list[tuple[str, str, str]] = []

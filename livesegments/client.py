@@ -11,19 +11,26 @@ that time.
 
 import json
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import TopicAuthorizationFailedError
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import LogReader, ends_of, starts_of
 from livesegments.contracts.cloudevents import read_provenance
-from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
-from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.contracts.segments import (
+    SegmentChange,
+    SegmentDefinition,
+    SegmentRef,
+    SegmentState,
+)
+from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
+from livesegments.rendering.formats import FAR
 from livesegments.rendering.reasons import reasons
 from livesegments.topic_prefix import open_consumer
 
@@ -279,6 +286,7 @@ def follow(
     segment: str | None = None,
     limit: int | None = None,
     idle_exit: float | None = None,
+    doubted: Container[str] = (),
 ) -> int:
     """Write updates as lines until a limit is reached or the topics are idle; return the count.
 
@@ -294,6 +302,9 @@ def follow(
         Only updates that involve this segment.
     limit, idle_exit
         Stop after ``limit`` lines, or ``idle_exit`` seconds without an update; by default never.
+    doubted
+        Ids of segments whose names are marked in text, since their customers are far from what the
+        name says.
     """
     lines = 0
     quiet_since: float | None = None
@@ -309,11 +320,30 @@ def follow(
             quiet_since = None
             if segment is not None and segment not in update.segments:
                 continue
-            write(to_json(update) if as_json else to_line(update))
+            write(to_json(update) if as_json else to_line(update, doubted))
             lines += 1
             if lines == limit:
                 break
     return lines
+
+
+def read_doubted(config: Mapping[str, Any]) -> set[str]:
+    """Return the ids of segments whose customers are far from what the name says.
+
+    Users who may not read the definitions get none.
+    """
+    definitions = TopicPartition(DEFINITIONS, 0)
+    latest: dict[str, SegmentDefinition] = {}
+    try:
+        with LogReader(config) as log:
+            start, end = (each([definitions]) for each in (log.starts, log.stable_ends))
+            for batch in log.read({definitions: (start[definitions], end[definitions])}):
+                values = [each.value for each in batch[definitions] if each.value is not None]
+                found = map(SegmentDefinition.model_validate_json, values)
+                latest.update((each.id, each) for each in found)
+    except TopicAuthorizationFailedError:
+        return set()
+    return {each.id for each in latest.values() if (each.persona_distance or 0.0) > FAR}
 
 
 def to_json(update: Update) -> str:
@@ -324,25 +354,28 @@ def to_json(update: Update) -> str:
     return json.dumps({"type": update.kind, **fields})
 
 
-def to_line(update: Update) -> str:
-    """Return an update as text."""
+def to_line(update: Update, doubted: Container[str] = ()) -> str:
+    """Return an update as text; names of segments with a ``doubted`` id are marked."""
     payload = update.payload
     if payload is None:
         return f"customer {update.customer_id}  forgotten"
     if isinstance(payload, SegmentState):
         since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
-        return f"{since}  customer {update.customer_id}  is in {_name(payload.segment)}"
+        return f"{since}  customer {update.customer_id}  is in {_name(payload.segment, doubted)}"
     why: list[str] = [payload.origin]
     if payload.confidence is not None:
         why.append(f"confidence {payload.confidence:.2f}")
     why += [str(each) for each in reasons(payload)[:2]]
-    move = f"{_name(payload.previous_segment)} -> {_name(payload.segment)}"
+    before, after = (_name(each, doubted) for each in (payload.previous_segment, payload.segment))
+    move = f"{before} -> {after}"
     when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
     return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"
 
 
-def _name(segment: SegmentRef | None) -> str:
-    return segment.name if segment else "no segment"
+def _name(segment: SegmentRef | None, doubted: Container[str]) -> str:
+    if segment is None:
+        return "no segment"
+    return f"{segment.name}?" if segment.id in doubted else segment.name
 
 
 def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -7,16 +7,18 @@ from livesegments.consumers.modelling.definitions import standing, to_definition
 from livesegments.domain import Model
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import Segment as NamedSegment
 from livesegments.model.naming import suitable
-
-FAR = 1.0
-"""Standard deviations from its persona at which a segment's name is doubted."""
+from livesegments.rendering.formats import FAR
 
 Segment = dict[str, Any]
-"""A segment at one moment, for JSON: fields of its definition, and two more.
+"""A segment at one moment, for JSON: fields of its definition, and three more.
 
 ``customers``
     Customers with this published segment.
+``contradicts``
+    Feature -> (position, expected position) in standard deviations, where the customers are on the
+    other side of the average from what the name says.
 ``matched_anew``
     Id that it would get if clusters were named now: its own, unless clusters have moved and another
     name would suit far better.
@@ -41,6 +43,7 @@ def describe(
     """
     centroids = model.snapshot.zscores(standing(model))
     matched = suitable(centroids, model.generation.segments, segmentation.segments)
+    by_id = {each.id: each for each in segmentation.segments}
     found = [
         {
             "id": each["id"],
@@ -50,11 +53,29 @@ def describe(
             "centroid": {name: each["centroid"][name] for name in segmentation.feature_names},
             "persona_distance": each["persona_distance"],
             "named_by": each["named_by"],
+            "contradicts": _contradictions(place, by_id[each["id"]], segmentation),
             "matched_anew": anew,
         }
-        for each, anew in zip(to_definitions(model, segmentation), matched, strict=True)
+        for each, anew, place in zip(
+            to_definitions(model, segmentation), matched, centroids.tolist(), strict=True
+        )
     ]
     return sorted(found, key=_value, reverse=True)
+
+
+SAYS, STANDS = 0.4, 0.25
+"""Expected position from which a name says something, and position from which it is not so."""
+
+
+def _contradictions(
+    place: Sequence[float], segment: NamedSegment, segmentation: Segmentation
+) -> dict[str, tuple[float, float]]:
+    positions = zip(segmentation.feature_names, place, segment.position, strict=True)
+    return {
+        feature: (round(z, 2), expected)
+        for feature, z, expected in positions
+        if abs(expected) >= SAYS and abs(z) >= STANDS and z * expected < 0
+    }
 
 
 def _value(segment: Segment) -> float:
@@ -77,6 +98,16 @@ def naming(segments: Sequence[Segment]) -> list[str]:
             f" {', '.join(missing)} was known at the fit."
             + (" They describe how customers buy, not who they are." if alone else "")
         )
+    for each in segments:
+        if each["contradicts"]:
+            against = " and ".join(
+                f"{feature} {z:+.1f} sd instead of {expected:+.1f}"
+                for feature, (z, expected) in each["contradicts"].items()
+            )
+            notes.append(
+                f"{each['name']} has the nearest of {len(segments)} names, but not all of it holds:"
+                f" {against}."
+            )
     names = {each["id"]: each["name"] for each in segments}
     others = [each for each in segments if each["matched_anew"] != each["id"]]
     if others:

@@ -43,7 +43,8 @@ def backtest(
         list[str] | None,
         typer.Option(
             help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
-            " dwell, window, tiles, warmup or gain; given again, all combinations."
+            " dwell, window, tiles, warmup, gain, segmentation (names or files) or k (numbers of"
+            " clusters); given again, all combinations."
         ),
     ] = None,
     html: Annotated[

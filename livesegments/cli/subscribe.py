@@ -39,13 +39,17 @@ def subscribe(
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
-        from livesegments.client import follow
+        from livesegments.client import follow, read_doubted
         from livesegments.config.clients import kafka_config
         from livesegments.contracts.topics import CHANGES, STATES
         from livesegments.operations.topics import check_allowed
+        from livesegments.rendering.formats import DOUBT
 
         config = kafka_config(settings)
         check_allowed(config, read=[CHANGES, STATES])
+        doubted = set() if as_json else read_doubted(config)
+        if doubted:
+            typer.echo(DOUBT, err=True)
         follow(
             config,
             write=typer.echo,
@@ -55,4 +59,5 @@ def subscribe(
             segment=segment,
             limit=limit,
             idle_exit=idle_exit,
+            doubted=doubted,
         )

@@ -24,6 +24,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
+from livesegments.rendering.formats import DOUBT
 from livesegments.rendering.terminal import changes_table, segment_table
 from livesegments.store.partitions import Partitions
 
@@ -117,6 +118,9 @@ class Progress:
         yield _latency(records, changes, purchases)
         yield Text("\nSegments at the end (purchases and spend in the last 90 days)", "bold")
         yield segment_table(snapshot.segments, snapshot.segmentation.features, 80, "$")
+        if snapshot.doubted:
+            yield DOUBT
+        yield from snapshot.names
         yield Text(f"\n{len(changes):,} changes", "bold")
         yield _kinds(changes)
         yield Text("\nFor marketing", "bold")

@@ -5,6 +5,9 @@ from datetime import date
 from math import ceil, isfinite
 
 UNKNOWN = "-"
+FAR = 1.0
+"""Standard deviations from its expected position at which a segment's name is doubted."""
+DOUBT = f"? after a name: its customers are more than {FAR:g} sd from what the name says"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _TREND = 24
 
@@ -40,6 +43,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def marked(name: str, persona_distance: float | None) -> str:
+    """Return a segment's name, marked where its customers are far from what the name says."""
+    return f"{name}?" if (persona_distance or 0.0) > FAR else name
 
 
 def sparkline(values: Sequence[float]) -> str:

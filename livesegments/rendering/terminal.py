@@ -8,7 +8,7 @@ from rich.text import Text
 
 from livesegments.contracts.segments import SegmentChange, SegmentRef
 from livesegments.features.feature_specs import Feature
-from livesegments.rendering.formats import number, percent
+from livesegments.rendering.formats import marked, number, percent
 from livesegments.rendering.reasons import main_reason
 
 WIDE = 100
@@ -26,7 +26,10 @@ _IN_THOUSANDS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment's size, share and mean, and how far its centroid moved; None: unknown."""
+    """A segment's size, share and mean, how far its centroid moved, and its distance from its name.
+
+    None is unknown.
+    """
 
     id: str
     name: str
@@ -34,6 +37,7 @@ class SegmentRow:
     share: float | None
     centroid: Mapping[str, float | None] | None
     shift: float | None
+    persona_distance: float | None = None
 
 
 def segment_table(
@@ -46,9 +50,9 @@ def segment_table(
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     more = 3 if width >= WIDE else 0
     columns = [len(each.heading) + each.is_money + more for each in features]
-    # Name, size, share, drift and the spaces between take 38 columns.
-    bar = max(0, min(24, width - sum(columns) - len(columns) - 38))
-    table.add_column("Segment", width=20)
+    # Name, size, share, drift and the spaces between take 39 columns.
+    bar = max(0, min(24, width - sum(columns) - len(columns) - 39))
+    table.add_column("Segment", width=21, no_wrap=True, overflow="ellipsis")
     table.add_column("Size", justify="right", width=5)
     table.add_column("Share", width=bar + 5)
     for feature, cells in zip(features, columns, strict=True):
@@ -58,7 +62,7 @@ def segment_table(
         color = COLORS.get(row.id, "")
         filled = min(round((row.share or 0.0) * bar * 2), bar)
         table.add_row(
-            Text(row.name, style=color),
+            Text(marked(row.name, row.persona_distance), style=color),
             f"{row.customers:,}",
             Text.assemble(f"{percent(row.share):>4} ", ("━" * filled, color)),
             *(_mean(row.centroid, each, unit) for each in features),

@@ -281,3 +281,11 @@ def test_beside_a_worker_a_view_ends_where_the_states_are(
             if each.payload is not None
         }
         assert len(view) == 80
+
+
+def test_names_that_are_doubted_are_marked() -> None:
+    update = Update("state", "c", state("c", 0, 2))
+    assert to_line(update, {SEGMENTS[2].id}).endswith(f"is in {SEGMENTS[2].name}?")
+    assert to_line(update, {SEGMENTS[1].id}).endswith(f"is in {SEGMENTS[2].name}")
+    moved = Update("change", "c", change("c", 1, 2))
+    assert f"-> {SEGMENTS[2].name}?  (" in to_line(moved, {SEGMENTS[2].id})

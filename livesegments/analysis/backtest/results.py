@@ -1,12 +1,13 @@
 """Results of a backtest as plain data: for the terminal, for scripts and for a page."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from livesegments.analysis.backtest.advice import fitness
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.simulator import Simulator, Step
 from livesegments.analysis.segments import describe
@@ -14,6 +15,7 @@ from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.app import processing_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import MicroBatch
+from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import DAY_US
 from livesegments.rendering.formats import named
 
@@ -33,6 +35,9 @@ Outcome = dict[str, Any]
     Customers with a purchase in the window at the end; feature -> share of them without it.
 ``segments``
     See `livesegments.analysis.segments.Segment`; none without a model.
+``is_named``, ``fitness``
+    False for clusters without names; where segmentations are compared, see
+    `livesegments.analysis.backtest.advice.Fitness`.
 ``late``
     Purchases older than the window on arrival, which never count.
 ``stability``
@@ -59,6 +64,8 @@ class Variant:
     label: str
     settings: Settings
     is_given: bool = False
+    clusters: Segmentation | None = None
+    """Clusters without names, instead of the segmentation of the settings."""
 
 
 class VariantRun:
@@ -75,6 +82,8 @@ class VariantRun:
     def __init__(self, variant: Variant) -> None:
         self._variant, settings = variant, variant.settings
         how = processing_config(settings)
+        if variant.clusters is not None:
+            how = replace(how, segmentation=variant.clusters)
         gain = settings.refit_gain if settings.refit == "auto" else None
         self.simulator = Simulator(how, settings.warmup_customers, gain)
         self.dead_letters: Counter[str] = Counter()
@@ -117,8 +126,8 @@ class VariantRun:
                 }
             )
 
-    def outcome(self) -> Outcome:
-        """Return the results."""
+    def outcome(self, *, rated: bool = False) -> Outcome:
+        """Return the results, with the fitness of the segmentation if it is ``rated``."""
         history, variant = self.simulator, self._variant
         now, fits = history.population(), history.generations
         segmentation = history.config.segmentation
@@ -130,12 +139,17 @@ class VariantRun:
         sizes = self._moves.sizes(days)
         model = history.model.model({0: history.state})
         at_end = {segment: of_days[-1] for segment, of_days in sizes.items()} if fits else {}
+        segments = describe(model, segmentation, at_end) if model else []
+        is_named = variant.clusters is None
+        rating = fitness(history, segments, is_named=is_named) if rated else None
         return {
             "label": variant.label,
             "is_given": variant.is_given,
             "settings": {n: _plain(getattr(variant.settings, n)) for n in _SHOWN_SETTINGS},
             "customers": len(now.vectors),
-            "segments": describe(model, segmentation, at_end) if model else [],
+            "segments": segments,
+            "is_named": is_named,
+            "fitness": rating and rating.to_dict(),
             "unknown": named(segmentation.feature_names, unknown),
             "late": self._late,
             "stability": self._stability(len(days), sum(map(sum, sizes.values()))),

@@ -8,6 +8,7 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
+from livesegments.analysis.backtest.advice import Fitness, recommend
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.results import Outcome, Variant, VariantRun, iso_date
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
@@ -27,7 +28,8 @@ MEASURED_DAYS = 30
 Backtest = dict[str, Any]
 """``data``: the number of purchases, profiles and repeats read, the first and last date, the rows
 and records left out by reason, and ids that no person can have (see `ImplausibleId`);
-``outcomes``: the result under each settings."""
+``outcomes``: the result under each settings; ``advice``: which segmentation to take and why, where
+several are compared."""
 
 
 class NothingReadError(ValueError):
@@ -130,13 +132,27 @@ def backtest(
         "event_id_conflicts": counts["conflicts"],
         "implausible_ids": [asdict(each) for each in implausible_ids(bought_by)],
     }
-    return {"data": data, "outcomes": [run.outcome() for run in runs]}
+    segmentations = {run.simulator.config.segmentation for run in runs}
+    rated = len(segmentations) > 1
+    outcomes = [run.outcome(rated=rated) for run in runs]
+    return {"data": data, "outcomes": outcomes, "advice": advise(outcomes) if rated else None}
 
 
 def shown(found: Backtest) -> Outcome:
     """Return the result to show in full: that of the settings of the environment."""
     outcomes: list[Outcome] = found["outcomes"]
     return next((each for each in outcomes if each["is_given"]), outcomes[0])
+
+
+def advise(outcomes: Sequence[Outcome]) -> str | None:
+    """Return the recommendation of a segmentation; None without a model."""
+    rated = [
+        (each["label"], Fitness(**each["fitness"]), each["stability"]["a_customer_a_year"])
+        for each in outcomes
+        if each["fitness"]
+    ]
+    given = next((each["label"] for each in outcomes if each["is_given"]), "as set")
+    return recommend(rated, given) if rated else None
 
 
 def _measure(runs: Sequence[VariantRun]) -> None:

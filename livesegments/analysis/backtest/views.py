@@ -1,5 +1,6 @@
 """The results of a backtest: as text for a terminal of 80 columns, and as an HTML page."""
 
+from collections.abc import Sequence
 from datetime import date
 from statistics import median
 from typing import Any
@@ -16,6 +17,7 @@ from livesegments.rendering.templates import render
 
 _NAME, _DATES = 20, 5
 _QUALITY = {"by_centroids": "nearest centroid", "as_published": "as published"}
+_FITNESS = ("", "k", "explained", "silhouette", "stability", "smallest", "persona")
 _COMPARED = ("", "a day", "a year", "undone", "held", "nearest", "published", "fits")
 
 
@@ -28,6 +30,7 @@ def text(found: Backtest) -> str:
         "analysis/backtest/backtest.txt.j2",
         **_common(found),
         comparison=[_COMPARED, *compared] if len(compared) > 1 else [],
+        fitness=_fitness(found["outcomes"]),
         segments=_segments(result),
         origins=", ".join(origins),
         quality=_quality(result),
@@ -99,7 +102,8 @@ def _common(found: Backtest) -> dict[str, Any]:
     )
     return {
         "result": result,
-        "notes": naming(result["segments"]),
+        "advice": found["advice"],
+        "notes": naming(result["segments"]) if result["is_named"] else [],
         "span": (
             f"{data['purchases']:,} purchases from {day(first)} to {day(last)} ({days:,} days),"
             f" {data['profiles']:,} profiles"
@@ -153,6 +157,24 @@ def _segments(result: Outcome) -> list[tuple[str, ...]]:
         for each in result["segments"]
     ]
     return [("", "size", "share", *headings, "persona"), *rows]
+
+
+def _fitness(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """Return the rows of the comparison of segmentations; none if only one is tried."""
+    rows = [
+        (
+            f"{each['label']}{' *' if each['is_given'] else ''}",
+            number(fit["segments"]),
+            percent(fit["explained_variance"]),
+            number(fit["silhouette"], 2),
+            number(fit["stability"], 2),
+            percent(fit["smallest_share"]),
+            number(fit["persona_distance"], 2),
+        )
+        for each in outcomes
+        if (fit := each["fitness"])
+    ]
+    return [_FITNESS, *rows] if rows else []
 
 
 def _features(result: Outcome) -> list[Feature]:

@@ -7,10 +7,11 @@ from rich.text import Text
 
 from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.analysis.watch.text_view import rates
-from livesegments.rendering.formats import number, percent
+from livesegments.rendering.formats import DOUBT, number, percent
 from livesegments.rendering.terminal import COLORS, WIDE, changes_table, segment_table
 
-_LINES_ABOVE_CHANGES = 19
+_LINES_ABOVE_CHANGES = 9
+"""Lines of the screen without the changes, and without two for each segment."""
 
 
 class Frame:
@@ -30,16 +31,21 @@ class Frame:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the screen, top to bottom."""
         snapshot, width = self.snapshot, options.max_width
-        left = (options.height or console.height) - _LINES_ABOVE_CHANGES - len(snapshot.troubles)
+        more = len(snapshot.troubles) + snapshot.doubted
+        left = (options.height or console.height) - _LINES_ABOVE_CHANGES - more
+        left -= 2 * len(snapshot.segments)
         yield _head(snapshot)
         yield _figures(snapshot)
         for trouble in snapshot.troubles:
             yield _fitted(f"{trouble}; older figures stay", "bold red")
         yield segment_table(snapshot.segments, snapshot.segmentation.features, width, self.unit)
+        if snapshot.doubted:
+            yield _fitted(DOUBT, "dim")
         yield _others(snapshot)
         yield _drift(snapshot)
-        yield Rule(_transitions_title(snapshot), style="dim", align="left")
-        yield _transitions(snapshot, width)
+        if left > 0:  # many segments take the room
+            yield Rule(_transitions_title(snapshot), style="dim", align="left")
+            yield _transitions(snapshot, width)
         yield Rule("Last changes and why", style="dim", align="left")
         newest = snapshot.newest[: max(left, 1)]
         yield changes_table(newest, width, lambda change: f"{change.decided_at:%H:%M:%S}")
@@ -70,7 +76,7 @@ def _figures(snapshot: Snapshot) -> Text:
 def _others(snapshot: Snapshot) -> Text:
     # Both figures are exact, but not of the same moment.
     others = None if snapshot.records is None else max(0, snapshot.records - snapshot.counted)
-    text = f"{'no segment':<20} {number(others):>5}  no purchase in the window, or no consent"
+    text = f"{'no segment':<21} {number(others):>5}  no purchase in the window, or no consent"
     return _fitted(text, "dim")
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
+from livesegments.analysis.segments import describe, naming
 from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
+from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.rendering.formats import known, named
+from livesegments.rendering.formats import FAR, known, named, percent
 from livesegments.rendering.terminal import SegmentRow
 
 
@@ -62,6 +64,29 @@ class Snapshot:
         return sum(row.customers for row in self.segments)
 
     @property
+    def doubted(self) -> bool:
+        """True if the customers of any segment are far from what its name says."""
+        return any((row.persona_distance or 0.0) > FAR for row in self.segments)
+
+    @property
+    def names(self) -> list[str]:
+        """Notes about the names of the segments: what they rest on, and where they do not suit."""
+        if self.generation is None or self.statistics is None:
+            return []
+        statistics = self.statistics
+        estimator = self.segmentation.estimator(self.generation, statistics.to_bytes())
+        model = Model.of(estimator, self.segmentation.segment_ids)
+        sizes = dict.fromkeys(self.segmentation.segment_ids, 0)
+        known = statistics.known.sum(axis=0) / max(int(statistics.members.sum()), 1)
+        some = [
+            f"{name} of {percent(share)}"
+            for name, share in zip(self.segmentation.feature_names, known.tolist(), strict=True)
+            if 0 < share < 1
+        ]
+        notes = naming(describe(model, self.segmentation, sizes))
+        return [*notes, f"Known is the {', the '.join(some)}."] if some else notes
+
+    @property
     def newest(self) -> Sequence[SegmentChange]:
         """Changes, newest first."""
         return self.moves.newest if self.moves else ()
@@ -104,6 +129,7 @@ class Snapshot:
         shifts: dict[str, float | None] = {}
         if self.generation is not None and len(self.drift.shift):
             shifts = named(self.generation.segments, self.drift.shift, 12)
+        distances = {each.id: each.persona_distance for each in self.definitions.values()}
         total = sum(sizes.values())
         return [
             SegmentRow(
@@ -113,6 +139,7 @@ class Snapshot:
                 share=sizes.get(segment.id, 0) / total if total else None,
                 centroid=centroids.get(segment.id),
                 shift=shifts.get(segment.id),
+                persona_distance=distances.get(segment.id),
             )
             for segment in self.segmentation.segments
         ]
@@ -131,6 +158,7 @@ class Snapshot:
                     "share": None if row.share is None else known(row.share),
                     "centroid": row.centroid,
                     "shift": None if row.shift is None else known(row.shift),
+                    "persona_distance": row.persona_distance,
                 }
                 for row in self.segments
             ],

@@ -1,7 +1,7 @@
 """The watch without a terminal: one line per snapshot, ASCII except for names and ids."""
 
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.rendering.formats import UNKNOWN, number, percent
+from livesegments.rendering.formats import UNKNOWN, marked, number, percent
 from livesegments.rendering.reasons import main_reason
 from livesegments.rendering.terminal import segment_name
 
@@ -9,7 +9,8 @@ from livesegments.rendering.terminal import segment_name
 def line(snapshot: Snapshot) -> str:
     """Return a snapshot as one line."""
     sizes = ", ".join(
-        f"{row.name} {row.customers:,} ({percent(row.share)})" for row in snapshot.segments
+        f"{marked(row.name, row.persona_distance)} {row.customers:,} ({percent(row.share)})"
+        for row in snapshot.segments
     )
     return " | ".join(
         [

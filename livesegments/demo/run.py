@@ -16,13 +16,22 @@ from rich.console import Console
 from rich.live import Live
 
 from livesegments.config.environment import PREFIX
-from livesegments.local_servers import LOOPBACK, Child, ServerError, embedded_broker, embedded_store
+from livesegments.local_servers import (
+    LOOPBACK,
+    Child,
+    ServerError,
+    accepts_connections,
+    embedded_broker,
+    embedded_store,
+    free_ports,
+)
 from livesegments.signals import ending_signals
 
 if TYPE_CHECKING:
     from livesegments.demo.summary import Progress
 
 PARTITIONS = 4
+PAGES_PORT = 8080
 WORKER = ("livesegments.cli", "run")
 _SETTINGS = {
     "CLOCK": "event",
@@ -94,6 +103,9 @@ class _Demo:
         speed = f"{_YEAR_SECONDS / seconds:.0f}"
         options = (str(files[0]), "--profiles", str(files[1]), "--speed", speed)
         replay = self._start("the replay", "livesegments.cli", "replay", *options)
+        # Only now: while it starts it takes a core from what makes the first change.
+        self._start("the pages", "livesegments.cli", "serve")
+        self._say(f"pages at http://localhost:{settings.serve_port}/")
         with summary.Progress(settings, PARTITIONS, self._began_s) as progress:
             self._show(progress, worker, replay, sent)
         worker.stop()
@@ -130,6 +142,9 @@ class _Demo:
         kafka = self._stack.enter_context(embedded_broker(self._folder))
         store = self._stack.enter_context(embedded_store(self._folder))
         settings = {**_SETTINGS, "KAFKA_BOOTSTRAP_SERVERS": kafka, "REDIS_URL": store}
+        settings["SERVE_DATA"] = str(self._folder / "history.duckdb")
+        if accepts_connections(PAGES_PORT):
+            settings["SERVE_PORT"] = str(free_ports(1)[0])
         for name, value in settings.items():
             os.environ[PREFIX + name] = value
             self._stack.callback(os.environ.pop, PREFIX + name)

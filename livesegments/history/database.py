@@ -65,6 +65,8 @@ class History:
         if found and "following" not in found:
             self._connection.close()
             raise HistoryError(f"{file} is the database of something else: choose another file")
+        if not found:  # readers may come before the first fill
+            self._connection.execute(_TABLES)
 
     @classmethod
     @contextmanager

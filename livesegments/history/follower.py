@@ -147,8 +147,10 @@ class Follower:
                 self.catch_up()
                 self.trouble, pause = None, RETRY_SECONDS[0]
                 self._poll(stopping)
-            except (KafkaError, OSError) as error:
-                log.warning("topics cannot be followed", error=str(error), retry_seconds=pause)
+            except Exception as error:  # noqa: BLE001 - told in every answer, and tried again
+                outage = isinstance(error, KafkaError | OSError)
+                say = log.warning if outage else log.exception
+                say("topics cannot be followed", error=str(error), retry_seconds=pause)
                 self.trouble, self.lag = error, None
                 stopping.wait(pause)
                 pause = min(pause * 2, RETRY_SECONDS[1])

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -96,8 +97,10 @@ class Sources:
 
     def away(self) -> str | None:
         """Return why the history cannot be relied on now, None if it can."""
-        if self.follower.trouble is not None:
-            return "Kafka is away"
+        trouble = self.follower.trouble
+        if trouble is not None:
+            outage = isinstance(trouble, KafkaError | OSError)
+            return "Kafka is away" if outage else "the history cannot be written: see the log"
         return None if self.follower.ready else "the history is being read from Kafka"
 
 

@@ -46,6 +46,7 @@ def test_the_demo_streams_ends_and_its_checks_hold(
     assert "ok  0 dead letters" in out
     assert "FAILED" not in out
     assert "From event to change: median" in out
+    assert re.search(r"pages at http://localhost:\d+/\n", out)
 
 
 def test_a_worker_that_ends_ends_the_demo_with_its_last_words(

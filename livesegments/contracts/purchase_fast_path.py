@@ -21,7 +21,11 @@ from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.explanations import FLOAT_ID
 from livesegments.contracts.validation import Documents, Keys, Values
 
-_Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
+# Longer numbers are left to the contract.
+_Identifier = (
+    Annotated[str, Meta(min_length=1, max_length=128)]
+    | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+)
 _Number = Annotated[float, Meta(ge=0, le=1e10)]
 _Decimal = Annotated[str, Meta(max_length=events.MAX_DECIMAL)]
 _Text = Annotated[str, Meta(max_length=128)]
@@ -71,6 +75,16 @@ class Purchases(Documents):
             self._columns[name] = list(map(attrgetter(name), self.documents))
         column: list[Any] = self._columns[name]
         return column
+
+    def lines(self, name: str) -> str:
+        """Join an identifier's column by line feeds; whole numbers become their digits."""
+        try:
+            return "\n".join(self.column(name))
+        except TypeError:
+            for each in self.documents:
+                each.event_id, each.customer_id = str(each.event_id), str(each.customer_id)
+            self._columns.clear()
+            return "\n".join(self.column(name))
 
     def occurred_at(self) -> NDArray[np.int64]:
         """Return the times in microseconds, (n,); `timestamps.NOT_A_TIME` for no such date."""
@@ -155,8 +169,8 @@ def _are_sound(keys: Keys, values: Values, purchases: Purchases) -> bool:
         return False
     column = purchases.column
     return (
-        _are_identifiers(column("customer_id"))
-        and _are_identifiers(column("event_id"))
+        _are_identifiers(purchases.lines("customer_id"), column("customer_id"))
+        and _are_identifiers(purchases.lines("event_id"), column("event_id"))
         and not (purchases.occurred_at() == timestamps.NOT_A_TIME).any()
         and _match(_CURRENCIES, set(column("currency")))
         and _match(_DECIMALS, [amount for amount in column("amount") if isinstance(amount, str)])
@@ -171,8 +185,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _are_identifiers(texts: Sequence[str]) -> bool:
-    joined = "\n".join(texts)
+def _are_identifiers(joined: str, texts: Sequence[str]) -> bool:
     if joined.count("\n") != len(texts) - 1 or _CONTROL.search(joined):
         return False
     may_have_blanks = " " in joined or not joined.isascii()

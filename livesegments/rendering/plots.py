@@ -9,7 +9,8 @@ SIDE = 1000
 _MOST_POINTS = 240
 _MOST_BARS = 60
 _X_LABELS = 4
-_COLORS = ("c0", "c1", "c2", "c3", "c4")
+COLORS = tuple(f"c{i}" for i in range(12))
+"""CSS variables, one for each segment that there may be."""
 
 
 class Series(NamedTuple):
@@ -39,7 +40,7 @@ class Plot(NamedTuple):
 
 def series(values: Iterable[tuple[str, Sequence[float]]]) -> list[Series]:
     """Return (name, values) with a color each."""
-    return [Series(name, _COLORS[i % len(_COLORS)], each) for i, (name, each) in enumerate(values)]
+    return [Series(name, COLORS[i % len(COLORS)], each) for i, (name, each) in enumerate(values)]
 
 
 def totals(values: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:

@@ -13,7 +13,15 @@
     if (said.textContent !== text) said.textContent = text;
   };
 
+  const parts = (page) => [...page.querySelectorAll("[data-live]")].map((each) => each.id).join();
+
   function replace(fresh) {
+    document.body.dataset.version = fresh.body.dataset.version;
+    if (parts(fresh) !== parts(document)) { // such as at the first fit
+      document.querySelector("main").replaceWith(fresh.querySelector("main"));
+      shown.clear();
+      return;
+    }
     for (const old of document.querySelectorAll("[data-live]")) {
       const now = fresh.getElementById(old.id);
       if (!now || now.innerHTML === (shown.get(old.id) ?? old.innerHTML)) continue;
@@ -27,7 +35,6 @@
       all(".scroll").forEach((each, i) => { each.scrollLeft = left[i] ?? 0; });
       if (focused >= 0) all(FOCUSABLE)[focused]?.focus({ preventScroll: true });
     }
-    document.body.dataset.version = fresh.body.dataset.version;
   }
 
   async function refresh() {

@@ -153,6 +153,9 @@ class Site:
     def page(self, path: str, query: Query) -> Page:
         """Return a page, one of `PAGES`."""
         version = self.version
+        if not self._history.filled:  # it has no tables yet
+            note = "The history is being read from Kafka."
+            return self._served("waiting", PAGES[path], version, status=503, note=note)
         chosen = query.get("period", "month")
         key = path, chosen if chosen in PERIODS else "month"
         if path == "/customers":

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 DAYS = 30
 """Period of departures, and horizon of those to come."""
-PAUSE_SECONDS, SHARE = 30.0, 0.05
+PAUSE_SECONDS, SHARE = 30.0, 0.1
 """Least time between two surveys, and the share of the time that they take at most."""
 RETRY_SECONDS = 1.0
 
@@ -71,6 +71,8 @@ class Surveys:
             began_s = time.monotonic()
             pause = RETRY_SECONDS
             try:
+                if not self._history.filled:
+                    raise NoModelError("the history is being read from Kafka")
                 self.latest = self._survey()
                 self.number += 1
                 self.trouble = ""

@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import pytest
 
+from livesegments.rendering.plots import COLORS
+
 RGB = tuple[float, float, float]
 
 STYLE = files("livesegments.rendering").joinpath("page.css").read_text()
@@ -65,7 +67,7 @@ def test_numbers_can_be_read_in_the_darkest_cell_of_a_heat_table(
 
 
 @PALETTES
-@pytest.mark.parametrize("mark", ["c0", "c1", "c2", "c3", "c4", "accent"])
+@pytest.mark.parametrize("mark", [*COLORS, "accent"])
 @pytest.mark.parametrize("back", ["back", "panel"])
 def test_marks_stand_out(palette: dict[str, str], mark: str, back: str) -> None:
     assert contrast(rgb(palette[mark]), rgb(palette[back])) >= MARK

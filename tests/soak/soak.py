@@ -23,6 +23,8 @@ SETTINGS = {
     "WINDOW_DAYS": "30",
 }
 OWNING_SECONDS = 15.0
+UNREACHABLE = ("cannot be reached", "(LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS)")
+"""What a worker says when a server goes away while it starts."""
 SETTLE_SECONDS = 180.0
 PORTIONS_A_SECOND = 4
 
@@ -201,7 +203,7 @@ class Soak:
     def _ended(self, place: Place) -> None:
         """Replace a worker that exited by itself, as it may at its start when a server is down."""
         end = place.log.read_text()[-2_000:]
-        if place.owns or "cannot be reached" not in end:
+        if place.owns or not any(said in end for said in UNREACHABLE):
             code = place.worker.returncode
             self.tally.faults.append(f"a worker ended by itself, exit code {code}:\n{end}")
         self._replace(place)

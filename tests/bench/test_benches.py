@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import __main__ as program
-from bench import memory, partitioning, quality, reading, sending
+from bench import memory, partitioning, quality, reading, reasons, sending
 from bench.report import Table
 from bench.rivals import CLUSTERS, RIVALS, Floats, Rivals, Scaler, Spark, imputed_fit
 from livesegments.analysis.backtest.quality import labelled_inertia
@@ -52,6 +52,18 @@ def rows(n: int = 200) -> Floats:
 @pytest.fixture(scope="module")
 def measured() -> Table:
     return quality.run(purchases(400, 40), batch=50, warmup=20)
+
+
+def test_reasons_are_counted_once_for_each_change_and_name_nothing_that_stayed() -> None:
+    history = reasons.Explained(warmup=20)
+    stream = purchases(600, 40)
+    for start in range(0, len(stream), 50):
+        history.take(stream[start : start + 50])
+    table = reasons.run(stream, batch=50, warmup=20)
+    counted = sum(int(cell) for _, *cells in table.rows for cell in cells)
+    assert counted == sum(after != "none" for _, after, _ in history.changes) > 40
+    assert history.named > 0
+    assert table.notes[-1].endswith(": met")
 
 
 def test_quality_has_a_row_for_each_method(measured: Table) -> None:

@@ -233,3 +233,18 @@ def test_a_failed_commit_leaves_nothing_behind(history: History) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert rows(history, "FROM changes") == rows(history, "FROM moves") == []
+
+
+def test_a_null_state_deletes_the_customer_from_the_survey_too(history: History) -> None:
+    with history.transaction() as cursor:
+        for name in ("ann", "bob"):
+            cursor.execute(
+                "INSERT INTO surveyed_customers BY NAME SELECT ? AS customer_id,"
+                " true AS may_be_profiled, 2 AS purchases, 500 AS cents, 0 AS unknown_features,"
+                " TIMESTAMP '1970-01-01' AS counts_from",
+                [name],
+            )
+            cursor.execute("INSERT INTO surveyed_purchases VALUES (?, 'a', 'tea', 2, 500)", [name])
+    write(history, state_record("ann", 5, 1), state_record("bob", 4, 2, state("bob", 4)))
+    for table in ("surveyed_customers", "surveyed_purchases"):
+        assert rows(history, f"SELECT customer_id FROM {table}") == [("bob",)]

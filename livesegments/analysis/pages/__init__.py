@@ -1,5 +1,5 @@
 """Pages about a deployment, one module each: queries of its history and its survey.
 
 `report` puts them into one self-contained file; `livesegments serve` serves them one by one.
-Templates of both are beside the modules.
+Their templates are in this folder.
 """

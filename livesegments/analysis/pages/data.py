@@ -1,4 +1,4 @@
-"""The page of the data: what arrives, what is refused, and what is not known."""
+"""The page of the data: its quality, rejected records, and sources."""
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing

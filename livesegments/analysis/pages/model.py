@@ -1,4 +1,4 @@
-"""The page of the model: its generations, and what each refit changed."""
+"""The page of the model: its generations, and the changes between them."""
 
 from dataclasses import dataclass
 from datetime import datetime

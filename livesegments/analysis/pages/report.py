@@ -101,7 +101,7 @@ def page(report: Report) -> str:
 
 
 def display(report: Report) -> dict[str, Any]:
-    """Return names, colors and notes for the templates, of what a page has."""
+    """Return names, colors and notes for the templates."""
     # Stacked from below, so that the first segment is on top, as in the legend.
     ids = [each["id"] for each in reversed(report["segments"])]
     names = {each["id"]: each["name"] for each in report["segments"]}

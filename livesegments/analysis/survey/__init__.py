@@ -1,5 +1,5 @@
 """Survey of a deployment: its customers and purchases as tables of DuckDB, for what topics lack.
 
 `customers` scans the store, `purchases` reads the topic; both once, in batches. `departures`
-forecasts who leaves a segment. Everything else about customers is a query of the tables.
+forecasts departures from a segment. Everything else about customers is a query of the tables.
 """

@@ -36,7 +36,7 @@ class CustomerSurvey:
     connection
         Of the history.
     table
-        Made anew, with the columns of `CUSTOMERS`.
+        Replaced, with the columns of `CUSTOMERS`.
     context
         The deployment.
     horizon_days

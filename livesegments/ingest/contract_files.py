@@ -6,7 +6,6 @@ contract to refuse.
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from livesegments.ingest.columns import CONTRACTS, Column, ColumnError, quoted
@@ -164,10 +163,9 @@ def _event_id(file_name: str, cells: Iterable[str], *, is_document: bool) -> str
     parts = [customer, "occurred_at", "amount", "kind" if "kind" in cells else "NULL"]
     if is_document:
         parts[3] = "kind->>'$'"
-    # A name may contain any bytes, which Python decodes as lone surrogates.
-    name = literal(Path(file_name).name.encode(errors="backslashreplace").decode())
     text = ", ".join(f"coalesce(CAST({part} AS VARCHAR), '')" for part in parts)
-    digest = f"sha1(unhex('{_NAMESPACE}') || encode(concat_ws(':', {name}, \"row\", {text})))"
+    text = f"concat_ws(':', {literal(file_name)}, \"row\", {text})"
+    digest = f"sha1(unhex('{_NAMESPACE}') || encode({text}))"
     variant = f"substr('89ab', 1 + (CAST('0x' || substr({digest}, 17, 1) AS INTEGER) & 3), 1)"
     return (
         f"concat_ws('-', substr({digest}, 1, 8), substr({digest}, 9, 4), '5' ||"

@@ -253,7 +253,7 @@ class LineNumbers:
         """Return the first line of a row that is read, from the ``row`` of `view`."""
         while len(self._rows) < row and self._advance():
             pass
-        return self._rows[row - 1] if row <= len(self._rows) else row
+        return self._rows[row - 1] if 0 < row <= len(self._rows) else row
 
     def of_record(self, record: int) -> int:
         """Return the first line of a record, from the number in one of DuckDB's messages."""

@@ -131,7 +131,10 @@ class _Reader:
     ) -> None:
         self._path, self._into, self._options, self._timezone = path, into, options, timezone
         self._on_broken = on_broken
-        self._local: dict[Path, Path] = {}
+        # A name may contain any bytes, which Python decodes as lone surrogates.
+        self._name = path.name.encode(errors="backslashreplace").decode()
+        self._files: dict[Path, Path] = {}
+        """What DuckDB reads -> the file that was named."""
         self._lines: LineNumbers | None = None
         self._tells_rows = False
         self._has_documents = False
@@ -154,20 +157,18 @@ class _Reader:
         for name, file in {"source": self._path, **self._options.tables}.items():
             if not file.is_file():
                 raise FileError(f"{file}: no such file")
-            self._local[file] = readable(file, folder / name)
+            local = readable(file, folder / name)
+            self._files[local] = file
             is_source = name == "source"
             try:
-                found = view(
-                    self._local[file],
-                    self._options if is_source else FileOptions(),
-                    skip=skip and is_source,
-                )
+                options = self._options if is_source else FileOptions()
+                found = view(local, options, skip=skip and is_source)
                 connection.execute(f"CREATE VIEW {name} AS {found.sql}")
             except (FileError, duckdb.Error) as error:
                 raise self._explained(error) from None
             if is_source and found.text is not None:
-                self._lines = LineNumbers(self._local[file], found.text)
-        allowed = ", ".join(literal(str(each)) for each in self._local.values())
+                self._lines = LineNumbers(local, found.text)
+        allowed = ", ".join(literal(str(each)) for each in self._files)
         connection.execute(f"SET allowed_paths = [{allowed}]")
         for each in _READ_ONLY:
             connection.execute(each)
@@ -199,14 +200,14 @@ class _Reader:
         if not sql:
             columns = _columns(connection, "source")
             self._has_documents = columns == DOCUMENT
-            sql = contract_query(columns, self._into, self._options, currency, self._path.name)
+            sql = contract_query(columns, self._into, self._options, currency, self._name)
         columns = _columns(connection, f"({sql}\n)")
         fields = [each for each in columns if each[0] != "row"]
         selected = select_list(
             fields,
             self._into,
             currency,
-            record_id=f"{literal(self._path.name)} || '-' || nth",
+            record_id=f"{literal(self._name)} || '-' || nth",
             has_timezone=self._timezone is not None,
             without_nulls=True,
         )
@@ -232,7 +233,8 @@ class _Reader:
                 yield Record(key, value, instants[row])
                 continue
             name, why = self._fault(key, value, faults.get(row, ""))
-            line = self._lines.of_row(number) if self._lines and self._tells_rows else number
+            is_row = self._tells_rows and isinstance(number, int)
+            line = self._lines.of_row(number) if self._lines and is_row else number
             self._refuse(BrokenRowError(self._path, line, name, why))
 
     def _fault(self, key: bytes | None, value: bytes | None, message: str) -> tuple[str, str]:
@@ -261,18 +263,20 @@ class _Reader:
     def _explained(self, error: Exception) -> FileError:
         """Return the error of a file: a row that is broken, or the file as a whole."""
         text = str(error)
-        for file, local in self._local.items():
+        for local, file in self._files.items():
             text = text.replace(str(local), str(file))
         where = re.match(r".*CSV Error on Line: (\d+)", text)
         if where is not None:
-            file = next((each for each in self._local if f"file = {each}\n" in text), self._path)
+            file = next(
+                (each for each in self._files.values() if f"file = {each}\n" in text), self._path
+            )
             line = int(where[1])
             if file == self._path and self._lines is not None:
                 line = self._lines.of_record(line)
             return BrokenRowError(file, line, "row", explained(text))
         if isinstance(error, FileError):
             return FileError(text)
-        what = "the query fails: " if self._options.sql and self._local else ""
+        what = "the query fails: " if self._options.sql and self._files else ""
         return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}")
 
 

@@ -198,3 +198,31 @@ def test_backtest_runs_on_a_file_of_another_shape(tmp_path: Path) -> None:
     found = backtest(path, None, variants(settings, [], load), options=query)
     assert (found["data"]["purchases"], found["data"]["duplicates"]) == (300, 0)
     assert len(list(read_events(path, "purchases", query))) == 300
+
+
+def test_backtest_joins_the_three_files_of_olist(tmp_path: Path) -> None:
+    orders = ["order_id,customer_id,order_status,order_purchase_timestamp"]
+    payments = ["order_id,payment_sequential,payment_type,payment_installments,payment_value"]
+    customers = ["customer_id,customer_unique_id,customer_zip_code_prefix"]
+    for number in range(240):
+        status = "canceled" if number % 8 == 0 else "delivered"
+        day = f"2018-{1 + number % 3:02}-{1 + number % 28:02}"
+        orders.append(f'"o{number}","c{number}",{status},{day} 10:56:33')
+        payments += [f'"o{number}",{part},credit_card,1,{10 + number % 50}.50' for part in (1, 2)]
+        customers.append(f'"c{number}","u{number % 60}",01001')
+    files = {
+        name: write(tmp_path, f"olist_{name}_dataset.csv", "\n".join(lines) + "\n")
+        for name, lines in (("orders", orders), ("payments", payments), ("customers", customers))
+    }
+    query = FileOptions(presets()["olist"].sql, {k: v for k, v in files.items() if k != "orders"})
+    settings = load(warmup_customers=20, clock="event", currency="BRL")
+    found = backtest(files["orders"], None, variants(settings, [], load), options=query)
+    assert (found["data"]["purchases"], found["data"]["rejected"]) == (210, {})
+    assert found["outcomes"][0]["segments"]
+
+
+def test_a_file_may_be_joined_with_itself(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "id,bought_at,total\na,2026-01-02T10:00:00Z,1\n")
+    sql = f"{FLAT} WHERE id IN (SELECT id FROM other)"
+    [found] = events(path, FileOptions(sql, {"other": path}))
+    assert found["customer_id"] == "a"

@@ -39,15 +39,23 @@ def subscribe(
         if segment not in known:
             fail(f"--segment is {segment!r}; it can be {', '.join(known)}", WRONG)
     with clear_errors(settings):
+        from kafka.errors import TopicAuthorizationFailedError
+
         from livesegments.client import follow, read_doubted
         from livesegments.config.clients import kafka_config
-        from livesegments.contracts.topics import CHANGES, STATES
+        from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
         from livesegments.operations.topics import check_allowed
         from livesegments.rendering.formats import DOUBT
 
         config = kafka_config(settings)
         check_allowed(config, read=[CHANGES, STATES])
-        doubted = set() if as_json else read_doubted(config)
+        doubted: set[str] = set()
+        if not as_json:
+            try:
+                check_allowed(config, read=[DEFINITIONS])
+                doubted = read_doubted(config)
+            except TopicAuthorizationFailedError:
+                typer.echo(f"names are as they are: {DEFINITIONS} may not be read", err=True)
         if doubted:
             typer.echo(DOUBT, err=True)
         follow(

@@ -91,6 +91,9 @@ def test_every_role_does_its_work_with_the_documented_rights(
         secured.sasl("subscriber", "SCRAM-SHA-256"), "subscribe", "--json", "--limit", "5"
     )
     assert len(shown.stdout.splitlines()) == 5, shown.stderr
+    told = command(secured.sasl("subscriber", "SCRAM-SHA-256"), "subscribe", "--limit", "5")
+    assert len(told.stdout.splitlines()) == 5, told.stderr
+    assert "segment-definitions.v1 may not be read" in told.stderr
     verified = command(auditor, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     exported = command(auditor, "export", str(tmp_path / "segments.csv"))

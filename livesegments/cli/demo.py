@@ -16,6 +16,9 @@ def demo(
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines instead of a live view, as without a terminal.")
     ] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep everything up after the summary, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Segment 2,469 real households live, on servers that it starts itself.
 
@@ -27,7 +30,7 @@ def demo(
 
     try:
         require("demo", "the demo", *_MODULES)
-        good = run_demo(plain=plain)
+        good = run_demo(plain=plain, stay=stay)
     except (MissingExtraError, ServerError) as error:
         fail(str(error))
     raise typer.Exit(0 if good else FAILED)

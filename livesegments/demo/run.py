@@ -50,13 +50,17 @@ _SETTLED_SECONDS, _STUCK_SECONDS, _LINE_SECONDS = 2.5, 30.0, 2.0
 _ASCII = str.maketrans({"━": "#", "→": "->"})
 
 
-def run_demo(*, plain: bool = False, seconds: float = 40.0, data: Path | None = None) -> bool:
+def run_demo(
+    *, plain: bool = False, stay: bool = False, seconds: float = 40.0, data: Path | None = None
+) -> bool:
     """Run the demo, show it, and sum it up.
 
     Parameters
     ----------
     plain
         Print lines instead of drawing a screen, as without a terminal.
+    stay
+        Keep servers, worker and pages up after the summary, until a signal.
     seconds
         Wall time of the year.
     data
@@ -79,7 +83,7 @@ def run_demo(*, plain: bool = False, seconds: float = 40.0, data: Path | None = 
         screen, console = False, Console(color_system=None, force_terminal=False, width=100)
     with _signals_exit(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livesegments-")))
-        return _Demo(console, screen, folder, stack).run(data, seconds)
+        return _Demo(console, screen, folder, stack).run(data, seconds, stay)
 
 
 class _Demo:
@@ -87,7 +91,7 @@ class _Demo:
         self._console, self._screen, self._folder, self._stack = console, screen, folder, stack
         self._began_s = time.time()
 
-    def run(self, data: Path | None, seconds: float) -> bool:
+    def run(self, data: Path | None, seconds: float, stay: bool) -> bool:
         writer = None if data else self._write_data()
         self._say("embedded broker and store, topics, worker")
         worker = self._start_service()
@@ -108,13 +112,23 @@ class _Demo:
         self._say(f"pages at http://localhost:{settings.serve_port}/")
         with summary.Progress(settings, PARTITIONS, self._began_s) as progress:
             self._show(progress, worker, replay, sent)
-        worker.stop()
+        if not stay:
+            worker.stop()
         self._say("reading the topics\n")
         for part in progress.summarize(sent):
             with self._console.capture() as drawn:
                 self._console.print(part, soft_wrap=isinstance(part, str), highlight=False)
             text = drawn.get() if self._screen else drawn.get().translate(_ASCII)
             self._console.out(text, end="", highlight=False)
+        if stay:
+            self._say(
+                f"\n{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+                f" {PREFIX}REDIS_URL={settings.redis_url.get_secret_value()} and the pages at"
+                f" http://localhost:{settings.serve_port}/ stay until Ctrl-C"
+            )
+            while not worker.succeeded():
+                time.sleep(0.5)
+            raise ServerError("the worker ended")
         return progress.good
 
     def _say(self, text: str) -> None:

@@ -1,7 +1,9 @@
 """The demo as users start it, on the first weeks of the year."""
 
 import importlib.util
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from livesegments.demo import run
 from livesegments.demo.dataset import Dataset, complete_journey
 from livesegments.demo.run import run_demo
-from livesegments.local_servers import ServerError
+from livesegments.local_servers import ServerError, accepts_connections
 
 EVENTS = 16_000
 
@@ -47,6 +49,25 @@ def test_the_demo_streams_ends_and_its_checks_hold(
     assert "FAILED" not in out
     assert "From event to change: median" in out
     assert re.search(r"pages at http://localhost:\d+/\n", out)
+
+
+def test_a_demo_that_stays_keeps_everything_up_until_ctrl_c(
+    weeks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+
+    def say(_: object, text: str) -> None:
+        said.append(text)
+        if "stay until Ctrl-C" in text:
+            for port in re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", text):
+                assert accepts_connections(int(port))
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(run._Demo, "_say", say)
+    with pytest.raises(SystemExit) as ended:
+        run_demo(plain=True, stay=True, seconds=5, data=weeks)
+    assert ended.value.code == 130
+    assert "SERVERS=" in said[-1]
 
 
 def test_a_worker_that_ends_ends_the_demo_with_its_last_words(

@@ -39,7 +39,7 @@ def reasons_of(
     A customer is compared with their place at the last change. Where that is not known, the
     features say how much nearer the new segment is than the previous one. A customer without a
     previous segment is compared with the runner-up. A change by time alone never names a feature of
-    the profile: what an earlier profile changed is in the part of the profile.
+    the profile: the effect of an earlier profile is in the part of the profile.
     """
     snapshot, fixed = model.snapshot, scores.fixed[rows]
     cluster_of_segment = np.argsort(model.segment_of_cluster)
@@ -85,8 +85,8 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
 
     Notes
     -----
-    A customer whose place is not known, or has a value that is not known any more, starts anew from
-    where they are: nothing that was deleted stays in a record.
+    The place is also set for customers whose place is not known or has a value that is not known any
+    more: no deleted value stays in a record.
     """
     has_segment = after["segment"] != NONE
     deleted = (scores.fixed == UNKNOWN) & (after["published"] != UNKNOWN)

@@ -130,7 +130,7 @@ def attribute(
     """
     known = ~np.isnan(remembered)
     before = np.where(known[:, None], gap_parts(then, left, entered, snapshot), 0.0)
-    # Rounded like what is remembered, so that a model that did not move has no part.
+    # Rounded like the remembered gap, so that a model that did not move has no part.
     moved = _rounded(before.sum(axis=-1)).astype(np.float64) - remembered
     return Attribution(
         features=gap_parts(now, left, entered, snapshot) - before,

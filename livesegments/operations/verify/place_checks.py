@@ -62,7 +62,7 @@ def check_places(check: Check, at: Partition, last: Mapping[str, Told]) -> None:
             continue
         check.that(
             window and profile,
-            f"{where}: their place {record.published} is none that they have had since version"
+            f"{where}: they have not been at their place {record.published} since version"
             f" {record.version}",
         )
     if left_out:

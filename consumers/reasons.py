@@ -85,8 +85,8 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
 
     Notes
     -----
-    The place is also set for customers whose place is not known or has a value that is not known any
-    more: no deleted value stays in a record.
+    The place is also set for customers whose place is not known, or has a value that is not known
+    any more: no deleted value stays in a record.
     """
     has_segment = after["segment"] != NONE
     deleted = (scores.fixed == UNKNOWN) & (after["published"] != UNKNOWN)

@@ -19,7 +19,7 @@ from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, check_partition_counts
 from livesegments.ingest.definitions import Source, Sources, SourcesError
 from livesegments.ingest.instrumentation import IngestMetrics, Instrumentation
-from livesegments.ingest.query import QueryError
+from livesegments.ingest.query import QueryError, limit_memory
 from livesegments.ingest.registry import SchemaRegistry
 from livesegments.ingest.transform import TOPICS, Transform
 from livesegments.ingest.worker import CHECKED_RECORDS, SourceWorker, sample
@@ -167,6 +167,7 @@ def run(
     Each source has a thread with a consumer, and a process that publishes. An error that no retry
     fixes ends all of them and is raised.
     """
+    limit_memory(len(chosen))
     partitions = check_topics(settings, chosen)
     made = transforms(settings, sources, chosen)
     check_sample(settings, made)

@@ -10,6 +10,7 @@ If a query fails, the records that make it fail are found by halving.
 
 import json
 import re
+import resource
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from livesegments.ingest.columns import CONTRACTS, ColumnError, numbers_rows, se
 from livesegments.ingest.definitions import Into, Table
 
 MEMORY_MB = 512
+PROCESS_MB = 768
+"""Memory of the process beside that of its queries."""
 SECONDS = 20.0
 """Time that a query may take for one micro-batch, before it is tried on half of the records."""
 
@@ -65,6 +68,17 @@ _WHOLE = "WITH source AS ({source}) SELECT * FROM ({query}\n)"
 _NUMBERED = "SELECT *, row_number() OVER (PARTITION BY record) AS nth FROM ({each})"
 
 _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
+
+
+def limit_memory(queries: int) -> None:
+    """Limit the memory of this process: DuckDB builds a single value outside of its own limit.
+
+    A query that asks for more fails on the record; the process goes on.
+    """
+    most = (PROCESS_MB + MEMORY_MB * queries) * 1024**2
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or soft > most:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 class QueryError(ValueError):

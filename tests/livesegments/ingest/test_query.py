@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,26 @@ def test_a_slow_query_is_tried_on_fewer_records_at_once_or_by_the_caller() -> No
             call(sample, halve_slow=False)
         assert raised.value.records == 3
     assert list(query.run(records([bought(total="slow")]), halve_slow=False).failed) == [0]
+
+
+HUGE = """
+from livesegments.ingest.query import Query, limit_memory
+from tests.livesegments.ingest.records import records
+limit_memory(1)
+sql = (
+    "SELECT value->>'$.c' AS customer_id, now() AS occurred_at, 1 AS amount,"
+    " CASE WHEN value->>'$.c' = 'bad' THEN repeat('x', 1500000000) END AS category FROM source"
+)
+query = Query(sql, "purchases")
+for _ in range(2):
+    rows = query.run(records([{"c": "good"}, {"c": "bad"}, {"c": "good"}]))
+    assert rows.record == [0, 2], rows
+    assert rows.failed == {1: "the query needs more memory than it may have"}, rows
+"""
+
+
+def test_a_huge_value_fails_its_record_and_leaves_the_process() -> None:
+    subprocess.run([sys.executable, "-c", HUGE], cwd=Path(__file__).parents[3], check=True)
 
 
 def test_a_query_that_needs_too_much_memory_fails() -> None:

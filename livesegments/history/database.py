@@ -3,7 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -58,7 +58,7 @@ class History:
 
     def __init__(self, file: Path) -> None:
         self._connection = _connect(file)
-        self._writing = threading.Lock()
+        self._opening, self._writing = threading.Lock(), threading.Lock()
         self._version = 0
         self._announcer = Announcer()
         found = {name for (name,) in self._connection.execute("SHOW TABLES").fetchall()}
@@ -80,12 +80,15 @@ class History:
                 history.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file; a query of another thread keeps it open until it ends."""
+        with self._opening, suppress(duckdb.Error):  # refused while another thread reads
+            self._connection.close()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for one thread. Each of its statements sees one commit."""
-        return self._connection.cursor()
+        # A connection that is in another call refuses, and does not wait.
+        with self._opening:
+            return self._connection.cursor()
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -17,7 +17,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.log_reader import LogReader, ends_of
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, REPLAYS, STATES
 from livesegments.history import tables
 from livesegments.history.database import History, Identity, follow, move
@@ -35,7 +35,7 @@ POLL_MS = 200
 MOST_AWAY_SECONDS = 24 * 3_600.0
 """Kafka's default of ``delete.retention.ms``, for which a null is kept at least."""
 TOLD_SECONDS = 60.0
-LAG_SECONDS = 1.0
+LAG_SECONDS, ANSWER_MS = 2.0, 5_000
 PAUSE_SECONDS = 0.2
 """Between two commits: each takes 50 ms of CPU, however few records it has."""
 RETRY_SECONDS = (0.2, 10.0)
@@ -255,11 +255,16 @@ class Follower:
 
 
 def _lag(consumer: Any) -> int:
-    """Return the records of all partitions that were not polled yet, by offsets."""
-    at = {
-        tp: (consumer.highwater(tp), consumer.position(tp, POLL_MS)) for tp in consumer.assignment()
-    }
-    return sum(max(end - position, 0) for end, position in at.values() if end and position)
+    """Return the records of all partitions that were not polled yet, by offsets.
+
+    Raises
+    ------
+    KafkaError
+        If a broker does not answer; `poll` would only return nothing.
+    """
+    ends = ends_of(consumer, list(consumer.assignment()), ANSWER_MS)
+    at = [(end, consumer.position(tp, POLL_MS)) for tp, end in ends.items()]
+    return sum(max(end - position, 0) for end, position in at if position is not None)
 
 
 def _chunks(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -303,15 +302,9 @@ async def _page(_: Request) -> Response:
     return Response(render("serve/api.html.j2", document=document()), media_type="text/html")
 
 
-async def _style(_: Request) -> Response:
-    style = files("livesegments.rendering").joinpath("page.css").read_text()
-    return Response(style, media_type="text/css")
-
-
 def documentation() -> list[BaseRoute]:
     """Return the routes of the description."""
     return [
         Route(f"{BASE}/openapi.json", _document),
         Route(BASE, _page),
-        Route(f"{BASE}/page.css", _style),
     ]

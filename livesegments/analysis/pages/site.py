@@ -58,7 +58,7 @@ ASSETS = {"live.js": "text/javascript", "page.css": "text/css"}
 _PACKAGES = {"live.js": "livesegments.analysis.pages", "page.css": "livesegments.rendering"}
 
 LATEST, CHANGES = 20, 20
-GROUP_SECONDS = 3.0
+GROUP_SECONDS, STOP_SECONDS = 3.0, 5.0
 TICK_SECONDS = 10
 """A page without changes is brought up to date this often."""
 PREVIEW_SECONDS = 30.0
@@ -124,6 +124,9 @@ class Site:
             "Kafka", partial(poll_sources, config, settings.group_id), GROUP_SECONDS, self._explain
         )
         self._stopping = threading.Event()
+        self._surveying = threading.Thread(
+            target=self._surveys.run, args=(self._stopping,), name="surveys", daemon=True
+        )
         self._context: DeploymentContext | None = None
         self._rendered: dict[tuple[str, str], tuple[str, Page]] = {}
         self._preview: tuple[float, dict[str, Any]] | None = None
@@ -131,15 +134,15 @@ class Site:
 
     def start(self) -> None:
         """Begin to survey the customers and to watch the groups."""
-        threading.Thread(
-            target=self._surveys.run, args=(self._stopping,), name="surveys", daemon=True
-        ).start()
+        self._surveying.start()
         self._group.start()
         self._sources.start()
 
     def stop(self) -> None:
-        """Stop; does not wait for a survey under way."""
+        """Stop; a survey under way is waited for only a few seconds."""
         self._stopping.set()
+        if self._surveying.ident is not None:
+            self._surveying.join(STOP_SECONDS)
         self._group.stop()
         self._sources.stop()
         self._store.redis.close()

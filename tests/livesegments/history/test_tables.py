@@ -1,6 +1,7 @@
 """Records written into the tables of a history, in any batches."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,11 @@ def test_a_null_state_deletes_the_customer_from_the_survey_too(history: History)
     write(history, state_record("ann", 5, 1), state_record("bob", 4, 2, state("bob", 4)))
     for table in ("surveyed_customers", "surveyed_purchases"):
         assert rows(history, f"SELECT customer_id FROM {table}") == [("bob",)]
+
+
+def test_many_threads_open_cursors_at_the_same_time(history: History) -> None:
+    def read(_: int) -> list[Any]:
+        return rows(history, "SELECT count(*) FROM changes")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(read, range(400))) == [[(0,)]] * 400

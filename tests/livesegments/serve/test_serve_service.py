@@ -365,6 +365,21 @@ def test_a_server_that_is_away_is_named_and_comes_back(service: Service) -> None
     service.wait_for(lambda: client.customer("p01").status == 200, "Redis is back")
 
 
+def test_while_kafka_is_away_customers_are_answered_and_the_rest_is_not(
+    client: Client, service: Service
+) -> None:
+    service.kafka.pause()
+    try:
+        service.wait_for(lambda: client.request("/segments").status == 503, "it is noticed")
+        for path in ("/segments", "/segments/retirees/customers", "/changes"):
+            found = client.request(path)
+            assert (found.status, found.json["detail"]) == (503, "Kafka is away")
+        assert client.customer("p01").status == 200
+    finally:
+        service.kafka.resume()
+    service.wait_for(lambda: client.request("/segments").status == 200, "Kafka is back")
+
+
 def test_sigterm_ends_it_in_order_with_streams_open(service: Service) -> None:
     client = start(service)
     stream = client.stream()
@@ -401,3 +416,15 @@ def test_on_another_host_it_needs_a_token(service: Service) -> None:
     )
     assert done.returncode == 2
     assert "LIVESEGMENTS_SERVE_TOKEN" in done.stderr
+
+
+def test_the_description_is_a_document_and_a_page_that_loads_nothing_from_elsewhere(
+    client: Client,
+) -> None:
+    assert client.request("/openapi.json").json == document()
+    page = client.request("").body.decode()
+    for path in document()["paths"]:
+        assert path in page
+    assert re.findall(r'(?:src|href)="([^"#]+)"', page) == [
+        *("data:,", "/static/page.css", "/api/v1/openapi.json"),
+    ]

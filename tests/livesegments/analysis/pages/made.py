@@ -111,5 +111,6 @@ def _segment(i: int) -> Segment:
         "centroid": dict(zip(FEATURES, (12.25, 1_234.5, 41.0, 61_000.0, None), strict=True)),
         "persona_distance": 0.5,
         "named_by": FEATURES[:4],
+        "contradicts": {},
         "matched_anew": persona.id,
     }

@@ -26,7 +26,7 @@ _EXAMPLE_IN_PAGE = re.compile(
     re.DOTALL,
 )
 _DESCRIPTION = """\
-Keeps every customer in the right one of five marketing segments, seconds after the purchase that
+Keeps every customer in the right marketing segment, seconds after the purchase that
 moved them.
 
 Unknown fields are ignored, on both sides: additions stay in these topics, and a change that breaks

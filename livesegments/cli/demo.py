@@ -16,6 +16,14 @@ def demo(
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines instead of a live view, as without a terminal.")
     ] = False,
+    people: Annotated[
+        bool,
+        typer.Option(
+            "--people",
+            help="2,500 made people with age, income and location instead: how many carry the name"
+            " of their group, beside batch k-means.",
+        ),
+    ] = False,
     stay: Annotated[
         bool, typer.Option("--stay", help="Keep everything up after the summary, until Ctrl-C.")
     ] = False,
@@ -30,7 +38,7 @@ def demo(
 
     try:
         require("demo", "the demo", *_MODULES)
-        good = run_demo(plain=plain, stay=stay)
+        good = run_demo(plain=plain, stay=stay, people=people)
     except (MissingExtraError, ServerError) as error:
         fail(str(error))
     raise typer.Exit(0 if good else FAILED)

@@ -51,7 +51,12 @@ _ASCII = str.maketrans({"━": "#", "→": "->"})
 
 
 def run_demo(
-    *, plain: bool = False, stay: bool = False, seconds: float = 40.0, data: Path | None = None
+    *,
+    plain: bool = False,
+    stay: bool = False,
+    people: bool = False,
+    seconds: float = 40.0,
+    data: Path | None = None,
 ) -> bool:
     """Run the demo, show it, and sum it up.
 
@@ -61,10 +66,14 @@ def run_demo(
         Print lines instead of drawing a screen, as without a terminal.
     stay
         Keep servers, worker and pages up after the summary, until a signal.
+    people
+        Send the year of made people instead of the grocer's households, and say how many are in the
+        segment of their group.
     seconds
         Wall time of the year.
     data
-        Folder with ``purchases.parquet`` and ``profiles.parquet`` to send instead of the year.
+        Folder with ``purchases.parquet`` and ``profiles.parquet`` to send instead of the year;
+        for people also ``groups.parquet``.
 
     Returns
     -------
@@ -83,7 +92,7 @@ def run_demo(
         screen, console = False, Console(color_system=None, force_terminal=False, width=100)
     with _signals_exit(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livesegments-")))
-        return _Demo(console, screen, folder, stack).run(data, seconds, stay)
+        return _Demo(console, screen, folder, stack).run(data, seconds, stay, people)
 
 
 class _Demo:
@@ -91,13 +100,14 @@ class _Demo:
         self._console, self._screen, self._folder, self._stack = console, screen, folder, stack
         self._began_s = time.time()
 
-    def run(self, data: Path | None, seconds: float, stay: bool) -> bool:
-        writer = None if data else self._write_data()
+    def run(self, data: Path | None, seconds: float, stay: bool, people: bool) -> bool:
+        writer = None if data else self._make_people() if people else self._write_data()
         self._say("embedded broker and store, topics, worker")
         worker = self._start_service()
         # While the worker starts: SciPy takes its time.
         from livesegments.config.settings import load
         from livesegments.demo import summary
+        from livesegments.demo.people import GROUPS_FILE
 
         while writer and not writer.succeeded():
             time.sleep(0.1)
@@ -110,7 +120,8 @@ class _Demo:
         # Only now: while it starts it takes a core from what makes the first change.
         self._start("the pages", "livesegments.cli", "serve")
         self._say(f"pages at http://localhost:{settings.serve_port}/")
-        with summary.Progress(settings, PARTITIONS, self._began_s) as progress:
+        groups = (data or self._folder) / GROUPS_FILE if people else None
+        with summary.Progress(settings, PARTITIONS, self._began_s, groups) as progress:
             self._show(progress, worker, replay, sent)
         if not stay:
             worker.stop()
@@ -145,6 +156,10 @@ class _Demo:
             raise ServerError(f"the purchases are in the package {package}")
         self._say("Complete Journey grocery data")
         return self._start("the data", "livesegments.demo.dataset", str(self._folder))
+
+    def _make_people(self) -> Child:
+        self._say("people in the words of the personas, with age, income and location")
+        return self._start("the people", "livesegments.demo.people", str(self._folder))
 
     def _start_service(self) -> Child:
         environment = dict(os.environ)

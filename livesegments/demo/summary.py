@@ -24,6 +24,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
+from livesegments.demo.people import naming
 from livesegments.rendering.formats import DOUBT
 from livesegments.rendering.terminal import changes_table, segment_table
 from livesegments.store.partitions import Partitions
@@ -45,6 +46,15 @@ def rows(purchases: Path, profiles: Path) -> tuple[int, int]:
 class Progress:
     """Follows the service for the length of a ``with`` block, and sums it up afterwards.
 
+    Parameters
+    ----------
+    settings, partitions
+        Of the deployment.
+    began_s
+        When the demo began, in seconds since the epoch.
+    groups
+        File with the group of each of the made people, None for the households.
+
     Attributes
     ----------
     processed
@@ -53,8 +63,11 @@ class Progress:
         Whether all checks of the summary hold.
     """
 
-    def __init__(self, settings: Settings, partitions: int, began_s: float) -> None:
+    def __init__(
+        self, settings: Settings, partitions: int, began_s: float, groups: Path | None = None
+    ) -> None:
         self._settings, self._partitions, self._began_s = settings, range(partitions), began_s
+        self._groups, self._whom = groups, "people" if groups else "households"
         self._store = Partitions(redis_client(settings), settings.group_id)
         self._watch = WatchSession(settings, group=False)
         self._versions: list[int] = []
@@ -91,7 +104,7 @@ class Progress:
         at = snapshot.newest[0].occurred_at if snapshot.newest else None
         bar = Table.grid(Column(width=28), Column(ratio=1), expand=True, padding=(0, 1))
         bar.add_row(
-            f"{at:%d %b %Y}" if at else "warm-up: 2,000 households",
+            f"{at:%d %b %Y}" if at else "warm-up: 2,000 customers",
             ProgressBar(365, at.timetuple().tm_yday if at else 0, style="dim"),
         )
         yield bar
@@ -109,7 +122,7 @@ class Progress:
         snapshot, left = self._watch.snapshot(), _left(changes)
         took = (purchases[-1].timestamp - purchases[0].timestamp) / 1_000
         yield Text(
-            f"{sent[0]:,} purchases and {sent[1]:,} profiles, {snapshot.records:,} households in"
+            f"{sent[0]:,} purchases and {sent[1]:,} profiles, {snapshot.records:,} {self._whom} in"
             f" {took:.1f} s",
             "bold",
         )
@@ -121,6 +134,8 @@ class Progress:
         if snapshot.doubted:
             yield DOUBT
         yield from snapshot.names
+        if self._groups:
+            yield naming(self._settings, self._groups)
         yield Text(f"\n{len(changes):,} changes", "bold")
         yield _kinds(changes)
         yield Text("\nFor marketing", "bold")
@@ -163,7 +178,7 @@ def _checks(
     differing = len(stored ^ logged)
     return {
         f"{broken:,} of {len(changes):,} changes do not continue the one before": not broken,
-        f"{differing:,} households differ between compacted topic and change log": not differing,
+        f"{differing:,} customers differ between compacted topic and change log": not differing,
         f"{len(rejected):,} dead letters": not rejected,
     }
 

@@ -11,6 +11,7 @@ import pytest
 
 from livesegments.demo import run
 from livesegments.demo.dataset import Dataset, complete_journey
+from livesegments.demo.people import GROUPS_FILE, made_people
 from livesegments.demo.run import run_demo
 from livesegments.local_servers import ServerError, accepts_connections
 
@@ -49,6 +50,23 @@ def test_the_demo_streams_ends_and_its_checks_hold(
     assert "FAILED" not in out
     assert "From event to change: median" in out
     assert re.search(r"pages at http://localhost:\d+/\n", out)
+
+
+def test_made_people_are_counted_by_the_name_of_their_group(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, named = made_people()
+    Dataset(data.purchases.head(2 * EVENTS), data.profiles).write(tmp_path)
+    named.to_parquet(tmp_path / GROUPS_FILE)
+
+    assert run_demo(plain=True, people=True, seconds=60, data=tmp_path)
+
+    out, _ = capfd.readouterr()
+    found = re.search(r"([0-9.]+)% of ([0-9,]+) people are in the segment .* puts ([0-9.]+)%", out)
+    assert found is not None, out
+    assert int(found[2].replace(",", "")) > 2_000
+    assert 50 < float(found[1]) < 100
+    assert 50 < float(found[3]) < 100
 
 
 def test_a_demo_that_stays_keeps_everything_up_until_ctrl_c(

@@ -41,6 +41,6 @@ def test_the_screen_fits_the_terminal(snapshot: Snapshot, width: int, height: in
 
 def test_the_first_line_is_the_day_of_the_year_or_what_the_warm_up_waits_for() -> None:
     assert drawn(BUSY, 80, 24)[0].startswith("01 Mar 2026")
-    assert drawn(NOTHING, 80, 24)[0].startswith("warm-up: 2,000 households")
+    assert drawn(NOTHING, 80, 24)[0].startswith("warm-up: 2,000 customers")
     assert drawn(BUSY, 80, 24)[1].startswith("Livesegments: group")
     assert "$127" in "\n".join(drawn(BUSY, 80, 24))

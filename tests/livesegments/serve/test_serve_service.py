@@ -6,7 +6,6 @@ import re
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -301,9 +300,7 @@ def test_without_the_token_nothing_is_told(client: Client) -> None:
     assert client.request("/customers/p01", method="DELETE").status == 405
 
 
-def test_a_change_is_streamed_and_read_by_the_contract(
-    client: Client, service: Service
-) -> None:
+def test_a_change_is_streamed_and_read_by_the_contract(client: Client, service: Service) -> None:
     stream = client.stream()
     service.send([profile("42", "2024-02-01T00:00:00Z", age=80, income=1.0)])
     service.send([profile("a/b", "2024-02-01T00:00:00Z", age=18, income=300_000.0)])

@@ -55,7 +55,9 @@ def changes(service: Service) -> dict[str, list[SegmentChange]]:
 
 
 def kept(service: Service) -> dict[str, int]:
-    """Customer -> published segment of every record."""
+    """Customer -> published segment of every record; none while the store is empty."""
+    if not service.client.exists("livesegments:deployment"):
+        return {}
     return {
         name: customer.segment
         for p in range(PARTITIONS)

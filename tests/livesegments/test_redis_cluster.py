@@ -76,11 +76,19 @@ def test_a_cluster_is_writable_when_each_of_its_masters_is(fresh_cluster: RedisC
     with redis_client(load(redis_url=fresh_cluster.url), 0.5) as client:
         probe = Partitions(client, "livesegments")
         assert probe.writable(range(PARTITIONS))
+        allow_failovers(fresh_cluster, allowed=False)
         master = fresh_cluster.masters()[-1]
         master.kill()
         assert not probe.writable(range(PARTITIONS))
         fresh_cluster.start()
+        allow_failovers(fresh_cluster, allowed=True)
         assert probe.writable(range(PARTITIONS))
+
+
+def allow_failovers(cluster: RedisCluster, *, allowed: bool) -> None:
+    for server in cluster.servers:
+        with server.client() as client:
+            client.config_set("cluster-replica-no-failover", "no" if allowed else "yes")
 
 
 def test_a_cluster_is_found_by_any_of_the_servers_named(fresh_cluster: RedisCluster) -> None:

@@ -117,7 +117,10 @@ def _had_profile(
     said = history.profiles[: bisect_left(history.profiles, (offset,))]
     known = [(None, None, None), *(each.known for each in said)]
     if change.cause is not None and change.cause.topic == PROFILES:
-        known = known[bisect_left(said, (change.cause.offset,)) + 1 :]
+        first = bisect_left(said, (change.cause.offset,))
+        # A null is not among the profiles that are left: from it on, nothing is known.
+        is_left = first < len(said) and said[first][0] == change.cause.offset
+        known = known[first + is_left :]
     return any(
         all(
             abs(place[feature] - steps_of(value)) <= TOLERANCES.get(feature, ROUNDING)

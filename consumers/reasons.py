@@ -42,7 +42,6 @@ def reasons_of(
     the profile: the effect of an earlier profile is in the part of the profile.
     """
     snapshot, fixed = model.snapshot, scores.fixed[rows]
-    cluster_of_segment = np.argsort(model.segment_of_cluster)
     left, entered = records["segment"][rows], scores.segment[rows]
     remembered, published = records["gaps"][rows, entered], records["published"][rows]
     now, then = dequantize(fixed), dequantize(published)
@@ -50,8 +49,8 @@ def reasons_of(
     parts = attribute(
         now,
         then,
-        np.where(left == NONE, runner_up, cluster_of_segment[left]),
-        cluster_of_segment[entered],
+        np.where(left == NONE, runner_up, model.cluster_of_segment[left]),
+        model.cluster_of_segment[entered],
         remembered,
         snapshot,
     )
@@ -95,10 +94,9 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
     forget_place(after, due & ~has_segment)
     rows = np.flatnonzero(due & has_segment)
     if rows.size:
-        cluster_of_segment = np.argsort(model.segment_of_cluster)
-        fixed, own = scores.fixed[rows], cluster_of_segment[after["segment"][rows]]
+        fixed, own = scores.fixed[rows], model.cluster_of_segment[after["segment"][rows]]
         gaps = gaps_from(dequantize(fixed), own, model.snapshot)
-        after["published"][rows], after["gaps"][rows] = fixed, gaps[:, cluster_of_segment]
+        after["published"][rows], after["gaps"][rows] = fixed, gaps[:, model.cluster_of_segment]
 
 
 def _ordered(

@@ -76,10 +76,8 @@ def score(
     assignment = model.kmeans.predict_arrays(features)
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
-    # Segments map one-to-one to clusters, so sorting inverts the map.
-    cluster_of_segment = np.argsort(segment_of_cluster).astype(np.int8)
     old = records["segment"]
-    published = np.where(old >= 0, cluster_of_segment[old], NONE).astype(np.int8)
+    published = np.where(old >= 0, model.cluster_of_segment[old], NONE).astype(np.int8)
     switched, held_by_margin = assignment.switch(published, switching.margin)
     dwelling = (old >= 0) & (time_us - since(records, time_us) < switching.min_dwell_us)
     held_by_dwell = dwelling & (switched != published) & counted

@@ -115,11 +115,18 @@ class Model:
         The generation of the fit.
     segment_of_cluster
         (k,) segment index of each cluster.
+    cluster_of_segment
+        (k,) cluster of each segment, the inverse.
     """
 
     kmeans: MiniBatchKMeans
     generation: Generation
     segment_of_cluster: NDArray[np.int8]
+    cluster_of_segment: NDArray[np.int8] = field(init=False)
+
+    def __post_init__(self) -> None:
+        inverse = np.argsort(self.segment_of_cluster).astype(np.int8)
+        object.__setattr__(self, "cluster_of_segment", inverse)
 
     @classmethod
     def of(cls, kmeans: MiniBatchKMeans, segment_ids: Sequence[str]) -> "Model":

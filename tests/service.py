@@ -24,7 +24,7 @@ from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from livesegments.topic_prefix import open_consumer, open_producer
 from tests import processes
 from tests.processes import Process
-from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer
+from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
@@ -379,6 +379,16 @@ class Feed:
             self._error = error
         finally:
             producer.close(5)
+
+
+def empty_servers(kafka: KafkaServer, redis_server: RedisServer) -> None:
+    """Start the servers of the whole run if they are down; make the topics and the store empty."""
+    for server in (kafka, redis_server):
+        if not server.running:
+            server.start()
+        server.resume()
+    fresh_topics(kafka.bootstrap)
+    redis_server.flush()
 
 
 @contextmanager

@@ -40,6 +40,20 @@ def deployment_of(store: Partitions) -> Deployment:
     return deployment
 
 
+def other_segmentation(deployment: Deployment, segmentation: Segmentation) -> str | None:
+    """Return in a sentence how a segmentation differs from that of the workers, None if not."""
+    for what, here, there in (
+        ("segments", segmentation.segment_ids, deployment.segments),
+        ("features", segmentation.feature_names, deployment.features),
+    ):
+        if here != there:
+            return (
+                f"{what} are {', '.join(here)} here and {', '.join(there)} in the store: set"
+                " LIVESEGMENTS_SEGMENTATION as the workers have it"
+            )
+    return None
+
+
 def rules_of(settings: Settings, deployment: Deployment) -> ProcessingConfig:
     """Return the processing configuration of the workers."""
     layout = Tiling(deployment.window_days, deployment.tiles)

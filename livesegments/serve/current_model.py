@@ -15,7 +15,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.retry import describe
 from livesegments.domain import Model, ProcessingConfig
-from livesegments.operations.model_loader import rules_of
+from livesegments.operations.model_loader import other_segmentation, rules_of
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
@@ -90,11 +90,8 @@ class CurrentModel:
             if deployment is None:
                 self.now, self.trouble = Current(), "no worker has run yet"
                 return None
-            if (deployment.segments, deployment.features) != (
-                segmentation.segment_ids,
-                segmentation.feature_names,
-            ):
-                self.now, self.trouble = Current(), "SEGMENTATION is not that of the workers here"
+            if (difference := other_segmentation(deployment, segmentation)) is not None:
+                self.now, self.trouble = Current(), difference
                 return None
             if merged is None or deployment != self.now.deployment:
                 merged = GlobalModel(self._store, deployment.partitions, segmentation, 0.0)

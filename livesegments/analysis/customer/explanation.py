@@ -53,7 +53,7 @@ class Explanation:
         return int(self.record["segment"][0])
 
     def _cluster(self, segment: int) -> int:
-        return int(np.argsort(self.model.segment_of_cluster)[segment])
+        return int(self.model.cluster_of_segment[segment])
 
     def why(self) -> Json:
         """Return the distances, and the contribution of each feature."""

@@ -18,7 +18,12 @@ from livesegments.model.generation import Generation
 from livesegments.model.naming import positions
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
-from livesegments.operations.model_loader import deployment_of, no_model, rules_of
+from livesegments.operations.model_loader import (
+    deployment_of,
+    no_model,
+    other_segmentation,
+    rules_of,
+)
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
@@ -87,27 +92,18 @@ class DeploymentReader:
         NoModelError
             If no worker has ever run, or there is no model yet.
         ReportError
-            If the settings name other segments.
+            If the settings name other segments or features.
         """
         deployment = deployment_of(self._store)
         segmentation = self._settings.read_segmentation()
-        ids, features = segmentation.segment_ids, segmentation.feature_names
-        if ids != deployment.segments:
-            raise ReportError(
-                f"segments are {', '.join(ids)} here and {', '.join(deployment.segments)} in the"
-                " store: set LIVESEGMENTS_SEGMENTATION as the workers have it"
-            )
-        if features != deployment.features:
-            raise ReportError(
-                f"features are {', '.join(features)} here and {', '.join(deployment.features)} in"
-                " the store: set LIVESEGMENTS_SEGMENTATION as the workers have it"
-            )
+        if (difference := other_segmentation(deployment, segmentation)) is not None:
+            raise ReportError(difference)
         with self._lock:
             found = self._global
             if found is None or found.generation is None:
                 found = GlobalModel(self._store, deployment.partitions, segmentation)
                 self._global = found
-            found.adopt(self._generation(len(ids)))
+            found.adopt(self._generation(len(segmentation.segments)))
             found.refresh({}, time.monotonic())
             model, complete = found.model({}), found.complete({})
         if model is None:

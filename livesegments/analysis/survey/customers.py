@@ -61,7 +61,7 @@ class CustomerSurvey:
     ) -> None:
         self._connection, self._table, self._context = connection, table, context
         self._horizon = context.rules.layout.tiles_in(horizon_days)
-        self._cluster = np.argsort(context.model.segment_of_cluster)
+        self._cluster = context.model.cluster_of_segment
         self._ids = np.array([*context.rules.segment_ids, None], object)  # index -1: no segment
         self._used = context.model.snapshot.weights > 0
         self._bought = PurchaseCounts()

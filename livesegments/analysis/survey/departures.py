@@ -64,7 +64,7 @@ def forecast_departures(
         at_us = departure_us(ahead, clock_us, layout)
         scores = score_at(records[staying], clock_tile + ahead, at_us, model, config)
         if ahead == 0:
-            own = np.argsort(model.segment_of_cluster)[here]
+            own = model.cluster_of_segment[here]
             margin = _beyond(scores.assignment.distances, own)
         leaves = scores.segment != here[staying]
         tiles[staying[leaves]] = ahead

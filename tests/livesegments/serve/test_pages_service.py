@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, expect
 
 from livesegments.contracts.topics import PURCHASES
 from tests.livesegments.serve.browser import DESK, PHONE, Tab, chromium, tab
-from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import Event, Service, erasure, profile, purchase
+from tests.servers import KafkaServer, RedisServer
+from tests.service import Event, Service, empty_servers, erasure, profile, purchase
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -68,12 +68,7 @@ def shopping(names: list[str], day: int = 24) -> list[Event]:
 def served(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    for server in (kafka, redis_server):
-        if not server.running:
-            server.start()
-        server.resume()
-    fresh_topics(kafka.bootstrap)
-    redis_server.flush()
+    empty_servers(kafka, redis_server)
     folder = tmp_path_factory.mktemp("pages")
     service = Service(
         kafka,

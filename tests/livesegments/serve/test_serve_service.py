@@ -17,8 +17,8 @@ import pytest
 from livesegments.contracts.segments import SegmentChange
 from livesegments.serve.openapi import document
 from tests import processes
-from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import Event, Service, erasure, profile, purchase
+from tests.servers import KafkaServer, RedisServer
+from tests.service import Event, Service, empty_servers, erasure, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -126,12 +126,7 @@ def large_purchases(customers: list[str]) -> list[Event]:
 def service(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    for server in (kafka, redis_server):
-        if not server.running:
-            server.start()
-        server.resume()
-    fresh_topics(kafka.bootstrap)
-    redis_server.flush()
+    empty_servers(kafka, redis_server)
     made = Service(kafka, redis_server, tmp_path_factory.mktemp("served"), {"REFIT": "off"})
     made.start()
     made.send(

@@ -16,8 +16,8 @@ from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import CHANGES
 from livesegments.operations.verify.kafka_log import Log
 from tests import processes
-from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
+from tests.servers import KafkaServer, RedisServer
+from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -40,12 +40,7 @@ def service(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Two workers that have a model, and customers of all kinds."""
-    for server in (kafka, redis_server):
-        if not server.running:
-            server.start()
-        server.resume()
-    fresh_topics(kafka.bootstrap)
-    redis_server.flush()
+    empty_servers(kafka, redis_server)
     # A refit after the last wait would move customers between the reads of a test.
     settings = {"REFIT": "off"}
     made = Service(kafka, redis_server, tmp_path_factory.mktemp("customers"), settings)

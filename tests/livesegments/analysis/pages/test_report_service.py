@@ -16,8 +16,8 @@ from livesegments.demo.dataset import complete_journey
 from livesegments.operations.verify.kafka_log import Log
 from tests.livesegments.analysis.pages.command import livesegments
 from tests.livesegments.rendering.elements import Elements
-from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import PARTITIONS, Service, erasure, numbers, profile, purchase
+from tests.servers import KafkaServer, RedisServer
+from tests.service import PARTITIONS, Service, empty_servers, erasure, numbers, profile, purchase
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -53,12 +53,7 @@ def shop(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Shop:
     """Half a year of a grocer's households, with some faults injected at the end."""
-    for server in (kafka, redis_server):
-        if not server.running:
-            server.start()
-        server.resume()
-    fresh_topics(kafka.bootstrap)
-    redis_server.flush()
+    empty_servers(kafka, redis_server)
     folder = tmp_path_factory.mktemp("report")
     # Small micro-batches, so that customers move day by day and not all at once.
     service = Service(kafka, redis_server, folder, {"MAX_POLL_RECORDS": "500"})

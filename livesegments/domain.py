@@ -287,14 +287,14 @@ class PartitionState:
         """Versions in the store's outbox that are already in Kafka."""
         return tuple(version for version in self.in_outbox if version <= self.published)
 
-    def learned_in(self, generation: int, nobody: MiniBatchKMeans) -> MiniBatchKMeans | None:
+    def learned_in(self, generation: int, empty: MiniBatchKMeans) -> MiniBatchKMeans | None:
         """Return the estimator of a generation, None until all customers are scored in it.
 
-        ``nobody`` is the estimator of a partition without customers.
+        ``empty`` is the estimator of a partition without customers.
         """
         if self.checkpoint.swept_generation < generation:
             return None
-        return self.estimators.get(generation, nobody)
+        return self.estimators.get(generation, empty)
 
     def committed(self, checkpoint: Checkpoint, entry: Entry | None) -> "PartitionState":
         """Return the state after a commit that trims published versions and adds any ``entry``."""

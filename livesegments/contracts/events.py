@@ -93,7 +93,7 @@ class Purchase(TypedDict):
 
 
 class Consent(TypedDict):
-    """What the customer agreed to; absent or null means not known. Other fields are refused."""
+    """Consents of the customer; absent or null means not known. Other fields are refused."""
 
     # A misspelt refusal must not be ignored.
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]

@@ -229,7 +229,7 @@ class SegmentDefinition(_Frozen):
         tuple[Feature, ...],
         Field(
             description="Features that the name rests on: without age, income and urbanicity it"
-            " tells how its customers buy, and nothing of who they are"
+            " describes only how the customers buy"
         ),
     ] = ()
     model: FittedModel

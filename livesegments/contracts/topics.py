@@ -84,7 +84,7 @@ def topics(retention_days: int = RETENTION_DAYS) -> tuple[Topic, ...]:
         _topic(CHANGES, "Every change of a customer's segment", _delete(retention_days)),
         _topic(
             STATES,
-            "Current segment of each customer; null is one of whom nothing is kept",
+            "Current segment of each customer; null if nothing is kept of the customer",
             _compact(),
         ),
         _topic(DEFINITIONS, "What each segment means today", _compact()),
@@ -127,7 +127,7 @@ def check_partition_counts(counts: Mapping[str, int], prefix: str = "") -> int:
         raise PartitionCountError(
             f"topics differ in their number of partitions: {listing}; one partition number must "
             f"own one customer in all of them, so give each topic {max(counts.values())} "
-            "partitions. Adding partitions moves customers: create the smaller topics anew, or "
+            "partitions. Adding partitions moves customers: create the smaller topics again, or "
             "copy all to new topics with one count, with the service stopped"
         )
     return next(iter(counts.values()))

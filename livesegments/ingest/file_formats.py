@@ -37,7 +37,7 @@ class FileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """How to read a file.
+    """Options for reading a file.
 
     Attributes
     ----------

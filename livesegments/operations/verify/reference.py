@@ -38,7 +38,7 @@ class Purchase(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What makes a purchase a duplicate of another: the id and the content."""
+    """Id and content of a purchase; a later one with the same values is a duplicate."""
 
     event_id: str
     customer: str

@@ -5,13 +5,16 @@ from unittest.mock import patch
 
 import pytest
 
+from livesegments.contracts.partitioning import Partitioning
 from livesegments.operations.verify import Report, reading, verify
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reading import Records
+from tests.simulation.cluster import PARTITIONS
 from tests.simulation.harness import SETTINGS, World
 from tests.simulation.mutations import Edit
 from tests.simulation.scenario_helpers import move, reach, settle
 
+PARTITIONING = Partitioning("murmur2", PARTITIONS)
 POINTS = (0, 0, 1, 2, 3, 5, 8, 30)
 
 
@@ -42,9 +45,12 @@ def start(world: World, instances: str = "ab") -> None:
 
 
 def let_go_on(world: World, rng: Random) -> None:
-    """Let input arrive and workers advance a little."""
+    """Let input arrive, at times of a new customer, and workers advance a little."""
     if rng.random() < 0.3:
         world.send(world.inputs.next())
+    if rng.random() < 0.1:
+        name = f"new{rng.randrange(1_000)}"
+        move(world, name, 90, PARTITIONING.of_customer(name))
     rng.choice(world.workers).step(rng.choice(POINTS))
     world.cluster.now += 0.01
     for _ in range(rng.choice((0, 1, 3))):
@@ -102,6 +108,10 @@ CUTS = {
             "return self.found[name][1] if name in self.found else self.last",
             "return self.last",
         ),
+        "records",
+    ),
+    "customers who came during the last look are read": (
+        Edit(reading, "_read_newcomers", "if name not in records.found", "if False"),
         "records",
     ),
     "outputs are compared up to where all of them are read": (

@@ -120,6 +120,7 @@ def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) 
         records.whole = _are_of_one_version(records, inputs)
         if records.whole:
             break
+    _read_newcomers(records, store, inputs)
     return records
 
 
@@ -133,6 +134,14 @@ def _scan(store: Store, shape: Shape) -> Records:
         if not left or all(before.version <= after.version for before, after in pairwise(cuts)):
             return Records(shape, cuts[0], cuts[-1], found)
     raise AssertionError("the last scan is taken as it is")
+
+
+def _read_newcomers(records: Records, store: Store, inputs: Inputs) -> None:
+    """Read the records of customers whose first event came during the last look."""
+    new = iter([name for name in inputs.customers if name not in records.found])
+    while chunk := list(islice(new, CHUNK)):
+        cut, found = store.records(chunk)
+        records.found.update((name, (data, cut)) for name, data in found.items())
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.consumers.scoring import NONE, Scores
-from livesegments.domain import FeatureReason, Model
+from livesegments.domain import FeatureReason, Model, OtherParts
 from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records, forget_place, has_place
 from livesegments.model.attribution import attribute, gaps_from
@@ -19,11 +18,10 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Reasons of m changes: features by their part, and the parts of the model and the profile."""
+    """Reasons of m changes: the named features, the largest part first, and the other parts."""
 
     explanations: list[list[FeatureReason]]
-    model: list[float | None]
-    profile: list[float]
+    others: list[OtherParts]
 
 
 def reasons_of(
@@ -65,8 +63,13 @@ def reasons_of(
         explanations=_ordered(
             [feature.name for feature in features], named, z_scores, previous, contributions
         ),
-        model=_nullable(parts.model.round(4) + 0.0),
-        profile=np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist(),
+        others=list(
+            map(
+                OtherParts,
+                (parts.model.round(4) + 0.0).tolist(),
+                np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist(),
+            )
+        ),
     )
 
 
@@ -108,18 +111,18 @@ def _ordered(
 ) -> list[list[FeatureReason]]:
     """Return each row's named features, the largest contribution first; all arrays are (m, d)."""
     order = np.argsort(np.where(named, -contributions, np.inf), axis=1, kind="stable")
-    names = np.array(features)[order].tolist()
     z, before, parts = (
-        _nullable(np.take_along_axis(each, order, axis=1))
-        for each in (z_scores, previous, contributions)
+        np.take_along_axis(each, order, axis=1) for each in (z_scores, previous, contributions)
+    )
+    columns = (
+        np.array(features)[order].tolist(),
+        np.where(z >= 0, "above", "below").tolist(),
+        z.tolist(),
+        before.tolist(),
+        parts.tolist(),
+        np.count_nonzero(named, axis=1).tolist(),
     )
     return [
-        list(map(FeatureReason, names[i][:n], z[i][:n], before[i][:n], parts[i][:n]))
-        for i, n in enumerate(np.count_nonzero(named, axis=1).tolist())
+        list(map(FeatureReason, *(each[:n] for each in row)))
+        for *row, n in zip(*columns, strict=True)
     ]
-
-
-def _nullable(values: NDArray[np.float64]) -> list[Any]:
-    """Return nested lists of numbers, with None for NaN."""
-    nullable: NDArray[np.object_] = np.where(np.isnan(values), np.array(None), values)
-    return list(nullable.tolist())

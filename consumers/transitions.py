@@ -14,7 +14,15 @@ from livesegments.consumers.reasons import reasons_of
 from livesegments.consumers.scoring import NONE, Scores, since
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
-from livesegments.domain import Change, Hysteresis, Model, SegmentStatus, Trigger
+from livesegments.domain import (
+    Change,
+    FeatureReason,
+    Hysteresis,
+    Model,
+    OtherParts,
+    SegmentStatus,
+    Trigger,
+)
 from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records
 
@@ -142,8 +150,10 @@ def explain(
     distances: list[float | None] = nearest.round(4).tolist()
     runners_up = np.where(segment == NONE, NONE, model.segment_of_cluster[assignment.runner_up()])
     reasons = reasons_of(rows, records, scores, origins, model, features)
+    explanations: list[list[FeatureReason]] = reasons.explanations
+    others: list[OtherParts | None] = [*reasons.others]
     for i in np.flatnonzero(segment == NONE).tolist():
-        confidences[i], distances[i], reasons.explanations[i] = None, None, []
+        confidences[i], distances[i], explanations[i], others[i] = None, None, [], None
     columns = (
         [customers[row] for row in rows.tolist()],
         records["segment"][rows].tolist(),
@@ -155,9 +165,8 @@ def explain(
         confidences,
         distances,
         runners_up.tolist(),
-        reasons.explanations,
-        reasons.model,
-        reasons.profile,
+        explanations,
+        others,
         records["marketing"][rows].tolist(),
     )
     return list(map(Change._make, zip(*columns, strict=True)))

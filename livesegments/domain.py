@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from livesegments.contracts.partitioning import Partitioning
@@ -147,20 +148,28 @@ class Model:
         return self.kmeans.statistics
 
 
-class FeatureReason(NamedTuple):
-    """A feature's part in a change: z-scores now and at the last change, if that is known."""
+class FeatureReason(Struct, frozen=True, gc=False):
+    """A feature's part in a change: z-scores now and at the last change, None if not known."""
 
     feature: str
+    direction: str
     z_score: float
-    previous_z_score: float | None
+    previous_z_score: float
     contribution: float
+
+
+class OtherParts(Struct, frozen=True, gc=False):
+    """Parts in a change that no named feature has; the model's is NaN if not known."""
+
+    model: float
+    profile: float
 
 
 class Change(NamedTuple):
     """Change of a customer's published segment; segments as indexes, -1 for none.
 
     ``time_us`` is the time of the change and ``since_us`` the start of the segment, microseconds.
-    ``explanation``, ``model_part`` and ``profile_part`` are those of the contract.
+    ``explanation`` and ``others`` are those of the contract.
     """
 
     customer_id: str
@@ -173,8 +182,7 @@ class Change(NamedTuple):
     distance: float | None
     runner_up: int
     explanation: Sequence[FeatureReason]
-    model_part: float | None
-    profile_part: float
+    others: OtherParts | None
     marketing: int
 
     @property

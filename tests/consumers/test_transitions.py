@@ -95,12 +95,16 @@ def test_an_assignment_names_the_known_features_the_largest_part_first() -> None
     first, second = explain(
         rows, ["a", "b"], some, scores, origins, times, times, times, now, PERSONAS.features
     )
-    assert first.explanation[0][:3] == ("age", 3.4, None)
+    oldest = first.explanation[0]
+    assert (oldest.feature, oldest.z_score) == ("age", 3.4)
+    assert np.isnan(oldest.previous_z_score)
     assert len(first.explanation) == 5
     parts = [each.contribution for each in first.explanation]
     assert parts == sorted(parts, reverse=True)
     assert "urbanicity" not in [each.feature for each in second.explanation]
-    assert (first.model_part, first.profile_part) == (None, 0.0)
+    assert first.others is not None
+    assert np.isnan(first.others.model)
+    assert first.others.profile == 0
     assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
     assert first.runner_up != first.segment
     assert (second.origin, second.time_us) == ("live", CLOCK)

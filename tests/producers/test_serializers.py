@@ -1,17 +1,20 @@
 import json
+from math import nan
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.contracts.cloudevents import event_id, read_provenance
 from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
-from livesegments.domain import Change, FeatureReason, Trigger
+from livesegments.domain import Change, FeatureReason, OtherParts, Trigger
 from livesegments.producers.serializers import Serializer
 from livesegments.store.outbox import Output
 from tests.consumers.harness import model, record
@@ -44,11 +47,10 @@ def change(**fields: Any) -> Change:
             "distance": 1.25,
             "runner_up": 0,
             "explanation": [
-                FeatureReason("age", -2.0, 0.5, 1.25),
-                FeatureReason("spend", 0.0, None, -0.5),
+                FeatureReason("age", "below", -2.0, 0.5, 1.25),
+                FeatureReason("spend", "above", 0.0, nan, -0.5),
             ],
-            "model_part": 0.25,
-            "profile_part": 0.0,
+            "others": OtherParts(0.25, 0.0),
             "marketing": 0,
             **fields,
         }
@@ -60,29 +62,36 @@ def headers(output: Output) -> dict[str, bytes]:
     return dict(output.headers)
 
 
+def read_back(part: Struct) -> dict[str, Any]:
+    return {name: None if value != value else value for name, value in asdict(part).items()}
+
+
 numbers = st.floats(0, 1) | st.sampled_from([0.0, 1e-05, 5e-324, 1.0])
 
 
-figures = st.tuples(parts := st.floats(-1e9, 1e9), st.none() | parts, parts)
+parts = st.floats(-1e9, 1e9)
+unknown = st.just(nan) | parts
+figures = st.tuples(parts, unknown, parts)
 
 
-@given(st.text(), st.none() | st.text(), numbers, st.lists(figures, max_size=5), st.none() | parts)
+@given(st.text(), st.none() | st.text(), numbers, st.lists(figures, max_size=5), unknown)
 def test_whatever_is_filled_in_is_read_back(
     customer_id: str,
     event_id_: str | None,
     number: float,
-    found: list[tuple[float, float | None, float]],
-    model_part: float | None,
+    found: list[tuple[float, float, float]],
+    model_part: float,
 ) -> None:
     names = ("age", "spend", "income", "purchases", "urbanicity")
-    explained = [FeatureReason(name, *each) for name, each in zip(names, found, strict=False)]
+    explained = [
+        FeatureReason(name, "above", *each) for name, each in zip(names, found, strict=False)
+    ]
     made = change(
         customer_id=customer_id,
         confidence=number,
         distance=number,
         explanation=explained,
-        model_part=model_part,
-        profile_part=number,
+        others=OtherParts(model_part, number),
     )
     first, second = MESSAGES.changes([(made, CAUSE._replace(event_id=event_id_))])
     told, state = json.loads(first.value or b""), json.loads(second.value or b"")
@@ -90,10 +99,8 @@ def test_whatever_is_filled_in_is_read_back(
     assert first.key == customer_id.encode()
     assert told["cause"]["event_id"] == event_id_
     assert told["confidence"] == told["distance"] == state["confidence"] == number
-    for each in told["explanation"]:
-        assert each.pop("direction") == ("above" if each["z_score"] >= 0 else "below")
-    assert told["explanation"] == [each._asdict() for each in explained]
-    assert told["other_contributions"] == {"model": model_part, "profile": number}
+    assert told["explanation"] == [read_back(each) for each in explained]
+    assert told["other_contributions"] == read_back(OtherParts(model_part, number))
 
 
 def test_a_change_and_its_state_keep_the_contract() -> None:

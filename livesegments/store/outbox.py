@@ -79,8 +79,8 @@ class Entry:
     @classmethod
     def of(cls, version: int, offsets: Offsets | None, outputs: Sequence[Output]) -> Self:
         """Serialize the outputs of a commit."""
-        size = sum(output.size for output in outputs)
-        return cls(version, offsets, serialize(outputs, offsets), size)
+        data = serialize(outputs, offsets)
+        return cls(version, offsets, data, len(data) + OVERHEAD_BYTES * len(outputs))
 
     @classmethod
     def from_bytes(cls, version: int, data: bytes) -> Self:
@@ -92,7 +92,7 @@ class Entry:
             If the bytes are malformed or truncated.
         """
         offsets, outputs = deserialize(data)
-        return cls(version, offsets, data, sum(output.size for output in outputs))
+        return cls(version, offsets, data, len(data) + OVERHEAD_BYTES * len(outputs))
 
     @property
     def outputs(self) -> list[Output]:

@@ -8,6 +8,7 @@ from livesegments.store.outbox import Entry, Output
 from tests.segmentations import PERSONAS
 
 OUTPUT = Output("topic", b"k", b"v", [])
+SIZE = Entry.of(1, (1, 1, 1), [OUTPUT]).size
 
 
 def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
@@ -43,9 +44,9 @@ def portion(
     owned: PartitionState, outputs: int
 ) -> tuple[int, int, tuple[int, int, int] | None, str]:
     """(version, outputs, offsets, metadata) of a batch with that many outputs."""
-    version, size, publication = owned.portion(outputs * OUTPUT.size)
+    version, size, publication = owned.portion(outputs * SIZE)
     told = list(publication.outputs)
-    assert size == len(told) * OUTPUT.size
+    assert size == sum(each.size for each in owned.unpublished if each.data in publication.entries)
     return version, len(told), publication.offsets, publication.metadata
 
 

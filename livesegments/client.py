@@ -302,8 +302,8 @@ def follow(
     limit, idle_exit
         Stop after ``limit`` lines, or ``idle_exit`` seconds without an update; by default never.
     doubted
-        Ids of segments whose names are marked in text, since their customers are far from what the
-        name says.
+        Ids of segments whose names are marked in text, since their customers are far from where
+        the name expects them.
     """
     lines = 0
     quiet_since: float | None = None

@@ -50,7 +50,7 @@ def physical(config: Mapping[str, Any], topic: str) -> str:
 
 
 class _Prefixed:
-    """Client that delegates what it does not define."""
+    """Client that delegates all other attributes."""
 
     def __init__(self, client: Any, prefix: str) -> None:
         self._client, self._prefix = client, prefix

@@ -56,7 +56,7 @@ def replay(
     Parameters
     ----------
     purchases, profiles
-        The events; an error that reading them raises is raised when what came before is delivered.
+        The events; an error in reading them is raised once the events before it are delivered.
     client
         Settings of kafka-python's producer: bootstrap servers, security. They override the defaults
         here.

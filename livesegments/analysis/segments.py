@@ -18,7 +18,7 @@ Segment = dict[str, Any]
     Customers with this published segment.
 ``contradicts``
     Feature -> (position, expected position) in standard deviations, where the customers are on the
-    other side of the average from what the name says.
+    other side of the average from the one that the name stands for.
 ``matched_anew``
     Id that it would get if clusters were named now: its own, unless clusters have moved and another
     name would suit far better.
@@ -79,7 +79,7 @@ def _contradictions(
 
 
 def _value(segment: Segment) -> float:
-    """Return what the segments are ordered by: spend, or else the next best that is known."""
+    """Return the feature that orders the segments: spend, or else the next best that is known."""
     centroid = segment["centroid"]
     names = ("spend", "basket", "purchases")
     return next((centroid[name] or 0.0 for name in names if name in centroid), 0.0)

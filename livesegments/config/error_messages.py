@@ -14,7 +14,7 @@ from livesegments.config.settings import PREFIX, Settings
 from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import describe, refusal, without_data
 
-_LISTS = "docs/security.md lists what is needed"
+_LISTS = "docs/security.md lists the rights needed"
 _REDIS_PORT = 6379
 
 

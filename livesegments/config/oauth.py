@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 5.0
 RENEW_SHARE = 0.8
 """Fraction of a token's lifetime after which the next one is requested, as in Kafka's own client.
 
-kafka-python authenticates again at 85 % of what was left when it connected, so always later.
+kafka-python authenticates again at 85 % of the time left when it connected, so always later.
 """
 
 

@@ -44,7 +44,7 @@ def _provider(client: Client, extensions: tuple[tuple[str, str], ...]) -> Client
 
 
 def lacking(settings: KafkaSettings) -> str | None:
-    """Return what the mechanism lacks on this machine, or None."""
+    """Return the requirement that the mechanism lacks on this machine, or None."""
     lacks = {"AWS_MSK_IAM": _aws_lacks, "GSSAPI": _kerberos_lacks}.get(
         settings.kafka_sasl_mechanism or ""
     )

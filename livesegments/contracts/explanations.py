@@ -56,7 +56,7 @@ def explain(error: ValidationError, value: bytes, *, deletes: bool) -> tuple[Rea
     value
         The record's value.
     deletes
-        Whether a null value would delete what the key names.
+        Whether a null value would delete the customer of the key.
     """
     faults = error.errors(include_url=False, include_context=False)
     is_json = faults[0]["type"] != "json_invalid"
@@ -114,7 +114,7 @@ def field(name: str, found: Any) -> str:
 
 
 def _recognise(value: bytes, *, deletes: bool) -> str | None:
-    """Say what a whole value is, if it is no event but something that is often sent."""
+    """Name a value that is no event but is often sent instead of one."""
     text = value.removeprefix(BYTE_ORDER_MARK).strip()
     if (schema := _registry_schema(value)) is not None:
         return (

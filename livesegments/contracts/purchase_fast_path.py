@@ -1,6 +1,6 @@
 """Purchases that are valid beyond doubt, at a fraction of the cost of the contract itself.
 
-`events.Purchase` alone says what is valid. This module accepts a part of that, with the same
+`events.Purchase` alone defines validity. This module accepts a part of that, with the same
 values, and leaves the rest to the contract; a test compares the two. Checks that msgspec lacks, or
 is slow at, run over many records at once.
 """

@@ -42,7 +42,7 @@ class Message:
     name
         In the AsyncAPI document, and of its schema's file.
     topic, title, summary
-        Where it is, and what it is, for people.
+        Its place and kind, for people.
     model
         What validates its value; None for a null value or one that may be anything.
     event_type

@@ -31,7 +31,7 @@ class PartitionCountError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: its name, what it carries, and its broker configuration."""
+    """A topic: its name, contents and broker configuration."""
 
     name: str
     description: str

@@ -73,7 +73,7 @@ class Documents:
         return [document.get(name) for document in self.documents]
 
     def sift(self, faults: Iterable[Fault]) -> tuple[Self, NDArray[np.bool_], list[Rejection]]:
-        """Drop what is at fault, each document for the first of its faults.
+        """Drop documents at fault, each for the first of its faults.
 
         Returns the rest, the mask (n,) that leads to it, and the rejections.
         """

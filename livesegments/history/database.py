@@ -159,7 +159,7 @@ def _facts(identity: Identity) -> dict[str, str]:
 
 
 def follow(cursor: duckdb.DuckDBPyConnection, facts: Mapping[str, str]) -> None:
-    """Write facts about what the history follows."""
+    """Write facts about the deployment that the history follows."""
     cursor.execute(
         "INSERT OR REPLACE INTO following SELECT unnest(?), unnest(?)",
         [list(facts), list(facts.values())],

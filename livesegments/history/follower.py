@@ -1,4 +1,4 @@
-"""Follower of a deployment's topics: writes what is new on them into its history.
+"""Follower of a deployment's topics: writes their new records into its history.
 
 It joins no group, and reads committed records only. At first it reads each topic to its end, the
 changes before the states, and then follows all of them.
@@ -147,7 +147,7 @@ class Follower:
                 self.catch_up()
                 self.trouble, pause = None, RETRY_SECONDS[0]
                 self._poll(stopping)
-            except Exception as error:  # noqa: BLE001 - told in every answer, and tried again
+            except Exception as error:  # noqa: BLE001 - reported in every answer, and retried
                 outage = isinstance(error, KafkaError | OSError)
                 say = log.warning if outage else log.exception
                 say("topics cannot be followed", error=str(error), retry_seconds=pause)

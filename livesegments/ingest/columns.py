@@ -45,7 +45,7 @@ def _text(name: str, kind: str) -> str:
     column = quoted(name)
     if kind != "JSON":
         return f"CAST({column} AS VARCHAR)"
-    # Lists and objects stay what they are, for the contract to refuse.
+    # Lists and objects stay unchanged, for the contract to refuse.
     return (
         f"CASE WHEN json_type({column}) IN ('ARRAY', 'OBJECT') THEN {column}"
         f" ELSE to_json({column}->>'$') END"

@@ -73,7 +73,7 @@ _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
 def limit_memory(queries: int) -> None:
     """Limit the memory of this process: DuckDB builds a single value outside of its own limit.
 
-    A query that asks for more fails on the record; the process goes on.
+    A query that asks for more fails on the record; the process continues.
     """
     most = (PROCESS_MB + MEMORY_MB * queries) * 1024**2
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)

@@ -114,7 +114,7 @@ class Transform:
         now_ms
             Timestamp that the broker would assign to the events.
         halve_slow
-            As for `Query.run`, which says what is raised.
+            As for `Query.run`.
         """
         decoded, undecodable = self._decoded(records)
         if undecodable:

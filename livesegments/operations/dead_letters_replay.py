@@ -146,7 +146,7 @@ class _Rules:
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A dead letter to replay, and what is sent for it."""
+    """A dead letter to replay, and the records sent for it."""
 
     letter: Letter
     outputs: list[Output]
@@ -224,7 +224,7 @@ def _batches(due: Iterable[_Due]) -> Iterator[list[_Due]]:
 def _publications(
     batch: Iterable[_Due], now: datetime, partitioning: Partitioning
 ) -> list[Publication]:
-    """Return what is sent for each dead letter, with its marker."""
+    """Return the records sent for each dead letter, with its marker."""
     publications = []
     for due in batch:
         origin, place = due.letter.origin, due.letter.place

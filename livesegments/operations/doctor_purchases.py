@@ -20,7 +20,7 @@ LEAST_ENDINGS = 25
 WHOLE_CURRENCIES = frozenset(
     "BIF CLP DJF GNF HUF IDR ISK JPY KMF KRW PYG RWF TWD UGX VND VUV XAF XOF XPF".split()  # noqa: SIM905
 )
-"""Currencies without cents, or whose cents nobody uses."""
+"""Currencies without cents, or with cents that are not in use."""
 
 
 def look_at_purchases(settings: Settings, records: Sequence[ConsumerRecord]) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Customer ids that no person can have: placeholders, guests, and ids with too many purchases.
 
 Purchases without a customer often come with the same made-up id, which then is the best customer,
-moves the centroids, and is written to by nobody. The rule: an id of at least 20 purchases is named
+moves the centroids, and no campaign reaches it. The rule: an id of at least 20 purchases is named
 if it has 1 % of all purchases and 20 times the mean of a customer, or if it is a placeholder (such
 as ``0``, ``NULL``, ``guest``) and has 3 times the mean.
 """

@@ -64,7 +64,7 @@ def customers_of(
     Raises
     ------
     ProblemError
-        If there is no such segment, or the cursor is none.
+        If there is no such segment, or the cursor is invalid.
     """
     after = _decoded(cursor)
     with history.cursor() as connection:

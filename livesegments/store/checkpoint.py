@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 NO_NONCE = ""
 
 SETTLED, FROM_THE_STORE, FROM_NOTHING = 0, 1, 2
-"""Values of `Checkpoint.recovering`: whether a recovery is running, and what it started from."""
+"""Values of `Checkpoint.recovering`: whether a recovery is running, and its start."""
 
 
 @dataclass(frozen=True, slots=True)

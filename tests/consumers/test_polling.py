@@ -1,4 +1,4 @@
-"""A poll returns what is available now, not what was available one loop iteration ago."""
+"""A poll returns the records available now, not those of one loop iteration ago."""
 
 import time
 from collections.abc import Iterator

@@ -186,7 +186,7 @@ class Followed:
         self.places[change.customer_id] = Place(vector, self.model, self._tile)
 
     def _remember(self, customer: str) -> None:
-        """Forget the place of who has no segment; begin anew where a value was deleted."""
+        """Forget the place of customers without a segment, and of those with a deleted value."""
         stored = customer in self.world.customers[0]
         if not stored or self.world.stored(customer)["segment"][0] < 0:
             self.places.pop(customer, None)

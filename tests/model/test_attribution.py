@@ -12,7 +12,7 @@ from livesegments.model.types import Floats
 
 K, M = 4, 6
 HALF = 2.0**-10
-"""Relative error of what is remembered, and of what is compared with it."""
+"""Relative error of a remembered gap, and of one compared with it."""
 
 values = st.floats(-8, 8).map(lambda value: round(value * 2**20) / 2**20)
 unknown = values | st.just(np.nan)

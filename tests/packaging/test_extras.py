@@ -1,4 +1,4 @@
-"""The wheel alone does its work with only the packages that it requires, and says what it lacks."""
+"""The wheel alone does its work with only the packages that it requires, and names missing ones."""
 
 import os
 import subprocess

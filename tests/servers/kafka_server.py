@@ -174,7 +174,7 @@ class KafkaServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.kill()  # nobody needs its data any more
+        self.kill()  # its data is not needed any more
 
     def _format(self) -> None:
         """Format the storage; like an earlier one of this process, which saves a start of Java."""

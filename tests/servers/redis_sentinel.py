@@ -109,7 +109,7 @@ class RedisSentinels(Server):
         return client
 
     def start(self) -> None:
-        """Start what is down; wait until every sentinel knows the same master and its replicas."""
+        """Start servers that are down; wait until all sentinels agree on one master."""
         for server in self.servers:
             if not server.running:
                 server.start()
@@ -204,7 +204,7 @@ def _sentinel(directory: Path, port: int, lines: list[str]) -> ServerProcess:
     if program is None:
         raise ServerError("no redis-server: run scripts/install-servers")
     directory.mkdir(parents=True, exist_ok=True)
-    config = directory / "sentinel.conf"  # sentinels write what they learn into it
+    config = directory / "sentinel.conf"  # sentinels write into it
     config.write_text("\n".join([f"bind {LOOPBACK}", f"port {port}", f"dir {directory}", *lines]))
     return ServerProcess(
         "Redis Sentinel", [program, str(config), "--sentinel"], directory / "sentinel.log"

@@ -57,7 +57,7 @@ class RedisServer(Server):
         self._process.start(lambda: answers_ping(self.port))
 
     def stop(self) -> None:
-        """Shut down in order (SIGTERM); saves only what the options persist."""
+        """Shut down in order (SIGTERM); saves only data that the options persist."""
         self._process.stop()
 
     def kill(self) -> None:

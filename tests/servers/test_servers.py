@@ -1,4 +1,4 @@
-"""The test servers do what the fault tests rely on."""
+"""The test servers behave as the fault tests expect."""
 
 import os
 import subprocess

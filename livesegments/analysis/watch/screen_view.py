@@ -43,7 +43,7 @@ class Frame:
             yield _fitted(DOUBT, "dim")
         yield _others(snapshot)
         yield _drift(snapshot)
-        if left > 0:  # many segments take the room
+        if left > 0:  # many segments fill the screen
             yield Rule(_transitions_title(snapshot), style="dim", align="left")
             yield _transitions(snapshot, width)
         yield Rule("Last changes and why", style="dim", align="left")

@@ -70,7 +70,7 @@ class Snapshot:
 
     @property
     def names(self) -> list[str]:
-        """Notes about the names of the segments: what they rest on, and where they do not suit."""
+        """Notes about the segments' names: the features behind them, and names that do not suit."""
         if self.generation is None or self.statistics is None:
             return []
         statistics = self.statistics

@@ -1,4 +1,4 @@
-"""SASL mechanisms: their settings in any case, and what is missing is named."""
+"""SASL mechanisms: their settings in any case, and errors that name a missing one."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Settings files as people write them: taken, or what is missing is named."""
+"""Settings files as people write them: taken, or refused with the missing setting's name."""
 
 from pathlib import Path
 

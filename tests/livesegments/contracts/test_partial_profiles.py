@@ -177,7 +177,7 @@ def test_required_consents_are_asked_for_and_no_partial_profile_ends_a_refusal(
         assert (refused is None) == (is_complete and not wrong)
         if refused and not wrong:
             assert refused.reason is Reason.CONSENT_MISSING
-        # A tombstone states no consent and is none the worse.
+        # A tombstone states no consent, and is valid.
     profiles, rejections = decode_profiles([b"c-1"], [None], [0], consent_required=True)
     assert (profiles.deleted.tolist(), rejections) == ([True], [])
 

@@ -1,4 +1,4 @@
-"""The fast path accepts what the contract accepts, with the same values and rejections."""
+"""The fast path agrees with the contract: the same values and rejections."""
 
 import json
 import re

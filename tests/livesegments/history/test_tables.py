@@ -108,7 +108,7 @@ def test_a_null_state_deletes_the_customer_before_it_and_nobody_else(history: Hi
         ("ann", "b"),
         ("bob", "a"),
     ]
-    assert rows(history, "SELECT sum(changes) FROM moves") == [(5,)]  # counts are of nobody
+    assert rows(history, "SELECT sum(changes) FROM moves") == [(5,)]  # counts name no customer
 
 
 def test_an_erasure_leaves_no_row_with_the_id_in_any_table(history: History) -> None:

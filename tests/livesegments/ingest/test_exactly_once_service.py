@@ -73,7 +73,7 @@ def registry(tmp_path: Path) -> Iterator[RegistryServer]:
 
 
 class Shop:
-    """Orders of a shop, and what they are worth by a computation of its own."""
+    """Orders of a shop, with their value by a computation of its own."""
 
     def __init__(self, registry: RegistryServer) -> None:
         self._ids = [registry.register("orders", json.dumps(each)) for each in (SCHEMA, WIDER)]

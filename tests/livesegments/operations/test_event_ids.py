@@ -1,4 +1,4 @@
-"""Event ids that are none are counted and named, in files and in a running service."""
+"""Event ids that are no ids are counted and named, in files and in a running service."""
 
 import json
 import sys

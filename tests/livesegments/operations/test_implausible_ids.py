@@ -1,4 +1,4 @@
-"""Ids that no person has are named, and customers who buy much are not."""
+"""Ids that no person has are named, and good customers are not."""
 
 import random
 from collections import Counter

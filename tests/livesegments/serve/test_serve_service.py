@@ -28,7 +28,7 @@ NAMES = ["42", "a/b", "a%2Fb", "..", ".", "/", "Zoë", "客户 🛒", "a'b\"c?d=
 PEOPLE = [f"p{i:02d}" for i in range(70)]
 FORGOTTEN = ["gone", "barred"]
 MOVED = ["p00", "p03", "p06", "p12"]
-"""Customers who buy differently: the same large purchases move most of them."""
+"""Customers with different habits: the same large purchases move most of them."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggregate, gather
+from livesegments.consumers.change_reasons import update_places
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
-from livesegments.consumers.reasons import update_places
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import (
     arrivals,

@@ -8,9 +8,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.consumers.aggregation import Aggregated
+from livesegments.consumers.change_reasons import reasons_of
 from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.decoding import MicroBatch
-from livesegments.consumers.reasons import reasons_of
 from livesegments.consumers.scoring import NONE, Scores, since
 from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES

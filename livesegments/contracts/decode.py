@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from livesegments.contracts import (
     events,
-    explanations,
     partial_profiles,
     purchase_fast_path,
+    refusal_messages,
     timestamps,
     validation,
 )
@@ -303,7 +303,7 @@ def _age(
 
 def _read_tombstone(key: bytes | None) -> dict[str, Any]:
     if key is None:
-        raise RefusedError(Reason.KEY_MISMATCH, explanations.key(None))
+        raise RefusedError(Reason.KEY_MISMATCH, refusal_messages.key(None))
     try:
         customer_id = events.CUSTOMER_ID.validator.validate_python(key.decode())
     except ValueError:  # of pydantic, or because it is not UTF-8

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
-from livesegments.contracts.explanations import FLOAT_ID
+from livesegments.contracts.refusal_messages import FLOAT_ID
 from livesegments.contracts.timestamps import PATTERN, RFC3339_PATTERN
 
 ORIGIN_HEADER, BACKFILL = "livesegments-origin", b"backfill"

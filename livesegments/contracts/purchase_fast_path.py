@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts import events, timestamps, validation
 from livesegments.contracts.dead_letters import Rejection
-from livesegments.contracts.explanations import FLOAT_ID
+from livesegments.contracts.refusal_messages import FLOAT_ID
 from livesegments.contracts.validation import Documents, Keys, Values
 
 # Longer numbers are left to the contract.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from livesegments.contracts.dead_letters import Reason, Rejection
-from livesegments.contracts.explanations import BYTE_ORDER_MARK, explain
-from livesegments.contracts.explanations import key as explain_key
 from livesegments.contracts.record_times import record_times_us
+from livesegments.contracts.refusal_messages import BYTE_ORDER_MARK, explain
+from livesegments.contracts.refusal_messages import key as explain_key
 from livesegments.contracts.timestamps import EXAMPLE, NOT_A_TIME
 
 MAX_BYTES = 65_536

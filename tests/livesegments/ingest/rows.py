@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from livesegments.contracts.explanations import FLOAT_ID
+from livesegments.contracts.refusal_messages import FLOAT_ID
 from livesegments.ingest.files import read_events
 from livesegments.producers.delivery_tracker import Record
 

@@ -19,10 +19,11 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.modelling.initial_fit import draw, first_generation
+from livesegments.consumers.partition_state import PartitionState, Sweep
 from livesegments.consumers.processor import Work, process
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import PURCHASES
-from livesegments.domain import Model, PartitionState, Sweep
+from livesegments.domain import Model
 from livesegments.features.aggregate import aggregate_purchases
 from livesegments.features.record_codec import empty, encode
 from livesegments.model.kmeans import MiniBatchKMeans

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from livesegments.consumers.clocks import bounded, latest
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch
-from livesegments.domain import PartitionState, ProcessingConfig
+from livesegments.consumers.partition_state import PartitionState
+from livesegments.domain import ProcessingConfig
 from livesegments.features.aggregate import (
     ProfileColumns,
     aggregate_purchases,

@@ -41,7 +41,7 @@ def reasons_of(
     """
     snapshot, fixed = model.snapshot, scores.fixed[rows]
     left, entered = records["segment"][rows], scores.segment[rows]
-    remembered, published = records["gaps"][rows, entered], records["published"][rows]
+    remembered, published = records["gaps"][rows, entered], records["place"][rows]
     now, then = dequantize(fixed), dequantize(published)
     runner_up = scores.assignment.take(rows).runner_up()
     parts = attribute(
@@ -91,7 +91,7 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
     any more: no deleted value stays in a record.
     """
     has_segment = after["segment"] != NONE
-    deleted = (scores.fixed == UNKNOWN) & (after["published"] != UNKNOWN)
+    deleted = (scores.fixed == UNKNOWN) & (after["place"] != UNKNOWN)
     due = ~has_place(after) | deleted.any(axis=1)
     due[changed] = True
     forget_place(after, due & ~has_segment)
@@ -99,7 +99,7 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
     if rows.size:
         fixed, own = scores.fixed[rows], model.cluster_of_segment[after["segment"][rows]]
         gaps = gaps_from(dequantize(fixed), own, model.snapshot)
-        after["published"][rows], after["gaps"][rows] = fixed, gaps[:, model.cluster_of_segment]
+        after["place"][rows], after["gaps"][rows] = fixed, gaps[:, model.cluster_of_segment]
 
 
 def _ordered(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from livesegments.consumers.instrumentation import Instrumentation
+from livesegments.consumers.partition_state import PartitionState, Portion
 from livesegments.consumers.retry import describe
-from livesegments.domain import PartitionState, Portion
 from livesegments.producers.publisher import PublishError, Publishing
 
 log = structlog.get_logger()

@@ -14,12 +14,13 @@ from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Sample
+from livesegments.consumers.partition_state import PartitionState
 from livesegments.consumers.recovery.ownership import Verdict
 from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
 from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import INPUTS, PURCHASES
-from livesegments.domain import BatchStats, Model, PartitionState
+from livesegments.domain import BatchStats, Model
 from livesegments.features.segmentation import Segmentation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.publisher import PublishError

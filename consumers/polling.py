@@ -86,7 +86,7 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     timeout_ms
         Maximum wait for the first record.
     max_records
-        Maximum number of records to return; `portions` bounds their bytes.
+        Maximum number of records to return; `split_by_bytes` bounds their bytes.
     """
     ahead: Polled = consumer.poll(0, max_records=max_records)
     found = sum(map(len, ahead.values()))
@@ -97,7 +97,7 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     return {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}
 
 
-def portions(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:
+def split_by_bytes(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:
     """Split polled records into parts of at most ``most_bytes``, each of at least one record.
 
     Normally yields a single part, which may be empty.

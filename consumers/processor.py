@@ -4,7 +4,7 @@
     aggregate   their records with the batch applied                        aggregation.py
     score       nearest clusters and segments to publish                    scoring.py
     decide      segment changes, deletions and records to store             `decide`
-    commit      each partition's writes, outputs and next state             `commit`
+    build       the commits: writes, outputs and next states                `build_commits`
 
 No I/O and no clock: the data read and the time are arguments.
 """
@@ -20,6 +20,7 @@ from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggr
 from livesegments.consumers.change_reasons import update_places
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
+from livesegments.consumers.partition_state import PartitionResult
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import (
     arrivals,
@@ -29,15 +30,7 @@ from livesegments.consumers.transitions import (
     triggers_of,
 )
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
-from livesegments.domain import (
-    BatchStats,
-    Change,
-    Model,
-    PartitionResult,
-    ProcessingConfig,
-    SegmentStatus,
-    Trigger,
-)
+from livesegments.domain import BatchStats, Change, Model, ProcessingConfig, SegmentStatus, Trigger
 from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
@@ -126,7 +119,7 @@ def process(work: Work) -> BatchResult:
         clock_tile = clock_us // config.layout.tile_us
         scores = score(aggregated.records, clock_tile, clock_us, model, config)
     decisions = decide(work, customers, aggregated, scores)
-    results = commit(work, customers, aggregated, scores, decisions)
+    results = build_commits(work, customers, aggregated, scores, decisions)
     return BatchResult(results, _stats(work, aggregated, scores, decisions))
 
 
@@ -217,7 +210,7 @@ def _changes(
     return list(zip(changes, triggers, strict=True))
 
 
-def commit(
+def build_commits(
     work: Work,
     customers: Customers,
     aggregated: Aggregated,
@@ -297,7 +290,7 @@ def commit(
             },
             statistics_gone=[number for number in state.estimators if number not in estimators],
             entry=entry,
-            published=state.trimmable,
+            trimmed=state.trimmable,
             erasures=markers[i],
             ring=recall.ring if recall else (),
         )

@@ -77,11 +77,11 @@ def score(
     cluster = np.where(counted, assignment.clusters, NONE).astype(np.int8)
 
     old = records["segment"]
-    published = np.where(old >= 0, model.cluster_of_segment[old], NONE).astype(np.int8)
-    switched, held_by_margin = assignment.switch(published, switching.margin)
+    published_cluster = np.where(old >= 0, model.cluster_of_segment[old], NONE).astype(np.int8)
+    switched, held_by_margin = assignment.switch(published_cluster, switching.margin)
     dwelling = (old >= 0) & (time_us - since(records, time_us) < switching.min_dwell_us)
-    held_by_dwell = dwelling & (switched != published) & counted
-    switched = np.where(held_by_dwell, published, switched)
+    held_by_dwell = dwelling & (switched != published_cluster) & counted
+    switched = np.where(held_by_dwell, published_cluster, switched)
     segment = np.where(counted, segment_of_cluster[switched], NONE).astype(np.int8)
     return Scores(
         window=at,

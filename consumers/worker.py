@@ -32,14 +32,26 @@ from livesegments.consumers.instrumentation import Instrumentation
 from livesegments.consumers.log_reader import starts_of
 from livesegments.consumers.modelling.generations import Generations
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel, ModelSync
-from livesegments.consumers.polling import Polled, RebalanceListener, partitions_of, poll, portions
+from livesegments.consumers.partition_state import (
+    PartitionResult,
+    PartitionState,
+    start_sweep,
+    tidy,
+)
+from livesegments.consumers.polling import (
+    Polled,
+    RebalanceListener,
+    partitions_of,
+    poll,
+    split_by_bytes,
+)
 from livesegments.consumers.processor import Work, process
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
 from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
 from livesegments.consumers.retry import OUTAGES, Backoff, describe, refusal
 from livesegments.contracts.topics import INPUTS
-from livesegments.domain import PartitionResult, PartitionState, ProcessingConfig, start_sweep, tidy
+from livesegments.domain import ProcessingConfig
 from livesegments.producers.publisher import Publishing
 from livesegments.store.partitions import Partitions
 
@@ -147,7 +159,7 @@ class Worker:
             # JoinGroup and SyncGroup the generation is the new one, but the listed partitions are
             # the previous assignment and may belong to another member.
             if self.states:
-                log.info("rejoins the group", generation=membership.generation_id)
+                log.info("rejoins the group", group_generation=membership.generation_id)
             self._reset()
             return
         if self._group.changed or membership.generation_id != self._generation_id:
@@ -320,7 +332,7 @@ class Worker:
         self._observed.ready(True)
         for partition in states:
             self._observed.took(partition)
-        log.info("owns partitions", partitions=sorted(states), generation=self._generation_id)
+        log.info("owns partitions", partitions=sorted(states), group_generation=self._generation_id)
 
     def _stay_in_group(self) -> None:
         """Poll with all partitions paused, to keep the membership during a long recovery.
@@ -353,7 +365,7 @@ class Worker:
             self._update_model(now)
         new = self._new_records(polled)
         self._clocks.look_at_polled(self._consumer, new)
-        *huge, last = portions(new)
+        *huge, last = split_by_bytes(new)
         for portion in huge:
             self._process_batch(portion)
             self._publish(membership)

@@ -13,7 +13,8 @@ from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import Checks, Request, next_generation
-from livesegments.domain import Model, PartitionResult, PartitionState, ProcessingConfig
+from livesegments.consumers.partition_state import PartitionResult, PartitionState
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.model.generation import Generation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.serializers import Serializer
@@ -242,6 +243,6 @@ class Generations:
             expected=first.checkpoint,
             checkpoint=checkpoint,
             entry=entry,
-            published=first.trimmable,
+            trimmed=first.trimmable,
         )
         return PartitionResult(commit, first.committed(checkpoint, entry))

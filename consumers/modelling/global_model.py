@@ -20,9 +20,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.consumers.partition_state import PartitionState
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.domain import Model, PartitionState
+from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans

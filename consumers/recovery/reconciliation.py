@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from livesegments.consumers.clocks import bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import STALL_SECONDS, LogReader
+from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
 from livesegments.consumers.recovery.changelog_reader import read_back
 from livesegments.consumers.recovery.ownership import (
     Committed,
@@ -24,7 +25,7 @@ from livesegments.consumers.recovery.ownership import (
 from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
-from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
+from livesegments.domain import ProcessingConfig
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot
@@ -182,7 +183,7 @@ class Reconciler:
             partition=partition,
             expected=loaded.checkpoint,
             checkpoint=checkpoint,
-            published=[entry.version for entry in loaded.outbox if entry.version <= published],
+            trimmed=[entry.version for entry in loaded.outbox if entry.version <= published],
         )
         if not self._store.commit([commit])[0]:
             raise TakeoverRefusedError(f"partition {partition}: another owner has written")

@@ -17,14 +17,15 @@ from kafka import TopicPartition
 from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.polling import portions
+from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
+from livesegments.consumers.polling import split_by_bytes
 from livesegments.consumers.processor import Work, process
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
 from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
 from livesegments.consumers.transitions import restate
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
-from livesegments.domain import PartitionState, ProcessingConfig, decode_estimators, decode_seen
+from livesegments.domain import ProcessingConfig
 from livesegments.features.record_codec import decode, encode, forget_place
 from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint
@@ -197,7 +198,7 @@ class Recovery:
                 expected=state.checkpoint,
                 checkpoint=replace(state.checkpoint, version=version),
                 entry=Entry.of(version, offsets, due) if due else None,
-                published=[entry.version],
+                trimmed=[entry.version],
             )
             state = self._commit(state, commit)
             self._keep_alive()
@@ -221,7 +222,7 @@ class Recovery:
         ranges = {
             tp: (offset, ends[tp]) for tp, offset in zip(tps, state.checkpoint.offsets, strict=True)
         }
-        for polled in chain.from_iterable(map(portions, self._reader.read(ranges))):
+        for polled in chain.from_iterable(map(split_by_bytes, self._reader.read(ranges))):
             seen = {state.partition: state.seen}
             batch = decode_batch(
                 polled,

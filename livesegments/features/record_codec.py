@@ -39,7 +39,7 @@ def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
     ``head`` is the newest tile with a purchase; slot ``t % tiles`` of ``counts`` and ``cents``
     holds tile ``t`` of the ``tiles`` tiles that end at ``head``. ``cluster`` and ``vector`` are the
     customer's contribution to the statistics of ``generation`` (-1: none). ``segment``, ``since``
-    (microseconds) and ``version`` are those last published (-1: none). ``published`` and ``gaps``
+    (microseconds) and ``version`` are those last published (-1: none). ``place`` and ``gaps``
     are the customer's place at that change: the vector, and for each segment the squared distance
     to the published one less that to it; NaN if the place is not known. ``erased`` is set while the
     tombstone of an erasure is still to be published; ``suppressed`` while a request forbids
@@ -63,7 +63,7 @@ def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
             ("since", np.int64),
             ("version", np.int64),
             ("vector", np.int32, (shape.features,)),
-            ("published", np.int32, (shape.features,)),
+            ("place", np.int32, (shape.features,)),
             ("gaps", np.float16, (shape.segments,)),
             ("counts", np.int64, (shape.tiles,)),
             ("cents", np.int64, (shape.tiles,)),
@@ -89,7 +89,7 @@ def _stored_dtype(shape: RecordShape, fmt: int) -> np.dtype[np.void]:
             ("since", "<i8"),
             ("version", "<i8"),
             ("vector", "<i4", (shape.features,)),
-            ("published", "<i4", (shape.features,)),
+            ("place", "<i4", (shape.features,)),
             ("gaps", "<f2", (shape.segments,)),
             ("counts", count, (shape.tiles,)),
             ("cents", cents, (shape.tiles,)),
@@ -108,7 +108,7 @@ _SAME_AT_REST = (
     "since",
     "version",
     "vector",
-    "published",
+    "place",
     "gaps",
     "counts",
     "cents",
@@ -132,7 +132,7 @@ def forget_place(records: Records, rows: slice | NDArray[np.bool_]) -> None:
 
     Customers without a segment have none, and after an erasure or a lost store it is not known.
     """
-    records["published"][rows], records["gaps"][rows] = 0, np.nan
+    records["place"][rows], records["gaps"][rows] = 0, np.nan
 
 
 def has_place(records: Records) -> NDArray[np.bool_]:

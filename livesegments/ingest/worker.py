@@ -25,7 +25,7 @@ from livesegments.consumers.polling import (
     Polled,
     RebalanceListener,
     poll,
-    portions,
+    split_by_bytes,
 )
 from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
@@ -156,7 +156,7 @@ class SourceWorker:
             if self._rewind_due:
                 self._rewind(membership)
                 return
-            for portion in portions(polled):
+            for portion in split_by_bytes(polled):
                 self._process(portion, membership)
             if not polled:
                 self._confirm()

@@ -71,7 +71,7 @@ class Commit:
     statistics_gone: Sequence[int] = ()
     entry: Entry | None = None
     """Outputs of this version."""
-    published: Sequence[int] = ()
+    trimmed: Sequence[int] = ()
     """Versions to drop from the outbox because they are in Kafka."""
     erasures: Mapping[bytes, bytes] = field(default_factory=dict)
     ring: Sequence[tuple[int, bytes]] = ()
@@ -356,7 +356,7 @@ def _arguments(commit: Commit) -> list[str | int | bytes]:
         statistics,
         commit.statistics_gone,
         [commit.entry.version, commit.entry.data] if commit.entry else [],
-        commit.published,
+        commit.trimmed,
         _flat(commit.erasures),
         [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
         [part for write in commit.ring for part in write],

@@ -12,6 +12,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.aggregation import Part, read_request
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch, decode_batch
+from livesegments.consumers.partition_state import (
+    PartitionState,
+    decode_estimators,
+    decode_seen,
+    start_sweep,
+)
 from livesegments.consumers.processor import Work, process
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
@@ -24,16 +30,7 @@ from livesegments.contracts.topics import (
     PURCHASES,
     STATES,
 )
-from livesegments.domain import (
-    BatchStats,
-    Hysteresis,
-    Model,
-    PartitionState,
-    ProcessingConfig,
-    decode_estimators,
-    decode_seen,
-    start_sweep,
-)
+from livesegments.domain import BatchStats, Hysteresis, Model, ProcessingConfig
 from livesegments.features.record_codec import Records, decode
 from livesegments.features.window import Tiling
 from livesegments.model.cluster_statistics import ClusterStatistics
@@ -354,7 +351,7 @@ class World:
         for start, part in commit.ring:
             assert start <= len(self.rings[p]), "a write to the ring leaves a hole"
             self.rings[p][start : start + len(part)] = part
-        self.outbox[p] -= set(commit.published)
+        self.outbox[p] -= set(commit.trimmed)
         self.outbox[p] |= {commit.entry.version} if commit.entry else set()
         self.commits.append(commit)
         for output in commit.entry.outputs if commit.entry else ():

@@ -239,7 +239,7 @@ def test_time_names_no_profile_that_changed_before() -> None:
 def test_nothing_of_before_an_erasure_goes_out_or_stays() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT), purchase("c", 1, 40.0), model=model())
-    place = world.stored("c")["published"]
+    place = world.stored("c")["place"]
     assert (place == world.stored("c")["vector"]).all()
     more = [purchase("c", 9 + i / 50, 400.0) for i in range(30)]
     world.send(erasure("c", 5), *more, profile("c", 9, **RETIREE), model=model())
@@ -249,7 +249,7 @@ def test_nothing_of_before_an_erasure_goes_out_or_stays() -> None:
     assert change.other_contributions is not None
     assert change.other_contributions.model is None
     found = world.stored("c")
-    assert (found["published"] == found["vector"]).all()
+    assert (found["place"] == found["vector"]).all()
 
 
 def test_a_deleted_value_does_not_stay_in_the_place_of_a_customer() -> None:
@@ -258,4 +258,4 @@ def test_a_deleted_value_does_not_stay_in_the_place_of_a_customer() -> None:
     world.send(profile("c", 2, age=20, income=20_000), model=model())
     assert len(world.changes) == 1
     found = world.stored("c")
-    assert np.isnan(dequantize(found["published"])[0]).tolist() == [False] * 4 + [True]
+    assert np.isnan(dequantize(found["place"])[0]).tolist() == [False] * 4 + [True]

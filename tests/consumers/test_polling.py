@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.polling import poll, portions
+from livesegments.consumers.polling import poll, split_by_bytes
 from livesegments.contracts.topics import ERASURES, PURCHASES
 from tests.consumers.harness import by_partition, record
 from tests.servers import KafkaServer
@@ -105,8 +105,8 @@ def sized(topic: str, offset: int, size: int) -> ConsumerRecord:
 
 def test_what_was_polled_is_one_portion_as_a_rule() -> None:
     polled = by_partition([sized(PURCHASES, i, 10) for i in range(10)])
-    assert list(portions(polled, 100)) == [polled]
-    assert list(portions({}, 100)) == [{}]
+    assert list(split_by_bytes(polled, 100)) == [polled]
+    assert list(split_by_bytes({}, 100)) == [{}]
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.lists(st.integers(0, 60), max_size=30))
@@ -117,7 +117,7 @@ def test_portions_are_all_of_it_in_order_and_as_large_as_they_may_be(
         [sized(PURCHASES, i, size) for i, size in enumerate(purchases)]
         + [sized(ERASURES, i, size) for i, size in enumerate(erasures)]
     )
-    found = list(portions(polled, 50))
+    found = list(split_by_bytes(polled, 50))
     for tp, records in polled.items():
         assert [each for portion in found for each in portion.get(tp, ())] == records
     for portion in found:

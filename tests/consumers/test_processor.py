@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from livesegments.consumers.clocks import TOLERANCE_US
+from livesegments.consumers.partition_state import Sweep
 from livesegments.consumers.processor import process
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.domain import Sweep
 from livesegments.model.cluster_statistics import dequantize
 from tests.consumers.harness import (
     BUCKETS,

@@ -10,8 +10,8 @@ from livesegments.app import processing_config
 from livesegments.config.settings import load
 from livesegments.consumers.aggregation import read_request
 from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.partition_state import start_sweep
 from livesegments.consumers.rate_limiter import SweepRateLimiter
-from livesegments.domain import start_sweep
 from tests.consumers.harness import RULES, World, purchase
 
 

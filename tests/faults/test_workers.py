@@ -23,7 +23,7 @@ TAKEOVER_SECONDS = 5.0
 
 def owns(log: Path) -> list[int]:
     """Return the partitions that a worker owns according to its log."""
-    found = re.findall(r'"partitions": \[([\d, ]*)\], "generation"', log.read_text())
+    found = re.findall(r'"partitions": \[([\d, ]*)\], "group_generation"', log.read_text())
     return [int(each) for each in found[-1].split(",")] if found and found[-1] else []
 
 

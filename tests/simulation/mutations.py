@@ -14,12 +14,12 @@ from livesegments.consumers import aggregation, decoding, processor
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.partition_state import PartitionState
 from livesegments.consumers.polling import RebalanceListener
 from livesegments.consumers.recovery import reconciliation
 from livesegments.consumers.recovery.ownership import Extent
 from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.worker import Worker
-from livesegments.domain import PartitionState
 from livesegments.features import aggregate
 from livesegments.producers.publisher import Publisher
 from livesegments.store import partitions

@@ -103,7 +103,7 @@ class Calls:
             statistics={rng.randrange(3): rng.randbytes(4)},
             statistics_gone=[rng.randrange(3)],
             entry=entry,
-            published=[base.version] if rng.random() < 0.5 else [],
+            trimmed=[base.version] if rng.random() < 0.5 else [],
             erasures={name: rng.randbytes(2) for name in rng.sample(MARKERS, rng.randrange(2))},
             ring=[(rng.randrange(4) * 8, rng.randbytes(8)) for _ in range(rng.randrange(3))],
             empty_first=rng.random() < 0.1,

@@ -19,15 +19,10 @@ from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import Schedule, find_better, next_generation
+from livesegments.consumers.partition_state import PartitionState, decode_seen, start_sweep
 from livesegments.consumers.processor import Work, process
 from livesegments.contracts.topics import CHANGES
-from livesegments.domain import (
-    BatchStats,
-    PartitionState,
-    ProcessingConfig,
-    decode_seen,
-    start_sweep,
-)
+from livesegments.domain import BatchStats, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.generation import Generation

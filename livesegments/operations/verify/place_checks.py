@@ -62,7 +62,7 @@ def check_places(check: Check, at: Partition, last: Mapping[str, Told]) -> None:
             continue
         check.that(
             window and profile,
-            f"{where}: they have not been at their place {record.published} since version"
+            f"{where}: they have not been at their place {record.place} since version"
             f" {record.version}",
         )
     if left_out:
@@ -74,7 +74,7 @@ def _had_window(
 ) -> bool:
     """Return whether a window since the change has the purchases and the spend of the place."""
     tile_us, tiles = at.deployed.tile_us, at.deployed.shape.tiles
-    place = dict(zip(at.deployed.features, record.published, strict=True))
+    place = dict(zip(at.deployed.features, record.place, strict=True))
     offset = at.records.cut(name).offsets[PURCHASES]
     bought = history.purchases[: bisect_left(history.purchases, (offset,))]
     if not bought:
@@ -112,7 +112,7 @@ def _had_profile(
     at: Partition, name: str, record: StoredCustomer, change: SegmentChange, history: History
 ) -> bool:
     """Return whether a profile since the change has the age, income and location of the place."""
-    place = dict(zip(at.deployed.features, record.published, strict=True))
+    place = dict(zip(at.deployed.features, record.place, strict=True))
     offset = at.records.cut(name).offsets[PROFILES]
     said = history.profiles[: bisect_left(history.profiles, (offset,))]
     known = [(None, None, None), *(each.known for each in said)]

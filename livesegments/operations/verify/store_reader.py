@@ -51,7 +51,7 @@ class StoredCustomer:
     """One record; ``tiles`` maps each tile of the ring to (purchases, cents).
 
     ``head`` is the newest tile with a purchase, ``profiled`` whether any profile field is known,
-    and ``profile_us`` the time of the profile, None if an erasure covers it. ``published`` and
+    and ``profile_us`` the time of the profile, None if an erasure covers it. ``place`` and
     ``gaps`` are the vector at the last change and the distances to the segments then.
     """
 
@@ -66,7 +66,7 @@ class StoredCustomer:
     marketing: int
     profiling: int
     vector: tuple[int, ...]
-    published: tuple[int, ...]
+    place: tuple[int, ...]
     gaps: tuple[float, ...]
     head: int
     profile_us: int | None
@@ -209,7 +209,7 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
     fmt, flags, cluster, segment, head, updated, age, income, *rest = _HEAD.unpack_from(data)
     generation, since, version = rest
     count, amount = {3: ("B", "i"), 4: ("q", "q")}[fmt]
-    arrays, place = [], _HEAD.size
+    arrays, at = [], _HEAD.size
     for kind in (
         f"<{shape.features}i",
         f"<{shape.features}i",
@@ -217,9 +217,9 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
         f"<{tiles}{count}",
         f"<{tiles}{amount}",
     ):
-        arrays.append(struct.unpack_from(kind, data, place))
-        place += struct.calcsize(kind)
-    vector, published, gaps, counts, cents = arrays
+        arrays.append(struct.unpack_from(kind, data, at))
+        at += struct.calcsize(kind)
+    vector, place, gaps, counts, cents = arrays
     return StoredCustomer(
         cluster=cluster,
         segment=segment,
@@ -232,7 +232,7 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
         marketing=(flags >> 2 & 3) - 1,
         profiling=(flags >> 4 & 3) - 1,
         vector=vector,
-        published=published,
+        place=place,
         gaps=gaps,
         head=head,
         profile_us=None if updated == _NEVER else updated,

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from livesegments.consumers.modelling.generations import Generations, Refit
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.domain import PartitionResult, PartitionState
+from livesegments.consumers.partition_state import PartitionResult, PartitionState
 from livesegments.features.record_codec import Records, empty, encode
 from livesegments.features.window import window
 from livesegments.model.cluster_statistics import quantize

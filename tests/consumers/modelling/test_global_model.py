@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from livesegments.consumers.modelling.global_model import GlobalModel
-from livesegments.domain import PartitionState
+from livesegments.consumers.partition_state import PartitionState
 from livesegments.model.cluster_statistics import ClusterStatistics, quantize
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.checkpoint import Checkpoint

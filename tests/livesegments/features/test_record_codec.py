@@ -57,7 +57,7 @@ any_record = st.builds(
     since=int64,
     version=int64,
     vector=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=5, max_size=5),
-    published=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=5, max_size=5),
+    place=st.lists(st.integers(-(2**31), 2**31 - 1), min_size=5, max_size=5),
     gaps=st.lists(st.just(np.nan) | st.floats(-60_000, 0, width=16), min_size=5, max_size=5),
     counts=st.lists(st.integers(0, 300), min_size=TILES, max_size=TILES),
     cents=st.lists(st.integers(-(2**33), 2**33), min_size=TILES, max_size=TILES)

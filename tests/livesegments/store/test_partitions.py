@@ -96,7 +96,7 @@ def test_a_commit_writes_all_it_has(started: Partitions) -> None:
 
 def test_a_commit_removes_what_is_gone(started: Partitions) -> None:
     commit = Commit(
-        0, FIRST, after(FIRST), gone=["c-1", "never-there"], statistics_gone=[1], published=[1]
+        0, FIRST, after(FIRST), gone=["c-1", "never-there"], statistics_gone=[1], trimmed=[1]
     )
     assert started.commit([commit]) == [True]
     assert started.load(0) == PartitionSnapshot(
@@ -128,7 +128,7 @@ def test_a_commit_on_another_version_or_owner_is_refused_and_writes_nothing(
         gone=["c-1"],
         statistics={2: b"x"},
         entry=replace(ENTRY, version=9),
-        published=[1],
+        trimmed=[1],
         erasures={b"other": b"marker"},
         empty_first=empty_first,
     )
@@ -178,7 +178,7 @@ def test_the_outbox_is_loaded_in_the_order_of_versions(started: Partitions) -> N
         assert started.commit([Commit(0, checkpoint, after(checkpoint), entry=entry)]) == [True]
         checkpoint = after(checkpoint)
     assert [entry.version for entry in started.load(0).outbox] == list(range(1, 13))
-    trim = Commit(0, checkpoint, after(checkpoint), published=range(1, 12))
+    trim = Commit(0, checkpoint, after(checkpoint), trimmed=range(1, 12))
     assert started.commit([trim]) == [True]
     assert started.load(0).outbox == [replace(ENTRY, version=12)]
 
@@ -256,7 +256,7 @@ ALL = Commit(
     statistics={2: b"counted"},
     statistics_gone=[1],
     entry=replace(ENTRY, version=2),
-    published=[1],
+    trimmed=[1],
     erasures={b"other": b"marker"},
     ring=[(0, b"12345678"), (16, b"12345678")],
 )

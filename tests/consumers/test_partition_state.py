@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from livesegments.domain import PartitionState, decode_estimators
+from livesegments.consumers.partition_state import PartitionState, decode_estimators
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Entry, Output
 from tests.segmentations import PERSONAS

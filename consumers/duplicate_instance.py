@@ -1,8 +1,8 @@
-"""Detection of another worker with the same INSTANCE_ID.
+"""Detection of another member of a consumer group with the same INSTANCE_ID.
 
-The instance id is part of the transactional id, so two workers that share it fence each other's
-producer for ever. The younger one ends. Members of the group tell their start time in the user data
-of their subscription; the group's description shows it.
+The instance id is part of the transactional id: two workers that share it, or two processes of
+`livesegments ingest`, fence each other's producer for ever. The younger one ends. Members of the
+group tell their start time in the user data of their subscription, which its description shows.
 """
 
 import time
@@ -24,16 +24,16 @@ MARGIN_SECONDS = 2.0
 
 
 class DuplicateInstanceError(RuntimeError):
-    """Another worker with the same INSTANCE_ID is running."""
+    """Another process with the same INSTANCE_ID is running."""
 
 
 class DatedAssignor(RangePartitionAssignor):  # type: ignore[misc]
-    """Range assignor whose subscription carries the worker's start time.
+    """Range assignor whose subscription carries the process's start time.
 
     Parameters
     ----------
     started_us
-        Start of the worker, in microseconds since the epoch.
+        Start of the process, in microseconds since the epoch.
     """
 
     def __init__(self, started_us: int) -> None:
@@ -45,7 +45,7 @@ class DatedAssignor(RangePartitionAssignor):  # type: ignore[misc]
 
 
 class InstanceGuard:
-    """Detector of group members with the client id of this worker.
+    """Detector of group members with the client id of this process.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class InstanceGuard:
     instance
         Instance id, for the message.
     started_us
-        Start of this worker, as its `DatedAssignor` has it.
+        Start of this process, as its `DatedAssignor` has it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class InstanceGuard:
     def look(self, membership: Any) -> None:
         """Check the group once in each of its generations.
 
-        Two workers that start together do not see each other before they join.
+        Two processes that start together do not see each other before they join.
 
         Raises
         ------
@@ -133,12 +133,12 @@ class InstanceGuard:
 
     def _error(self) -> DuplicateInstanceError:
         return DuplicateInstanceError(
-            f"another worker with the instance id {self._instance!r} is in group {self._group_id}:"
-            " give each worker its own (LIVESEGMENTS_INSTANCE_ID)"
+            f"another process with the instance id {self._instance!r} is in group {self._group_id}:"
+            " give each its own (LIVESEGMENTS_INSTANCE_ID)"
         )
 
 
 def _started_us(metadata: Any) -> int:
-    """Return the start time in a member's subscription; 0 for a worker of an earlier version."""
+    """Return the start time in a member's subscription; 0 for a process of an earlier version."""
     encoded = metadata.get("user_data") if isinstance(metadata, dict) else None
     return int(encoded) if isinstance(encoded, str) and encoded.isdecimal() else 0

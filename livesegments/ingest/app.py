@@ -3,18 +3,19 @@
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
+from livesegments.consumers.duplicate_instance import DatedAssignor, InstanceGuard
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, check_partition_counts
 from livesegments.ingest.definitions import Source, Sources, SourcesError
@@ -60,14 +61,13 @@ def consumer_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def group_consumer(settings: Settings, source: Source) -> KafkaConsumer:
-    """Return a source's consumer; with an instance id it is a static member of its group."""
+def group_consumer(settings: Settings, source: Source, started_us: int = 0) -> KafkaConsumer:
+    """Return a source's consumer; other members see ``started_us``, the start of its process."""
     session_ms = round(settings.session_timeout_seconds * 1000)
     return ColumnarConsumer(
         **consumer_config(settings),
         group_id=group_of(settings, source),
-        group_instance_id=settings.instance_id or None,
-        partition_assignment_strategy=(RangePartitionAssignor,),
+        partition_assignment_strategy=(DatedAssignor(started_us),),
         max_poll_records=settings.max_poll_records,
         max_poll_interval_ms=round(settings.max_poll_interval_seconds * 1000),
         session_timeout_ms=session_ms,
@@ -175,6 +175,7 @@ def run(
     ProcessCollector(registry=registry)
     metrics = IngestMetrics(registry)
     instance = settings.instance_id or secrets.token_hex(4)
+    started_us = time.time_ns() // 1_000
     running: list[_Running] = []
     stopping = threading.Event()
     try:
@@ -184,7 +185,8 @@ def run(
                     settings,
                     transform,
                     Instrumentation(metrics, source.name),
-                    transactional_id=f"{group_of(settings, source)}-{instance}",
+                    instance=instance,
+                    started_us=started_us,
                     partitions=partitions,
                     accept_loss=accept_loss,
                     over=stopping.set,
@@ -233,7 +235,10 @@ def _live(running: "Sequence[_Running]", limit: float) -> tuple[bool, str]:
 
 
 class _Running:
-    """The thread, the consumer and the publisher's process of one source."""
+    """The thread, the consumer and the publisher's process of one source.
+
+    With an instance id, it waits for a predecessor to leave the group.
+    """
 
     def __init__(
         self,
@@ -241,7 +246,8 @@ class _Running:
         transform: Transform,
         observed: Instrumentation,
         *,
-        transactional_id: str,
+        instance: str,
+        started_us: int,
         partitions: int,
         accept_loss: bool,
         over: Callable[[], None],
@@ -254,10 +260,15 @@ class _Running:
             limit * WATCHDOG_SHARE,
             log=lambda line: log.critical("watchdog ends ingest", source=self.name, reason=line),
         )
-        self._consumer = group_consumer(settings, transform.source)
+        group = group_of(settings, transform.source)
+        self._guard: InstanceGuard | None = None
+        if settings.instance_id:
+            self._guard = InstanceGuard(kafka_config(settings), group, instance, started_us)
+            self._guard.wait_for_predecessor(settings.session_timeout_seconds)
+        self._consumer = group_consumer(settings, transform.source, started_us)
         self._publisher = PublishingProcess(
             kafka_config(settings),
-            transactional_id,
+            f"{group}-{instance}",
             hang_seconds=min(HANG_SECONDS, limit * PATIENCE_SHARE),
         )
         self._transform, self._over = transform, over
@@ -289,6 +300,8 @@ class _Running:
     def _alive(self) -> None:
         self.heartbeat.beat()
         self._watchdog.arm()
+        if self._guard is not None:
+            self._guard.look(self._consumer.group_metadata())
 
     def _run(self) -> None:
         try:

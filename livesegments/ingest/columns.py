@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeAlias
 
+import duckdb
+
 from livesegments.ingest.definitions import Into
 
 Column: TypeAlias = tuple[str, str]
@@ -161,6 +163,18 @@ _PROFILE_EXTRAS = {"deleted": _flag, "marketing_consent": _flag, "profiling_cons
 def quoted(name: str) -> str:
     """Return an identifier for SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def without_semicolon(sql: str) -> str:
+    """Return a statement without its last semicolon and the comments after it."""
+    text = sql.encode()
+    end = len(text)
+    for at, kind in reversed(duckdb.tokenize(sql)):
+        if text[at : at + 1] == b";":
+            end = at
+        elif kind is not duckdb.token_type.comment:
+            break
+    return text[:end].decode().strip()
 
 
 def select_list(

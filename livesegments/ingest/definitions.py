@@ -16,7 +16,6 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 NEEDS_REGISTRY = ("avro", "protobuf")
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
-_RESERVED = ("source", "records", "polled")
 
 
 class SourcesError(ValueError):
@@ -100,8 +99,8 @@ class Sources(BaseModel):
                     f"two of [[{kind}]] are named {twice[0]!r}: give each its own name"
                 )
         for table in self.table:
-            if table.name in _RESERVED:
-                raise ValueError(f"[[table]] {table.name!r}: the name is taken, choose another")
+            if table.name == "source":
+                raise ValueError("[[table]] 'source': that is the topic, choose another name")
         for source in self.source:
             formats = {source.format, source.key_format}
             if formats.intersection(NEEDS_REGISTRY) and self.schema_registry is None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from livesegments.contracts import events, purchase_fast_path, timestamps, validation
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.validation import Document, Documents, RefusedError
-from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list
+from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list, without_semicolon
 from livesegments.ingest.contract_files import DOCUMENT, contract_query
 from livesegments.ingest.file_formats import (
     BADLY_QUOTED,
@@ -196,7 +196,7 @@ class _Reader:
             self._refuse(broken)
 
     def _query(self, connection: duckdb.DuckDBPyConnection, currency: str) -> str:
-        sql = self._options.sql.strip().rstrip(";").rstrip()
+        sql = without_semicolon(self._options.sql)
         if not sql:
             columns = _columns(connection, "source")
             self._has_documents = columns == DOCUMENT

@@ -11,6 +11,7 @@ If a query fails, the records that make it fail are found by halving.
 import json
 import re
 import resource
+import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.ingest.columns import CONTRACTS, ColumnError, numbers_rows, select_list
+from livesegments.ingest.columns import (
+    CONTRACTS,
+    ColumnError,
+    numbers_rows,
+    select_list,
+    without_semicolon,
+)
 from livesegments.ingest.definitions import Into, Table
 
 MEMORY_MB = 512
@@ -44,7 +51,7 @@ _READERS = {
     ".parquet": "read_parquet(?)",
 }
 _RECORDS = """
-CREATE OR REPLACE TEMP TABLE records AS
+CREATE OR REPLACE TEMP TABLE {records} AS
 SELECT
     record,
     CASE WHEN has_key THEN key END AS key,
@@ -55,16 +62,17 @@ SELECT
     "offset",
     CASE WHEN timestamp_ms >= 0 THEN make_timestamptz(timestamp_ms * 1000) END AS "timestamp",
     has_value
-FROM polled
+FROM {polled}
 WHERE record BETWEEN {first} AND {last}
 """
-_SOURCE = 'SELECT key, value, headers, topic, "partition", "offset", "timestamp" FROM records'
+_SOURCE = 'SELECT key, value, headers, topic, "partition", "offset", "timestamp" FROM {records}'
 _EACH = (
-    'SELECT r.record, r.topic, r."partition", r."offset", q.* FROM records r,'
-    " LATERAL (WITH source AS ({source} WHERE records.record = r.record)"
+    "SELECT {columns} FROM {records} r,"
+    f" LATERAL (WITH source AS ({_SOURCE} WHERE {{records}}.record = r.record)"
     " SELECT * FROM ({query}\n)) q"
 )
-_WHOLE = "WITH source AS ({source}) SELECT * FROM ({query}\n)"
+_WHOLE = f"WITH source AS ({_SOURCE}) SELECT * FROM ({{query}}\n)"
+_PLACE = 'r.record, r.topic, r."partition", r."offset", q.*'
 _NUMBERED = "SELECT *, row_number() OVER (PARTITION BY record) AS nth FROM ({each})"
 
 _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
@@ -171,6 +179,9 @@ class Query:
         self._sql, self._into, self._currency = sql, into, currency
         self._tables, self._json = tables, json
         self._memory_mb, self._seconds = memory_mb, seconds
+        # Names that no query can know: it would see more than one record.
+        token = secrets.token_hex(8)
+        self._records, self._polled = f"records_{token}", f"polled_{token}"
         self._open()
 
     def _open(self) -> None:
@@ -186,7 +197,7 @@ class Query:
             raise QueryError(_explained(error)) from None
         except ColumnError as error:
             raise QueryError(str(error)) from None
-        each = _EACH.format(source=_SOURCE, query=self._query)
+        each = self._filled(_EACH, columns=_PLACE)
         self._event_id = CONTRACTS[self._into].event_id
         if numbers_rows(columns, self._into):
             each, self._event_id = _NUMBERED.format(each=each), None
@@ -250,12 +261,12 @@ class Query:
         self._create(0, len(records.values) - 1)
         if left_out:
             self._connection.execute(
-                f"DELETE FROM records WHERE record IN ({_listed(sorted(left_out))})"
+                f"DELETE FROM {self._records} WHERE record IN ({_listed(sorted(left_out))})"
             )
         renamed = ", ".join(f"c{i}" for i in range(len(self._columns())))
         alone, whole = (
             f"(SELECT * FROM ({sql}) AS t({renamed}))"
-            for sql in (self._alone(), _WHOLE.format(source=_SOURCE, query=self._query))
+            for sql in (self._alone(), self._filled(_WHOLE))
         )
         try:
             with self._limited():
@@ -272,10 +283,10 @@ class Query:
 
     def _alone(self) -> str:
         """Return the SQL for the query's own columns, one record at a time."""
-        return (
-            "SELECT q.* FROM records r, LATERAL (WITH source AS"
-            f" ({_SOURCE} WHERE records.record = r.record) SELECT * FROM ({self._query}\n)) q"
-        )
+        return self._filled(_EACH, columns="q.*")
+
+    def _filled(self, sql: str, **more: str) -> str:
+        return sql.format(records=self._records, query=self._query, **more)
 
     def _run(self, first: int, last: int, rows: Rows, records: Records, halve_slow: bool) -> None:
         try:
@@ -305,16 +316,15 @@ class Query:
 
     def _take_not_json(self) -> list[int]:
         where = "WHERE has_value AND value IS NULL"
-        found = self._connection.execute(f"SELECT record FROM records {where} ORDER BY record")
-        bad: list[int] = [record for (record,) in found.fetchall()]
-        if bad:
-            self._connection.execute(f"DELETE FROM records {where}")
-        return bad
+        found = self._connection.execute(
+            f"DELETE FROM {self._records} {where} RETURNING record"
+        ).fetchall()
+        return sorted(record for (record,) in found)
 
     def _register(self, records: Records) -> None:
         n = len(records.values)
         self._connection.register(
-            "polled",
+            self._polled,
             {
                 "record": np.arange(n, dtype=np.int32),
                 # DuckDB takes the type of a column from a sample: it must not be null throughout.
@@ -334,7 +344,11 @@ class Query:
         value = (
             "TRY_CAST(CAST(value AS VARCHAR) AS JSON)" if self._json else "CAST(value AS VARCHAR)"
         )
-        self._connection.execute(_RECORDS.format(value=value, first=first, last=last))
+        self._connection.execute(
+            _RECORDS.format(
+                records=self._records, polled=self._polled, value=value, first=first, last=last
+            )
+        )
 
     def _columns(self) -> list[tuple[str, str]]:
         described = self._connection.execute(f"DESCRIBE {self._alone()}").fetchall()
@@ -432,7 +446,7 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
         raise QueryError(_explained(error)) from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise QueryError("the query must be one SELECT statement")
-    return sql.strip().rstrip(";").rstrip()
+    return without_semicolon(sql)
 
 
 def _explained(error: duckdb.Error, seconds: float = SECONDS) -> str:

@@ -8,7 +8,7 @@ from tests.service import Event, Feed, Service
 
 pytestmark = pytest.mark.servers
 
-SENTENCE = "another worker with the instance id 'one' is in group livesegments"
+SENTENCE = "another process with the instance id 'one' is in group livesegments"
 
 
 @pytest.fixture

@@ -57,11 +57,7 @@ def test_queries_and_tables_are_files_beside_it(tmp_path: Path) -> None:
         ),
         (
             f'[[source]]\nname = "a"\n{SOURCE}[[table]]\nname = "source"\nfile = "no.csv"\n',
-            "the name is taken",
-        ),
-        (
-            f'[[source]]\nname = "a"\n{SOURCE}[[table]]\nname = "records"\nfile = "no.csv"\n',
-            "the name is taken",
+            "choose another name",
         ),
     ],
 )

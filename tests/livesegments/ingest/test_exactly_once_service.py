@@ -161,6 +161,8 @@ def test_every_order_counts_once_after_twenty_kills(
         file.write(f'[schema_registry]\nurl = "{registry.url}"\n')
     service.environment |= {
         "LIVESEGMENTS_INSTANCE_ID": "one",
+        # A restart waits for the session of the one that was killed.
+        "LIVESEGMENTS_SESSION_TIMEOUT_SECONDS": "1",
         "LIVESEGMENTS_MAX_POLL_RECORDS": "100",
         "LIVESEGMENTS_WARMUP_CUSTOMERS": "20",
     }

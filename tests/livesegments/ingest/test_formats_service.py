@@ -14,7 +14,9 @@ import pytest
 
 from livesegments.ingest.decoding import Decoder
 from livesegments.ingest.definitions import RegistryConnection, Source
+from livesegments.ingest.query import Query
 from livesegments.ingest.registry import RegistryError, SchemaRegistry
+from tests.livesegments.ingest.records import records
 from tests.servers import RegistryServer
 
 pytestmark = pytest.mark.servers
@@ -163,6 +165,42 @@ def test_protobuf_values_are_json_with_the_names_of_their_schema(registry: Regis
     assert json.loads(texts[2] or "") == {"x": "y"}
     assert "of a message that Protobuf schema" in faults[3]
     assert "does not fit Protobuf schema" in faults[4]
+
+
+def test_json_schema_values_of_two_versions_are_read_by_one_query(
+    registry: RegistryServer,
+) -> None:
+    fields = {"id": {"type": "string"}, "at": {"type": "string"}, "total": {"type": "number"}}
+    order = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}
+    narrow = json.dumps({**order, "properties": fields, "required": ["id"]})
+    wider = json.dumps({**order, "properties": {**fields, "paid": {"type": "boolean"}}})
+    first = registry.register("orders-json-value", narrow, "JSON")
+    second = registry.register("orders-json-value", wider, "JSON")
+    assert first != second
+    value = {"id": "a", "at": "2026-03-01T08:30:00Z", "total": 54.66}
+
+    def framed(schema_id: int, document: Any) -> bytes:
+        return struct.pack(">bI", 0, schema_id) + json.dumps(document).encode()
+
+    values = [
+        framed(first, value),
+        framed(second, {**value, "id": "b", "paid": True}),
+        framed(second, {**value, "id": "c", "paid": False}),
+        None,
+        json.dumps({**value, "id": "without a prefix"}).encode(),
+        framed(second, value)[:-1],
+        avro(first, ORDER, VALUE),
+    ]
+    texts, faults = decoder(registry, "json-schema").values(values)
+    assert faults == {6: "is not UTF-8 text"}
+    rows = Query(
+        "SELECT value->>'$.id' AS customer_id, value->>'$.at' AS occurred_at,"
+        " value->>'$.total' AS amount FROM source"
+        " WHERE value IS NOT NULL AND coalesce((value->>'$.paid')::BOOLEAN, true)",
+        "purchases",
+    ).run(records(texts[:6]))
+    assert rows.keys == [b"a", b"b", b"without a prefix"]
+    assert (rows.not_json, rows.failed) == ([5], {})
 
 
 def test_a_schema_of_another_format_is_named(registry: RegistryServer) -> None:

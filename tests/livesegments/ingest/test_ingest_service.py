@@ -159,6 +159,23 @@ def test_several_processes_share_the_partitions(service: Service, tmp_path: Path
     assert second.wait(30) == 0
 
 
+def test_of_two_processes_with_one_instance_id_the_younger_ends(
+    service: Service, tmp_path: Path
+) -> None:
+    topics.create(service)
+    sources = str(write_sources(tmp_path))
+    topics.send(service, [order(number) for number in range(100)])
+    first = service.launch([*INGEST, sources], INSTANCE_ID="one")
+    topics.wait(service)
+    second = service.launch([*INGEST, sources], INSTANCE_ID="one")
+    topics.send(service, [order(number) for number in range(100, 200)])
+    assert second.wait(60) == 1
+    assert "another process with the instance id 'one'" in service.logs[1].read_text()
+    topics.wait(service)
+    assert first.poll() is None
+    assert "failed" not in service.logs[0].read_text()
+
+
 def test_records_that_are_gone_unread_are_an_error_until_the_loss_is_accepted(
     service: Service, tmp_path: Path
 ) -> None:

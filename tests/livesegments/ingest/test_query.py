@@ -98,6 +98,12 @@ def test_why_a_query_fails_names_no_value(total: str) -> None:
         assert not {"secret", "4711", "a"} & set(re.split(r"\W", why.partition("string")[2]))
 
 
+@pytest.mark.parametrize("end", [";", " -- no semicolon;", "; -- that is all", ";\n/* all */ ;\n"])
+def test_a_query_ends_with_semicolons_and_comments(end: str) -> None:
+    sql = f"{FLAT.rstrip()} WHERE value->>'$.id' <> 'ü;'{end}"
+    assert Query(sql, "purchases").run(records([bought("ü;"), bought("b")])).keys == [b"b"]
+
+
 def test_sums_within_a_record_are_fine() -> None:
     line = {"price": "1.25", "quantity": 2}
     sample = records([bought("a", lines=[line, line]), bought("b", lines=[line])])
@@ -163,6 +169,8 @@ def test_bad_records_of_a_sample_do_not_count_against_the_query() -> None:
         ("SELECT 1; SELECT 2", "one SELECT statement"),
         ("SELEC 1", "syntax error"),
         ("SELECT nothing FROM source", "nothing"),
+        ("FROM records", "records does not exist"),
+        ("FROM polled", "polled does not exist"),
     ],
 )
 def test_an_unusable_query_is_refused_with_what_to_write(sql: str, said: str) -> None:
@@ -244,30 +252,6 @@ def test_a_query_that_needs_too_much_memory_fails() -> None:
     sql = f"SELECT 'a' AS customer_id, now() AS occurred_at, {big} AS amount FROM source"
     rows = Query(sql, "purchases", memory_mb=50, seconds=60).run(records([bought()]))
     assert rows.failed == {0: "the query needs more memory than it may have"}
-
-
-def test_lookup_tables_are_joined_at_the_time_of_the_event(tmp_path: Path) -> None:
-    file = tmp_path / "rates.csv"
-    file.write_text("currency,usd,valid_from\nEUR,1.1,2026-01-01\nEUR,1.2,2026-03-01\n")
-    sql = """
-        SELECT value->>'$.id' AS customer_id, value->>'$.at' AS occurred_at,
-               (value->>'$.total')::DECIMAL(18,2) * usd::DECIMAL(9,4) AS amount
-        FROM source ASOF JOIN rates
-          ON rates.currency = value->>'$.currency'
-         AND (value->>'$.at')::TIMESTAMPTZ >= rates.valid_from
-    """
-    query = Query(sql, "purchases", tables=[Table(name="rates", file=file)])
-    sample = records(
-        [
-            bought(total="10", at="2026-02-01T00:00:00Z", currency="EUR"),
-            bought(total="10", currency="EUR"),
-            bought(total="10", currency="CHF"),
-        ]
-    )
-    query.check(sample)
-    rows = query.run(sample)
-    assert rows.record == [0, 1]
-    assert [float(each["amount"]) for each in documents(rows)] == [11.0, 12.0]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

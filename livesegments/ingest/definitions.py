@@ -3,6 +3,7 @@
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -200,12 +201,42 @@ def _explained(error: ValidationError) -> str:
 
 
 def _explained_fault(fault: Any) -> str:
-    where = ".".join(str(each + 1) if isinstance(each, int) else each for each in fault["loc"])
-    why = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        why = "no such field"
-    elif fault["type"] == "missing":
-        why = "is missing"
-    elif fault["type"] == "string_pattern_mismatch":
-        why = f"{fault['input']!r} must match {fault['ctx']['pattern']}"
-    return f"{where}: {why}" if where else why
+    section, *rest = fault["loc"] or ("",)
+    fields = [each for each in rest if isinstance(each, str)]
+    where = _where(section, [each + 1 for each in rest if isinstance(each, int)])
+    match fault["type"]:
+        case "missing":
+            why = "is missing"
+        case "extra_forbidden":
+            known = _FIELDS.get(section if fields else "", ())
+            close = get_close_matches((fields or [section])[-1], known, 1)
+            why = f"no such field{f', did you mean {close[0]}?' if close else ''}"
+        case "string_pattern_mismatch":
+            why = f"{fault['input']!r} must be {_FORMS[section, fields[-1]]}"
+        case "literal_error":
+            why = f"{fault['input']!r} must be {fault['ctx']['expected']}"
+        case "list_type":
+            why = f"write [[{section}]], with two brackets: there may be several"
+        case _:
+            why = fault["msg"].removeprefix("Value error, ")
+    return ": ".join(each for each in (where, ".".join(fields), why) if each)
+
+
+def _where(section: str, numbers: Sequence[int]) -> str:
+    if section in ("source", "table"):
+        return " ".join([f"[[{section}]]", *map(str, numbers)])
+    return f"[{section}]" if section == "schema_registry" else section
+
+
+_FIELDS = {
+    "": list(Sources.model_fields),
+    "source": list(Source.model_fields),
+    "table": list(Table.model_fields),
+    "schema_registry": list(RegistryConnection.model_fields),
+}
+_FORMS = {
+    ("source", "name"): "lower-case letters, digits, - and _, at most 50: shop-orders",
+    ("source", "topic"): "the name of a topic: letters, digits, . - and _",
+    ("table", "name"): "lower-case letters, digits and _, a letter first, at most 50: rates",
+    ("schema_registry", "url"): "an address that begins with http:// or https://",
+}

@@ -49,7 +49,8 @@ def _read(name: str) -> Preset:
         usage = (
             f'In SOURCES.toml:\n\n    [[source]]\n    name = "{name}"\n'
             f'    topic = "{about["topic"]}"\n    format = "json"\n    into = "{about["into"]}"\n'
-            f'    query = "{name}.sql"'
+            f'    query = "{name}.sql"\n\n'
+            "Try it: livesegments ingest SOURCES.toml --dry-run"
         )
     else:
         usage = f"To use it:\n\n    {about['command']}"

@@ -37,14 +37,23 @@ def test_queries_and_tables_are_files_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "source: is missing"),
+        ("", r"\[\[source\]\]: is missing"),
+        ("[source]", r"write \[\[source\]\], with two brackets"),
+        ("[[sources]]", "sources: no such field, did you mean source?"),
         ("[[source]", "not TOML"),
-        (f'[[source]]\nname = "A b"\n{SOURCE}', r"source\.1\.name: 'A b' must match"),
+        (f'[[source]]\nname = "A b"\n{SOURCE}', "1: name: 'A b' must be lower-case letters"),
         (
             f'[[source]]\nname = "a"\nformats = "json"\n{SOURCE}',
-            r"source\.1\.formats: no such field",
+            "1: formats: no such field, did you mean format?",
         ),
-        (f'[[source]]\nname = "a"\nformat = "xml"\n{SOURCE}', r"source\.1\.format: .*'json'"),
+        (
+            f'[[source]]\nname = "a"\nformat = "xml"\n{SOURCE}',
+            "1: format: 'xml' must be 'json'.*",
+        ),
+        (
+            f'[[source]]\nname = "a"\n{SOURCE}[schema_registry]\nurl = "registry:8081"\n',
+            r"\[schema_registry\]: url: 'registry:8081' must be an address .* http",
+        ),
         (f'[[source]]\nname = "a"\nformat = "avro"\n{SOURCE}', r"add \[schema_registry\]"),
         (f'[[source]]\nname = "a"\n{SOURCE}' * 2, "two of .* named 'a'"),
         (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ RECIPES = {
 }
 NOW_MS = 1_790_000_000_000
 AT = "2026-03-01T08:30:00Z"
-DECODE = {
+DECODE: dict[Into, Callable[..., Any]] = {
     "purchases": lambda *rows: decode_purchases(*rows, currency="USD"),
     "profiles": lambda *rows: decode_profiles(*rows, consent_required=False),
     "erasures": decode_erasures,
@@ -33,10 +34,10 @@ def made(
     into: Into = "purchases",
     *,
     keys: list[str] | None = None,
-    **tables: Path,
+    tables: Sequence[Path] = (),
 ) -> list[tuple[int, str, dict[str, Any] | None]]:
     """Return record, key and value of the events of a query; check them by their contract."""
-    query = Query(sql, into, tables=[Table(name=name, file=f) for name, f in tables.items()])
+    query = Query(sql, into, tables=[Table(name=each.stem, file=each) for each in tables])
     sample = records(values, keys=keys)
     query.check(sample)
     rows = query.run(sample)
@@ -49,8 +50,9 @@ def made(
     ]
 
 
-def amounts(*args: Any, **tables: Path) -> dict[str, float]:
-    return {key: float((value or {})["amount"]) for _, key, value in made(*args, **tables)}
+def amounts(sql: str, values: list[Any], *tables: Path) -> dict[str, float]:
+    found = made(sql, values, tables=tables)
+    return {key: float((value or {})["amount"]) for _, key, value in found}
 
 
 def test_an_amount_is_converted_at_the_rate_of_its_day(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_an_amount_is_converted_at_the_rate_of_its_day(tmp_path: Path) -> None:
         {**sale, "id": "2", "customer": "after"},
         {**sale, "id": "3", "customer": "no rate", "currency": "CHF"},
     ]
-    assert amounts(sql, sales, rates=rates) == {"before": 11.0, "after": 12.0}
+    assert amounts(sql, sales, rates) == {"before": 11.0, "after": 12.0}
 
 
 def test_line_items_are_summed_by_order() -> None:
@@ -103,7 +105,7 @@ def test_events_of_an_anonymous_id_are_those_of_the_customer_it_became(
     sales = [
         {"id": user, "user": user, "at": AT, "total": "10"} for user in (anonymous, "stranger", "3")
     ]
-    assert [key for _, key, _ in made(sql, sales, known=table)] == [known, "stranger", "3"]
+    assert [key for _, key, _ in made(sql, sales, tables=[table])] == [known, "stranger", "3"]
 
 
 def test_every_recipe_is_run() -> None:

@@ -93,6 +93,12 @@ def test_one_service_builds_the_image_and_the_others_never_look_for_it_elsewhere
     assert set(policies.values()) == {"never"}
 
 
+def test_commands_with_temporary_files_have_a_place_for_them() -> None:
+    for service in OURS.values():
+        assert service["read_only"]
+        assert service["tmpfs"] == ["/tmp"]
+
+
 def test_no_log_grows_without_bound() -> None:
     for service in SERVICES.values():
         assert service["logging"]["driver"] == "json-file"

@@ -29,7 +29,7 @@ from livesegments.contracts.segments import (
     SegmentState,
 )
 from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
-from livesegments.rendering.formats import FAR
+from livesegments.rendering.formats import FAR, segment_name
 from livesegments.rendering.reasons import reasons
 from livesegments.topic_prefix import open_consumer
 
@@ -354,21 +354,16 @@ def to_line(update: Update, doubted: Container[str] = ()) -> str:
         return f"customer {update.customer_id}  forgotten"
     if isinstance(payload, SegmentState):
         since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
-        return f"{since}  customer {update.customer_id}  is in {_name(payload.segment, doubted)}"
+        segment = segment_name(payload.segment, doubted)
+        return f"{since}  customer {update.customer_id}  is in {segment}"
     why: list[str] = [payload.origin]
     if payload.confidence is not None:
         why.append(f"confidence {payload.confidence:.2f}")
     why += [str(each) for each in reasons(payload)[:2]]
-    before, after = (_name(each, doubted) for each in (payload.previous_segment, payload.segment))
-    move = f"{before} -> {after}"
+    before, after = payload.previous_segment, payload.segment
+    move = f"{segment_name(before, doubted)} -> {segment_name(after, doubted)}"
     when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
     return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"
-
-
-def _name(segment: SegmentRef | None, doubted: Container[str]) -> str:
-    if segment is None:
-        return "no segment"
-    return f"{segment.name}?" if segment.id in doubted else segment.name
 
 
 def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:

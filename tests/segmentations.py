@@ -33,6 +33,9 @@ SIZES = (
     of_size(12, "purchases", "spend", "recency", "income"),
 )
 
+NAMED = {"personas": PERSONAS, "rfm": RFM, **{f"k={len(each.segments)}": each for each in SIZES}}
+"""By the names that the simulation and the soak take."""
+
 
 def to_toml(segmentation: Segmentation) -> str:
     """The file of a segmentation."""

@@ -63,6 +63,11 @@ def describe(
     return sorted(found, key=_value, reverse=True)
 
 
+def is_far(segment: Mapping[str, Any]) -> bool:
+    """Return whether customers of a segment, or of its definition, are far from what it says."""
+    return (segment["persona_distance"] or 0.0) > FAR
+
+
 SAYS, STANDS = 0.4, 0.25
 """Expected position from which a name says something, and position from which it is not so."""
 
@@ -116,10 +121,10 @@ def naming(segments: Sequence[Segment]) -> list[str]:
             f"Names that no longer suit: named now, {pairs}. The next refit renames them; or raise"
             " WARMUP_CUSTOMERS, so that the first fit sees typical customers."
         )
-    far = [each["name"] for each in segments if (each["persona_distance"] or 0.0) > FAR]
+    far = [each["name"] for each in segments if is_far(each)]
     if far:
         notes.append(
-            f"Far from the persona of their name (above {FAR:g}): {', '.join(far)}. Names and"
-            " expectations of your own: livesegments segmentation --template"
+            f"Far from the persona of their name (above {FAR:g}, marked ?): {', '.join(far)}. Names"
+            " and expectations of your own: livesegments segmentation --template"
         )
     return notes

@@ -141,7 +141,11 @@ class Progress:
         yield Text("\nFor marketing", "bold")
         yield f"{len(left):,} High-Value Customers left for another segment in the last 30 days:"
         yield changes_table(
-            left[:5], 80, lambda change: f"{change.occurred_at:%d %b}", from_one=True
+            left[:5],
+            80,
+            lambda change: f"{change.occurred_at:%d %b}",
+            from_one=True,
+            doubted=snapshot.doubted,
         )
         yield Text("\nChecks", "bold")
         checks = _checks(changes, states, rejected)

@@ -1,8 +1,10 @@
 """Dates, numbers and columns as people write them, and numbers for JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import date
 from math import ceil, isfinite
+
+from livesegments.contracts.segments import SegmentRef
 
 UNKNOWN = "-"
 FAR = 1.0
@@ -48,6 +50,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 def marked(name: str, persona_distance: float | None) -> str:
     """Return a segment's name, marked where its customers are far from what the name says."""
     return f"{name}?" if (persona_distance or 0.0) > FAR else name
+
+
+def segment_name(segment: SegmentRef | None, doubted: Container[str] = ()) -> str:
+    """Return a segment's name, marked if its id is ``doubted``."""
+    if segment is None:
+        return "no segment"
+    return f"{segment.name}?" if segment.id in doubted else segment.name
 
 
 def sparkline(values: Sequence[float]) -> str:

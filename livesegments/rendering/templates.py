@@ -7,10 +7,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from livesegments.rendering.formats import aligned, day, minute, number, percent, sparkline
+from livesegments.rendering.formats import (
+    DOUBT,
+    aligned,
+    day,
+    marked,
+    minute,
+    number,
+    percent,
+    segment_name,
+    sparkline,
+)
 from livesegments.rendering.plots import areas, bars, lines, series, spread, totals
 from livesegments.rendering.reasons import main_reason
-from livesegments.rendering.terminal import segment_name
 
 
 def render(template: str, **context: Any) -> str:
@@ -40,6 +49,7 @@ def _environment() -> Environment:
     found.filters |= {
         "aligned": aligned,
         "day": day,
+        "marked": marked,
         "minute": minute,
         "moment": moment,
         "number": number,
@@ -50,6 +60,7 @@ def _environment() -> Environment:
         "wrapped": wrapped,
     }
     found.globals |= {each.__name__: each for each in (areas, bars, lines, series, spread, totals)}
+    found.globals["DOUBT"] = DOUBT
     return found
 
 

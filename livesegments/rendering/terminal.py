@@ -1,6 +1,6 @@
 """Tables of segments and changes for terminals, in the space there is."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from livesegments.contracts.segments import SegmentChange, SegmentRef
 from livesegments.features.feature_specs import Feature
-from livesegments.rendering.formats import marked, number, percent
+from livesegments.rendering.formats import marked, number, percent, segment_name
 from livesegments.rendering.reasons import main_reason
 
 WIDE = 100
@@ -84,14 +84,17 @@ def changes_table(
     when: Callable[[SegmentChange], str],
     *,
     from_one: bool = False,
+    doubted: Collection[str] = (),
 ) -> Table:
     """Return changes, one per line: when, customer, from, to and why.
 
-    With ``from_one`` they all come from one segment, which is left out.
+    With ``from_one`` they all come from one segment, which is left out. Names of segments with a
+    ``doubted`` id are marked.
     """
+    mark = bool(doubted)
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(width=8, style="dim")
-    for columns in (8 if width < WIDE else 21, *(() if from_one else (20,)), 22):
+    for columns in (8 if width < WIDE else 21, *(() if from_one else (20 + mark,)), 22 + mark):
         table.add_column(width=columns, no_wrap=True, overflow="ellipsis")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
     for change in changes:
@@ -99,19 +102,15 @@ def changes_table(
         table.add_row(
             when(change),
             Text(change.customer_id),
-            *map(colored, sources),
-            Text.assemble("→ ", colored(change.segment)),
+            *(colored(each, doubted) for each in sources),
+            Text.assemble("→ ", colored(change.segment, doubted)),
             # On narrow terminals the figures give way.
             Text(str(why) if from_one or width >= WIDE else why.words),
         )
     return table
 
 
-def segment_name(segment: SegmentRef | None) -> str:
-    """Return a segment's name."""
-    return "no segment" if segment is None else segment.name
-
-
-def colored(segment: SegmentRef | None) -> Text:
+def colored(segment: SegmentRef | None, doubted: Collection[str]) -> Text:
     """Return a segment's name in its color, where it has one."""
-    return Text(segment_name(segment), style=COLORS.get(segment.id, "") if segment else "dim")
+    style = COLORS.get(segment.id, "") if segment else "dim"
+    return Text(segment_name(segment, doubted), style=style)

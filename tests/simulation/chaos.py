@@ -7,6 +7,7 @@ from random import Random
 from kafka import TopicPartition
 
 from livesegments.consumers.data_loss import DataLossError
+from livesegments.features.segmentation import Segmentation
 from tests.segmentations import PERSONAS, RFM, SIZES
 from tests.simulation.breakage import INSTANCES, Breakage
 from tests.simulation.edges import Edge, Fate
@@ -40,18 +41,22 @@ class Chaos:
         Seed of all random choices.
     turns
         Number of turns with faults.
+    segmentation
+        Of the deployment; by default the seed chooses one.
     """
 
-    def __init__(self, seed: int, turns: int = TURNS) -> None:
+    def __init__(
+        self, seed: int, turns: int = TURNS, segmentation: Segmentation | None = None
+    ) -> None:
         self.seed, self._turns = seed, turns
         self.rng = Random(seed)
         self.rate = RATES[seed % len(RATES)]
         self.injected: dict[str, int] = {}
         self._healing = False
         self.refused = 0
-        segmentation = Random(f"segmentation {seed}").choice(SEGMENTATIONS)
+        drawn = Random(f"segmentation {seed}").choice(SEGMENTATIONS)
         clock = self.rng.choice(("event", "wall"))
-        self.world = World(self.rng, clock, self._fate, segmentation)
+        self.world = World(self.rng, clock, self._fate, segmentation or drawn)
         self.world.while_waiting = self._while_waiting
         self.world.is_late = lambda: self.rng.random() < 0.5
         breakage = Breakage(self.world, self.rng, self._inject)

@@ -141,6 +141,8 @@ class VariantRun:
         at_end = {segment: of_days[-1] for segment, of_days in sizes.items()} if fits else {}
         segments = describe(model, segmentation, at_end) if model else []
         is_named = variant.clusters is None
+        if not is_named:
+            segments = [each | {"persona_distance": None} for each in segments]
         rating = fitness(history, segments, is_named=is_named) if rated else None
         return {
             "label": variant.label,

@@ -11,7 +11,7 @@ from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
 from livesegments.features.feature_specs import BY_NAME, Feature
 from livesegments.operations.implausible_ids import ADVICE, ImplausibleId, told
-from livesegments.rendering.formats import day, number, percent
+from livesegments.rendering.formats import day, marked, number, percent
 from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
 
@@ -30,7 +30,6 @@ def text(found: Backtest) -> str:
         "analysis/backtest/backtest.txt.j2",
         **_common(found),
         comparison=[_COMPARED, *compared] if len(compared) > 1 else [],
-        fitness=_fitness(found["outcomes"]),
         segments=_segments(result),
         origins=", ".join(origins),
         quality=_quality(result),
@@ -102,6 +101,7 @@ def _common(found: Backtest) -> dict[str, Any]:
     )
     return {
         "result": result,
+        "fitness": _fitness(found["outcomes"]),
         "advice": found["advice"],
         "notes": naming(result["segments"]) if result["is_named"] else [],
         "span": (
@@ -145,7 +145,7 @@ def _segments(result: Outcome) -> list[tuple[str, ...]]:
     everyone = max(sum(each["customers"] for each in result["segments"]), 1)
     rows = [
         (
-            each["name"][:_NAME],
+            marked(each["name"][:_NAME], each["persona_distance"]),
             number(each["customers"]),
             percent(each["customers"] / everyone),
             *(

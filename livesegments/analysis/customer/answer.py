@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
 from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
+from livesegments.analysis.segments import is_far
+from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.scoring import NONE
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import NEVER
@@ -52,7 +54,7 @@ def answer(
     ``not_scored``. The window ends at ``as_of``; events before ``erased_before`` no longer count,
     by an erasure request. ``segment``, ``since`` and ``version`` are as last published; ``why`` has
     the distances and the contribution of each feature, ``outlook`` the changes that would move the
-    customer.
+    customer. ``doubted`` are the ids of segments whose customers are far from what the name says.
     """
     record = found.record[0]
     published = int(record["segment"])
@@ -85,6 +87,7 @@ def answer(
         "as_of": instant(clock_us),
         "erased_before": instant(found.marker.cutoff_us) if found.marker.cutoff_us else None,
         "segment": refs[published],
+        "doubted": [] if model is None else _doubted(model, config),
         "since": instant(int(record["since"])) if assigned else None,
         "version": int(record["version"]) or None,
         "window": in_window,
@@ -113,6 +116,10 @@ def answer(
             "whole": history.whole,
         },
     }
+
+
+def _doubted(model: Model, config: ProcessingConfig) -> list[str]:
+    return [each["id"] for each in to_definitions(model, config.segmentation) if is_far(each)]
 
 
 def _window(found: StoredCustomer, clock_us: int) -> Json:

@@ -11,7 +11,7 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.model.generation import Generation
-from livesegments.rendering.formats import named
+from livesegments.rendering.formats import marked, named
 
 SHOWN = 12
 
@@ -77,15 +77,19 @@ def generations(
     fits = [to_generation(definitions) for _, definitions in found]
     moved = dict(connection.execute(_MOVED, [fits[-1].number if fits else 0]).fetchall())
     befores: list[Generation | None] = [*fits[1:], None]
+    marks = [
+        {each.id: marked(each.name, each.persona_distance) for each in definitions}
+        for _, definitions in found
+    ]
     return [
         GenerationRow(
             fit.number,
             at,
             fit.provisional,
             moved.get(fit.number, 0),
-            _fitted(fit, before, {each.id: each.name for each in definitions}, segmentation),
+            _fitted(fit, before, names, segmentation),
         )
-        for (at, definitions), fit, before in zip(found, fits, befores, strict=True)
+        for (at, _), fit, before, names in zip(found, fits, befores, marks, strict=True)
     ][:SHOWN]
 
 

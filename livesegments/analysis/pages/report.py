@@ -9,7 +9,7 @@ from livesegments.analysis.pages.audiences import OFFERED, audiences_page
 from livesegments.analysis.pages.data import quality
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.segments import DAY_S, Period, segments_page, sizes_now
-from livesegments.analysis.segments import naming
+from livesegments.analysis.segments import is_far, naming
 from livesegments.analysis.survey.context import DeploymentReader
 from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.run import latest_clock, survey
@@ -22,6 +22,7 @@ from livesegments.features.feature_specs import BY_NAME
 from livesegments.history.database import History
 from livesegments.history.follower import Follower
 from livesegments.operations.model_loader import deployment_of
+from livesegments.rendering.formats import marked
 from livesegments.rendering.plots import series
 from livesegments.rendering.progress import counting
 from livesegments.rendering.templates import render
@@ -104,11 +105,14 @@ def display(report: Report) -> dict[str, Any]:
     """Return names, colors and notes for the templates."""
     # Stacked from below, so that the first segment is on top, as in the legend.
     ids = [each["id"] for each in reversed(report["segments"])]
-    names = {each["id"]: each["name"] for each in report["segments"]}
+    names = {
+        each["id"]: marked(each["name"], each["persona_distance"]) for each in report["segments"]
+    }
     sizes = series((names[each], report.get("sizes", {}).get(each, ())) for each in ids)
     lift = report.get("categories", {}).get("lift", {})
     return {
         "names": names | {NONE: "No segment"},
+        "doubted": [each["id"] for each in report["segments"] if is_far(each)],
         "features": [BY_NAME[name] for name in report["segments"][0]["centroid"]],
         "sizes": sizes,
         "colors": {segment: each.color for segment, each in zip(ids, sizes, strict=True)},

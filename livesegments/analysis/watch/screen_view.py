@@ -31,7 +31,7 @@ class Frame:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines of the screen, top to bottom."""
         snapshot, width = self.snapshot, options.max_width
-        more = len(snapshot.troubles) + snapshot.doubted
+        more = len(snapshot.troubles) + bool(snapshot.doubted)
         left = (options.height or console.height) - _LINES_ABOVE_CHANGES - more
         left -= 2 * len(snapshot.segments)
         yield _head(snapshot)
@@ -48,7 +48,12 @@ class Frame:
             yield _transitions(snapshot, width)
         yield Rule("Last changes and why", style="dim", align="left")
         newest = snapshot.newest[: max(left, 1)]
-        yield changes_table(newest, width, lambda change: f"{change.decided_at:%H:%M:%S}")
+        yield changes_table(
+            newest,
+            width,
+            lambda change: f"{change.decided_at:%H:%M:%S}",
+            doubted=snapshot.doubted,
+        )
 
 
 def _head(snapshot: Snapshot) -> RenderableType:

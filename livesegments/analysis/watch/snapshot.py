@@ -64,9 +64,9 @@ class Snapshot:
         return sum(row.customers for row in self.segments)
 
     @property
-    def doubted(self) -> bool:
-        """True if the customers of any segment are far from what its name says."""
-        return any((row.persona_distance or 0.0) > FAR for row in self.segments)
+    def doubted(self) -> frozenset[str]:
+        """Ids of segments whose customers are far from what the name says."""
+        return frozenset(row.id for row in self.segments if (row.persona_distance or 0.0) > FAR)
 
     @property
     def names(self) -> list[str]:

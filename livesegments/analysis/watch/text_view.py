@@ -1,9 +1,8 @@
 """The watch without a terminal: one line per snapshot, ASCII except for names and ids."""
 
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.rendering.formats import UNKNOWN, marked, number, percent
+from livesegments.rendering.formats import UNKNOWN, marked, number, percent, segment_name
 from livesegments.rendering.reasons import main_reason
-from livesegments.rendering.terminal import segment_name
 
 
 def line(snapshot: Snapshot) -> str:
@@ -56,8 +55,8 @@ def _changes(snapshot: Snapshot) -> str:
 def _newest(snapshot: Snapshot) -> str:
     if not snapshot.newest:
         return "no change yet"
-    change = snapshot.newest[0]
+    change, doubted = snapshot.newest[0], snapshot.doubted
     return (
-        f"{change.customer_id}: {segment_name(change.previous_segment)} ->"
-        f" {segment_name(change.segment)} ({main_reason(change)})"
+        f"{change.customer_id}: {segment_name(change.previous_segment, doubted)} ->"
+        f" {segment_name(change.segment, doubted)} ({main_reason(change)})"
     )

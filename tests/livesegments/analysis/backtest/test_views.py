@@ -43,6 +43,21 @@ def test_the_page_is_whole_and_names_everything(found: Backtest) -> None:
     assert ("scope", "row") in elements.attributes
 
 
+def test_segmentations_are_compared_on_the_page_too(found: Backtest) -> None:
+    rated: dict[str, float | None] = {
+        "segments": 5,
+        "explained_variance": 0.61,
+        "silhouette": 0.44,
+        "stability": 0.97,
+    }
+    rated |= {"smallest_share": 0.08, "persona_distance": None}
+    outcomes = [each | {"fitness": rated} for each in found["outcomes"]]
+    elements = Elements(page(found | {"outcomes": outcomes, "advice": "Keep it."}))
+    for wanted in ("Segmentations side by side", "0.44", "0.97", "Keep it."):
+        assert wanted in elements.text
+    assert "Segmentations side by side" not in Elements(page(found)).text
+
+
 def test_the_page_loads_nothing_and_runs_nothing(found: Backtest) -> None:
     whole = page(found)
     elements = Elements(whole)

@@ -89,6 +89,15 @@ def test_a_customer_is_told_with_segment_window_profile_and_consent() -> None:
     assert "marketing given, profiling not said" in shown
 
 
+def test_a_name_far_from_its_customers_is_marked() -> None:
+    some = told(world(profile("c", 1, **STUDENT), purchase("c", 99, 20)))
+    assert some["doubted"] == []
+    assert "?" not in text(some)
+    shown = text(some | {"doubted": ["students"]})
+    assert "Students?, since" in shown
+    assert "more than 1 sd from what the name says" in shown
+
+
 def test_why_adds_up_to_the_distances() -> None:
     some = world(profile("c", 1, age=30), purchase("c", 103, 40))
     why = told(some)["why"]

@@ -68,6 +68,15 @@ def test_where_nobody_knows_who_they_are_the_page_says_that_names_tell_how_they_
     assert "not who they are" not in Elements(page(report())).text
 
 
+def test_a_name_far_from_its_customers_is_marked_wherever_it_stands() -> None:
+    first, *others = report()["segments"]
+    far = [first | {"persona_distance": 1.2}, *others]
+    plain, marked = (Elements(page(each)).text for each in (report(), report(segments=far)))
+    assert f"{first['name']}?" not in plain
+    assert marked.count(f"{first['name']}?") >= 8
+    assert f"(above 1, marked ?): {first['name']}." in marked
+
+
 def test_when_another_segment_spends_more_than_the_most_valuable_the_page_says_so() -> None:
     first, *others = report()["segments"]
     assert first["id"] != IDS[4]

@@ -1,8 +1,7 @@
-"""Names in the environment and settings files, and secrets read from files."""
+"""Names in the environment and settings files."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
 
 PREFIX = "LIVESEGMENTS_"
 
@@ -26,30 +25,3 @@ def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
             )
             said.append(f"{name} is no setting{meant}")
     return said
-
-
-def with_secrets(given: Mapping[str, object], secrets: Iterable[str]) -> dict[str, object]:
-    """Return settings with the content of each ``<secret>_file``, without its final newline.
-
-    Raises
-    ------
-    ValueError
-        If a file is unreadable or empty, or a secret is given both ways; names the setting.
-    """
-    settings = dict(given)
-    for secret in secrets:
-        file = settings.get(f"{secret}_file")
-        if not file:
-            continue
-        name = f"{PREFIX}{secret.upper()}"
-        if settings.get(secret):
-            raise ValueError(f"{name} and {name}_FILE are both set: leave one out")
-        try:
-            content = Path(str(file)).read_text().removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ValueError(f"{name}_FILE: {file}: {why}") from None
-        if not content:
-            raise ValueError(f"{name}_FILE: {file} is empty")
-        settings[secret] = content
-    return settings

@@ -32,72 +32,63 @@ def _upper(value: Any) -> Any:
 class KafkaSettings(ServerSettings):
     """Addresses and credentials of Kafka; names follow Kafka's own."""
 
-    kafka_bootstrap_servers: Annotated[
-        str, Field(min_length=1, description="Kafka brokers, host:port with commas between")
-    ] = "localhost:9092"
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092", min_length=1, description="Kafka brokers, host:port with commas between"
+    )
     kafka_security_protocol: Annotated[
-        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
-        BeforeValidator(_upper),
-        Field(description="How brokers are spoken to: SSL is TLS, SASL a user and password"),
-    ] = "PLAINTEXT"
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)
+    ] = Field(
+        "PLAINTEXT", description="How brokers are spoken to: SSL is TLS, SASL a user and password"
+    )
     kafka_sasl_mechanism: Annotated[
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"]
         | None,
         BeforeValidator(_upper),
-        Field(
-            description="How clients prove who they are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-            " (user and password), OAUTHBEARER (OAuth client credentials), AWS_MSK_IAM (AWS"
-            " credentials), GSSAPI (Kerberos)"
-        ),
-    ] = None
-    kafka_sasl_username: Annotated[str, Field(description="Kafka user, of SASL")] = ""
-    kafka_sasl_password: Annotated[SecretStr, Field(description="Password of that user")] = (
-        NO_SECRET
+    ] = Field(
+        None,
+        description="How clients prove who they are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+        " (user and password), OAUTHBEARER (OAuth client credentials), AWS_MSK_IAM (AWS"
+        " credentials), GSSAPI (Kerberos)",
     )
-    kafka_sasl_password_file: Annotated[str, file_of("KAFKA_SASL_PASSWORD")] = ""
-    kafka_sasl_oauthbearer_token_endpoint_url: Annotated[
-        str, Field(description="http:// or https:// URL that OAuth tokens are requested from")
-    ] = ""
-    kafka_sasl_oauthbearer_client_id: Annotated[str, Field(description="OAuth client id")] = ""
-    kafka_sasl_oauthbearer_client_secret: Annotated[
-        SecretStr, Field(description="OAuth client secret")
-    ] = NO_SECRET
-    kafka_sasl_oauthbearer_client_secret_file: Annotated[
-        str, file_of("KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET")
-    ] = ""
-    kafka_sasl_oauthbearer_scope: Annotated[
-        str, Field(description="Scope of the OAuth token, where the token endpoint wants one")
-    ] = ""
-    kafka_sasl_oauthbearer_extensions: Annotated[
-        str,
-        Field(
-            description="SASL extensions that the broker wants with the token: name=value, commas"
-            " between"
-        ),
-    ] = ""
-    kafka_sasl_kerberos_service_name: Annotated[
-        str, Field(min_length=1, description="Kerberos service that brokers run as")
-    ] = "kafka"
-    kafka_sasl_kerberos_domain_name: Annotated[
-        str, Field(description="Host in the brokers' Kerberos principal; empty: each broker's own")
-    ] = ""
-    kafka_ssl_cafile: Annotated[
-        str,
-        Field(description="PEM file of the CAs that brokers are trusted by; empty: the system's"),
-    ] = ""
-    kafka_ssl_certfile: Annotated[
-        str, Field(description="PEM file of the client's certificate and chain, for mutual TLS")
-    ] = ""
-    kafka_ssl_keyfile: Annotated[
-        str, Field(description="PEM file of its private key, where that is not in the same file")
-    ] = ""
-    kafka_ssl_key_password: Annotated[SecretStr, Field(description="Password of the key")] = (
-        NO_SECRET
+    kafka_sasl_username: str = Field("", description="Kafka user, of SASL")
+    kafka_sasl_password: SecretStr = Field(NO_SECRET, description="Password of that user")
+    kafka_sasl_password_file: str = file_of("KAFKA_SASL_PASSWORD")
+    kafka_sasl_oauthbearer_token_endpoint_url: str = Field(
+        "", description="http:// or https:// URL that OAuth tokens are requested from"
     )
-    kafka_ssl_key_password_file: Annotated[str, file_of("KAFKA_SSL_KEY_PASSWORD")] = ""
-    kafka_ssl_check_hostname: Annotated[
-        bool, Field(description="Whether a broker's certificate must be of its host name")
-    ] = True
+    kafka_sasl_oauthbearer_client_id: str = Field("", description="OAuth client id")
+    kafka_sasl_oauthbearer_client_secret: SecretStr = Field(
+        NO_SECRET, description="OAuth client secret"
+    )
+    kafka_sasl_oauthbearer_client_secret_file: str = file_of("KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET")
+    kafka_sasl_oauthbearer_scope: str = Field(
+        "", description="Scope of the OAuth token, where the token endpoint wants one"
+    )
+    kafka_sasl_oauthbearer_extensions: str = Field(
+        "",
+        description="SASL extensions that the broker wants with the token: name=value, commas"
+        " between",
+    )
+    kafka_sasl_kerberos_service_name: str = Field(
+        "kafka", min_length=1, description="Kerberos service that brokers run as"
+    )
+    kafka_sasl_kerberos_domain_name: str = Field(
+        "", description="Host in the brokers' Kerberos principal; empty: each broker's own"
+    )
+    kafka_ssl_cafile: str = Field(
+        "", description="PEM file of the CAs that brokers are trusted by; empty: the system's"
+    )
+    kafka_ssl_certfile: str = Field(
+        "", description="PEM file of the client's certificate and chain, for mutual TLS"
+    )
+    kafka_ssl_keyfile: str = Field(
+        "", description="PEM file of its private key, where that is not in the same file"
+    )
+    kafka_ssl_key_password: SecretStr = Field(NO_SECRET, description="Password of the key")
+    kafka_ssl_key_password_file: str = file_of("KAFKA_SSL_KEY_PASSWORD")
+    kafka_ssl_check_hostname: bool = Field(
+        True, description="Whether a broker's certificate must be of its host name"
+    )
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

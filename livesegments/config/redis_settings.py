@@ -1,7 +1,7 @@
 """Settings of the connection to Redis: address, TLS and credentials."""
 
 import re
-from typing import Annotated, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -17,44 +17,39 @@ _PERCENT_CODES = "in a password write / ? # @ as %2F %3F %23 %40"
 class RedisSettings(ServerSettings):
     """Address and credentials of Redis, and of the sentinels that watch it."""
 
-    redis_url: Annotated[
-        SecretStr,
-        Field(
-            description="Redis: redis://, rediss:// (TLS) or unix://; a Redis Cluster:"
-            " redis+cluster:// or rediss+cluster:// with some of its servers, commas between;"
-            " Redis Sentinel: redis+sentinel://host:26379,host:26379/mymaster/0 or"
-            " rediss+sentinel://; valkey may be written for redis"
-        ),
-    ] = SecretStr("redis://localhost:6379/0")
-    redis_url_file: Annotated[str, file_of("REDIS_URL")] = ""
-    redis_username: Annotated[str, Field(description="Redis user, where the URL has none")] = ""
-    redis_password: Annotated[
-        SecretStr, Field(description="Redis password, where the URL has none")
-    ] = NO_SECRET
-    redis_password_file: Annotated[str, file_of("REDIS_PASSWORD")] = ""
-    redis_sentinel_username: Annotated[
-        str, Field(description="User of the sentinels, where they have users")
-    ] = ""
-    redis_sentinel_password: Annotated[
-        SecretStr,
-        Field(
-            description="Password of the sentinels (unset: none, or that of Redis where they want"
-            " one)"
-        ),
-    ] = NO_SECRET
-    redis_sentinel_password_file: Annotated[str, file_of("REDIS_SENTINEL_PASSWORD")] = ""
-    redis_ssl_cafile: Annotated[
-        str, Field(description="PEM file of the CAs that Redis is trusted by; empty: the system's")
-    ] = ""
-    redis_ssl_certfile: Annotated[
-        str, Field(description="PEM file of the client's certificate for Redis, for mutual TLS")
-    ] = ""
-    redis_ssl_keyfile: Annotated[
-        str, Field(description="PEM file of its private key, where that is not in the same file")
-    ] = ""
-    redis_ssl_check_hostname: Annotated[
-        bool, Field(description="Whether a Redis server's certificate must be of its host name")
-    ] = True
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"),
+        description="Redis: redis://, rediss:// (TLS) or unix://; a Redis Cluster:"
+        " redis+cluster:// or rediss+cluster:// with some of its servers, commas between;"
+        " Redis Sentinel: redis+sentinel://host:26379,host:26379/mymaster/0 or"
+        " rediss+sentinel://; valkey may be written for redis",
+    )
+    redis_url_file: str = file_of("REDIS_URL")
+    redis_username: str = Field("", description="Redis user, where the URL has none")
+    redis_password: SecretStr = Field(
+        NO_SECRET, description="Redis password, where the URL has none"
+    )
+    redis_password_file: str = file_of("REDIS_PASSWORD")
+    redis_sentinel_username: str = Field(
+        "", description="User of the sentinels, where they have users"
+    )
+    redis_sentinel_password: SecretStr = Field(
+        NO_SECRET,
+        description="Password of the sentinels (unset: none, or that of Redis where they want one)",
+    )
+    redis_sentinel_password_file: str = file_of("REDIS_SENTINEL_PASSWORD")
+    redis_ssl_cafile: str = Field(
+        "", description="PEM file of the CAs that Redis is trusted by; empty: the system's"
+    )
+    redis_ssl_certfile: str = Field(
+        "", description="PEM file of the client's certificate for Redis, for mutual TLS"
+    )
+    redis_ssl_keyfile: str = Field(
+        "", description="PEM file of its private key, where that is not in the same file"
+    )
+    redis_ssl_check_hostname: bool = Field(
+        True, description="Whether a Redis server's certificate must be of its host name"
+    )
 
     @field_validator("redis_url")
     @classmethod

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -15,29 +15,28 @@ LEAST_TOKEN = 16
 class ServeSettings(ServerSettings):
     """Address, token and file of the pages and the API."""
 
-    serve_host: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Address of the pages and the API; other than loopback only with a token",
-        ),
-    ] = "127.0.0.1"
-    serve_port: Annotated[
-        int, Field(ge=0, le=65535, description="Port of the pages and the API (0: any free)")
-    ] = 8080
-    serve_token: Annotated[
-        SecretStr, Field(description="Secret that the pages and the API then ask for")
-    ] = NO_SECRET
-    serve_token_file: Annotated[str, file_of("SERVE_TOKEN")] = ""
-    serve_data: Annotated[
-        Path, Field(description="DuckDB file of the history that serve makes from the topics")
-    ] = Path("livesegments-history.duckdb")
-    serve_requests_per_second: Annotated[
-        float,
-        Field(
-            ge=0, le=1_000_000, description="Requests a second that an address may send (0: any)"
-        ),
-    ] = 1_000.0
+    serve_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address of the pages and the API; other than loopback only with a token",
+    )
+    serve_port: int = Field(
+        8080, ge=0, le=65535, description="Port of the pages and the API (0: any free)"
+    )
+    serve_token: SecretStr = Field(
+        NO_SECRET, description="Secret that the pages and the API then ask for"
+    )
+    serve_token_file: str = file_of("SERVE_TOKEN")
+    serve_data: Path = Field(
+        Path("livesegments-history.duckdb"),
+        description="DuckDB file of the history that serve makes from the topics",
+    )
+    serve_requests_per_second: float = Field(
+        1_000.0,
+        ge=0,
+        le=1_000_000,
+        description="Requests a second that an address may send (0: any)",
+    )
 
     @model_validator(mode="after")
     def _token_is_long(self) -> Self:

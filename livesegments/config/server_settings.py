@@ -1,8 +1,9 @@
 """Base of the settings of a server: secrets from files and TLS files."""
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
 from livesegments.config import tls
@@ -12,8 +13,8 @@ NO_SECRET = SecretStr("")
 
 
 def file_of(secret: str) -> Any:
-    """Return the field of the file that may be given instead of a secret."""
-    return Field(description=f"File that holds {PREFIX}{secret}, set instead of it")
+    """Return the field of the file that may be given instead of a secret; empty without one."""
+    return Field("", description=f"File that holds {PREFIX}{secret}, set instead of it")
 
 
 def named(setting: str) -> str:
@@ -22,7 +23,37 @@ def named(setting: str) -> str:
 
 
 class ServerSettings(BaseSettings):
-    """Checks that the settings of Kafka and Redis have in common."""
+    """Checks that the settings of all servers have in common.
+
+    Each secret, a field of the type `SecretStr`, may be in a file instead, which the field
+    ``<secret>_file`` names.
+    """
+
+    @classmethod
+    def secrets(cls) -> list[str]:
+        """Return the names of the secrets."""
+        return [name for name, field in cls.model_fields.items() if field.annotation is SecretStr]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        """Take each secret from its file, without the final newline."""
+        for secret in cls.secrets():
+            file = given.get(f"{secret}_file")
+            if not file:
+                continue
+            name = named(secret)
+            if given.get(secret):
+                raise ValueError(f"{name} and {name}_FILE are both set: leave one out")
+            try:
+                content = Path(str(file)).read_text().removesuffix("\n").removesuffix("\r")
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise ValueError(f"{name}_FILE: {file}: {why}") from None
+            if not content:
+                raise ValueError(f"{name}_FILE: {file} is empty")
+            given = {**given, secret: content}
+        return given
 
     def is_given(self, name: str) -> bool:
         """Return whether a setting has another value than its default."""

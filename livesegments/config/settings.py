@@ -4,13 +4,16 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
-from livesegments.config.connections import SECRETS, Connections
 from livesegments.config.environment import PREFIX, unknown_names
+from livesegments.config.kafka_settings import KafkaSettings
+from livesegments.config.redis_settings import RedisSettings
+from livesegments.config.serve_settings import ServeSettings
+from livesegments.config.server_settings import named
 from livesegments.contracts.topics import RETENTION_DAYS
 
 if TYPE_CHECKING:
@@ -25,153 +28,127 @@ class SettingsError(ValueError):
     """A setting is invalid; the message names it and states the reason."""
 
 
-class Settings(Connections):
+class Settings(ServeSettings, RedisSettings, KafkaSettings):
     """Settings of a deployment. All workers of a group must use the same values."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    group_id: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9._-]{1,100}$",
-            description="Consumer group, and the first part of every Redis key",
-        ),
-    ] = "livesegments"
-    topic_prefix: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9._-]{0,100}$",
-            description="Put in front of the name of every topic, as in acme.crm. for"
-            " acme.crm.purchases.v1",
-        ),
-    ] = ""
-    instance_id: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9._-]{0,100}$",
-            description="Name of this worker, stable over restarts (such as a pod's), so that a"
-            " restart ends at once the transaction that a crash left open; empty: a random one",
-        ),
-    ] = ""
+    group_id: str = Field(
+        "livesegments",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Consumer group, and the first part of every Redis key",
+    )
+    topic_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="Put in front of the name of every topic, as in acme.crm. for"
+        " acme.crm.purchases.v1",
+    )
+    instance_id: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="Name of this worker, stable over restarts (such as a pod's), so that a"
+        " restart ends at once the transaction that a crash left open; empty: a random one",
+    )
 
-    clock: Annotated[
-        Literal["wall", "event"],
-        Field(description="What windows end at: the wall clock, or for replays the latest event"),
-    ] = "wall"
-    window_days: Annotated[int, Field(ge=1, le=3660, description="Days in the window")] = 90
-    tiles: Annotated[int, Field(ge=2, le=366, description="Tiles the window is cut into")] = 30
-    currency: Annotated[
-        str, Field(pattern=r"^[A-Z]{3}$", description="The one currency purchases may have")
-    ] = "USD"
+    clock: Literal["wall", "event"] = Field(
+        "wall", description="What windows end at: the wall clock, or for replays the latest event"
+    )
+    window_days: int = Field(90, ge=1, le=3660, description="Days in the window")
+    tiles: int = Field(30, ge=2, le=366, description="Tiles the window is cut into")
+    currency: str = Field(
+        "USD", pattern=r"^[A-Z]{3}$", description="The one currency purchases may have"
+    )
 
-    consent: Annotated[
-        Literal["optional", "required"],
-        Field(
-            description="Whether a profile may leave out a consent (it is then not known), or is a"
-            " dead letter without both"
-        ),
-    ] = "optional"
-    partitioner: Annotated[
-        Literal["murmur2", "crc32"],
-        Field(
-            description="Hash by which producers choose a customer's partition: murmur2 (Java,"
-            " kafka-python, KafkaJS, franz-go) or crc32 (librdkafka's default)"
-        ),
-    ] = "murmur2"
+    consent: Literal["optional", "required"] = Field(
+        "optional",
+        description="Whether a profile may leave out a consent (it is then not known), or is a"
+        " dead letter without both",
+    )
+    partitioner: Literal["murmur2", "crc32"] = Field(
+        "murmur2",
+        description="Hash by which producers choose a customer's partition: murmur2 (Java,"
+        " kafka-python, KafkaJS, franz-go) or crc32 (librdkafka's default)",
+    )
 
-    retention_days: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            description="Days after a customer's last purchase in which what is kept of them goes,"
-            " but for a profile; at least the window (unset: 400, or a longer window)",
-        ),
-    ] = None
+    retention_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days after a customer's last purchase in which what is kept of them goes,"
+        " but for a profile; at least the window (unset: 400, or a longer window)",
+    )
 
-    dedup_events: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=67_108_864,  # 512 MB, the maximum string length in Redis
-            description="Purchases of a partition whose event_id is remembered, so that a repeat"
-            " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
-        ),
-    ] = 1_000_000
+    dedup_events: int = Field(
+        1_000_000,
+        ge=0,
+        le=67_108_864,  # 512 MB, the maximum string length in Redis
+        description="Purchases of a partition whose event_id is remembered, so that a repeat"
+        " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
+    )
 
-    warmup_customers: Annotated[
-        int, Field(ge=5, description="Customers with a purchase before the first fit")
-    ] = 500
-    refit: Annotated[
-        Literal["auto", "propose", "off"],
-        Field(
-            description="Check the model once a tile and take a better fit (auto), or say so and"
-            " leave it to `livesegments refit` (propose)"
-        ),
-    ] = "auto"
-    refit_gain: Annotated[
-        float, Field(gt=0, lt=1, description="Share of the inertia that a better fit must save")
-    ] = 0.0125
-    switch_margin: Annotated[
-        float,
-        Field(ge=0, lt=1, description="Share by which another centroid must be nearer to switch"),
-    ] = 0.15
-    min_dwell: Annotated[
-        timedelta, Field(description="Time a segment stays at least: seconds, or like P3D or PT12H")
-    ] = timedelta(0)
+    warmup_customers: int = Field(
+        500, ge=5, description="Customers with a purchase before the first fit"
+    )
+    refit: Literal["auto", "propose", "off"] = Field(
+        "auto",
+        description="Check the model once a tile and take a better fit (auto), or say so and"
+        " leave it to `livesegments refit` (propose)",
+    )
+    refit_gain: float = Field(
+        0.0125, gt=0, lt=1, description="Share of the inertia that a better fit must save"
+    )
+    switch_margin: float = Field(
+        0.15, ge=0, lt=1, description="Share by which another centroid must be nearer to switch"
+    )
+    min_dwell: timedelta = Field(
+        timedelta(0), description="Time a segment stays at least: seconds, or like P3D or PT12H"
+    )
 
-    segmentation: Annotated[
-        str,
-        Field(
-            description="Features and segments: personas, rfm, or a TOML file of your own"
-            " (livesegments segmentation --template)"
-        ),
-    ] = "personas"
+    segmentation: str = Field(
+        "personas",
+        description="Features and segments: personas, rfm, or a TOML file of your own"
+        " (livesegments segmentation --template)",
+    )
 
-    http_port: Annotated[
-        int, Field(ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)")
-    ] = 9108
-    http_host: Annotated[str, Field(description="Address that port is bound to")] = "0.0.0.0"
-    log_format: Annotated[
-        Literal["auto", "console", "json"], Field(description="auto: console on a terminal")
-    ] = "auto"
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="Least severity logged")
-    ] = "info"
+    http_port: int = Field(
+        9108, ge=0, le=65535, description="Port of /metrics, /livez, /readyz (0: any free)"
+    )
+    http_host: str = Field("0.0.0.0", description="Address that port is bound to")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity logged"
+    )
 
-    max_poll_records: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=100_000,
-            description="Most records of a round; a round is small when little has come",
-        ),
-    ] = 20_000
-    session_timeout_seconds: Annotated[
-        float,
-        Field(ge=1, le=1800, description="A worker silent for so long has its work taken over"),
-    ] = 10.0
-    max_poll_interval_seconds: Annotated[
-        float, Field(ge=20, le=86_400, description="Longest time between two polls")
-    ] = 120.0
-    definitions_seconds: Annotated[
-        float,
-        Field(gt=0, le=3600, description="How often segment definitions are brought up to date"),
-    ] = 10.0
-    sweep_customers: Annotated[
-        int, Field(ge=1, le=100_000, description="Customers of a partition a sweep scores a round")
-    ] = 500
-    max_changes_per_second: Annotated[
-        int | None,
-        Field(
-            ge=0,
-            le=1_000_000,
-            description="Changes a second that a worker makes without an event: of time, a new"
-            " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
-            " clock, where a replay sets the pace)",
-        ),
-    ] = None
+    max_poll_records: int = Field(
+        20_000,
+        ge=1,
+        le=100_000,
+        description="Most records of a round; a round is small when little has come",
+    )
+    session_timeout_seconds: float = Field(
+        10.0, ge=1, le=1800, description="A worker silent for so long has its work taken over"
+    )
+    max_poll_interval_seconds: float = Field(
+        120.0, ge=20, le=86_400, description="Longest time between two polls"
+    )
+    definitions_seconds: float = Field(
+        10.0, gt=0, le=3600, description="How often segment definitions are brought up to date"
+    )
+    sweep_customers: int = Field(
+        500, ge=1, le=100_000, description="Customers of a partition a sweep scores a round"
+    )
+    max_changes_per_second: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Changes a second that a worker makes without an event: of time, a new"
+        " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
+        " clock, where a replay sets the pace)",
+    )
 
     @field_validator("min_dwell", mode="before")
     @classmethod
@@ -294,16 +271,16 @@ def _explain(error: Any) -> str:
         return str(message)
     name = str(error["loc"][0])
     value = error["input"]
-    told = name in SECRETS or (value and message.startswith(f"{value}"))
+    told = name in Settings.secrets() or (value and message.startswith(f"{value}"))
     given = "" if told else f" (it is {value!r})"
-    return f"{PREFIX}{name.upper()}: {message}{given}"
+    return f"{named(name)}: {message}{given}"
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:
     """Return name, value and default as text (secrets masked), and description of each setting."""
     return [
         {
-            "name": f"{PREFIX}{name.upper()}",
+            "name": named(name),
             "value": _shown(getattr(settings, name)),
             "default": _shown(field.default),
             "description": field.description or "",

@@ -156,37 +156,26 @@ def replay(
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config
         from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PROFILES, REPLAYS
-        from livesegments.operations import dead_letters_replay
+        from livesegments.operations.dead_letters_replay import Rules, rehearse
+        from livesegments.operations.dead_letters_replay import replay as send_again
         from livesegments.operations.topics import check_allowed
         from livesegments.rendering.progress import counting
 
-        config, currency = kafka_config(settings), settings.currency
-        asked = settings.consent == "required"
-        queries = _source_letters(settings, sources)
+        config = kafka_config(settings)
+        rules = Rules(
+            settings.currency,
+            settings.partitioner,
+            consent_required=settings.consent == "required",
+            refused_too=refused_too,
+            sources=_source_letters(settings, sources),
+        )
         readable = [DEAD_LETTERS, REPLAYS, PROFILES]
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
         if dry_run:
-            outcome = dead_letters_replay.rehearse(
-                config,
-                selection,
-                currency,
-                settings.partitioner,
-                refused_too=refused_too,
-                consent_required=asked,
-                sources=queries,
-            )
+            outcome = rehearse(config, selection, rules)
         else:
             with counting("replaying") as progress:
-                outcome = dead_letters_replay.replay(
-                    config,
-                    selection,
-                    currency,
-                    settings.partitioner,
-                    refused_too=refused_too,
-                    consent_required=asked,
-                    sources=queries,
-                    progress=progress,
-                )
+                outcome = send_again(config, selection, rules, progress)
         if as_json:
             typer.echo(json.dumps({"dry_run": dry_run, **outcome.to_dict()}, indent=2))
             return

@@ -59,21 +59,34 @@ class Outcome:
         return {each.name: dict(getattr(self, each.name)) for each in fields(self)}
 
 
-def rehearse(
-    config: Mapping[str, Any],
-    selection: Selection,
-    currency: str,
-    partitioner: Partitioner = "murmur2",
-    *,
-    refused_too: bool = False,
-    consent_required: bool = False,
-    sources: SourceEvents | None = None,
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is sent again.
+
+    Attributes
+    ----------
+    currency, partitioner, consent_required
+        The deployment's.
+    refused_too
+        Whether to include records that would be rejected again, except superseded profiles and
+        records of sources.
+    sources
+        Makes events of the dead letters of sources, which otherwise are left alone.
+    """
+
+    currency: str
+    partitioner: Partitioner = "murmur2"
+    consent_required: bool = False
+    refused_too: bool = False
+    sources: SourceEvents | None = None
+
+
+def rehearse(config: Mapping[str, Any], selection: Selection, rules: Rules) -> Outcome:
     """Report what `replay` would do, without sending anything."""
     outcome = Outcome()
-    partitioning = Partitioning(partitioner, partition_counts(config, INPUTS)[PURCHASES] or 1)
-    rules = _Rules(currency, partitioning, refused_too, consent_required, sources)
-    for _ in _due(config, selection, rules, outcome):
+    counts = partition_counts(config, INPUTS)
+    partitioning = Partitioning(rules.partitioner, counts[PURCHASES] or 1)
+    for _ in _due(config, selection, rules, partitioning, outcome):
         pass
     return outcome
 
@@ -81,12 +94,7 @@ def rehearse(
 def replay(
     config: Mapping[str, Any],
     selection: Selection,
-    currency: str,
-    partitioner: Partitioner = "murmur2",
-    *,
-    refused_too: bool = False,
-    consent_required: bool = False,
-    sources: SourceEvents | None = None,
+    rules: Rules,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Replay the selected dead letters with their key, value and headers, to their key's partition.
@@ -97,13 +105,8 @@ def replay(
         Kafka client configuration.
     selection
         Filter for dead letters. Those already replayed are skipped.
-    currency, partitioner
-        The deployment's.
-    refused_too
-        Include records that would be rejected again, except superseded profiles and records of
-        sources.
-    sources
-        Makes events of the dead letters of sources, which otherwise are left alone.
+    rules
+        What is sent again.
     progress
         Called with the number of records after each transaction.
 
@@ -118,12 +121,11 @@ def replay(
     if missing:
         raise DeadLettersError(f"no topic {', '.join(missing)}: livesegments topics create")
     outcome = Outcome()
-    partitioning = Partitioning(partitioner, counts[PURCHASES])
+    partitioning = Partitioning(rules.partitioner, counts[PURCHASES])
     publisher = Publisher(config, physical(config, TRANSACTIONAL_ID))
     try:
         publisher.open()
-        rules = _Rules(currency, partitioning, refused_too, consent_required, sources)
-        for batch in _batches(_due(config, selection, rules, outcome)):
+        for batch in _batches(_due(config, selection, rules, partitioning, outcome)):
             publisher.publish(_publications(batch, datetime.now(UTC), partitioning), None)
             progress(outcome.sent.total())
     except PublishError as error:
@@ -133,15 +135,6 @@ def replay(
     finally:
         publisher.close()
     return outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    currency: str
-    partitioning: Partitioning
-    refused_too: bool
-    consent_required: bool
-    sources: SourceEvents | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +150,14 @@ class _Due:
 
 
 def _due(
-    config: Mapping[str, Any], selection: Selection, rules: _Rules, outcome: Outcome
+    config: Mapping[str, Any],
+    selection: Selection,
+    rules: Rules,
+    partitioning: Partitioning,
+    outcome: Outcome,
 ) -> Iterator[_Due]:
     """Yield the records to send, and count all outcomes."""
-    later = LaterProfiles(config, rules.partitioning)
+    later = LaterProfiles(config, partitioning)
     for letter in letters(config, selection):
         reason = letter.origin.reason
         if letter.replayed_at is not None:
@@ -169,7 +166,7 @@ def _due(
         if letter.origin.source is not None:
             why, due = _of_source(letter, rules, later)
         else:
-            why, due = _of_input(letter, rules, later)
+            why, due = _of_input(letter, rules, partitioning, later)
         if why is not None:
             outcome.refused_again[reason] += 1
             outcome.refusals[why] += 1
@@ -179,10 +176,10 @@ def _due(
 
 
 def _of_input(
-    letter: Letter, rules: _Rules, later: LaterProfiles
+    letter: Letter, rules: Rules, partitioning: Partitioning, later: LaterProfiles
 ) -> tuple[str | None, _Due | None]:
     """Return why an input record would be rejected again, and what to send."""
-    superseded = later.refusal(letter) or counted(letter, rules.partitioning)
+    superseded = later.refusal(letter) or counted(letter, partitioning)
     now = datetime.now(UTC)
     why = refusal(letter, rules.currency, now, consent_required=rules.consent_required)
     why = why or superseded
@@ -194,7 +191,7 @@ def _of_input(
 
 
 def _of_source(
-    letter: Letter, rules: _Rules, later: LaterProfiles
+    letter: Letter, rules: Rules, later: LaterProfiles
 ) -> tuple[str | None, _Due | None]:
     """Return why a source's record would be rejected again, and its events."""
     if rules.sources is None:

@@ -20,7 +20,7 @@ from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import DeadLettersError, Selection, letters
-from livesegments.operations.dead_letters_replay import rehearse, replay
+from livesegments.operations.dead_letters_replay import Rules, rehearse, replay
 from livesegments.operations.verify.kafka_log import Log
 from tests import processes
 from tests.service import PARTITIONS, Service, profile, purchase, running
@@ -106,7 +106,7 @@ def test_a_replay_killed_at_any_point_loses_and_repeats_nothing(service: Service
     ):
         victim = service.launch([*CRASHING, point, str(call)])
         assert victim.wait(60) == -signal.SIGKILL, f"{point}:\n{service.tail()}"
-    rest = replay(service.config, ALL, "USD")
+    rest = replay(service.config, ALL, Rules("USD"))
     assert 0 < rest.sent["future_dated"] < 2_300
     assert rest.sent_before["future_dated"] + rest.sent["future_dated"] == 2_300
     assert Counter(arrived(service)) == Counter(wanted)
@@ -114,7 +114,7 @@ def test_a_replay_killed_at_any_point_loses_and_repeats_nothing(service: Service
         DeadLetterReplay.model_validate_json(record.value).place for record in on(service, REPLAYS)
     )
     assert marks == Counter((r.partition, r.offset, r.timestamp) for r in on(service, DEAD_LETTERS))
-    assert replay(service.config, ALL, "USD").sent.total() == 0
+    assert replay(service.config, ALL, Rules("USD")).sent.total() == 0
     assert len(arrived(service)) == 2_300
 
 
@@ -144,9 +144,9 @@ def test_only_what_was_chosen_is_sent(service: Service) -> None:
         Selection(topic=PROFILES),
         Selection(since=tomorrow),
     ):
-        assert replay(service.config, none, "USD").sent.total() == 0
+        assert replay(service.config, none, Rules("USD")).sent.total() == 0
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    rest = replay(service.config, Selection("future_dated", PURCHASES, yesterday), "USD")
+    rest = replay(service.config, Selection("future_dated", PURCHASES, yesterday), Rules("USD"))
     assert (rest.sent.total(), rest.sent_before.total()) == (11, 1)
 
 
@@ -170,7 +170,7 @@ def test_a_profile_is_never_sent_again_over_a_later_one(service: Service) -> Non
         producer.send(DEAD_LETTERS, key=key, value=value, partition=0, headers=headers)
     producer.flush(30)
     producer.close()
-    done = replay(service.config, ALL, "USD", refused_too=True)
+    done = replay(service.config, ALL, Rules("USD", refused_too=True))
     assert (done.sent.total(), done.refused_again.total()) == (1, 1)
     assert list(done.refusals) == ["superseded: a later profile of its key is there"]
     assert [record.key for record in on(service, PROFILES)].count(b"c1") == len(there) == 2
@@ -195,8 +195,8 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
         while datetime.now(UTC) < soon - timedelta(minutes=4, seconds=59):
             time.sleep(0.5)
         folded = service.folded()
-        rehearsed = rehearse(service.config, ALL, "USD")
-        done = replay(service.config, ALL, "USD")
+        rehearsed = rehearse(service.config, ALL, Rules("USD"))
+        done = replay(service.config, ALL, Rules("USD"))
         assert done == rehearsed
         assert done.sent == {"future_dated": 3}
         refused = {"not_json", "bad_currency", "schema_invalid", "key_mismatch"}
@@ -206,10 +206,10 @@ def test_what_was_refused_counts_once_its_day_has_come(service: Service) -> None
         service.wait_for(lambda: service.folded() >= folded + 3, "the records are folded")
         time.sleep(REPORT_SECONDS + 1)  # otherwise it reports the earlier value
         service.wait_for(lambda: lag(service) == 0, "the marker of the transaction is no lag")
-        assert replay(service.config, ALL, "USD").sent.total() == 0
+        assert replay(service.config, ALL, Rules("USD")).sent.total() == 0
 
         euros = Selection(reason="bad_currency")
-        assert replay(service.config, euros, "USD", refused_too=True).sent.total() == 1
+        assert replay(service.config, euros, Rules("USD", refused_too=True)).sent.total() == 1
         service.wait()
         assert [each.replayed_at is None for each in letters(service.config, euros)] == [
             False,
@@ -257,7 +257,7 @@ def test_where_the_topic_of_the_marks_is_missing_nothing_is_sent(service: Servic
     admin.close()
     assert len(list(letters(service.config, ALL))) == 4
     with pytest.raises(DeadLettersError, match=r"no topic .*replays.*: livesegments topics create"):
-        replay(service.config, ALL, "USD")
+        replay(service.config, ALL, Rules("USD"))
     assert arrived(service) == []
 
 

@@ -13,7 +13,7 @@ from livesegments.config.settings import Settings, load
 from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.contracts.topics import ERASURES, INPUTS, OUTPUTS, PROFILES, PURCHASES
 from livesegments.operations.dead_letters import Selection, letters
-from livesegments.operations.dead_letters_replay import rehearse, replay
+from livesegments.operations.dead_letters_replay import Rules, rehearse, replay
 from livesegments.operations.doctor import examine
 from livesegments.operations.finding import Finding
 from livesegments.operations.rebuild import RebuildError, plan
@@ -93,8 +93,8 @@ def test_purchases_by_librdkafka_are_dead_letters_until_they_are_sent_again(
         assert "follows crc32" in found[f"partitioner {PURCHASES}"].detail
         assert found["partitioner"].detail == f"murmur2 in {PROFILES}, {ERASURES}"
 
-        assert rehearse(service.config, ALL, "USD").sent == {"wrong_partition": len(wrong)}
-        assert replay(service.config, ALL, "USD").sent == {"wrong_partition": len(wrong)}
+        assert rehearse(service.config, ALL, Rules("USD")).sent == {"wrong_partition": len(wrong)}
+        assert replay(service.config, ALL, Rules("USD")).sent == {"wrong_partition": len(wrong)}
         service.wait()
         assert dead(service) == {(PURCHASES, "wrong_partition"): len(wrong)}
         service.verified()
@@ -102,7 +102,7 @@ def test_purchases_by_librdkafka_are_dead_letters_until_they_are_sent_again(
             service.client.hlen(f"livesegments:{{{p}}}:customers") for p in range(PARTITIONS)
         )
         assert kept == len(CUSTOMERS) - 3
-        assert replay(service.config, ALL, "USD").sent.total() == 0
+        assert replay(service.config, ALL, Rules("USD")).sent.total() == 0
 
 
 def test_an_erasure_in_another_partition_is_a_fault_until_it_is_sent_again(
@@ -121,7 +121,7 @@ def test_an_erasure_in_another_partition_is_a_fault_until_it_is_sent_again(
         assert len(faults["erasures"]) == len(wrong)
         assert "dead-letters replay --reason wrong_partition" in faults["erasures"][0]
 
-        replay(service.config, Selection(topic=ERASURES), "USD")
+        replay(service.config, Selection(topic=ERASURES), Rules("USD"))
         service.wait()
         service.verified()
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,11 @@ from urllib.request import urlopen
 
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
 from livesegments.operations.verify import Report, verify
+from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from livesegments.topic_prefix import open_consumer, open_producer
 from tests import processes
@@ -30,7 +33,8 @@ PARTITIONS = 4
 WAIT_SECONDS = 60.0
 MARKERS = 20
 """Maximum number of offsets at the end of an input that hold no record."""
-WORKER = [sys.executable, "-m", "livesegments.cli", "run"]
+COMMAND = [sys.executable, "-m", "livesegments.cli"]
+WORKER = [*COMMAND, "run"]
 
 Event = tuple[str, bytes | None, bytes | None]
 """Topic, key and value."""
@@ -168,6 +172,21 @@ class Service:
         self.workers.append(worker)
         self.logs.append(log)
         return worker
+
+    def command(
+        self, *arguments: str | Path, check: bool = False, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of this deployment to its end."""
+        command = [*COMMAND, *arguments]
+        return processes.run(command, env=self.full_environment(**settings), check=check)
+
+    def records(self, topic: str) -> list[ConsumerRecord]:
+        """Return the committed records of a topic, one partition after another."""
+        log = Log(self.config)
+        try:
+            return [record for p in range(PARTITIONS) for record in log.read(topic, p)]
+        finally:
+            log.close()
 
     def send(self, events: Iterable[Event]) -> int:
         """Produce events to their topics and wait for acknowledgement; return their number."""

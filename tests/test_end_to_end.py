@@ -1,8 +1,6 @@
 """The service as a whole, on Apache Kafka and Redis: inputs, and all resulting output."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,6 @@ from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.features.window import Tiling
-from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 
@@ -25,14 +22,7 @@ TILES, LAYOUT = 30, Tiling(90, 30)
 
 def livesegments(service: Service, *arguments: str) -> str:
     """Run a command of the service's deployment; return its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "livesegments.cli", *arguments],
-        env=service.full_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = service.command(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -125,9 +115,7 @@ def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_coun
     service.wait()
     service.verified()
 
-    log = Log(service.config)
-    letters = [r for p in range(PARTITIONS) for r in log.read(DEAD_LETTERS, p)]
-    log.close()
+    letters = service.records(DEAD_LETTERS)
     assert len(letters) == 10_000
     places = {(parse(r.headers).partition, parse(r.headers).offset) for r in letters}
     assert len(places) == 10_000

@@ -10,7 +10,6 @@ import pytest
 
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, STATES
-from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 from tests.shifted_worker import days, shift_redis
@@ -33,9 +32,7 @@ def bought(customers: Sequence[str], days_ago: float, seed: int = 0, times: int 
 
 
 def last_states(service: Service) -> dict[str, SegmentState | None]:
-    log = Log(service.config)
-    records = [r for p in range(PARTITIONS) for r in log.read(STATES, p)]
-    log.close()
+    records = service.records(STATES)
     return {
         r.key.decode(): SegmentState.model_validate_json(r.value) if r.value else None
         for r in records
@@ -44,9 +41,7 @@ def last_states(service: Service) -> dict[str, SegmentState | None]:
 
 def changes(service: Service) -> dict[str, list[SegmentChange]]:
     """Customer -> changes, in order."""
-    log = Log(service.config)
-    records = [r for p in range(PARTITIONS) for r in log.read(CHANGES, p)]
-    log.close()
+    records = service.records(CHANGES)
     found: dict[str, list[SegmentChange]] = {}
     for record in records:
         change = SegmentChange.model_validate_json(record.value)

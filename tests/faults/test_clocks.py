@@ -8,7 +8,6 @@ import pytest
 
 from livesegments.config.settings import Settings
 from livesegments.operations.doctor import examine
-from tests.livesegments.cli.test_cli_service import livesegments
 from tests.service import Service
 from tests.test_time import bought, kept, shift
 
@@ -106,7 +105,7 @@ def test_a_store_that_has_been_years_ahead_is_rebuilt(service: Service, days: Pa
     assert [each.status for each in found] == ["fail"] * 4
     assert "livesegments rebuild" in found[0].fix
 
-    assert livesegments(service, "rebuild", "--yes").returncode == 0
+    assert service.command("rebuild", "--yes").returncode == 0
     service.wait_for(lambda: len(kept(service)) == len(PEOPLE), "it is rebuilt")
     service.wait()
     assert all(segment >= 0 for segment in kept(service).values())

@@ -8,7 +8,6 @@ from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS, topics
-from livesegments.operations.verify.kafka_log import Log
 from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service
 
@@ -61,12 +60,11 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     known = generation(service)
     time.sleep(4)  # the last definitions have been published by then
     make_definitions_anew(service)
-    log = Log(service.config)
     service.wait_for(
-        lambda: len(log.read(DEFINITIONS, 0)) >= len(PERSONAS.segments), "they are back"
+        lambda: len(service.records(DEFINITIONS)) >= len(PERSONAS.segments), "they are back"
     )
-    published = [SegmentDefinition.model_validate_json(r.value) for r in log.read(DEFINITIONS, 0)]
-    log.close()
+    records = service.records(DEFINITIONS)
+    published = [SegmentDefinition.model_validate_json(each.value) for each in records]
     assert {each.id for each in published} == set(PERSONAS.segment_ids)
     assert {each.generation for each in published} == {known}
     workers.append(service.start())

@@ -9,7 +9,6 @@ import pytest
 
 from livesegments.contracts.segments import SegmentState
 from livesegments.contracts.topics import STATES
-from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import marker_of
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
 
@@ -61,9 +60,7 @@ def named(service: Service) -> set[bytes]:
 
 def states(service: Service) -> dict[str, SegmentState | None]:
     """The last state of each customer, as after compaction."""
-    log = Log(service.config)
-    records = [r for p in range(PARTITIONS) for r in log.read(STATES, p)]
-    log.close()
+    records = service.records(STATES)
     return {
         r.key.decode(): SegmentState.model_validate_json(r.value) if r.value else None
         for r in records

@@ -9,7 +9,6 @@ from kafka import KafkaProducer
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES
-from livesegments.operations.verify.kafka_log import Log
 from tests.service import PARTITIONS, RawName, Service, purchase
 
 pytestmark = pytest.mark.servers
@@ -65,9 +64,7 @@ def test_each_poison_record_is_a_dead_letter_and_the_good_ones_around_it_count(
         producer.flush(30)
     producer.close()
     service.wait()
-    log = Log(service.config)
-    letters = [parse(letter.headers) for letter in log.read(DEAD_LETTERS, 0)]
-    log.close()
+    letters = [parse(letter.headers) for letter in service.records(DEAD_LETTERS)]
     assert Counter(letter.reason for letter in letters) == reasons
     report = service.verified()
     [records] = [check for check in report.checks if check.name == "records"]

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from livesegments.contracts.topics import STATES
-from livesegments.operations.verify.kafka_log import Log
 from tests.servers import fresh_topics
-from tests.service import PARTITIONS, Event, Service, profile, purchase
+from tests.service import Event, Service, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -107,9 +106,7 @@ def test_a_consent_withdrawn_before_offsets_were_lost_is_stated(service: Service
     service.start()
     service.wait()
     service.verified()
-    log = Log(service.config)
-    records = [record for p in range(PARTITIONS) for record in log.read(STATES, p)]
-    log.close()
+    records = service.records(STATES)
     states = {record.key.decode(): json.loads(record.value) for record in records}
     assert {name: states[name]["consent"] for name in names} == said
 

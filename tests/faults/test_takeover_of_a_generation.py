@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.store_reader import read_partition
 from livesegments.store.refit_requests import RefitRequests
 from tests.segmentations import PERSONAS
@@ -31,9 +29,7 @@ def owns(log: Path) -> bool:
 
 
 def definitions(service: Service) -> list[SegmentDefinition]:
-    log = Log(service.config)
-    records: list[ConsumerRecord] = log.read(DEFINITIONS, 0)
-    log.close()
+    records = service.records(DEFINITIONS)
     return [SegmentDefinition.model_validate_json(record.value) for record in records]
 
 

@@ -1,8 +1,6 @@
 """A deployment with five custom segments, on Kafka and Redis."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +11,6 @@ from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment
-from livesegments.operations.verify.kafka_log import Log
-from tests import processes
 from tests.segmentations import PERSONAS, RFM, of_size, to_toml
 from tests.service import Service, purchase, running
 
@@ -27,16 +23,6 @@ OWN = Segmentation(
         for i, level in enumerate((1.5, 0.8, 0.0, -0.8, -1.5))
     ),
 )
-
-
-def livesegments(
-    service: Service, *arguments: str, **settings: str
-) -> subprocess.CompletedProcess[str]:
-    return processes.run(
-        [sys.executable, "-m", "livesegments.cli", *arguments],
-        env=service.full_environment(**settings),
-        timeout=100,
-    )
 
 
 def test_segments_of_ones_own_are_published_exported_and_verified_and_never_change_their_ids(
@@ -54,9 +40,9 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
         service.wait_for(service.has_model, "everyone is scored")
         service.wait()
         service.verified()
-        export = livesegments(service, "export", str(tmp_path / "out.jsonl"))
+        export = service.command("export", str(tmp_path / "out.jsonl"))
         assert export.returncode == 0
-        doctor = livesegments(service, "doctor", "--json")
+        doctor = service.command("doctor", "--json")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     by_segment = {row["segment"]: row["purchases"] for row in rows}
     assert by_segment.keys() == set(OWN.segment_ids)
@@ -64,13 +50,7 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
     assert max(by_segment, key=lambda club: by_segment[club]) == "club-0"
     assert min(by_segment, key=lambda club: by_segment[club]) == "club-4"
 
-    log = Log(service.config)
-    published = {
-        definition.id: definition
-        for record in log.read(DEFINITIONS, 0)
-        for definition in [SegmentDefinition.model_validate_json(record.value)]
-    }
-    log.close()
+    published = {each.id: each for each in map(_definition, service.records(DEFINITIONS))}
     assert published["club-0"].named_by == ("purchases", "spend")
     assert published["club-0"].description == "Named by purchases and spend only."
     found = {each["name"]: each for each in json.loads(doctor.stdout)}
@@ -82,18 +62,18 @@ def test_segments_of_ones_own_are_published_exported_and_verified_and_never_chan
         service.wait_for(lambda: "owns partitions" in service.tail(), "the worker has joined")
     for changed in (PERSONAS, replace(OWN, segments=OWN.segments[::-1])):
         file.write_text(to_toml(changed))
-        done = livesegments(service, "run")
+        done = service.command("run")
         assert done.returncode == 1
         assert "LIVESEGMENTS_SEGMENTATION" in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
     file.write_text(to_toml(PERSONAS))
-    done = livesegments(service, "rebuild", "--yes")
+    done = service.command("rebuild", "--yes")
     assert done.returncode == 1
     assert "is published already" in done.stderr.splitlines()[-1]
     # A lost store has no ids; the published output does.
     service.redis_server.flush()
     file.write_text(to_toml(PERSONAS))
-    done = livesegments(service, "run")
+    done = service.command("run")
     assert done.returncode == 1
     assert "is published already" in done.stderr.splitlines()[-1]
     file.write_text(to_toml(OWN))
@@ -120,10 +100,7 @@ def test_a_shop_that_knows_purchases_only_is_segmented_by_recency_frequency_and_
         service.wait_for(service.has_model, "everyone is scored")
         service.wait()
         service.verified()
-    log = Log(service.config)
-    records = log.read(DEFINITIONS, 0)
-    log.close()
-    published = {each.id: each for each in map(_definition, records)}
+    published = {each.id: each for each in map(_definition, service.records(DEFINITIONS))}
     assert published.keys() == set(RFM.segment_ids)
     assert published["champions"].centroid.recency == 0
     assert (published["hibernating"].centroid.recency or 0) > 0
@@ -136,7 +113,7 @@ def test_a_shop_that_knows_purchases_only_is_segmented_by_recency_frequency_and_
         (_file(tmp_path / "eight.toml", others), "LIVESEGMENTS_SEGMENTATION"),
         (_file(tmp_path / "two.toml", FEWER), "livesegments rebuild"),
     ):
-        done = livesegments(service, "run", SEGMENTATION=path)
+        done = service.command("run", SEGMENTATION=path)
         assert done.returncode == 1
         assert told in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
@@ -144,7 +121,7 @@ def test_a_shop_that_knows_purchases_only_is_segmented_by_recency_frequency_and_
     # The ids are the same, so a rebuilt store takes other features and one segment more.
     more = replace(FEWER, segments=(*FEWER.segments, Segment("lost", "Lost", "", (-2.0, -2.0))))
     path = _file(tmp_path / "more.toml", more)
-    done = livesegments(service, "rebuild", "--yes", SEGMENTATION=path)
+    done = service.command("rebuild", "--yes", SEGMENTATION=path)
     assert done.returncode == 0, done.stderr
     service.environment["LIVESEGMENTS_SEGMENTATION"] = path
     with running(service):

@@ -1,9 +1,6 @@
 """Every command that reads the store does so on a Redis Cluster."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,20 +10,11 @@ from livesegments.config.clients import redis_client
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import load
 from livesegments.store.partitions import Partitions
-from tests import processes
 from tests.load import load as make_load
 from tests.servers import RedisCluster, RedisServer
 from tests.service import PARTITIONS, Service
 
 pytestmark = pytest.mark.servers
-
-
-def command(service: Service, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return processes.run(
-        [sys.executable, "-m", "livesegments.cli", *arguments],
-        env=service.full_environment(),
-        timeout=120,
-    )
 
 
 def test_commands_find_in_a_cluster_what_they_find_in_one_server(
@@ -45,7 +33,7 @@ def test_commands_find_in_a_cluster_what_they_find_in_one_server(
         ["customer", "c0000"],
         ["rebuild", "--yes"],
     ):
-        done = command(clustered, arguments)
+        done = clustered.command(*arguments)
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         if arguments == ["doctor"]:
             assert "redis cluster: 3 masters" in done.stdout

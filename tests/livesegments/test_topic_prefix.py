@@ -1,8 +1,6 @@
 """Two deployments with their own topics on one Kafka and one Redis."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.dead_letters import TOPIC
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES, topics
-from tests import processes
 from tests.load import load as make_load
 from tests.servers import KafkaServer, RedisServer
 from tests.service import Service
@@ -20,14 +17,6 @@ from tests.service import Service
 pytestmark = pytest.mark.servers
 
 NAMES = {topic.name for topic in topics()}
-
-
-def command(service: Service, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return processes.run(
-        [sys.executable, "-m", "livesegments.cli", *arguments],
-        env=service.full_environment(),
-        timeout=120,
-    )
 
 
 @pytest.fixture
@@ -55,7 +44,7 @@ def brands(
 def test_two_deployments_share_kafka_and_redis(brands: list[Service]) -> None:
     first, second = brands
     for service in brands:
-        done = command(service, "topics", "create")
+        done = service.command("topics", "create")
         assert done.returncode == 0, done.stderr
         assert f"created  {service.config['topic_prefix']}{PURCHASES}" in done.stdout
     first.send(make_load(3_000))
@@ -79,12 +68,12 @@ def test_two_deployments_share_kafka_and_redis(brands: list[Service]) -> None:
             ["dead-letters", "replay", "--dry-run"],
             ["rebuild", "--yes"],
         ):
-            done = command(service, *arguments)
+            done = service.command(*arguments)
             assert done.returncode == 0, (arguments, done.stdout, done.stderr)
             if arguments[0] == "watch":
                 assert json.loads(done.stdout)["troubles"] == []
         service.wait()
-        assert command(service, "verify").returncode == 0
+        assert service.command("verify").returncode == 0
         counts.append(len(rows.read_text().splitlines()))
     assert counts[0] > 250
     assert 100 < counts[1] <= 200
@@ -96,7 +85,7 @@ def test_two_deployments_share_kafka_and_redis(brands: list[Service]) -> None:
 
 def test_outputs_name_topics_without_the_prefix(brands: list[Service]) -> None:
     service = brands[0]
-    assert command(service, "topics", "create").returncode == 0
+    assert service.command("topics", "create").returncode == 0
     service.send(make_load(2_000))
     service.start()
     service.wait()
@@ -120,14 +109,14 @@ def test_outputs_name_topics_without_the_prefix(brands: list[Service]) -> None:
 
 def test_another_prefix_in_the_same_group_is_refused(brands: list[Service]) -> None:
     service = brands[0]
-    assert command(service, "topics", "create").returncode == 0
+    assert service.command("topics", "create").returncode == 0
     service.start()
     service.wait()
     service.environment["LIVESEGMENTS_TOPIC_PREFIX"] = "Other_"
-    missing = command(service, "run")
+    missing = service.command("run")
     assert missing.returncode == 1
     assert "missing topics: Other_" in missing.stderr
-    assert command(service, "topics", "create").returncode == 0
-    done = command(service, "run")
+    assert service.command("topics", "create").returncode == 0
+    done = service.command("run")
     assert done.returncode == 1
     assert "topic_prefix is Other_ here and acme.crm. in the store" in done.stderr

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS
 from livesegments.operations.verify import Report
-from livesegments.operations.verify.kafka_log import Log
-from tests.service import PARTITIONS, Feed, Service
+from tests.service import Feed, Service
 from tests.soak.input import Input
 from tests.soak.tally import Plan, Tally
 from tests.soak.workers import Place, publishers, send
@@ -216,7 +215,5 @@ class Soak:
             for verdict in re.findall(r'"verdict": "(\w+)"', log.read_text())
         )
         self.tally.takeovers, self.tally.recoveries = verdicts.total(), verdicts["recover"]
-        log = Log(self._service.config)
-        for topic, name in ((CHANGES, "changes"), (DEAD_LETTERS, "dead_letters")):
-            setattr(self.tally, name, sum(len(log.read(topic, p)) for p in range(PARTITIONS)))
-        log.close()
+        self.tally.changes = len(self._service.records(CHANGES))
+        self.tally.dead_letters = len(self._service.records(DEAD_LETTERS))

@@ -13,7 +13,6 @@ from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, REPLAYS
 from livesegments.rendering.formats import DOUBT
-from tests import processes
 from tests.service import WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
@@ -21,32 +20,22 @@ pytestmark = pytest.mark.servers
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
 
-def livesegments(
-    service: Service, *arguments: str, **settings: str
-) -> subprocess.CompletedProcess[str]:
-    return processes.run(
-        [*COMMAND, *arguments],
-        env=service.full_environment(**settings),
-        timeout=100,
-    )
-
-
 def test_a_worker_without_topics_says_which_command_makes_them(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
     admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
-    done = livesegments(service, "run")
+    done = service.command("run")
     assert done.returncode == 1
     assert "livesegments topics create" in done.stderr
     assert "Traceback" not in done.stderr
-    assert livesegments(service, "topics", "create").returncode == 0
+    assert service.command("topics", "create").returncode == 0
 
 
 def test_a_command_waits_for_the_topics_that_another_creates(service: Service) -> None:
     admin = KafkaAdminClient(**service.config)
     admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
-    gave_up = livesegments(service, "topics", "wait", "--seconds", "0")
+    gave_up = service.command("topics", "wait", "--seconds", "0")
     assert gave_up.returncode == 1
     assert CHANGES in gave_up.stderr
     waiting = subprocess.Popen(
@@ -55,7 +44,7 @@ def test_a_command_waits_for_the_topics_that_another_creates(service: Service) -
     try:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith(b"waiting: missing topics: customer-")
-        assert livesegments(service, "topics", "create").returncode == 0
+        assert service.command("topics", "create").returncode == 0
         assert waiting.wait(30) == 0
     finally:
         waiting.kill()
@@ -66,14 +55,14 @@ def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None
     admin = KafkaAdminClient(**service.config)
     admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     admin.close()
-    done = livesegments(service, "topics", "create", "--replication-factor", "3")
+    done = service.command("topics", "create", "--replication-factor", "3")
     assert done.returncode == 1
     assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_worker_whose_port_is_taken_says_which_setting_to_change(service: Service) -> None:
-    done = livesegments(service, "run", HTTP_PORT=str(service.redis_server.port))
+    done = service.command("run", HTTP_PORT=str(service.redis_server.port))
     assert done.returncode == 1
     assert "LIVESEGMENTS_HTTP_PORT" in done.stderr.splitlines()[-1]
 
@@ -146,7 +135,7 @@ def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> N
         # next.
         service.workers[0].terminate()
         assert service.workers[0].wait(30) == 0
-    shown = livesegments(service, "subscribe", "--limit", "3")
+    shown = service.command("subscribe", "--limit", "3")
     assert len(shown.stdout.splitlines()) == 3
     read, write = os.pipe()
     os.close(read)
@@ -175,13 +164,13 @@ def test_changes_that_a_backfill_makes_say_so(service: Service, tmp_path: Path) 
         )
         service.wait_for(service.has_model, "everyone is scored")
         service.wait()
-        assert livesegments(service, "replay", str(history), "--backfill").returncode == 0
+        assert service.command("replay", str(history), "--backfill").returncode == 0
         service.wait()
         service.send([purchase("new", "2024-01-28T11:00:00Z")])
         service.wait()
         service.verified()
-    shown = livesegments(
-        service, "subscribe", "--changes-only", "--from-start", "--json", "--idle-exit", "3"
+    shown = service.command(
+        "subscribe", "--changes-only", "--from-start", "--json", "--idle-exit", "3"
     )
     changes = [json.loads(line) for line in shown.stdout.splitlines()]
     origins = {change["customer_id"]: change["origin"] for change in changes}
@@ -194,14 +183,14 @@ def test_faults_found_by_verify_are_its_own_words_and_exit_1(service: Service) -
     with running(service):
         service.send([purchase("a", "2024-01-02T10:00:00Z"), profile("a", "2024-01-02T10:00:00Z")])
         service.wait()
-    assert livesegments(service, "verify").returncode == 0
+    assert service.command("verify").returncode == 0
     key = next(
         key for key in service.client.scan_iter(match="*:customers") if service.client.hlen(key)
     )
     blob = service.client.hget(key, "a")
     assert isinstance(blob, bytes)
     service.client.hset(key, "a", blob[:-1] + bytes([blob[-1] ^ 1]))
-    done = livesegments(service, "verify")
+    done = service.command("verify")
     assert done.returncode == 1
     assert "1 faults" in done.stdout
     assert "livesegments: " not in done.stderr

@@ -7,8 +7,7 @@ import pytest
 from kafka import KafkaProducer
 
 from livesegments.contracts.topics import CHANGES, PROFILES, PURCHASES
-from livesegments.operations.verify.kafka_log import Log
-from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
+from tests.service import Event, Service, erasure, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -63,9 +62,7 @@ def test_the_trace_of_a_purchase_goes_on_to_its_change(service: Service) -> None
     producer.send(topic, key=key, value=value, headers=[("traceparent", TRACE)])
     producer.close()
     service.wait()
-    log = Log(service.config)
-    changes = [record for p in range(PARTITIONS) for record in log.read(CHANGES, p)]
-    log.close()
+    changes = service.records(CHANGES)
     traces = [dict(record.headers).get("traceparent") for record in changes]
     keys = [record.key for record, trace in zip(changes, traces, strict=True) if trace == TRACE]
     assert keys == [b"newcomer"]

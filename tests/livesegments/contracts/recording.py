@@ -28,8 +28,7 @@ from livesegments.contracts.topics import (
     STATES,
 )
 from livesegments.operations.dead_letters import Selection
-from livesegments.operations.dead_letters_replay import replay
-from livesegments.operations.verify.kafka_log import Log
+from livesegments.operations.dead_letters_replay import Rules, replay
 from tests.load import load
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
@@ -74,7 +73,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         ]
         service.send([*known, *asked, *gone, *no, bad])
         service.wait()
-        replay(service.config, Selection(reason="bad_currency"), "USD", refused_too=True)
+        replay(service.config, Selection(reason="bad_currency"), Rules("USD", refused_too=True))
         # That much later, the windows of all other customers are empty.
         service.send(purchase(f"late{i}", "2024-07-01T10:00:00Z") for i in range(40))
         service.wait()
@@ -82,13 +81,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         service.verified()
         service.workers[0].terminate()
         service.workers[0].wait(30)
-    log = Log(service.config)
-    read = {
-        topic: [each for p in range(PARTITIONS) for each in log.read(topic, p)]
-        for topic in (*INPUTS, *OUTPUTS, REPLAYS)
-    }
-    log.close()
-    return read
+    return {topic: service.records(topic) for topic in (*INPUTS, *OUTPUTS, REPLAYS)}
 
 
 def headers_of(record: ConsumerRecord) -> dict[str, str]:
@@ -177,14 +170,9 @@ def _send_with(
 
 
 def _has_expired(service: Service) -> bool:
-    log = Log(service.config)
-    try:
-        return all(
-            any(b'"origin":"expiry"' in record.value for record in log.read(CHANGES, p))
-            for p in range(PARTITIONS)
-        )
-    finally:
-        log.close()
+    changes = service.records(CHANGES)
+    expired = {each.partition for each in changes if b'"origin":"expiry"' in each.value}
+    return expired == set(range(PARTITIONS))
 
 
 if __name__ == "__main__":

@@ -192,8 +192,7 @@ def test_every_order_counts_once_after_twenty_kills(
     service.wait()
     service.wait_for(service.has_model, "everyone is scored")
     export = tmp_path / "export.csv"
-    command = [sys.executable, "-m", "livesegments.cli", "export", str(export)]
-    processes.run(command, env=service.full_environment(INSTANCE_ID=""), check=True)
+    service.command("export", export, check=True, INSTANCE_ID="")
     exported = pd.read_csv(export).set_index("customer_id").sort_index()
     expected = shop.customers().sort_index()
     assert exported["purchases"].tolist() == expected["count"].tolist()

@@ -13,7 +13,6 @@ from kafka.admin import KafkaAdminClient
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES
-from tests import processes
 from tests.livesegments.ingest import topics
 from tests.livesegments.ingest.topics import INGEST, order, write_sources
 from tests.service import PARTITIONS, Service
@@ -87,15 +86,15 @@ def test_a_dry_run_shows_what_becomes_of_records_and_sends_nothing(
 ) -> None:
     topics.create(service)
     topics.send(service, [order(1), order(2, total="x"), order(9)])
-    command = [*INGEST, str(write_sources(tmp_path)), "--dry-run"]
-    done = processes.run(command, env=service.full_environment(), check=True)
+    command = ["ingest", str(write_sources(tmp_path)), "--dry-run"]
+    done = service.command(*command, check=True)
     assert '"event_id":"o-1"' in done.stdout
     assert "query_failed" in done.stdout
     assert "left out by the query" in done.stdout
     assert topics.read(service, PURCHASES) == []
     assert topics.left(service) == 3
 
-    done = processes.run([*command, "--json"], env=service.full_environment(), check=True)
+    done = service.command(*command, "--json", check=True)
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(len(each["events"]) for each in outcomes) == [0, 0, 1]
 
@@ -111,8 +110,7 @@ def test_a_query_over_several_records_is_refused_before_anything_is_sent(
         "SELECT value->>'$.customer.id' AS customer_id, max(value->>'$.created_at') AS occurred_at,"
         " sum((value->>'$.total')::DECIMAL(18,2)) AS amount FROM source GROUP BY 1"
     )
-    command = [*INGEST, str(sources), *arguments]
-    done = processes.run(command, env=service.full_environment())
+    done = service.command("ingest", sources, *arguments)
     assert done.returncode == 1
     assert "record by record" in done.stderr
     assert topics.read(service, PURCHASES) == []
@@ -193,7 +191,7 @@ def test_records_that_are_gone_unread_are_an_error_until_the_loss_is_accepted(
     admin.delete_records(last)
     admin.close()
 
-    done = processes.run([*INGEST, sources], env=service.full_environment())
+    done = service.command("ingest", sources)
     assert done.returncode == 1
     assert "records that were not read are gone" in done.stderr
     assert "--accept-loss" in done.stderr
@@ -235,6 +233,6 @@ def test_what_cannot_work_ends_at_start_with_the_reason(
 ) -> None:
     topics.create(service)
     sources = str(write_sources(tmp_path, **changed))
-    done = processes.run([*INGEST, sources], env=service.full_environment())
+    done = service.command("ingest", sources)
     assert done.returncode == 1
     assert said in done.stderr

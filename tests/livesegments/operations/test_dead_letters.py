@@ -11,7 +11,6 @@ from urllib.request import urlopen
 import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
-from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.worker import REPORT_SECONDS
 from livesegments.contracts import dead_letters
@@ -21,7 +20,6 @@ from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES, PURCHASES, REPLAYS
 from livesegments.operations.dead_letters import DeadLettersError, Selection, letters
 from livesegments.operations.dead_letters_replay import Rules, rehearse, replay
-from livesegments.operations.verify.kafka_log import Log
 from tests import processes
 from tests.service import PARTITIONS, Service, profile, purchase, running
 
@@ -31,21 +29,9 @@ CRASHING = [sys.executable, "-m", "tests.livesegments.crashing_replay"]
 
 
 def livesegments(service: Service, *arguments: str) -> str:
-    done = processes.run(
-        [*COMMAND, *arguments],
-        env=service.full_environment(),
-        timeout=100,
-    )
+    done = service.command("dead-letters", *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
-
-
-def on(service: Service, topic: str) -> list[ConsumerRecord]:
-    log = Log(service.config)
-    try:
-        return [record for p in range(PARTITIONS) for record in log.read(topic, p)]
-    finally:
-        log.close()
 
 
 Origin = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]
@@ -92,7 +78,7 @@ def lag(service: Service) -> float:
 
 
 def arrived(service: Service) -> list[Origin]:
-    return [(r.partition, r.key, r.value, tuple(r.headers)) for r in on(service, PURCHASES)]
+    return [(r.partition, r.key, r.value, tuple(r.headers)) for r in service.records(PURCHASES)]
 
 
 @pytest.mark.servers
@@ -111,9 +97,12 @@ def test_a_replay_killed_at_any_point_loses_and_repeats_nothing(service: Service
     assert rest.sent_before["future_dated"] + rest.sent["future_dated"] == 2_300
     assert Counter(arrived(service)) == Counter(wanted)
     marks = Counter(
-        DeadLetterReplay.model_validate_json(record.value).place for record in on(service, REPLAYS)
+        DeadLetterReplay.model_validate_json(record.value).place
+        for record in service.records(REPLAYS)
     )
-    assert marks == Counter((r.partition, r.offset, r.timestamp) for r in on(service, DEAD_LETTERS))
+    assert marks == Counter(
+        (r.partition, r.offset, r.timestamp) for r in service.records(DEAD_LETTERS)
+    )
     assert replay(service.config, ALL, Rules("USD")).sent.total() == 0
     assert len(arrived(service)) == 2_300
 
@@ -130,7 +119,7 @@ def test_two_replays_at_once_send_nothing_twice(service: Service) -> None:
 @pytest.mark.servers
 def test_only_what_was_chosen_is_sent(service: Service) -> None:
     wanted = put_letters(service, 12)
-    letter = on(service, DEAD_LETTERS)[4]
+    letter = service.records(DEAD_LETTERS)[4]
     place = ["--partition", str(letter.partition), "--offset", str(letter.offset)]
     assert "would send 1 (1 future_dated)" in livesegments(service, "replay", *place, "--dry-run")
     assert arrived(service) == []
@@ -154,7 +143,7 @@ def test_only_what_was_chosen_is_sent(service: Service) -> None:
 def test_a_profile_is_never_sent_again_over_a_later_one(service: Service) -> None:
     refused = profile("c1", "2024-01-02T00:00:00Z", consent={"profiling": False})
     service.send([profile("c1", "2024-01-01T00:00:00Z", age=30), refused])
-    there = on(service, PROFILES)
+    there = service.records(PROFILES)
     producer = KafkaProducer(**service.config)
     for key in (b"c1", b"c2"):
         _, _, value = profile(key.decode(), "2024-01-03T00:00:00Z", age=40)
@@ -173,7 +162,7 @@ def test_a_profile_is_never_sent_again_over_a_later_one(service: Service) -> Non
     done = replay(service.config, ALL, Rules("USD", refused_too=True))
     assert (done.sent.total(), done.refused_again.total()) == (1, 1)
     assert list(done.refusals) == ["superseded: a later profile of its key is there"]
-    assert [record.key for record in on(service, PROFILES)].count(b"c1") == len(there) == 2
+    assert [record.key for record in service.records(PROFILES)].count(b"c1") == len(there) == 2
 
 
 @pytest.mark.servers
@@ -291,11 +280,7 @@ def test_no_dead_letter_there_is_told(service: Service) -> None:
         (("1", "5"), "no dead letter at partition 1"),
         (("99", "0"), "no partition 99"),
     ):
-        done = processes.run(
-            [*COMMAND, "show", *place],
-            env=service.full_environment(),
-            timeout=60,
-        )
+        done = service.command("dead-letters", "show", *place)
         assert done.returncode == 1
         assert told in done.stderr
 

@@ -1,7 +1,6 @@
 """Event ids that are no ids are counted and named, in files and in a running service."""
 
 import json
-import sys
 from datetime import UTC
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from livesegments.contracts.topics import PURCHASES
 from livesegments.ingest.files import read_events
 from livesegments.operations.doctor import examine
 from livesegments.operations.event_ids import EventIdCheck, RingCounts
-from tests import processes
 from tests.service import Service, running
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -57,10 +55,9 @@ def test_orders_as_event_ids_all_count_and_are_named(service: Service) -> None:
     for event in events:
         event["occurred_at"] = "2024" + event["occurred_at"][4:]
     sent = [(PURCHASES, each["customer_id"].encode(), json.dumps(each).encode()) for each in events]
-    command = [sys.executable, "-m", "livesegments.cli", "replay", str(LINE_ITEMS)]
     with running(service):
         service.send([*sent, *sent])
-        done = processes.run(command, env=service.full_environment(), timeout=60)
+        done = service.command("replay", LINE_ITEMS)
         assert done.returncode == 0, done.stderr
         assert "2 purchases have the event_id of an earlier one" in done.stderr
         service.wait()

@@ -14,7 +14,6 @@ from livesegments.config.settings import Settings
 from livesegments.contracts.topics import PURCHASES
 from livesegments.operations import rebuild
 from livesegments.operations.verify import verify
-from tests.livesegments.cli.test_cli_service import livesegments
 from tests.load import load
 from tests.service import Service, purchase
 
@@ -34,11 +33,11 @@ def worked(service: Service) -> Service:
 
 def test_without_workers_the_command_makes_the_store_anew_once_told_yes(worked: Service) -> None:
     before = {name: worked.client.hlen(name) for name in worked.client.keys("*:customers")}
-    asked = livesegments(worked, "rebuild")
+    asked = worked.command("rebuild")
     assert asked.returncode == 2
     assert "--yes" in asked.stderr
     assert worked.client.hlen("livesegments:{2}:customers")
-    done = livesegments(worked, "rebuild", "--yes", "--json")
+    done = worked.command("rebuild", "--yes", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["complete"]
@@ -51,7 +50,7 @@ def test_running_workers_make_it_anew(service: Service) -> None:
     service.start()
     service.send(load(3_000))
     service.wait()
-    done = livesegments(service, "rebuild", "--yes")
+    done = service.command("rebuild", "--yes")
     assert done.returncode == 0, done.stderr
     assert "1 running workers will rebuild them" in done.stderr
     service.send(load(500, first=3_000))
@@ -64,7 +63,7 @@ def test_it_gives_the_store_another_window(worked: Service) -> None:
     refused = worked.start()
     assert refused.wait(60) == 1
     assert "livesegments rebuild" in worked.tail()
-    done = livesegments(worked, "rebuild", "--yes")
+    done = worked.command("rebuild", "--yes")
     assert done.returncode == 0, done.stderr
     worked.start()
     worked.send(load(500, first=3_000))
@@ -83,7 +82,7 @@ def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_b
     worker.terminate()
     assert worker.wait(30) == 0
     service.environment["LIVESEGMENTS_CURRENCY"] = "EUR"
-    assert livesegments(service, "rebuild", "--yes").returncode == 0
+    assert service.command("rebuild", "--yes").returncode == 0
     service.start()
     service.send([purchase("e0", at, currency=code, event_id=code) for code in ("EUR", "USD")])
     service.wait()
@@ -99,7 +98,7 @@ def test_other_settings_than_running_workers_have_are_refused(service: Service) 
     service.start()
     service.send(load(1_000))
     service.wait()
-    done = livesegments(service, "rebuild", "--yes", TILES="45")
+    done = service.command("rebuild", "--yes", TILES="45")
     assert done.returncode == 1
     assert "tiles differ from the 1 running workers': stop them first" in done.stderr
     service.verified()
@@ -112,11 +111,11 @@ def test_a_log_that_is_shorter_than_the_window_is_refused_before_anything_is_tou
     admin = KafkaAdminClient(**worked.config)
     admin.delete_records({TopicPartition(PURCHASES, 2): below})
     admin.close()
-    done = livesegments(worked, "rebuild", "--yes")
+    done = worked.command("rebuild", "--yes")
     assert done.returncode == 1
     assert "--accept-loss" in done.stderr
     assert worked.client.hlen("livesegments:{2}:customers")
-    assert livesegments(worked, "rebuild", "--yes", "--accept-loss").returncode == 0
+    assert worked.command("rebuild", "--yes", "--accept-loss").returncode == 0
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_a_loss_is_not_accepted_for_running_workers_that_would_end_of_it(service
     service.send(load(1_000))
     service.wait()
     before = service.client.hlen("livesegments:{2}:customers")
-    done = livesegments(service, "rebuild", "--yes", "--accept-loss")
+    done = service.command("rebuild", "--yes", "--accept-loss")
     assert done.returncode == 1
     assert "stop the 1 running workers first" in done.stderr
     assert service.client.hlen("livesegments:{2}:customers") == before

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -17,9 +15,7 @@ from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
 from livesegments.operations.refit import Refit, RefitError
-from livesegments.operations.verify.kafka_log import Log
 from livesegments.store.refit_requests import RefitRequests
-from tests import processes
 from tests.consumers.harness import generation
 from tests.servers import RedisServer
 from tests.service import PARTITIONS, Event, Service, profile, purchase
@@ -55,14 +51,6 @@ def known() -> list[Event]:
     ]
 
 
-def livesegments(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return processes.run(
-        [sys.executable, "-m", "livesegments.cli", "refit", *arguments],
-        env=service.full_environment(),
-        timeout=100,
-    )
-
-
 def refit(service: Service) -> Refit:
     """Run the command's function in this process."""
     settings = Settings(
@@ -84,14 +72,12 @@ def modelled(service: Service) -> Service:
 
 
 def changes(service: Service) -> list[SegmentChange]:
-    log = Log(service.config)
-    records = [r for p in range(PARTITIONS) for r in log.read(CHANGES, p)]
-    log.close()
+    records = service.records(CHANGES)
     return [SegmentChange.model_validate_json(record.value) for record in records]
 
 
 def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> None:
-    shown = livesegments(modelled, "--dry-run", "--all", "--json")
+    shown = modelled.command("refit", "--dry-run", "--all", "--json")
     assert shown.returncode == 0, shown.stderr
     told = json.loads(shown.stdout)
     assert told["sample"] == told["customers"] == PEOPLE
@@ -101,11 +87,11 @@ def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> Non
     assert told["moving"] == sum(each["customers"] for each in told["moves"]) > 0
     assert not modelled.client.exists("livesegments:refit")
 
-    people = livesegments(modelled, "--dry-run", "--all")
+    people = modelled.command("refit", "--dry-run", "--all")
     assert f"{told['moving']} customers would change segment" in people.stdout
     assert "High-Value Customers" in people.stdout
 
-    taken = livesegments(modelled, "--all", "--json")
+    taken = modelled.command("refit", "--all", "--json")
     assert taken.returncode == 0, taken.stderr
     assert f"adopted by {PARTITIONS} of {PARTITIONS} partitions" in taken.stderr
     number = json.loads(taken.stdout)["generation"]
@@ -128,7 +114,7 @@ def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> Non
 
 
 def test_a_request_that_is_left_is_taken_once_even_by_a_later_owner(modelled: Service) -> None:
-    left = livesegments(modelled, "--no-wait")
+    left = modelled.command("refit", "--no-wait")
     assert left.returncode == 0, left.stderr
     modelled.workers[0].kill()
     modelled.start()
@@ -143,11 +129,11 @@ def test_a_request_that_is_left_is_taken_once_even_by_a_later_owner(modelled: Se
 def test_without_a_worker_nothing_is_asked_for(modelled: Service) -> None:
     modelled.workers[0].terminate()
     assert modelled.workers[0].wait(30) == 0
-    done = livesegments(modelled)
+    done = modelled.command("refit")
     assert done.returncode == 1
     assert "no worker runs in group 'livesegments'" in done.stderr
     assert not modelled.client.exists("livesegments:refit")
-    assert livesegments(modelled, "--dry-run").returncode == 0
+    assert modelled.command("refit", "--dry-run").returncode == 0
 
 
 def test_a_worker_that_hangs_lets_the_request_be_withdrawn(modelled: Service) -> None:
@@ -188,12 +174,12 @@ def test_two_requests_exclude_each_other_and_a_void_one_is_dropped(modelled: Ser
 
 
 def test_before_there_is_a_model_there_is_nothing_to_refit(service: Service) -> None:
-    done = livesegments(service, "--dry-run")
+    done = service.command("refit", "--dry-run")
     assert done.returncode == 1
     assert "no worker has ever run" in done.stderr
     service.start()
     service.wait_for(lambda: "owns partitions" in service.tail(), "it has joined")
-    done = livesegments(service)
+    done = service.command("refit")
     assert done.returncode == 1
     assert "there is no model yet" in done.stderr
 

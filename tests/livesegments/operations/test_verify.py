@@ -3,7 +3,6 @@
 import json
 import math
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,6 @@ from livesegments.contracts.cloudevents import provenance
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
 from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.kafka_log import Log
-from tests import processes
 from tests.load import load
 from tests.service import PARTITIONS, Service, erasure
 
@@ -221,8 +219,7 @@ def test_every_wrong_record_on_the_topics_is_reported(quiet: Service) -> None:
         assert any(words in fault for fault in found.get(check, [])), f"{what}: reported {found}"
     producer.close()
 
-    command = [sys.executable, "-m", "livesegments.cli", "verify", "--json"]
-    done = processes.run(command, env=quiet.full_environment())
+    done = quiet.command("verify", "--json")
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert told["faults"] == sum(len(check["faults"]) for check in told["checks"])

@@ -16,7 +16,6 @@ import pytest
 
 from livesegments.contracts.segments import SegmentChange
 from livesegments.serve.openapi import document
-from tests import processes
 from tests.servers import KafkaServer, RedisServer
 from tests.service import Event, Service, empty_servers, erasure, profile, purchase
 
@@ -409,11 +408,7 @@ def test_its_metrics_count_requests(service: Service) -> None:
 
 
 def test_on_another_host_it_needs_a_token(service: Service) -> None:
-    done = processes.run(
-        [sys.executable, "-m", "livesegments.cli", "serve"],
-        env=service.full_environment(SERVE_HOST="0.0.0.0"),
-        timeout=60,
-    )
+    done = service.command("serve", SERVE_HOST="0.0.0.0")
     assert done.returncode == 2
     assert "LIVESEGMENTS_SERVE_TOKEN" in done.stderr
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +13,6 @@ from livesegments.analysis.customer.query import query_customer
 from livesegments.config.settings import Settings
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import CHANGES
-from livesegments.operations.verify.kafka_log import Log
-from tests import processes
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, profile, purchase
 
@@ -63,11 +60,7 @@ def service(
 
 
 def asked(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return processes.run(
-        [sys.executable, "-m", "livesegments.cli", "customer", *arguments],
-        env=service.full_environment(),
-        timeout=100,
-    )
+    return service.command("customer", *arguments)
 
 
 def told(
@@ -116,9 +109,7 @@ def test_a_customer_of_any_name_is_found_where_producers_send_them(
 
 
 def test_the_history_is_the_newest_changes_of_the_log(service: Service) -> None:
-    log = Log(service.config)
-    records = [r for p in range(PARTITIONS) for r in log.read(CHANGES, p) if r.key == b"42"]
-    log.close()
+    records = [r for r in service.records(CHANGES) if r.key == b"42"]
     versions = [json.loads(record.value)["version"] for record in records][::-1]
     assert len(versions) >= 2
     whole = told(service, "42")["history"]

@@ -7,7 +7,6 @@ from kafka import KafkaProducer, TopicPartition
 
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.topics import CHANGES
-from tests.livesegments.analysis.pages.command import livesegments
 from tests.service import Service, purchase
 
 pytestmark = pytest.mark.servers
@@ -26,13 +25,13 @@ def test_a_log_is_read_from_a_time_on(service: Service) -> None:
 
 
 def test_before_there_is_a_model_the_command_says_what_it_waits_for(service: Service) -> None:
-    done = livesegments(service, "report", "--json")
+    done = service.command("report", "--json")
     assert done.returncode == 1
     assert "no worker has ever run" in done.stderr
     service.start()
     service.send([purchase(f"c{i}", "2024-01-02T10:00:00Z", 5.0 + i) for i in range(10)])
     service.wait_for(lambda: service.folded() == 10, "all is folded")
-    done = livesegments(service, "report", "--json")
+    done = service.command("report", "--json")
     assert done.returncode == 1
     assert "there is no model yet: the first comes when 50 customers" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -40,7 +39,7 @@ def test_before_there_is_a_model_the_command_says_what_it_waits_for(service: Ser
 
 
 def test_without_a_file_and_without_json_the_command_says_what_to_give(service: Service) -> None:
-    done = livesegments(service, "report")
+    done = service.command("report")
     assert done.returncode == 2
     assert "name the page to write" in done.stderr
 
@@ -60,17 +59,17 @@ def test_while_the_store_is_made_anew_report_and_export_say_so_and_leave_the_old
     page, table = tmp_path / "page.html", tmp_path / "all.csv"
     commands = (("report", str(page)), ("export", str(table)))
     for command in commands:
-        assert livesegments(service, *command).returncode == 0
+        assert service.command(*command).returncode == 0
     before = page.read_bytes(), table.read_bytes()
     progress = "livesegments:{3}:progress"
     service.client.hset(progress, "recovering", 2)
     for command in commands:
-        done = livesegments(service, *command)
+        done = service.command(*command)
         assert done.returncode == 1
         assert "a recovery of partition 3 is under way" in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
     service.client.unlink(*service.client.keys("livesegments:*:progress"))
-    done = livesegments(service, "report", str(page))
+    done = service.command("report", str(page))
     assert done.returncode == 1
     assert "has nothing in the store" in done.stderr.splitlines()[-1]
     assert (page.read_bytes(), table.read_bytes()) == before

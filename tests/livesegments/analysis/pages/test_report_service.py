@@ -13,8 +13,6 @@ import pytest
 
 from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from livesegments.demo.dataset import complete_journey
-from livesegments.operations.verify.kafka_log import Log
-from tests.livesegments.analysis.pages.command import livesegments
 from tests.livesegments.rendering.elements import Elements
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, empty_servers, erasure, numbers, profile, purchase
@@ -68,11 +66,11 @@ def shop(
                 break
             service.start()  # it was stopped while it took a refit over
             service.wait()
-        done = livesegments(
-            service, "report", f"{folder}/page.html", "--json", "--lists", f"{folder}/lists"
+        done = service.command(
+            "report", f"{folder}/page.html", "--json", "--lists", f"{folder}/lists"
         )
         assert done.returncode == 0, done.stderr
-        assert livesegments(service, "export", f"{folder}/all.csv").returncode == 0
+        assert service.command("export", f"{folder}/all.csv").returncode == 0
         purchases = accepted(service)
         return Shop(
             told=json.loads(done.stdout),
@@ -144,14 +142,11 @@ def all_swept(service: Service) -> bool:
 
 
 def accepted(service: Service) -> pd.DataFrame:
-    log = Log(service.config)
     rows = [
-        {"partition": p, "key": record.key.decode(), **json.loads(record.value)}
-        for p in range(PARTITIONS)
-        for record in log.read(PURCHASES, p)
+        {"partition": record.partition, "key": record.key.decode(), **json.loads(record.value)}
+        for record in service.records(PURCHASES)
         if record.value != b"not json"
     ]
-    log.close()
     found = pd.DataFrame(rows)
     found = found[found["key"] == found["customer_id"]].drop_duplicates("event_id")
     times = pd.to_datetime(found["occurred_at"], format="ISO8601", utc=True)
@@ -166,10 +161,7 @@ def in_window(purchases: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes(service: Service) -> pd.DataFrame:
-    log = Log(service.config)
-    rows = [json.loads(record.value) for p in range(PARTITIONS) for record in log.read(CHANGES, p)]
-    log.close()
-    found = pd.DataFrame(rows)
+    found = pd.DataFrame([json.loads(record.value) for record in service.records(CHANGES)])
     found["before"] = [ref["id"] if ref else "none" for ref in found["previous_segment"]]
     found["after"] = [ref["id"] if ref else "none" for ref in found["segment"]]
     found["day"] = found["occurred_at"].str[:10]
@@ -178,13 +170,10 @@ def changes(service: Service) -> pd.DataFrame:
 
 def states(service: Service) -> pd.DataFrame:
     """Customers in a segment according to the compacted topic."""
-    log = Log(service.config)
     latest = {
         record.key.decode(): json.loads(record.value) if record.value else None
-        for p in range(PARTITIONS)
-        for record in log.read(STATES, p)
+        for record in service.records(STATES)
     }
-    log.close()
     placed = {name: state for name, state in latest.items() if state and state["segment"]}
     return pd.DataFrame(
         {

@@ -16,7 +16,6 @@ from livesegments.analysis.watch.session import WatchSession
 from livesegments.config.settings import Settings
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
-from livesegments.operations.verify.kafka_log import Log
 from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service, numbers, profile, purchase
 
@@ -68,9 +67,7 @@ def command(service: Service, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def published(service: Service) -> Counter[tuple[str | None, str | None]]:
-    log = Log(service.config)
-    records = [record for p in range(PARTITIONS) for record in log.read(CHANGES, p)]
-    log.close()
+    records = service.records(CHANGES)
     changes = [SegmentChange.model_validate_json(record.value) for record in records]
     return Counter(
         (

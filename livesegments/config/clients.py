@@ -20,7 +20,7 @@ from livesegments.store.cluster_pipeline import Client, Cluster
 from livesegments.topic_prefix import CONFIG, open_consumer
 
 
-def kafka_config(settings: Settings) -> dict[str, Any]:
+def kafka_config(settings: Settings, bootstrap_seconds: float = 10.0) -> dict[str, Any]:
     """Return the configuration shared by all Kafka clients of a deployment."""
     return {
         "bootstrap_servers": [
@@ -29,7 +29,7 @@ def kafka_config(settings: Settings) -> dict[str, Any]:
         "client_id": f"livesegments-{settings.instance_id}".rstrip("-"),
         # Taken by the clients of livesegments/topic_prefix.py.
         **({CONFIG: settings.topic_prefix} if settings.topic_prefix else {}),
-        "bootstrap_timeout_ms": 10_000,
+        "bootstrap_timeout_ms": round(bootstrap_seconds * 1_000),
         # Retry delay for a transaction that begins before the previous one's markers are written.
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,

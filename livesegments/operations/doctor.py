@@ -1,7 +1,7 @@
 """Health check of a deployment and its dependencies, with a fix for each problem."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import closing
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
@@ -30,8 +30,8 @@ from livesegments.contracts.topics import (
 from livesegments.operations.doctor_clocks import look_at_clocks
 from livesegments.operations.doctor_inputs import look_at_inputs
 from livesegments.operations.doctor_redis import look_at_redis
-from livesegments.operations.finding import Finding
-from livesegments.operations.topics import partition_counts
+from livesegments.operations.finding import Finding, fail, ok, warn
+from livesegments.operations.topics import partition_counts, topic_configs
 from livesegments.store.deployment import DEDUP_FORMAT, RECORD_FORMAT
 from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin, open_consumer
@@ -50,7 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
                 findings.append(finding)  # noqa: PERF402 - findings before an error are kept
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
-            findings.append(Finding(name, "fail", f"cannot be read: {why}", "see who wrote it"))
+            findings.append(fail(name, f"cannot be read: {why}", "see who wrote it"))
         except (KafkaError, RedisError, ReachError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings
@@ -63,32 +63,28 @@ def _unreachable(name: str, settings: Settings, error: Exception) -> Finding:
         else f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
     )
     fix = f"fix the cause, start the server, or correct {where}"
-    return Finding(name, "fail", explain(error, settings), fix)
+    return fail(name, explain(error, settings), fix)
 
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
     reach_kafka(settings)
-    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
-    consumer = open_consumer(KafkaConsumer, **config, enable_auto_commit=False)
-    try:
+    config = kafka_config(settings, 5.0)
+    with open_consumer(KafkaConsumer, **config, enable_auto_commit=False) as consumer:
         version = ".".join(map(str, consumer.config["api_version"]))
-        yield Finding("kafka", "ok", f"version {version} at {settings.kafka_bootstrap_servers}")
-    finally:
-        consumer.close()
+        yield ok("kafka", f"version {version} at {settings.kafka_bootstrap_servers}")
     counts = partition_counts(config)
     try:
         partitions = check_partition_counts(counts, settings.topic_prefix)
     except PartitionCountError as error:
-        yield Finding("topics", "fail", str(error), "livesegments topics create")
+        yield fail("topics", str(error), "livesegments topics create")
         return
-    yield Finding("topics", "ok", f"all there, {partitions} partitions each")
-    admin = open_admin(**config)
-    try:
+    yield ok("topics", f"all there, {partitions} partitions each")
+    with open_admin(**config) as admin:
         yield from _replication(admin)
         yield from _topic_configs(admin, settings)
-        yield from _workers(admin, settings)
-    finally:
-        admin.close()
+        workers = count_workers(admin, settings.group_id)
+    told = f"{workers or 'none'} in group {settings.group_id}"
+    yield ok("workers", told) if workers else warn("workers", told, "start one: livesegments run")
 
 
 def _replication(admin: KafkaAdminClient) -> Iterator[Finding]:
@@ -98,77 +94,55 @@ def _replication(admin: KafkaAdminClient) -> Iterator[Finding]:
     }
     single = sorted(name for name, count in copies.items() if count < 2)
     if not single:
-        yield Finding("replication", "ok", f"{min(copies.values())} copies or more of each topic")
+        yield ok("replication", f"{min(copies.values())} copies or more of each topic")
         return
     names = "every topic" if len(single) == len(copies) else ", ".join(single)
-    yield Finding(
+    yield warn(
         "replication",
-        "warn",
         f"only 1 copy of {names}: it is lost with its broker's disk",
         "have 3 in production: raise it with kafka-reassign-partitions.sh",
     )
 
 
 def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
-    from kafka.admin import ConfigResource, ConfigResourceType
-
     wanted = {topic.name: topic.config for topic in topics()}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    # By default only overrides of the broker's defaults are returned, and those may be wrong too.
-    found = _values(admin.describe_configs(resources, config_filter="all"))
+    found = topic_configs(admin, wanted)
     for name, config in wanted.items():
         policy = found.get(name, {}).get("cleanup.policy")
         if policy is None:  # the client returns nothing where the broker returns an error
-            yield Finding(
+            yield warn(
                 f"topic {name}",
-                "warn",
                 "its configuration cannot be read",
                 "allow DescribeConfigs on it; if it does not exist: livesegments topics create",
             )
             continue
         if policy != config["cleanup.policy"]:
-            yield Finding(
+            yield fail(
                 f"topic {name}",
-                "fail",
                 f"cleanup.policy is {policy}",
                 f"set it to {config['cleanup.policy']}: state or history is lost otherwise",
             )
     kept_ms = int(found.get(PURCHASES, {}).get("retention.ms", FOR_GOOD))
     if 0 <= kept_ms < settings.window_days * DAY_MS:
-        yield Finding(
+        yield warn(
             f"topic {PURCHASES}",
-            "warn",
             f"keeps {kept_ms / DAY_MS:.0f} days, the window is {settings.window_days}",
             "raise its retention.ms: a lost store could not be rebuilt",
         )
     if (kept := found.get(ERASURES, {}).get("retention.ms", FOR_GOOD)) != FOR_GOOD:
-        yield Finding(
+        yield warn(
             f"topic {ERASURES}",
-            "warn",
             f"keeps {int(kept) / DAY_MS:.0f} days",
             f"set its retention.ms to {FOR_GOOD}: a rebuilt store would not know the suppressed"
             " customers",
         )
     largest = wanted[DEAD_LETTERS]["max.message.bytes"]
     if (taken := int(found.get(DEAD_LETTERS, {}).get("max.message.bytes", largest))) < int(largest):
-        yield Finding(
+        yield warn(
             f"topic {DEAD_LETTERS}",
-            "warn",
             f"takes records of {taken} bytes",
             f"set its max.message.bytes to {largest}: a dead letter is larger than its record",
         )
-
-
-def _values(described: Any) -> dict[str, dict[str, str]]:
-    """Return topic -> name -> value from the admin client's response."""
-    found: dict[str, dict[str, str]] = {}
-    topics_found = described.get("topic", {}) if isinstance(described, dict) else {}
-    for name, config in topics_found.items():
-        found[name] = {
-            key: str(value.get("value") if isinstance(value, dict) else value)
-            for key, value in config.items()
-        }
-    return found
 
 
 def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
@@ -180,64 +154,40 @@ def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
     return len(groups.get(group_id, {}).get("members", ()))
 
 
-def _workers(admin: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
-    workers = count_workers(admin, settings.group_id)
-    yield (
-        Finding("workers", "ok", f"{workers} in group {settings.group_id}")
-        if workers
-        else Finding(
-            "workers", "warn", f"none in group {settings.group_id}", "start one: livesegments run"
-        )
-    )
-
-
 def _deployment(settings: Settings) -> Iterator[Finding]:
     store = Partitions(redis_client(settings), settings.group_id)
     agreed = store.deployment()
     if agreed is None:
-        yield Finding(
-            "deployment", "warn", "no worker has ever run in this group", "livesegments run"
-        )
+        yield warn("deployment", "no worker has ever run in this group", "livesegments run")
         return
     segmentation = settings.read_segmentation()
     ids, features = segmentation.segment_ids, segmentation.feature_names
     if agreed.segments != ids:
-        yield Finding(
+        yield fail(
             "deployment",
-            "fail",
             f"segments are {', '.join(ids)} here and {', '.join(agreed.segments)} in the store",
             f"set their ids back, in that order ({PREFIX}SEGMENTATION)",
         )
     if agreed.features != features:
-        yield Finding(
+        yield fail(
             "deployment",
-            "fail",
             f"features are {', '.join(features)} here and {', '.join(agreed.features)} in the"
             " store",
             f"set them back ({PREFIX}SEGMENTATION), or rebuild the store with them: livesegments"
             " rebuild",
         )
     if (agreed.dedup_format, agreed.record_format) != (DEDUP_FORMAT, RECORD_FORMAT):
-        yield Finding(
+        yield fail(
             "deployment",
-            "fail",
             "the store is from an earlier version, with other formats",
             "stop all workers, then: livesegments rebuild",
         )
-    for name in (
-        "topic_prefix",
-        "window_days",
-        "tiles",
-        "currency",
-        "dedup_events",
-        "consent",
-        "partitioner",
-    ):
+    fixed = ("topic_prefix", "window_days", "tiles", "currency", "dedup_events", "consent")
+    for name in (*fixed, "partitioner"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
-            yield Finding(
+            yield fail(
                 "deployment",
-                "fail",
                 f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
                 "set it back, or rebuild the store with it: livesegments rebuild",
             )
@@ -248,12 +198,11 @@ def _progress(settings: Settings) -> Iterator[Finding]:
     agreed = store.deployment()
     if agreed is None:
         return
-    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    config = kafka_config(settings, 5.0)
     partitions = partition_counts(config)[PURCHASES]
     if partitions != agreed.partitions:
-        yield Finding(
+        yield fail(
             "deployment",
-            "fail",
             f"the topics have {partitions} partitions and the store {agreed.partitions}",
             "customers are in other partitions now: copy the inputs by key to new topics, create"
             " the output topics again, and use another GROUP_ID",
@@ -268,39 +217,32 @@ def _progress(settings: Settings) -> Iterator[Finding]:
                 TopicPartition(t, partition): o for t, o in zip(INPUTS, offsets, strict=True)
             }
             if progress and progress.recovering:
-                yield Finding(
-                    f"partition {partition}", "warn", "a recovery is under way", "wait for its end"
-                )
+                yield warn(f"partition {partition}", "a recovery is under way", "wait for its end")
         behind = log.count_from(folded)
     customers = sum(store.sizes(range(agreed.partitions)))
-    yield Finding("progress", "ok", f"{customers} customers, {behind} input records to go")
+    yield ok("progress", f"{customers} customers, {behind} input records to go")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
     segmentation = settings.read_segmentation()
-    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
-    reader = DefinitionsReader(config, segmentation)
-    try:
+    config = kafka_config(settings, 5.0)
+    with closing(DefinitionsReader(config, segmentation)) as reader:
         generation = reader.generation
-    finally:
-        reader.close()
     if generation is None:
-        yield Finding(
+        yield warn(
             "model",
-            "warn",
             "no generation yet",
             f"it comes when {settings.warmup_customers} customers have bought"
             f" ({PREFIX}WARMUP_CUSTOMERS)",
         )
         return
-    yield Finding("model", "ok", f"generation {generation.number}")
+    yield ok("model", f"generation {generation.number}")
     features = segmentation.feature_names
     known = set().union(*named_by(generation, features).values())
     unknown = [feature for feature in features if feature not in known]
     if unknown:
-        yield Finding(
+        yield warn(
             "segment names",
-            "warn",
             f"rest on {', '.join(sorted(known, key=features.index))} alone: {', '.join(unknown)}"
             " of no customer was known at the fit, or the same of all",
             f"send profiles to {PROFILES}, or take names that say no more than that"

@@ -7,7 +7,7 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import TOLERANCE_US, Clocks, apart, latest
 from livesegments.contracts.topics import PURCHASES
-from livesegments.operations.finding import Finding
+from livesegments.operations.finding import Finding, fail, ok
 from livesegments.operations.topics import partition_counts
 from livesegments.store.partitions import Partitions
 
@@ -20,15 +20,14 @@ def look_at_clocks(
     ``wall_us`` returns the local clock, in microseconds.
     """
     store = Partitions(redis_client(settings), settings.group_id)
-    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    config = kafka_config(settings, 5.0)
     partitions = partition_counts(config)[PURCHASES]
     clocks = Clocks(store, config, partitions, wall_us)
     evidence = clocks.evidence()
     wrong = {e.name: e.error_us for e in evidence if abs(e.error_us) > TOLERANCE_US}
     for name, error_us in wrong.items():
-        yield Finding(
+        yield fail(
             "clocks",
-            "fail",
             f"the clock here is {apart(error_us)} {name}",
             "set the wrong one right (NTP): a worker that is more than 5 minutes off does not work",
         )
@@ -36,13 +35,12 @@ def look_at_clocks(
         ahead_us = checkpoint.clock_us - clocks.shown_us if checkpoint else 0
         if ahead_us > latest(0):
             wrong[f"partition {partition}"] = ahead_us
-            yield Finding(
+            yield fail(
                 "clocks",
-                "fail",
                 f"the clock of partition {partition} is {apart(ahead_us)} Redis: purchases of now"
                 " do not count",
                 "set the clocks of workers and servers right, then: livesegments rebuild",
             )
     if not wrong:
         most = max((abs(each.error_us) for each in evidence), default=0) / 1_000_000
-        yield Finding("clocks", "ok", f"here and at the servers at most {most:.1f} s apart")
+        yield ok("clocks", f"here and at the servers at most {most:.1f} s apart")

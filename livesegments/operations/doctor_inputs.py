@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.clients import kafka_config, redis_client
@@ -16,9 +15,9 @@ from livesegments.contracts.record_times import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.operations.doctor_purchases import look_at_purchases
 from livesegments.operations.event_ids import ADVICE, RingCounts
-from livesegments.operations.finding import Finding
+from livesegments.operations.finding import Finding, fail, ok, warn
 from livesegments.operations.input_sample import Placing, draw_inputs
-from livesegments.operations.topics import partition_counts
+from livesegments.operations.topics import partition_counts, topic_configs
 from livesegments.store.deployment import DEDUP_FORMAT
 from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin
@@ -34,7 +33,7 @@ MOST_RING_BYTES = 16_000_000
 
 def look_at_inputs(settings: Settings) -> Iterator[Finding]:
     """Check the newest records of each input topic."""
-    config = {**kafka_config(settings), "bootstrap_timeout_ms": 5_000}
+    config = kafka_config(settings, 5.0)
     partitions = partition_counts(config)[PURCHASES]
     drawn = draw_inputs(config, partitions)
     yield from look_at_partitioners(settings, partitions, drawn)
@@ -55,9 +54,8 @@ def look_at_partitioners(
         if placing.customers and not wrong:
             right.append(topic)
         if wrong:
-            yield Finding(
+            yield fail(
                 f"partitioner {topic}",
-                "fail",
                 f"follows {placing.describe()}; {wrong} of {placing.customers} customers sampled"
                 f" are in another partition than {wanted} puts them ({name})",
                 f"set the partitioner of its producers to {wanted} (docs/contracts.md), then:"
@@ -65,7 +63,7 @@ def look_at_partitioners(
                 f" all inputs follow the other one: set {name} to it, then livesegments rebuild",
             )
     if right:
-        yield Finding("partitioner", "ok", f"{wanted} in {', '.join(right)}")
+        yield ok("partitioner", f"{wanted} in {', '.join(right)}")
 
 
 def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -> Iterator[Finding]:
@@ -81,9 +79,9 @@ def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -
     told = f"{share:.1%} of the last {counts.purchases:,} purchases are repeats"
     if share > MOST_REPEATS:
         why = "see why their producer sends them again (docs/runbook.md, RepeatsMany)"
-        yield Finding("repeats", "warn", f"{told}, and skipped", why)
+        yield warn("repeats", f"{told}, and skipped", why)
     else:
-        yield Finding("repeats", "ok", told)
+        yield ok("repeats", told)
     if counts.conflicts:
         found, _ = decode_purchases(
             [record.key for record in purchases],
@@ -92,9 +90,8 @@ def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -
             currency=settings.currency,
         )
         named = ", ".join(map(repr, counts.named(found.event_id)))
-        yield Finding(
+        yield warn(
             "event ids",
-            "warn",
             f"{counts.conflicts} of the last {counts.purchases:,} purchases have the event_id of"
             f" another one and other content{named and f', as {named}'}: they count",
             ADVICE,
@@ -112,18 +109,10 @@ def _rings(store: Partitions, partitions: int) -> list[bytes]:
 
 def timestamp_types(config: Mapping[str, Any]) -> dict[str, str]:
     """Return ``message.timestamp.type`` of each input topic whose configuration can be read."""
-    admin = open_admin(**config)
-    try:
-        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in INPUTS]
-        described = admin.describe_configs(resources, config_filter="all").get("topic", {})
-    finally:
-        admin.close()
-    values = {topic: each.get("message.timestamp.type") for topic, each in described.items()}
-    return {
-        topic: str(value.get("value") if isinstance(value, dict) else value)
-        for topic, value in values.items()
-        if value is not None
-    }
+    name = "message.timestamp.type"
+    with open_admin(**config) as admin:
+        found = topic_configs(admin, INPUTS)
+    return {topic: each[name] for topic, each in found.items() if name in each}
 
 
 def look_at_timestamps(
@@ -145,9 +134,8 @@ def look_at_timestamps(
         if ahead:
             told.append(f"{ahead} are in the future")
         if told:
-            yield Finding(
+            yield fail(
                 f"timestamps {topic}",
-                "fail",
                 f"of {len(given)} recent records, {', '.join(told)}: the broker deletes records by"
                 " it, and purchases ahead of their time are found by it",
                 f"{fix}, and let producers leave it out or send milliseconds",
@@ -157,12 +145,11 @@ def look_at_timestamps(
             if given:
                 days = (now_us - int(times_us.min())) / 86_400e6
                 oldest = f", the oldest of {len(given)} recent ones {days:,.0f} days old"
-            yield Finding(
+            yield warn(
                 f"timestamps {topic}",
-                "warn",
                 f"are the producers' ({types[topic]}){oldest}: retention goes by"
                 " them, and no clock can be compared with them",
                 fix,
             )
     if not by_producers:
-        yield Finding("timestamps", "ok", f"set by the broker in all inputs ({BY_THE_BROKER})")
+        yield ok("timestamps", f"set by the broker in all inputs ({BY_THE_BROKER})")

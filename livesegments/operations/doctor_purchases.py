@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
-from livesegments.operations.finding import Finding
+from livesegments.operations.finding import Finding, ok, warn
 from livesegments.operations.implausible_ids import ADVICE, implausible_ids, told
 
 LEAST_SAMPLED = 100
@@ -36,13 +36,12 @@ def look_at_purchases(settings: Settings, records: Sequence[ConsumerRecord]) -> 
         return
     found = found.where(bought)
     if implausible := implausible_ids(Counter(found.customer_id)):
-        yield Finding("customer ids", "warn", f"{told(implausible)} sampled", ADVICE)
+        yield warn("customer ids", f"{told(implausible)} sampled", ADVICE)
     else:
-        yield Finding("customer ids", "ok", "no id has an implausible share of purchases")
+        yield ok("customer ids", "no id has an implausible share of purchases")
     if settings.currency not in WHOLE_CURRENCIES and are_minor_units(found.cents):
-        yield Finding(
+        yield warn(
             "amounts",
-            "warn",
             f"every amount of {len(found.row):,} purchases sampled is a whole number, half of them"
             f" {np.median(found.cents) / 100:,.0f} {settings.currency} or more",
             "if they are cents, send amounts in the currency's unit, like 54.66"

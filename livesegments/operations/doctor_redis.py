@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.operations.finding import Finding
+from livesegments.operations.finding import Finding, fail, ok, warn
 from livesegments.store.cluster_pipeline import Cluster
 from livesegments.store.keys import partition_keys
 from livesegments.store.partitions import Partitions
@@ -34,7 +34,7 @@ def _shares(client: Cluster, settings: Settings) -> Iterator[Finding]:
         key = partition_keys(settings.group_id, partition).customers
         held[client.get_node_from_key(key).name] += 1
     shares = ", ".join(f"{name} {count}" for name, count in sorted(held.items()))
-    yield Finding("redis cluster", "ok", f"{len(held)} masters, with so many partitions: {shares}")
+    yield ok("redis cluster", f"{len(held)} masters, with so many partitions: {shares}")
 
 
 def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> Iterator[Finding]:
@@ -45,32 +45,28 @@ def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> I
         f"redis{name}", "ok" if new_enough else "fail", f"version {version}", "use 6.2 or later"
     )
     if info.get("cluster_enabled") and not of_a_cluster:
-        yield Finding(
+        yield fail(
             "redis cluster",
-            "fail",
             "the server is one of a cluster, and the URL that of a single server",
             f"write redis+cluster:// or rediss+cluster:// ({PREFIX}REDIS_URL)",
         )
     if of_a_cluster and not info.get("connected_slaves"):
-        yield Finding(
+        yield warn(
             f"redis{name} replica",
-            "warn",
             "has none",
             "give it one: while a master is away its partitions wait, and as a rule all others too"
             " (cluster-require-full-coverage)",
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy != "noeviction":
-        yield Finding(
+        yield fail(
             f"redis{name} memory",
-            "fail",
             f"maxmemory-policy is {policy}: customers would be lost one by one",
             "set maxmemory-policy noeviction",
         )
     if not info.get("aof_enabled") and not _saves(client):
-        yield Finding(
+        yield warn(
             f"redis{name} persistence",
-            "warn",
             "is off",
             "turn appendonly on, or expect a rebuild from Kafka after every restart of Redis",
         )

@@ -14,3 +14,18 @@ class Finding:
     status: Status
     detail: str
     fix: str = ""
+
+
+def ok(name: str, detail: str) -> Finding:
+    """Return the finding that all is well."""
+    return Finding(name, "ok", detail)
+
+
+def warn(name: str, detail: str, fix: str) -> Finding:
+    """Return the finding of what should be otherwise."""
+    return Finding(name, "warn", detail, fix)
+
+
+def fail(name: str, detail: str, fix: str) -> Finding:
+    """Return the finding of a fault."""
+    return Finding(name, "fail", detail, fix)

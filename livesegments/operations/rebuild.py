@@ -163,11 +163,8 @@ def _store(settings: Settings) -> Partitions:
 
 
 def _members(settings: Settings) -> int:
-    admin = open_admin(**kafka_config(settings))
-    try:
+    with open_admin(**kafka_config(settings)) as admin:
         return count_workers(admin, settings.group_id)
-    finally:
-        admin.close()
 
 
 class _Deserted:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
@@ -80,9 +81,8 @@ class Refit:
         RefitError
             If no worker is running, or another request is pending.
         """
-        admin = open_admin(**self._config)
-        workers = count_workers(admin, self._settings.group_id)
-        admin.close()
+        with open_admin(**self._config) as admin:
+            workers = count_workers(admin, self._settings.group_id)
         if not workers:
             raise RefitError(
                 f"no worker runs in group {self._settings.group_id!r} to adopt the fit: start one"
@@ -104,9 +104,8 @@ class Refit:
         RefitError
             If it is not published in time, or another generation is published first.
         """
-        reader = DefinitionsReader(self._config, self._rules.segmentation)
         deadline = time.monotonic() + seconds
-        try:
+        with closing(DefinitionsReader(self._config, self._rules.segmentation)) as reader:
             while True:
                 reader.poll()
                 newest = reader.generation
@@ -115,8 +114,6 @@ class Refit:
                 if time.monotonic() > deadline:
                     break
                 time.sleep(LOOK_SECONDS)
-        finally:
-            reader.close()
         if self._requests.remove(request.to_bytes()):
             raise RefitError(
                 f"no worker adopted the fit within {seconds:.0f} s, and it is withdrawn: the owner"

@@ -1,8 +1,9 @@
 """Creation of the topics, partition counts and permission checks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import TopicAuthorizationFailedError
 from kafka.protocol.producer import (
     AddPartitionsToTxnRequest,
@@ -67,13 +68,10 @@ def check_allowed(
 
 
 def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
-    admin = open_admin(**config)
-    try:
+    with open_admin(**config) as admin:
         # A consumer's metadata omits partitions that currently have no leader. And when asked for
         # all topics, a broker omits those that the user may not see.
         found = {each["name"]: each for each in admin.describe_topics(list(dict.fromkeys(wanted)))}
-    finally:
-        admin.close()
     hidden = [
         name
         for name, each in found.items()
@@ -84,6 +82,17 @@ def _described(config: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, di
     return found
 
 
+def topic_configs(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return topic -> name -> value; a topic whose configuration cannot be read has none."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    # By default only overrides of the broker's defaults are returned, and those may be wrong too.
+    described = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    return {
+        topic: {name: str(each["value"]) for name, each in config.items()}
+        for topic, config in described.items()
+    }
+
+
 def check_transactions(config: Mapping[str, Any]) -> None:
     """Check that the brokers have transactions, without which nothing can be exactly once.
 
@@ -92,11 +101,8 @@ def check_transactions(config: Mapping[str, Any]) -> None:
     TransactionsMissingError
         If they have none.
     """
-    admin = open_admin(**config)
-    try:
+    with open_admin(**config) as admin:
         offered = admin._manager.broker_version_data.api_versions
-    finally:
-        admin.close()
     needed = (InitProducerIdRequest, AddPartitionsToTxnRequest, TxnOffsetCommitRequest)
     lacking = [request for request in needed if request.API_KEY not in offered]
     if lacking:
@@ -153,21 +159,16 @@ def create_topics(
     wanted = configured("", retention_days, skip_config)
     missing = [topic for topic in wanted if not counts[topic.name]]
     if missing:
-        admin = open_admin(**config)
-        try:
-            admin.create_topics(
-                {
-                    topic.name: {
-                        "num_partitions": partitions,
-                        "replication_factor": replication_factor,
-                        "configs": dict(topic.config),
-                    }
-                    for topic in missing
-                },
-                wait_for_metadata=True,
-            )
-        finally:
-            admin.close()
+        new = {
+            topic.name: {
+                "num_partitions": partitions,
+                "replication_factor": replication_factor,
+                "configs": dict(topic.config),
+            }
+            for topic in missing
+        }
+        with open_admin(**config) as admin:
+            admin.create_topics(new, wait_for_metadata=True)
     created = {topic.name for topic in missing}
     return [(physical(config, name), "created" if name in created else "exists") for name in counts]
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from livesegments.contracts.dead_letters import Reason
 from livesegments.ingest.transform import Transformed
-from livesegments.monitoring.metric_specs import INGEST_SERIES, INGEST_STAGES, Series
+from livesegments.monitoring.metric_specs import INGEST_SERIES, INGEST_STAGES
 
 _OUTCOMES = ("committed", "failed")
 
@@ -24,33 +24,16 @@ class IngestMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str) -> Counter:
-            series = INGEST_SERIES[name]
-            return Counter(series.full_name, series.help, series.labels, registry=registry)
-
-        def gauge(name: str) -> Gauge:
-            series = INGEST_SERIES[name]
-            return Gauge(series.full_name, series.help, series.labels, registry=registry)
-
-        def histogram(name: str) -> Histogram:
-            series: Series = INGEST_SERIES[name]
-            return Histogram(
-                series.full_name,
-                series.help,
-                series.labels,
-                buckets=series.buckets,
-                registry=registry,
-            )
-
-        self.records = counter("ingest_records_total")
-        self.events = counter("ingest_events_total")
-        self.filtered = counter("ingest_filtered_records_total")
-        self.dead_letters = counter("ingest_dead_letters_total")
-        self.transactions = counter("ingest_transactions_total")
-        self.duration = histogram("ingest_batch_duration_seconds")
-        self.latency = histogram("ingest_latency_seconds")
-        self.lag = gauge("ingest_lag_records")
-        self.ready = gauge("ingest_ready")
+        made = {name: series.metric(registry) for name, series in INGEST_SERIES.items()}
+        self.records: Counter = made["ingest_records_total"]
+        self.events: Counter = made["ingest_events_total"]
+        self.filtered: Counter = made["ingest_filtered_records_total"]
+        self.dead_letters: Counter = made["ingest_dead_letters_total"]
+        self.transactions: Counter = made["ingest_transactions_total"]
+        self.duration: Histogram = made["ingest_batch_duration_seconds"]
+        self.latency: Histogram = made["ingest_latency_seconds"]
+        self.lag: Gauge = made["ingest_lag_records"]
+        self.ready: Gauge = made["ingest_ready"]
 
 
 class Instrumentation:

@@ -7,7 +7,9 @@ and features of the deployment or partitions that the worker owns.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.segments import Origin
@@ -103,6 +105,12 @@ class Series:
     def help(self) -> str:
         """The help text: meaning, unit, aggregation."""
         return f"{self.meaning} Unit: {self.unit}. Over workers: {self.over_workers}."
+
+    def metric(self, registry: CollectorRegistry) -> Any:
+        """Return a new Counter, Gauge or Histogram of prometheus_client; not for an ``info``."""
+        kind = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}[self.type]
+        options = {"buckets": self.buckets} if self.buckets else {}
+        return kind(self.full_name, self.help, self.labels, registry=registry, **options)
 
     def values_of(
         self, label: str, segments: tuple[str, ...] = (), features: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import prometheus_client
 from numpy.typing import ArrayLike, NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Info
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -124,17 +124,11 @@ class Metrics:
         if series.type == "info":
             info = Info(name.removesuffix("_info"), text, registry=self.registry)
             info.info({"version": version, "python": platform.python_version()})
-        elif series.type == "counter":
-            self._metrics[series.name] = Counter(name, text, labels, registry=self.registry)
-        elif series.type == "gauge":
-            self._metrics[series.name] = Gauge(name, text, labels, registry=self.registry)
-        elif labels:
-            self._metrics[series.name] = Histogram(
-                name, text, labels, buckets=series.buckets, registry=self.registry
-            )
-        else:
+        elif series.type == "histogram" and not labels:
             self._metrics[series.name] = BatchHistogram(name, text, series.buckets)
             self.registry.register(self._metrics[series.name])
+        else:
+            self._metrics[series.name] = series.metric(self.registry)
         if series.type != "info" and "partition" not in labels:
             self._initialise(series, self._combinations(series))
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
 from livesegments.monitoring.metric_specs import LABEL_VALUES, SERVE_SERIES
@@ -36,32 +36,16 @@ class ServeMetrics:
         lag: Callable[[], float],
         size: Callable[[], float],
     ) -> None:
-        requests, duration = (
-            SERVE_SERIES["serve_requests_total"],
-            SERVE_SERIES["serve_request_duration_seconds"],
-        )
-        self._requests = Counter(
-            requests.full_name, requests.help, requests.labels, registry=registry
-        )
-        self._duration = Histogram(
-            duration.full_name,
-            duration.help,
-            duration.labels,
-            buckets=duration.buckets,
-            registry=registry,
-        )
+        made = {name: series.metric(registry) for name, series in SERVE_SERIES.items()}
+        self._requests: Counter = made["serve_requests_total"]
+        self._duration: Histogram = made["serve_request_duration_seconds"]
         for route in LABEL_VALUES["route"]:
             self._duration.labels(route)
             for status in LABEL_VALUES["status"]:
                 self._requests.labels(route, status)
-        gauges = {
-            "serve_streams": streams,
-            "serve_history_lag_records": lag,
-            "serve_history_bytes": size,
-        }
-        for name, read in gauges.items():
-            series = SERVE_SERIES[name]
-            Gauge(series.full_name, series.help, registry=registry).set_function(read)
+        made["serve_streams"].set_function(streams)
+        made["serve_history_lag_records"].set_function(lag)
+        made["serve_history_bytes"].set_function(size)
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer and its duration."""

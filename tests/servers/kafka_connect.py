@@ -12,10 +12,9 @@ from typing import Any
 from livesegments.local_servers import LOOPBACK, free_ports
 from tests.servers.kafka_server import KafkaServer
 from tests.servers.maven import jars
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, SingleServer
 
 _POM = Path(__file__).parent / "connect" / "pom.xml"
-_START_SECONDS = 120.0
 
 
 def connect_jars() -> Path:
@@ -24,8 +23,10 @@ def connect_jars() -> Path:
     return jars(_POM, "-".join(("connect-libs", *versions.values())), **versions)
 
 
-class KafkaConnect:
+class KafkaConnect(SingleServer):
     """A worker of Kafka Connect that forgets its connectors, not their offsets, when it ends."""
+
+    _start_timeout = 120.0
 
     def __init__(self, kafka: KafkaServer, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,14 +49,6 @@ class KafkaConnect:
         self._process = ServerProcess(
             "Kafka Connect", [*java, main, str(settings)], directory / "connect.log"
         )
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process.start(self._is_ready, _START_SECONDS)
-
-    def kill(self) -> None:
-        """Crash (SIGKILL)."""
-        self._process.kill()
 
     def create(self, connector: Mapping[str, Any]) -> None:
         """Create a connector, as ``POST /connectors`` does."""

@@ -12,8 +12,6 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from kafka import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
@@ -21,7 +19,7 @@ from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFacto
 from livesegments.contracts.topics import topics
 from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
 from tests.servers.maven import jars
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, SingleServer
 
 KAFKA_VERSION = "4.1.1"
 
@@ -29,7 +27,6 @@ KAFKA_VERSION = "4.1.1"
 QUICK_START: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
 
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
-_START_TIMEOUT = 60.0
 _UNFENCE_TIMEOUT = 10.0
 _JVM = ("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto")
 _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
@@ -70,7 +67,7 @@ _PROPERTIES: Mapping[str, str] = {
 }
 
 
-class KafkaServer:
+class KafkaServer(SingleServer):
     """A single Kafka broker that keeps its data and its port over restarts.
 
     Parameters
@@ -86,6 +83,8 @@ class KafkaServer:
     format_options
         More options for the program that formats the storage.
     """
+
+    _start_timeout = 60.0
 
     def __init__(
         self,
@@ -127,53 +126,13 @@ class KafkaServer:
         """Bootstrap server, ``host:port``."""
         return f"{LOOPBACK}:{self.port}"
 
-    @property
-    def running(self) -> bool:
-        """True while the broker's process exists, also when paused."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int:
-        """Process id of the broker."""
-        return self._process.pid
-
     def start(self) -> None:
         """Start the broker and wait until it serves requests."""
         if not self._data.exists():
             self._format()
-        self._process.start(self._is_ready, _START_TIMEOUT)
+        super().start()
 
-    def stop(self) -> None:
-        """Shut down in order (SIGTERM)."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """Crash (SIGKILL); acknowledged records survive on disk or in the page cache."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Shut down in order and start again, with the same port and data."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze (SIGSTOP): connections stay open, nothing answers."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Continue after a pause (SIGCONT)."""
-        self._process.resume()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()  # its data is not needed any more
 
     def _format(self) -> None:

@@ -7,16 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import mkdtemp
-from types import TracebackType
-from typing import Self
 
 from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, SingleServer
 
 _NOBODY = 65534
 
 
-class PostgresServer:
+class PostgresServer(SingleServer):
     """A PostgreSQL server with one database and one user, ``postgres``, who needs no password.
 
     It refuses to run as root, and then runs as nobody; so its data is in a folder of its own.
@@ -62,17 +60,8 @@ class PostgresServer:
             raise ServerError(done.stderr)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
-    def __enter__(self) -> Self:
-        self._process.start(self._is_ready)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.stop()
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         shutil.rmtree(self._folder)
 
     def _is_ready(self) -> bool:

@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from redis import Redis
@@ -37,12 +36,7 @@ class Server(ABC):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -62,6 +56,52 @@ def wait_until(holds: Callable[[], Any], seconds: float, failure: str) -> None:
         if time.monotonic() > deadline:
             raise ServerError(f"{failure} after {seconds:.0f} s")
         time.sleep(0.05)
+
+
+class SingleServer(Server):
+    """Server of one process, which keeps its ports and its data over restarts."""
+
+    _process: "ServerProcess"
+    _start_timeout = _START_TIMEOUT
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Return whether it answers."""
+
+    @property
+    def running(self) -> bool:
+        """True while the process exists, also when paused."""
+        return self._process.running
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._process.start(self._is_ready, self._start_timeout)
+
+    def stop(self) -> None:
+        """Shut down in order (SIGTERM)."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Crash (SIGKILL); what is on disk or in the page cache survives."""
+        self._process.kill()
+
+    def restart(self) -> None:
+        """Shut down in order and start again."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze (SIGSTOP): connections stay open, nothing answers."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Continue after a pause (SIGCONT)."""
+        self._process.resume()
 
 
 class ServerProcess:

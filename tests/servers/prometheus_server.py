@@ -7,15 +7,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from livesegments.local_servers import LOOPBACK, ServerError, free_ports
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, SingleServer
 
 
-class PrometheusServer:
+class PrometheusServer(SingleServer):
     """A Prometheus that scrapes workers every second, as the job ``livesegments``.
 
     Parameters
@@ -82,20 +81,8 @@ class PrometheusServer:
         found: list[dict[str, Any]] = self.get("query", {"query": expression})["result"]
         return found
 
-    def _ready(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return bool(self.query("vector(1)"))
         except (OSError, HTTPException, ValueError):
             return False
-
-    def __enter__(self) -> Self:
-        self._process.start(self._ready)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.stop()

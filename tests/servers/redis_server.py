@@ -9,10 +9,10 @@ from pathlib import Path
 from redis import Redis
 
 from livesegments.local_servers import LOOPBACK, ServerError, free_ports
-from tests.servers.process import Server, ServerProcess, answers_ping
+from tests.servers.process import ServerProcess, SingleServer, answers_ping
 
 
-class RedisServer(Server):
+class RedisServer(SingleServer):
     """A Redis server that keeps its port and its persisted data over restarts.
 
     Parameters
@@ -47,35 +47,8 @@ class RedisServer(Server):
         """``redis://`` URL of database 0."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
-    @property
-    def running(self) -> bool:
-        """True while the server's process exists, also when paused."""
-        return self._process.running
-
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        self._process.start(lambda: answers_ping(self.port))
-
-    def stop(self) -> None:
-        """Shut down in order (SIGTERM); saves only data that the options persist."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """Crash (SIGKILL)."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Shut down in order and start again, with the same port and directory."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze (SIGSTOP): connections stay open, nothing answers."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Continue after a pause (SIGCONT)."""
-        self._process.resume()
+    def _is_ready(self) -> bool:
+        return answers_ping(self.port)
 
     def client(self) -> Redis:
         """Return a client of it."""

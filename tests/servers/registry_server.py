@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from livesegments.local_servers import LOOPBACK, ServerError, free_ports
-from tests.servers.process import Server, ServerProcess
+from tests.servers.process import ServerProcess, SingleServer
 
 APICURIO_VERSION = "2.6.13.Final"
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_START_TIMEOUT = 60.0
 _JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-class RegistryServer(Server):
+class RegistryServer(SingleServer):
     """A schema registry that keeps its schemas in memory.
 
     Parameters
@@ -32,6 +31,8 @@ class RegistryServer(Server):
     directory
         Folder of its log; created when missing.
     """
+
+    _start_timeout = 60.0
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -62,14 +63,6 @@ class RegistryServer(Server):
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(json.load(answer)["id"])
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process.start(self._is_ready, _START_TIMEOUT)
-
-    def stop(self) -> None:
-        """Shut down in order (SIGTERM)."""
-        self._process.stop()
 
     def _is_ready(self) -> bool:
         try:

@@ -17,45 +17,52 @@ from tests.service import WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
 
+
+@pytest.fixture
+def bare(service: Service) -> Service:
+    """A deployment whose topics do not exist."""
+    admin = KafkaAdminClient(**service.config)
+    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
+    admin.close()
+    return service
+
+
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
 
-def test_a_worker_without_topics_says_which_command_makes_them(service: Service) -> None:
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
-    admin.close()
-    done = service.command("run")
+def test_a_worker_without_topics_says_which_command_makes_them(
+    bare: Service,
+) -> None:
+    done = bare.command("run")
     assert done.returncode == 1
     assert "livesegments topics create" in done.stderr
     assert "Traceback" not in done.stderr
-    assert service.command("topics", "create").returncode == 0
+    assert bare.command("topics", "create").returncode == 0
 
 
-def test_a_command_waits_for_the_topics_that_another_creates(service: Service) -> None:
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
-    admin.close()
-    gave_up = service.command("topics", "wait", "--seconds", "0")
+def test_a_command_waits_for_the_topics_that_another_creates(
+    bare: Service,
+) -> None:
+    gave_up = bare.command("topics", "wait", "--seconds", "0")
     assert gave_up.returncode == 1
     assert CHANGES in gave_up.stderr
     waiting = subprocess.Popen(
-        [*COMMAND, "topics", "wait"], env=service.full_environment(), stderr=subprocess.PIPE
+        [*COMMAND, "topics", "wait"], env=bare.full_environment(), stderr=subprocess.PIPE
     )
     try:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith(b"waiting: missing topics: customer-")
-        assert service.command("topics", "create").returncode == 0
+        assert bare.command("topics", "create").returncode == 0
         assert waiting.wait(30) == 0
     finally:
         waiting.kill()
         waiting.wait()
 
 
-def test_more_copies_than_brokers_are_told_in_one_line(service: Service) -> None:
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
-    admin.close()
-    done = service.command("topics", "create", "--replication-factor", "3")
+def test_more_copies_than_brokers_are_told_in_one_line(
+    bare: Service,
+) -> None:
+    done = bare.command("topics", "create", "--replication-factor", "3")
     assert done.returncode == 1
     assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -93,10 +93,3 @@ def test_a_terminal_has_colours_unless_they_are_not_wanted(no_color: str, colour
     assert done.returncode == 1
     assert b"kafka" in shown
     assert (b"\x1b[" in shown) is coloured
-
-
-def test_a_segment_that_does_not_exist_is_told_with_those_that_do() -> None:
-    done = livesegments("subscribe", "--segment", "families-")
-    assert done.returncode == 2
-    assert "--segment is 'families-'" in done.stderr
-    assert "families, " in done.stderr

@@ -52,11 +52,6 @@ class ClusterSnapshot:
         (k,) squared standard deviations.
     explained_variance_ratio
         0..1.
-
-    Raises
-    ------
-    ValueError
-        If a shape is wrong or a segment is repeated.
     """
 
     generation: int
@@ -74,20 +69,6 @@ class ClusterSnapshot:
     persona_distances: Floats
     mean_squared_distances: Floats
     explained_variance_ratio: float
-
-    def __post_init__(self) -> None:
-        k, d = len(self.segments), len(self.mean)
-        if len(set(self.segments)) != len(self.centroids):
-            raise ValueError("segments must be distinct, one for each centroid")
-        for name, shape in (
-            *(("centroids", (k, d)), ("means", (k, d)), ("baseline", (k, d))),
-            *(("stddevs", (d,)), ("mean", (d,)), ("variance", (d,))),
-            *(("known", (k, d)), ("sizes", (k,)), ("persona_distances", (k,))),
-            *(("mean_squared_distances", (k,)),),
-        ):
-            found = np.shape(getattr(self, name))
-            if found != shape:
-                raise ValueError(f"{name} must have the shape {shape}, not {found}")
 
 
 class DriftMetrics:

@@ -1,6 +1,6 @@
 """Results of the checks, with every fault."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 SHOWN = 20
 
@@ -45,20 +45,7 @@ class Report:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
-        return {
-            "faults": self.faults,
-            "checks": [
-                {
-                    "name": check.name,
-                    "promise": check.promise,
-                    "cases": check.cases,
-                    "faults": check.faults,
-                    "note": check.note,
-                    "left_out": check.left_out,
-                }
-                for check in self.checks
-            ],
-        }
+        return {"faults": self.faults, "checks": [asdict(check) for check in self.checks]}
 
     def lines(self) -> list[str]:
         """Return a text report."""

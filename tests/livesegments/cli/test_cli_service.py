@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, REPLAYS
 from livesegments.rendering.formats import DOUBT
-from tests.service import WORKER, Service, profile, purchase, running
+from tests.service import COMMAND, WORKER, Service, profile, purchase, running
 
 pytestmark = pytest.mark.servers
 
@@ -27,12 +26,7 @@ def bare(service: Service) -> Service:
     return service
 
 
-COMMAND = [sys.executable, "-m", "livesegments.cli"]
-
-
-def test_a_worker_without_topics_says_which_command_makes_them(
-    bare: Service,
-) -> None:
+def test_a_worker_without_topics_says_which_command_makes_them(bare: Service) -> None:
     done = bare.command("run")
     assert done.returncode == 1
     assert "livesegments topics create" in done.stderr
@@ -40,9 +34,7 @@ def test_a_worker_without_topics_says_which_command_makes_them(
     assert bare.command("topics", "create").returncode == 0
 
 
-def test_a_command_waits_for_the_topics_that_another_creates(
-    bare: Service,
-) -> None:
+def test_a_command_waits_for_the_topics_that_another_creates(bare: Service) -> None:
     gave_up = bare.command("topics", "wait", "--seconds", "0")
     assert gave_up.returncode == 1
     assert CHANGES in gave_up.stderr
@@ -59,9 +51,7 @@ def test_a_command_waits_for_the_topics_that_another_creates(
         waiting.wait()
 
 
-def test_more_copies_than_brokers_are_told_in_one_line(
-    bare: Service,
-) -> None:
+def test_more_copies_than_brokers_are_told_in_one_line(bare: Service) -> None:
     done = bare.command("topics", "create", "--replication-factor", "3")
     assert done.returncode == 1
     assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr

@@ -1,6 +1,5 @@
 """SASL mechanisms: their settings in any case, and errors that name a missing one."""
 
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -20,13 +19,6 @@ OAUTH: dict[str, Any] = {
     "kafka_sasl_oauthbearer_client_id": "us",
     "kafka_sasl_oauthbearer_client_secret": "hush",
 }
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("LIVESEGMENTS_", "AWS_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("mechanism", ["scram-sha-512", "Plain", "SCRAM-SHA-256"])

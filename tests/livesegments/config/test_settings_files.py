@@ -6,15 +6,9 @@ import pytest
 
 from livesegments.config.clients import redis_client
 from livesegments.config.redis_urls import Form, parse
-from livesegments.config.settings import PREFIX, Settings, SettingsError, load
+from livesegments.config.settings import SettingsError, load
 
 CASES = Path(__file__).parents[2] / "cases"
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
 
 
 def test_a_topic_setting_is_answered_with_the_prefix() -> None:

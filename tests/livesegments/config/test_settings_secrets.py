@@ -16,13 +16,6 @@ SASL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("LIVESEGMENTS_"):
-            monkeypatch.delenv(name)
-
-
 def put(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
     for name, value in settings.items():
         monkeypatch.setenv(f"LIVESEGMENTS_{name}", value)
@@ -79,12 +72,16 @@ def test_a_file_that_holds_no_secret_is_named(
 
 
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    put(monkeypatch, **SASL, KAFKA_SASL_PASSWORD="hush", REDIS_PASSWORD="hush")
+    put(monkeypatch, **SASL, KAFKA_SASL_PASSWORD="hush", REDIS_URL="redis://:hush@redis")
     settings = load()
     assert "hush" not in f"{settings!r} {settings} {describe(settings)}"
     shown = {each["name"]: each["value"] for each in describe(settings)}
     assert "***" in shown["LIVESEGMENTS_KAFKA_SASL_PASSWORD"]
     assert shown["LIVESEGMENTS_KAFKA_SSL_KEY_PASSWORD"] == ""
+    put(monkeypatch, REDIS_URL="amqp://:hush@redis")
+    with pytest.raises(SettingsError, match="must start with redis://") as error:
+        load()
+    assert "hush" not in str(error.value)
 
 
 @pytest.mark.parametrize(

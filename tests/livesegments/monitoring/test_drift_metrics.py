@@ -150,16 +150,11 @@ def test_travel_outlasts_a_time_in_which_a_feature_is_unknown(report: Report) ->
     )
 
 
-def test_a_feature_without_variance_gives_no_infinite_distance(report: Report) -> None:
-    stddevs = np.array([0.0, 2.0, 10.0, 0.5, 0.4])
-    report.drift.update(snapshot(stddevs=stddevs))
-    report.drift.update(snapshot(stddevs=stddevs, centroids=moved(1.0)))
-    assert report.value("centroid_shift_stddevs", segment=SEGMENTS[0]) == 0
-    assert report.value("centroid_travel_stddevs_total", segment=SEGMENTS[0]) == 0
-
-
-def test_a_feature_that_was_constant_but_for_rounding_gives_no_distance(report: Report) -> None:
-    stddevs = np.array([1.5e-15, 2.0, 10.0, 0.5, 0.4])
+@pytest.mark.parametrize("stddev", [0.0, 1.5e-15])
+def test_a_feature_that_was_constant_but_for_rounding_gives_no_distance(
+    report: Report, stddev: float
+) -> None:
+    stddevs = np.array([stddev, 2.0, 10.0, 0.5, 0.4])
     report.drift.update(snapshot(stddevs=stddevs))
     report.drift.update(snapshot(stddevs=stddevs, centroids=moved(1.0)))
     assert report.value("centroid_shift_stddevs", segment=SEGMENTS[0]) == 0
@@ -218,17 +213,6 @@ def test_centroids_are_told_in_natural_units(report: Report) -> None:
     assert math.isnan(report.value("centroid_natural_units", segment=SEGMENTS[1], feature="age"))
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong"),
-    [
-        ("centroids", np.zeros((K, D + 1))),
-        ("baseline", np.zeros((K - 1, D))),
-        ("stddevs", np.zeros(K + 1)),
-        ("sizes", np.zeros(K - 1)),
-        ("segments", SEGMENTS[:4]),
-        ("segments", (*SEGMENTS[:4], SEGMENTS[0])),
-    ],
-)
-def test_a_wrong_shape_is_named(name: str, wrong: object) -> None:
-    with pytest.raises(ValueError, match=name):
-        snapshot(**{name: wrong})
+def test_segments_other_than_the_deployments_are_refused(report: Report) -> None:
+    with pytest.raises(ValueError, match="each once"):
+        report.drift.update(snapshot(segments=(*SEGMENTS[:4], SEGMENTS[0])))

@@ -12,8 +12,8 @@ from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
 from livesegments.demo.dataset import complete_journey
 from livesegments.features.window import Tiling
-from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
+from tests.stored import read_partition
 
 pytestmark = pytest.mark.servers
 

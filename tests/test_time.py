@@ -10,9 +10,9 @@ import pytest
 
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, STATES
-from livesegments.operations.verify.store_reader import read_partition
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 from tests.shifted_worker import days, shift_redis
+from tests.stored import read_partition
 
 pytestmark = pytest.mark.servers
 

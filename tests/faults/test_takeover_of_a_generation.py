@@ -13,10 +13,10 @@ from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.operations.verify.store_reader import read_partition
 from livesegments.store.refit_requests import RefitRequests
 from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service
+from tests.stored import read_partition
 
 pytestmark = pytest.mark.servers
 

@@ -11,9 +11,10 @@ from kafka import TopicPartition
 from livesegments.contracts.topics import CHANGES, DEFINITIONS, INPUTS
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US as TOLERANCE_US
 from livesegments.operations.verify import verify
-from livesegments.operations.verify.store_reader import marker_of, read_partition
+from livesegments.operations.verify.store_reader import marker_of
 from tests.simulation.cluster import PARTITIONS
 from tests.simulation.harness import SETTINGS, World
+from tests.stored import read_partition
 
 TILE_US = SETTINGS.window_days * 86_400_000_000 // SETTINGS.tiles
 

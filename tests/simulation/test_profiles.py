@@ -7,12 +7,13 @@ import pytest
 from kafka import TopicPartition
 
 from livesegments.contracts.topics import DEAD_LETTERS, PROFILES
-from livesegments.operations.verify.store_reader import StoredCustomer, read_partition
+from livesegments.operations.verify.store_reader import StoredCustomer
 from tests.consumers.harness import erasure, profile, purchase
 from tests.simulation.harness import SETTINGS, SimulatedWorker, World
 from tests.simulation.inputs import FIRST_DAY, Event
 from tests.simulation.invariants import faults
 from tests.simulation.scenario_helpers import prefix, settle
+from tests.stored import read_partition
 
 STUDENT = {"age": 20, "income": 15_000, "location": "urban"}
 REFUSED = {"profiling": False, "marketing": False}

@@ -11,7 +11,7 @@ from livesegments.store.cluster_pipeline import Client, server_of
 
 _HEAD = struct.Struct("<BBbbiqedqqq")
 _LOCATIONS = {0: None, 1: "rural", 2: "suburban", 3: "urban"}
-_MARKER = struct.Struct("<qqq")
+MARKER = struct.Struct("<qqq")
 _NEVER = -(2**63)
 Marker: TypeAlias = tuple[int, int, int]
 """First microsecond that counts, and the latest requests to suppress and to restore."""
@@ -185,22 +185,13 @@ class Store:
             keys = [marker_of(name, self._group_id) for name in chunk]
             cut, [found] = self._transaction(("hmget", "erasures", keys))
             for name, data in zip(chunk, found, strict=True):
-                markers[name] = (cut, None if data is None else _MARKER.unpack(data))
+                markers[name] = (cut, None if data is None else MARKER.unpack(data))
         return markers
 
     def ring(self) -> tuple[Cut, bytes]:
         """Read the dedup ring."""
         cut, [ring] = self._transaction(("get", "seen"))
         return cut, ring or b""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPartition:
-    """One partition at rest."""
-
-    cut: Cut
-    customers: dict[str, StoredCustomer]
-    markers: dict[bytes, Marker]
 
 
 def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
@@ -241,21 +232,6 @@ def read_customer(data: bytes, shape: Shape) -> StoredCustomer:
             tile: (counts[tile % tiles], cents[tile % tiles])
             for tile in range(head - tiles + 1, head + 1)
         },
-    )
-
-
-def read_partition(client: Client, group_id: str, partition: int) -> StoredPartition:
-    """Read the complete state of a partition at rest."""
-    store = Store(client, group_id, partition)
-    shape = Shape.of(client.hgetall(f"{group_id}:deployment"))  # type: ignore[arg-type]
-    customers = {
-        name: read_customer(data, shape) for _, page in store.scan() for name, data in page.items()
-    }
-    markers: Mapping[bytes, bytes] = client.hgetall(f"{group_id}:{{{partition}}}:erasures")  # type: ignore[assignment]
-    return StoredPartition(
-        store.look().cut,
-        customers,
-        {key: _MARKER.unpack(data) for key, data in markers.items()},
     )
 
 

@@ -19,13 +19,13 @@ from livesegments.features.window import DAY_US, Tiling
 from livesegments.operations import customer_scan
 from livesegments.operations.customer_scan import UnsettledError
 from livesegments.operations.export import SUFFIXES, export
-from livesegments.operations.verify.store_reader import read_partition
 from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions
 from tests.segmentations import PERSONAS
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Service, erasure, profile, purchase, running
+from tests.stored import read_partition
 
 pytestmark = pytest.mark.servers
 

@@ -166,14 +166,8 @@ def subscribe(
 ) -> Generator[Update | None, None, None]:
     """Yield every current state, then each change as it arrives, and None after an idle poll.
 
-    Parameters
-    ----------
-    config
-        Kafka client configuration.
-    from_start
-        Start with all changes retained in the topic, instead of the states.
-    changes_only
-        Read the states, to detect duplicates, but do not yield them.
+    ``from_start`` starts with all changes retained in the topic, instead of the states; with
+    ``changes_only`` the states are read, to detect duplicates, but not yielded.
     """
     view = View()
     consumer = open_consumer(
@@ -293,10 +287,6 @@ def follow(
     ----------
     config, from_start, changes_only
         As for `subscribe`.
-    write
-        Called with each line.
-    as_json
-        Write one JSON object per line instead of text.
     segment
         Only updates that involve this segment.
     limit, idle_exit

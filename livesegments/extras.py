@@ -8,16 +8,9 @@ class MissingExtraError(RuntimeError):
 
 
 def require(extra: str, what: str, *modules: str) -> None:
-    """Check that the modules of an extra are installed.
+    """Check that the top-level modules of an extra are installed, without importing them.
 
-    Parameters
-    ----------
-    extra
-        Name of the extra.
-    what
-        The command or format that needs it.
-    *modules
-        Top-level modules; none is imported.
+    ``what`` is the command or format that needs it.
 
     Raises
     ------

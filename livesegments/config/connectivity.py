@@ -53,12 +53,7 @@ class _SilentError(RuntimeError):
 def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Connect to a bootstrap server, then to a broker from its metadata.
 
-    Parameters
-    ----------
-    settings
-        Kafka connection settings.
-    patience_seconds
-        Time to keep retrying while no server responds. A rejection ends the attempt at once.
+    Retries for ``patience_seconds`` while no server responds; a rejection ends the attempt at once.
 
     Raises
     ------
@@ -89,12 +84,7 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
 def reach_redis(ask: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
     """Query Redis, retrying while it is unavailable, since it may still be starting.
 
-    Parameters
-    ----------
-    ask
-        The query; must be idempotent.
-    patience_seconds
-        Time to keep retrying. A rejection ends the attempt at once.
+    ``ask`` must be idempotent. A rejection ends the attempt at once.
 
     Raises
     ------

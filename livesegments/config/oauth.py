@@ -33,17 +33,7 @@ class TokenRefusedError(SaslAuthenticationFailedError):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An OAuth client.
-
-    Attributes
-    ----------
-    url
-        Token endpoint.
-    client_id, client_secret
-        Credentials.
-    scope
-        Requested scope; empty for none.
-    """
+    """An OAuth client: its token endpoint, its credentials, and the scope to ask for, if any."""
 
     url: str
     client_id: str
@@ -65,14 +55,8 @@ class Client:
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
     """Token provider of kafka-python that renews its token before it expires.
 
-    Thread-safe; a copy in another process requests its own token.
-
-    Parameters
-    ----------
-    client
-        The OAuth client.
-    extensions
-        SASL extensions sent with each token.
+    Thread-safe; a copy in another process requests its own token. The SASL ``extensions`` are sent
+    with each token.
     """
 
     def __init__(self, client: Client, extensions: Mapping[str, str]) -> None:

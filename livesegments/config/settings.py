@@ -219,12 +219,8 @@ def _read_segmentation(name_or_path: str) -> "Segmentation":
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     """Load the settings.
 
-    Parameters
-    ----------
-    env_file
-        A file with lines ``LIVESEGMENTS_NAME=value``; the environment takes precedence.
-    overrides
-        Settings by lower-case name, which take precedence over both.
+    The environment takes precedence over the lines ``LIVESEGMENTS_NAME=value`` of ``env_file``, and
+    ``overrides``, by lower-case name, over both.
 
     Raises
     ------

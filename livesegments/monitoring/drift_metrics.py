@@ -72,15 +72,7 @@ class ClusterSnapshot:
 
 
 class DriftMetrics:
-    """Sets the cluster gauges from snapshots, and accumulates the travel of centroids.
-
-    Parameters
-    ----------
-    metrics
-        Destination of the values.
-    segmentation
-        The deployment's segments and features.
-    """
+    """Sets the cluster gauges from snapshots, and accumulates the travel of centroids."""
 
     def __init__(self, metrics: Metrics, segmentation: Segmentation) -> None:
         self._metrics, self._segmentation = metrics, segmentation

@@ -22,14 +22,8 @@ class BatchHistogram(Collector):
     """A Prometheus histogram without labels whose `observe` takes an array.
 
     `prometheus_client.Histogram` accepts one number per call. Calling it for every event of a
-    batch takes a tenth of the processing time of an event.
-
-    Parameters
-    ----------
-    name, help
-        Exposed name and help text.
-    buckets
-        Increasing, inclusive upper bounds; +Inf is added.
+    batch takes a tenth of the processing time of an event. ``buckets`` are increasing, inclusive
+    upper bounds; +Inf is added.
     """
 
     def __init__(self, name: str, help: str, buckets: Sequence[float]) -> None:
@@ -172,12 +166,7 @@ class Metrics:
     def set_all(self, name: str, values: ArrayLike) -> None:
         """Set a gauge for all values of its labels.
 
-        Parameters
-        ----------
-        name
-            Name of the series.
-        values
-            One axis per label: segments and features in the order of the segmentation.
+        ``values`` has one axis per label: segments and features in the order of the segmentation.
         """
         series = SERIES[name]
         shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)

@@ -22,13 +22,7 @@ Clock = Callable[[], float]
 
 
 class Heartbeat:
-    """Time of the main loop's last iteration.
-
-    Parameters
-    ----------
-    clock
-        Returns monotonic seconds.
-    """
+    """Time of the main loop's last iteration; ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -108,10 +102,7 @@ class Watchdog:
     def arm(self, budget: float | None = None) -> None:
         """Start the budget of an iteration, or restart it if it is running.
 
-        Parameters
-        ----------
-        budget
-            Seconds for this iteration only, for one expected to take longer.
+        Give one that is expected to take longer a ``budget`` of its own, in seconds.
         """
         with self._lock:
             self._budget_of_round = self.budget if budget is None else budget

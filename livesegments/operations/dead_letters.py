@@ -65,13 +65,6 @@ class Selection:
 def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]:
     """Yield the current dead letters that match, by partition in offset order.
 
-    Parameters
-    ----------
-    config
-        Kafka client configuration.
-    selection
-        Filter for dead letters.
-
     Raises
     ------
     DeadLettersError
@@ -110,18 +103,8 @@ def refusal(
 ) -> str | None:
     """Return the reason for which a record would be rejected if it arrived now; None if accepted.
 
-    A record whose origin is not an input topic cannot be replayed at all.
-
-    Parameters
-    ----------
-    letter
-        The dead letter.
-    currency
-        The deployment's currency.
-    now
-        Timestamp that the broker would assign.
-    consent_required
-        Whether a profile must have both consents.
+    A record whose origin is not an input topic cannot be replayed at all. ``now`` is the timestamp
+    that the broker would assign.
     """
     if letter.origin.source is not None:
         return f"from source {letter.origin.source!r}: dead-letters replay --sources SOURCES.toml"

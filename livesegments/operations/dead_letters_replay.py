@@ -99,16 +99,8 @@ def replay(
 ) -> Outcome:
     """Replay the selected dead letters with their key, value and headers, to their key's partition.
 
-    Parameters
-    ----------
-    config
-        Kafka client configuration.
-    selection
-        Filter for dead letters. Those already replayed are skipped.
-    rules
-        What is sent again.
-    progress
-        Called with the number of records after each transaction.
+    Those already replayed are skipped. ``progress`` is called with the number of records after each
+    transaction.
 
     Raises
     ------

@@ -27,14 +27,8 @@ ADVICE = (
 class EventIdCheck:
     """Counts purchases that have the event id of an earlier one.
 
-    Attributes
-    ----------
-    repeats
-        Those with the same content, which are skipped.
-    conflicts
-        Those with other content, which count.
-    examples
-        The first ids in conflict.
+    ``repeats`` have the same content and are skipped; ``conflicts`` have other content and count.
+    ``examples`` are the first ids in conflict.
     """
 
     def __init__(self, currency: str) -> None:
@@ -59,18 +53,10 @@ class EventIdCheck:
 
 @dataclass(frozen=True, slots=True)
 class RingCounts:
-    """Repeats in dedup rings.
+    """Repeats among the purchases in dedup rings.
 
-    Attributes
-    ----------
-    purchases
-        Number of purchases remembered.
-    repeats
-        Purchases with the id and the content of an earlier one.
-    conflicts
-        Purchases with the id of an earlier one and other content.
-    ids
-        Sorted hashes of the ids in conflict.
+    ``repeats`` have the id and the content of an earlier one, ``conflicts`` its id and other
+    content. ``ids`` are the sorted hashes of the ids in conflict.
     """
 
     purchases: int

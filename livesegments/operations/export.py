@@ -20,8 +20,6 @@ from livesegments.operations.customer_scan import CustomerBatch, scan
 from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
 
-FORMATS = ("csv", "jsonl", "parquet")
-SUFFIXES = tuple(f".{name}" for name in FORMATS)
 LOCATIONS = {0.0: "rural", 0.5: "suburban", 1.0: "urban"}
 COLUMNS: dict[str, type] = {
     "customer_id": str,
@@ -42,24 +40,8 @@ Row = dict[str, Any]
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
     """Write a file with one row per customer; return the number of rows.
 
-    The file appears under its name only when complete. See `write_rows`.
-
-    Parameters
-    ----------
-    store
-        The deployment's store.
-    path
-        Output file, with a suffix in `SUFFIXES`.
-    progress
-        Called with the number of rows after each chunk.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is not supported.
+    The suffix is the format. The file appears under its name only when complete. See `write_rows`.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: the name must end in .csv, .jsonl or .parquet")
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         return write_rows(store, file, path.suffix.removeprefix("."), progress)
 
@@ -70,7 +52,7 @@ def write_rows(
     format: str,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write one row per customer to an open file; return the number of rows.
+    """Write one row per customer to an open file, which stays open; return the number of rows.
 
     Purchases and spend are those of the window that ends at the partition's clock; unknown values
     are empty. Erased customers, customers suppressed until a restore, and those with only a
@@ -78,12 +60,8 @@ def write_rows(
 
     Parameters
     ----------
-    store
-        The deployment's store.
-    file
-        Receives the rows; stays open.
     format
-        One of `FORMATS`.
+        ``csv``, ``jsonl`` or ``parquet``.
     progress
         Called with the number of rows after each chunk.
 

@@ -52,10 +52,7 @@ class ImplausibleId:
 class PurchaseCounts:
     """Purchases by customer, of which only those with the most are kept.
 
-    Attributes
-    ----------
-    customers, purchases
-        Numbers of all customers with a purchase, and of purchases.
+    ``customers`` and ``purchases`` are the numbers of all customers with one, and of all purchases.
     """
 
     MOST = 1_000

@@ -21,14 +21,8 @@ LEAST_IN_A_PARTITION = 20
 class Placing:
     """Customers of a sample whose partition is the one that each partitioner gives them.
 
-    Attributes
-    ----------
-    customers
-        Number of customers; one in two partitions counts twice.
-    agreeing
-        Partitioner -> number of them.
-    by_either
-        Number of those that are where at least one partitioner puts them.
+    A customer in two partitions counts twice. ``by_either`` is the number of those that are where
+    at least one partitioner puts them.
     """
 
     customers: int

@@ -45,15 +45,7 @@ class DesertedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan of a rebuild.
-
-    Attributes
-    ----------
-    customers
-        Number of customers in the store now.
-    workers
-        Number of running workers, which would do the rebuild.
-    """
+    """Plan of a rebuild: the customers in the store, and the running workers, who would do it."""
 
     deployment: Deployment
     customers: int
@@ -115,12 +107,7 @@ def rebuild(
 ) -> Rebuilt:
     """Empty the store and wait until it is rebuilt.
 
-    Parameters
-    ----------
-    planned
-        The result of `plan`.
-    progress
-        Called with the number of input records applied.
+    ``progress`` is called with the number of input records applied.
 
     Raises
     ------

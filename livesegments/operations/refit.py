@@ -25,15 +25,7 @@ class RefitError(RuntimeError):
 
 
 class Refit:
-    """Manual refit of one deployment.
-
-    Parameters
-    ----------
-    settings
-        Settings of the deployment.
-    say
-        Called with progress messages, one line each.
-    """
+    """Manual refit of one deployment; ``say`` is called with progress messages, one line each."""
 
     def __init__(self, settings: Settings, say: Say) -> None:
         self._settings, self._say = settings, say
@@ -138,19 +130,12 @@ class Refit:
     ) -> None:
         """Wait until every partition has scored all its customers under a generation.
 
-        Parameters
-        ----------
-        number
-            The generation.
-        patience
-            Maximum seconds without progress.
-        show
-            Called with the number of customers in the generation, as it grows.
+        ``show`` is called with the number of customers in the generation, as it grows.
 
         Raises
         ------
         RefitError
-            If there is no progress for too long.
+            If there is no progress for ``patience`` seconds.
         """
         before: tuple[int, int] | None = None
         moved = time.monotonic()

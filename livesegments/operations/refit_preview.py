@@ -102,16 +102,7 @@ def propose(
 ) -> Proposal:
     """Fit the current customers, as the worker's refit check does, and predict their moves.
 
-    Parameters
-    ----------
-    store, deployment
-        The deployment.
-    before
-        The current model.
-    rules
-        The service's processing configuration.
-    everyone
-        Fit all customers instead of a sample: exact, but slow.
+    With ``everyone`` the fit is of all customers instead of a sample: exact, but slow.
 
     Raises
     ------

@@ -126,11 +126,8 @@ def create_topics(
 
     Parameters
     ----------
-    config
-        Kafka client configuration.
-    partitions, replication_factor
-        For every topic created; if ``partitions`` is None, the number that existing topics have,
-        or 4.
+    partitions
+        Of every topic created; if None, the number that existing topics have, or 4.
     retention_days
         Retention of purchases and changes.
     skip_config

@@ -26,13 +26,8 @@ def render(template: str, **context: Any) -> str:
     """Return the page or text that a template makes.
 
     Pages are self-contained: no script runs, nothing is loaded, and every value is escaped.
-
-    Parameters
-    ----------
-    template
-        Path within the package ``livesegments``; pages end in ``.html.j2``, texts in ``.txt.j2``.
-    **context
-        Variables of the template.
+    ``template`` is a path within the package ``livesegments``; pages end in ``.html.j2``, texts in
+    ``.txt.j2``.
     """
     return _environment().get_template(template).render(context)
 

@@ -44,14 +44,9 @@ PAUSE_SECONDS = 0.2
 class Records:
     """Records of a partition, each with the cut at which it was read.
 
-    Attributes
-    ----------
-    first, last
-        Cuts at the begin and the end of reading.
-    found
-        Customer id -> stored bytes, None if there is no record, and the cut.
-    whole
-        Whether all records, and the statistics, are as of ``last``.
+    ``first`` and ``last`` are the cuts at the begin and the end of reading. ``found`` has each
+    customer's stored bytes, None without a record. If ``whole``, all records and the statistics are
+    as of ``last``.
     """
 
     shape: Shape

@@ -70,18 +70,10 @@ def verify(
 
     Parameters
     ----------
-    client
-        Redis client of the store.
-    config
-        Kafka client configuration: servers and security.
-    group_id
-        The deployment's consumer group.
     progress
         Called with a description of each step.
-    retention_days
-        The deployment's retention; if None, retention is not checked.
-    event_clock
-        Whether the deployment uses the event clock; None if unknown.
+    retention_days, event_clock
+        The deployment's, None if unknown; retention is not checked then.
     patience_seconds
         Timeout for a publication, and for an open transaction.
     now_us

@@ -96,21 +96,6 @@ def test_any_order_and_repetition_of_states_and_changes_gives_the_newest(
     assert view.customers == where(history)
 
 
-@given(moves, st.data())
-def test_states_and_then_changes_from_before_them_leave_no_gap_and_repeat_nothing(
-    history: list[Move], data: st.DataObject
-) -> None:
-    noted = data.draw(st.integers(0, len(history)), "end of the changes")
-    read = data.draw(st.integers(noted, len(history)), "end of the states")
-    view = View()
-    for customer, (_, version) in where(history[:read]).items():
-        view.state(customer, state(customer, version, history[version][1]), version)
-    updates = [view.change(change(*history[v][:1], v, history[v][1])) for v in range(len(history))]
-    followed = [update.payload for update in updates[noted:] if update and update.payload]
-    assert [each.version for each in followed] == list(range(read, len(history)))
-    assert view.customers == where(history)
-
-
 def test_a_null_state_forgets_the_customer_who_may_come_back() -> None:
     view = View()
     view.state("a", state("a", 3), 3)

@@ -52,12 +52,15 @@ def test_joined_anywhere_a_view_ends_where_the_history_ends_and_forgets_the_eras
     view = View()
     read_states(view, history[:read], compacted)
     held = dict(view.customers)
+    news: list[int] = []
     for version in range(noted, len(history)):
         move = history[version]
         before = view.customers.get(move[0])
-        view.change(change(move[0], version, segment_of(move)))
+        if view.change(change(move[0], version, segment_of(move))) is not None:
+            news.append(version)
         after = view.customers.get(move[0])
         assert before is None or (after is not None and after[1] >= before[1])
+    assert news == list(range(read, len(history)))
     for move in history[:read]:
         if move[0] not in held:
             assert [m for m in history[:read] if m[0] == move[0]][-1][1] == ERASED
@@ -95,7 +98,7 @@ class Writer(threading.Thread):
         self._producer.close()
 
 
-def news(updates: Iterator[Update | None], count: int) -> list[Update]:
+def first_of(updates: Iterator[Update | None], count: int) -> list[Update]:
     return list(islice((each for each in updates if each is not None), count))
 
 
@@ -111,7 +114,7 @@ def test_joined_while_a_producer_writes_there_is_no_gap_and_no_repeat(
             joined = []
             for _ in range(4):
                 updates = stack.enter_context(closing(subscribe(config)))
-                joined.append((updates, news(updates, 100)))
+                joined.append((updates, first_of(updates, 100)))
         finally:
             writer.stopped.set()
             writer.join(30)

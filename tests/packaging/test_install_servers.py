@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.livesegments.rendering.browser import is_a_snap
+from tests.livesegments.serve.browser import is_a_snap
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/install-servers"
 SNAP = '#!/bin/sh\nexec /snap/bin/chromium "$@"\n'

@@ -11,8 +11,8 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from livesegments.local_servers import ServerError
-from tests.livesegments.rendering.browser import PROGRAMS, is_a_snap
 
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE, DESK = {"width": 375, "height": 800}, {"width": 1_280, "height": 900}
 _AXE = files("axe_playwright_python").joinpath("axe.min.js")
 
@@ -63,6 +63,14 @@ class Tab:
             f"{each['id']}: {each['nodes'][0]['html']}: {each['nodes'][0]['failureSummary']}"
             for each in checked["violations"]
         ]
+
+
+def is_a_snap(program: Path) -> bool:
+    """Return whether a program is a snap, as on Ubuntu: a snap cannot read temporary folders."""
+    if program.resolve().name == "snap" or program.resolve().is_relative_to("/snap"):
+        return True
+    with program.open("rb") as file:
+        return b"/snap/" in file.read(4096)
 
 
 @contextmanager

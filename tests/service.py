@@ -20,7 +20,15 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.contracts.segments import SegmentChange, SegmentState
+from livesegments.contracts.topics import (
+    CHANGES,
+    ERASURES,
+    INPUTS,
+    PROFILES,
+    PURCHASES,
+    STATES,
+)
 from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
@@ -187,6 +195,22 @@ class Service:
             return [record for p in range(PARTITIONS) for record in log.read(topic, p)]
         finally:
             log.close()
+
+    def states(self) -> dict[str, SegmentState | None]:
+        """Return the last state of each customer, as after compaction."""
+        return {
+            each.key.decode(): SegmentState.model_validate_json(each.value) if each.value else None
+            for each in self.records(STATES)
+        }
+
+    def changes(self) -> list[SegmentChange]:
+        """Return the changes, one partition after another."""
+        return [SegmentChange.model_validate_json(each.value) for each in self.records(CHANGES)]
+
+    def leave(self, worker: Process) -> None:
+        """Let a worker end in order."""
+        worker.terminate()
+        assert worker.wait(30) == 0, self.tail()
 
     def send(self, events: Iterable[Event]) -> int:
         """Produce events to their topics and wait for acknowledgement; return their number."""

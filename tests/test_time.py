@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livesegments.contracts.segments import SegmentChange, SegmentState
-from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.contracts.segments import SegmentChange
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 from tests.shifted_worker import days, shift_redis
 from tests.stored import read_partition
@@ -31,20 +30,10 @@ def bought(customers: Sequence[str], days_ago: float, seed: int = 0, times: int 
     return events
 
 
-def last_states(service: Service) -> dict[str, SegmentState | None]:
-    records = service.records(STATES)
-    return {
-        r.key.decode(): SegmentState.model_validate_json(r.value) if r.value else None
-        for r in records
-    }
-
-
 def changes(service: Service) -> dict[str, list[SegmentChange]]:
     """Customer -> changes, in order."""
-    records = service.records(CHANGES)
     found: dict[str, list[SegmentChange]] = {}
-    for record in records:
-        change = SegmentChange.model_validate_json(record.value)
+    for change in service.changes():
         found.setdefault(change.customer_id, []).append(change)
     return found
 
@@ -91,7 +80,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     service.wait()
     service.verified()
     assert len(kept(service)) == PEOPLE
-    states = last_states(service)
+    states = service.states()
     assert all(states[p] is not None and states[p].segment is None for p in people)  # type: ignore[union-attr]
     [_, left] = changes(service)[people[0]]
     assert (left.change, left.origin, left.cause) == ("unassigned", "expiry", None)
@@ -100,7 +89,7 @@ def test_with_the_wall_clock_who_buys_no_more_leaves_and_then_goes_without_any_e
     service.wait_for(lambda: set(kept(service)) == set(people[:10]), "the others are removed")
     service.wait()
     service.verified()
-    states = last_states(service)
+    states = service.states()
     assert [p for p in people if states[p] is not None] == people[:10]
 
     # A lost store is rebuilt to the same state, although the log still has all records.

@@ -87,8 +87,7 @@ def test_a_store_that_has_been_years_ahead_is_rebuilt(service: Service, days: Pa
     shift(days, YEARS)
     service.wait_for(lambda: not kept(service), "all have stayed away for too long")
     service.wait()
-    service.workers[0].terminate()
-    service.workers[0].wait(30)
+    service.leave(service.workers[0])
 
     service.start()
     service.send(bought(PEOPLE, 1, seed=1))

@@ -36,8 +36,7 @@ def test_a_generation_that_nobody_knows_any_more_is_followed_by_a_new_one(
     worker = service.start()
     service.wait()
     service.wait_for(service.has_model, "there is a model")
-    worker.terminate()
-    assert worker.wait(15) == 0
+    service.leave(worker)
     lost = generation(service)
     make_definitions_anew(service)
     service.send(make_load(2_000, first=4_000))

@@ -25,8 +25,7 @@ def worked(service: Service, make_load: Callable[..., list[Event]]) -> Service:
 
 def _leave(service: Service, worker: Process) -> None:
     service.wait()
-    worker.terminate()
-    assert worker.wait(30) == 0
+    service.leave(worker)
 
 
 def _delete(service: Service, below: int = -1) -> None:

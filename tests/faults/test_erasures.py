@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livesegments.contracts.segments import SegmentState
-from livesegments.contracts.topics import STATES
 from livesegments.operations.verify.store_reader import marker_of
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase
 
@@ -58,15 +56,6 @@ def named(service: Service) -> set[bytes]:
     return {name for data in stored(service) for name in NAMED.findall(data)}
 
 
-def states(service: Service) -> dict[str, SegmentState | None]:
-    """The last state of each customer, as after compaction."""
-    records = service.records(STATES)
-    return {
-        r.key.decode(): SegmentState.model_validate_json(r.value) if r.value else None
-        for r in records
-    }
-
-
 @pytest.mark.timeout(240)
 def test_of_two_hundred_erased_among_three_thousand_nothing_is_left_anywhere(
     service: Service,
@@ -92,7 +81,7 @@ def test_of_two_hundred_erased_among_three_thousand_nothing_is_left_anywhere(
     service.wait()
     service.wait_for(lambda: not named(service), "the store names none of the erased")
     service.verified()
-    now = states(service)
+    now = service.states()
     assert {customer for customer in everyone if now[customer] is None} == {*ERASED, *SUPPRESSED}
     markers = {
         marker
@@ -103,9 +92,9 @@ def test_of_two_hundred_erased_among_three_thousand_nothing_is_left_anywhere(
 
     service.send(erasure(customer, "2024-03-24T00:00:00Z", "restore") for customer in SUPPRESSED)
     service.wait()
-    assert all(state is None for c, state in states(service).items() if c in SUPPRESSED)
+    assert all(state is None for c, state in service.states().items() if c in SUPPRESSED)
     service.send([*bought(SUPPRESSED, 23, 6), *bought(SUPPRESSED[:10], 29, 7)])
     service.wait()
     service.verified()
-    now = states(service)
+    now = service.states()
     assert [c for c in SUPPRESSED if now[c] is not None] == SUPPRESSED[:10]

@@ -107,7 +107,6 @@ def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(
             service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is logged")
             time.sleep(5)
             assert service.tail(10_000).count("micro-batch failed") < 10
-            worker.terminate()
-            assert worker.wait(10) == 0
+            service.leave(worker)
         finally:
             service.stop()

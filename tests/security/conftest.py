@@ -1,12 +1,21 @@
 """Servers with authentication, one set for the whole run."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.security.secured import ROLES, Secured, documented_redis_users, password_of
+from tests.security.secured import (
+    ROLES,
+    Secured,
+    documented_acls,
+    documented_redis_users,
+    password_of,
+)
+from tests.servers import fresh_topics
 from tests.servers.certificates import Authority
 from tests.servers.secure import SecureKafka, SecureRedis
+from tests.service import Service
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +38,21 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             authority.issue("worker"),
             stranger.issue("worker"),
         )
+
+
+@pytest.fixture
+def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
+    """Workers with the role ``worker``; tests produce and read over the open listeners."""
+    fresh_topics(secured.kafka.bootstrap)
+    secured.redis.flush()
+    secured.allow(documented_acls())
+    settings = {**secured.sasl("worker"), **secured.store("worker")}
+    service = Service(secured.kafka, secured.redis, tmp_path, settings)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An issuer of certificates."""
+    return Authority(tmp_path_factory.mktemp("ca"))

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,24 +18,11 @@ from livesegments.operations.topics import check_allowed
 from tests import processes
 from tests.livesegments.ingest import topics
 from tests.security.secured import Secured, documented_acls, lower, password_of
-from tests.servers import fresh_topics
 from tests.service import Service, purchase
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
-
-
-@pytest.fixture
-def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
-    """Workers with the role ``worker``; tests produce and read over the open listeners."""
-    fresh_topics(secured.kafka.bootstrap)
-    secured.redis.flush()
-    secured.allow(documented_acls())
-    settings = {**secured.sasl("worker"), **secured.store("worker")}
-    service = Service(secured.kafka, secured.redis, tmp_path, settings)
-    yield service
-    service.stop()
 
 
 def command(settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,8 +70,7 @@ def test_every_role_does_its_work_with_the_documented_rights(
     service.wait_for(service.has_model, "everyone is scored")
     service.send([("purchases.v1", b"c1", b"not json")])
     service.wait()
-    service.workers[0].terminate()
-    assert service.workers[0].wait(60) == 0
+    service.leave(service.workers[0])
 
     shown = command(
         secured.sasl("subscriber", "SCRAM-SHA-256"), "subscribe", "--json", "--limit", "5"
@@ -116,8 +101,7 @@ def test_every_role_does_its_work_with_the_documented_rights(
         SERVE_DATA=str(tmp_path / "history.duckdb"),
     )
     service.wait_for(lambda: service.missing() == [], "serve is ready")
-    serve.terminate()
-    assert serve.wait(60) == 0, service.tail()
+    service.leave(serve)
     worker = service_settings(service)
     refitted = command(worker, "refit", "--dry-run")
     assert refitted.returncode == 0, refitted.stderr
@@ -234,5 +218,4 @@ def test_ingest_works_with_the_documented_rights(
     ingest = service.launch([*COMMAND, "ingest", str(sources)], **secured.sasl("ingest"))
     topics.wait(service)
     assert len(topics.read(service, "purchases.v1")) == 36
-    ingest.terminate()
-    assert ingest.wait(30) == 0, service.tail()
+    service.leave(ingest)

@@ -24,11 +24,6 @@ DEPLOYMENT = Deployment(PARTITIONS, 90, 30, "USD", 0, ("a", "b"), ("spend",))
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def cluster(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[SecureCluster]:

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def sentinels(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[RedisSentinels]:

@@ -1,8 +1,5 @@
 """A worker whose password is revoked while it works says so and exits; nothing is lost."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import redis
 from kafka.admin import (
@@ -13,25 +10,12 @@ from kafka.admin import (
 )
 
 from tests.load import load
-from tests.security.secured import Secured, documented_acls, password_of
-from tests.servers import fresh_topics
+from tests.security.secured import Secured, password_of
 from tests.service import Service
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 MECHANISM = ScramMechanism.SCRAM_SHA_512
-
-
-@pytest.fixture
-def service(secured: Secured, tmp_path: Path) -> Iterator[Service]:
-    """Workers with the role ``worker``; tests produce and read over the open listeners."""
-    fresh_topics(secured.kafka.bootstrap)
-    secured.redis.flush()
-    secured.allow(documented_acls())
-    settings = {**secured.sasl("worker"), **secured.store("worker")}
-    service = Service(secured.kafka, secured.redis, tmp_path, settings)
-    yield service
-    service.stop()
 
 
 def alter(secured: Secured, alteration: object) -> None:

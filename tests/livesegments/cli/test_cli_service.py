@@ -130,8 +130,7 @@ def test_a_subscriber_whose_reader_has_left_is_no_failure(service: Service) -> N
         service.wait()
         # A worker that leaves in order has published everything; a killed one leaves it to the
         # next.
-        service.workers[0].terminate()
-        assert service.workers[0].wait(30) == 0
+        service.leave(service.workers[0])
     shown = service.command("subscribe", "--limit", "3")
     assert len(shown.stdout.splitlines()) == 3
     read, write = os.pipe()

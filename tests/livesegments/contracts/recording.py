@@ -79,8 +79,7 @@ def record(kafka: KafkaServer, redis_server: RedisServer, folder: Path) -> Topic
         service.wait()
         service.wait_for(lambda: _has_expired(service), "windows expire")
         service.verified()
-        service.workers[0].terminate()
-        service.workers[0].wait(30)
+        service.leave(service.workers[0])
     return {topic: service.records(topic) for topic in (*INPUTS, *OUTPUTS, REPLAYS)}
 
 

@@ -210,8 +210,7 @@ def test_dead_letters_go_through_the_query_again_after_it_is_corrected(
     topics.send(service, [topics.order(1, total="12,50"), topics.order(2)])
     ingest = service.launch([*INGEST, str(sources)])
     topics.wait(service)
-    ingest.terminate()
-    assert ingest.wait(30) == 0
+    service.leave(ingest)
     assert len(topics.read(service, PURCHASES)) == 1
     again = [sys.executable, "-m", "livesegments.cli", "dead-letters", "replay", "--json"]
     environment = service.full_environment()

@@ -77,8 +77,7 @@ def test_orders_in_any_shape_become_purchases_on_their_customers_partition(
     with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
         assert json.load(answer)["ready"]
 
-    ingest.terminate()
-    assert ingest.wait(30) == 0, service.tail()
+    service.leave(ingest)
 
 
 def test_a_dry_run_shows_what_becomes_of_records_and_sends_nothing(
@@ -153,8 +152,7 @@ def test_several_processes_share_the_partitions(service: Service, tmp_path: Path
     topics.wait(service)
     found = Counter(each["event_id"] for each in topics.values(topics.read(service, PURCHASES)))
     assert found == Counter(f"o-{number}" for number in range(sent) if number % 10 != 9)
-    second.terminate()
-    assert second.wait(30) == 0
+    service.leave(second)
 
 
 def test_of_two_processes_with_one_instance_id_the_younger_ends(
@@ -182,8 +180,7 @@ def test_records_that_are_gone_unread_are_an_error_until_the_loss_is_accepted(
     topics.send(service, [order(number) for number in range(30)])
     ingest = service.launch([*INGEST, sources])
     topics.wait(service)
-    ingest.terminate()
-    assert ingest.wait(30) == 0
+    service.leave(ingest)
     topics.send(service, [order(number) for number in range(30, 60)])
     admin = KafkaAdminClient(**service.config)
     ends = {(r.partition, r.offset + 1) for r in topics.read(service, topics.TOPIC)}
@@ -211,8 +208,7 @@ def test_a_source_that_begins_at_the_end_reads_what_comes_while_it_is_away(
     sources = str(write_sources(tmp_path, start="latest"))
     ingest = service.launch([*INGEST, sources])
     topics.wait(service)
-    ingest.terminate()
-    assert ingest.wait(30) == 0
+    service.leave(ingest)
     topics.send(service, [order(number) for number in range(30, 60)])
     service.launch([*INGEST, sources])
     topics.wait(service)

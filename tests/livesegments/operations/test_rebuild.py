@@ -26,8 +26,7 @@ def worked(service: Service) -> Service:
     service.send(load(3_000))
     worker = service.start()
     service.wait()
-    worker.terminate()
-    assert worker.wait(30) == 0
+    service.leave(worker)
     return service
 
 
@@ -79,8 +78,7 @@ def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_b
     service.send([*load(1_000), *euros])
     worker = service.start()
     service.wait()
-    worker.terminate()
-    assert worker.wait(30) == 0
+    service.leave(worker)
     service.environment["LIVESEGMENTS_CURRENCY"] = "EUR"
     assert service.command("rebuild", "--yes").returncode == 0
     service.start()

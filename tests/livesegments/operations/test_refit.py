@@ -12,8 +12,6 @@ import redis
 
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.refit import Request
-from livesegments.contracts.segments import SegmentChange
-from livesegments.contracts.topics import CHANGES
 from livesegments.operations.refit import Refit, RefitError
 from livesegments.store.refit_requests import RefitRequests
 from tests.consumers.harness import generation
@@ -71,11 +69,6 @@ def modelled(service: Service) -> Service:
     return service
 
 
-def changes(service: Service) -> list[SegmentChange]:
-    records = service.records(CHANGES)
-    return [SegmentChange.model_validate_json(record.value) for record in records]
-
-
 def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> None:
     shown = modelled.command("refit", "--dry-run", "--all", "--json")
     assert shown.returncode == 0, shown.stderr
@@ -96,7 +89,7 @@ def test_a_fit_is_shown_and_then_taken_as_it_was_shown(modelled: Service) -> Non
     assert f"adopted by {PARTITIONS} of {PARTITIONS} partitions" in taken.stderr
     number = json.loads(taken.stdout)["generation"]
     modelled.wait()
-    made = [change for change in changes(modelled) if change.model.generation == number]
+    made = [change for change in modelled.changes() if change.model.generation == number]
     assert {change.origin for change in made} == {"model"}
     moved = {
         (each["from"], each["to"]): each["customers"] for each in json.loads(taken.stdout)["moves"]
@@ -122,13 +115,12 @@ def test_a_request_that_is_left_is_taken_once_even_by_a_later_owner(modelled: Se
         lambda: not modelled.client.exists("livesegments:refit"), "the request is over"
     )
     modelled.wait()
-    assert len({change.model.generation for change in changes(modelled)}) == 2
+    assert len({change.model.generation for change in modelled.changes()}) == 2
     modelled.verified()
 
 
 def test_without_a_worker_nothing_is_asked_for(modelled: Service) -> None:
-    modelled.workers[0].terminate()
-    assert modelled.workers[0].wait(30) == 0
+    modelled.leave(modelled.workers[0])
     done = modelled.command("refit")
     assert done.returncode == 1
     assert "no worker runs in group 'livesegments'" in done.stderr

@@ -35,8 +35,7 @@ def quiet(service: Service) -> Service:
     service.send([*events, *events[-300:], *gone])
     service.wait()
     service.verified()
-    worker.terminate()
-    worker.wait()
+    service.leave(worker)
     # From here on only the partition that will be broken is verified: the others stay as they are.
     service.client.hset("livesegments:deployment", "partitions", PARTITION + 1)
     return service

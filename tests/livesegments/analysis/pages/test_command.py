@@ -54,8 +54,7 @@ def test_while_the_store_is_made_anew_report_and_export_say_so_and_leave_the_old
     )
     service.wait_for(service.has_model, "everyone is scored")
     service.wait()
-    worker.terminate()
-    assert worker.wait(30) == 0
+    service.leave(worker)
     page, table = tmp_path / "page.html", tmp_path / "all.csv"
     commands = (("report", str(page)), ("export", str(table)))
     for command in commands:

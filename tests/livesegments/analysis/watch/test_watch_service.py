@@ -14,7 +14,6 @@ from livesegments.analysis.watch import pollers, polling_thread
 from livesegments.analysis.watch.pollers import ChangesTail, poll_group, poll_topics
 from livesegments.analysis.watch.session import WatchSession
 from livesegments.config.settings import Settings
-from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
 from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service, numbers, profile, purchase
@@ -67,8 +66,7 @@ def command(service: Service, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def published(service: Service) -> Counter[tuple[str | None, str | None]]:
-    records = service.records(CHANGES)
-    changes = [SegmentChange.model_validate_json(record.value) for record in records]
+    changes = service.changes()
     return Counter(
         (
             change.previous_segment.id if change.previous_segment else None,

@@ -4,6 +4,7 @@ import math
 import subprocess
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_every_counter_counts_and_every_gauge_takes_the_last_value(metrics: Metr
     known = {"segment": PERSONAS.segment_ids, "feature": PERSONAS.feature_names}
     for number, series in enumerate(TABLE):
         ids = known | dict.fromkeys(("from", "to"), PERSONAS.segment_ids)
-        labels = [
+        labels: list[Any] = [
             1 if label == "partition" else (ids.get(label) or series.values_of(label) or ())[-1]
             for label in series.labels
         ]

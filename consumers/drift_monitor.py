@@ -13,7 +13,8 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
-from livesegments.monitoring.drift_metrics import ClusterSnapshot, DriftMetrics
+from livesegments.model.distance import feature_weights
+from livesegments.model.types import Floats
 from livesegments.monitoring.metrics import Metrics
 
 MOST = 32
@@ -69,12 +70,13 @@ class DriftMonitor:
         self, metrics: Metrics, segmentation: Segmentation, draw: Callable[[], Sample]
     ) -> None:
         self._metrics, self._segmentation, self._draw = metrics, segmentation, draw
-        self._drift = DriftMetrics(metrics, segmentation)
         self._detectors: DriftDetectors | None = None
         self._watching = 0
         self._statistics: ClusterStatistics | None = None
         self._updated_s = 0.0
         self._sampled_s: float | None = None
+        self._travelled, self._last = 0, np.empty(0)
+        """Generation of the last positions of the centroids, and these."""
 
     def look(self, watched: Sequence[DriftSample], model: Model | None) -> None:
         """Update the detectors with the customers of a micro-batch.
@@ -114,7 +116,7 @@ class DriftMonitor:
         generation, statistics = model.generation, model.statistics
         if self._statistics is None or statistics != self._statistics:
             self._statistics, self._updated_s = statistics, now_s
-        self._drift.update(self._snapshot(model))
+        self._report(model)
         expected = np.array(generation.sizes, np.float64)
         actual = statistics.members.astype(np.float64)
         self._metrics.set("segment_share_psi", drift.psi(expected, actual))
@@ -126,29 +128,58 @@ class DriftMonitor:
             self._sampled_s = now_s
             self._report_sample(model)
 
-    def _snapshot(self, model: Model) -> ClusterSnapshot:
+    def _report(self, model: Model) -> None:
+        """Set the gauges of the clusters and the scale, and count the travel of the centroids.
+
+        Shift and travel ignore features that too few customers have.
+        """
         generation, statistics, now = model.generation, model.statistics, model.snapshot
-        return ClusterSnapshot(
-            generation=generation.number,
-            provisional=generation.provisional,
-            updated_at=self._updated_s,
-            segments=generation.segments,
-            centroids=now.centroids,
-            means=statistics.centroids(),
-            known=statistics.known,
-            baseline=generation.centroids,
-            stddevs=np.sqrt(generation.variance),
-            sizes=statistics.members,
-            mean=now.mean,
-            variance=now.std**2,
-            persona_distances=drift.persona_distance(
-                now.zscores(standing(model)),
-                generation.segments,
-                self._segmentation.segments,
-            ),
-            mean_squared_distances=drift.mean_squared_distance(statistics, now.weights),
-            explained_variance_ratio=drift.explained_variance_ratio(statistics, now.weights),
+        metrics, rows = self._metrics, model.cluster_of_segment
+        # A scaler that moves must not look like a centroid that moves: its unit is that of the fit.
+        weights = feature_weights(generation.variance)
+        unit = np.where(weights > 0, np.sqrt(generation.variance), np.nan)
+        settled = np.where(statistics.known >= drift.LEAST_KNOWN, now.centroids, np.nan)
+        personas = drift.persona_distance(
+            now.zscores(standing(model)), generation.segments, self._segmentation.segments
         )
+        natural = self._segmentation.natural(statistics.centroids())
+        metrics.set("model_generation", generation.number)
+        metrics.set("model_last_update_timestamp_seconds", self._updated_s)
+        metrics.set("model_provisional", generation.provisional)
+        for name, values in (
+            ("centroid_natural_units", natural),
+            ("cluster_customers", statistics.members),
+            ("centroid_position_stddevs", (now.centroids - now.mean) / unit),
+            (
+                "centroid_shift_stddevs",
+                drift.centroid_shift(settled, generation.centroids, weights),
+            ),
+            ("persona_distance_stddevs", personas),
+            (
+                "cluster_mean_squared_distance",
+                drift.mean_squared_distance(statistics, now.weights),
+            ),
+        ):
+            metrics.set_all(name, values[rows])
+        for segment, way in zip(
+            generation.segments, self._travel(generation.number, settled, weights), strict=True
+        ):
+            metrics.count("centroid_travel_stddevs_total", segment, n=way)
+        explained = drift.explained_variance_ratio(statistics, now.weights)
+        metrics.set("explained_variance_ratio", explained)
+        metrics.set_all("scaler_mean", now.mean)
+        metrics.set_all("scaler_stddev", now.std)
+
+    def _travel(self, generation: int, centroids: Floats, weights: Floats) -> list[float]:
+        """Return the root mean square moves of the centroids since the last report.
+
+        A new generation starts from its own first report: a refit is a decision and not drift.
+        """
+        last = self._last if generation == self._travelled else centroids
+        # While a coordinate is unknown, keep its last position, so its later move counts in full.
+        self._last = np.where(np.isnan(centroids), last, centroids)
+        self._travelled = generation
+        return list(np.nan_to_num(drift.centroid_shift(self._last, last, weights)).tolist())
 
     def _report_sample(self, model: Model) -> None:
         vectors, histograms = self._draw().vectors, model.generation.histograms

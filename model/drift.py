@@ -10,6 +10,10 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.naming import Segment, positions
 from livesegments.model.types import Clusters, Counts, Floats
 
+LEAST_KNOWN = 30
+"""Minimum customers with a known feature for its mean to count as a position. With ten, a single
+new customer moves the mean by a standard deviation, which is not drift."""
+
 
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
     """Distance of each centroid from its baseline, in standard deviations per feature.

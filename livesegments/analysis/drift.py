@@ -9,7 +9,6 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import ModelSnapshot
 from livesegments.model.types import Floats
-from livesegments.monitoring.drift_metrics import LEAST_KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def drift_since_fit(generation: Generation, statistics: ClusterStatistics | None
     if statistics is not None:
         now = statistics.members
         at_fit, view = ModelSnapshot.of(generation, None), ModelSnapshot.of(generation, statistics)
-        settled = np.where(statistics.known >= LEAST_KNOWN, view.centroids, np.nan)
+        settled = np.where(statistics.known >= drift.LEAST_KNOWN, view.centroids, np.nan)
         shift = drift.centroid_shift(settled, at_fit.centroids, at_fit.weights)
         explained = drift.explained_variance_ratio(statistics, view.weights)
         psi = drift.psi(fitted, now)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
+from livesegments.rendering.formats import printable
 
 if TYPE_CHECKING:
     from livesegments.config.settings import Settings
@@ -84,7 +85,8 @@ def list_(
         for letter in shown:
             typer.echo(_line(letter))
             if values:
-                typer.echo(f"    {_plain(_text(letter.key))}: {_plain(_text(letter.value))}")
+                key, value = (printable(str(_text(each))) for each in (letter.key, letter.value))
+                typer.echo(f"    {key}: {value}")
 
 
 @app.command()
@@ -116,7 +118,7 @@ def show(
             typer.echo(json.dumps(found, indent=2))
             return
         for name, value in found.items():
-            typer.echo(f"{name:<16}{'' if value is None else _plain(value)}")
+            typer.echo(f"{name:<16}{'' if value is None else printable(str(value))}")
 
 
 @app.command()
@@ -270,14 +272,6 @@ def _document(letter: "Letter", values: bool) -> dict[str, Any]:
 def _text(data: bytes | None) -> str | None:
     """Return bytes as text; invalid UTF-8 is shown as escapes."""
     return None if data is None else data.decode(errors="backslashreplace")
-
-
-def _plain(value: object) -> str:
-    """Return text that is safe for a terminal: control and invisible characters are escaped."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in str(value)
-    )
 
 
 def _counted(counts: Counter[str]) -> str:

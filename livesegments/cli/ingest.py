@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
+from livesegments.rendering.formats import printable
 
 if TYPE_CHECKING:
     from livesegments.ingest.rehearsal import Outcome
@@ -77,7 +78,7 @@ def _text(outcome: "Outcome") -> str:
 
 def _value(value: bytes | None) -> str:
     text = "deletes the profile" if value is None else value.decode(errors="backslashreplace")
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return printable(text)
 
 
 def _document(outcome: "Outcome") -> dict[str, object]:

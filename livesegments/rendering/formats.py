@@ -35,6 +35,11 @@ def number(value: float | None, digits: int = 0) -> str:
     return UNKNOWN if value is None or value != value else f"{value:,.{digits}f}"
 
 
+def printable(text: str) -> str:
+    """Return text that is safe for a terminal: control and invisible characters are escaped."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows in columns: the first aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

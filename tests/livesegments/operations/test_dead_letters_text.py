@@ -4,7 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from livesegments.cli import app
-from livesegments.cli.dead_letters import _plain, _text
+from livesegments.cli.dead_letters import _text
+from livesegments.rendering.formats import printable
 
 
 @pytest.mark.parametrize("since", ["99999999999d", "9999999d", "²d", "5w", "d", "", "yesterday"])
@@ -16,4 +17,6 @@ def test_a_since_that_is_no_time_is_told_in_a_line(since: str) -> None:
 
 def test_what_a_record_holds_does_nothing_to_a_terminal() -> None:
     hostile = "\x1b]0;title\x07\x1b[2J\r\n\u202e\u2028é😀".encode() + b"\xff"
-    assert _plain(_text(hostile)) == ("\\x1b]0;title\\x07\\x1b[2J\\r\\n\\u202e\\u2028é😀\\xff")
+    assert printable(str(_text(hostile))) == (
+        "\\x1b]0;title\\x07\\x1b[2J\\r\\n\\u202e\\u2028é😀\\xff"
+    )

@@ -23,19 +23,10 @@ sees it: `max by (segment) (livesegments_cluster_customers)`, never `sum`.
 |---|---|---|---|---|---|
 """
 
-_INGEST = """
-## Sources
+_ANOTHER = """
+## {title}
 
-`livesegments ingest` exposes these instead, at the same address.
-
-| name | type | labels | unit | over processes | meaning |
-|---|---|---|---|---|---|
-"""
-
-_SERVE = """
-## Pages and API
-
-`livesegments serve` exposes these instead, at the same address.
+`livesegments {command}` exposes these instead, at the same address.
 
 | name | type | labels | unit | over processes | meaning |
 |---|---|---|---|---|---|
@@ -59,9 +50,6 @@ _LABELS = """
 
 def document() -> str:
     """Return the contents of the page."""
-    rows = "".join(_row(series) for series in TABLE)
-    ingest = "".join(_row(series) for series in INGEST_TABLE)
-    serve = "".join(_row(series) for series in SERVE_TABLE)
     labels: dict[str, dict[str, None]] = {}
     for series in (*TABLE, *INGEST_TABLE, *SERVE_TABLE):
         for label in series.labels:
@@ -70,7 +58,11 @@ def document() -> str:
                 values = (told,) if told else series.values_of(label) or ()
                 labels.setdefault(label, {}).update(dict.fromkeys(values))
     listed = "".join(f"| {label} | {', '.join(values)} |\n" for label, values in labels.items())
-    return _HEAD + rows + _INGEST + ingest + _SERVE + serve + _LABELS + listed
+    ingest = _ANOTHER.format(title="Sources", command="ingest")
+    serve = _ANOTHER.format(title="Pages and API", command="serve")
+    tables = ((_HEAD, TABLE), (ingest, INGEST_TABLE), (serve, SERVE_TABLE))
+    found = "".join(head + "".join(map(_row, table)) for head, table in tables)
+    return found + _LABELS + listed
 
 
 def _row(series: Series) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from livesegments.cli import query_options as files
 from livesegments.cli.console import (
     FAILED,
     WRONG,
@@ -16,16 +17,6 @@ from livesegments.cli.console import (
     env_file,
     fail,
     read_settings,
-)
-from livesegments.cli.query_options import (
-    DateFormat,
-    Decimal,
-    Delimiter,
-    Encoding,
-    ProfilesQuery,
-    Query,
-    Tables,
-    file_options,
 )
 from livesegments.operations.atomic_file import replacing, unwritable
 
@@ -53,13 +44,13 @@ def backtest(
     ] = None,
     as_json: Json = False,
     timezone: Timezone = None,
-    query: Query = None,
-    profiles_query: ProfilesQuery = None,
-    table: Tables = None,
-    delimiter: Delimiter = "",
-    encoding: Encoding = "",
-    decimal: Decimal = ".",
-    date_format: DateFormat = "",
+    query: files.Query = None,
+    profiles_query: files.ProfilesQuery = None,
+    table: files.Tables = None,
+    delimiter: files.Delimiter = "",
+    encoding: files.Encoding = "",
+    decimal: files.Decimal = ".",
+    date_format: files.DateFormat = "",
 ) -> None:
     """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.
 
@@ -74,8 +65,8 @@ def backtest(
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
         dialect = (table, delimiter, encoding, decimal, date_format)
-        options = file_options(query, *dialect)
-        profiles_options = file_options(profiles_query, *dialect)
+        options = files.file_options(query, *dialect)
+        profiles_options = files.file_options(profiles_query, *dialect)
         from livesegments.analysis.backtest.runner import backtest as run_history
         from livesegments.analysis.backtest.runner import shown
         from livesegments.analysis.backtest.variants import variants

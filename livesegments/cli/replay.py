@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from livesegments.cli import query_options as files
 from livesegments.cli.console import (
     INTERRUPTED,
     WRONG,
@@ -13,16 +14,6 @@ from livesegments.cli.console import (
     ending_in_order,
     fail,
     read_settings,
-)
-from livesegments.cli.query_options import (
-    DateFormat,
-    Decimal,
-    Delimiter,
-    Encoding,
-    ProfilesQuery,
-    Query,
-    Tables,
-    file_options,
 )
 
 _REPORTED_ROWS = 10
@@ -45,13 +36,13 @@ def replay(
         str, typer.Option(help="Invalid rows: stop, or skip and report them at the end.")
     ] = "stop",
     timezone: Timezone = None,
-    query: Query = None,
-    profiles_query: ProfilesQuery = None,
-    table: Tables = None,
-    delimiter: Delimiter = "",
-    encoding: Encoding = "",
-    decimal: Decimal = ".",
-    date_format: DateFormat = "",
+    query: files.Query = None,
+    profiles_query: files.ProfilesQuery = None,
+    table: files.Tables = None,
+    delimiter: files.Delimiter = "",
+    encoding: files.Encoding = "",
+    decimal: files.Decimal = ".",
+    date_format: files.DateFormat = "",
     backfill: Annotated[
         bool,
         typer.Option("--backfill", help="Mark the resulting changes with origin: backfill."),
@@ -79,8 +70,8 @@ def replay(
         from livesegments.rendering.progress import counting
 
         dialect = (table, delimiter, encoding, decimal, date_format)
-        options = file_options(query, *dialect)
-        profiles_options = file_options(profiles_query, *dialect)
+        options = files.file_options(query, *dialect)
+        profiles_options = files.file_options(profiles_query, *dialect)
         from livesegments.ingest.files import BrokenRowError, read_events
 
         skipped = 0

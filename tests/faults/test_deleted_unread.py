@@ -30,9 +30,8 @@ def _leave(service: Service, worker: Process) -> None:
 
 def _delete(service: Service, below: int = -1) -> None:
     """Delete purchases below an offset, or all."""
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_records({TopicPartition(PURCHASES, p): below for p in range(PARTITIONS)})
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_records({TopicPartition(PURCHASES, p): below for p in range(PARTITIONS)})
 
 
 def _sizes(service: Service) -> list[int]:

@@ -21,9 +21,8 @@ def test_a_window_that_the_log_has_lost_is_refused_at_every_start_until_accepted
     worker = service.start()
     service.wait()
     service.leave(worker)
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_records({TopicPartition(PURCHASES, p): 300 for p in range(PARTITIONS)})
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_records({TopicPartition(PURCHASES, p): 300 for p in range(PARTITIONS)})
     time.sleep(0.5)
     service.client.flushall()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.topics import STATES
 from tests.servers import fresh_topics
@@ -69,15 +70,12 @@ def test_a_store_that_is_away_is_waited_for(
 def test_lost_group_offsets_repeat_and_lose_nothing(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
-    from kafka.admin import KafkaAdminClient
-
     service.send(make_load(5_000))
     worker = service.start()
     service.wait()
     service.leave(worker)
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_groups(["livesegments"])
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_groups(["livesegments"])
     service.send(make_load(3_000, first=5_000))
     service.start()
     service.wait()
@@ -85,8 +83,6 @@ def test_lost_group_offsets_repeat_and_lose_nothing(
 
 
 def test_a_consent_withdrawn_before_offsets_were_lost_is_stated(service: Service) -> None:
-    from kafka.admin import KafkaAdminClient
-
     names = [f"c{i}" for i in range(100)]
     said = {name: {"marketing": True} for name in names}
     at = "2024-02-0{}T00:00:00Z".format
@@ -98,9 +94,8 @@ def test_a_consent_withdrawn_before_offsets_were_lost_is_stated(service: Service
     # Segments stay unchanged; only the consent changes.
     said |= {name: {"marketing": False} for name in names[:50]}
     service.send([profile(name, at(2), age=40, consent=said[name]) for name in names[:50]])
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_groups(["livesegments"])
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_groups(["livesegments"])
     service.start()
     service.wait()
     service.verified()

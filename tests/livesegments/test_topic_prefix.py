@@ -77,9 +77,8 @@ def test_two_deployments_share_kafka_and_redis(brands: list[Service]) -> None:
         counts.append(len(rows.read_text().splitlines()))
     assert counts[0] > 250
     assert 100 < counts[1] <= 200
-    admin = KafkaAdminClient(bootstrap_servers=first.kafka.bootstrap)
-    found = {name for name in admin.list_topics() if not name.startswith(("__", "last-"))}
-    admin.close()
+    with KafkaAdminClient(bootstrap_servers=first.kafka.bootstrap) as admin:
+        found = {name for name in admin.list_topics() if not name.startswith(("__", "last-"))}
     assert found == {prefix + name for prefix in ("acme.crm.", "Other_") for name in NAMES}
 
 

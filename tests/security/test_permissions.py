@@ -47,9 +47,8 @@ def write_purchases(folder: Path) -> Path:
 def test_every_role_does_its_work_with_the_documented_rights(
     secured: Secured, service: Service, tmp_path: Path
 ) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap)
-    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
-    admin.close()
+    with KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap) as admin:
+        admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     auditor = {**secured.sasl("auditor"), **secured.store("auditor")}
 
     created = command(secured.sasl("operator"), "topics", "create", "--partitions", "4")

@@ -19,9 +19,8 @@ MECHANISM = ScramMechanism.SCRAM_SHA_512
 
 
 def alter(secured: Secured, alteration: object) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap)
-    admin.alter_user_scram_credentials([alteration])
-    admin.close()
+    with KafkaAdminClient(bootstrap_servers=secured.kafka.bootstrap) as admin:
+        admin.alter_user_scram_credentials([alteration])
 
 
 def goes_on(service: Service) -> None:

@@ -97,9 +97,8 @@ def on_servers(bootstrap: str) -> Brokers:
     where = {"bootstrap_servers": bootstrap, "retry_backoff_ms": 20}
     name = secrets.token_hex(4)
     inputs, output = [f"{topic}-{name}" for topic in INPUTS], f"{CHANGES}-{name}"
-    admin = KafkaAdminClient(**where)
-    admin.create_topics({t: {"num_partitions": 1} for t in (*inputs, output)})
-    admin.close()
+    with KafkaAdminClient(**where) as admin:
+        admin.create_topics({t: {"num_partitions": 1} for t in (*inputs, output)})
     return Brokers(partial(KafkaConsumer, **where), partial(KafkaProducer, **where), inputs, output)
 
 

@@ -20,9 +20,8 @@ pytestmark = pytest.mark.servers
 @pytest.fixture
 def bare(service: Service) -> Service:
     """A deployment whose topics do not exist."""
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_topics([*INPUTS, *OUTPUTS, REPLAYS])
     return service
 
 

@@ -241,9 +241,8 @@ def test_dead_letters_are_listed_without_what_customers_own(service: Service) ->
 @pytest.mark.servers
 def test_where_the_topic_of_the_marks_is_missing_nothing_is_sent(service: Service) -> None:
     put_letters(service, 4)
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([REPLAYS])
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_topics([REPLAYS])
     assert len(list(letters(service.config, ALL))) == 4
     with pytest.raises(DeadLettersError, match=r"no topic .*replays.*: livesegments topics create"):
         replay(service.config, ALL, Rules("USD"))

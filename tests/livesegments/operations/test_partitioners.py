@@ -160,9 +160,8 @@ def test_added_partitions_end_workers_and_are_a_fault(service: Service) -> None:
     worker = service.start()
     send_by_java(service, purchases())
     service.wait()
-    admin = KafkaAdminClient(**service.config)
-    admin.create_partitions(dict.fromkeys((*INPUTS, *OUTPUTS), PARTITIONS + 2))
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.create_partitions(dict.fromkeys((*INPUTS, *OUTPUTS), PARTITIONS + 2))
     worker.kill()
     worker.wait()
     again = service.start()

@@ -106,9 +106,8 @@ def test_other_settings_than_running_workers_have_are_refused(service: Service) 
 def test_a_log_that_is_shorter_than_the_window_is_refused_before_anything_is_touched(
     worked: Service, below: int
 ) -> None:
-    admin = KafkaAdminClient(**worked.config)
-    admin.delete_records({TopicPartition(PURCHASES, 2): below})
-    admin.close()
+    with KafkaAdminClient(**worked.config) as admin:
+        admin.delete_records({TopicPartition(PURCHASES, 2): below})
     done = worked.command("rebuild", "--yes")
     assert done.returncode == 1
     assert "--accept-loss" in done.stderr

@@ -183,7 +183,6 @@ def test_who_has_bought_nothing_in_the_window_is_told_so(service: Service) -> No
 
 def test_no_group_is_joined(service: Service) -> None:
     told(service, "42")
-    admin = KafkaAdminClient(**service.config)
-    groups = json.dumps(admin.list_groups(), default=str)
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        groups = json.dumps(admin.list_groups(), default=str)
     assert groups.count("livesegments") == 1

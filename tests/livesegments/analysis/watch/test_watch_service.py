@@ -92,9 +92,8 @@ def test_what_is_seen_is_what_is_there(modelled: Service) -> None:
     assert seen["model"]["generation"] == stored["generation"]
     assert 0 < seen["model"]["explained_variance"] < 1
 
-    admin = KafkaAdminClient(**modelled.config)
-    groups = json.dumps(admin.list_groups(), default=str)
-    admin.close()
+    with KafkaAdminClient(**modelled.config) as admin:
+        groups = json.dumps(admin.list_groups(), default=str)
     assert groups.count("livesegments") == 1
 
 
@@ -156,9 +155,8 @@ def test_a_reader_that_is_too_far_behind_leaves_some_out_and_says_so(
 
 
 def test_a_topic_that_is_missing_is_told_and_not_the_end(service: Service) -> None:
-    admin = KafkaAdminClient(**service.config)
-    admin.delete_topics([CHANGES])
-    admin.close()
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_topics([CHANGES])
     with WatchSession(settings(service)) as watch:
         watch.wait_for_first_poll(30)
         service.wait_for(

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, PURCHASES
+from livesegments.contracts.topics import INPUTS, OUTPUTS, PURCHASES
 from livesegments.local_servers import ServerError, embedded_broker, embedded_store
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.servers.process import ServerProcess
@@ -52,12 +52,6 @@ def test_killed_kafka_comes_back_at_its_port_with_its_records(fresh_kafka: Kafka
     assert read(fresh_kafka.bootstrap, PURCHASES, 2) == [b"1", b"2"]
 
 
-def test_restarted_kafka_keeps_its_records(fresh_kafka: KafkaServer) -> None:
-    publish(fresh_kafka.bootstrap, CHANGES, [b"1"])
-    fresh_kafka.restart()
-    assert read(fresh_kafka.bootstrap, CHANGES, 1) == [b"1"]
-
-
 def test_paused_kafka_answers_nothing_until_it_goes_on(fresh_kafka: KafkaServer) -> None:
     with KafkaProducer(
         bootstrap_servers=fresh_kafka.bootstrap, delivery_timeout_ms=1000, request_timeout_ms=500
@@ -90,12 +84,6 @@ def test_fresh_topics_are_empty_and_forget_the_groups(fresh_kafka: KafkaServer) 
         consumer.assign([partition])
         with pytest.raises(NoOffsetForPartitionError):
             consumer.poll(1000)
-
-
-def test_two_kafkas_run_side_by_side(kafka: KafkaServer, tmp_path: Path) -> None:
-    with KafkaServer(tmp_path) as other:
-        assert other.port != kafka.port
-        assert kafka.running
 
 
 def test_kafka_that_cannot_start_tells_why(tmp_path: Path) -> None:

@@ -21,15 +21,15 @@ from tests.livesegments.analysis.backtest.shop import rows, write
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
 
 
+def environment(**settings: str) -> dict[str, str]:
+    """Return the environment with only these settings."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith("LIVESEGMENTS_")}
+    return others | {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
+
+
 def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command with only these settings."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LIVESEGMENTS_")}
-    environment |= {f"LIVESEGMENTS_{name}": value for name, value in settings.items()}
-    return processes.run(
-        [*COMMAND, *arguments],
-        env=environment,
-        timeout=60,
-    )
+    return processes.run([*COMMAND, *arguments], env=environment(**settings), timeout=60)
 
 
 def commands(group: TyperGroup) -> Iterator[list[str]]:

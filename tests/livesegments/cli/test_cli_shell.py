@@ -4,25 +4,18 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping
 
 import pytest
 
 from livesegments import __version__
 from livesegments.local_servers import free_ports
-
-COMMAND = [sys.executable, "-m", "livesegments.cli"]
-
-
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    plain = {k: v for k, v in os.environ.items() if not k.startswith("LIVESEGMENTS_")}
-    return {**plain, **{f"LIVESEGMENTS_{name}": value for name, value in settings.items()}}
+from tests.livesegments.cli.test_cli import COMMAND, environment
 
 
 def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],
-        env=environment(settings),
+        env=environment(**settings),
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,7 +57,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     os.close(read)
     done = subprocess.run(
         [*COMMAND, "settings", "--json"],
-        env=environment({}),
+        env=environment(),
         stdout=write,
         stderr=subprocess.PIPE,
         timeout=60,
@@ -80,7 +73,7 @@ def test_a_terminal_has_colours_unless_they_are_not_wanted(no_color: str, colour
     settings = {"KAFKA_BOOTSTRAP_SERVERS": nowhere(), "REDIS_URL": f"redis://{nowhere()}/0"}
     done = subprocess.run(
         [*COMMAND, "doctor"],
-        env={**environment(settings), "NO_COLOR": no_color, "TERM": "xterm"},
+        env={**environment(**settings), "NO_COLOR": no_color, "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -156,6 +156,8 @@ def test_every_counter_counts_and_every_gauge_takes_the_last_value(metrics: Metr
     metrics.take_partition(1)
     known = {"segment": PERSONAS.segment_ids, "feature": PERSONAS.feature_names}
     for number, series in enumerate(TABLE):
+        if series.type not in ("counter", "gauge"):
+            continue
         ids = known | dict.fromkeys(("from", "to"), PERSONAS.segment_ids)
         labels: list[Any] = [
             1 if label == "partition" else (ids.get(label) or series.values_of(label) or ())[-1]
@@ -166,7 +168,7 @@ def test_every_counter_counts_and_every_gauge_takes_the_last_value(metrics: Metr
             metrics.count(series.name, *labels, n=number)
             metrics.count(series.name, *labels)
             assert value(metrics, series.name, **named) == number + 1
-        elif series.type == "gauge":
+        else:
             metrics.set(series.name, -1, *labels)
             metrics.set(series.name, number, *labels)
             assert value(metrics, series.name, **named) == number

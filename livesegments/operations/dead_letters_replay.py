@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is sent again.
+    """Rules of a replay.
 
     Attributes
     ----------

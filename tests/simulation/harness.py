@@ -50,7 +50,7 @@ SETTINGS = Settings(
     max_poll_records=4,
 )
 
-TRANSACTION_BYTES = 4_000
+TRANSACTION_BYTES = 4_900
 """A few outputs, so that an outbox of some versions takes several transactions."""
 
 

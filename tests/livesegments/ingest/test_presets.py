@@ -1,11 +1,13 @@
 """Presets on inputs of the shapes that their makers document."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from livesegments.contracts.decode import decode_purchases
+from livesegments.ingest.definitions import load
 from livesegments.ingest.presets import presets
 from livesegments.ingest.query import Query
 from tests.livesegments.ingest.records import records
@@ -180,3 +182,19 @@ def test_a_preset_says_how_to_use_it(name: str) -> None:
     text = presets()[name].text()
     assert f"{name}.sql" in text
     assert text.endswith(presets()[name].sql)
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in presets().values() if each.reads == "topic"]
+)
+def test_what_is_shown_is_the_query_and_its_lines_of_sources_toml(
+    name: str, tmp_path: Path
+) -> None:
+    text = presets()[name].text()
+    (tmp_path / f"{name}.sql").write_text(text)
+    lines = [each.removeprefix("--     ") for each in text.splitlines() if each[:7] == "--     "]
+    sources = tmp_path / "SOURCES.toml"
+    sources.write_text("\n".join(lines))
+    [source] = load(sources).source
+    assert (source.name, source.query) == (name, text)
+    Query(source.query, source.into).close()

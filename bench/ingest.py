@@ -194,7 +194,7 @@ def run(events: int = EVENTS, runs: int = RUNS, *, live: bool = True) -> Table:
     ours: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with KafkaServer(folder / "kafka", jvm_options=()) as kafka:
+        with KafkaServer(folder / "kafka", measured=True) as kafka:
             for _ in range(runs):
                 fresh(kafka)
                 produce(kafka.bootstrap, events)

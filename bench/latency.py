@@ -235,7 +235,7 @@ def run(rates: Sequence[int] = RATES, seconds: float = SECONDS) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         with (
-            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
         ):
             fresh_topics(kafka.bootstrap, PARTITIONS)

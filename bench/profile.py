@@ -197,7 +197,7 @@ def run(events: int = EVENTS) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         with (
-            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
         ):
             found = []

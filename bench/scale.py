@@ -70,7 +70,7 @@ def _measure(sizes: list[tuple[int, int]], events: int, runs: int) -> dict[tuple
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         with (
-            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
         ):
             for _ in range(runs):

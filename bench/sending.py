@@ -64,7 +64,7 @@ def run(records: int = RECORDS, runs: int = RUNS) -> Table:
     found: dict[str, list[tuple[float, float]]] = {"one by one": [], "in batches": []}
     with (
         tempfile.TemporaryDirectory() as folder,
-        KafkaServer(Path(folder), jvm_options=()) as kafka,
+        KafkaServer(Path(folder), measured=True) as kafka,
     ):
         fresh_topics(kafka.bootstrap, 1)
         producer = BatchProducer(

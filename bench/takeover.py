@@ -105,7 +105,7 @@ def run(many: int = MANY, runs: int = RUNS, many_partitions: int = MANY_PARTITIO
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         with (
-            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
             redis.Redis.from_url(store.url, protocol=2) as client,
         ):

@@ -146,7 +146,7 @@ def run(events: int = EVENTS, runs: int = RUNS) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         with (
-            KafkaServer(where / "kafka", jvm_options=()) as kafka,
+            KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
         ):
             for _ in range(runs):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
 import signal
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -78,14 +81,27 @@ def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisS
 def recorded(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, list[ConsumerRecord]]:
-    """All records of all topics of a run that produces every kind of message."""
+    """All records of all topics of a run that produces every kind of message.
+
+    In a parallel run the first process that needs them records them for all.
+    """
     from tests.livesegments.contracts.recording import record
 
-    for server in (kafka, redis_server):
-        if not server.running:
-            server.start()
-        server.resume()
-    return record(kafka, redis_server, tmp_path_factory.mktemp("recorded"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    file = folder / "recorded.pickle"
+    with (folder / "recorded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            for server in (kafka, redis_server):
+                if not server.running:
+                    server.start()
+                server.resume()
+            records = record(kafka, redis_server, tmp_path_factory.mktemp("recorded"))
+            file.write_bytes(pickle.dumps(records))
+    loaded: Mapping[str, list[ConsumerRecord]] = pickle.loads(file.read_bytes())  # noqa: S301
+    return loaded
 
 
 @pytest.fixture

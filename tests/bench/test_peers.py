@@ -109,4 +109,4 @@ def test_a_peer_that_only_commits_offsets_is_found_out(monkeypatch: pytest.Monke
         "cheat", "none", lambda: [sys.executable, "-c", CHEAT], changes_are_exact, in_group
     )
     with pytest.raises(RuntimeError, match=r"cheat: of .* changes [1-9].* are missing, 0 too many"):
-        run(events=40_000, seconds=30, contenders=[ours, cheat])
+        run(events=12_000, seconds=30, contenders=[ours, cheat])

@@ -24,12 +24,18 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.contracts.topics import CHANGES, STATES
 from tests.livesegments.contracts.recording import Topics, headers_of, version_of
 from tests.servers import KafkaServer
-from tests.servers.kafka_server import kafka_jars
+from tests.servers.kafka_server import QUICK_START, kafka_jars
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-JAVA = ["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{kafka_jars()}/*"]
+JAVA = [
+    "java",
+    *QUICK_START,
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-cp",
+    f"{kafka_jars()}/*",
+]
 
 
 @pytest.fixture

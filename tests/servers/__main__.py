@@ -2,7 +2,9 @@
 
 from tests.servers import kafka_jars, registry_folder
 from tests.servers.kafka_connect import connect_jars
+from tests.servers.kafka_server import archive_classes
 
 kafka_jars()
+archive_classes()
 connect_jars()
 registry_folder()

@@ -7,6 +7,7 @@ top of the repository, so that later runs need no network.
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
@@ -23,13 +24,16 @@ from tests.servers.process import ServerProcess, SingleServer
 
 KAFKA_VERSION = "4.1.1"
 
-# : Faster compilation instead of faster code: a broker that lives for seconds starts sooner.
-QUICK_START: tuple[str, ...] = ("-XX:TieredStopAtLevel=1",)
+QUICK_START = ("-XX:TieredStopAtLevel=1",)
+"""Faster compilation instead of faster code: a broker that lives for seconds starts sooner."""
+MEASURED: tuple[str, ...] = ()
+"""Options of a broker that is measured."""
 
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 _UNFENCE_TIMEOUT = 10.0
 _JVM = ("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto")
 _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
+_CLASSES = f"kafka-{KAFKA_VERSION}.jsa"
 
 _FORMATTED: dict[tuple[str, ...], Mapping[str, bytes]] = {}
 """Options of the formatting -> files that it made."""
@@ -76,8 +80,10 @@ class KafkaServer(SingleServer):
         Folder of its data, settings and log; created when missing.
     overrides
         Broker settings that override those above.
-    jvm_options
-        More options for Java: ``QUICK_START`` by default; none is right for measurements.
+    measured
+        Whether Java takes its time to compile well, as in production.
+    java_options
+        More options for Java, instead of the archive of classes.
     listeners
         More listeners, by security protocol, such as ``SASL_SSL``; the first is always PLAINTEXT.
     format_options
@@ -90,15 +96,18 @@ class KafkaServer(SingleServer):
         self,
         directory: Path,
         overrides: Mapping[str, str] | None = None,
-        jvm_options: Sequence[str] = QUICK_START,
         *,
+        measured: bool = False,
+        java_options: Sequence[str] = (),
         listeners: Sequence[str] = (),
         format_options: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._settings = directory / "server.properties"
         self._data = directory / "data"
-        self._java = ["java", *_JVM, *_LOGGING, *jvm_options, "-cp", f"{kafka_jars()}/*"]
+        java = ["java", *_JVM, *_LOGGING, *(MEASURED if measured else QUICK_START)]
+        classes = ["-cp", f"{kafka_jars()}/*"]
+        self._tool = [*java, *_class_data(), *classes]
         self._format_options = format_options
         self.port, controller_port, *more_ports = free_ports(2 + len(listeners))
         self.ports = {"PLAINTEXT": self.port, **dict(zip(listeners, more_ports, strict=True))}
@@ -117,7 +126,7 @@ class KafkaServer(SingleServer):
         self._settings.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
         self._process = ServerProcess(
             "Apache Kafka",
-            [*self._java, "kafka.Kafka", str(self._settings)],
+            [*java, *(java_options or _class_data()), *classes, "kafka.Kafka", str(self._settings)],
             directory / "kafka.log",
         )
 
@@ -149,7 +158,7 @@ class KafkaServer(SingleServer):
 
     def _run_format(self) -> None:
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*self._java, "kafka.tools.StorageTool", "format"]
+        command = [*self._tool, "kafka.tools.StorageTool", "format"]
         # Joined by "=", since an id may begin with "-".
         command += [f"--cluster-id={cluster_id}", "--config", str(self._settings)]
         command += self._format_options
@@ -227,6 +236,27 @@ def _groups(admin: KafkaAdminClient) -> list[str]:
 def kafka_jars() -> Path:
     """Return the folder with Kafka's jars; fill it from Maven Central the first time."""
     return jars(_POM, f"kafka-libs-{KAFKA_VERSION}", kafka_version=KAFKA_VERSION)
+
+
+def archive_classes() -> None:
+    """Archive the classes that a broker loads, unless they are; brokers then start faster."""
+    archive = kafka_jars().with_name(_CLASSES)
+    if archive.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        made = Path(folder) / _CLASSES
+        options = [f"-XX:ArchiveClassesAtExit={made}"]
+        kafka = KafkaServer(Path(folder) / "kafka", java_options=options)
+        kafka.start()
+        fresh_topics(kafka.bootstrap)
+        kafka._process.stop(120)  # it writes the archive
+        made.replace(archive)
+
+
+def _class_data() -> list[str]:
+    """Return the option that makes Java use the archive; it ignores that of another Java."""
+    archive = kafka_jars().with_name(_CLASSES)
+    return [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
 
 
 def _admin(bootstrap: str, timeout_ms: int = 30_000) -> KafkaAdminClient:

@@ -79,6 +79,17 @@ from tests.simulation.scenarios import PLANS
 
 SEEDS = range(120)
 SEGMENTATION = os.environ.get("LIVESEGMENTS_SIMULATION_SEGMENTATION")
+FIRST = {
+    "dead letters in the outbox": 2,
+    "new producer after an error": 1,
+    "dead letters kept": 3,
+    "seen events": 6,
+    "bound of the replay": 8,
+    "recovery under way": 12,
+    "adoption": 18,
+    "futures": 47,
+}
+"""Seeds known to find a fault, tried before the others; any other would do."""
 SHOWN = {
     "nonce": "records",
     "seen": "chain",
@@ -171,7 +182,8 @@ def test_a_plan_ends_in_a_fault_without_the_protection_it_needs(protection: str)
 def test_chance_finds_that_a_protection_is_gone(protection: str) -> None:
     segmentation = segmentation_of(protection)
     with mutated(protection):
-        runs = (Chaos(seed, segmentation=segmentation).run().faults for seed in SEEDS)
+        seeds = (FIRST.get(protection, 0), *SEEDS)
+        runs = (Chaos(seed, segmentation=segmentation).run().faults for seed in seeds)
         found = next(found for found in runs if _broken(found, protection))
     assert found
 

@@ -97,7 +97,7 @@ def test_travel_weighs_clusters_by_their_customers() -> None:
 
 def finished(checks: Checks) -> Candidate | None:
     """Wait for the outcome of the running check."""
-    for _ in range(200):
+    for _ in range(1_200):
         found = checks.finished()
         if found is not None:
             return found

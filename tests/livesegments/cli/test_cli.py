@@ -95,7 +95,7 @@ def test_a_broker_that_cannot_be_reached_is_told_in_one_line(command: tuple[str,
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
     began = time.monotonic()
     done = livesegments(*command, KAFKA_BOOTSTRAP_SERVERS=nowhere)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert done.returncode == 1
     assert f"Kafka at {nowhere} cannot be reached" in done.stderr
     assert "LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS" in done.stderr

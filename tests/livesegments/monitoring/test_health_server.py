@@ -208,7 +208,7 @@ def test_a_slow_check_does_not_hold_up_the_others_nor_the_stop(metrics: Metrics)
 
     def readiness() -> dict[str, bool]:
         entered.set()
-        release.wait(30)
+        release.wait(60)
         return {}
 
     server = HealthServer(0, metrics.registry, lambda: (True, ""), readiness, host=HOST).start()
@@ -219,7 +219,7 @@ def test_a_slow_check_does_not_hold_up_the_others_nor_the_stop(metrics: Metrics)
         assert ask(server, "/livez").status == 200
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30
     finally:
         release.set()
         client.close()

@@ -114,7 +114,7 @@ def test_without_kafka_redis_is_still_examined(settings: Settings, client: "redi
     gone = settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{nowhere()}"})
     began = time.monotonic()
     findings = examine(gone)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert named(findings, "kafka").status == "fail"
     assert "KAFKA_BOOTSTRAP_SERVERS" in named(findings, "kafka").fix
     assert named(findings, "redis").status == "ok"
@@ -137,7 +137,7 @@ def test_a_missing_topic_is_named(
     delete(admin, topic)
     began = time.monotonic()
     found = named(examine(settings), "topics")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert found.status == "fail"
     assert topic in found.detail
     assert "livesegments topics create" in found.fix
@@ -213,7 +213,7 @@ def test_topics_with_another_partition_count_than_the_store_fail(
     agree(client, settings, partitions=partitions)
     began = time.monotonic()
     found = named(examine(settings), "deployment")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert found.status == "fail"
     assert f"{partitions}" in found.detail
     assert f"{PARTITIONS}" in found.detail

@@ -1,4 +1,4 @@
-"""Producers with different partitioners: librdkafka's default (CRC-32) and Java's (murmur2)."""
+"""Producers with different partitioners: CRC-32 of librdkafka, murmur2 of all others."""
 
 import subprocess
 from collections import Counter
@@ -17,7 +17,7 @@ from livesegments.operations.dead_letters_replay import Rules, rehearse, replay
 from livesegments.operations.doctor import examine
 from livesegments.operations.finding import Finding
 from livesegments.operations.rebuild import RebuildError, plan
-from tests.servers.kafka_server import kafka_jars
+from tests.servers.kafka_server import QUICK_START, kafka_jars
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase, running
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
@@ -36,7 +36,7 @@ def send_by_librdkafka(service: Service, events: Iterable[Event]) -> None:
 
 def send_by_java(service: Service, events: Iterable[Event]) -> None:
     lines = [b"\t".join((topic.encode(), key or b"", value or b"")) for topic, key, value in events]
-    command = ["java", "-cp", f"{kafka_jars()}/*", str(SEND), service.kafka.bootstrap]
+    command = ["java", *QUICK_START, "-cp", f"{kafka_jars()}/*", str(SEND), service.kafka.bootstrap]
     subprocess.run(command, input=b"\n".join(lines), check=True, timeout=60, capture_output=True)
 
 
@@ -110,7 +110,7 @@ def test_an_erasure_in_another_partition_is_a_fault_until_it_is_sent_again(
 ) -> None:
     wrong = elsewhere("crc32", "murmur2")
     with running(service):
-        send_by_java(service, [*profiles(), *purchases()])
+        service.send([*profiles(), *purchases()])
         service.wait()
         send_by_librdkafka(service, erasures(wrong))
         service.wait()
@@ -141,7 +141,7 @@ def test_with_crc32_everywhere_all_is_clean(service: Service) -> None:
             service.client.hlen(f"livesegments:{{{p}}}:customers") for p in range(PARTITIONS)
         )
         assert kept == len(CUSTOMERS) - 10
-        send_by_java(service, profiles())
+        service.send(profiles())
         service.wait()
         wrong = elsewhere("crc32", "murmur2")
         assert dead(service) == {(PROFILES, "wrong_partition"): len(wrong)}
@@ -158,7 +158,7 @@ def test_a_rebuild_with_the_other_partitioner_is_refused(service: Service) -> No
 
 def test_added_partitions_end_workers_and_are_a_fault(service: Service) -> None:
     worker = service.start()
-    send_by_java(service, purchases())
+    service.send(purchases())
     service.wait()
     with KafkaAdminClient(**service.config) as admin:
         admin.create_partitions(dict.fromkeys((*INPUTS, *OUTPUTS), PARTITIONS + 2))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from jsonschema import Draft202012Validator
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from livesegments.ingest.files import read_events
@@ -49,6 +50,10 @@ def mounts() -> list[tuple[str, str, str]]:
 def misfits(document: Any) -> list[str]:
     """Return a document's violations of the Compose Specification."""
     return faults(document, json.loads(SPECIFICATION.read_text()))
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(json.loads(SPECIFICATION.read_text()))
 
 
 def test_the_file_keeps_the_schema_of_the_compose_specification() -> None:

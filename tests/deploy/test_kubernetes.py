@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 
 from livesegments.config.settings import PREFIX, Settings
@@ -51,6 +52,10 @@ def misfits(manifest: Any) -> list[str]:
     group, _, version = manifest["apiVersion"].rpartition("/")
     kind = KINDS[group, version, manifest["kind"]]
     return faults(manifest, {**API, "$ref": f"#/$defs/{kind}"})
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(API)
 
 
 @pytest.mark.parametrize("which", [each for each in MANIFESTS if each[0] != "PodMonitor"], ids=str)

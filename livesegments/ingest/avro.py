@@ -116,13 +116,13 @@ def _parts(schema: Any) -> Iterator[Any]:
 def _takes_no_bytes(schema: Any, named: Mapping[str, Any]) -> bool:
     if isinstance(schema, str):
         return schema == "null" or (schema in named and _takes_no_bytes(named[schema], named))
-    if _is(schema, "record"):
+    if _is(schema, "record", "error"):
         return all(_takes_no_bytes(each["type"], named) for each in schema["fields"])
     return _is(schema, "null") or (_is(schema, "fixed") and schema["size"] == 0)
 
 
-def _is(schema: Any, kind: str) -> bool:
-    return isinstance(schema, dict) and schema.get("type") == kind
+def _is(schema: Any, *kinds: str) -> bool:
+    return isinstance(schema, dict) and schema.get("type") in kinds
 
 
 def _plain(value: object) -> object:

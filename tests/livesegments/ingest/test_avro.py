@@ -44,7 +44,14 @@ EMPTY = record("empty", nothing="null")
 
 
 @pytest.mark.parametrize(
-    "items", ["null", EMPTY, {"type": "fixed", "name": "f", "size": 0}, record("twice", a=EMPTY)]
+    "items",
+    [
+        "null",
+        EMPTY,
+        {**EMPTY, "type": "error"},
+        {"type": "fixed", "name": "f", "size": 0},
+        record("twice", a=EMPTY),
+    ],
 )
 def test_an_array_of_nothing_is_refused_whatever_its_length(items: Any) -> None:
     decode = decoder(record("r", empty=["null", {"type": "array", "items": items}]))

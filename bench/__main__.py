@@ -14,6 +14,7 @@ from bench import (
     ingest,
     latency,
     memory,
+    pages,
     partitioning,
     peers,
     profile,
@@ -48,6 +49,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "latency": latency.run,
     "ingest": ingest.run,
     "serve": serve.run,
+    "pages": pages.run,
     "sweeps": sweeps.run,
     "profile": profile.run,
     "trace": trace.run,
@@ -64,6 +66,7 @@ SCALE = ("workers", "partitions", "customers", "takeover", "rollout", "resident"
 LONG = (
     "ingest",
     "serve",
+    "pages",
     "streams",
     "flap",
     "reasons",

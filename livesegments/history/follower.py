@@ -26,8 +26,8 @@ from livesegments.topic_prefix import CONFIG, open_consumer
 
 log = structlog.get_logger()
 
-FOLLOWED = (CHANGES, STATES, DEFINITIONS, DEAD_LETTERS, REPLAYS)
-"""In the order in which they are read at first."""
+FOLLOWED = (DEFINITIONS, CHANGES, STATES, DEAD_LETTERS, REPLAYS)
+"""In the order in which they are read at first: the model is known at once."""
 CHUNK, CHUNK_BYTES = 50_000, 64 * 1024 * 1024
 """Records of a commit while a topic is read to its end, and their bytes."""
 MOST_POLLED = 5_000

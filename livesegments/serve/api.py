@@ -17,13 +17,15 @@ from livesegments.contracts.segments import encode
 from livesegments.history.database import History
 from livesegments.serve import audiences
 from livesegments.serve.changes_stream import ChangesStream
-from livesegments.serve.customers import UNKNOWN, CustomerReader
+from livesegments.serve.customers import CustomerReader
 from livesegments.serve.problems import ProblemError, unavailable
 
 BASE = "/api/v1"
 MOST_IDS = 1_000
 MOST_BODY_BYTES = 1_048_576
 MOST_ROWS = 10_000
+UNKNOWN = "this customer is unknown, erased or suppressed"
+"""One answer for all three, so that a client cannot learn which."""
 JSON, JSON_LINES, EVENTS = "application/json", "application/jsonl", "text/event-stream"
 
 
@@ -86,9 +88,9 @@ class Api:
     async def customer(self, request: Request) -> Response:
         """Answer with one customer."""
         customer_id = _last_of_path(request)
-        found = await to_thread.run_sync(self.customers.read, [customer_id])
+        found = await self.customers.find([customer_id])
         if customer_id not in found:
-            raise UNKNOWN
+            raise ProblemError(HTTPStatus.NOT_FOUND, UNKNOWN)
         return _tagged(request, encode(found[customer_id]))
 
     async def batch(self, request: Request) -> Response:
@@ -101,7 +103,7 @@ class Api:
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send at most {MOST_BODY_BYTES} bytes"
                 )
         wanted = _valid(lambda: CustomerBatch.model_validate_json(bytes(body))).customer_ids
-        found = await to_thread.run_sync(self.customers.read, wanted)
+        found = await self.customers.find(wanted)
         ids = list(dict.fromkeys(wanted))
         answer = {
             "customers": [found[each] for each in ids if each in found],

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from livesegments.analysis.pages.site import Site
+from livesegments.analysis.survey.context import DeploymentReader
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.connectivity import reach_redis
 from livesegments.config.settings import PREFIX, Settings
@@ -32,7 +33,7 @@ from livesegments.serve import problems
 from livesegments.serve.api import Api
 from livesegments.serve.auth import Token
 from livesegments.serve.changes_stream import Backlog, ChangeLog, ChangesStream, Position
-from livesegments.serve.current_model import CurrentModel
+from livesegments.serve.current_state import CurrentState
 from livesegments.serve.customers import CustomerReader
 from livesegments.serve.guard import Guard
 from livesegments.serve.instrumentation import ServeMetrics
@@ -65,8 +66,10 @@ class Sources:
         Of the deployment.
     history, follower
         The history, and what keeps it up to date.
-    store, current
-        The store, and the model and clocks.
+    store
+        Of the deployment.
+    reader, current
+        What reads the deployment's state, and the newest state.
     changes
         The newest changes.
     """
@@ -75,7 +78,8 @@ class Sources:
     history: History
     follower: Follower
     store: Partitions
-    current: CurrentModel
+    reader: DeploymentReader
+    current: CurrentState
     changes: ChangeLog
 
     @classmethod
@@ -93,7 +97,8 @@ class Sources:
 
         follower = Follower(kafka_config(settings), settings.group_id, history, committed=committed)
         store = Partitions(redis_client(settings, REDIS_SECONDS), settings.group_id)
-        return cls(settings, history, follower, store, CurrentModel(settings, store), changes)
+        reader = DeploymentReader(settings, store, history)
+        return cls(settings, history, follower, store, reader, CurrentState(reader), changes)
 
     def away(self) -> str | None:
         """Return why the history cannot be relied on now, None if it can."""
@@ -172,7 +177,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     ProcessCollector(registry=registry)
     threads = [
         threading.Thread(target=sources.follower.follow, args=(stopping,), name="history"),
-        threading.Thread(target=sources.current.follow, args=(stopping,), name="model"),
+        threading.Thread(target=sources.current.follow, args=(stopping,), name="state"),
     ]
     metrics = ServeMetrics(
         registry,
@@ -181,7 +186,13 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         size=lambda: settings.serve_data.stat().st_size,
     )
     token = Token(settings.serve_token.get_secret_value())
-    site = Site(settings, history, lambda: sources.follower.trouble, login=token.is_set)
+    site = Site(
+        settings,
+        history,
+        sources.reader,
+        lambda: sources.follower.trouble,
+        login=token.is_set,
+    )
     pages = PageRoutes(site, history, token).routes()
     app = create_app(sources, pages, answered=metrics.answered)
     server = _Server(

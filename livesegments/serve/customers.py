@@ -1,12 +1,13 @@
 """Customers as stored, with the confidence and the explanation of the current model."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any
 
 import numpy as np
+from anyio import to_thread
 from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
@@ -16,31 +17,66 @@ from livesegments.contracts.timestamps import rfc3339
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.erasures import Marker, marker_key
 from livesegments.features.record_codec import Records, decode, is_known
-from livesegments.operations.model_loader import score_at
-from livesegments.serve.current_model import AWAY, CurrentModel
-from livesegments.serve.problems import ProblemError, unavailable
+from livesegments.features.window import window
+from livesegments.serve.current_state import AWAY, CurrentState
+from livesegments.serve.problems import unavailable
 from livesegments.store.partitions import Partitions, ReadRequest
 
 Json = dict[str, Any]
 
+MOST_TOGETHER = 64
+"""Requests that are read together."""
 _CONSENT = {-1: None, 0: False, 1: True}
-UNKNOWN = ProblemError(HTTPStatus.NOT_FOUND, "this customer is unknown, erased or suppressed")
-"""One answer for all three, so that a client cannot learn which."""
 
 
 class CustomerReader:
     """Reads customers of a deployment from its store.
+
+    Requests that come while others are read are read together: one round trip and one scoring for
+    all of them.
 
     Parameters
     ----------
     store
         Used by several threads.
     current
-        Model and clocks.
+        State of the deployment.
     """
 
-    def __init__(self, store: Partitions, current: CurrentModel) -> None:
+    def __init__(self, store: Partitions, current: CurrentState) -> None:
         self._store, self._current = store, current
+        self._waiting: list[tuple[Sequence[str], asyncio.Future[dict[str, Json]]]] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, customer_ids: Sequence[str]) -> dict[str, Json]:
+        """Return the known customers, by id.
+
+        Raises
+        ------
+        ProblemError
+            If the store is away, or no worker has ever run.
+        """
+        found: asyncio.Future[dict[str, Json]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((customer_ids, found))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_waiting())
+        return await found
+
+    async def _read_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            wanted = [each for ids, _ in batch for each in ids]
+            try:
+                found = await to_thread.run_sync(self.read, wanted)
+            except Exception as error:  # noqa: BLE001 - each request answers with it
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for ids, future in batch:
+                    if not future.done():
+                        future.set_result({each: found[each] for each in ids if each in found})
+        self._reading = None
 
     def read(self, customer_ids: Sequence[str]) -> dict[str, Json]:
         """Return the known customers, by id: one round trip per server.
@@ -50,43 +86,38 @@ class CustomerReader:
         ProblemError
             If the store is away, or no worker has ever run.
         """
-        current = self._current.now
-        deployment, config = current.deployment, current.config
-        if self._current.trouble is not None or deployment is None or config is None:
+        now = self._current.now
+        if self._current.trouble is not None or now is None:
             raise unavailable(self._current.trouble or AWAY)
-        partitioning = Partitioning(deployment.partitioner, deployment.partitions)
+        deployment, config = now.deployment, now.rules
         ids = [each for each in dict.fromkeys(customer_ids) if _is_possible(each)]
+        partitioning = Partitioning(deployment.partitioner, deployment.partitions)
+        partitions = partitioning.of_keys([each.encode() for each in ids]).tolist()
         grouped: dict[int, list[str]] = defaultdict(list)
-        for each in ids:
-            grouped[partitioning.of_customer(each)].append(each)
+        for each, partition in zip(ids, partitions, strict=True):
+            grouped[partition].append(each)
+        group = self._store.group_id
         requests = [
-            ReadRequest(
-                partition, names, [marker_key(name, self._store.group_id) for name in names]
-            )
+            ReadRequest(partition, names, [marker_key(name, group) for name in names])
             for partition, names in grouped.items()
         ]
-        if not requests:
-            return {}
         try:
-            results = self._store.read(requests)
+            results = self._store.read(requests) if requests else []
         except RedisError:
             raise unavailable(AWAY) from None
-        found: dict[str, Json] = {}
-        for request, result in zip(requests, results, strict=True):
-            records = decode(result.records, config.record_shape)
-            markers = map(Marker.from_bytes, result.erasures)
-            shown = _is_kept(records) & ~np.array([each.suppressed for each in markers], np.bool_)
-            names = [request.customers[row] for row in np.flatnonzero(shown).tolist()]
-            if names:
-                clock_us = current.clocks_us[request.partition]
-                found |= _describe(names, records[shown], clock_us, current.model, config)
-        return found
+        names = np.array([name for each in requests for name in each.customers], object)
+        records = decode([blob for each in results for blob in each.records], config.record_shape)
+        clocks = [now.clocks_us[each.partition] for each in requests for _ in each.customers]
+        markers = (Marker.from_bytes(stored) for each in results for stored in each.erasures)
+        shown = _is_kept(records) & ~np.array([each.suppressed for each in markers], np.bool_)
+        clocks_us = np.array(clocks, np.int64)[shown]
+        return _describe(names[shown].tolist(), records[shown], clocks_us, now.model, config)
 
 
 def _describe(
     names: Sequence[str],
     records: Records,
-    clock_us: int,
+    clocks_us: NDArray[np.int64],
     model: Model | None,
     config: ProcessingConfig,
 ) -> dict[str, Json]:
@@ -98,13 +129,12 @@ def _describe(
     explanations: list[list[Json]] = [[] for _ in names]
     if model is not None:
         if not config.event_clock:
-            clock_us = max(clock_us, time.time_ns() // 1_000)
-        tile = config.layout.tile(clock_us)
-        scores = score_at(records, tile, clock_us, model, config)
-        confidences = scores.assignment.confidence().round(4).tolist()
-        zscores = model.snapshot.zscores(scores.vectors).round(2)
-        features = config.segmentation.feature_names
-        explanations = [_explanation(features, row) for row in zscores.tolist()]
+            clocks_us = np.maximum(clocks_us, time.time_ns() // 1_000)
+        layout, segmentation = config.layout, config.segmentation
+        vectors = segmentation.vectors(records, window(records, layout.tile_of(clocks_us), layout))
+        confidences = model.kmeans.predict_arrays(vectors).confidence().round(4).tolist()
+        zscores = model.snapshot.zscores(vectors).round(2).tolist()
+        explanations = [_explanation(segmentation.feature_names, row) for row in zscores]
     columns = zip(
         names,
         records["segment"].tolist(),

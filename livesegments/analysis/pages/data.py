@@ -12,6 +12,7 @@ from livesegments.analysis.pages.audiences import Row, rows
 from livesegments.analysis.survey.run import Survey
 from livesegments.consumers.log_reader import ends_of
 from livesegments.operations.doctor import count_workers
+from livesegments.store.deployment import Deployment
 from livesegments.topic_prefix import open_admin, open_consumer, without_prefix
 
 EXAMPLES = 3
@@ -34,7 +35,9 @@ ORDER BY refused_at DESC, "offset" DESC
 """
 
 
-def quality(connection: duckdb.DuckDBPyConnection, survey: Survey) -> dict[str, Any]:
+def quality(
+    connection: duckdb.DuckDBPyConnection, survey: Survey, deployment: Deployment
+) -> dict[str, Any]:
     """Return the quality of the data.
 
     ``unknown`` is the share of the customers in a segment without a feature; purchases, see
@@ -43,11 +46,10 @@ def quality(connection: duckdb.DuckDBPyConnection, survey: Survey) -> dict[str, 
     placeholders.
     """
     arrivals = survey.arrivals
-    checked = survey.context.deployment.dedup_events
     return {
         "unknown": survey.unknown,
         "purchases": arrivals.purchases,
-        "duplicates": arrivals.duplicates if checked else None,
+        "duplicates": arrivals.duplicates if deployment.dedup_events else None,
         "late": arrivals.late,
         "dead_letters": {
             row["reason"]: (row["records"], row["replayed"]) for row in rows(connection, _REFUSED)

@@ -76,7 +76,7 @@ def build_report(
         with counting("reading changes") as show:
             follower.catch_up(show)
         context = DeploymentReader(settings, store, history).read()
-        surveyed = survey(settings, context, history, days, counting)
+        surveyed = survey(settings, context, store, history, days, counting)
         cursor = history.cursor()
         segments = segments_page(
             cursor, context, period, sizes_now(cursor, CUSTOMERS), surveyed.binned
@@ -91,7 +91,7 @@ def build_report(
             "currency": context.rules.currency,
             **asdict(segments),
             **asdict(audiences),
-            "quality": quality(cursor, surveyed),
+            "quality": quality(cursor, surveyed, context.deployment),
         }
         return report, written
 

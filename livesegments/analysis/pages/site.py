@@ -95,6 +95,8 @@ class Site:
         Of the deployment.
     history
         Followed by somebody else.
+    reader
+        Of the deployment's state.
     trouble
         Returns why the topics cannot be followed, None if they are.
     login
@@ -105,6 +107,7 @@ class Site:
         self,
         settings: Settings,
         history: History,
+        reader: DeploymentReader,
         trouble: Callable[[], Exception | None],
         *,
         login: bool = False,
@@ -112,7 +115,7 @@ class Site:
         self._login = login
         self._settings, self._history, self._trouble = settings, history, trouble
         self._store = Partitions(redis_client(settings, 5.0), settings.group_id)
-        self._reader = DeploymentReader(settings, self._store, history)
+        self._reader = reader
         self._segmentation = settings.read_segmentation()
         self._names = {each.id: each.name for each in self._segmentation.segments}
         config = kafka_config(settings)
@@ -139,8 +142,9 @@ class Site:
         self._sources.start()
 
     def stop(self) -> None:
-        """Stop; a survey under way is waited for only a few seconds."""
+        """Stop, and a survey under way."""
         self._stopping.set()
+        self._surveys.stop()
         if self._surveying.ident is not None:
             self._surveying.join(STOP_SECONDS)
         self._group.stop()
@@ -183,7 +187,7 @@ class Site:
         surveyed = self._surveys.latest
         if surveyed is None:
             return None
-        return self._list_rows(name, surveyed.survey.context, surveyed.period)
+        return self._list_rows(name, surveyed.context, surveyed.period)
 
     def _list_rows(
         self, name: str, context: DeploymentContext, period: Period
@@ -253,7 +257,7 @@ class Site:
         steps, seconds = PERIODS[chosen]
         surveyed = self._surveys.latest
         fresh = surveyed is not None and (
-            surveyed.survey.context.model.generation.number == context.model.generation.number
+            surveyed.survey.generation == context.model.generation.number
         )
         binned = surveyed.survey.binned if surveyed and fresh else []
         with self._history.cursor() as cursor:
@@ -288,7 +292,7 @@ class Site:
     def _audiences(self, version: str) -> Page:
         surveyed = self._surveys.latest
         assert surveyed is not None
-        context = surveyed.survey.context
+        context = surveyed.context
         sizes = {each["segment"]: each["customers"] for each in surveyed.audiences.targets}
         report = asdict(surveyed.audiences) | {
             "segments": describe(context.model, context.rules.segmentation, sizes),
@@ -308,11 +312,11 @@ class Site:
     def _data(self, version: str) -> Page:
         surveyed = self._surveys.latest
         assert surveyed is not None
-        deployment = surveyed.survey.context.deployment
+        deployment = surveyed.context.deployment
         group = self._group.latest
         with self._history.cursor() as cursor:
             report = {
-                "quality": quality(cursor, surveyed.survey),
+                "quality": quality(cursor, surveyed.survey, deployment),
                 "window_days": deployment.window_days,
             }
             examples = refused_examples(cursor)

@@ -14,8 +14,9 @@ from redis.exceptions import RedisError
 from livesegments.analysis.pages.audiences import AudiencesPage, audiences_page
 from livesegments.analysis.pages.segments import Period
 from livesegments.analysis.segments import describe
-from livesegments.analysis.survey.context import DeploymentReader
-from livesegments.analysis.survey.run import Survey, survey
+from livesegments.analysis.survey.context import DeploymentContext, DeploymentReader
+from livesegments.analysis.survey.process import SurveyProcess
+from livesegments.analysis.survey.run import Survey
 from livesegments.config.settings import Settings
 from livesegments.history.database import History
 from livesegments.operations.model_loader import NoModelError
@@ -33,6 +34,7 @@ RETRY_SECONDS = 1.0
 class Surveyed:
     """A survey, and the page that it makes."""
 
+    context: DeploymentContext
     survey: Survey
     period: Period
     order: list[str]
@@ -59,7 +61,8 @@ class Surveys:
         history: History,
         explain: Callable[[Exception], str],
     ) -> None:
-        self._settings, self._reader, self._history = settings, reader, history
+        self._process = SurveyProcess(settings, history)
+        self._reader, self._history = reader, history
         self._explain = explain
         self.latest: Surveyed | None = None
         self.number = 0
@@ -84,12 +87,18 @@ class Surveys:
                 log.warning("survey failed", error=self.trouble, retry_seconds=pause)
             stopping.wait(pause)
 
+    def stop(self) -> None:
+        """End a survey under way."""
+        self._process.stop()
+
     def _survey(self) -> Surveyed:
         context = self._reader.read()
-        found = survey(self._settings, context, self._history, DAYS, only_known=True)
+        found = self._process.survey(context, DAYS)
         period = Period.until(found.clock_us, DAYS)
         order = [
             each["id"] for each in describe(context.model, context.rules.segmentation, Counter())
         ]
         with self._history.cursor() as cursor:
-            return Surveyed(found, period, order, audiences_page(cursor, context, period, order))
+            return Surveyed(
+                context, found, period, order, audiences_page(cursor, context, period, order)
+            )

@@ -27,6 +27,7 @@ from livesegments.operations.model_loader import (
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
+OLDEST_S = 0.5
 _NEWEST = """
 SELECT value FROM definitions WHERE generation = (
     SELECT max(generation)
@@ -40,10 +41,32 @@ class ReportError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class DeploymentContext:
-    """A deployment at one moment; no statistics while partitions move to another generation."""
+class DeploymentState:
+    """A deployment at one moment.
 
-    store: Partitions
+    Attributes
+    ----------
+    deployment, rules
+        Of the workers.
+    clocks_us
+        Clock of each partition, microseconds; 0 where nothing was processed.
+    model
+        None before the first fit.
+    statistics
+        Of the clusters; None while partitions move to another generation.
+    """
+
+    deployment: Deployment
+    rules: ProcessingConfig
+    clocks_us: tuple[int, ...]
+    model: Model | None
+    statistics: ClusterStatistics | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentContext:
+    """A deployment that has a model; no statistics while partitions move to another generation."""
+
     deployment: Deployment
     rules: ProcessingConfig
     model: Model
@@ -84,8 +107,40 @@ class DeploymentReader:
         self._global: GlobalModel | None = None
         self._lock = threading.Lock()
 
+    def look(self) -> DeploymentState:
+        """Return the state now; the statistics of the clusters are half a second old at most.
+
+        Raises
+        ------
+        NoModelError
+            If no worker has ever run.
+        ReportError
+            If the settings name other segments or features.
+        """
+        deployment = deployment_of(self._store)
+        segmentation = self._settings.read_segmentation()
+        if (difference := other_segmentation(deployment, segmentation)) is not None:
+            raise ReportError(difference)
+        clocks_us = [
+            each.clock_us if each else 0
+            for each in self._store.checkpoints(range(deployment.partitions))
+        ]
+        generation = self._generation(len(segmentation.segments))
+        with self._lock:
+            merged = self._global
+            # An older generation is that of topics that were created again.
+            if merged is None or (generation and generation.number < merged.number):
+                merged = GlobalModel(self._store, deployment.partitions, segmentation, OLDEST_S)
+                self._global = merged
+            merged.adopt(generation)
+            merged.refresh({}, time.monotonic())
+            model, complete = merged.model({}), merged.complete({})
+        statistics = None if complete is None else complete.statistics
+        rules = rules_of(self._settings, deployment)
+        return DeploymentState(deployment, rules, tuple(clocks_us), model, statistics)
+
     def read(self) -> DeploymentContext:
-        """Return the state now; the statistics of the clusters are a second old at most.
+        """Return the state now, as `look` does.
 
         Raises
         ------
@@ -94,23 +149,10 @@ class DeploymentReader:
         ReportError
             If the settings name other segments or features.
         """
-        deployment = deployment_of(self._store)
-        segmentation = self._settings.read_segmentation()
-        if (difference := other_segmentation(deployment, segmentation)) is not None:
-            raise ReportError(difference)
-        with self._lock:
-            found = self._global
-            if found is None or found.generation is None:
-                found = GlobalModel(self._store, deployment.partitions, segmentation)
-                self._global = found
-            found.adopt(self._generation(len(segmentation.segments)))
-            found.refresh({}, time.monotonic())
-            model, complete = found.model({}), found.complete({})
-        if model is None:
+        now = self.look()
+        if now.model is None:
             raise no_model(self._settings)
-        statistics = None if complete is None else complete.statistics
-        rules = rules_of(self._settings, deployment)
-        return DeploymentContext(self._store, deployment, rules, model, statistics)
+        return DeploymentContext(now.deployment, now.rules, now.model, now.statistics)
 
     def _generation(self, segments: int) -> Generation | None:
         with self._history.cursor() as cursor:

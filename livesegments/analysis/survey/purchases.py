@@ -20,6 +20,7 @@ from livesegments.contracts.record_times import record_times_us
 from livesegments.contracts.topics import PURCHASES as TOPIC
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
 from livesegments.features.dedup import DedupWindow, fingerprints, hashes_of
+from livesegments.store.partitions import Partitions
 
 PURCHASES = "surveyed_purchases"
 """Table of the newest survey, see `livesegments/history/schema.sql`."""
@@ -83,6 +84,7 @@ def survey_purchases(
     table: str,
     customers: str,
     context: DeploymentContext,
+    store: Partitions,
     log: LogReader,
     progress: Callable[[int], None],
 ) -> Arrivals:
@@ -93,9 +95,7 @@ def survey_purchases(
     """
     connection.execute(_READ)
     layout, arrivals, total = context.rules.layout, Arrivals(), 0
-    for partition, checkpoint in enumerate(
-        context.store.checkpoints(range(context.deployment.partitions))
-    ):
+    for partition, checkpoint in enumerate(store.checkpoints(range(context.deployment.partitions))):
         if checkpoint is None:
             continue
         first_us = layout.end(layout.tile(checkpoint.clock_us) - layout.tiles)

@@ -30,6 +30,8 @@ class Survey:
 
     Attributes
     ----------
+    generation
+        Of the model.
     clock_us
         Latest clock of the partitions.
     unknown
@@ -44,7 +46,7 @@ class Survey:
         When it was made, epoch seconds.
     """
 
-    context: DeploymentContext
+    generation: int
     clock_us: int
     unknown: dict[str, float]
     binned: list[Counts]
@@ -75,11 +77,10 @@ def latest_clock(store: Partitions, deployment: Deployment) -> int:
 def survey(
     settings: Settings,
     context: DeploymentContext,
+    store: Partitions,
     history: History,
     days: int,
     counting: Counting = lambda _: nullcontext(lambda _: None),
-    *,
-    only_known: bool = False,
 ) -> Survey:
     """Scan the customers and read the purchases of the window; replace their tables.
 
@@ -89,8 +90,6 @@ def survey(
         Horizon for departures from the most valuable segment.
     counting
         Shows the progress of a step.
-    only_known
-        Leave out customers that the history has no state of: those erased meanwhile.
 
     Raises
     ------
@@ -99,29 +98,24 @@ def survey(
     UnsettledError
         If a recovery is under way.
     """
-    began_s, clock_us = time.time(), latest_clock(context.store, context.deployment)
+    began_s, clock_us = time.time(), latest_clock(store, context.deployment)
     with history.cursor() as cursor:
         with counting("reading customers") as show:
             customers = CustomerSurvey(cursor, _NEXT[CUSTOMERS], context, days)
-            for batch in scan(context.store, context.deployment):
+            for batch in scan(store, context.deployment):
                 customers.add(batch)
                 show(customers.customers)
         with counting("reading purchases") as show, LogReader(kafka_config(settings)) as log:
             arrivals = survey_purchases(
-                cursor, _NEXT[PURCHASES], _NEXT[CUSTOMERS], context, log, show
+                cursor, _NEXT[PURCHASES], _NEXT[CUSTOMERS], context, store, log, show
             )
     with history.transaction() as cursor:
         for table, unfinished in _NEXT.items():
             cursor.execute(f"DROP TABLE IF EXISTS {table}")
             cursor.execute(f"ALTER TABLE {unfinished} RENAME TO {table}")
-            if only_known:
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE customer_id NOT IN"
-                    " (SELECT customer_id FROM customers)"
-                )
     unknown = customers.unknown / max(customers.in_segments, 1)
     return Survey(
-        context,
+        context.model.generation.number,
         clock_us,
         dict(zip(context.rules.segmentation.feature_names, unknown.round(4).tolist(), strict=True)),
         customers.binned,

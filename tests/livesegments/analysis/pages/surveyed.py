@@ -17,7 +17,7 @@ from tests.consumers.harness import DAY, LAYOUT, RULES, SHAPE, model
 
 CLOCK_TILE = 5_000
 CLOCK_US = CLOCK_TILE * LAYOUT.tile_us + DAY
-STANDING = DeploymentContext(sentinel.store, sentinel.deployment, RULES, model(), statistics=None)
+STANDING = DeploymentContext(sentinel.deployment, RULES, model(), statistics=None)
 
 
 def customers(n: int, **fields: Any) -> Records:

@@ -33,6 +33,18 @@ def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:
     )
 
 
+def complete_generation(
+    definitions: Sequence[SegmentDefinition], segmentation: Segmentation
+) -> Generation | None:
+    """Rebuild a generation; None if segments are missing, or it is of another segmentation."""
+    clusters = {each.cluster for each in definitions}
+    if not len(definitions) == len(clusters) == len(segmentation.segments):
+        return None
+    if any(each.model.features != segmentation.feature_names for each in definitions):
+        return None
+    return to_generation(definitions)
+
+
 def standing(model: Model) -> NDArray[np.float64]:
     """Return the means of the clusters' customers, (k, d); NaN where a feature is unknown.
 

@@ -19,7 +19,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.consumers.partition_state import PartitionState
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
@@ -221,12 +221,8 @@ class DefinitionsReader:
         newest = max((each.generation for each in self.latest.values()), default=0)
         if self.generation is not None and newest <= self.generation.number:
             return
-        complete = [each for each in self.latest.values() if each.generation == newest]
-        k = len(self._segmentation.segments)
-        if len(complete) == len({each.cluster for each in complete}) == k:
-            features = self._segmentation.feature_names
-            if all(each.model.features == features for each in complete):
-                self.generation = to_generation(complete)
+        found = [each for each in self.latest.values() if each.generation == newest]
+        self.generation = complete_generation(found, self._segmentation) or self.generation
 
 
 class ModelSync:

@@ -1,22 +1,29 @@
 """The page of the model: its generations, and the changes between them."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 import duckdb
+from redis.exceptions import RedisError
 
-from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.analysis.transitions import NONE
+from livesegments.config.settings import Settings
+from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.model.generation import Generation
+from livesegments.operations.model_loader import NoModelError
+from livesegments.operations.refit import Refit, RefitError
 from livesegments.rendering.formats import marked, named
 
 SHOWN = 12
 
 _GENERATIONS = f"""
-SELECT generation, min(first_published_at) AS at, list(value) AS definitions
+SELECT generation, strftime(min(first_published_at), '%Y-%m-%d %H:%M:%S UTC') AS first_at,
+    list(value) AS definitions
 FROM definitions GROUP BY generation ORDER BY generation DESC LIMIT {SHOWN} + 1
 """
 _MOVED = """
@@ -52,7 +59,7 @@ class GenerationRow:
     Attributes
     ----------
     published_at
-        When it was first seen.
+        When it was first seen, in UTC.
     provisional
         Whether it was fitted while windows were filling.
     moved
@@ -60,7 +67,7 @@ class GenerationRow:
     """
 
     number: int
-    published_at: datetime
+    published_at: str
     provisional: bool
     moved: int
     segments: list[FittedSegment]
@@ -70,17 +77,14 @@ def generations(
     connection: duckdb.DuckDBPyConnection, segmentation: Segmentation
 ) -> list[GenerationRow]:
     """Return the newest generations, newest first."""
-    found = [
-        (at, [SegmentDefinition.model_validate_json(each) for each in definitions])
-        for _, at, definitions in connection.execute(_GENERATIONS).fetchall()
-    ]
-    fits = [to_generation(definitions) for _, definitions in found]
-    moved = dict(connection.execute(_MOVED, [fits[-1].number if fits else 0]).fetchall())
-    befores: list[Generation | None] = [*fits[1:], None]
-    marks = [
-        {each.id: marked(each.name, each.persona_distance) for each in definitions}
-        for _, definitions in found
-    ]
+    found = []
+    for _, at, values in connection.execute(_GENERATIONS).fetchall():
+        definitions = [SegmentDefinition.model_validate_json(each) for each in values]
+        if fit := complete_generation(definitions, segmentation):  # not compacted in part
+            names = {each.id: marked(each.name, each.persona_distance) for each in definitions}
+            found.append((fit, at, names))
+    moved = dict(connection.execute(_MOVED, [found[-1][0].number if found else 0]).fetchall())
+    befores = [*(fit for fit, *_ in found[1:]), None]
     return [
         GenerationRow(
             fit.number,
@@ -89,8 +93,26 @@ def generations(
             moved.get(fit.number, 0),
             _fitted(fit, before, names, segmentation),
         )
-        for (at, _), fit, before, names in zip(found, fits, befores, marks, strict=True)
+        for (fit, at, names), before in zip(found, befores, strict=True)
     ][:SHOWN]
+
+
+def preview(
+    settings: Settings, names: Collection[str], explain: Callable[[Exception], str]
+) -> dict[str, Any]:
+    """Return what a refit would change now.
+
+    ``preview`` is that of ``livesegments refit --dry-run``, ``moves`` maps segment before ->
+    segment after -> customers, of ``names``; both are empty if there is ``trouble``.
+    """
+    try:
+        found = Refit(settings, lambda _: None).propose().found
+    except (RefitError, NoModelError, RedisError, OSError, RuntimeError) as error:
+        return {"trouble": explain(error), "preview": {}, "moves": {}}
+    moves = {each: dict.fromkeys(names, 0) for each in names}
+    for each in found["moves"]:
+        moves[each["from"] or NONE][each["to"] or NONE] = each["customers"]
+    return {"trouble": "", "preview": found, "moves": moves}
 
 
 def _fitted(

@@ -8,6 +8,7 @@ from typing import Any
 from livesegments.analysis.pages.audiences import OFFERED, audiences_page
 from livesegments.analysis.pages.data import quality
 from livesegments.analysis.pages.lists import Lists
+from livesegments.analysis.pages.model import generations, preview
 from livesegments.analysis.pages.segments import DAY_S, Period, segments_page, sizes_now
 from livesegments.analysis.segments import is_far, naming
 from livesegments.analysis.survey.context import DeploymentReader
@@ -15,6 +16,7 @@ from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.run import latest_clock, survey
 from livesegments.analysis.transitions import NONE
 from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, REPLAYS
@@ -33,8 +35,9 @@ STEADY = 0.3
 
 Report = dict[str, Any]
 """Plain data for the file and for scripts: the fields of `SegmentsPage` and `AudiencesPage`,
-``quality`` of the data, and of the deployment ``group``, ``clock`` (the latest of its partitions;
-the period ends with its day), ``window_days`` and ``currency``.
+``quality`` of the data, ``generations`` of the model, ``refit`` (see `preview`), and of the
+deployment ``group``, ``clock`` (the latest of its partitions; the period ends with its day),
+``window_days`` and ``currency``.
 """
 
 
@@ -81,6 +84,7 @@ def build_report(
         segments = segments_page(
             cursor, context, period, sizes_now(cursor, CUSTOMERS), surveyed.binned
         )
+        segmentation = context.rules.segmentation
         order = [each["id"] for each in segments.segments]
         audiences = audiences_page(cursor, context, period, order)
         written = Lists(cursor, context, period).write(lists) if lists else {}
@@ -92,6 +96,10 @@ def build_report(
             **asdict(segments),
             **asdict(audiences),
             "quality": quality(cursor, surveyed, context.deployment),
+            "generations": [asdict(each) for each in generations(cursor, segmentation)],
+            "refit": preview(
+                settings, segments.transitions, lambda error: explain(error, settings)
+            ),
         }
         return report, written
 

@@ -20,7 +20,7 @@ from livesegments.analysis.customer.text_view import BECAUSE, moves_of
 from livesegments.analysis.pages.changes import changes_of, latest_changes
 from livesegments.analysis.pages.data import poll_sources, quality, refused_examples
 from livesegments.analysis.pages.lists import Lists
-from livesegments.analysis.pages.model import generations
+from livesegments.analysis.pages.model import generations, preview
 from livesegments.analysis.pages.report import display
 from livesegments.analysis.pages.segments import DAY_S, HOUR_S, Period, segments_page, sizes_now
 from livesegments.analysis.pages.surveys import Surveys
@@ -35,7 +35,6 @@ from livesegments.config.settings import Settings
 from livesegments.contracts.events import CUSTOMER_ID
 from livesegments.history.database import History
 from livesegments.operations.model_loader import NoModelError
-from livesegments.operations.refit import Refit, RefitError
 from livesegments.rendering.templates import moment_us, render
 from livesegments.store.partitions import Partitions
 
@@ -205,23 +204,14 @@ class Site:
         version = self.version
         with self._previewing:
             if self._preview is None or time.monotonic() - self._preview[0] > PREVIEW_SECONDS:
-                self._preview = time.monotonic(), self._propose()
+                found = preview(self._settings, self._all_names, self._explain)
+                self._preview = time.monotonic(), found
             values = self._preview[1]
         return self._served("preview", "Model", version, names=self._all_names, **values)
 
     @property
     def _all_names(self) -> dict[str, str]:
         return self._names | {NONE: "No segment"}
-
-    def _propose(self) -> dict[str, Any]:
-        try:
-            found = Refit(self._settings, lambda _: None).propose().found
-        except (RefitError, NoModelError, RedisError, OSError, RuntimeError) as error:
-            return {"trouble": self._explain(error)}
-        moves = {a: dict.fromkeys(self._all_names, 0) for a in self._all_names}
-        for each in found["moves"]:
-            moves[each["from"] or NONE][each["to"] or NONE] = each["customers"]
-        return {"preview": found, "moves": moves, "trouble": ""}
 
     def _known(self, path: str, period: str, version: str) -> Page:
         title = PAGES[path]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from livesegments.config.settings import Settings
-from livesegments.consumers.modelling.definitions import to_generation
+from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.domain import Model, ProcessingConfig
@@ -125,7 +125,7 @@ class DeploymentReader:
             each.clock_us if each else 0
             for each in self._store.checkpoints(range(deployment.partitions))
         ]
-        generation = self._generation(len(segmentation.segments))
+        generation = self._generation(segmentation)
         with self._lock:
             merged = self._global
             # An older generation is that of topics that were created again.
@@ -154,11 +154,11 @@ class DeploymentReader:
             raise no_model(self._settings)
         return DeploymentContext(now.deployment, now.rules, now.model, now.statistics)
 
-    def _generation(self, segments: int) -> Generation | None:
+    def _generation(self, segmentation: Segmentation) -> Generation | None:
         with self._history.cursor() as cursor:
-            found = cursor.execute(_NEWEST, [segments]).fetchall()
+            found = cursor.execute(_NEWEST, [len(segmentation.segments)]).fetchall()
         definitions = [SegmentDefinition.model_validate_json(value) for (value,) in found]
-        return to_generation(definitions) if definitions else None
+        return complete_generation(definitions, segmentation)
 
 
 def expected(segmentation: Segmentation, view: ModelSnapshot) -> Floats:

@@ -93,9 +93,15 @@ def served(
             )
             for i, name in enumerate(PEOPLE)
         )
-        service.send(shopping([*PEOPLE, "gone", ODD]))
+        service.send(shopping([*PEOPLE, "gone", "barred", ODD]))
         service.wait_for(service.has_model, "everyone is scored")
-        service.send([erasure("gone", "2024-01-28T00:00:00Z"), (PURCHASES, b"p01", b"not json")])
+        service.send(
+            [
+                erasure("gone", "2024-01-28T00:00:00Z"),
+                erasure("barred", "2024-01-28T00:00:00Z", "suppress"),
+                (PURCHASES, b"p01", b"not json"),
+            ]
+        )
         service.wait()
         log = len(service.logs)
         service.launch([sys.executable, "-m", "livesegments.cli", "serve"])
@@ -214,7 +220,7 @@ def test_a_customer_is_found_by_their_id_and_whoever_is_not_known_looks_like_one
             )
         assert opened.complaints == []
     answers = set()
-    for name in ("gone", "nobody", "x" * 129):
+    for name in ("gone", "barred", "nobody", "x" * 129):
         status, text = served.get(f"/customers?id={name}")
         assert status == 404
         answers.add(re.sub(r'data-version="[^"]+"', "", text.replace(name, "?")))
@@ -254,3 +260,17 @@ def test_what_is_away_is_named_and_the_page_comes_back(served: Served) -> None:
         assert served.get("/")[0] == 200
     finally:
         served.service.redis_server.resume()
+    served.service.kafka.pause()
+    try:
+        served.service.wait_for(lambda: "Kafka" in _alert(served), "Kafka is away")
+        assert served.get("/customers?id=p01")[0] == 200
+    finally:
+        served.service.kafka.resume()
+    served.service.wait_for(lambda: not _alert(served), "Kafka is back")
+
+
+def _alert(served: Served) -> str:
+    """Return what the page of the segments warns of."""
+    status, text = served.get("/")
+    assert status == 200
+    return "".join(re.findall(r'role="alert">([^<]*)<', text))

@@ -13,11 +13,14 @@ from urllib.parse import quote
 
 import jsonschema
 import pytest
+from kafka import TopicPartition
 
 from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.topics import CHANGES
 from livesegments.serve.openapi import document
+from livesegments.topic_prefix import open_admin
 from tests.servers import KafkaServer, RedisServer
-from tests.service import Event, Service, empty_servers, erasure, profile, purchase
+from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, profile, purchase
 
 pytestmark = pytest.mark.servers
 
@@ -377,6 +380,25 @@ def test_while_kafka_is_away_customers_are_answered_and_the_rest_is_not(
     finally:
         service.kafka.resume()
     service.wait_for(lambda: client.request("/segments").status == 200, "Kafka is back")
+
+
+def test_after_changes_that_are_deleted_a_client_reads_everything_again(service: Service) -> None:
+    client = start(service)
+    stream = client.stream()
+    service.send(large_purchases(["p20", "p21", "p22", "p23"]))
+    topic, _, ends = stream.events(1)[0]["id"].partition("-")
+    stream.close()
+    admin = open_admin(**service.config)
+    offsets = list(map(int, ends.split(".")))
+    partition = max(range(PARTITIONS), key=offsets.__getitem__)
+    admin.delete_records({TopicPartition(CHANGES, partition): offsets[partition]})
+    admin.close()
+    first = ".".join("0" for _ in offsets)
+    found = start(service).request(
+        "/changes", headers=BEARER | {"Last-Event-ID": f"{topic}-{first}"}
+    )
+    assert found.status == 410
+    assert "read all segments again" in found.json["detail"]
 
 
 def test_sigterm_ends_it_in_order_with_streams_open(service: Service) -> None:

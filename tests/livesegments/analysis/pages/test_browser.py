@@ -1,17 +1,28 @@
 """The report in a real browser: phone and desktop width, light and dark scheme."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from livesegments.analysis.pages.report import page
+from livesegments.features.segmentation import Segmentation
 from tests.livesegments.analysis.pages.made import report
 from tests.livesegments.rendering.browser import lay_out
+from tests.livesegments.serve.browser import chromium, tab
+from tests.segmentations import RFM, SIZES
 
 pytestmark = pytest.mark.servers
 
 PHONE, DESK = 375, 1_280
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
@@ -28,6 +39,17 @@ def test_nothing_overflows_and_the_browser_has_nothing_to_say(
         sum(map(int, re.findall(r"\d+", each)[:3])) for each in (found.back, found.color)
     )
     assert (back < color) is dark
+
+
+@pytest.mark.parametrize("segmentation", [RFM, *SIZES], ids=lambda each: f"k={len(each.segments)}")
+def test_any_segmentation_fits_a_phone_and_is_accessible(
+    browser: Browser, segmentation: Segmentation
+) -> None:
+    with tab(browser, size={"width": PHONE, "height": 800}) as opened:
+        opened.page.set_content(page(report(segmentation)))
+        assert opened.violations() == []
+        assert opened.complaints == []
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
 def test_long_names_do_not_break_a_phone_either(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_every_table_and_plot_says_what_it_is() -> None:
         "35",
         "moved",
         "not_json",
+        "centroids moved by up to 0.34",
+        "77,000 customers would change segment",
     ],
 )
 def test_what_was_found_is_on_the_page(wanted: str) -> None:

@@ -216,18 +216,18 @@ class Backlog:
             return await to_thread.run_sync(self._read, at, until)
 
     def _read(self, at: Position, until: Position) -> tuple[list[bytes], Position]:
-        behind = [
-            (number, mine, its)
+        behind = {
+            TopicPartition(CHANGES, number): (mine, its)
             for number, (mine, its) in enumerate(zip(at.offsets, until.offsets, strict=True))
             if mine < its
-        ]
-        partition, start, end = behind[0]
-        tp = TopicPartition(CHANGES, partition)
-        end = min(end, start + BURST)
+        }
+        tp, (start, end) = next(iter(behind.items()))
+        partition, end = tp.partition, min(end, start + BURST)
         records: list[Any] = []
         try:
             with LogReader(self._config, STALL_SECONDS) as log:
-                if start < log.starts([tp])[tp]:
+                starts = log.starts(list(behind))
+                if any(mine < starts[each] for each, (mine, _) in behind.items()):
                     raise OffsetOutOfRangeError
                 for batch in log.read({tp: (start, end)}):
                     records += batch[tp]

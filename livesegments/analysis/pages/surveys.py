@@ -83,6 +83,8 @@ class Surveys:
             except NoModelError:
                 pass
             except (RuntimeError, OSError, KafkaError, RedisError, duckdb.Error) as error:
+                if stopping.is_set():
+                    return
                 self.trouble, pause = self._explain(error), PAUSE_SECONDS
                 log.warning("survey failed", error=self.trouble, retry_seconds=pause)
             stopping.wait(pause)

@@ -58,19 +58,19 @@ class SurveyProcess:
         SurveyError
             If it fails, or was stopped.
         """
-        self._delete()  # of a process that was killed
+        self._delete()  # a crash may have left one
         try:
             pipe = self._start()
             pipe.send((context.deployment, context.model, context.statistics, days))
             found: Survey | str = pipe.recv()
+            if isinstance(found, str):
+                raise SurveyError(found)
+            self._take_over()
         except (EOFError, OSError):
             self._end()
             raise SurveyError("the process of the survey ended: was it out of memory?") from None
-        if isinstance(found, Survey):
-            self._take_over()
-        self._delete()
-        if isinstance(found, str):
-            raise SurveyError(found)
+        finally:
+            self._delete()
         return found
 
     def stop(self) -> None:

@@ -382,8 +382,9 @@ def test_while_kafka_is_away_customers_are_answered_and_the_rest_is_not(
     service.wait_for(lambda: client.request("/segments").status == 200, "Kafka is back")
 
 
-def test_after_changes_that_are_deleted_a_client_reads_everything_again(service: Service) -> None:
-    client = start(service)
+def test_after_changes_that_are_deleted_a_client_reads_everything_again(
+    client: Client, service: Service
+) -> None:
     stream = client.stream()
     service.send(large_purchases(["p20", "p21", "p22", "p23"]))
     topic, _, ends = stream.events(1)[0]["id"].partition("-")
@@ -394,9 +395,7 @@ def test_after_changes_that_are_deleted_a_client_reads_everything_again(service:
     admin.delete_records({TopicPartition(CHANGES, partition): offsets[partition]})
     admin.close()
     first = ".".join("0" for _ in offsets)
-    found = start(service).request(
-        "/changes", headers=BEARER | {"Last-Event-ID": f"{topic}-{first}"}
-    )
+    found = client.request("/changes", headers=BEARER | {"Last-Event-ID": f"{topic}-{first}"})
     assert found.status == 410
     assert "read all segments again" in found.json["detail"]
 

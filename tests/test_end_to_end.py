@@ -161,7 +161,7 @@ def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:
     lines = [
         json.loads(line)
         for line in livesegments(
-            service, "subscribe", "--json", "--from-start", "--changes-only", "--idle-exit", "2"
+            service, "subscribe", "--json", "--from-start", "--changes-only", "--idle-exit", "5"
         ).splitlines()
     ]
     moves = [line for line in lines if line["customer_id"] == "c000"]

@@ -217,7 +217,7 @@ def test_following_ends_at_its_limit_or_when_nothing_comes(
     assert follow(config, write=lines.append, from_start=True, limit=4) == 4
     wanted = SEGMENTS[1].id
     found = follow(
-        config, write=lines.append, as_json=True, from_start=True, segment=wanted, idle_exit=0.5
+        config, write=lines.append, as_json=True, from_start=True, segment=wanted, idle_exit=4
     )
     assert found == 3
     assert len(lines) == 7

@@ -116,7 +116,7 @@ class TestTransactions:
     ) -> None:
         with transactional(config, delivery_timeout_ms=2_500, request_timeout_ms=2_000) as producer:
             producer.begin_transaction()
-            producer.send(CHANGES, b"x", partition=0).get(5)
+            producer.send(CHANGES, b"x", partition=0).get(30)
             fresh_kafka.pause()
             future = producer.send(CHANGES, b"y", partition=0)
             producer.flush(5)
@@ -129,7 +129,7 @@ class TestTransactions:
     ) -> None:
         with transactional(config) as producer:
             producer.begin_transaction()
-            producer.send(CHANGES, b"x", partition=0).get(5)
+            producer.send(CHANGES, b"x", partition=0).get(30)
             producer.commit_transaction()
             producer.begin_transaction()
             producer._transaction_manager.set_sequence_number(PLACE, 55)
@@ -150,7 +150,7 @@ class TestTransactions:
     ) -> None:
         with transactional(config, request_timeout_ms=700) as producer:
             producer.begin_transaction()
-            producer.send(CHANGES, b"x", partition=0).get(5)
+            producer.send(CHANGES, b"x", partition=0).get(30)
             fresh_kafka.pause()
             with pytest.raises(KafkaError):
                 producer.commit_transaction()
@@ -184,7 +184,7 @@ class TestTransactions:
     def test_close_sends_no_abort(self, config: Config) -> None:
         with transactional(config) as producer:
             producer.begin_transaction()
-            producer.send(CHANGES, b"x", partition=0).get(5)
+            producer.send(CHANGES, b"x", partition=0).get(30)
             producer.close(timeout=2)
         assert (end(config, "read_committed"), end(config, "read_uncommitted")) == (0, 1)
         with transactional(config):  # the next producer with the same id ends it
@@ -195,7 +195,7 @@ class TestTransactions:
             offsets = []
             for _ in range(2):
                 producer.begin_transaction()
-                offsets.append(producer.send(CHANGES, b"x", partition=0).get(5).offset)
+                offsets.append(producer.send(CHANGES, b"x", partition=0).get(30).offset)
                 producer.commit_transaction()
         assert offsets == [0, 2]
         assert end(config, "read_committed") == 4
@@ -367,7 +367,7 @@ class TestOffsets:
     ) -> None:
         with transactional(config) as producer:
             producer.begin_transaction()
-            producer.send(CHANGES, b"x", partition=0).get(5)
+            producer.send(CHANGES, b"x", partition=0).get(30)
             assert [end(config, level) for level in ("read_committed", "read_uncommitted")] == [
                 0,
                 1,

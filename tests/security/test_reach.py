@@ -158,7 +158,7 @@ def test_a_server_that_is_away_is_waited_for_and_then_named(secured: Secured) ->
     settings = load(kafka_bootstrap_servers=nowhere)
     with pytest.raises(ReachError, match=f"{nowhere} cannot be reached.*KAFKA_BOOTSTRAP_SERVERS"):
         reach_kafka(settings, 0.5)
-    reach_kafka(load(kafka_bootstrap_servers=f"{nowhere},{secured.kafka.bootstrap}"), 0.5)
+    reach_kafka(load(kafka_bootstrap_servers=f"{nowhere},{secured.kafka.bootstrap}"), 30)
 
 
 @pytest.fixture

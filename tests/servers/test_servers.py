@@ -54,12 +54,12 @@ def test_killed_kafka_comes_back_at_its_port_with_its_records(fresh_kafka: Kafka
 
 def test_paused_kafka_answers_nothing_until_it_goes_on(fresh_kafka: KafkaServer) -> None:
     with KafkaProducer(
-        bootstrap_servers=fresh_kafka.bootstrap, delivery_timeout_ms=1000, request_timeout_ms=500
+        bootstrap_servers=fresh_kafka.bootstrap, delivery_timeout_ms=5_000, request_timeout_ms=2_500
     ) as producer:
-        producer.send(PURCHASES, key=b"c1", value=b"before").get(5)
+        producer.send(PURCHASES, key=b"c1", value=b"before").get(30)
         fresh_kafka.pause()
         with pytest.raises(KafkaError):
-            producer.send(PURCHASES, key=b"c1", value=b"during").get(5)
+            producer.send(PURCHASES, key=b"c1", value=b"during").get(30)
         fresh_kafka.resume()
     publish(fresh_kafka.bootstrap, PURCHASES, [b"after"])
 

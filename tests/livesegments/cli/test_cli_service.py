@@ -165,7 +165,7 @@ def test_changes_that_a_backfill_makes_say_so(service: Service, tmp_path: Path) 
         service.wait()
         service.verified()
     shown = service.command(
-        "subscribe", "--changes-only", "--from-start", "--json", "--idle-exit", "3"
+        "subscribe", "--changes-only", "--from-start", "--json", "--idle-exit", "5"
     )
     changes = [json.loads(line) for line in shown.stdout.splitlines()]
     origins = {change["customer_id"]: change["origin"] for change in changes}

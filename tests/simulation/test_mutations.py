@@ -77,6 +77,9 @@ from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.scenario_helpers import RestlessError
 from tests.simulation.scenarios import PLANS
 
+# In parallel runs, files with long tests come first.
+pytestmark = pytest.mark.timeout(400)
+
 SEEDS = range(120)
 SEGMENTATION = os.environ.get("LIVESEGMENTS_SIMULATION_SEGMENTATION")
 FIRST = {

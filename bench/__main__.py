@@ -37,6 +37,7 @@ from bench.report import Table
 BENCHES: dict[str, Callable[[], Table]] = {
     "quality": quality.run,
     "streams": unseen.run,
+    "segmentations": unseen.run_segmentations,
     "flap": flap.run,
     "reasons": reasons.run,
     "memory": memory.run,
@@ -68,6 +69,7 @@ LONG = (
     "serve",
     "pages",
     "streams",
+    "segmentations",
     "flap",
     "reasons",
     "drift",
@@ -99,9 +101,16 @@ def main() -> None:
     parser.add_argument(
         "--customers", type=int, default=serve.CUSTOMERS, help="how many `serve` has in its store"
     )
+    parser.add_argument(
+        "--dates",
+        type=int,
+        default=unseen.DATES,
+        help=f"how many of {unseen.DATES} dates `segmentations` measures, the first",
+    )
     options = parser.parse_args()
     benches: dict[str, Callable[[], Table]] = {
         **BENCHES,
+        "segmentations": partial(unseen.run_segmentations, options.dates),
         "resident": partial(resident.run, options.minutes),
         "serve": partial(serve.run, options.customers),
     }

@@ -166,6 +166,14 @@ def test_a_table_says_which_goal_is_met() -> None:
     assert table.notes[-1].endswith("met")
 
 
+def test_every_segmentation_has_a_column_and_two_goals() -> None:
+    table = unseen.run_segmentations(2, {"small": (lambda: small("few distinct"), 100)}, warmup=100)
+    [(name, *cells)] = table.rows
+    assert (name, len(cells)) == ("small", len(unseen.SEGMENTATIONS))
+    assert cells[0] == "1.000 / 1.000"
+    assert [note.split(", ")[1] for note in table.notes] == ["by centroids: met", "by labels: met"]
+
+
 def test_nothing_relative_to_nothing_is_one() -> None:
     assert ratio(0, 0, 100) == 1
     assert ratio(2.0, 1.0, 100) == pytest.approx(2.0)

@@ -45,5 +45,5 @@ def test_help_says_what_there_is_to_choose() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "tests.soak", "--help"], capture_output=True, text=True, check=True
     )
-    for option in ("--kills", "--stops", "--minutes", "--seed", "--json"):
+    for option in ("--kills", "--stops", "--minutes", "--seed", "--segmentation", "--json"):
         assert option in shown.stdout

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests import soak
+from tests.segmentations import NAMED, to_toml
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import Service
 from tests.soak import SETTINGS, Plan, Soak
@@ -23,17 +24,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="at least this long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=200, help="events a second")
+    parser.add_argument("--segmentation", choices=NAMED, default="personas", help="of the workers")
     parser.add_argument("--json", action="store_true", help="for scripts")
     options = parser.parse_args()
     plan = Plan(**{name: getattr(options, name) for name in asdict(plan)})
     folder = Path(tempfile.mkdtemp(prefix="livesegments-soak-"))
+
+    segmentation = folder / "segmentation.toml"
+    segmentation.write_text(to_toml(NAMED[options.segmentation]), "utf-8")
+    settings = {**SETTINGS, "SEGMENTATION": str(segmentation)}
 
     def tell(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
     with KafkaServer(folder / "kafka") as kafka, RedisServer(folder / "redis") as store:
         fresh_topics(kafka.bootstrap)
-        service = Service(kafka, store, folder, SETTINGS)
+        service = Service(kafka, store, folder, settings)
         try:
             tally = Soak(service, folder, options.seed, options.rate, tell).run(
                 plan, options.minutes

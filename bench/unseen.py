@@ -105,15 +105,12 @@ def run_segmentations(dates: int = DATES, runs: Runs | None = None, warmup: int 
             print(f"segmentations: {name}, {label}", file=sys.stderr)
             history = History(warmup, segmentation=segmentation)
             found = list(islice(follow(history, stream, batch), dates))
-            highest = [
-                max(each.by_centroids for each in found),
-                max(each.by_labels for each in found),
-            ]
-            worst = [max(pair) for pair in zip(worst, highest, strict=True)]
-            cells.append(" / ".join(f"{each:.3f}" for each in highest))
+            both = [max(each.by_centroids for each in found), max(each.by_labels for each in found)]
+            worst = [max(pair) for pair in zip(worst, both, strict=True)]
+            cells.append(" / ".join(f"{each:.3f}" for each in both))
         table.add(name, *cells)
-    for name, highest in zip(("centroids", "labels"), worst, strict=True):
-        table.goal(f"<= {GOAL} at every date of every year, by {name}", highest <= GOAL)
+    for by, highest in zip(("centroids", "labels"), worst, strict=True):
+        table.goal(f"<= {GOAL} at every date of every year, by {by}", highest <= GOAL)
     return table
 
 

@@ -32,6 +32,14 @@ def render(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(context)
 
 
+def compile_pages() -> None:
+    """Compile the templates of pages now, so that the first page does not wait for it."""
+    environment = _environment()
+    for name in environment.list_templates(["j2"]):
+        if name.endswith(".html.j2"):
+            environment.get_template(name)
+
+
 @cache
 def _environment() -> Environment:
     found = Environment(

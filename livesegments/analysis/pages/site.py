@@ -35,7 +35,7 @@ from livesegments.config.settings import Settings
 from livesegments.contracts.events import CUSTOMER_ID
 from livesegments.history.database import History
 from livesegments.operations.model_loader import NoModelError
-from livesegments.rendering.templates import moment_us, render
+from livesegments.rendering.templates import compile_pages, moment_us, render
 from livesegments.store.partitions import Partitions
 
 log = structlog.get_logger()
@@ -136,6 +136,7 @@ class Site:
 
     def start(self) -> None:
         """Begin to survey the customers and to watch the groups."""
+        compile_pages()
         self._surveying.start()
         self._group.start()
         self._sources.start()

@@ -8,11 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from livesegments.local_servers import ServerError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_MS = 30_000
 PHONE, DESK = {"width": 375, "height": 800}, {"width": 1_280, "height": 900}
 _AXE = files("axe_playwright_python").joinpath("axe.min.js")
 
@@ -56,7 +57,7 @@ class Tab:
             return found["result"].get("value")
 
         run(_AXE.read_text("utf-8") + "; 0")
-        checked = run("axe.run()")
+        checked = run("axe.run({resultTypes: ['violations']})")
         session.detach()
         assert len(checked["passes"]) > 10
         return [
@@ -88,7 +89,9 @@ def chromium() -> Iterator[Browser]:
         raise ServerError("no chromium that can read /tmp: run scripts/install-servers")
     with sync_playwright() as playwright:
         # Containers run as root, for whom Chromium has no sandbox.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
         browser.close()
 

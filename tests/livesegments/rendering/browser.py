@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.livesegments.serve.browser import chromium, tab
+from playwright.sync_api import Browser
+
+from tests.livesegments.serve.browser import tab
 
 _LAYOUT = """(width) => {
   const wide = [...document.body.querySelectorAll("*")].filter((each) =>
@@ -45,18 +47,12 @@ class Layout:
     console: list[str]
 
 
-def lay_out(page: str, folder: Path, *, width: int, dark: bool) -> Layout:
-    """Open a page in a window of some width, in the light or dark scheme.
-
-    Raises
-    ------
-    ServerError
-        If there is no Chromium.
-    """
+def lay_out(browser: Browser, page: str, folder: Path, *, width: int, dark: bool) -> Layout:
+    """Open a page in a window of some width, in the light or dark scheme."""
     file = folder / "page.html"
     file.write_text(page, "utf-8")
     size = {"width": width, "height": 900}
-    with chromium() as browser, tab(browser, dark=dark, size=size) as opened:
+    with tab(browser, dark=dark, size=size) as opened:
         opened.page.goto(file.as_uri())
         found = opened.page.evaluate(_LAYOUT, width)
     return Layout(**found, console=opened.complaints)

@@ -28,9 +28,9 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_nothing_overflows_and_the_browser_has_nothing_to_say(
-    tmp_path: Path, width: int, dark: bool
+    browser: Browser, tmp_path: Path, width: int, dark: bool
 ) -> None:
-    found = lay_out(page(report()), tmp_path, width=width, dark=dark)
+    found = lay_out(browser, page(report()), tmp_path, width=width, dark=dark)
     assert found.console == []
     assert found.beyond == []
     assert found.width <= width
@@ -52,21 +52,21 @@ def test_any_segmentation_fits_a_phone_and_is_accessible(
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
-def test_long_names_do_not_break_a_phone_either(tmp_path: Path) -> None:
+def test_long_names_do_not_break_a_phone_either(browser: Browser, tmp_path: Path) -> None:
     segments = [
         each | {"name": "Donaudampfschifffahrtsgesellschaftskapitaen " * 2}
         for each in report()["segments"]
     ]
-    found = lay_out(page(report(segments=segments)), tmp_path, width=PHONE, dark=False)
+    found = lay_out(browser, page(report(segments=segments)), tmp_path, width=PHONE, dark=False)
     assert found.beyond == []
     assert found.width <= PHONE
 
 
-def test_what_reaches_out_and_what_is_refused_is_noticed(tmp_path: Path) -> None:
+def test_what_reaches_out_and_what_is_refused_is_noticed(browser: Browser, tmp_path: Path) -> None:
     spoilt = page(report()).replace(
         "<h2>", '<p style="width:60rem">too wide</p><script>1</script><h2>', 1
     )
-    found = lay_out(spoilt, tmp_path, width=PHONE, dark=False)
+    found = lay_out(browser, spoilt, tmp_path, width=PHONE, dark=False)
     assert found.beyond == ["P."]
     assert found.width > PHONE
     assert "Content Security Policy" in found.console[0]

@@ -16,7 +16,7 @@ from kafka.admin import KafkaAdminClient
 
 from bench.throughput import GROUP
 from livesegments.contracts.topics import PURCHASES
-from livesegments.operations.doctor import count_workers
+from livesegments.operations.consumer_group import count_workers
 from tests.servers import KafkaServer, RedisServer
 
 PATIENCE_SECONDS = 120.0

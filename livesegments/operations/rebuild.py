@@ -23,7 +23,7 @@ from livesegments.contracts.topics import check_partition_counts
 from livesegments.domain import record_shape
 from livesegments.features.record_codec import decode
 from livesegments.features.window import Tiling, window
-from livesegments.operations.doctor import count_workers
+from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts
 from livesegments.store.deployment import Deployment, UnknownSegmentError

@@ -9,7 +9,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
 from livesegments.model.generation import Generation
-from livesegments.operations.doctor import count_workers
+from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
 from livesegments.operations.refit_preview import Proposal, propose
 from livesegments.store.partitions import Partitions

@@ -7,7 +7,7 @@ from redis.exceptions import NoPermissionError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import Settings, load
-from livesegments.operations.doctor_redis import look_at_redis
+from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions, ReadRequest

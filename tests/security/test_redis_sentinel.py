@@ -10,7 +10,7 @@ from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings, load
 from livesegments.consumers.retry import refusal
 from livesegments.local_servers import LOOPBACK, free_ports
-from livesegments.operations.doctor_redis import look_at_redis
+from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.store.partitions import Partitions
 from tests.servers import RedisSentinels
 

@@ -11,7 +11,7 @@ from kafka import KafkaConsumer
 from livesegments.analysis.pages.audiences import Row, rows
 from livesegments.analysis.survey.run import Survey
 from livesegments.consumers.log_reader import ends_of
-from livesegments.operations.doctor import count_workers
+from livesegments.operations.consumer_group import count_workers
 from livesegments.store.deployment import Deployment
 from livesegments.topic_prefix import open_admin, open_consumer, without_prefix
 

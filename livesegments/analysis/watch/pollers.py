@@ -18,7 +18,7 @@ from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES, INPUTS
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.generation import Generation
-from livesegments.operations.doctor import count_workers
+from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin, open_consumer

@@ -15,7 +15,7 @@ from livesegments.contracts.topics import ERASURES, INPUTS, OUTPUTS, PROFILES, P
 from livesegments.operations.dead_letters import Selection, letters
 from livesegments.operations.dead_letters_replay import Rules, rehearse, replay
 from livesegments.operations.doctor import examine
-from livesegments.operations.finding import Finding
+from livesegments.operations.doctor.finding import Finding
 from livesegments.operations.rebuild import RebuildError, plan
 from tests.servers.kafka_server import QUICK_START, kafka_jars
 from tests.service import PARTITIONS, Event, Service, erasure, profile, purchase, running

@@ -7,7 +7,7 @@ from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import TOLERANCE_US, Clocks, apart, latest
 from livesegments.contracts.topics import PURCHASES
-from livesegments.operations.finding import Finding, fail, ok
+from livesegments.operations.doctor.finding import Finding, fail, ok
 from livesegments.operations.topics import partition_counts
 from livesegments.store.partitions import Partitions
 

@@ -12,8 +12,8 @@ from livesegments.config.settings import Settings, load
 from livesegments.contracts.partitioning import Partitioner, Partitioning
 from livesegments.contracts.topics import INPUTS, PROFILES, PURCHASES
 from livesegments.operations.doctor import examine
-from livesegments.operations.doctor_inputs import look_at_partitioners, look_at_timestamps
-from livesegments.operations.finding import Finding
+from livesegments.operations.doctor.finding import Finding
+from livesegments.operations.doctor.inputs import look_at_partitioners, look_at_timestamps
 from livesegments.operations.input_sample import Placing
 from tests.consumers.harness import record
 from tests.servers import KafkaServer, RedisServer

@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.operations.finding import Finding, fail, ok, warn
+from livesegments.operations.doctor.finding import Finding, fail, ok, warn
 from livesegments.store.cluster_pipeline import Cluster
 from livesegments.store.keys import partition_keys
 from livesegments.store.partitions import Partitions

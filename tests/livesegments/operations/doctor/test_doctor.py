@@ -22,8 +22,8 @@ from livesegments.contracts.topics import (
 )
 from livesegments.local_servers import free_ports
 from livesegments.operations.doctor import examine
-from livesegments.operations.doctor_clocks import look_at_clocks
-from livesegments.operations.finding import Finding
+from livesegments.operations.doctor.clocks import look_at_clocks
+from livesegments.operations.doctor.finding import Finding
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions

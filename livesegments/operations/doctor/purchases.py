@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
-from livesegments.operations.finding import Finding, ok, warn
+from livesegments.operations.doctor.finding import Finding, ok, warn
 from livesegments.operations.implausible_ids import ADVICE, implausible_ids, told
 
 LEAST_SAMPLED = 100

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from livesegments.config.settings import Settings
-from livesegments.operations.doctor_purchases import are_minor_units, look_at_purchases
-from livesegments.operations.finding import Finding
+from livesegments.operations.doctor.finding import Finding
+from livesegments.operations.doctor.purchases import are_minor_units, look_at_purchases
 from tests.consumers.harness import record
 from tests.livesegments.contracts.records import purchase
 

@@ -13,9 +13,9 @@ from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
 from livesegments.contracts.record_times import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
-from livesegments.operations.doctor_purchases import look_at_purchases
+from livesegments.operations.doctor.finding import Finding, fail, ok, warn
+from livesegments.operations.doctor.purchases import look_at_purchases
 from livesegments.operations.event_ids import ADVICE, RingCounts
-from livesegments.operations.finding import Finding, fail, ok, warn
 from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts, topic_configs
 from livesegments.store.deployment import DEDUP_FORMAT

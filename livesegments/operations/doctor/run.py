@@ -5,7 +5,7 @@ from contextlib import closing
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from livesegments.config.clients import kafka_config, redis_client
@@ -27,10 +27,11 @@ from livesegments.contracts.topics import (
     check_partition_counts,
     topics,
 )
-from livesegments.operations.doctor_clocks import look_at_clocks
-from livesegments.operations.doctor_inputs import look_at_inputs
-from livesegments.operations.doctor_redis import look_at_redis
-from livesegments.operations.finding import Finding, fail, ok, warn
+from livesegments.operations.consumer_group import count_workers
+from livesegments.operations.doctor.clocks import look_at_clocks
+from livesegments.operations.doctor.finding import Finding, fail, ok, warn
+from livesegments.operations.doctor.inputs import look_at_inputs
+from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.operations.topics import partition_counts, topic_configs
 from livesegments.store.deployment import DEDUP_FORMAT, RECORD_FORMAT
 from livesegments.store.partitions import Partitions
@@ -143,15 +144,6 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
             f"takes records of {taken} bytes",
             f"set its max.message.bytes to {largest}: a dead letter is larger than its record",
         )
-
-
-def count_workers(admin: KafkaAdminClient, group_id: str) -> int:
-    """Return the number of workers in a group."""
-    try:
-        groups = admin.describe_groups([group_id])
-    except CoordinatorNotAvailableError:  # no consumer group has ever existed
-        return 0
-    return len(groups.get(group_id, {}).get("members", ()))
 
 
 def _deployment(settings: Settings) -> Iterator[Finding]:

@@ -3,8 +3,10 @@
 from collections.abc import Container, Iterable, Sequence
 from datetime import date
 from math import ceil, isfinite
+from typing import TYPE_CHECKING
 
-from livesegments.contracts.segments import SegmentRef
+if TYPE_CHECKING:  # commands import this module, and --help waits for no pydantic
+    from livesegments.contracts.segments import SegmentRef
 
 UNKNOWN = "-"
 FAR = 1.0
@@ -57,7 +59,7 @@ def marked(name: str, persona_distance: float | None) -> str:
     return f"{name}?" if (persona_distance or 0.0) > FAR else name
 
 
-def segment_name(segment: SegmentRef | None, doubted: Container[str] = ()) -> str:
+def segment_name(segment: "SegmentRef | None", doubted: Container[str] = ()) -> str:
     """Return a segment's name, marked if its id is ``doubted``."""
     if segment is None:
         return "no segment"

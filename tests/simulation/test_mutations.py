@@ -146,6 +146,8 @@ SHOWN = {
 
 def segmentation_of(protection: str) -> Segmentation:
     """Return the segmentation under which a protection is removed."""
+    if protection == "look at the store of idle partitions":
+        return NAMED["personas"]  # under rfm something else notices the loss as well
     names = list(NAMED)
     return NAMED[SEGMENTATION or names[list(MUTATIONS).index(protection) % len(names)]]
 

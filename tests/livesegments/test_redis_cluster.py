@@ -65,7 +65,7 @@ def test_a_cluster_is_writable_when_each_of_its_masters_is(fresh_cluster: RedisC
         probe = Partitions(client, "livesegments")
         assert probe.writable(range(PARTITIONS))
         allow_failovers(fresh_cluster, allowed=False)
-        master = fresh_cluster.masters()[-1]
+        master = fresh_cluster.master_of(probe.keys(0).seen)
         master.kill()
         assert not probe.writable(range(PARTITIONS))
         fresh_cluster.start()

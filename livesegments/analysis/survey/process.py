@@ -24,7 +24,7 @@ from livesegments.history.database import History
 from livesegments.operations.model_loader import rules_of
 from livesegments.store.partitions import Partitions
 
-NICENESS = 5
+NICENESS = 19
 
 
 class SurveyError(RuntimeError):

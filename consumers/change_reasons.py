@@ -41,8 +41,8 @@ def reasons_of(
     """
     snapshot, fixed = model.snapshot, scores.fixed[rows]
     left, entered = records["segment"][rows], scores.segment[rows]
-    remembered, published = records["gaps"][rows, entered], records["place"][rows]
-    now, then = dequantize(fixed), dequantize(published)
+    remembered, place = records["gaps"][rows, entered], records["place"][rows]
+    now, then = dequantize(fixed), dequantize(place)
     runner_up = scores.assignment.take(rows).runner_up()
     parts = attribute(
         now,
@@ -56,7 +56,7 @@ def reasons_of(
     z_scores = snapshot.zscores(now).round(2)
     previous = np.where(is_compared, snapshot.zscores(then).round(2), np.nan)
     by_time = np.array(origins) == "expiry"
-    named = (~is_compared | (fixed != published)) & ~np.isnan(z_scores)
+    named = (~is_compared | (fixed != place)) & ~np.isnan(z_scores)
     named &= ~(by_time[:, None] & [feature.is_profile for feature in features])
     contributions = parts.features.round(4) + 0.0  # no negative zeros
     return Reasons(

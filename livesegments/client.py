@@ -29,7 +29,7 @@ from livesegments.contracts.segments import (
     SegmentState,
 )
 from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
-from livesegments.rendering.formats import FAR, segment_name
+from livesegments.rendering.formats import is_doubted, segment_name
 from livesegments.rendering.reasons import reasons
 from livesegments.topic_prefix import open_consumer
 
@@ -292,8 +292,7 @@ def follow(
     limit, idle_exit
         Stop after ``limit`` lines, or ``idle_exit`` seconds without an update; by default never.
     doubted
-        Ids of segments whose names are marked in text, since their customers are far from where
-        the name expects them.
+        Ids of segments whose names are marked in text: their customers are far from the persona.
     """
     lines = 0
     quiet_since: float | None = None
@@ -326,7 +325,7 @@ def read_doubted(config: Mapping[str, Any]) -> set[str]:
             values = [each.value for each in batch[definitions] if each.value is not None]
             found = map(SegmentDefinition.model_validate_json, values)
             latest.update((each.id, each) for each in found)
-    return {each.id for each in latest.values() if (each.persona_distance or 0.0) > FAR}
+    return {each.id for each in latest.values() if is_doubted(each.persona_distance)}
 
 
 def to_json(update: Update) -> str:

@@ -9,7 +9,7 @@ from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment as NamedSegment
 from livesegments.model.naming import suitable
-from livesegments.rendering.formats import FAR
+from livesegments.rendering.formats import FAR, is_doubted
 
 Segment = dict[str, Any]
 """A segment at one moment, for JSON: fields of its definition, and three more.
@@ -64,8 +64,8 @@ def describe(
 
 
 def is_far(segment: Mapping[str, Any]) -> bool:
-    """Return whether customers of a segment, or of its definition, are far from what it says."""
-    return (segment["persona_distance"] or 0.0) > FAR
+    """Return whether the customers of a segment, or of a definition, are far from its persona."""
+    return is_doubted(segment["persona_distance"])
 
 
 SAYS, STANDS = 0.4, 0.25
@@ -84,7 +84,7 @@ def _contradictions(
 
 
 def _value(segment: Segment) -> float:
-    """Return the feature that orders the segments: spend, or else the next best that is known."""
+    """Return the value that orders the segments: of spend, or else of the next best feature."""
     centroid = segment["centroid"]
     names = ("spend", "basket", "purchases")
     return next((centroid[name] or 0.0 for name in names if name in centroid), 0.0)

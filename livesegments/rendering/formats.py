@@ -54,16 +54,26 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def is_doubted(persona_distance: float | None) -> bool:
+    """Return whether customers are too far from a name's persona to bear the name."""
+    return (persona_distance or 0.0) > FAR
+
+
 def marked(name: str, persona_distance: float | None) -> str:
-    """Return a segment's name, marked where its customers are far from what the name says."""
-    return f"{name}?" if (persona_distance or 0.0) > FAR else name
+    """Return a segment's name, marked where it is doubted."""
+    return marked_if(name, is_doubted(persona_distance))
+
+
+def marked_if(name: str, doubted: bool) -> str:
+    """Return a segment's name with the mark that `DOUBT` explains, or without."""
+    return f"{name}?" if doubted else name
 
 
 def segment_name(segment: "SegmentRef | None", doubted: Container[str] = ()) -> str:
     """Return a segment's name, marked if its id is ``doubted``."""
     if segment is None:
         return "no segment"
-    return f"{segment.name}?" if segment.id in doubted else segment.name
+    return marked_if(segment.name, segment.id in doubted)
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -45,7 +45,7 @@ class CurrentState:
                 self._fails(AWAY, describe(error))
             except (NoModelError, ReportError) as error:
                 self.now, self.trouble = None, str(error)
-            except Exception as error:  # noqa: BLE001 - told in every answer, and tried again
+            except Exception as error:  # noqa: BLE001 - reported in every answer, and retried
                 self._fails(f"the model cannot be read: {type(error).__name__}", describe(error))
             stopping.wait(REFRESH_SECONDS)
 

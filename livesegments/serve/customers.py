@@ -157,11 +157,7 @@ def _describe(
             "consent": {"marketing": _CONSENT[marketing], "profiling": _CONSENT[profiling]},
             "model": model and {"generation": model.generation.number},
         }
-        for (
-            *(name, segment, since, version, confidence, explanation),
-            marketing,
-            profiling,
-        ) in columns
+        for name, segment, since, version, confidence, explanation, marketing, profiling in columns
     }
 
 

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from livesegments.contracts.partitioning import Partitioning
-from livesegments.operations.verify import Report, reading, verify
+from livesegments.operations.verify import Report, reading, run, verify
 from livesegments.operations.verify.partition import Partition
 from livesegments.operations.verify.reading import Records
 from tests.simulation.cluster import PARTITIONS
@@ -111,7 +111,7 @@ CUTS = {
         "records",
     ),
     "customers who came during the last look are read": (
-        Edit(reading, "_read_newcomers", "if name not in records.found", "if False"),
+        Edit(run, "read_records", "if name not in records.found", "if False"),
         "records",
     ),
     "outputs are compared up to where all of them are read": (

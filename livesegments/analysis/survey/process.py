@@ -7,11 +7,11 @@ them over.
 import multiprocessing
 import os
 import signal
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.customers import CUSTOMERS
@@ -20,8 +20,11 @@ from livesegments.analysis.survey.run import Survey, survey
 from livesegments.config.clients import redis_client
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
+from livesegments.domain import Model
 from livesegments.history.database import History
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.operations.model_loader import rules_of
+from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
 NICENESS = 19
@@ -29,6 +32,14 @@ NICENESS = 19
 
 class SurveyError(RuntimeError):
     """A survey failed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    deployment: Deployment
+    model: Model
+    statistics: ClusterStatistics | None
+    days: int
 
 
 class SurveyProcess:
@@ -61,7 +72,7 @@ class SurveyProcess:
         self._delete()  # a crash may have left one
         try:
             pipe = self._start()
-            pipe.send((context.deployment, context.model, context.statistics, days))
+            pipe.send(_Request(context.deployment, context.model, context.statistics, days))
             found: Survey | str = pipe.recv()
             if isinstance(found, str):
                 raise SurveyError(found)
@@ -129,20 +140,18 @@ def _serve(pipe: Connection, settings: Settings, file: Path) -> None:
     store = Partitions(redis_client(settings), settings.group_id)
     try:
         while True:
-            pipe.send(_survey(settings, store, file, *pipe.recv()))
+            pipe.send(_survey(settings, store, file, pipe.recv()))
     except (EOFError, OSError):
         return
 
 
-def _survey(
-    settings: Settings, store: Partitions, file: Path, deployment: Any, model: Any, *more: Any
-) -> Survey | str:
-    statistics, days = more
-    context = DeploymentContext(deployment, rules_of(settings, deployment), model, statistics)
+def _survey(settings: Settings, store: Partitions, file: Path, request: _Request) -> Survey | str:
+    rules = rules_of(settings, request.deployment)
+    context = DeploymentContext(request.deployment, rules, request.model, request.statistics)
     try:
         history = History(file)
         try:
-            return survey(settings, context, store, history, days)
+            return survey(settings, context, store, history, request.days)
         finally:
             history.close()
     except Exception as error:  # noqa: BLE001 - an exception may not survive the pipe

@@ -16,7 +16,7 @@ from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.rendering.formats import FAR, known, named, percent
+from livesegments.rendering.formats import is_doubted, known, named, percent
 from livesegments.rendering.terminal import SegmentRow
 
 
@@ -66,7 +66,7 @@ class Snapshot:
     @property
     def doubted(self) -> frozenset[str]:
         """Ids of segments whose customers are far from what the name says."""
-        return frozenset(row.id for row in self.segments if (row.persona_distance or 0.0) > FAR)
+        return frozenset(row.id for row in self.segments if is_doubted(row.persona_distance))
 
     @property
     def names(self) -> list[str]:

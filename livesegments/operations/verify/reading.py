@@ -102,11 +102,10 @@ def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) 
     for _ in range(TRIES):
         reader.read(records.last.offsets, AHEAD)
         stale = [name for name in inputs.customers if _is_stale(records, inputs, name)]
-        *others, latest = _chunks(stale)
-        for chunk in others:
-            cut, found = store.records(chunk)
-            records.found.update((name, (data, cut)) for name, data in found.items())
-        look = store.look(latest)
+        if len(stale) > MOST_AT_ONCE:
+            _read(records, store, stale)
+            stale = []
+        look = store.look(stale)
         records.last, records.statistics, records.outbox = look.cut, look.statistics, look.outbox
         records.found.update((name, (data, look.cut)) for name, data in look.records.items())
         reader.read(look.cut.offsets)
@@ -115,7 +114,8 @@ def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) 
         records.whole = _are_of_one_version(records, inputs)
         if records.whole:
             break
-    _read_newcomers(records, store, inputs)
+    # Customers whose first event came during the last look would count as lost.
+    _read(records, store, [name for name in inputs.customers if name not in records.found])
     return records
 
 
@@ -131,23 +131,12 @@ def _scan(store: Store, shape: Shape) -> Records:
     raise AssertionError("the last scan is taken as it is")
 
 
-def _read_newcomers(records: Records, store: Store, inputs: Inputs) -> None:
-    """Read the records of customers whose first event came during the last look."""
-    new = iter([name for name in inputs.customers if name not in records.found])
-    while chunk := list(islice(new, CHUNK)):
-        cut, found = store.records(chunk)
-        records.found.update((name, (data, cut)) for name, data in found.items())
-
-
-def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield names in chunks; the last chunk is at most what one step may read."""
-    if len(names) <= MOST_AT_ONCE:
-        yield names
-        return
+def _read(records: Records, store: Store, names: Sequence[str]) -> None:
+    """Read the records of some customers, in chunks."""
     left = iter(names)
     while chunk := list(islice(left, CHUNK)):
-        yield chunk
-    yield ()
+        cut, found = store.records(chunk)
+        records.found.update((name, (data, cut)) for name, data in found.items())
 
 
 def _is_stale(records: Records, inputs: Inputs, name: str) -> bool:

@@ -27,7 +27,7 @@ from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Feed, Service, purchase
 
 CUSTOMERS, BUYING = 2_000_000, 2_000
-EVENTS, RATE, TOO_FAST, SECONDS = 1_000, 200, 20_000, 20.0
+EVENTS, RATE, TOO_FAST, SECONDS, WARM_UP_SECONDS = 1_000, 200, 20_000, 20.0, 8.0
 CONNECTIONS, CHUNK = 8, 10_000
 GOAL_P99_MS, GOAL_SEEN_MS = 15.0, 1_000.0
 START_US = 1_706_000_000_000_000
@@ -160,8 +160,8 @@ def run(customers: int = CUSTOMERS) -> Table:
             multiply(Partitions(service.client, service.group), customers)
             port = start(service)
             with Feed(service, live, every=0.1, portion=EVENTS // 10):
-                pool.apply(requests, (port, customers, RATE, 3.0))
-                stream = pool.apply_async(seen, (port, SECONDS))
+                stream = pool.apply_async(seen, (port, WARM_UP_SECONDS + SECONDS))
+                pool.apply(requests, (port, customers, RATE, WARM_UP_SECONDS))
                 times, _ = pool.apply(requests, (port, customers, RATE, SECONDS))
                 visible = np.array(stream.get())
                 _, most = pool.apply(requests, (port, customers, TOO_FAST, SECONDS / 2))
@@ -182,7 +182,7 @@ def run(customers: int = CUSTOMERS) -> Table:
         "purchase to its change on a stream",
         f"{seen50:.0f} ms",
         f"{seen99:.0f} ms",
-        f"{len(visible) / SECONDS:,.0f}",
+        f"{len(visible) / (WARM_UP_SECONDS + SECONDS):,.0f}",
     )
     table.goal(f"p99 of a customer below {GOAL_P99_MS:g} ms", p99 < GOAL_P99_MS)
     table.goal(f"p99 to a change below {GOAL_SEEN_MS:g} ms", seen99 < GOAL_SEEN_MS)

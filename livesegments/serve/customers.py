@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from anyio import to_thread
 from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
@@ -45,6 +45,7 @@ class CustomerReader:
 
     def __init__(self, store: Partitions, current: CurrentState) -> None:
         self._store, self._current = store, current
+        self._thread = ThreadPoolExecutor(1, "customers")
         self._waiting: list[tuple[Sequence[str], asyncio.Future[dict[str, Json]]]] = []
         self._reading: asyncio.Task[None] | None = None
 
@@ -63,11 +64,12 @@ class CustomerReader:
         return await found
 
     async def _read_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
             wanted = [each for ids, _ in batch for each in ids]
             try:
-                found = await to_thread.run_sync(self.read, wanted)
+                found = await loop.run_in_executor(self._thread, self.read, wanted)
             except Exception as error:  # noqa: BLE001 - each request answers with it
                 for _, future in batch:
                     if not future.done():

@@ -7,6 +7,9 @@ them over.
 import multiprocessing
 import os
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,6 +31,8 @@ from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
 
 NICENESS = 19
+RESTS = 3
+"""Seconds of rest for each second of work, so that most of a core is left to answers."""
 
 
 class SurveyError(RuntimeError):
@@ -145,13 +150,26 @@ def _serve(pipe: Connection, settings: Settings, file: Path) -> None:
         return
 
 
+@contextmanager
+def _resting(_: str) -> Iterator[Callable[[int], None]]:
+    """Rest after each batch of a step."""
+    began_s = time.monotonic()
+
+    def rest(_: int) -> None:
+        nonlocal began_s
+        time.sleep(RESTS * (time.monotonic() - began_s))
+        began_s = time.monotonic()
+
+    yield rest
+
+
 def _survey(settings: Settings, store: Partitions, file: Path, request: _Request) -> Survey | str:
     rules = rules_of(settings, request.deployment)
     context = DeploymentContext(request.deployment, rules, request.model, request.statistics)
     try:
         history = History(file)
         try:
-            return survey(settings, context, store, history, request.days)
+            return survey(settings, context, store, history, request.days, _resting)
         finally:
             history.close()
     except Exception as error:  # noqa: BLE001 - an exception may not survive the pipe

@@ -27,7 +27,7 @@ def of_size(k: int, *features: str) -> Segmentation:
 
 
 SIZES = (
-    of_size(2, "purchases"),
+    of_size(2, "spend"),
     of_size(3, "spend", "basket", "age"),
     of_size(8, *BY_NAME),
     of_size(12, "purchases", "spend", "recency", "income"),

@@ -69,7 +69,7 @@ class Progress:
         self._settings, self._partitions, self._began_s = settings, range(partitions), began_s
         self._groups, self._whom = groups, "people" if groups else "households"
         self._store = Partitions(redis_client(settings), settings.group_id)
-        self._watch = WatchSession(settings, group=False)
+        self._watch = WatchSession(settings)
         self._versions: list[int] = []
         self._committed_s = time.time()
         self.processed, self.good = (0, 0), False

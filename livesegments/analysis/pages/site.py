@@ -364,7 +364,8 @@ class Site:
         self, content: str, title: str, version: str, *, status: int = 200, **values: Any
     ) -> Page:
         away = self._trouble()
-        troubles = [self._explain(away)] if away else []
+        groups = (each.trouble for each in (self._group, self._sources))
+        troubles = [self._explain(away)] if away else [each.why for each in groups if each]
         html = render(
             "analysis/pages/served.html.j2",
             content=f"{content}.html.j2",
@@ -372,7 +373,7 @@ class Site:
             pages=PAGES,
             version=version,
             assets=_assets(),
-            troubles=troubles,
+            troubles=list(dict.fromkeys(troubles)),
             **{"about": "", "login": self._login} | values,
         )
         return Page(html, status)

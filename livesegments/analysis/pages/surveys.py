@@ -25,8 +25,8 @@ log = structlog.get_logger()
 
 DAYS = 30
 """Period of departures, and horizon of those to come."""
-PAUSE_SECONDS, SHARE = 30.0, 0.1
-"""Least time between two surveys, and the share of the time that they take at most."""
+PAUSE_SECONDS, SHARE = 30.0, 0.4
+"""Least time between two surveys, and the share of the time that they take at most, with rests."""
 RETRY_SECONDS = 1.0
 
 

@@ -31,11 +31,9 @@ class WatchSession:
     ----------
     settings
         Of the deployment.
-    group
-        Whether to describe the group; some brokers cannot.
     """
 
-    def __init__(self, settings: Settings, *, group: bool = True) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings, self._segmentation = settings, settings.read_segmentation()
         self._began = datetime.now(UTC)
         config = kafka_config(settings)
@@ -54,10 +52,10 @@ class WatchSession:
             "Kafka", lambda: poll_topics(config, self._segmentation, tail), TOPICS_SECONDS, say
         )
         self._store = PollingThread("Redis", store, STORE_SECONDS, say)
-        self._threads = [self._topics, self._store]
-        if group:
-            poller = partial(poll_group, config, settings.group_id)
-            self._threads.append(PollingThread("Kafka", poller, GROUP_SECONDS, say))
+        group = PollingThread(
+            "Kafka", partial(poll_group, config, settings.group_id), GROUP_SECONDS, say
+        )
+        self._threads = [self._topics, self._store, group]
 
     def __enter__(self) -> "WatchSession":
         for each in self._threads:

@@ -50,6 +50,7 @@ def test_the_demo_streams_ends_and_its_checks_hold(
     assert "FAILED" not in out
     assert "From event to change: median" in out
     assert re.search(r"pages at http://localhost:\d+/\n", out)
+    assert re.search(r"lag [\d,]+, workers 1 ", out)
 
 
 def test_made_people_are_counted_by_the_name_of_their_group(

@@ -1,6 +1,7 @@
-"""Segmentations that tests use, and their files."""
+"""Segmentations that tests use; ``python -m tests.segmentations k=3`` prints the file of one."""
 
 import json
+import sys
 
 import numpy as np
 
@@ -52,3 +53,7 @@ def to_toml(segmentation: Segmentation) -> str:
         ]
         lines.append(f"position = {{ {position} }}")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_toml(NAMED[sys.argv[1]]))

@@ -20,6 +20,7 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from livesegments.config.segmentation import load
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import (
     CHANGES,
@@ -29,6 +30,7 @@ from livesegments.contracts.topics import (
     PURCHASES,
     STATES,
 )
+from livesegments.features.segmentation import Segmentation
 from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
@@ -156,6 +158,11 @@ class Service:
         """The sentinels and servers of the store."""
         assert isinstance(self.store, RedisSentinels)
         return self.store
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """The segmentation: ``LIVESEGMENTS_SEGMENTATION`` of the test run, or the default."""
+        return load(self.full_environment().get("LIVESEGMENTS_SEGMENTATION", "personas"))
 
     def keep_for(self, days: int) -> None:
         """Set the retention period after a customer's last purchase, in days."""

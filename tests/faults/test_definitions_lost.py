@@ -8,7 +8,6 @@ from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS, topics
-from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
@@ -59,12 +58,11 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     known = generation(service)
     time.sleep(4)  # the last definitions have been published by then
     make_definitions_anew(service)
-    service.wait_for(
-        lambda: len(service.records(DEFINITIONS)) >= len(PERSONAS.segments), "they are back"
-    )
+    segments = service.segmentation.segment_ids
+    service.wait_for(lambda: len(service.records(DEFINITIONS)) >= len(segments), "they are back")
     records = service.records(DEFINITIONS)
     published = [SegmentDefinition.model_validate_json(each.value) for each in records]
-    assert {each.id for each in published} == set(PERSONAS.segment_ids)
+    assert {each.id for each in published} == set(segments)
     assert {each.generation for each in published} == {known}
     workers.append(service.start())
     service.send(make_load(2_000, first=4_000))

@@ -14,7 +14,6 @@ from livesegments.consumers.modelling.refit import Request
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.contracts.topics import DEFINITIONS
 from livesegments.store.refit_requests import RefitRequests
-from tests.segmentations import PERSONAS
 from tests.service import PARTITIONS, Event, Service
 from tests.stored import read_partition
 
@@ -35,7 +34,7 @@ def definitions(service: Service) -> list[SegmentDefinition]:
 
 def turned(service: Service) -> Request:
     """A fit that permutes the cluster names, so that every customer moves."""
-    reader = DefinitionsReader(service.config, PERSONAS)
+    reader = DefinitionsReader(service.config, service.segmentation)
     reader.close()
     assert reader.generation is not None
     segments = tuple(np.roll(reader.generation.segments, 1).tolist())

@@ -13,8 +13,9 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.model.naming import Segment, positions
 
-STARTS = 16
-"""Number of k-means++ initializations of a fit."""
+STARTS, FEW_CLUSTERS, MORE_STARTS = 16, 5, 8
+"""k-means++ initializations of a fit with few clusters, and how many more for each further one, as
+there are more local optima (`python -m bench segmentations`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Segmentation:
         """
         k, d = len(self.segments), len(self.features)
         statistics = ClusterStatistics.from_bytes(learned, k, d) if learned else None
+        starts = STARTS + MORE_STARTS * max(0, k - FEW_CLUSTERS)
         return MiniBatchKMeans.of(
-            self.feature_names, generation, statistics, n_clusters=k, starts=STARTS
+            self.feature_names, generation, statistics, n_clusters=k, starts=starts
         )

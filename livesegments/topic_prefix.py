@@ -8,24 +8,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from kafka import TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ACLOperation, KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
 
 CONFIG = "topic_prefix"
 """Name of the prefix in a client configuration; absent without a prefix."""
 
 T = TypeVar("T")
+_OPERATIONS = frozenset(each.value for each in ACLOperation)
 
 
 class AdminClient(KafkaAdminClient):  # type: ignore[misc]
-    """Admin client that leaves out which operations a client may do.
+    """Admin client that leaves out operations that kafka-python does not know.
 
-    kafka-python raises ValueError for an operation that it does not know, and the demo's broker
-    names all that fit into its field.
+    It raises ValueError for them, and the demo's broker names all that fit into the field.
     """
 
-    def _process_acl_operations(self, obj: dict[str, Any]) -> dict[str, Any]:
-        return obj | {"authorized_operations": None}
+    def _process_acl_operations(self, obj: dict[str, Any]) -> Any:
+        allowed = obj.get("authorized_operations")
+        if allowed is not None:  # kafka-python changes them in place
+            obj["authorized_operations"] = [each for each in allowed if each in _OPERATIONS]
+        return super()._process_acl_operations(obj)
 
 
 def open_consumer(kind: Any, **config: Any) -> Any:

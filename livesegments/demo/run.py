@@ -133,9 +133,11 @@ class _Demo:
             self._console.out(text, end="", highlight=False)
         if stay:
             self._say(
-                f"\n{PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
-                f" {PREFIX}REDIS_URL={settings.redis_url.get_secret_value()} and the pages at"
-                f" http://localhost:{settings.serve_port}/ stay until Ctrl-C"
+                f"\nThe servers and the pages at http://localhost:{settings.serve_port}/ stay until"
+                " Ctrl-C. For commands in another terminal:\n"
+                f"export {PREFIX}KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+                f" {PREFIX}REDIS_URL={settings.redis_url.get_secret_value()}"
+                f" {PREFIX}CLOCK={settings.clock}"
             )
             while not worker.succeeded():
                 time.sleep(0.5)

@@ -111,7 +111,7 @@ def test_a_customer_of_any_name_is_found_where_producers_send_them(
 
 
 def test_the_history_is_the_newest_changes_of_the_log(service: Service) -> None:
-    by_customer = defaultdict(list)
+    by_customer: dict[str, list[int]] = defaultdict(list)
     for record in service.records(CHANGES):
         by_customer[record.key.decode()].insert(0, json.loads(record.value)["version"])
     customer, versions = max(by_customer.items(), key=lambda each: len(each[1]))

@@ -18,7 +18,7 @@ from livesegments.store.partitions import Partitions, ReadRequest
 
 CHUNK = 2_000
 SCANNED = 250
-"""Customers of one HSCAN: a server answers nobody else meanwhile, for about 0.5 ms."""
+"""Customers of one HSCAN, during which a server answers nobody else."""
 
 
 @dataclass(frozen=True, slots=True)

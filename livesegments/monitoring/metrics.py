@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
@@ -104,62 +104,59 @@ class Metrics:
         version: str = "unknown",
     ) -> None:
         self.registry = registry
-        self._segments = segmentation.segment_ids
-        self._features = segmentation.feature_names
         self._metrics: dict[str, Any] = {}
-        self._partitions: set[int] = set()
-        self._children: dict[tuple[str, tuple[str | int, ...]], Any] = {}
-        """Metrics by name and labels, checked once."""
+        self._values: dict[str, list[tuple[str, ...] | None]] = {}
+        """Name -> values of each label; None for the partition."""
+        self._children: dict[str, dict[tuple[str | int, ...], Any]] = {}
+        """Name -> labels -> metric, of every combination of the labels' values."""
         for series in TABLE:
-            self._register(series, version)
+            name, text = series.full_name, series.help
+            if series.type == "info":
+                info = Info(name.removesuffix("_info"), text, registry=registry)
+                info.info({"version": version, "python": platform.python_version()})
+                continue
+            if series.type == "histogram" and not series.labels:
+                self._metrics[series.name] = BatchHistogram(name, text, series.buckets)
+                registry.register(self._metrics[series.name])
+            else:
+                self._metrics[series.name] = series.metric(registry)
+            self._values[series.name] = [
+                series.values_of(label, segmentation.segment_ids, segmentation.feature_names)
+                for label in series.labels
+            ]
+            self._children[series.name] = {}
+            if "partition" not in series.labels:
+                self._add(series)
 
-    def _register(self, series: Series, version: str) -> None:
-        name, text, labels = series.full_name, series.help, series.labels
-        if series.type == "info":
-            info = Info(name.removesuffix("_info"), text, registry=self.registry)
-            info.info({"version": version, "python": platform.python_version()})
-        elif series.type == "histogram" and not labels:
-            self._metrics[series.name] = BatchHistogram(name, text, series.buckets)
-            self.registry.register(self._metrics[series.name])
-        else:
-            self._metrics[series.name] = series.metric(self.registry)
-        if series.type != "info" and "partition" not in labels:
-            self._initialise(series, self._combinations(series))
-
-    def _initialise(self, series: Series, combinations: Iterable[tuple[str, ...]]) -> None:
-        for labels in combinations:
-            metric = self._metrics[series.name]
-            child = metric.labels(*labels) if labels else metric
+    def _add(self, series: Series, partition: int | None = None) -> None:
+        metric, children = self._metrics[series.name], self._children[series.name]
+        for labels in product(*(each or (partition,) for each in self._values[series.name])):
+            children[labels] = metric.labels(*labels) if labels else metric
             if series.type == "gauge":
-                child.set(series.initial)
+                children[labels].set(series.initial)
 
     def take_partition(self, partition: int) -> None:
         """Add the series of a newly assigned partition."""
-        self._partitions.add(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                self._initialise(series, self._combinations(series, partition))
+                self._add(series, partition)
 
     def give_up_partition(self, partition: int) -> None:
         """Remove the series of a revoked partition."""
-        self._partitions.discard(partition)
         for series in TABLE:
             if "partition" in series.labels:
-                for labels in self._combinations(series, partition):
+                children = self._children[series.name]
+                for labels in [each for each in children if each[-1] == partition]:
                     self._metrics[series.name].remove(*labels)
-        self._children = {
-            (name, labels): child
-            for (name, labels), child in self._children.items()
-            if "partition" not in SERIES[name].labels or labels[-1] != partition
-        }
+                    del children[labels]
 
     def count(self, name: str, *labels: str, n: float = 1) -> None:
         """Add to a counter."""
-        (self._children.get((name, labels)) or self._child(name, labels)).inc(n)
+        self._find(name, labels).inc(n)
 
     def set(self, name: str, value: float, *labels: str | int) -> None:
         """Set a gauge; the partition, if any, is the last label."""
-        gauge = self._children.get((name, labels)) or self._child(name, labels)
+        gauge = self._find(name, labels)
         if gauge is not None:
             gauge.set(value)
 
@@ -168,13 +165,12 @@ class Metrics:
 
         ``values`` has one axis per label: segments and features in the order of the segmentation.
         """
-        series = SERIES[name]
-        shape = tuple(len(self._values_of(series, label) or ()) for label in series.labels)
+        shape = tuple(len(each or ()) for each in self._values[name])
         array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
         if array.shape != shape:
             raise ValueError(f"{name} takes an array of shape {shape}, not {array.shape}")
-        for labels, value in zip(self._combinations(series), array.ravel().tolist(), strict=True):
-            self._metrics[name].labels(*labels).set(value)
+        for child, value in zip(self._children[name].values(), array.ravel().tolist(), strict=True):
+            child.set(value)
 
     def observe(self, name: str, values: ArrayLike) -> None:
         """Add observations to a histogram without labels: one number or an array."""
@@ -182,8 +178,7 @@ class Metrics:
 
     def time(self, name: str, *labels: str) -> AbstractContextManager[object]:
         """Return a context manager that observes its duration."""
-        histogram = self._children.get((name, labels)) or self._child(name, labels)
-        timer: AbstractContextManager[object] = histogram.time()
+        timer: AbstractContextManager[object] = self._find(name, labels).time()
         return timer
 
     def track(self, name: str) -> AbstractContextManager[object]:
@@ -191,27 +186,15 @@ class Metrics:
         tracker: AbstractContextManager[object] = self._metrics[name].track_inprogress()
         return tracker
 
-    def _child(self, name: str, labels: tuple[str | int, ...]) -> Any:
+    def _find(self, name: str, labels: tuple[str | int, ...]) -> Any:
         """Return the metric for some labels, None for a partition that the worker does not own."""
-        series = SERIES.get(name)
-        if series is None:
+        if name not in self._children:
             raise ValueError(f"{name!r} is not in the table of series")
-        values = tuple(map(str, labels))
-        for label, value in zip(series.labels, values, strict=True):
-            allowed = self._values_of(series, label)
+        if (found := self._children[name].get(labels)) is not None:
+            return found
+        for label, value, allowed in zip(
+            SERIES[name].labels, labels, self._values[name], strict=True
+        ):
             if allowed is not None and value not in allowed:
                 raise ValueError(f"{name}: {label} is one of {', '.join(allowed)}, not {value!r}")
-        if "partition" in series.labels and labels[-1] not in self._partitions:
-            return None
-        metric = self._metrics[name]
-        child = self._children[name, labels] = metric.labels(*values) if values else metric
-        return child
-
-    def _values_of(self, series: Series, label: str) -> tuple[str, ...] | None:
-        return series.values_of(label, self._segments, self._features)
-
-    def _combinations(
-        self, series: Series, partition: int | None = None
-    ) -> Iterable[tuple[str, ...]]:
-        values = (self._values_of(series, label) or (str(partition),) for label in series.labels)
-        return product(*values)
+        return None

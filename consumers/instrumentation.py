@@ -18,7 +18,7 @@ from livesegments.consumers.partition_state import PartitionState
 from livesegments.consumers.recovery.ownership import Verdict
 from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
-from livesegments.contracts.record_times import record_times_us
+from livesegments.contracts.timestamps import record_times_us
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.domain import BatchStats, Model
 from livesegments.features.segmentation import Segmentation

@@ -1,9 +1,9 @@
 """The wire contract: topics, events, their validation, and the headers of records.
 
 This package imports no other of the project. `events` (input) and `segments` (output) are the
-contract; `decode` reads whole micro-batches: `purchase_fast_path` accepts plainly valid purchases,
-`validation` judges the rest, and `dead_letters` describes rejected records. `asyncapi` writes the
-machine-readable contract from these models.
+contract; `decode` reads whole micro-batches: `validation` accepts or rejects the records, and
+`dead_letters` describes the rejected ones. `asyncapi` writes the machine-readable contract from
+these models.
 
 The models are imported on first use: processes that need only the topics start without pydantic.
 """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import compress
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from livesegments.contracts import (
     events,
     partial_profiles,
-    purchase_fast_path,
     refusal_messages,
     timestamps,
     validation,
@@ -109,17 +109,15 @@ def decode_purchases(
     -------
     The n valid purchases, and one rejection for each of the m - n others, by ascending row.
     """
-    valid, unread = purchase_fast_path.validate(keys, values)
+    valid, unread = validation.validate_purchases(keys, values)
     occurred_at = valid.occurred_at()
+    came_us = timestamps.record_times_us(timestamps_ms)[valid.row]
     valid, kept, refused = valid.sift(
         [
             validation.no_such_date("occurred_at", occurred_at),
             validation.key_mismatch(valid, keys),
             _bad_currency(valid.column("currency"), currency),
-            validation.too_old("occurred_at", occurred_at),
-            validation.future_dated(
-                "occurred_at", occurred_at, validation.timestamps_us(valid, timestamps_ms)
-            ),
+            *validation.out_of_time("occurred_at", occurred_at, came_us),
         ]
     )
     cents = _cents(valid.column("amount"))
@@ -135,7 +133,7 @@ def decode_purchases(
         cents=np.where(bought, cents, -cents),
         count=bought.astype(np.int64),
     )
-    return purchases, validation.in_order(unread, refused)
+    return purchases, sorted([*unread, *refused], key=attrgetter("row"))
 
 
 def decode_profiles(
@@ -151,13 +149,10 @@ def decode_profiles(
     valid, unread = validation.validate(
         events.CUSTOMER_PROFILE, keys, values, read_null=_read_tombstone
     )
-    timestamps_us = validation.timestamps_us(valid, timestamps_ms)
     deleted = np.array([values[row] is None for row in valid.row.tolist()], dtype=bool)
-    updated_at = np.where(
-        deleted,
-        np.maximum(timestamps_us, 0),
-        timestamps.microseconds(valid.column("updated_at")),
-    )
+    came_us = timestamps.record_times_us(timestamps_ms)[valid.row]
+    stated_us = timestamps.microseconds(valid.column("updated_at"))
+    updated_at = np.where(deleted, came_us, stated_us)
     age = _age(valid.optional("age"), valid.optional("birth_year"), updated_at)
     valid, kept, refused = valid.sift(
         [
@@ -169,12 +164,11 @@ def decode_profiles(
             ),
             validation.key_mismatch(valid, keys),
             _consent_missing(valid, ~deleted & consent_required),
-            validation.too_old("updated_at", updated_at),
-            validation.future_dated("updated_at", updated_at, timestamps_us),
+            *validation.out_of_time("updated_at", updated_at, came_us),
         ]
     )
     profiles = _profiles(valid, updated_at[kept], deleted[kept], age[kept])
-    rejections = validation.in_order(unread, refused)
+    rejections = sorted([*unread, *refused], key=attrgetter("row"))
     if not rejections:
         return profiles, rejections
     partial, rejections = partial_profiles.read(
@@ -191,14 +185,12 @@ def decode_erasures(
     """Decode records of the erasures topic; parameters and result as in `decode_purchases`."""
     valid, unread = validation.validate(events.ERASURE, keys, values)
     requested_at = timestamps.microseconds(valid.column("requested_at"))
+    came_us = timestamps.record_times_us(timestamps_ms)[valid.row]
     valid, kept, refused = valid.sift(
         [
             validation.no_such_date("requested_at", requested_at),
             validation.key_mismatch(valid, keys),
-            validation.too_old("requested_at", requested_at),
-            validation.future_dated(
-                "requested_at", requested_at, validation.timestamps_us(valid, timestamps_ms)
-            ),
+            *validation.out_of_time("requested_at", requested_at, came_us),
         ]
     )
     erasures = Erasures(
@@ -208,7 +200,7 @@ def decode_erasures(
         requested_at=requested_at[kept],
         action=_codes([_ACTION[action] for action in valid.column("action")]),
     )
-    return erasures, validation.in_order(unread, refused)
+    return erasures, sorted([*unread, *refused], key=attrgetter("row"))
 
 
 def _profiles(
@@ -233,15 +225,14 @@ def _profiles(
 
 def _partial(read: Documents, timestamps_ms: Sequence[int]) -> Profiles:
     """Return the columns of partial profiles; a time that cannot be is the record's timestamp."""
-    timestamps_us = validation.timestamps_us(read, timestamps_ms)
+    came_us = timestamps.record_times_us(timestamps_ms)[read.row]
     updated_at = timestamps.microseconds([time or "" for time in read.optional("updated_at")])
     faults = (
         validation.no_such_date("updated_at", updated_at),
-        validation.too_old("updated_at", updated_at),
-        validation.future_dated("updated_at", updated_at, timestamps_us),
+        *validation.out_of_time("updated_at", updated_at, came_us),
     )
     wrong = np.logical_or.reduce([fault.where for fault in faults])
-    updated_at = np.where(wrong, np.maximum(timestamps_us, 0), updated_at)
+    updated_at = np.where(wrong, came_us, updated_at)
     age = _age(read.optional("age"), read.optional("birth_year"), updated_at)
     age[(age < 0) | (age > _MAX_AGE)] = np.nan
     return _profiles(read, updated_at, np.zeros(len(read.row), np.bool_), age)

@@ -1,18 +1,26 @@
-"""Times as text to and from microseconds since the epoch, a batch at once.
+"""Times in events and of records, as microseconds since the epoch, a batch at once.
 
-One parser for topics and files. It reads RFC 3339, the extended format of ISO 8601 and what the
-languages' own libraries print; every form has separators and an offset, so none can be read as
-another moment. Texts of one shape (the same but for the digits) are read together as a table.
+One parser for texts in topics and files. It reads RFC 3339, the extended format of ISO 8601 and
+what the languages' own libraries print; every form has separators and an offset, so none can be
+read as another moment. Texts of one shape (the same but for the digits) are read together as a
+table.
+
+Records have timestamps of their own, which producers set on topics with ``CreateTime``. Kafka's are
+milliseconds. A producer that counts in another unit is read by the size of the number, which no two
+units share for any time since 1973: seconds have ten digits today, milliseconds thirteen,
+microseconds sixteen, nanoseconds nineteen. The result depends on the record alone, unlike a
+comparison with a worker's clock, which would judge the same record differently in a later recovery.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Int = NDArray[np.int64]
 
@@ -241,3 +249,43 @@ def _in_zone(local_us: int, zone: tzinfo) -> int:
         return NOT_A_TIME
     shown = moment.astimezone(zone).replace(tzinfo=None)
     return (moment - _EPOCH) // _MICROSECOND if shown == local.replace(tzinfo=None) else NOT_A_TIME
+
+
+Unit = Literal["none", "seconds", "milliseconds", "microseconds", "nanoseconds"]
+
+UNITS: tuple[Unit, ...] = ("none", "seconds", "milliseconds", "microseconds", "nanoseconds")
+_LEAST = np.array([0, 10**11, 10**14, 10**17], np.int64)
+"""Smallest number read in each unit but the first, in the same order."""
+_EARLIEST_US = 946_684_800_000_000
+"""Begin of the year 2000: no record is older than Kafka."""
+_LATEST_US = 253_402_300_799_999_000
+"""Last millisecond of the year 9999, in microseconds."""
+
+
+def record_times_us(timestamps: ArrayLike) -> NDArray[np.int64]:
+    """Return the times that record timestamps mean, (n,), in microseconds; 0 for none.
+
+    A number that is a possible time in no unit means none.
+
+    Examples
+    --------
+    >>> record_times_us([1772354000, 1772354000000, 1772354000000000, -1]).tolist()
+    [1772354000000000, 1772354000000000, 1772354000000000, 0]
+    """
+    given = np.asarray(timestamps, np.int64)
+    if given.size and given.min() >= _EARLIEST_US // 1_000 and given.max() < _LEAST[2]:
+        return np.minimum(given * 1_000, _LATEST_US)  # all are milliseconds
+    unit = _units(given)
+    # The other factors of a number would overflow.
+    factor = np.array([0, 1_000_000, 1_000, 1, 1], np.int64)[unit]
+    micros = np.where(unit == UNITS.index("nanoseconds"), given // 1_000, given) * factor
+    return np.where(micros < _EARLIEST_US, 0, np.minimum(micros, _LATEST_US))
+
+
+def units(timestamps: ArrayLike) -> list[Unit]:
+    """Return the unit that each timestamp is read in, (n,)."""
+    return [UNITS[each] for each in _units(np.asarray(timestamps, np.int64)).tolist()]
+
+
+def _units(given: NDArray[np.int64]) -> NDArray[np.intp]:
+    return np.where(given > 0, np.searchsorted(_LEAST, given, side="right"), 0)

@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.contracts import events, purchase_fast_path, timestamps, validation
+from livesegments.contracts import events, timestamps, validation
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.validation import Document, Documents, RefusedError
 from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list, without_semicolon
@@ -291,7 +291,7 @@ def _validated(
     """Return row -> time of the valid events, in microseconds, and the rejections of the others."""
     # Times are compared with no clock: a file is history.
     if into == "purchases":
-        valid, refused = purchase_fast_path.validate(keys, values)
+        valid, refused = validation.validate_purchases(keys, values)
         return _in_calendar(valid, field, valid.occurred_at(), refused)
     profiles, refused = validation.validate(
         events.CUSTOMER_PROFILE, keys, values, read_null=_deleted

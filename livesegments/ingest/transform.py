@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
-from livesegments.contracts.record_times import record_times_us
+from livesegments.contracts.timestamps import record_times_us
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.ingest.decoding import Decoder
 from livesegments.ingest.definitions import Into, Source, Table

@@ -107,7 +107,7 @@ class Metrics:
         self._metrics: dict[str, Any] = {}
         self._values: dict[str, list[tuple[str, ...] | None]] = {}
         """Name -> values of each label; None for the partition."""
-        self._children: dict[str, dict[tuple[str | int, ...], Any]] = {}
+        self._children: dict[str, dict[tuple[str | int | None, ...], Any]] = {}
         """Name -> labels -> metric, of every combination of the labels' values."""
         for series in TABLE:
             name, text = series.full_name, series.help

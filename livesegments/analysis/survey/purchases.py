@@ -16,7 +16,7 @@ from livesegments.analysis.survey.customers import insert
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.contracts.partitioning import hash_keys
-from livesegments.contracts.record_times import record_times_us
+from livesegments.contracts.timestamps import record_times_us
 from livesegments.contracts.topics import PURCHASES as TOPIC
 from livesegments.contracts.validation import FUTURE_TOLERANCE_US, without_mark
 from livesegments.features.dedup import DedupWindow, fingerprints, hashes_of

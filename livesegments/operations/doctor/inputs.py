@@ -11,7 +11,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.decode import decode_purchases
-from livesegments.contracts.record_times import record_times_us, units
+from livesegments.contracts.timestamps import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.operations.doctor.finding import Finding, fail, ok, warn
 from livesegments.operations.doctor.purchases import look_at_purchases

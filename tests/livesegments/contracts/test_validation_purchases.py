@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from livesegments.contracts import events, purchase_fast_path, timestamps, validation
+from livesegments.contracts import events, timestamps, validation
 from livesegments.contracts.validation import MAX_BYTES
 
 VALID: dict[str, Any] = {
@@ -70,7 +70,7 @@ def records(draw: st.DrawFn) -> tuple[bytes | None, bytes | None]:
 
 
 def assert_same(keys: list[bytes | None], documents: list[bytes | None]) -> None:
-    ours, refused = purchase_fast_path.validate(keys, documents)
+    ours, refused = validation.validate_purchases(keys, documents)
     theirs, rejections = validation.validate(events.PURCHASE, keys, documents)
     assert refused == rejections
     assert ours.row.tolist() == theirs.row.tolist()
@@ -180,7 +180,7 @@ def test_instants_of_one_shape_are_judged_like_single_ones(
             letters[at % len(text)] = letter
         texts.append("".join(letters))
     documents = [raw(occurred_at=json.dumps(each)) for each in texts]
-    purchases, rejections = purchase_fast_path.validate([b"c-1"] * len(texts), documents)
+    purchases, rejections = validation.validate_purchases([b"c-1"] * len(texts), documents)
     assert [row for row, each in enumerate(texts) if INSTANT.search(each)] == purchases.row.tolist()
     assert len(rejections) == len(texts) - len(purchases.row)
 
@@ -190,6 +190,6 @@ def test_instants_of_one_shape_are_judged_like_single_ones(
 def test_of_many_records_just_the_wrong_ones_are_refused(wrong: set[int]) -> None:
     bad = raw(occurred_at='"yesterday"')
     documents = [bad if row in wrong else raw(amount='"1.50"') for row in range(500)]
-    purchases, rejections = purchase_fast_path.validate([b"c-1"] * 500, documents)
+    purchases, rejections = validation.validate_purchases([b"c-1"] * 500, documents)
     assert {each.row for each in rejections} == wrong
     assert set(purchases.row.tolist()) == set(range(500)) - wrong

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.contracts.decode import decode_purchases
-from livesegments.contracts.record_times import record_times_us, units
+from livesegments.contracts.timestamps import record_times_us, units
 
 YEAR_2000, YEAR_2200 = 946_684_800, 7_258_118_400
 TIME = st.integers(YEAR_2000, YEAR_2200)

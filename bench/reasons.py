@@ -18,7 +18,7 @@ from livesegments.consumers.decoding import MicroBatch
 from livesegments.contracts.segments import SegmentChange
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.record_codec import decode
-from livesegments.model.cluster_statistics import dequantize
+from livesegments.model.vectors import dequantize
 
 BATCH = 250
 ASSIGNED = "assigned"

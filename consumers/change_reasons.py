@@ -11,7 +11,7 @@ from livesegments.domain import FeatureReason, Model, OtherParts
 from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records, forget_place, has_place
 from livesegments.model.attribution import attribute, gaps_from
-from livesegments.model.cluster_statistics import UNKNOWN, dequantize
+from livesegments.model.vectors import UNKNOWN, dequantize
 
 Rows = NDArray[np.intp]
 

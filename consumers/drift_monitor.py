@@ -13,8 +13,7 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
-from livesegments.model.distance import feature_weights
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats, feature_weights
 from livesegments.monitoring.metrics import Metrics
 
 MOST = 32

@@ -9,9 +9,9 @@ from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, may_be_profiled
 from livesegments.features.window import Window, window
-from livesegments.model.cluster_statistics import quantize
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.model.snapshot import Assignment
+from livesegments.model.vectors import quantize
 
 NONE = -1
 

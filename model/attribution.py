@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats
 
 Halves = npt.NDArray[np.float16]
 _MOST = float(np.finfo(np.float16).max)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
-from livesegments.model.distance import feature_weights, squared_distances
-from livesegments.model.types import Clusters, Floats
+from livesegments.model.vectors import Clusters, Floats, feature_weights, squared_distances
 
 TRIALS = 3
 
@@ -126,7 +126,7 @@ def fit(
     if initial is not None:
         candidates.append(np.where(np.isnan(initial), center, initial))
     runs = [_lloyd(X, candidate, weights, center, max_iter) for candidate in candidates]
-    inertia, clusters, centroids = min(runs, key=lambda run: run[0])
+    inertia, clusters, centroids = min(runs, key=itemgetter(0))
     # Where no member of a cluster has the feature known, the coordinate is meaningless.
     found = np.where(_masked_sums(~np.isnan(X), clusters, k) > 0, centroids, np.nan)
     return Fit(found, clusters.astype(np.int8), inertia, mean, variance, weights)

@@ -8,60 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from livesegments.model.types import NOWHERE, Counts, Floats, Vectors
-
-SCALE = 1 << 20
-"""Fixed-point steps per unit of a feature."""
-
-LIMIT = 2000.0
-"""Values are clipped to plus and minus this many units, to fit into int32 steps."""
-
-UNKNOWN = np.iinfo(np.int32).min
-"""Quantized value of an unknown feature."""
+from livesegments.model.vectors import NOWHERE, SCALE, UNKNOWN, Counts, Floats, Vectors
 
 # |v| <= LIMIT * SCALE < 2**31, so a square in fixed point is below 2**42 and this many of them sum
 # to less than 2**53: within one slice the float64 sums of np.bincount are exact integers.
 _EXACT_ROWS = 2048
 
 
-def quantize(X: Floats) -> Vectors:
-    """Round feature values to fixed-point steps.
-
-    Parameters
-    ----------
-    X
-        Feature values, shape (n, d), in feature units; NaN is unknown.
-
-    Returns
-    -------
-    Steps of 1 / `SCALE` unit, int32, the same shape; `UNKNOWN` where X is NaN. Values beyond plus
-    or minus `LIMIT` are clipped.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from livesegments.model.cluster_statistics import dequantize, quantize
-
-    >>> dequantize(quantize(np.array([1.5, np.nan, -1e9]))).tolist()
-    [1.5, nan, -2000.0]
-
-    """
-    known = ~np.isnan(X)
-    steps = np.rint(np.clip(np.where(known, X, 0.0), -LIMIT, LIMIT) * SCALE)
-    return np.where(known, steps, UNKNOWN).astype(np.int32)
-
-
-def dequantize(vectors: Vectors) -> Floats:
-    """Convert fixed-point steps to feature units, with NaN for `UNKNOWN`."""
-    return np.where(vectors == UNKNOWN, np.nan, vectors / SCALE)
-
-
 class ClusterStatistics:
     """Count, sum and sum of squares per cluster and feature.
 
-    Statistics of disjoint sets of rows are merged with ``+=`` and retracted with ``-=``, as in
-    `river.stats`. The sums are integers, so they do not depend on order or batching, and ``-=``
-    reverts ``+=`` exactly.
+    Statistics of disjoint sets of rows are merged with ``+=``, as in `river.stats`. The sums are
+    integers, so they do not depend on order or batching, and rows can be taken out again exactly.
 
     Parameters
     ----------
@@ -86,7 +44,8 @@ class ClusterStatistics:
     Examples
     --------
     >>> import numpy as np
-    >>> from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+    >>> from livesegments.model.cluster_statistics import ClusterStatistics
+    >>> from livesegments.model.vectors import quantize
 
     >>> X = np.array([[1.0, 20.0], [3.0, np.nan], [10.0, 60.0]])
     >>> statistics = ClusterStatistics.of(quantize(X), np.array([0, 0, 1]), k=2)
@@ -96,7 +55,7 @@ class ClusterStatistics:
     array([[ 2., 20.],
            [10., 60.]])
 
-    >>> statistics -= ClusterStatistics.of(quantize(X[:2]), np.array([0, 0]), k=2)
+    >>> statistics.count(quantize(X[:2]), np.array([0, 0]), times=-1)
     >>> statistics.centroids()
     array([[nan, nan],
            [10., 60.]])
@@ -113,6 +72,12 @@ class ClusterStatistics:
 
     @classmethod
     def of(cls, vectors: Vectors, clusters: npt.NDArray[np.integer], k: int) -> ClusterStatistics:
+        """Return the statistics of some rows; parameters as in `count`."""
+        found = cls(k, vectors.shape[1])
+        found.count(vectors, clusters)
+        return found
+
+    def count(self, vectors: Vectors, clusters: npt.NDArray[np.integer], *, times: int = 1) -> None:
         """Count rows.
 
         Parameters
@@ -121,23 +86,23 @@ class ClusterStatistics:
             Quantized vectors, int32, shape (n, d).
         clusters
             The cluster of each, shape (n,); rows with -1 are not counted.
-        k
-            Number of clusters.
+        times
+            -1 takes rows out that were counted.
 
         Raises
         ------
         ValueError
-            If the shapes do not match or a cluster is not in -1..k-1.
+            If the shapes do not match or a cluster is not in -1..k-1; nothing is counted then.
 
         """
-        if vectors.ndim != 2 or len(vectors) != len(clusters):
+        k, d = self.known.shape
+        if vectors.shape != (len(clusters), d):
             raise ValueError(
-                f"{len(clusters)} clusters need vectors of shape (n, d), not {vectors.shape}"
+                f"{len(clusters)} clusters need vectors of shape {(len(clusters), d)},"
+                f" not {vectors.shape}"
             )
         if len(clusters) and not (clusters.min() >= NOWHERE and clusters.max() < k):
             raise ValueError(f"clusters must be from {NOWHERE} to {k - 1}")
-        d = vectors.shape[1]
-        found = cls(k, d)
         for start in range(0, len(vectors), _EXACT_ROWS):
             part = vectors[start : start + _EXACT_ROWS]
             # Rows without a cluster are counted in one extra row, which is dropped.
@@ -146,35 +111,22 @@ class ClusterStatistics:
             cells = (rows[:, None] * d + np.arange(d)).ravel()
             known = part != UNKNOWN
             value = np.where(known, part, 0).astype(np.int64)
-            found.members += np.bincount(rows, minlength=k + 1)[:k]
+            self.members += times * np.bincount(rows, minlength=k + 1)[:k]
             for sums, addend in (
-                (found.known, known),
-                (found.total, value),
-                (found.square, (value * value) >> 20),
+                (self.known, known),
+                (self.total, value),
+                (self.square, (value * value) >> 20),
             ):
                 binned = np.bincount(cells, addend.ravel(), (k + 1) * d)
-                sums += binned[: k * d].astype(np.int64).reshape(k, d)
-        return found
+                sums += times * binned[: k * d].astype(np.int64).reshape(k, d)
 
     def __iadd__(self, other: ClusterStatistics) -> ClusterStatistics:
-        self.sums += self._same_shape(other).sums
-        return self
-
-    def __isub__(self, other: ClusterStatistics) -> ClusterStatistics:
-        self.sums -= self._same_shape(other).sums
-        return self
-
-    def __add__(self, other: ClusterStatistics) -> ClusterStatistics:
-        total = self.copy()
-        total += other
-        return total
-
-    def _same_shape(self, other: ClusterStatistics) -> ClusterStatistics:
         if other.known.shape != self.known.shape:
             raise ValueError(
                 f"statistics of shape {self.known.shape} and {other.known.shape} cannot be added"
             )
-        return other
+        self.sums += other.sums
+        return self
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClusterStatistics):
@@ -219,51 +171,26 @@ class ClusterStatistics:
             )
         return cls(k, d, np.frombuffer(data, dtype="<i8").astype(np.int64))
 
+    def pooled(self) -> ClusterStatistics:
+        """Return the statistics of all counted rows, as of one cluster."""
+        k, d = self.known.shape
+        sums = self.sums[k:].reshape(3, k, d).sum(axis=1)
+        return ClusterStatistics(1, d, np.append(self.members.sum(), sums))
+
     def centroids(self) -> Floats:
         """Mean of each cluster's known values, shape (k, d), NaN where no value is known."""
-        return _mean(self.total, self.known)
+        count = np.maximum(self.known, 1)
+        return np.where(self.known > 0, self.total / (count * float(SCALE)), np.nan)
 
-    def mean(self) -> Floats:
-        """Mean over all clusters, shape (d,), NaN where no value is known."""
-        return _mean(self.total.sum(axis=0), self.known.sum(axis=0))
+    def scatter(self) -> Floats:
+        """Sum of squared deviations from the cluster's centroid, shape (k, d), squared units."""
+        # Sum of squares minus N * mean**2. The squares were rounded down, so it can fall below 0.
+        mean = self.total / np.maximum(self.known, 1) / SCALE
+        return np.maximum(self.square / SCALE - self.known * mean * mean, 0.0)
 
-    def variance(self) -> Floats:
-        """Population variance over all clusters, shape (d,), NaN where no value is known.
+    def variances(self) -> Floats:
+        """Population variance in each cluster, shape (k, d), NaN where no value is known.
 
         For a feature with a single value it may be slightly below 1 / `SCALE` instead of 0.
         """
-        known = self.known.sum(axis=0)
-        return np.where(known > 0, self.total_scatter() / np.maximum(known, 1), np.nan)
-
-    def within_scatter(self) -> Floats:
-        """Sum of squared deviations from the cluster's centroid, shape (k, d), squared units."""
-        return _scatter(self.known, self.total, self.square)
-
-    def total_scatter(self) -> Floats:
-        """Sum of squared deviations from the overall mean, shape (d,), squared units."""
-        return _scatter(self.known.sum(axis=0), self.total.sum(axis=0), self.square.sum(axis=0))
-
-    def inertia(self, weights: Floats) -> Floats:
-        """Sum of the members' weighted squared distances to their centroid, per cluster.
-
-        Parameters
-        ----------
-        weights
-            Weight of each feature, shape (d,): with 1 / variance the distances are in z-units.
-
-        Returns
-        -------
-        Shape (k,); their sum is the k-POD objective that `livesegments.model.fit` minimizes.
-
-        """
-        return np.asarray(self.within_scatter() @ weights, dtype=np.float64)
-
-
-def _mean(total: Counts, known: Counts) -> Floats:
-    return np.where(known > 0, total / (np.maximum(known, 1) * float(SCALE)), np.nan)
-
-
-def _scatter(known: Counts, total: Counts, square: Counts) -> Floats:
-    # Sum of squares minus N * mean**2. The squares were rounded down, so it can fall below zero.
-    mean = total / np.maximum(known, 1) / SCALE
-    return np.maximum(square / SCALE - known * mean * mean, 0.0)
+        return np.where(self.known > 0, self.scatter() / np.maximum(self.known, 1), np.nan)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Flags, Floats
+from livesegments.model.vectors import Flags, Floats
 
 _ROUNDING = np.arange(-2, 3)
 """Steps tried around a bound, since the closed form and the rule itself round differently."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from livesegments.model.types import Flags, Floats
+from livesegments.model.vectors import Flags, Floats
 
 FARTHEST = 4.0
 """Distances, in standard deviations, are clipped here: ADWIN's bound is for values of 0 to 1."""

@@ -1,14 +1,15 @@
-"""Drift and quality metrics of the clusters, one function each."""
+"""Drift and quality metrics of the clusters and the features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from livesegments.model.cluster_statistics import ClusterStatistics
-from livesegments.model.naming import Segment, positions
-from livesegments.model.types import Clusters, Counts, Floats
+from livesegments.model.naming import Segment
+from livesegments.model.vectors import Clusters, Counts, Floats
 
 LEAST_KNOWN = 30
 """Minimum customers with a known feature for its mean to count as a position. With ten, a single
@@ -57,7 +58,7 @@ def persona_distance(
 
     """
     by_id = {segment.id: segment for segment in segments}
-    return _root_mean_square(centroids_z - positions([by_id[name] for name in names]))
+    return _root_mean_square(centroids_z - np.array([by_id[name].position for name in names]))
 
 
 def mean_squared_distance(statistics: ClusterStatistics, weights: Floats) -> Floats:
@@ -66,7 +67,7 @@ def mean_squared_distance(statistics: ClusterStatistics, weights: Floats) -> Flo
     Exact, from the sums of squares. Shape (k,); NaN for an empty cluster.
     """
     members = statistics.members
-    mean = statistics.inertia(weights) / np.maximum(members, 1)
+    mean = (statistics.scatter() @ weights) / np.maximum(members, 1)
     return np.where(members > 0, mean, np.nan)
 
 
@@ -76,8 +77,8 @@ def explained_variance_ratio(statistics: ClusterStatistics, weights: Floats) -> 
     1 - (within-cluster scatter / total scatter), both weighted; exact, from the sums of squares.
     NaN if there is no spread.
     """
-    total = float(statistics.total_scatter() @ weights)
-    within = float(statistics.inertia(weights).sum())
+    total = float(statistics.pooled().scatter()[0] @ weights)
+    within = float((statistics.scatter() @ weights).sum())
     return float(np.clip(1.0 - within / total, 0.0, 1.0)) if total > 0 else float("nan")
 
 
@@ -211,6 +212,61 @@ def psi_critical_value(bins: int, expected: int, actual: int) -> float:
     from scipy.special import chdtri  # slow to import, and few commands need it
 
     return max(0.1, (1 / expected + 1 / actual) * float(chdtri(bins - 1, 0.01)))
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of a sample in bins of equal frequency.
+
+    Attributes
+    ----------
+    edges
+        Inner edges of the bins, increasing, in feature units.
+    counts
+        Customers below the first edge, from each edge up to the next, and last those for whom the
+        feature is unknown: two more than there are edges.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not match.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from livesegments.model.drift import Histogram
+
+    >>> ages = np.array([20.0, 30.0, 40.0, 50.0, np.nan])
+    >>> histogram = Histogram.of(ages, bins=2)
+    >>> histogram
+    Histogram(edges=(40.0,), counts=(2, 2, 1))
+    >>> round(histogram.psi(ages), 3), histogram.psi(ages + 15) > 0.1
+    (0.0, True)
+
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.edges) + 2 or any(count < 0 for count in self.counts):
+            raise ValueError("a histogram has two counts, from 0 up, more than edges")
+        if not np.all(np.diff(self.edges) > 0) or not np.isfinite(self.edges).all():
+            raise ValueError("the edges of a histogram must rise")
+
+    @classmethod
+    def of(cls, sample: Floats, bins: int = 10) -> Histogram:
+        """Bin and count a sample of the feature, shape (n,); NaN is unknown."""
+        edges = np.unique(bin_edges(sample, bins).round(6))
+        return cls(tuple(edges.tolist()), tuple(bin_counts(sample, edges).tolist()))
+
+    def psi(self, sample: Floats) -> float:
+        """Population stability index of a later sample, shape (n,), NaN unknown."""
+        return psi(np.array(self.counts), bin_counts(sample, np.array(self.edges)))
+
+    def psi_critical_value(self, rows: int) -> float:
+        """Threshold of the index for a later sample of ``rows`` rows."""
+        return psi_critical_value(len(self.counts), sum(self.counts), rows)
 
 
 def _root_mean_square(difference: Floats) -> Floats:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from livesegments.model.cluster_statistics import LIMIT
-from livesegments.model.types import Floats
+from livesegments.model.vectors import LIMIT, Floats
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from livesegments.model.batch_kmeans import Fit
-from livesegments.model.histogram import Histogram
-from livesegments.model.types import Floats, read_only
+from livesegments.model.drift import Histogram
+from livesegments.model.vectors import Floats, read_only
 
 Json: TypeAlias = dict[str, Any]
 

@@ -13,10 +13,10 @@ from river import base
 
 from livesegments.model import frames
 from livesegments.model.batch_kmeans import Fit, distinct_rows, fit
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import Assignment, ModelSnapshot
-from livesegments.model.types import NOWHERE, Floats, Vectors
+from livesegments.model.vectors import NOWHERE, Floats, Vectors, quantize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ class MiniBatchKMeans(base.Clusterer):
     Partial estimators add up to the whole. One worker counts a row where the sum assigns it:
 
     >>> import numpy as np
-    >>> from livesegments.model.cluster_statistics import quantize
+    >>> from livesegments.model.vectors import quantize
 
     >>> part = model.part()
     >>> X = np.array([[9.0, 6.0]])
@@ -284,7 +284,7 @@ class MiniBatchKMeans(base.Clusterer):
         Parameters
         ----------
         vectors
-            Quantized rows, int32, shape (n, d); see `livesegments.model.quantize`.
+            Quantized rows, int32, shape (n, d); see `livesegments.model.vectors.quantize`.
         clusters
             The cluster of each, shape (n,); rows with -1 are not counted.
 
@@ -294,12 +294,12 @@ class MiniBatchKMeans(base.Clusterer):
             If the shapes do not match or a cluster does not exist; nothing is counted then.
 
         """
-        self.statistics += ClusterStatistics.of(vectors, clusters, self.n_clusters)
+        self.statistics.count(vectors, clusters)
         self._snapshot = None
 
     def revert_arrays(self, vectors: Vectors, clusters: npt.NDArray[np.integer]) -> None:
         """Revert rows: the exact inverse of `learn_arrays` with the same arguments."""
-        self.statistics -= ClusterStatistics.of(vectors, clusters, self.n_clusters)
+        self.statistics.count(vectors, clusters, times=-1)
         self._snapshot = None
 
     def fit_arrays(self, X: Floats, seed: int | None = None) -> Fit:

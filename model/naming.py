@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from livesegments.model.distance import squared_distances
-from livesegments.model.types import Floats, read_only
+from livesegments.model.vectors import Floats, read_only, squared_distances
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from livesegments.model.cluster_statistics import ClusterStatistics
-from livesegments.model.distance import feature_weights, squared_distances
 from livesegments.model.generation import Generation
-from livesegments.model.types import NOWHERE, Clusters, Flags, Floats, read_only
+from livesegments.model.vectors import (
+    NOWHERE,
+    Clusters,
+    Flags,
+    Floats,
+    feature_weights,
+    read_only,
+    squared_distances,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +153,9 @@ class ModelSnapshot:
                     f"statistics have shape {statistics.known.shape}, "
                     f"the generation {centroids.shape}"
                 )
-            mean = _else(statistics.mean(), mean)
-            spread = statistics.variance()
+            everyone = statistics.pooled()
+            mean = _else(everyone.centroids()[0], mean)
+            [spread] = everyone.variances()
             variance = np.where(feature_weights(spread) > 0, spread, variance)
             centroids = _else(statistics.centroids(), centroids)
         return cls(

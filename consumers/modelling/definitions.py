@@ -11,10 +11,9 @@ from livesegments.contracts.segments import SegmentDefinition
 from livesegments.domain import Model
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
-from livesegments.model.distance import feature_weights
-from livesegments.model.drift import persona_distance
+from livesegments.model.drift import Histogram, persona_distance
 from livesegments.model.generation import Generation
-from livesegments.model.histogram import Histogram
+from livesegments.model.vectors import feature_weights
 
 
 def to_generation(definitions: Sequence[SegmentDefinition]) -> Generation:

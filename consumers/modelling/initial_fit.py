@@ -9,8 +9,8 @@ from livesegments.domain import ProcessingConfig
 from livesegments.features.record_codec import decode, may_be_profiled
 from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import is_full, purchases_by_tile, window
+from livesegments.model.drift import Histogram
 from livesegments.model.generation import Generation
-from livesegments.model.histogram import Histogram
 from livesegments.model.naming import match
 from livesegments.store.partitions import Partitions
 

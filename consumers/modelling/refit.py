@@ -22,7 +22,7 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment, match_successors
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats
 
 NOTHING = 1e-6
 """Squared standard deviations per value below which a fit counts as perfect."""

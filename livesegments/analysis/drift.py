@@ -8,7 +8,7 @@ from livesegments.model import drift
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.batch_kmeans import inertia
-from livesegments.model.distance import squared_distances
 from livesegments.model.drift import centroid_shift, persona_distance
 from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment
-from livesegments.model.types import Counts, Floats
+from livesegments.model.vectors import Counts, Floats, squared_distances
 from livesegments.operations.customer_scan import scan
 from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known, number

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import PROFILES
 from livesegments.domain import Model
-from livesegments.model.cluster_statistics import dequantize
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats, dequantize
 from tests.consumers.harness import (
     LAYOUT,
     RETIREE,

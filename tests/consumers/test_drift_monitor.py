@@ -10,9 +10,10 @@ from prometheus_client import CollectorRegistry
 from livesegments.consumers.drift_monitor import SAMPLE_SECONDS, DriftMonitor
 from livesegments.consumers.modelling.initial_fit import Sample, first_generation
 from livesegments.domain import DriftSample, Model
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.drift import LEAST_KNOWN
 from livesegments.model.generation import Generation
+from livesegments.model.vectors import quantize
 from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
 from tests.consumers.harness import MEAN, STD, generation, model_of

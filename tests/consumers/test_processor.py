@@ -9,7 +9,7 @@ from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.partition_state import Sweep
 from livesegments.consumers.processor import process
 from livesegments.contracts.topics import PROFILES, PURCHASES
-from livesegments.model.cluster_statistics import dequantize
+from livesegments.model.vectors import dequantize
 from tests.consumers.harness import (
     BUCKETS,
     DAY,

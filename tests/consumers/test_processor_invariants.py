@@ -10,7 +10,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.features.record_codec import decode, may_be_profiled
 from livesegments.features.window import window
-from livesegments.model.cluster_statistics import quantize
+from livesegments.model.vectors import quantize
 from tests.consumers.harness import (
     DAY,
     LAYOUT,

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from livesegments.model.attribution import attribute, gap_parts, gaps_from
-from livesegments.model.distance import squared_distances
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats, squared_distances
 
 K, M = 4, 6
 HALF = 2.0**-10

@@ -9,9 +9,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from livesegments.model.batch_kmeans import fit, inertia
-from livesegments.model.distance import squared_distances
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.vectors import squared_distances
 
 Floats = npt.NDArray[np.float64]
 CENTERS = np.array([[0.0, 0.0, 20.0], [5.0, 0.0, 30.0], [0.0, 6.0, 45.0], [5.0, 6.0, 70.0]])

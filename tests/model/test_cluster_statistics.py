@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from livesegments.model.cluster_statistics import (
-    LIMIT,
-    SCALE,
-    UNKNOWN,
-    ClusterStatistics,
-    dequantize,
-    quantize,
-)
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.vectors import LIMIT, SCALE, UNKNOWN, dequantize, quantize
 
 K, D = 3, 4
 Population = tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]
@@ -56,14 +50,16 @@ def test_batching_does_not_matter(population: Population, cut: int) -> None:
 def test_taking_out_undoes_adding_exactly(before: Population, transient: Population) -> None:
     statistics = counted(*before)
     statistics += counted(*transient)
-    statistics -= counted(*transient)
+    statistics.count(*transient, times=-1)
     assert statistics.to_bytes() == counted(*before).to_bytes()
 
 
 @given(populations(), populations())
 def test_the_sum_of_the_parts_is_the_whole(one: Population, other: Population) -> None:
     whole = counted(np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]]))
-    assert counted(*one) + counted(*other) == whole
+    parts = counted(*one)
+    parts += counted(*other)
+    assert parts == whole
 
 
 @given(populations())
@@ -100,10 +96,12 @@ def test_sums_of_a_large_batch_of_extreme_values_are_exact() -> None:
 def test_ten_million_ages_do_not_overflow() -> None:
     age = 120 * SCALE
     thousand = counted(np.full((1000, D), age, np.int32), np.zeros(1000, np.int8))
-    grown = sum([thousand] * 10_000, start=ClusterStatistics(K, D))
+    grown = ClusterStatistics(K, D)
+    for _ in range(10_000):
+        grown += thousand
     assert grown.square[0, 0] == 10_000_000 * (age * age >> 20)
-    assert grown.mean()[0] == 120.0
-    assert grown.variance()[0] < 1 / SCALE
+    assert grown.pooled().centroids()[0, 0] == 120.0
+    assert grown.pooled().variances()[0, 0] < 1 / SCALE
 
 
 @pytest.fixture
@@ -124,11 +122,12 @@ def test_centroids_and_moments_equal_brute_force(
     means = np.array([np.nanmean(rows, axis=0) for rows in members])
     within = np.array([np.nansum((r - np.nanmean(r, axis=0)) ** 2, axis=0) for r in members])
     assert statistics.centroids() == pytest.approx(means, abs=1e-6)
-    assert statistics.mean() == pytest.approx(np.nanmean(everyone, axis=0), abs=1e-6)
-    assert statistics.variance() == pytest.approx(np.nanvar(everyone, axis=0), abs=1e-5, rel=1e-5)
-    assert statistics.within_scatter() == pytest.approx(within, abs=1e-3, rel=1e-5)
-    weights = np.array([1.0, 100.0, 0.01, 4.0])
-    assert statistics.inertia(weights) == pytest.approx(within @ weights, rel=1e-3)
+    assert statistics.scatter() == pytest.approx(within, abs=1e-3, rel=1e-5)
+    pooled = statistics.pooled()
+    assert pooled.members.tolist() == [len(everyone)]
+    assert pooled.centroids()[0] == pytest.approx(np.nanmean(everyone, axis=0), abs=1e-6)
+    variances = np.nanvar(everyone, axis=0)
+    assert pooled.variances()[0] == pytest.approx(variances, abs=1e-5, rel=1e-5)
 
 
 def test_what_nobody_knows_is_nan() -> None:
@@ -136,9 +135,9 @@ def test_what_nobody_knows_is_nan() -> None:
     statistics = counted(quantize(X), np.array([1]))
     assert np.isnan(statistics.centroids()[0]).all()
     assert statistics.centroids()[1] == pytest.approx(X[0], nan_ok=True)
-    assert np.isnan(statistics.mean()[1])
-    assert np.isnan(statistics.variance()[1])
-    assert (statistics.inertia(np.ones(D)) == 0).all()
+    assert np.isnan(statistics.pooled().centroids()[0, 1])
+    assert np.isnan(statistics.pooled().variances()[0, 1])
+    assert (statistics.scatter() == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_a_wrong_batch_is_refused_and_changes_nothing(
 ) -> None:
     statistics = ClusterStatistics(K, D)
     with pytest.raises(ValueError, match=r"clusters|shape"):
-        statistics += counted(np.zeros(rows, np.int32), np.array(clusters))
+        statistics.count(np.zeros(rows, np.int32), np.array(clusters))
     assert statistics == ClusterStatistics(K, D)
 
 
@@ -162,8 +161,9 @@ def test_bytes_of_another_size_are_refused() -> None:
 
 
 def test_statistics_of_different_shapes_do_not_add() -> None:
+    statistics = ClusterStatistics(K, D)
     with pytest.raises(ValueError, match="cannot be added"):
-        ClusterStatistics(K, D) + ClusterStatistics(K, D + 1)
+        statistics += ClusterStatistics(K, D + 1)
 
 
 def test_a_copy_is_independent() -> None:

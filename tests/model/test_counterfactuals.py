@@ -13,9 +13,9 @@ from livesegments.model.counterfactuals import (
     smallest_change,
     takeover_interval,
 )
-from livesegments.model.distance import squared_distances
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import ModelSnapshot
+from livesegments.model.vectors import squared_distances
 
 Floats = npt.NDArray[np.float64]
 K, D = 4, 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from livesegments.model.detectors import BATCH, REFERENCE, DriftDetectors
-from livesegments.model.types import Flags, Floats
+from livesegments.model.vectors import Flags, Floats
 
 Found = set[tuple[str, str]]
 ROUND = 32

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from livesegments.model import drift
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.vectors import quantize
 from tests.segmentations import PERSONAS, POSITIONS
 
 Floats = npt.NDArray[np.float64]

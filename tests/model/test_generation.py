@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from livesegments.model.drift import Histogram
 from livesegments.model.generation import Generation
-from livesegments.model.histogram import Histogram
 
 
 @pytest.fixture

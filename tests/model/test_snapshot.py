@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.snapshot import Assignment, ModelSnapshot
+from livesegments.model.vectors import quantize
 
 Floats = npt.NDArray[np.float64]
 NAN = np.nan

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from livesegments.analysis.backtest.simulator import Simulator
 from livesegments.analysis.segments import Segment
 from livesegments.model import batch_kmeans, drift
-from livesegments.model.distance import squared_distances
+from livesegments.model.vectors import squared_distances
 
 Labels = NDArray[np.int8]
 

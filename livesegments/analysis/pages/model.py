@@ -12,9 +12,9 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.contracts.segments import SegmentDefinition
 from livesegments.features.segmentation import Segmentation
-from livesegments.model.distance import feature_weights
 from livesegments.model.drift import centroid_shift
 from livesegments.model.generation import Generation
+from livesegments.model.vectors import feature_weights
 from livesegments.operations.model_loader import NoModelError
 from livesegments.operations.refit import Refit, RefitError
 from livesegments.rendering.formats import marked, named

@@ -12,7 +12,7 @@ from livesegments.analysis.segments import Segment, describe
 from livesegments.analysis.survey.context import DeploymentContext, expected
 from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.model.drift import psi
-from livesegments.model.types import Counts
+from livesegments.model.vectors import Counts
 from livesegments.rendering.formats import known, named
 
 HOUR_S, DAY_S = 3_600, 86_400

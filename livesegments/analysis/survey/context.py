@@ -17,7 +17,7 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.naming import positions
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats
 from livesegments.operations.model_loader import (
     deployment_of,
     no_model,

@@ -13,7 +13,7 @@ from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import may_be_profiled
 from livesegments.features.window import window
 from livesegments.model.drift import bin_counts
-from livesegments.model.types import Counts, Floats
+from livesegments.model.vectors import Counts, Floats
 from livesegments.operations.customer_scan import CustomerBatch
 from livesegments.operations.implausible_ids import ImplausibleId, PurchaseCounts
 

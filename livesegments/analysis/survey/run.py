@@ -12,7 +12,7 @@ from livesegments.config.clients import kafka_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.history.database import History
-from livesegments.model.types import Counts
+from livesegments.model.vectors import Counts
 from livesegments.operations.customer_scan import scan, settled
 from livesegments.operations.implausible_ids import ImplausibleId
 from livesegments.store.deployment import Deployment

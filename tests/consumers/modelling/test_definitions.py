@@ -12,9 +12,10 @@ from livesegments.consumers.modelling.definitions import to_definitions, to_gene
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.contracts.segments import SegmentDefinition, encode
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.drift import Histogram
 from livesegments.model.generation import Generation
-from livesegments.model.histogram import Histogram
+from livesegments.model.vectors import quantize
 from tests.consumers.harness import MEAN, SEGMENTS, STD, generation, model_of
 from tests.segmentations import PERSONAS
 from tests.servers import KafkaServer

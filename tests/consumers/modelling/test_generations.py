@@ -13,8 +13,8 @@ from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.partition_state import PartitionResult, PartitionState
 from livesegments.features.record_codec import Records, empty, encode
 from livesegments.features.window import window
-from livesegments.model.cluster_statistics import quantize
 from livesegments.model.generation import Generation
+from livesegments.model.vectors import quantize
 from livesegments.monitoring.metrics import Metrics
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions

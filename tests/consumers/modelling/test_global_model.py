@@ -8,8 +8,9 @@ import redis
 
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.partition_state import PartitionState
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.kmeans import MiniBatchKMeans
+from livesegments.model.vectors import quantize
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.partitions import Commit, Partitions
 from tests.consumers.harness import MEAN, SEGMENTS, generation, model_of

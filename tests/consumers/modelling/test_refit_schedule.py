@@ -9,9 +9,9 @@ import pytest
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.modelling.refit import TRAVEL, Candidate, Checks, Schedule, travel
 from livesegments.domain import Model
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.types import Floats
+from livesegments.model.vectors import Floats, quantize
 from tests.consumers.harness import MEAN, STD, generation, model_of
 from tests.consumers.modelling.test_refit import collapsed, sample
 

@@ -32,7 +32,8 @@ from livesegments.contracts.segments import (
     SegmentRef,
     encode,
 )
-from livesegments.model.cluster_statistics import ClusterStatistics, quantize
+from livesegments.model.cluster_statistics import ClusterStatistics
+from livesegments.model.vectors import quantize
 from livesegments.rendering.formats import DOUBT
 from tests.consumers.harness import MEAN, STD, generation, model
 from tests.segmentations import PERSONAS, POSITIONS

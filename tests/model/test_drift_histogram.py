@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livesegments.model.histogram import Histogram
-from livesegments.model.types import Floats
+from livesegments.model.drift import Histogram
+from livesegments.model.vectors import Floats
 
 VALUES = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(float("nan"))), min_size=1, max_size=200)
 

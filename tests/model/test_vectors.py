@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from livesegments.model.distance import feature_weights, squared_distances
+from livesegments.model.vectors import feature_weights, squared_distances
 
 Floats = npt.NDArray[np.float64]
 VALUES = st.floats(-1e3, 1e3)

@@ -1,11 +1,68 @@
-"""Masked squared distances, over the known features of each row."""
+"""Rows of feature values, of which some are unknown: array types, fixed point, masked distances."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeAlias
 
-from livesegments.model.cluster_statistics import SCALE
-from livesegments.model.types import Floats
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Counts: TypeAlias = npt.NDArray[np.int64]
+Vectors: TypeAlias = npt.NDArray[np.int32]
+Clusters: TypeAlias = npt.NDArray[np.int8]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+NOWHERE = -1
+"""Cluster of a row without a cluster."""
+
+SCALE = 1 << 20
+"""Fixed-point steps per unit of a feature."""
+
+LIMIT = 2000.0
+"""Values are clipped to plus and minus this many units, to fit into int32 steps."""
+
+UNKNOWN = np.iinfo(np.int32).min
+"""Quantized value of an unknown feature."""
+
+
+def read_only(values: npt.ArrayLike) -> Floats:
+    """Copy `values` to a read-only array."""
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def quantize(X: Floats) -> Vectors:
+    """Round feature values to fixed-point steps.
+
+    Parameters
+    ----------
+    X
+        Feature values, shape (n, d), in feature units; NaN is unknown.
+
+    Returns
+    -------
+    Steps of 1 / `SCALE` unit, int32, the same shape; `UNKNOWN` where X is NaN. Values beyond plus
+    or minus `LIMIT` are clipped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from livesegments.model.vectors import dequantize, quantize
+
+    >>> dequantize(quantize(np.array([1.5, np.nan, -1e9]))).tolist()
+    [1.5, nan, -2000.0]
+
+    """
+    known = ~np.isnan(X)
+    steps = np.rint(np.clip(np.where(known, X, 0.0), -LIMIT, LIMIT) * SCALE)
+    return np.where(known, steps, UNKNOWN).astype(np.int32)
+
+
+def dequantize(vectors: Vectors) -> Floats:
+    """Convert fixed-point steps to feature units, with NaN for `UNKNOWN`."""
+    return np.where(vectors == UNKNOWN, np.nan, vectors / SCALE)
 
 
 def feature_weights(variance: Floats) -> Floats:
@@ -53,7 +110,7 @@ def squared_distances(X: Floats, centroids: Floats, weights: Floats) -> Floats:
     Examples
     --------
     >>> import numpy as np
-    >>> from livesegments.model.distance import squared_distances
+    >>> from livesegments.model.vectors import squared_distances
 
     >>> X = np.array([[1.0, 5.0], [1.0, np.nan]])
     >>> squared_distances(X, np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([1.0, 0.5]))

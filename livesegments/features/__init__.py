@@ -5,27 +5,3 @@ update them, and `window` sums them up. `feature_specs` defines the features, an
 vector of those that a deployment chooses. `dedup` remembers event ids. Every function processes all
 customers of a batch at once.
 """
-
-from livesegments.features.record_codec import (
-    RecordFormatError,
-    RecordShape,
-    decode,
-    empty,
-    encode,
-    may_be_profiled,
-)
-from livesegments.features.segmentation import Segmentation
-from livesegments.features.window import Tiling, Window, window
-
-__all__ = [
-    "RecordFormatError",
-    "RecordShape",
-    "Segmentation",
-    "Tiling",
-    "Window",
-    "decode",
-    "empty",
-    "encode",
-    "may_be_profiled",
-    "window",
-]

@@ -22,7 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.features.record_codec import NEVER, Records, forget_place, is_profiled
+from livesegments.features.record_codec import (
+    NEVER,
+    Records,
+    forget_place,
+    is_profiled,
+    tiles_in_slots,
+)
 
 Int = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -45,9 +51,7 @@ def advance(records: Records, head: Int) -> None:
     moved = np.flatnonzero(head > old)
     if not moved.size:
         return
-    ends = head[moved, None]
-    tile_in_slot = ends - (ends - np.arange(tiles)) % tiles
-    passed = tile_in_slot > old[moved, None]
+    passed = tiles_in_slots(head[moved], tiles) > old[moved, None]
     for name in ("counts", "cents"):
         records[name][moved] = np.where(passed, 0, records[name][moved])
     records["head"] = head
@@ -163,10 +167,7 @@ def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
 
     ``cutoff`` is the first tile that is kept and ``cutoff_us`` its first microsecond; 0 keeps all.
     """
-    tiles = records["counts"].shape[1]
-    ends = records["head"][:, None]
-    tile_in_slot = ends - (ends - np.arange(tiles)) % tiles
-    gone = tile_in_slot < cutoff[:, None]
+    gone = tiles_in_slots(records["head"], records["counts"].shape[1]) < cutoff[:, None]
     for name in ("counts", "cents"):
         records[name] = np.where(gone, 0, records[name])
     # A head left by an erased event would reveal it, and make the bytes depend on arrival order.

@@ -78,7 +78,7 @@ def _stored_dtype(shape: RecordShape, fmt: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("format", np.uint8),
-            ("flags", np.uint8),
+            ("flags", np.uint8),  # from here on as in memory
             ("cluster", np.int8),
             ("segment", np.int8),
             ("head", "<i4"),
@@ -95,24 +95,6 @@ def _stored_dtype(shape: RecordShape, fmt: int) -> np.dtype[np.void]:
             ("cents", cents, (shape.tiles,)),
         ]
     )
-
-
-_SAME_AT_REST = (
-    "cluster",
-    "segment",
-    "head",
-    "profile_updated",
-    "age",
-    "income",
-    "generation",
-    "since",
-    "version",
-    "vector",
-    "place",
-    "gaps",
-    "counts",
-    "cents",
-)
 
 
 def empty(n: int, shape: RecordShape) -> Records:
@@ -160,6 +142,12 @@ def is_known(records: Records) -> NDArray[np.bool_]:
     return np.asarray(bought | (records["profile_updated"] != NEVER), np.bool_)
 
 
+def tiles_in_slots(heads: NDArray[np.int64], tiles: int) -> NDArray[np.int64]:
+    """Return the tile that each slot holds, (n, tiles), of records with these heads, (n,)."""
+    ends = heads[:, None]
+    return np.asarray(ends - (ends - np.arange(tiles)) % tiles)
+
+
 def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
     names = ("counts", "vector", "gaps")
@@ -167,28 +155,27 @@ def encode(records: Records) -> list[bytes]:
     wide = (records["counts"].max(axis=1, initial=0) > np.iinfo(np.uint8).max) | (
         np.abs(records["cents"]).max(axis=1, initial=0) > np.iinfo(np.int32).max
     )
-    if not wide.any():
-        return _encode_as(records, shape, NARROW)
-    blobs = [b""] * len(records)
-    for fmt, rows in ((NARROW, np.flatnonzero(~wide)), (WIDE, np.flatnonzero(wide))):
-        for row, blob in zip(rows.tolist(), _encode_as(records[rows], shape, fmt), strict=True):
-            blobs[row] = blob
-    return blobs
-
-
-def _encode_as(records: Records, shape: RecordShape, fmt: int) -> list[bytes]:
-    stored = np.empty(len(records), _stored_dtype(shape, fmt))
-    for name in _SAME_AT_REST:
-        stored[name] = records[name]
     location = np.nan_to_num(records["urbanicity"] * 2 + 1, nan=0).astype(np.uint8)
     marketing = (records["marketing"] + 1).astype(np.uint8)
     profiling = (records["profiling"] + 1).astype(np.uint8)
     erased = records["erased"].astype(np.uint8)
     suppressed = records["suppressed"].astype(np.uint8)
-    stored["format"] = fmt
-    stored["flags"] = location | marketing << 2 | profiling << 4 | erased << 6 | suppressed << 7
-    size, buffer = stored.dtype.itemsize, stored.tobytes()
-    return [buffer[i : i + size] for i in range(0, len(buffer), size)]
+    flags = location | marketing << 2 | profiling << 4 | erased << 6 | suppressed << 7
+    formats: list[tuple[int, slice | NDArray[np.bool_]]] = [(NARROW, slice(None))]
+    if wide.any():
+        formats = [(NARROW, ~wide), (WIDE, wide)]
+    blobs = [b""] * len(records)
+    for fmt, chosen in formats:
+        rows = np.arange(len(records))[chosen].tolist()
+        dtype = _stored_dtype(shape, fmt)
+        stored = np.empty(len(rows), dtype)
+        stored["format"], stored["flags"] = fmt, flags[chosen]
+        for name in (dtype.names or ())[2:]:
+            stored[name] = records[name][chosen]
+        size, buffer = dtype.itemsize, stored.tobytes()
+        for place, row in enumerate(rows):
+            blobs[row] = buffer[place * size : (place + 1) * size]
+    return blobs
 
 
 def decode(blobs: Sequence[bytes | None], shape: RecordShape) -> Records:
@@ -200,48 +187,38 @@ def decode(blobs: Sequence[bytes | None], shape: RecordShape) -> Records:
         If a record has an unknown format, or its length does not match the shape.
     """
     records = empty(len(blobs), shape)
-    narrow = _stored_dtype(shape, NARROW).itemsize
-    known = [row for row, blob in enumerate(blobs) if blob is not None]
-    present = [blob for blob in blobs if blob is not None]
-    if all(len(blob) == narrow and blob[0] == NARROW for blob in present):
-        _decode_as(records, known, present, shape, NARROW)
-        return records
-    for fmt in sorted({blob[0] if blob else 0 for blob in present}):
-        rows = [row for row in known if (blobs[row] or b"\0")[0] == fmt]
-        _decode_as(records, rows, [blobs[row] or b"" for row in rows], shape, fmt)
+    rows_of: dict[int, list[int]] = {}
+    for row, blob in enumerate(blobs):
+        if blob is not None:
+            rows_of.setdefault(blob[0] if blob else 0, []).append(row)
+    for fmt, rows in sorted(rows_of.items()):
+        if fmt in EARLIER:
+            raise RecordFormatError(
+                f"record format {fmt} is that of an earlier version: stop all workers and rebuild"
+                " the store from Kafka: livesegments rebuild"
+            )
+        if fmt not in (NARROW, WIDE):
+            raise RecordFormatError(
+                f"record format {fmt} is not known here (known: {NARROW}, {WIDE}); it was written"
+                " by a newer version: run that one, or rebuild this store from Kafka"
+            )
+        dtype = _stored_dtype(shape, fmt)
+        found = [blobs[row] or b"" for row in rows]
+        wrong = next((len(blob) for blob in found if len(blob) != dtype.itemsize), None)
+        if wrong is not None:
+            raise RecordFormatError(
+                f"a record has {wrong} bytes where {shape.tiles} tiles and {shape.features}"
+                f" features need {dtype.itemsize}; the store was written with another"
+                " LIVESEGMENTS_TILES or LIVESEGMENTS_SEGMENTATION"
+            )
+        stored = np.frombuffer(b"".join(found), dtype)
+        for name in (dtype.names or ())[2:]:
+            records[name][rows] = stored[name]
+        flags = stored["flags"]
+        location = (flags & 3).astype(np.float32)
+        records["urbanicity"][rows] = np.where(location > 0, (location - 1) / 2, np.nan)
+        records["marketing"][rows] = (flags >> 2 & 3).astype(np.int8) - 1
+        records["profiling"][rows] = (flags >> 4 & 3).astype(np.int8) - 1
+        records["erased"][rows] = (flags >> 6 & 1).astype(np.bool_)
+        records["suppressed"][rows] = (flags >> 7).astype(np.bool_)
     return records
-
-
-def _decode_as(
-    records: Records, rows: list[int], blobs: Sequence[bytes], shape: RecordShape, fmt: int
-) -> None:
-    if not rows:
-        return
-    if fmt in EARLIER:
-        raise RecordFormatError(
-            f"record format {fmt} is that of an earlier version: stop all workers and rebuild the"
-            " store from Kafka: livesegments rebuild"
-        )
-    if fmt not in (NARROW, WIDE):
-        raise RecordFormatError(
-            f"record format {fmt} is not known here (known: {NARROW}, {WIDE}); it was written by a"
-            " newer version: run that one, or rebuild this store from Kafka"
-        )
-    dtype = _stored_dtype(shape, fmt)
-    wrong = next((len(blob) for blob in blobs if len(blob) != dtype.itemsize), None)
-    if wrong is not None:
-        raise RecordFormatError(
-            f"a record has {wrong} bytes where {shape.tiles} tiles and {shape.features} features"
-            f" need {dtype.itemsize}; the store was written with another LIVESEGMENTS_TILES or"
-            " LIVESEGMENTS_SEGMENTATION"
-        )
-    stored = np.frombuffer(b"".join(blobs), dtype)
-    for name in _SAME_AT_REST:
-        records[name][rows] = stored[name]
-    flags = stored["flags"]
-    location = (flags & 3).astype(np.float32)
-    records["urbanicity"][rows] = np.where(location > 0, (location - 1) / 2, np.nan)
-    records["marketing"][rows] = (flags >> 2 & 3).astype(np.int8) - 1
-    records["profiling"][rows] = (flags >> 4 & 3).astype(np.int8) - 1
-    records["erased"][rows] = (flags >> 6 & 1).astype(np.bool_)
-    records["suppressed"][rows] = (flags >> 7).astype(np.bool_)

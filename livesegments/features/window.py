@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.features.record_codec import Records
+from livesegments.features.record_codec import Records, tiles_in_slots
 
 DAY_US = 86_400_000_000
 
@@ -94,8 +94,7 @@ FULL = 0.75
 def purchases_by_tile(records: Records, clock_tile: int) -> NDArray[np.int64]:
     """Return the purchases of all records in each tile of the window, (tiles,), oldest first."""
     tiles = records["counts"].shape[1]
-    ends = records["head"][:, None]
-    age = clock_tile - (ends - (ends - np.arange(tiles)) % tiles)
+    age = clock_tile - tiles_in_slots(records["head"], tiles)
     # The clock may have been read before a record's newest purchase.
     inside = (age >= 0) & (age < tiles)
     ages = np.bincount(age[inside], records["counts"][inside], minlength=tiles)
@@ -119,7 +118,7 @@ def window(records: Records, clock_tile: NDArray[np.int64] | int, layout: Tiling
     has advanced past all its events.
     """
     tiles = layout.tiles
-    inside = _tile_in_slot(records) > np.reshape(clock_tile, (-1, 1)) - tiles
+    inside = tiles_in_slots(records["head"], tiles) > np.reshape(clock_tile, (-1, 1)) - tiles
     return Window(
         purchases=np.where(inside, records["counts"], 0).sum(axis=1),
         cents=np.where(inside, records["cents"], 0).sum(axis=1),
@@ -134,12 +133,6 @@ def tiles_since_purchase(
     """Return the tiles from the last purchase to the clock, (n,); those of a window without one."""
     tiles = records["counts"].shape[1]
     before = np.reshape(clock_tile, (-1, 1)) - tiles
-    last = np.where(records["counts"] > 0, _tile_in_slot(records), before).max(axis=1)
+    held = tiles_in_slots(records["head"], tiles)
+    last = np.where(records["counts"] > 0, held, before).max(axis=1)
     return np.asarray(np.clip(np.reshape(clock_tile, -1) - last, 0, tiles))
-
-
-def _tile_in_slot(records: Records) -> NDArray[np.int64]:
-    """Return the tile that each slot of the records holds, (n, tiles)."""
-    ends = records["head"][:, None]
-    tiles = records["counts"].shape[1]
-    return np.asarray(ends - (ends - np.arange(tiles)) % tiles)

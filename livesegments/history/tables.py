@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
-from numpy.typing import NDArray
 
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
@@ -234,12 +233,12 @@ def _write_dead_letters(connection: Connection, records: Sequence[ConsumerRecord
                 "partition": np.array([record.partition for record, _ in rows], np.int32),
                 "offset": np.array([record.offset for record, _ in rows], np.int64),
                 "timestamp_ms": np.array(at, np.int64),
-                "reason": _texts([origin.reason for _, origin in rows]),
-                "topic": _texts([origin.topic for _, origin in rows]),
+                "reason": np.array([origin.reason for _, origin in rows], object),
+                "topic": np.array([origin.topic for _, origin in rows], object),
                 "topic_partition": np.array([origin.partition for _, origin in rows], np.int32),
                 "topic_offset": np.array([origin.offset for _, origin in rows], np.int64),
-                "source": _texts([origin.source or "" for _, origin in rows]),
-                "message": _texts([origin.message for _, origin in rows]),
+                "source": np.array([origin.source or "" for _, origin in rows], object),
+                "message": np.array([origin.message for _, origin in rows], object),
             },
         )
         connection.execute(
@@ -274,8 +273,8 @@ def _parse(
         "partition": np.array([record.partition for record in records], np.int32),
         "offset": np.array([record.offset for record in records], np.int64),
         "timestamp_ms": np.array([max(record.timestamp, 0) for record in records], np.int64),
-        "key": _texts([_text(record.key) for record in records]),
-        "value": _texts([_text(record.value) for record in records]),
+        "key": np.array([_text(record.key) for record in records], object),
+        "value": np.array([_text(record.value) for record in records], object),
         "has_value": np.array([record.value is not None for record in records], bool),
         "version": np.array([version_of(record) for record in records], np.int64),
     }
@@ -291,9 +290,3 @@ def version_of(record: ConsumerRecord) -> int:
 
 def _text(data: bytes | None) -> str:
     return (data or b"").decode(errors="replace")
-
-
-def _texts(values: Sequence[str]) -> NDArray[np.object_]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array

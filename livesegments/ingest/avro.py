@@ -12,8 +12,7 @@ import fastavro._read_py
 import msgspec
 from fastavro.schema import SchemaParseException, UnknownType
 
-from livesegments.ingest.decoding import UndecodableError, split_prefix
-from livesegments.ingest.registry import SchemaRegistry
+from livesegments.ingest.registry import SchemaRegistry, UndecodableError, split_prefix
 
 _FAULTS = (
     *(EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, ArithmeticError),
@@ -61,9 +60,7 @@ class AvroDecoder:
 
     def _schema(self, schema_id: int) -> tuple[Any, _Read]:
         if schema_id not in self._schemas:
-            found = self._registry.schema(schema_id)
-            if found.kind != "AVRO":
-                raise UndecodableError(f"is of schema {schema_id}, which is {found.kind}, not Avro")
+            found = self._registry.schema(schema_id, "AVRO")
             named: dict[str, Any] = {}
             try:
                 for _, text in found.references:

@@ -1,28 +1,19 @@
 """Decoding of keys and values of any format to text: JSON, or the string itself."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from livesegments.extras import require
 from livesegments.ingest.definitions import Format, KeyFormat, Source
-from livesegments.ingest.registry import MAGIC, PREFIX_BYTES, SchemaRegistry, UnknownSchemaError
+from livesegments.ingest.registry import PREFIX_BYTES, SchemaRegistry, UndecodableError
 
 _BOM = b"\xef\xbb\xbf"
 _INT64_BYTES = 8
 
 Texts: TypeAlias = list[str | None]
 Bytes: TypeAlias = Sequence[bytes | None]
-
-
-class UndecodableError(ValueError):
-    """Bytes that are not of the source's format; the message says why, without any of them."""
-
-
-class Decode(Protocol):
-    """Function that decodes one value to text."""
-
-    def __call__(self, data: bytes) -> str:
-        """Return the text; raises `UndecodableError`."""
+Decode: TypeAlias = Callable[[bytes], str]
+"""Function that returns the text of a value; raises `UndecodableError`."""
 
 
 class Decoder:
@@ -42,21 +33,6 @@ class Decoder:
         for row in faults:
             texts[row] = (keys[row] or b"").decode(errors="backslashreplace")
         return texts
-
-
-def split_prefix(data: bytes) -> tuple[int, memoryview]:
-    """Split a value into the id of its schema and the rest.
-
-    Raises
-    ------
-    UndecodableError
-        If it does not begin with the prefix of a schema registry.
-    """
-    if len(data) < PREFIX_BYTES or data[0] != MAGIC:
-        raise UndecodableError(
-            "has no schema registry prefix (a zero byte and a schema id of four bytes)"
-        )
-    return int.from_bytes(data[1:PREFIX_BYTES], "big"), memoryview(data)[PREFIX_BYTES:]
 
 
 def _texts(decode: Decode, data: Bytes) -> tuple[Texts, dict[int, str]]:
@@ -118,21 +94,8 @@ def _decode(format: Format | KeyFormat, registry: SchemaRegistry | None) -> Deco
         require("ingest", "format avro", "fastavro")
         from livesegments.ingest.avro import AvroDecoder
 
-        return _known(AvroDecoder(registry))
+        return AvroDecoder(registry)
     require("ingest", "format protobuf", "google", "grpc_tools")
     from livesegments.ingest.protobuf import ProtobufDecoder
 
-    return _known(ProtobufDecoder(registry))
-
-
-def _known(decode: Callable[[bytes], str]) -> Decode:
-    def known(data: bytes) -> str:
-        try:
-            return decode(data)
-        except UnknownSchemaError:
-            schema_id = split_prefix(data)[0]
-            raise UndecodableError(
-                f"is of schema {schema_id}, which the schema registry does not have"
-            ) from None
-
-    return known
+    return ProtobufDecoder(registry)

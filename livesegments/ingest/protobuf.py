@@ -12,8 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.message import DecodeError, Message
 from grpc_tools import protoc
 
-from livesegments.ingest.decoding import UndecodableError, split_prefix
-from livesegments.ingest.registry import Schema, SchemaRegistry
+from livesegments.ingest.registry import Schema, SchemaRegistry, UndecodableError, split_prefix
 
 _MAIN = "livesegments_value.proto"
 _WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
@@ -58,11 +57,7 @@ class ProtobufDecoder:
     def _message(self, schema_id: int, path: tuple[int, ...]) -> type[Message]:
         if (schema_id, path) not in self._messages:
             if schema_id not in self._files:
-                found = self._registry.schema(schema_id)
-                if found.kind != "PROTOBUF":
-                    raise UndecodableError(
-                        f"is of schema {schema_id}, which is {found.kind}, not Protobuf"
-                    )
+                found = self._registry.schema(schema_id, "PROTOBUF")
                 self._files[schema_id] = _compiled(schema_id, found)
             self._messages[schema_id, path] = _message_at(schema_id, self._files[schema_id], path)
         return self._messages[schema_id, path]

@@ -63,7 +63,7 @@ SELECT
     CASE WHEN timestamp_ms >= 0 THEN make_timestamptz(timestamp_ms * 1000) END AS "timestamp",
     has_value
 FROM {polled}
-WHERE record BETWEEN {first} AND {last}
+WHERE record BETWEEN {first} AND {last} AND is_decoded
 """
 _SOURCE = 'SELECT key, value, headers, topic, "partition", "offset", "timestamp" FROM {records}'
 _EACH = (
@@ -112,7 +112,7 @@ class Records:
     """Decoded records of a micro-batch, n of them, as columns.
 
     ``headers`` are JSON objects; ``timestamps_ms`` (n,) are milliseconds since the epoch, -1 for
-    none.
+    none. The query sees only those in ``is_decoded`` (n,).
     """
 
     topic: str
@@ -122,6 +122,7 @@ class Records:
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     timestamps_ms: NDArray[np.int64]
+    is_decoded: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,10 @@ class Query:
             If it takes too long and not ``halve_slow``. Otherwise it is tried on half of the
             records, and so on, which may take long.
         """
+        return self._run_first(len(records.values), records, halve_slow)
+
+    def _run_first(self, n: int, records: Records, halve_slow: bool) -> Rows:
         rows = Rows()
-        n = len(records.values)
         if n:
             self._register(records)
             self._run(0, n - 1, rows, records, halve_slow)
@@ -254,11 +257,11 @@ class Query:
         SlowQueryError
             As for `run`.
         """
-        records = _first(records, CHECKED_CHARACTERS)
-        rows = self.run(records, halve_slow=halve_slow)
+        characters = np.cumsum([len(each or "") for each in records.values])
+        n = max(1, int(np.searchsorted(characters, CHECKED_CHARACTERS, side="right")))
+        rows = self._run_first(n, records, halve_slow)
         left_out = {*rows.failed, *rows.not_json, *_repeated(records, rows, self._event_id)}
-        self._register(records)
-        self._create(0, len(records.values) - 1)
+        self._create(0, n - 1)
         if left_out:
             self._connection.execute(
                 f"DELETE FROM {self._records} WHERE record IN ({_listed(sorted(left_out))})"
@@ -276,7 +279,7 @@ class Query:
                 ).fetchall()
         except duckdb.Error as error:
             if isinstance(error, duckdb.InterruptException) and not halve_slow:
-                raise SlowQueryError(len(records.values), self._seconds) from None
+                raise SlowQueryError(n, self._seconds) from None
             raise QueryError(f"{_ALONE} As a whole it fails: {_explained(error)}") from None
         if differing:
             raise QueryError(_ALONE)
@@ -328,15 +331,16 @@ class Query:
             {
                 "record": np.arange(n, dtype=np.int32),
                 # DuckDB takes the type of a column from a sample: it must not be null throughout.
-                "key": _objects([each or "" for each in records.keys]),
+                "key": np.array([each or "" for each in records.keys], object),
                 "has_key": np.array([each is not None for each in records.keys], bool),
-                "value": _objects([each or "" for each in records.values]),
+                "value": np.array([each or "" for each in records.values], object),
                 "has_value": np.array([each is not None for each in records.values], bool),
-                "headers": _objects(records.headers),
-                "topic": _objects([records.topic] * n),
+                "headers": np.array(records.headers, object),
+                "topic": np.array([records.topic] * n, object),
                 "partition": records.partitions,
                 "offset": records.offsets,
                 "timestamp_ms": records.timestamps_ms,
+                "is_decoded": records.is_decoded,
             },
         )
 
@@ -378,21 +382,6 @@ _ALONE = (
     " records, nor use random values; within a record it can, by unnest. To aggregate over"
     " records, export them to a file and use `livesegments replay FILE --query FILE.sql`."
 )
-
-
-def _first(records: Records, characters: int) -> Records:
-    """Return the first records, at least one, whose values are not longer altogether."""
-    ends = np.cumsum([len(each or "") for each in records.values])
-    n = max(1, int(np.searchsorted(ends, characters, side="right")))
-    return Records(
-        topic=records.topic,
-        keys=records.keys[:n],
-        values=records.values[:n],
-        headers=records.headers[:n],
-        partitions=records.partitions[:n],
-        offsets=records.offsets[:n],
-        timestamps_ms=records.timestamps_ms[:n],
-    )
 
 
 def _repeated(records: Records, rows: Rows, event_id: str | None) -> set[int]:
@@ -472,12 +461,6 @@ def _bytes(data: Any) -> bytes | None:
     return None if data is None else bytes(data)
 
 
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
@@ -492,4 +475,5 @@ def _no_records() -> Records:
         partitions=np.zeros(1, np.int32),
         offsets=np.zeros(1, np.int64),
         timestamps_ms=np.zeros(1, np.int64),
+        is_decoded=np.ones(1, np.bool_),
     )

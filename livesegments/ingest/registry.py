@@ -1,4 +1,4 @@
-"""Client of a Schema Registry with Confluent's API: schemas by id, and their references."""
+"""Client of a Schema Registry with Confluent's API: schemas of values, and their references."""
 
 import json
 import ssl
@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from livesegments.ingest.definitions import RegistryConnection
 
-MAGIC = 0
 PREFIX_BYTES = 5
 """A zero byte and the id of the schema in four bytes, in front of a value."""
 
@@ -28,8 +27,8 @@ class RegistryError(RuntimeError):
     """The registry does not answer or refuses the request, so the records have to wait."""
 
 
-class UnknownSchemaError(LookupError):
-    """The registry has no schema of this id."""
+class UndecodableError(ValueError):
+    """Bytes that are not of the source's format; the message says why, without any of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +46,38 @@ class SchemaRegistry:
     def __init__(self, connection: RegistryConnection) -> None:
         self._connection = connection
         self._schemas: dict[int, Schema] = {}
-        self._unknown: dict[int, float] = {}
-        """Id -> time of the request that did not find it."""
+        self._unknown_until: dict[int, float] = {}
 
-    def schema(self, schema_id: int) -> Schema:
-        """Return a schema.
+    def schema(self, schema_id: int, kind: str) -> Schema:
+        """Return a schema of a kind, AVRO or PROTOBUF.
 
         Raises
         ------
-        UnknownSchemaError
-            If it does not exist.
+        UndecodableError
+            If it does not exist, or is of another kind.
         RegistryError
             If the registry does not answer.
         """
-        if schema_id not in self._schemas:
-            asked_at = self._unknown.get(schema_id)
-            if asked_at is not None and time.monotonic() - asked_at < _UNKNOWN_SECONDS:
-                raise UnknownSchemaError(schema_id)
-            try:
-                found = self._get(f"/schemas/ids/{schema_id}")
-            except UnknownSchemaError:
-                self._unknown[schema_id] = time.monotonic()
-                raise
-            references = dict(self._references(found))
-            self._schemas[schema_id] = Schema(
-                found["schema"], found.get("schemaType", "AVRO"), tuple(references.items())
+        now = time.monotonic()
+        if schema_id not in self._schemas and now >= self._unknown_until.get(schema_id, now):
+            found = self._get(f"/schemas/ids/{schema_id}")
+            if found is None:
+                self._unknown_until[schema_id] = now + _UNKNOWN_SECONDS
+            else:
+                references = dict(self._references(found))
+                self._schemas[schema_id] = Schema(
+                    found["schema"], found.get("schemaType", "AVRO"), tuple(references.items())
+                )
+        known = self._schemas.get(schema_id)
+        if known is None:
+            raise UndecodableError(
+                f"is of schema {schema_id}, which the schema registry does not have"
             )
-        return self._schemas[schema_id]
+        if known.kind != kind:
+            raise UndecodableError(
+                f"is of schema {schema_id}, which is {known.kind}, not {kind.capitalize()}"
+            )
+        return known
 
     def check(self) -> None:
         """Check that the registry answers; raises `RegistryError`."""
@@ -87,6 +91,7 @@ class SchemaRegistry:
             yield each["name"], referred["schema"]
 
     def _get(self, path: str) -> Any:
+        """Return an answer; None for a schema that there is not."""
         where = self._connection
         request = urllib.request.Request(where.url.rstrip("/") + path)  # noqa: S310 - http or https
         if where.username:
@@ -103,7 +108,7 @@ class SchemaRegistry:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == HTTPStatus.NOT_FOUND and path.startswith("/schemas/"):
-                    raise UnknownSchemaError(path) from None
+                    return None
                 raise RegistryError(
                     f"the schema registry at {where.url} answers {path} with {error.code}"
                 ) from None
@@ -111,3 +116,18 @@ class SchemaRegistry:
             raise RegistryError(
                 f"the schema registry at {where.url} cannot be reached: {error}"
             ) from None
+
+
+def split_prefix(data: bytes) -> tuple[int, memoryview]:
+    """Split a value into the id of its schema and the rest.
+
+    Raises
+    ------
+    UndecodableError
+        If it does not begin with the prefix of a schema registry.
+    """
+    if len(data) < PREFIX_BYTES or data[0] != 0:
+        raise UndecodableError(
+            "has no schema registry prefix (a zero byte and a schema id of four bytes)"
+        )
+    return int.from_bytes(data[1:PREFIX_BYTES], "big"), memoryview(data)[PREFIX_BYTES:]

@@ -97,10 +97,8 @@ class Transform:
 
     def check(self, records: Sequence[ConsumerRecord], *, halve_slow: bool = True) -> None:
         """Check on a sample that the query works record by record; raises as `Query.check`."""
-        decoded, undecodable = self._decoded(records)
-        kept = [row for row in range(len(records)) if row not in undecodable]
-        if kept:
-            self.query.check(_of(decoded, kept), halve_slow=halve_slow)
+        if records:
+            self.query.check(self._decoded(records)[0], halve_slow=halve_slow)
 
     def run(
         self, records: Sequence[ConsumerRecord], now_ms: int, *, halve_slow: bool = True
@@ -117,15 +115,11 @@ class Transform:
             As for `Query.run`.
         """
         decoded, undecodable = self._decoded(records)
-        if undecodable:
-            kept = [row for row in range(len(records)) if row not in undecodable]
-            rows = _back(self.query.run(_of(decoded, kept), halve_slow=halve_slow), kept)
-        else:
-            rows = self.query.run(decoded, halve_slow=halve_slow)
+        rows = self.query.run(decoded, halve_slow=halve_slow)
         faults = [
-            *((row, Reason.UNDECODABLE, f"value: {why}") for row, why in undecodable.items()),
             *((row, Reason.NOT_JSON, "value: is no JSON") for row in rows.not_json),
             *((row, Reason.QUERY_FAILED, why) for row, why in rows.failed.items()),
+            *((row, Reason.UNDECODABLE, f"value: {why}") for row, why in undecodable.items()),
         ]
         # The record's own time bounds a clock here that is behind.
         times_ms = np.maximum(decoded.timestamps_ms, now_ms)
@@ -148,6 +142,7 @@ class Transform:
             partitions=np.array([each.partition for each in records], np.int32),
             offsets=np.array([each.offset for each in records], np.int64),
             timestamps_ms=_timestamps_ms(records),
+            is_decoded=np.array([row not in undecodable for row in range(len(records))], np.bool_),
         ), undecodable
 
     def _refused(self, rows: Rows, times_ms: NDArray[np.int64]) -> dict[int, Rejection]:
@@ -178,29 +173,6 @@ class Transform:
                 record = rows.record[each.row]
                 refused.setdefault(record, Rejection(record, each.reason, each.message))
         return refused
-
-
-def _of(records: Records, rows: Sequence[int]) -> Records:
-    at = np.array(rows, np.int64)
-    return Records(
-        topic=records.topic,
-        keys=[records.keys[row] for row in rows],
-        values=[records.values[row] for row in rows],
-        headers=[records.headers[row] for row in rows],
-        partitions=records.partitions[at],
-        offsets=records.offsets[at],
-        timestamps_ms=records.timestamps_ms[at],
-    )
-
-
-def _back(rows: Rows, kept: Sequence[int]) -> Rows:
-    return Rows(
-        record=[kept[record] for record in rows.record],
-        keys=rows.keys,
-        values=rows.values,
-        not_json=[kept[record] for record in rows.not_json],
-        failed={kept[record]: why for record, why in rows.failed.items()},
-    )
 
 
 def _timestamps_ms(records: Sequence[ConsumerRecord]) -> NDArray[np.int64]:

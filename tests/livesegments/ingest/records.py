@@ -22,4 +22,5 @@ def records(values: Sequence[Any], *, keys: Sequence[str | None] | None = None) 
         partitions=np.full(n, 3, np.int32),
         offsets=np.arange(10, 10 + n),
         timestamps_ms=np.full(n, 1_772_354_000_000),
+        is_decoded=np.ones(n, np.bool_),
     )

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from livesegments.ingest.avro import AvroDecoder
-from livesegments.ingest.decoding import UndecodableError
 from livesegments.ingest.definitions import RegistryConnection
-from livesegments.ingest.registry import Schema, SchemaRegistry
+from livesegments.ingest.registry import Schema, SchemaRegistry, UndecodableError
 
 PREFIX = b"\0\0\0\0\1"
 

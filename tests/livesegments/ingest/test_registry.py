@@ -27,5 +27,5 @@ def test_an_answer_that_ends_early_is_no_answer(answer: bytes) -> None:
             RegistryConnection(url=f"http://127.0.0.1:{server.getsockname()[1]}")
         )
         with pytest.raises(RegistryError):
-            registry.schema(1)
+            registry.schema(1, "AVRO")
         thread.join()

@@ -13,8 +13,8 @@ from livesegments.rendering.formats import printable
 
 if TYPE_CHECKING:
     from livesegments.config.settings import Settings
-    from livesegments.ingest.replays import SourceLetters
     from livesegments.operations.dead_letters import Letter, Selection
+    from livesegments.operations.dead_letters_replay import SourceEvents
 
 app = typer.Typer(
     help="Rejected records: list them, show one, or send them again after a fix.",
@@ -169,7 +169,7 @@ def replay(
             settings.partitioner,
             consent_required=settings.consent == "required",
             refused_too=refused_too,
-            sources=_source_letters(settings, sources),
+            sources=_source_events(settings, sources),
         )
         readable = [DEAD_LETTERS, REPLAYS, PROFILES]
         check_allowed(config, read=readable, write=[] if dry_run else [*INPUTS, REPLAYS])
@@ -190,22 +190,24 @@ def replay(
             typer.echo(f"{count:>9}  {why}")
 
 
-def _source_letters(settings: "Settings", path: Path | None) -> "SourceLetters | None":
+def _source_events(settings: "Settings", path: Path | None) -> "SourceEvents | None":
     if path is None:
         return None
     from livesegments.extras import require
 
     require("ingest", "--sources", "duckdb")
+    from functools import partial
+
     from livesegments.ingest.app import transforms
     from livesegments.ingest.definitions import SourcesError, load
-    from livesegments.ingest.replays import SourceLetters
+    from livesegments.ingest.replays import events_of
 
     try:
         loaded = load(path)
     except SourcesError as error:
         fail(str(error), WRONG)
     found = transforms(settings, loaded, loaded.source)
-    return SourceLetters({source.name: transform for source, transform in found})
+    return partial(events_of, {source.name: transform for source, transform in found})
 
 
 def _selection(

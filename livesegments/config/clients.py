@@ -1,5 +1,6 @@
 """Kafka client configuration, the worker's consumer and the Redis client, from the settings."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,8 +51,14 @@ def _tls(settings: Settings) -> dict[str, Any]:
     }
 
 
-def group_consumer(settings: Settings, started_us: int = 0) -> KafkaConsumer:
-    """Return the consumer of a worker.
+def group_consumer(
+    settings: Settings,
+    started_us: int = 0,
+    *,
+    config: Mapping[str, Any] | None = None,
+    group_id: str = "",
+) -> KafkaConsumer:
+    """Return the consumer of a worker, by default in the deployment's group.
 
     It is read_committed, which is also necessary for fetching stable offsets. It never commits or
     resets offsets by itself. The range assignor assigns a worker the same partition numbers of all
@@ -60,8 +67,8 @@ def group_consumer(settings: Settings, started_us: int = 0) -> KafkaConsumer:
     session_ms = round(settings.session_timeout_seconds * 1000)
     return open_consumer(
         ColumnarConsumer,
-        **kafka_config(settings),
-        group_id=settings.group_id,
+        **(config or kafka_config(settings)),
+        group_id=group_id or settings.group_id,
         partition_assignment_strategy=(DatedAssignor(started_us),),
         isolation_level="read_committed",
         enable_auto_commit=False,

@@ -4,26 +4,27 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer
+from kafka.consumer.fetcher import ConsumerRecord
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from livesegments.config.clients import kafka_config
+from livesegments.config.clients import group_consumer, kafka_config
 from livesegments.config.settings import Settings
-from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.duplicate_instance import DatedAssignor, InstanceGuard
+from livesegments.consumers.duplicate_instance import InstanceGuard
+from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, check_partition_counts
 from livesegments.ingest.definitions import Source, Sources, SourcesError
-from livesegments.ingest.instrumentation import IngestMetrics, Instrumentation
-from livesegments.ingest.query import QueryError, limit_memory
+from livesegments.ingest.instrumentation import Instrumentation, ingest_metrics
 from livesegments.ingest.registry import SchemaRegistry
+from livesegments.ingest.sandbox import QueryError, limit_memory
 from livesegments.ingest.transform import TOPICS, Transform
-from livesegments.ingest.worker import CHECKED_RECORDS, SourceWorker, sample
+from livesegments.ingest.worker import CHECKED_RECORDS, SourceWorker, newest
 from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, partition_counts
@@ -44,35 +45,15 @@ def group_of(settings: Settings, source: Source) -> str:
     return f"{settings.group_id}-ingest-{source.name}"
 
 
-def consumer_config(settings: Settings) -> dict[str, Any]:
-    """Return the configuration of a source's consumers, without their group.
-
-    A source names its topic as the broker does, without the deployment's prefix.
-    """
-    return {
-        **without_prefix(kafka_config(settings)),
-        "isolation_level": "read_committed",
-        "enable_auto_commit": False,
-        "auto_offset_reset": "none",
-        "allow_auto_create_topics": False,
-        "fetch_max_wait_ms": 50,
-        "max_partition_fetch_bytes": 2 * 1024 * 1024,
-        "metrics_enabled": False,
-    }
+def source_config(settings: Settings) -> dict[str, Any]:
+    """Return the configuration of clients that name topics as the broker does, as sources do."""
+    return without_prefix(kafka_config(settings))
 
 
-def group_consumer(settings: Settings, source: Source, started_us: int = 0) -> KafkaConsumer:
+def source_consumer(settings: Settings, source: Source, started_us: int = 0) -> KafkaConsumer:
     """Return a source's consumer; other members see ``started_us``, the start of its process."""
-    session_ms = round(settings.session_timeout_seconds * 1000)
-    return ColumnarConsumer(
-        **consumer_config(settings),
-        group_id=group_of(settings, source),
-        partition_assignment_strategy=(DatedAssignor(started_us),),
-        max_poll_records=settings.max_poll_records,
-        max_poll_interval_ms=round(settings.max_poll_interval_seconds * 1000),
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=max(100, session_ms // 4),
-    )
+    group_id = group_of(settings, source)
+    return group_consumer(settings, started_us, config=source_config(settings), group_id=group_id)
 
 
 def transforms(
@@ -123,7 +104,7 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
                 f"source {source.name!r} reads {source.topic} and writes to it: what it sends would"
                 " come back for ever"
             )
-    of_sources = without_prefix(config)
+    of_sources = source_config(settings)
     counts = partition_counts(of_sources, [each.topic for each in chosen])
     for source in chosen:
         if not counts[source.topic]:
@@ -135,24 +116,34 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
     check_allowed(config, read=(), write=targets)
     return check_partition_counts(partition_counts(config, targets), settings.topic_prefix)
 
+    check_allowed(of_sources, read=list(counts))
+    if write:
+        check_allowed(config, read=(), write=targets)
+    return counts
 
-def check_sample(settings: Settings, made: Sequence[tuple[Source, Transform]]) -> None:
-    """Check on the newest records of each topic that its query works record by record.
+
+def samples(
+    settings: Settings,
+    made: Sequence[tuple[Source, Transform]],
+    most: int = CHECKED_RECORDS,
+) -> Iterator[tuple[Source, Transform, list[ConsumerRecord]]]:
+    """Yield the newest records of each source, once its query works on them record by record.
 
     Raises
     ------
     SourcesError
         If it does not; names the source.
     """
-    consumer = ColumnarConsumer(**consumer_config(settings))
-    try:
+    config = source_config(settings)
+    counts = partition_counts(config, [source.topic for source, _ in made])
+    with LogReader(config) as reader:
         for source, transform in made:
+            records = newest(reader, source.topic, counts[source.topic], most)
             try:
-                transform.check(sample(consumer, source.topic, CHECKED_RECORDS))
+                transform.check(records)
             except QueryError as error:
                 raise SourcesError(f"source {source.name!r}: {error}") from None
-    finally:
-        consumer.close(autocommit=False)
+            yield source, transform, records
 
 
 def run(
@@ -170,10 +161,11 @@ def run(
     limit_memory(len(chosen))
     partitions = check_topics(settings, chosen)
     made = transforms(settings, sources, chosen)
-    check_sample(settings, made)
+    for _ in samples(settings, made):
+        pass
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    metrics = IngestMetrics(registry)
+    metrics = ingest_metrics(registry)
     instance = settings.instance_id or secrets.token_hex(4)
     started_us = time.time_ns() // 1_000
     running: list[_Running] = []
@@ -265,7 +257,7 @@ class _Running:
         if settings.instance_id:
             self._guard = InstanceGuard(kafka_config(settings), group, instance, started_us)
             self._guard.wait_for_predecessor(settings.session_timeout_seconds)
-        self._consumer = group_consumer(settings, transform.source, started_us)
+        self._consumer = source_consumer(settings, transform.source, started_us)
         self._publisher = PublishingProcess(
             kafka_config(settings),
             f"{group}-{instance}",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from kafka.consumer.fetcher import ConsumerRecord
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,43 +15,32 @@ from livesegments.monitoring.metric_specs import INGEST_SERIES, INGEST_STAGES
 _OUTCOMES = ("committed", "failed")
 
 
-class IngestMetrics:
-    """Time series of all sources of a process (`metric_specs.INGEST_TABLE`).
-
-    Parameters
-    ----------
-    registry
-        Registry of the series; at most one `IngestMetrics` in each.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        made = {name: series.metric(registry) for name, series in INGEST_SERIES.items()}
-        self.records: Counter = made["ingest_records_total"]
-        self.events: Counter = made["ingest_events_total"]
-        self.filtered: Counter = made["ingest_filtered_records_total"]
-        self.dead_letters: Counter = made["ingest_dead_letters_total"]
-        self.transactions: Counter = made["ingest_transactions_total"]
-        self.duration: Histogram = made["ingest_batch_duration_seconds"]
-        self.latency: Histogram = made["ingest_latency_seconds"]
-        self.lag: Gauge = made["ingest_lag_records"]
-        self.ready: Gauge = made["ingest_ready"]
+def ingest_metrics(registry: CollectorRegistry) -> dict[str, Any]:
+    """Return the time series of all sources of a process by name (`metric_specs.INGEST_TABLE`)."""
+    return {name: series.metric(registry) for name, series in INGEST_SERIES.items()}
 
 
 class Instrumentation:
     """Reporter of one source; all of its series exist from the start."""
 
-    def __init__(self, metrics: IngestMetrics, source: str) -> None:
-        self._metrics, self._source = metrics, source
+    def __init__(self, metrics: Mapping[str, Any], source: str) -> None:
+        self._source = source
         self._partitions: set[int] = set()
-        for counter in (metrics.records, metrics.events, metrics.filtered, metrics.latency):
-            counter.labels(source)
+        self._dead_letters: Counter = metrics["ingest_dead_letters_total"]
+        self._transactions: Counter = metrics["ingest_transactions_total"]
+        self._duration: Histogram = metrics["ingest_batch_duration_seconds"]
+        self._lag: Gauge = metrics["ingest_lag_records"]
+        self._records: Counter = metrics["ingest_records_total"].labels(source)
+        self._events: Counter = metrics["ingest_events_total"].labels(source)
+        self._filtered: Counter = metrics["ingest_filtered_records_total"].labels(source)
+        self._latency: Histogram = metrics["ingest_latency_seconds"].labels(source)
+        self._ready: Gauge = metrics["ingest_ready"].labels(source)
         for reason in Reason:
-            metrics.dead_letters.labels(source, reason.value)
+            self._dead_letters.labels(source, reason.value)
         for outcome in _OUTCOMES:
-            metrics.transactions.labels(source, outcome)
+            self._transactions.labels(source, outcome)
         for stage in INGEST_STAGES:
-            metrics.duration.labels(source, stage)
-        metrics.ready.labels(source).set(0)
+            self._duration.labels(source, stage)
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[None]:
@@ -59,35 +49,34 @@ class Instrumentation:
         try:
             yield
         finally:
-            self._metrics.duration.labels(self._source, stage).observe(time.perf_counter() - began)
+            self._duration.labels(self._source, stage).observe(time.perf_counter() - began)
 
     def ready(self, ready: bool) -> None:
         """Record whether the source is read."""
-        self._metrics.ready.labels(self._source).set(ready)
+        self._ready.set(ready)
 
-    def failed(self, _error: Exception) -> None:
+    def failed(self) -> None:
         """Count a micro-batch that was given up."""
-        self._metrics.transactions.labels(self._source, "failed").inc()
+        self._transactions.labels(self._source, "failed").inc()
 
     def committed(
         self, done: Transformed, records: Sequence[ConsumerRecord], ended_us: int
     ) -> None:
         """Report a micro-batch whose transaction is committed."""
-        metrics, source = self._metrics, self._source
-        metrics.transactions.labels(source, "committed").inc()
-        metrics.records.labels(source).inc(len(records))
-        metrics.events.labels(source).inc(len(done.events))
-        metrics.filtered.labels(source).inc(done.filtered)
-        for reason, count in done.reasons.items():
-            metrics.dead_letters.labels(source, reason).inc(count)
+        self._transactions.labels(self._source, "committed").inc()
+        self._records.inc(len(records))
+        self._events.inc(len(done.events))
+        self._filtered.inc(done.filtered)
+        for rejection in done.rejected.values():
+            self._dead_letters.labels(self._source, rejection.reason.value).inc()
         oldest_ms = min((each.timestamp for each in records if each.timestamp > 0), default=None)
         if oldest_ms is not None:
-            metrics.latency.labels(source).observe(max(0.0, ended_us / 1e6 - oldest_ms / 1e3))
+            self._latency.observe(max(0.0, ended_us / 1e6 - oldest_ms / 1e3))
 
     def lag(self, lags: Mapping[int, int]) -> None:
         """Report the records of each partition that are not read yet."""
         for partition in self._partitions - lags.keys():
-            self._metrics.lag.remove(self._source, str(partition))
+            self._lag.remove(self._source, str(partition))
         for partition, records in lags.items():
-            self._metrics.lag.labels(self._source, str(partition)).set(records)
+            self._lag.labels(self._source, str(partition)).set(records)
         self._partitions = set(lags)

@@ -9,8 +9,6 @@ If a query fails, the records that make it fail are found by halving.
 """
 
 import json
-import re
-import resource
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,29 +25,21 @@ from livesegments.ingest.columns import (
     ColumnError,
     numbers_rows,
     select_list,
-    without_semicolon,
 )
 from livesegments.ingest.definitions import Into, Table
-
-MEMORY_MB = 512
-PROCESS_MB = 768
-"""Memory of the process beside that of its queries."""
-SECONDS = 20.0
-"""Time that a query may take for one micro-batch, before it is tried on half of the records."""
+from livesegments.ingest.sandbox import (
+    MEMORY_MB,
+    SECONDS,
+    QueryError,
+    explained,
+    open_sandbox,
+    single_select,
+    versions_of,
+)
 
 CHECKED_CHARACTERS = 8 * 1024 * 1024
 """Maximum of a sample's values, which DuckDB holds several times."""
 
-_CSV, _JSON = "read_csv(?, sample_size = -1)", "read_json(?, sample_size = -1)"
-"""The whole file tells the types: an id like 007 may come late."""
-_READERS = {
-    ".csv": _CSV,
-    ".tsv": _CSV,
-    ".json": _JSON,
-    ".jsonl": _JSON,
-    ".ndjson": _JSON,
-    ".parquet": "read_parquet(?)",
-}
 _RECORDS = """
 CREATE OR REPLACE TEMP TABLE {records} AS
 SELECT
@@ -76,21 +66,6 @@ _PLACE = 'r.record, r.topic, r."partition", r."offset", q.*'
 _NUMBERED = "SELECT *, row_number() OVER (PARTITION BY record) AS nth FROM ({each})"
 
 _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
-
-
-def limit_memory(queries: int) -> None:
-    """Limit the memory of this process: DuckDB builds a single value outside of its own limit.
-
-    A query that asks for more fails on the record; the process continues.
-    """
-    most = (PROCESS_MB + MEMORY_MB * queries) * 1024**2
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if soft == resource.RLIM_INFINITY or soft > most:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
-
-
-class QueryError(ValueError):
-    """The query cannot be used; the message says why, and what to write."""
 
 
 class SlowQueryError(RuntimeError):
@@ -186,16 +161,16 @@ class Query:
         self._open()
 
     def _open(self) -> None:
-        self._versions = self._files()
-        self._connection = _sandbox(self._tables, self._memory_mb)
-        self._query = _single_select(self._connection, self._sql)
+        self._versions = versions_of(self._tables)
+        self._connection = open_sandbox(self._tables, self._memory_mb)
+        self._query = single_select(self._connection, self._sql)
         self._register(_no_records())
         self._create(0, -1)
         try:
             columns = self._columns()
             selected = select_list(columns, self._into, self._currency)
         except duckdb.Error as error:
-            raise QueryError(_explained(error)) from None
+            raise QueryError(explained(error)) from None
         except ColumnError as error:
             raise QueryError(str(error)) from None
         each = self._filled(_EACH, columns=_PLACE)
@@ -216,7 +191,7 @@ class Query:
         QueryError
             If a file is gone or invalid; the tables stay as they are.
         """
-        if self._files() == self._versions:
+        if versions_of(self._tables) == self._versions:
             return False
         before = self._connection
         try:
@@ -280,7 +255,7 @@ class Query:
         except duckdb.Error as error:
             if isinstance(error, duckdb.InterruptException) and not halve_slow:
                 raise SlowQueryError(n, self._seconds) from None
-            raise QueryError(f"{_ALONE} As a whole it fails: {_explained(error)}") from None
+            raise QueryError(f"{_ALONE} As a whole it fails: {explained(error)}") from None
         if differing:
             raise QueryError(_ALONE)
 
@@ -303,7 +278,7 @@ class Query:
                 self._open()
                 self._register(records)
             if first == last:
-                rows.failed[first] = _explained(error, self._seconds)
+                rows.failed[first] = explained(error, self._seconds)
                 return
             if isinstance(error, duckdb.InterruptException) and not halve_slow:
                 raise SlowQueryError(last - first + 1, self._seconds) from None
@@ -358,13 +333,6 @@ class Query:
         described = self._connection.execute(f"DESCRIBE {self._alone()}").fetchall()
         return [(name, kind) for name, kind, *_ in described]
 
-    def _files(self) -> list[tuple[int, int]]:
-        try:
-            stats = [each.file.stat() for each in self._tables]
-        except OSError as error:
-            raise QueryError(f"table file {error.filename}: {error.strerror}") from None
-        return [(each.st_mtime_ns, each.st_size) for each in stats]
-
     @contextmanager
     def _limited(self) -> Iterator[None]:
         timer = threading.Timer(self._seconds, self._connection.interrupt)
@@ -400,61 +368,6 @@ def _repeated(records: Records, rows: Rows, event_id: str | None) -> set[int]:
         if first.setdefault(json.loads(value or b"{}").get(event_id), record) != record:
             repeated.add(record)
     return repeated
-
-
-def _sandbox(tables: Sequence[Table], memory_mb: int) -> duckdb.DuckDBPyConnection:
-    """Return a connection that reaches nothing but the lookup tables."""
-    connection = duckdb.connect(
-        config={
-            "threads": 1,
-            "memory_limit": f"{memory_mb}MB",
-            "temp_directory": "",
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    for each in tables:
-        reader = _READERS[each.file.suffix.lower()]
-        try:
-            connection.execute(
-                f"CREATE TABLE {each.name} AS SELECT * FROM {reader}", [str(each.file)]
-            )
-        except duckdb.Error as error:
-            raise QueryError(f"table {each.name}: {each.file}: {_first_line(error)}") from None
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(_explained(error)) from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise QueryError("the query must be one SELECT statement")
-    return without_semicolon(sql)
-
-
-def _explained(error: duckdb.Error, seconds: float = SECONDS) -> str:
-    """Return what went wrong, without values: a message may quote one of a record's."""
-    if isinstance(error, duckdb.InterruptException):
-        return f"the query took longer than {seconds:g} s"
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return "the query needs more memory than it may have"
-    line = _first_line(error)
-    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
-        if isinstance(error, duckdb.ParserException) and "offset" in str(error).lower():
-            line += ' (offset is a keyword: write "offset" with double quotes)'
-        return line
-    # A value may have quotes and line ends of its own: what is quoted ends with the last quote.
-    return re.sub(r"""['"].*['"]|['"].*|\d+(\.\d+)?""", "…", line)
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).split("\n", 1)[0].strip()
 
 
 def _bytes(data: Any) -> bytes | None:

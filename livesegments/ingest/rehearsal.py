@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from livesegments.config.settings import Settings
-from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.ingest.app import check_topics, consumer_config, transforms
-from livesegments.ingest.definitions import Source, Sources, SourcesError
-from livesegments.ingest.query import QueryError
+from livesegments.ingest.app import check_topics, samples, transforms
+from livesegments.ingest.definitions import Source, Sources
 from livesegments.ingest.transform import Event
-from livesegments.ingest.worker import CHECKED_RECORDS, sample
+from livesegments.ingest.worker import CHECKED_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +47,8 @@ def rehearse(
     """
     check_topics(settings, chosen, write=False)
     made = transforms(settings, sources, chosen)
-    consumer = ColumnarConsumer(**consumer_config(settings))
     try:
-        for source, transform in made:
-            records = sample(consumer, source.topic, max(most, CHECKED_RECORDS))
-            try:
-                transform.check(records)
-            except QueryError as error:
-                raise SourcesError(f"source {source.name!r}: {error}") from None
+        for source, transform, records in samples(settings, made, max(most, CHECKED_RECORDS)):
             records = sorted(records, key=lambda record: record.timestamp)[-most:]
             done = transform.run(records, time.time_ns() // 1_000_000)
             events: dict[int, list[Event]] = {}
@@ -73,6 +65,5 @@ def rehearse(
                     None if rejection is None else rejection.message,
                 )
     finally:
-        consumer.close(autocommit=False)
         for _, transform in made:
             transform.query.close()

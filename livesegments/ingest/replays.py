@@ -10,37 +10,19 @@ from livesegments.operations.dead_letters import Letter
 from livesegments.store.outbox import Output
 
 
-class SourceLetters:
-    """Events of dead letters, by the queries of their sources as they are now.
+def events_of(
+    transforms: Mapping[str, Transform], letter: Letter, now: datetime
+) -> list[Output] | str:
+    """Return the events of a dead letter, or the reason for which there would be none.
 
-    Parameters
-    ----------
-    transforms
-        Name of a source -> its transform.
+    They are those of its source's query as it is now; ``transforms`` are by name of the source. A
+    record that the query leaves out now has no events, and is settled by that.
     """
-
-    def __init__(self, transforms: Mapping[str, Transform]) -> None:
-        self._transforms = transforms
-
-    def events(self, letter: Letter, now: datetime) -> list[Output] | str:
-        """Return the events of a dead letter, or the reason for which there would be none.
-
-        A record that the query leaves out now has no events, and is settled by that.
-        """
-        origin = letter.origin
-        transform = self._transforms.get(origin.source or "")
-        if transform is None:
-            return f"from source {origin.source!r}, which is not in the file of sources"
-        record = _record(letter)
-        done = transform.run([record], int(now.timestamp() * 1000))
-        if done.rejected:
-            return f"{done.rejected[0].reason}: {done.rejected[0].message}"
-        return [Output(transform.topic, key, value, []) for _, key, value in done.events]
-
-
-def _record(letter: Letter) -> ConsumerRecord:
     origin = letter.origin
-    return ConsumerRecord(
+    transform = transforms.get(origin.source or "")
+    if transform is None:
+        return f"from source {origin.source!r}, which is not in the file of sources"
+    record = ConsumerRecord(
         topic=origin.topic,
         partition=origin.partition,
         leader_epoch=-1,
@@ -55,3 +37,7 @@ def _record(letter: Letter) -> ConsumerRecord:
         serialized_value_size=len(letter.value or b""),
         serialized_header_size=0,
     )
+    done = transform.run([record], int(now.timestamp() * 1000))
+    if done.rejected:
+        return f"{done.rejected[0].reason}: {done.rejected[0].message}"
+    return [Output(transform.topic, key, value, []) for _, key, value in done.events]

@@ -1,7 +1,6 @@
 """Transformation of a micro-batch: source records to events, dead letters and counts."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -52,11 +51,6 @@ class Transformed:
     events: list[Event] = field(default_factory=list)
     rejected: dict[int, Rejection] = field(default_factory=dict)
     filtered: int = 0
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Number of dead letters by reason."""
-        return Counter(each.reason.value for each in self.rejected.values())
 
 
 class Transform:

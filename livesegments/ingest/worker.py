@@ -20,6 +20,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
+from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.polling import (
     ROUND_BYTES,
     Polled,
@@ -31,8 +32,9 @@ from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts import dead_letters
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.ingest.instrumentation import Instrumentation
-from livesegments.ingest.query import QueryError, SlowQueryError
+from livesegments.ingest.query import SlowQueryError
 from livesegments.ingest.registry import RegistryError
+from livesegments.ingest.sandbox import QueryError
 from livesegments.ingest.transform import Transform, Transformed
 from livesegments.producers.publisher import PublishError, Publishing
 from livesegments.producers.serializers import dead_letter
@@ -46,8 +48,6 @@ REFRESH_SECONDS = 10.0
 LAG_SECONDS = 1.0
 CHECKED_RECORDS = 1_000
 """Records on which the query is checked to work record by record before any event is sent."""
-SAMPLE_SECONDS = 30.0
-"""Maximum time to read a sample."""
 SLOW_SECONDS, FAST_SECONDS = 10.0, 2.0
 """Durations of a micro-batch that halve and double the maximum size of the next."""
 PIECE = 1_000
@@ -246,7 +246,7 @@ class SourceWorker:
         if (refused := refusal(error)) is not None:
             raise refused
         pause = self._backoff.failed()
-        self._observed.failed(error)
+        self._observed.failed()
         log.warning(
             "micro-batch failed; goes back to the committed offsets",
             source=self._transform.source.name,
@@ -344,31 +344,16 @@ class SourceWorker:
         self._observed.lag(lags)
 
 
-def sample(consumer: KafkaConsumer, topic: str, most: int) -> list[ConsumerRecord]:
-    """Return about the latest records of a topic, without joining a group.
-
-    Parameters
-    ----------
-    consumer
-        Without a group; read_committed.
-    topic
-        Topic to read.
-    most
-        Maximum number of records; fewer if they are large.
-    """
-    tps = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
-    consumer.assign(tps)
-    starts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-    share = -(-most // max(1, len([tp for tp in tps if ends[tp] > starts[tp]])))
-    for tp in tps:
-        consumer.seek(tp, max(starts[tp], ends[tp] - share))
+def newest(reader: LogReader, topic: str, partitions: int, most: int) -> list[ConsumerRecord]:
+    """Return about the newest records of a topic, so many at most; fewer if they are large."""
+    tps = [TopicPartition(topic, number) for number in range(partitions)]
+    starts, ends = reader.starts(tps), reader.stable_ends(tps)
+    share = -(-most // max(1, sum(ends[tp] > starts[tp] for tp in tps)))
     found: list[ConsumerRecord] = []
     size = 0
-    deadline = time.monotonic() + SAMPLE_SECONDS
-    while any(consumer.position(tp) < ends[tp] for tp in tps) and time.monotonic() < deadline:
-        for tp, records in consumer.poll(POLL_MS).items():
-            found += [each for each in records if each.offset < ends[tp]]
-            size += sum(len(each.value or b"") for each in records)
+    for batch in reader.read({tp: (max(starts[tp], ends[tp] - share), ends[tp]) for tp in tps}):
+        found += chain.from_iterable(batch.values())
+        size = sum(len(each.value or b"") for each in found)
         if size > ROUND_BYTES:
             break
     return found[:most]

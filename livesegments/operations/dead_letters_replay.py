@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from livesegments.contracts.dead_letter_replays import mark
 from livesegments.contracts.partitioning import Partitioner, Partitioning
@@ -35,11 +35,8 @@ BATCH_LETTERS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 
 
-class SourceEvents(Protocol):
-    """Maker of events of the dead letters of sources."""
-
-    def events(self, letter: Letter, now: datetime) -> list[Output] | str:
-        """Return the events of a dead letter, or the reason for which there would be none."""
+SourceEvents: TypeAlias = Callable[[Letter, datetime], list[Output] | str]
+"""Returns the events of a source's dead letter, or the reason for which there would be none."""
 
 
 @dataclass(slots=True)
@@ -188,7 +185,7 @@ def _of_source(
     """Return why a source's record would be rejected again, and its events."""
     if rules.sources is None:
         return f"from source {letter.origin.source!r}: give --sources SOURCES.toml", None
-    found = rules.sources.events(letter, datetime.now(UTC))
+    found = rules.sources(letter, datetime.now(UTC))
     if isinstance(found, str):
         return found, None
     for each in found:

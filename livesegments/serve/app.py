@@ -38,7 +38,7 @@ from livesegments.serve.customers import CustomerReader
 from livesegments.serve.guard import Guard
 from livesegments.serve.instrumentation import ServeMetrics
 from livesegments.serve.openapi import documentation
-from livesegments.serve.pages import PageRoutes
+from livesegments.serve.page_routes import PageRoutes
 from livesegments.signals import ending_signals
 from livesegments.store.partitions import Partitions
 

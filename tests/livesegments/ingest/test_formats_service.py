@@ -213,4 +213,4 @@ def test_a_schema_of_another_format_is_named(registry: RegistryServer) -> None:
 def test_a_registry_that_does_not_answer_is_an_outage(tmp_path: Path) -> None:
     nowhere = SchemaRegistry(RegistryConnection(url="http://127.0.0.1:9/api"))
     with pytest.raises(RegistryError, match="cannot be reached"):
-        nowhere.schema(1)
+        nowhere.schema(1, "AVRO")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.ingest.definitions import Table
-from livesegments.ingest.query import Query, QueryError, Rows, SlowQueryError
+from livesegments.ingest.query import Query, Rows, SlowQueryError
+from livesegments.ingest.sandbox import QueryError
 from tests.livesegments.ingest.records import records
 
 FLAT = """
@@ -228,7 +229,8 @@ def test_a_slow_query_is_tried_on_fewer_records_at_once_or_by_the_caller() -> No
 
 
 HUGE = """
-from livesegments.ingest.query import Query, limit_memory
+from livesegments.ingest.query import Query
+from livesegments.ingest.sandbox import limit_memory
 from tests.livesegments.ingest.records import records
 limit_memory(1)
 sql = (

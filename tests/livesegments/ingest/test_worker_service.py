@@ -11,9 +11,9 @@ from livesegments.config.settings import Settings
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
-from livesegments.ingest.app import group_consumer
+from livesegments.ingest.app import source_consumer
 from livesegments.ingest.definitions import Source
-from livesegments.ingest.instrumentation import IngestMetrics, Instrumentation
+from livesegments.ingest.instrumentation import Instrumentation, ingest_metrics
 from livesegments.ingest.query import Query
 from livesegments.ingest.transform import Transform
 from livesegments.ingest.worker import SourceWorker
@@ -42,7 +42,7 @@ def test_a_record_that_the_query_takes_for_ever_on_is_a_dead_letter_and_the_othe
     source = Source(name="orders", topic=topics.TOPIC, into="purchases", query=SLOW)
     transform = Transform(source, [], None, "USD")
     transform.query = Query(SLOW, "purchases", seconds=1.0)
-    consumer = group_consumer(settings, source)
+    consumer = source_consumer(settings, source)
     publisher = Publisher(kafka_config(settings), "slow")
     steps: list[int] = []
     worker = SourceWorker(
@@ -51,7 +51,7 @@ def test_a_record_that_the_query_takes_for_ever_on_is_a_dead_letter_and_the_othe
         transform=transform,
         partitioning=Partitioning("murmur2", PARTITIONS),
         max_records=100,
-        observed=Instrumentation(IngestMetrics(CollectorRegistry()), "orders"),
+        observed=Instrumentation(ingest_metrics(CollectorRegistry()), "orders"),
         alive=lambda: steps.append(1),
     )
     worker.run(lambda: worker.stop() if len(steps) % 5 == 0 and not topics.left(service) else None)

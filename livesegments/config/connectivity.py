@@ -18,11 +18,11 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from redis.exceptions import ClusterError
 
+from livesegments.config import tls
 from livesegments.config.clients import kafka_config
 from livesegments.config.oauth import TokenError, TokenRefusedError
 from livesegments.config.sasl import lacking
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import refusal
 from livesegments.topic_prefix import without_prefix
 
@@ -177,9 +177,12 @@ def _refusal(
         return None
     protocol = settings.kafka_security_protocol
     if (fault := _tls_fault(error)) is not None:
-        return _tls_refusal(fault, settings)
+        if isinstance(fault, ssl.SSLCertVerificationError) or "ALERT" in (fault.reason or ""):
+            names, certfile = f"{PREFIX}KAFKA_SSL_", settings.kafka_ssl_certfile
+            return tls.explain(fault, names, certfile, "wants a client certificate")
+        return f"does not speak TLS there ({_PROTOCOL} is {protocol})"
     if connection.broker_version_data is None:  # no request has been answered
-        if not protocol.endswith("SSL") and speaks_tls(*address):
+        if not protocol.endswith("SSL") and tls.speaks_tls(*address):
             return f"wants TLS there ({_PROTOCOL} is {protocol}: SSL or SASL_SSL)"
         return None
     if isinstance(error, kafka.errors.UnsupportedSaslMechanismError):
@@ -214,13 +217,3 @@ def _tls_fault(error: BaseException) -> ssl.SSLError | None:
     return next(
         (each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None
     )
-
-
-def _tls_refusal(fault: ssl.SSLError, settings: Settings) -> str:
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return f"{untrusted(fault)} ({PREFIX}KAFKA_SSL_{setting_of(fault)})"
-    if "ALERT" in (fault.reason or ""):
-        given = settings.kafka_ssl_certfile
-        what = f"refuses the certificate {given}" if given else "wants a client certificate"
-        return f"{what} ({PREFIX}KAFKA_SSL_CERTFILE): {fault.reason}"
-    return f"does not speak TLS there ({_PROTOCOL} is {settings.kafka_security_protocol})"

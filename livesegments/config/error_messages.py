@@ -7,11 +7,11 @@ import kafka.errors
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
+from livesegments.config import tls
 from livesegments.config.redis_sentinel import DEFAULT_PORT as SENTINEL_PORT
 from livesegments.config.redis_sentinel import SentinelRefusedError
 from livesegments.config.redis_urls import Form, parse
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.config.tls import setting_of, speaks_tls, untrusted
 from livesegments.consumers.retry import describe, refusal, without_data
 
 _LISTS = "docs/security.md lists the rights needed"
@@ -82,11 +82,12 @@ def _redis(error: redis.exceptions.RedisError, settings: Settings) -> str:
         error.__cause__ or error.__context__
     )  # for a cluster, set in livesegments/store/cluster_pipeline.py
     if isinstance(fault, ssl.SSLError):
-        return _redis_tls(fault, settings)
+        names, certfile = f"{PREFIX}REDIS_SSL_", settings.redis_ssl_certfile
+        return tls.explain(fault, names, certfile, "may want a client certificate")
     if url.scheme == "rediss" and "handshake" in str(fault):
         return f"does not speak TLS there: write redis{given.form}:// ({PREFIX}REDIS_URL)"
     port = url.port or (SENTINEL_PORT if given.form is Form.SENTINEL else _REDIS_PORT)
-    if url.scheme == "redis" and speaks_tls(url.hostname or "localhost", port):
+    if url.scheme == "redis" and tls.speaks_tls(url.hostname or "localhost", port):
         return f"wants TLS there: write rediss{given.form}:// ({PREFIX}REDIS_URL)"
     return f"({PREFIX}REDIS_URL): {describe(error)}"
 
@@ -98,11 +99,3 @@ def _redis_refusal(error: redis.exceptions.RedisError, url: SplitResult, setting
         return f"refuses user {user!r} ({PREFIX}{where}): {error}"
     where = "REDIS_USERNAME" if settings.redis_username else "REDIS_URL"
     return f"refuses user {user!r} ({PREFIX}{where}): {without_data(error)}; {_LISTS}"
-
-
-def _redis_tls(fault: ssl.SSLError, settings: Settings) -> str:
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return f"{untrusted(fault)} ({PREFIX}REDIS_SSL_{setting_of(fault)})"
-    given = settings.redis_ssl_certfile
-    what = f"refuses the certificate {given}" if given else "may want a client certificate"
-    return f"{what} ({PREFIX}REDIS_SSL_CERTFILE): {fault.reason or fault.strerror}"

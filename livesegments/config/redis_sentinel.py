@@ -21,14 +21,7 @@ class SentinelRefusedError(AuthenticationError):
 class Sentinels(Sentinel):
     """Sentinels of one master that report why they name none.
 
-    Parameters
-    ----------
-    addresses
-        Host and port of each.
-    options
-        Options of the connections to them.
-    credentials
-        User and password for the case that they want some although ``options`` has none.
+    ``credentials`` are for the case that they want some although ``options`` has none.
     """
 
     def __init__(
@@ -84,14 +77,8 @@ def master_client(
 ) -> "redis.Redis":
     """Return a client of the current master; it connects on first use.
 
-    Parameters
-    ----------
-    url
-        Of the sentinels.
-    options
-        Options of the connections to Redis.
-    credentials
-        User and password of the sentinels; empty: none, or those of Redis if they want some.
+    ``options`` are those of the connections to Redis. Without ``credentials``, the sentinels get
+    none, or those of Redis if they want some.
     """
     parsed = [parse_url(server) for server in url.servers]  # type: ignore[no-untyped-call]
     addresses = [(at.get("host", "localhost"), at.get("port", DEFAULT_PORT)) for at in parsed]

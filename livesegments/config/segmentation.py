@@ -78,13 +78,7 @@ def built_in(name: str) -> Segmentation:
 
 
 def read(path: Path) -> Segmentation:
-    """Read a segmentation.
-
-    Raises
-    ------
-    ValueError
-        If the file is unreadable or invalid; lists every invalid field and its rule.
-    """
+    """Read a segmentation; raises as `load`."""
     try:
         return _parse(text_of(str(path)), str(path))
     except FileNotFoundError as error:

@@ -1,5 +1,7 @@
-"""Base of the settings of a server: secrets from files and TLS files."""
+"""Base of the settings of a server: their names, secrets from files, and TLS files."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
 from livesegments.config import tls
-from livesegments.config.environment import PREFIX
 
+PREFIX = "LIVESEGMENTS_"
 NO_SECRET = SecretStr("")
 
 
@@ -20,6 +22,27 @@ def file_of(secret: str) -> Any:
 def named(setting: str) -> str:
     """Return a setting's name in the environment."""
     return f"{PREFIX}{setting.upper()}"
+
+
+def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return a message for each unknown name with the prefix, suggesting a known one."""
+    known = [name.upper() for name in known]
+    said = []
+    for name in sorted({name.upper() for name in names}):
+        own = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and own not in known:
+            if own.endswith("_TOPIC"):
+                said.append(
+                    f"{name} is no setting: topics have the names of `livesegments topics create"
+                    f" --print`, with {PREFIX}TOPIC_PREFIX in front"
+                )
+                continue
+            near = get_close_matches(own, known, n=1, cutoff=0.7)
+            meant = (
+                f"; is {PREFIX}{near[0]} meant?" if near else ": `livesegments settings` has all"
+            )
+            said.append(f"{name} is no setting{meant}")
+    return said
 
 
 class ServerSettings(BaseSettings):

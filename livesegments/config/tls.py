@@ -81,11 +81,15 @@ def speaks_tls(host: str, port: int) -> bool:
         return isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
 
 
-def untrusted(fault: ssl.SSLCertVerificationError) -> str:
-    """Return why a server's certificate is rejected."""
-    return f"has a certificate that is not trusted: {fault.verify_message.rstrip('.')}"
+def explain(fault: ssl.SSLError, settings: str, certfile: str, without: str) -> str:
+    """Return what a server does, and the setting to look at.
 
-
-def setting_of(fault: ssl.SSLCertVerificationError) -> str:
-    """Return the setting to look at, without its prefix: of the host name check, or of the CAs."""
-    return "CHECK_HOSTNAME" if fault.verify_code in _OTHER_NAME else "CAFILE"
+    ``settings`` is the prefix of the setting names, ``certfile`` the client's certificate, and
+    ``without`` what the server does if there is none.
+    """
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        name = "CHECK_HOSTNAME" if fault.verify_code in _OTHER_NAME else "CAFILE"
+        why = fault.verify_message.rstrip(".")
+        return f"has a certificate that is not trusted: {why} ({settings}{name})"
+    what = f"refuses the certificate {certfile}" if certfile else without
+    return f"{what} ({settings}CERTFILE): {fault.reason or fault.strerror}"

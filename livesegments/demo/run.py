@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
-from livesegments.config.environment import PREFIX
+from livesegments.config.server_settings import PREFIX
 from livesegments.local_servers import (
     LOOPBACK,
     Child,

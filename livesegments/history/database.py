@@ -29,12 +29,8 @@ class HistoryError(RuntimeError):
 class Identity:
     """Deployment that a history is of.
 
-    Attributes
-    ----------
-    group_id, topic_prefix
-        Of the deployment.
-    topics
-        Digits that change when a topic is created again; "" if the broker has no topic ids.
+    ``topics`` are digits that change when a topic is created again; "" if the broker has no topic
+    ids.
     """
 
     group_id: str
@@ -43,12 +39,9 @@ class Identity:
 
 
 class History:
-    """A history; one thread writes, any number read through cursors of their own.
+    """A history in a file, created when missing; one thread writes, any number read.
 
-    Parameters
-    ----------
-    file
-        Created when missing.
+    Each reader has a cursor of its own.
 
     Raises
     ------
@@ -115,14 +108,9 @@ class History:
         return self._version
 
     def continues(self, identity: Identity, least_followed_at_s: float) -> bool:
-        """Return whether the file is of a deployment and was followed since a time.
+        """Return whether the file is of a deployment and was followed since a time, epoch seconds.
 
-        Parameters
-        ----------
-        identity
-            The deployment.
-        least_followed_at_s
-            Epoch seconds: a file that was last followed before may have missed deletions.
+        A file that was last followed before may have missed deletions.
         """
         wanted, found = _facts(identity), self._following()
         same = {name: found.get(name) for name in wanted} == wanted

@@ -69,14 +69,8 @@ class Follower:
 
     Parameters
     ----------
-    config
-        Kafka client configuration.
-    group_id
-        Of the deployment.
     history
         Written by this follower alone.
-    topics
-        Those to follow, of `FOLLOWED`.
     since_us
         Changes published before are left out; None for all.
     committed
@@ -108,10 +102,7 @@ class Follower:
     def catch_up(self, progress: Callable[[int], object] = lambda _: None) -> None:
         """Read all topics to their current ends.
 
-        Parameters
-        ----------
-        progress
-            Called with the number of records read.
+        ``progress`` is called with the number of records read.
 
         Raises
         ------

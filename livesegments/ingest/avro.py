@@ -35,13 +35,7 @@ class AvroDecoder:
         self._encoder = msgspec.json.Encoder(decimal_format="string", enc_hook=_plain)
 
     def __call__(self, data: bytes) -> str:
-        """Return a value as JSON.
-
-        Raises
-        ------
-        UndecodableError
-            If the bytes do not fit the schema.
-        """
+        """Return a value as JSON; raises `UndecodableError`."""
         schema_id, rest = split_prefix(data)
         schema, read = self._schema(schema_id)
         stream = BytesIO(rest)

@@ -33,20 +33,10 @@ def contract_query(
     currency: str,
     file_name: str,
 ) -> str:
-    """Return the SQL that picks the fields of an input from `source`.
+    """Return the SQL that picks the fields of an input from the columns of `source`.
 
-    Parameters
-    ----------
-    columns
-        Those of `source`.
-    into
-        The input.
-    options
-        Decimal separator and format of times.
-    currency
-        Of purchases without one of their own.
-    file_name
-        Part of the event ids that are made.
+    ``currency`` is that of purchases without their own, ``file_name`` a part of the event ids that
+    are made.
 
     Raises
     ------

@@ -114,10 +114,7 @@ class Sources(BaseModel):
     def named(self, names: Sequence[str]) -> list[Source]:
         """Return the sources of these names, in the order of the file; all without a name.
 
-        Raises
-        ------
-        SourcesError
-            If there is no source of a name.
+        Raises `SourcesError` if there is no source of a name.
         """
         known = [each.name for each in self.source]
         for name in names:

@@ -114,14 +114,7 @@ class View:
 def view(path: Path, options: FileOptions, *, skip: bool = False) -> View:
     """Return the view of a file: its columns or documents, and ``row``, the number of each.
 
-    Parameters
-    ----------
-    path
-        A file with one of `SUFFIXES`, and perhaps .gz or .zst after it.
-    options
-        Delimiter and encoding of a text file.
-    skip
-        Whether rows of a text file that have no sound shape are left out, for `rejects`.
+    With ``skip``, rows of a text file that have no sound shape are left out, for `rejects`.
 
     Raises
     ------
@@ -234,15 +227,7 @@ def _excel_as_csv(path: Path, target: Path) -> Path:
 
 
 class LineNumbers:
-    """Lines of the rows of a text file, which DuckDB does not tell.
-
-    Parameters
-    ----------
-    path
-        The file.
-    text
-        Its dialect.
-    """
+    """Lines of the rows of a text file, which DuckDB does not tell."""
 
     def __init__(self, path: Path, text: TextFormat) -> None:
         self._ends = [0]

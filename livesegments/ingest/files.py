@@ -50,18 +50,10 @@ _READ_ONLY = (
 
 
 class BrokenRowError(FileError):
-    """Row that is not a valid event.
+    """Row that is not a valid event: its file, line, field, and the reason without the value.
 
-    Parameters
-    ----------
-    file
-        The file.
-    line
-        Line of a text file, from 1; row of another one or of a query.
-    field
-        The invalid field, ``row`` for the row itself.
-    why
-        The reason, without the value.
+    The line is that of a text file, from 1, or the row of another file or of a query; the field is
+    ``row`` for the row itself.
     """
 
     def __init__(self, file: Path, line: int, field: str, why: str) -> None:

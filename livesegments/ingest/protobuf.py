@@ -31,13 +31,7 @@ class ProtobufDecoder:
         self._messages: dict[tuple[int, tuple[int, ...]], type[Message]] = {}
 
     def __call__(self, data: bytes) -> str:
-        """Return a value as JSON.
-
-        Raises
-        ------
-        UndecodableError
-            If the bytes do not fit the schema.
-        """
+        """Return a value as JSON; raises `UndecodableError`."""
         schema_id, rest = split_prefix(data)
         path, payload = _message_path(rest)
         message = self._message(schema_id, path)()

@@ -69,13 +69,7 @@ _ENGINE_FAULTS = (duckdb.FatalException, duckdb.InternalException)
 
 
 class SlowQueryError(RuntimeError):
-    """The query took too long on several records; fewer may do.
-
-    Attributes
-    ----------
-    records
-        How many they were.
-    """
+    """The query took too long on several records; fewer may do."""
 
     def __init__(self, records: int, seconds: float) -> None:
         super().__init__(f"the query took longer than {seconds:g} s on {records} records")
@@ -122,18 +116,7 @@ class Rows:
 class Query:
     """A source's query, with the lookup tables that it may join.
 
-    Parameters
-    ----------
-    sql
-        One SELECT statement on `source`.
-    into, currency
-        The input that its rows belong to, and the currency of purchases without their own.
-    tables
-        Lookup tables, read now and again when their files change.
-    json
-        Whether values are JSON, and not text.
-    memory_mb, seconds
-        Limits of one micro-batch.
+    Tables are read now, and again when their files change. Without ``json``, values are text.
 
     Raises
     ------

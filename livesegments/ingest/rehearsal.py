@@ -31,15 +31,6 @@ def rehearse(
 ) -> Iterator[Outcome]:
     """Transform the newest records of each source's topic; sends nothing and joins no group.
 
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    sources, chosen
-        The file of sources, and those to rehearse.
-    most
-        Maximum number of records of each source.
-
     Raises
     ------
     SourcesError

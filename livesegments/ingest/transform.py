@@ -56,16 +56,7 @@ class Transformed:
 class Transform:
     """The decoder, the query and the contract of a source.
 
-    Parameters
-    ----------
-    source
-        Definition of the source.
-    tables
-        Lookup tables of its query.
-    registry
-        Needed by formats whose schemas are there.
-    currency, consent_required
-        Of the deployment.
+    Formats with schemas need the ``registry``; currency and consent are the deployment's.
     """
 
     def __init__(
@@ -97,16 +88,10 @@ class Transform:
     def run(
         self, records: Sequence[ConsumerRecord], now_ms: int, *, halve_slow: bool = True
     ) -> Transformed:
-        """Transform records of the source's topic, from any of its partitions.
+        """Transform records of the source's topic, in the order in which to send their events.
 
-        Parameters
-        ----------
-        records
-            In the order in which their events are to be sent.
-        now_ms
-            Timestamp that the broker would assign to the events.
-        halve_slow
-            As for `Query.run`.
+        ``now_ms`` is the timestamp that the broker would assign to the events; ``halve_slow`` is
+        as for `Query.run`.
         """
         decoded, undecodable = self._decoded(records)
         rows = self.query.run(decoded, halve_slow=halve_slow)

@@ -67,16 +67,10 @@ class SourceWorker:
     ----------
     consumer
         Not subscribed yet; read_committed, no auto-commit, ``auto_offset_reset="none"``.
-    publisher
-        Runs the transactions.
-    transform
-        The source's query.
     partitioning
         The deployment's: the partition of each key.
     max_records
         Maximum number of records in a micro-batch.
-    observed
-        Receives counts and durations.
     alive
         Liveness callback, called in every loop iteration.
     accept_loss

@@ -56,14 +56,7 @@ def write_rows(
 
     Purchases and spend are those of the window that ends at the partition's clock; unknown values
     are empty. Erased customers, customers suppressed until a restore, and those with only a
-    deleted profile have no row.
-
-    Parameters
-    ----------
-    format
-        ``csv``, ``jsonl`` or ``parquet``.
-    progress
-        Called with the number of rows after each chunk.
+    deleted profile have no row. ``format`` is ``csv``, ``jsonl`` or ``parquet``.
 
     Raises
     ------

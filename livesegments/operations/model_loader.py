@@ -24,13 +24,7 @@ class NoModelError(RuntimeError):
 
 
 def deployment_of(store: Partitions) -> Deployment:
-    """Return the deployment of a store.
-
-    Raises
-    ------
-    NoModelError
-        If no worker has ever run.
-    """
+    """Return the deployment of a store; raises `NoModelError` if no worker has ever run."""
     deployment = store.deployment()
     if deployment is None:
         raise NoModelError(

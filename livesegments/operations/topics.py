@@ -94,13 +94,7 @@ def topic_configs(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, di
 
 
 def check_transactions(config: Mapping[str, Any]) -> None:
-    """Check that the brokers have transactions, without which nothing can be exactly once.
-
-    Raises
-    ------
-    TransactionsMissingError
-        If they have none.
-    """
+    """Raise `TransactionsMissingError` if the brokers have none: nothing could be exactly once."""
     with open_admin(**config) as admin:
         offered = admin._manager.broker_version_data.api_versions
     needed = (InitProducerIdRequest, AddPartitionsToTxnRequest, TxnOffsetCommitRequest)
@@ -122,20 +116,10 @@ def create_topics(
     retention_days: int,
     skip_config: Collection[str] = (),
 ) -> list[tuple[str, str]]:
-    """Create the topics that do not exist yet.
+    """Create the topics that do not exist yet; return (name on the broker, "created" or "exists").
 
-    Parameters
-    ----------
-    partitions
-        Of every topic created; if None, the number that existing topics have, or 4.
-    retention_days
-        Retention of purchases and changes.
-    skip_config
-        Topic configurations left to the broker's defaults.
-
-    Returns
-    -------
-    (name on the broker, "created" or "exists") of every topic.
+    Without ``partitions``, they have as many as existing topics, or 4. Configurations in
+    ``skip_config`` are left to the broker's defaults.
 
     Raises
     ------

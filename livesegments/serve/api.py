@@ -62,12 +62,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Api:
     """Answers of the API.
 
-    Attributes
-    ----------
-    customers, history, stream
-        Where they come from.
-    away
-        Returns why the history cannot be relied on now, None if it can.
+    ``away`` returns why the history cannot be relied on now, None if it can.
     """
 
     customers: CustomerReader

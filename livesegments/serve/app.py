@@ -58,21 +58,7 @@ class ServeError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources of pages and answers.
-
-    Attributes
-    ----------
-    settings
-        Of the deployment.
-    history, follower
-        The history, and what keeps it up to date.
-    store
-        Of the deployment.
-    reader, current
-        What reads the deployment's state, and the newest state.
-    changes
-        The newest changes.
-    """
+    """Sources of pages and answers."""
 
     settings: Settings
     history: History
@@ -114,16 +100,9 @@ def create_app(
     pages: Sequence[BaseRoute] = (),
     answered: Callable[[Any, int, float], None] = lambda *_: None,
 ) -> Starlette:
-    """Return the application.
+    """Return the application; ``pages`` are routes beside those of the API.
 
-    Parameters
-    ----------
-    sources
-        What it answers from; also in ``app.state.sources``.
-    pages
-        Routes beside those of the API.
-    answered
-        Called with scope, status and seconds of each answer.
+    ``answered`` is called with scope, status and seconds of each answer.
     """
     settings = sources.settings
     token = Token(settings.serve_token.get_secret_value())
@@ -148,14 +127,7 @@ def create_app(
 
 
 def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT.
-
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    started
-        Called with the address once it answers.
+    """Serve until SIGTERM or SIGINT; ``started`` is called with the address once it answers.
 
     Raises
     ------

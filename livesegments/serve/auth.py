@@ -10,15 +10,7 @@ SESSION_SECONDS = 12 * 3_600
 
 
 class Token:
-    """The token; without one everybody is authorized.
-
-    Parameters
-    ----------
-    token
-        The secret, "" for none.
-    now_s
-        Clock, epoch seconds.
-    """
+    """The token; without one everybody is authorized."""
 
     def __init__(self, token: str, now_s: Callable[[], float] = time.time) -> None:
         self._token, self._now_s = token.encode(), now_s
@@ -49,10 +41,7 @@ class Token:
     def session_cookie(self, *, secure: bool) -> str:
         """Return the value of ``Set-Cookie`` for a browser that has given the token.
 
-        Parameters
-        ----------
-        secure
-            Whether the request came by https.
+        ``secure`` is for a request that came by https.
         """
         expires_s = int(self._now_s()) + SESSION_SECONDS
         value = f"{self._signature(expires_s)}.{expires_s}"

@@ -257,15 +257,7 @@ class Backlog:
 
 
 class ChangesStream:
-    """Streams of the change log, so many at most.
-
-    Parameters
-    ----------
-    log
-        The newest events.
-    backlog
-        Those before.
-    """
+    """Streams of the change log, so many at most; the backlog has what the log no longer has."""
 
     def __init__(self, log: ChangeLog, backlog: Backlog) -> None:
         self._log, self._backlog = log, backlog

@@ -18,11 +18,6 @@ AWAY = "Redis is away"
 class CurrentState:
     """Reads the state once a second.
 
-    Parameters
-    ----------
-    reader
-        Of the deployment.
-
     Attributes
     ----------
     now

@@ -30,17 +30,10 @@ _CONSENT = {-1: None, 0: False, 1: True}
 
 
 class CustomerReader:
-    """Reads customers of a deployment from its store.
+    """Reads customers of a deployment from its store, for several threads.
 
     Requests that come while others are read are read together: one round trip and one scoring for
     all of them.
-
-    Parameters
-    ----------
-    store
-        Used by several threads.
-    current
-        State of the deployment.
     """
 
     def __init__(self, store: Partitions, current: CurrentState) -> None:
@@ -50,13 +43,7 @@ class CustomerReader:
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, customer_ids: Sequence[str]) -> dict[str, Json]:
-        """Return the known customers, by id.
-
-        Raises
-        ------
-        ProblemError
-            If the store is away, or no worker has ever run.
-        """
+        """Return the known customers, by id; raises as `read`."""
         found: asyncio.Future[dict[str, Json]] = asyncio.get_running_loop().create_future()
         self._waiting.append((customer_ids, found))
         if self._reading is None:

@@ -43,14 +43,10 @@ class Guard:
 
     Parameters
     ----------
-    app
-        What it guards.
-    token
-        The token.
     requests_per_second
         Rate of a client, by its address; twice that at once. 0: no limit.
     answered
-        Called with method, path, status and seconds of each answer, once it has begun.
+        Called with scope, status and seconds of each answer, once it has begun.
     """
 
     def __init__(

@@ -20,12 +20,8 @@ _ROUTES = (
 class ServeMetrics:
     """Time series of a server (`metric_specs.SERVE_TABLE`); all exist from the start.
 
-    Parameters
-    ----------
-    registry
-        Registry of the series; at most one `ServeMetrics` in each.
-    streams, lag, size
-        Return the open streams, the records that the history lacks, and the bytes of its file.
+    ``streams``, ``lag`` and ``size`` return the open streams, the records that the history lacks,
+    and the bytes of its file.
     """
 
     def __init__(

@@ -29,17 +29,7 @@ _CHUNK_ROWS = 5_000
 
 
 class PageRoutes:
-    """Answers requests for pages.
-
-    Parameters
-    ----------
-    site
-        The pages.
-    history
-        Wakes the streams of events.
-    token
-        What the login asks for.
-    """
+    """Answers requests for pages; the history's commits wake the streams of events."""
 
     def __init__(self, site: Site, history: History, token: Token) -> None:
         self._site, self._history, self._token = site, history, token

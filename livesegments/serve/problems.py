@@ -14,17 +14,7 @@ RETRY_SECONDS = 2
 
 
 class ProblemError(Exception):
-    """An error with a status for the client.
-
-    Parameters
-    ----------
-    status
-        HTTP status.
-    detail
-        What is wrong and what to do; contains no data of a customer.
-    headers
-        Of the response.
-    """
+    """An error with a status for the client; its detail contains no data of a customer."""
 
     def __init__(
         self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None

@@ -6,17 +6,8 @@ MOST_CLIENTS = 10_000
 
 
 class RateLimit:
-    """Token bucket for each client: so many at once, refilled at a rate.
+    """Token bucket for each client: ``burst`` at once, refilled at ``per_second``.
 
-    Parameters
-    ----------
-    per_second
-        Rate of the refill.
-    burst
-        Most at once.
-
-    Notes
-    -----
     The clients seen last are kept; of those forgotten, each begins with a full bucket.
 
     Examples

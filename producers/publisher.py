@@ -35,6 +35,9 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A dead letter is as large as its rejected record: above the largest record of the topics."""
 
 BATCH_BYTES = 512 * 1024
+RETRY_MS = 5
+"""Milliseconds before a request is repeated. At steady rates most transactions begin before the
+markers of the previous one are written, about 5 ms after its commit, and are refused once."""
 MOST_PATIENCE = 4
 MOST_TURNS = 64
 """Maximum transactions sent record by record before batches are tried again for a topic."""
@@ -101,7 +104,7 @@ class Publisher:
             return
         producer = open_producer(
             BatchProducer,
-            **self._config,
+            **{**self._config, "retry_backoff_ms": RETRY_MS},
             transactional_id=self._transactional_id,
             transaction_timeout_ms=self._timeouts.transaction_ms,
             delivery_timeout_ms=self._timeouts.delivery_ms,

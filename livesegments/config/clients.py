@@ -31,7 +31,6 @@ def kafka_config(settings: Settings, bootstrap_seconds: float = 10.0) -> dict[st
         # Taken by the clients of livesegments/topic_prefix.py.
         **({CONFIG: settings.topic_prefix} if settings.topic_prefix else {}),
         "bootstrap_timeout_ms": round(bootstrap_seconds * 1_000),
-        # Retry delay for a transaction that begins before the previous one's markers are written.
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,
         "security_protocol": settings.kafka_security_protocol,

@@ -40,7 +40,7 @@ Config = dict[str, Any]
 
 @pytest.fixture
 def config(fresh_kafka: KafkaServer) -> Config:
-    return {"bootstrap_servers": fresh_kafka.bootstrap, "retry_backoff_ms": 20}
+    return {"bootstrap_servers": fresh_kafka.bootstrap}
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def publication(partition: int, outputs: Iterable[Output]) -> Publication:
 
 @pytest.fixture
 def config(fresh_kafka: KafkaServer) -> dict[str, Any]:
-    return {"bootstrap_servers": fresh_kafka.bootstrap, "retry_backoff_ms": 20}
+    return {"bootstrap_servers": fresh_kafka.bootstrap}
 
 
 @pytest.fixture

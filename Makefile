@@ -68,7 +68,8 @@ $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 		--no-deps --no-build-isolation -e .
 	@touch $@
 
-explore: setup ## Run many more seeds of the simulation than the tests do
+explore: setup ## Run many more seeds of the simulation, and examples of properties, than the tests do
+	$(BIN)/python -m pytest -m "hypothesis and not servers" --hypothesis-profile explore --timeout 3600 -n auto --dist worksteal
 	$(BIN)/python -m tests.simulation $(EXPLORE_OPTIONS)
 
 soak: setup servers ## Inject faults into workers and servers under load for a quarter of an hour, and verify

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import pickle
 import signal
@@ -16,8 +17,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 from tests.service import Service
 
-# The duration of an example says more about the machine than about the code.
-settings.register_profile("livesegments", deadline=None)
+# The duration of an example says more about the machine than about the code. `make explore` draws
+# many more examples; once a day the workflow does.
+settings.register_profile("livesegments", deadline=None, max_examples=40)
+settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("livesegments")
 
 
@@ -146,6 +149,17 @@ def pytest_configure() -> None:
         if signal.getsignal(each) == signal.SIG_IGN:
             signal.signal(each, default.get(each, signal.SIG_DFL))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector away from the modules and tests, which stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.contracts.segments import SegmentChange
@@ -196,7 +196,6 @@ class Followed:
 
 
 @given(st.lists(steps, min_size=4, max_size=20))
-@settings(max_examples=150)
 def test_reasons_are_what_happened_since_the_last_change(drawn: list[tuple[str, str, Any]]) -> None:
     followed = Followed()
     for step in drawn:

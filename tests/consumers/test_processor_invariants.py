@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -70,7 +70,6 @@ def batches(records: list[ConsumerRecord], data: st.DataObject) -> list[list[Con
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.data())
-@settings(max_examples=150)
 def test_statistics_chain_and_states_hold_after_every_round(
     sent: list[Sent], data: st.DataObject
 ) -> None:
@@ -94,7 +93,6 @@ def test_statistics_chain_and_states_hold_after_every_round(
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.data())
-@settings(max_examples=100)
 def test_after_a_sweep_everyone_is_scored_as_their_record_says(
     sent: list[Sent], data: st.DataObject
 ) -> None:
@@ -119,7 +117,6 @@ def test_after_a_sweep_everyone_is_scored_as_their_record_says(
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.data())
-@settings(max_examples=150)
 def test_records_do_not_depend_on_how_topics_interleave_or_batches_are_cut(
     sent: list[Sent], data: st.DataObject
 ) -> None:
@@ -154,7 +151,6 @@ def test_records_do_not_depend_on_how_topics_interleave_or_batches_are_cut(
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.data())
-@settings(max_examples=75)
 def test_a_replay_of_the_log_gives_the_records_that_live_rounds_gave(
     sent: list[Sent], data: st.DataObject
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.contracts.topics import INPUTS
@@ -190,7 +190,6 @@ def kept(w: World) -> dict[str, Any]:
 
 
 @given(st.lists(events, min_size=1, max_size=30), st.data())
-@settings(max_examples=150)
 def test_who_is_kept_depends_on_the_log_and_the_clock_alone(
     sent: list[dict[str, Any]], data: st.DataObject
 ) -> None:

@@ -1,7 +1,7 @@
 import random
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.contracts.dead_letters import Reason, Rejection
@@ -74,7 +74,6 @@ GOOD: list[Record] = [
 ]
 
 
-@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(

@@ -68,19 +68,16 @@ class ProcessingConfig:
     """The ids of the segments, in order."""
     segments: tuple[tuple[str, str], ...] = field(init=False)
     """(id, name) of each segment, in order."""
+    record_shape: RecordShape = field(init=False)
+    """Shape of the customers' records."""
 
     def __post_init__(self) -> None:
-        segments = tuple((segment.id, segment.name) for segment in self.segmentation.segments)
+        of = self.segmentation
+        shape = RecordShape(self.layout.tiles, len(of.features), len(of.segments))
+        segments = tuple((segment.id, segment.name) for segment in of.segments)
         object.__setattr__(self, "segments", segments)
-        object.__setattr__(self, "segment_ids", self.segmentation.segment_ids)
-
-    @property
-    def record_shape(self) -> RecordShape:
-        """Shape of the customers' records."""
-        segmentation = self.segmentation
-        return RecordShape(
-            self.layout.tiles, len(segmentation.features), len(segmentation.segments)
-        )
+        object.__setattr__(self, "segment_ids", of.segment_ids)
+        object.__setattr__(self, "record_shape", shape)
 
 
 def record_shape(deployment: Deployment) -> RecordShape:
@@ -96,8 +93,8 @@ class Model:
     ----------
     kmeans
         The fitted estimator, with the known customers of all partitions.
-    generation
-        The generation of the fit.
+    generation, statistics, snapshot
+        Its fit, the statistics of the customers in each cluster, and centroids and scale.
     segment_of_cluster
         (k,) segment index of each cluster.
     cluster_of_segment
@@ -106,30 +103,25 @@ class Model:
 
     kmeans: MiniBatchKMeans
     generation: Generation
+    statistics: ClusterStatistics
+    snapshot: ModelSnapshot
     segment_of_cluster: NDArray[np.int8]
-    cluster_of_segment: NDArray[np.int8] = field(init=False)
-
-    def __post_init__(self) -> None:
-        inverse = np.argsort(self.segment_of_cluster).astype(np.int8)
-        object.__setattr__(self, "cluster_of_segment", inverse)
+    cluster_of_segment: NDArray[np.int8]
 
     @classmethod
     def of(cls, kmeans: MiniBatchKMeans, segment_ids: Sequence[str]) -> "Model":
         """Return the model for an estimator and the deployment's segments."""
         generation = kmeans.generation
         assert generation is not None
-        carried = [segment_ids.index(segment) for segment in generation.segments]
-        return cls(kmeans, generation, np.array(carried, np.int8))
-
-    @property
-    def snapshot(self) -> ModelSnapshot:
-        """Centroids and scale."""
-        return self.kmeans.snapshot
-
-    @property
-    def statistics(self) -> ClusterStatistics:
-        """Statistics of the customers in each cluster."""
-        return self.kmeans.statistics
+        carried = np.array([segment_ids.index(each) for each in generation.segments], np.int8)
+        return cls(
+            kmeans=kmeans,
+            generation=generation,
+            statistics=kmeans.statistics,
+            snapshot=kmeans.snapshot,
+            segment_of_cluster=carried,
+            cluster_of_segment=np.argsort(carried).astype(np.int8),
+        )
 
 
 class FeatureReason(Struct, frozen=True, gc=False):

@@ -261,7 +261,12 @@ class Partitions:
             If a server no longer has the script: it was restarted or failed over, so the cursors of
             scans are no longer valid on it.
         """
-        self._load_script({commit.partition for commit in commits} - self._loaded)
+        if new := {commit.partition for commit in commits} - self._loaded:
+            batch = CommandBatch(self._servers)
+            for key in (self.keys(each).progress for each in new):
+                batch.on(key).script_load(_SCRIPT)
+            self._sha = batch.execute()[0]
+            self._loaded |= new
         batch = CommandBatch(self._servers)
         for commit in commits:
             keys = partition_keys(self.group_id, commit.partition)
@@ -271,14 +276,6 @@ class Partitions:
         except NoScriptError:
             self._loaded.clear()
             raise
-
-    def _load_script(self, partitions: set[int]) -> None:
-        if partitions:
-            batch = CommandBatch(self._servers)
-            for key in (self.keys(each).progress for each in partitions):
-                batch.on(key).script_load(_SCRIPT)
-            self._sha = batch.execute()[0]
-            self._loaded |= partitions
 
     def statistics_in(self, generation: int, partitions: Sequence[int]) -> list[bytes | None]:
         """Return each partition's statistics of a generation, b"" for one without customers.
@@ -348,16 +345,16 @@ class Partitions:
 
 def _arguments(commit: Commit) -> list[str | int | bytes]:
     expected = commit.expected or Checkpoint()
-    statistics = [SWEPT, commit.checkpoint.settled_generation, *_flat(commit.statistics)]
+    learned = [part for pair in commit.statistics.items() for part in pair]
     lists: list[Sequence[str | int | bytes]] = [
         commit.checkpoint.to_fields(),
-        _flat(commit.records),
+        [part for pair in commit.records.items() for part in pair],
         commit.gone,
-        statistics,
+        [SWEPT, commit.checkpoint.settled_generation, *learned],
         commit.statistics_gone,
         [commit.entry.version, commit.entry.data] if commit.entry else [],
         commit.trimmed,
-        _flat(commit.erasures),
+        [part for pair in commit.erasures.items() for part in pair],
         [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
         [part for write in commit.ring for part in write],
     ]
@@ -379,9 +376,3 @@ def _reading(want: ReadRequest, replies: Iterator[Any]) -> ReadResult:
 def _micros(time: tuple[int, int]) -> int:
     seconds, micros = time
     return seconds * 1_000_000 + micros
-
-
-def _flat(
-    pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes],
-) -> list[str | int | bytes]:
-    return [part for pair in pairs.items() for part in pair]

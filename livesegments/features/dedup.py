@@ -87,20 +87,17 @@ def _siphash(blocks: Hashes) -> Hashes:
     return first
 
 
+_STEPS = ((0, 1, 13, True), (2, 3, 16, False), (0, 3, 21, False), (2, 1, 17, True))
+"""Of a round: the word added to, the word added and its rotation, whether to swap halves then."""
+
+
 def _rounds(v: list[Hashes], times: int) -> None:
-    for _ in range(times):
-        _add_rotate(v, 0, 1, 13)
-        _rotate(v[0], 32)
-        _add_rotate(v, 2, 3, 16)
-        _add_rotate(v, 0, 3, 21)
-        _add_rotate(v, 2, 1, 17)
-        _rotate(v[2], 32)
-
-
-def _add_rotate(v: list[Hashes], to: int, by: int, bits: int) -> None:
-    v[to] += v[by]
-    _rotate(v[by], bits)
-    v[by] ^= v[to]
+    for to, by, bits, swaps in times * _STEPS:
+        v[to] += v[by]
+        _rotate(v[by], bits)
+        v[by] ^= v[to]
+        if swaps:
+            _rotate(v[to], 32)
 
 
 def _rotate(values: Hashes, bits: int) -> None:

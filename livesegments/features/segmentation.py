@@ -1,6 +1,6 @@
 """A segmentation: the features that customers are clustered by, and the segments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +28,18 @@ class Segmentation:
         The d features, in the order of `livesegments.features.feature_specs.CATALOGUE`.
     segments
         The k segments; records hold their indexes.
+    feature_names, segment_ids
+        Name of each feature in the message contract, and id of each segment.
     """
 
     features: tuple[Feature, ...]
     segments: tuple[Segment, ...]
+    feature_names: tuple[str, ...] = field(init=False, repr=False)
+    segment_ids: tuple[str, ...] = field(init=False, repr=False)
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Name of each feature in the message contract."""
-        return tuple(feature.name for feature in self.features)
-
-    @property
-    def segment_ids(self) -> tuple[str, ...]:
-        """Id of each segment."""
-        return tuple(segment.id for segment in self.segments)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "feature_names", tuple(each.name for each in self.features))
+        object.__setattr__(self, "segment_ids", tuple(each.id for each in self.segments))
 
     @property
     def most_valuable(self) -> int:

@@ -1,6 +1,6 @@
 """Tiles of event time, and the totals of a record's tiles in the window that ends at the clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Tiling:
 
     window_days: int
     tiles: int
+    tile_us: int = field(init=False)
+    """Length of a tile in microseconds."""
 
     def __post_init__(self) -> None:
         if self.window_days < 1 or self.tiles < 1:
@@ -42,11 +44,7 @@ class Tiling:
                 f"a window of {self.window_days} days does not split into {self.tiles} tiles of"
                 " whole seconds; choose tiles that divide it"
             )
-
-    @property
-    def tile_us(self) -> int:
-        """Length of a tile in microseconds."""
-        return self.window_days * DAY_US // self.tiles
+        object.__setattr__(self, "tile_us", self.window_days * DAY_US // self.tiles)
 
     def tile(self, time_us: int) -> int:
         """Return the tile of one time, in microseconds since the epoch."""

@@ -22,41 +22,6 @@ _DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]
 """Where a UUID has no hyphen."""
 
 
-def headers(
-    *,
-    topic: str,
-    partition: int,
-    version: int,
-    customer_id: str,
-    event_type: str,
-    time_us: int,
-    nonce: str,
-    group: str = "livesegments",
-) -> list[tuple[str, bytes]]:
-    """Headers of one published event.
-
-    `ce_id` is the same whenever the same change is published again, since it comes from where and
-    in which version the change was made. There is no `ce_subject`: the key carries the customer,
-    and headers end up in logs.
-
-    Parameters
-    ----------
-    topic, partition
-        Where the event is published.
-    version
-        Progress version of the commit that decided it.
-    customer_id
-        Key of the record; the segment id for a definition.
-    event_type, time_us, nonce, group
-        As for `shared_headers`.
-    """
-    identifier = event_id(topic, partition, version, customer_id).encode()
-    shared = shared_headers(
-        event_type=event_type, time_us=time_us, nonce=nonce, version=version, group=group
-    )
-    return [("ce_id", identifier), *shared]
-
-
 def shared_headers(
     *, event_type: str, time_us: int, nonce: str, version: int, group: str
 ) -> list[tuple[str, bytes]]:
@@ -83,13 +48,13 @@ def shared_headers(
     ]
 
 
-def event_id(topic: str, partition: int, version: int, customer_id: str) -> str:
-    """UUIDv5 (RFC 9562, 5.5) of ``topic/partition/version/customer_id``."""
-    return event_ids(topic, partition, version, [customer_id.encode()])[0].decode()
-
-
 def event_ids(topic: str, partition: int, version: int, keys: Sequence[bytes]) -> list[bytes]:
-    """Return the `event_id` of each of n keys, customer ids in UTF-8; `uuid.uuid5` is slower."""
+    """Return the `ce_id` of n events, by their keys, customer ids in UTF-8.
+
+    It is a UUIDv5 (RFC 9562, 5.5) of ``topic/partition/version/customer_id``, where and in which
+    commit the event was made: the same whenever the same change is published again. `uuid.uuid5`
+    is slower. There is no `ce_subject`: the key carries the customer, and headers end up in logs.
+    """
     place = f"{topic}/{partition}/{version}/".encode()
     shared = sha1(NAMESPACE.bytes + place, usedforsecurity=False)
     digests = []

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from itertools import islice
 from pathlib import PurePath
-from types import TracebackType
 
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 _LOG_SECONDS = 2.0
@@ -70,8 +69,7 @@ class Watchdog:
     Examples
     --------
     >>> watchdog = Watchdog(30.0, log=print)
-    >>> with watchdog:
-    ...     pass  # one iteration
+    >>> watchdog.arm()  # at the beginning of each iteration
     >>> watchdog.stop()
     """
 
@@ -92,21 +90,16 @@ class Watchdog:
         self._clock = clock
         self._exit = exit
         self._lock = threading.Lock()
-        self._budget_of_round = budget
         self._left: float | None = None
         self._looked_at = 0.0
         self._watched_thread = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
-    def arm(self, budget: float | None = None) -> None:
-        """Start the budget of an iteration, or restart it if it is running.
-
-        Give one that is expected to take longer a ``budget`` of its own, in seconds.
-        """
+    def arm(self) -> None:
+        """Start the budget of an iteration, or restart it if it is running."""
         with self._lock:
-            self._budget_of_round = self.budget if budget is None else budget
-            self._left = self._budget_of_round
+            self._left = self.budget
             self._looked_at = self._clock()
             self._watched_thread = threading.get_ident()
             if self._thread.ident is None:
@@ -116,18 +109,6 @@ class Watchdog:
         """End the iteration: nothing happens until the watchdog is armed again."""
         with self._lock:
             self._left = None
-
-    def __enter__(self) -> "Watchdog":
-        self.arm()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.disarm()
 
     def stop(self) -> None:
         """Disarm permanently and end the thread."""
@@ -145,9 +126,9 @@ class Watchdog:
             if self._left > 0:
                 return False
             self._left = None
-            budget, thread = self._budget_of_round, self._watched_thread
+            where = _where(self._watched_thread)
         try:
-            self._say(f"a round exceeded its budget of {budget:g} s; it is in {_where(thread)}")
+            self._say(f"a round exceeded its budget of {self.budget:g} s; it is in {where}")
         finally:
             self._exit(EXIT_CODE)
         return True

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from livesegments.consumers.modelling.definitions import to_definitions
-from livesegments.contracts.cloudevents import event_id, read_provenance
+from livesegments.contracts.cloudevents import event_ids, read_provenance
 from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
@@ -183,7 +183,7 @@ def test_headers_are_those_of_cloudevents_with_the_commit_behind_them() -> None:
     found = headers(MESSAGES.changes([(change(), CAUSE)])[0])
     assert found == {
         "ce_specversion": b"1.0",
-        "ce_id": event_id(CHANGES, 3, 42, "c").encode(),
+        "ce_id": event_ids(CHANGES, 3, 42, [b"c"])[0],
         "ce_type": b"io.livesegments.segment-change.v1",
         "ce_source": b"/livesegments/group",
         "ce_time": b"1970-01-01T00:00:10.000005Z",

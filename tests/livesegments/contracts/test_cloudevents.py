@@ -8,19 +8,14 @@ from livesegments.contracts import cloudevents
 
 
 def test_headers_of_an_event_in_binary_mode() -> None:
-    headers = cloudevents.headers(
-        topic="segment-changes.v1",
-        partition=3,
+    headers = cloudevents.shared_headers(
         version=42,
-        customer_id="c-1",
         event_type=cloudevents.SEGMENT_CHANGE,
         time_us=1_771_999_200_000_001,
         nonce="0123456789abcdef",
         group="shop",
     )
-    identifier = uuid.uuid5(cloudevents.NAMESPACE, "segment-changes.v1/3/42/c-1")
     assert headers == [
-        ("ce_id", str(identifier).encode()),
         ("ce_specversion", b"1.0"),
         ("ce_type", b"io.livesegments.segment-change.v1"),
         ("ce_source", b"/livesegments/shop"),
@@ -33,15 +28,16 @@ def test_headers_of_an_event_in_binary_mode() -> None:
 
 @given(st.integers(0, 1000), st.integers(0, 2**63), st.text())
 def test_the_id_is_a_uuid5(partition: int, version: int, customer_id: str) -> None:
-    name = f"customer-segments.v1/{partition}/{version}/{customer_id}"
-    assert cloudevents.event_id("customer-segments.v1", partition, version, customer_id) == str(
-        uuid.uuid5(cloudevents.NAMESPACE, name)
-    )
+    topic = "customer-segments.v1"
+    expected = uuid.uuid5(cloudevents.NAMESPACE, f"{topic}/{partition}/{version}/{customer_id}")
+    found = cloudevents.event_ids(topic, partition, version, [customer_id.encode(), b"other"])
+    assert found[0] == str(expected).encode()
+    assert len(found) == 2
 
 
 def test_the_namespace_never_changes() -> None:
-    published = cloudevents.event_id("segment-changes.v1", 0, 1, "c-1")
-    assert published == "2964a3eb-4dd4-53da-86a5-b2cc2ea9706a"
+    published = cloudevents.event_ids("segment-changes.v1", 0, 1, [b"c-1"])
+    assert published == [b"2964a3eb-4dd4-53da-86a5-b2cc2ea9706a"]
 
 
 def test_the_last_provenance_counts() -> None:

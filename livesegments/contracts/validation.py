@@ -158,9 +158,13 @@ def key_mismatch(valid: Documents, keys: Keys) -> Fault:
     """Find keys that are null or other than the customer's id."""
     customer_ids = valid.column("customer_id")
     own_keys = keys if len(keys) == len(customer_ids) else [keys[row] for row in valid.row.tolist()]
-    where = np.zeros(len(customer_ids), dtype=bool)
     # Identifiers hold no line feed, so equal joins of as many parts mean equal parts.
-    if None in own_keys or b"\n".join(own_keys) != "\n".join(customer_ids).encode():  # type: ignore[arg-type]
+    try:
+        equal = b"\n".join(own_keys) == "\n".join(customer_ids).encode()  # type: ignore[arg-type]
+    except TypeError:  # a null
+        equal = False
+    where = np.zeros(len(customer_ids), dtype=bool)
+    if not equal:
         pairs = zip(own_keys, customer_ids, strict=True)
         where = np.array([key != customer_id.encode() for key, customer_id in pairs], dtype=bool)
     return Fault(Reason.KEY_MISMATCH, lambda row: explain_key(keys[row]), where)
@@ -273,13 +277,13 @@ def validate_purchases(keys: Keys, values: Values) -> tuple[Purchases, list[Reje
     rows = [row for row, purchase in enumerate(read) if purchase is not None]
     sound = Purchases(np.array(rows, np.int64), [read[row] for row in rows])
     if len(rows) < len(read):
-        its_keys, its_values = [keys[row] for row in rows], [values[row] for row in rows]
-        doubtful = {rows[at] for at in _doubtful(its_keys, its_values, sound)}
+        keys_read, values_read = [keys[row] for row in rows], [values[row] for row in rows]
+        doubtful = {rows[at] for at in _doubtful(keys_read, values_read, sound)}
     else:
         doubtful = set(_doubtful(keys, values, sound))
+        if not doubtful:
+            return sound, []
     rest = [row for row, each in enumerate(read) if each is None or row in doubtful]
-    if not rest:
-        return sound, []
     judged, rejections = validate(
         events.PURCHASE, [keys[row] for row in rest], [values[row] for row in rest]
     )

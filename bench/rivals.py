@@ -11,8 +11,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from river import cluster, preprocessing
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 Floats = NDArray[np.float64]
 
@@ -34,6 +32,8 @@ class Scaler:
     """River's StandardScaler, updated with known values only."""
 
     def __init__(self, dimensions: int) -> None:
+        from river import preprocessing  # slow to import, and few benches need it
+
         self.dimensions = dimensions
         self._river = preprocessing.StandardScaler()
 
@@ -67,6 +67,8 @@ class River:
     """River's cluster.KMeans, row by row."""
 
     def __init__(self, seed: int, halflife: float) -> None:
+        from river import cluster
+
         self.model = cluster.KMeans(n_clusters=CLUSTERS, halflife=halflife, seed=seed)
 
     def learn(self, Z: Floats) -> None:
@@ -82,6 +84,8 @@ class Sklearn:
     """scikit-learn's MiniBatchKMeans.partial_fit, initialised by k-means++ on the first rows."""
 
     def __init__(self, seed: int) -> None:
+        from sklearn.cluster import MiniBatchKMeans
+
         self.model = MiniBatchKMeans(n_clusters=CLUSTERS, random_state=seed, n_init=3)
 
     def learn(self, Z: Floats) -> None:
@@ -162,6 +166,8 @@ class Rivals:
 
 def imputed_fit(X: Floats, mean: Floats, weights: Floats) -> Floats:
     """Return a batch fit on mean-imputed values: the cost of imputation alone."""
+    from sklearn.cluster import KMeans
+
     scale = np.where(weights > 0, np.sqrt(weights), 1.0)
     center = np.nan_to_num(mean)
     fit = KMeans(CLUSTERS, n_init=20, random_state=1).fit(np.nan_to_num((X - center) * scale))

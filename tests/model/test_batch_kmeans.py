@@ -5,7 +5,6 @@ import time
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from livesegments.model.batch_kmeans import fit, inertia
@@ -58,6 +57,8 @@ def test_the_same_seed_gives_the_same_fit() -> None:
 
 
 def test_inertia_is_that_of_the_best_of_twenty_by_scikit_learn() -> None:
+    from sklearn.cluster import KMeans  # slow to import
+
     X = np.random.default_rng(5).gamma(2.0, 1.0, (1000, 4))
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
     with threadpool_limits(1):  # its threads slow each other down on small data

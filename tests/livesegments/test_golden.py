@@ -14,12 +14,11 @@ import pytest
 from livesegments.analysis.backtest.results import Variant
 from livesegments.analysis.backtest.runner import Backtest, backtest
 from livesegments.analysis.backtest.views import text as backtest_text
-from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.text_view import text as customer_text
 from livesegments.analysis.watch.text_view import line as watch_line
 from tests.consumers.harness import RETIREE, STUDENT, profile, purchase
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
-from tests.livesegments.analysis.customer.test_customer import told, world
+from tests.livesegments.analysis.customer.test_customer import searched, told, world
 from tests.livesegments.analysis.pages.made import report
 from tests.livesegments.analysis.watch.test_watch import BUSY, HOSTILE, NOTHING, drawn
 
@@ -41,7 +40,7 @@ def customer() -> Any:
         *(purchase("c", 85 + 3 * i, 20 + i) for i in range(6)),
         profile("c", 2, **RETIREE),
     )
-    return told(some, history=History(some.changes, 500, False))
+    return told(some, history=searched(some.changes, 500))
 
 
 OUTPUTS: dict[str, Callable[[], str]] = {

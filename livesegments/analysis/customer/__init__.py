@@ -1,5 +1,5 @@
 """Query of one customer: segment, reasons, history, and changes that would move them.
 
-`lookup` and `history` read the store and the change log; `explanation` and `counterfactuals`
-compute reasons and changes; `models` is the answer and `text_view` its text.
+`lookup` reads the store and `query` the change log; `explanation` computes reasons and changes,
+`answer` puts them together, and `text_view` is its text.
 """

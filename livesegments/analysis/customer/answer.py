@@ -1,9 +1,6 @@
 """The answer about a customer as plain data, as `livesegments customer --json` writes it."""
 
-from collections.abc import Mapping
-
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
-from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.analysis.segments import is_far
 from livesegments.consumers.modelling.definitions import to_definitions
@@ -12,7 +9,6 @@ from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS
-from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known
 
 _CONSENTS = {-1: None, 0: False, 1: True}
@@ -29,24 +25,12 @@ def answer(
     found: StoredCustomer,
     model: Model | None,
     config: ProcessingConfig,
-    names: Mapping[str, str],
     clock_us: int,
-    history: History | None,
+    history: Json | None,
 ) -> Json:
     """Return the answer for a customer with a record.
 
-    Parameters
-    ----------
-    found
-        The customer as stored.
-    model, config
-        Of the decisions; no model during the warm-up.
-    names
-        Segment id -> name.
-    clock_us
-        Clock of the customer's partition.
-    history
-        None when not requested.
+    There is no model during the warm-up, and no history when it is not requested.
 
     Returns
     -------
@@ -56,7 +40,7 @@ def answer(
     the distances and the contribution of each feature, ``outlook`` the changes that would move the
     customer. ``doubted`` are the ids of segments whose customers are far from what the name says.
     """
-    record = found.record[0]
+    record, names = found.record[0], dict(config.segments)
     published = int(record["segment"])
     refs: list[Json | None] = [
         {"id": each, "name": names.get(each, each)} for each in found.deployment.segments
@@ -64,11 +48,7 @@ def answer(
     refs.append(None)  # index NONE
     assigned = published != NONE
     in_window = _window(found, clock_us)
-    explanation = None
-    if model is not None:
-        tile = found.layout.tile(clock_us)
-        scores = score_at(found.record, tile, clock_us, model, config)
-        explanation = Explanation(found.record, scores, model, config, clock_us, refs)
+    explanation = model and Explanation(found.record, model, config, clock_us, refs)
     because = (
         "consent"
         if record["profiling"] == 0
@@ -87,7 +67,11 @@ def answer(
         "as_of": instant(clock_us),
         "erased_before": instant(found.marker.cutoff_us) if found.marker.cutoff_us else None,
         "segment": refs[published],
-        "doubted": [] if model is None else _doubted(model, config),
+        "doubted": [
+            each["id"]
+            for each in (to_definitions(model, config.segmentation) if model else ())
+            if is_far(each)
+        ],
         "since": instant(int(record["since"])) if assigned else None,
         "version": int(record["version"]) or None,
         "window": in_window,
@@ -109,17 +93,8 @@ def answer(
         },
         "why": explanation.why() if explanation and explanation.counted else None,
         "outlook": explanation.outlook() if explanation and assigned else None,
-        "history": history
-        and {
-            "changes": [change.model_dump(mode="json") for change in history.changes],
-            "searched": history.searched,
-            "whole": history.whole,
-        },
+        "history": history,
     }
-
-
-def _doubted(model: Model, config: ProcessingConfig) -> list[str]:
-    return [each["id"] for each in to_definitions(model, config.segmentation) if is_far(each)]
 
 
 def _window(found: StoredCustomer, clock_us: int) -> Json:

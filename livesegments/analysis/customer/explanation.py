@@ -1,47 +1,50 @@
-"""Reasons for a customer's segment, and changes that would move them, as plain values."""
+"""Reasons for a customer's segment, and the smallest changes that would move them, for JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from livesegments.analysis.customer.counterfactuals import (
-    expiries,
-    feature_changes,
-    more_purchases,
-    rival,
-)
 from livesegments.consumers.scoring import NONE, Scores
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.domain import Model, ProcessingConfig
+from livesegments.features.aggregate import advance
 from livesegments.features.record_codec import Records
-from livesegments.model.counterfactuals import contributions
+from livesegments.features.window import window
+from livesegments.model.counterfactuals import Axis, contributions, goes_to, smallest_change
+from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known
+
+MOST_PURCHASES = 1_000
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Explanation:
     """One customer compared with the model.
 
     Attributes
     ----------
-    record, scores
-        Of the one customer, at ``clock_us``.
-    model, config
-        Of the decisions.
+    record
+        (1,) of the customer.
     refs
         Segments by index; the last is None.
     """
 
     record: Records
-    scores: Scores
     model: Model
     config: ProcessingConfig
     clock_us: int
     refs: Sequence[Json | None]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of the customer, at the clock."""
+        tile = self.config.layout.tile(self.clock_us)
+        return score_at(self.record, tile, self.clock_us, self.model, self.config)
 
     @property
     def counted(self) -> bool:
@@ -50,26 +53,32 @@ class Explanation:
 
     @property
     def _published(self) -> int:
-        return int(self.record["segment"][0])
+        """Cluster of the published segment; without one, the nearest."""
+        segment = int(self.record["segment"][0])
+        nearest = int(self.scores.assignment.clusters[0])
+        return nearest if segment == NONE else int(self.model.cluster_of_segment[segment])
 
-    def _cluster(self, segment: int) -> int:
-        return int(self.model.cluster_of_segment[segment])
+    @property
+    def _runner_up(self) -> int:
+        """Nearest cluster other than the published one."""
+        others = self.scores.assignment.distances[0].copy()
+        others[self._published] = np.inf
+        return int(others.argmin())
+
+    def _ref(self, cluster: int) -> Json | None:
+        return self.refs[int(self.model.segment_of_cluster[cluster])]
 
     def why(self) -> Json:
         """Return the distances, and the contribution of each feature."""
         model, scores = self.model, self.scores
         view, distances = model.snapshot, scores.assignment.distances[0]
         own = int(scores.assignment.clusters[0])
-        published = own if self._published == NONE else self._cluster(self._published)
-        other = rival(published, distances)
+        published, other = self._published, self._runner_up
         parts = contributions(scores.vectors[0], view.centroids, view.weights)
         totals = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
         natural = self.config.segmentation.natural
         values, places = natural(scores.vectors)[0], natural(view.centroids)
         z, places_z = view.zscores(scores.vectors)[0], view.zscores(view.centroids)
-
-        def ref(cluster: int) -> Json | None:
-            return self.refs[int(model.segment_of_cluster[cluster])]
 
         def part(feature: int, cluster: int) -> Json:
             return {
@@ -81,14 +90,14 @@ class Explanation:
         recorded = int(self.record["cluster"][0])
         same_generation = self.record["generation"][0] == model.generation.number
         return {
-            "of": ref(published),
-            "nearest": ref(own),
+            "of": self._ref(published),
+            "nearest": self._ref(own),
             "cluster": own,
             "recorded_cluster": recorded if recorded != NONE and same_generation else None,
-            "runner_up": ref(other),
+            "runner_up": self._ref(other),
             "distances": sorted(
                 (
-                    {"segment": ref(cluster), "distance": round(float(distance), 4)}
+                    {"segment": self._ref(cluster), "distance": round(float(distance), 4)}
                     for cluster, distance in enumerate(distances)
                 ),
                 key=lambda each: float(each["distance"]),
@@ -112,7 +121,7 @@ class Explanation:
             "margin" if scores.held_by_margin[0] else "dwell" if scores.held_by_dwell[0] else None
         )
         ends_us = int(self.record["since"][0]) + self.config.switching.min_dwell_us
-        dwells = self._published != NONE and ends_us > self.clock_us
+        dwells = self.record["segment"][0] != NONE and ends_us > self.clock_us
         return {
             "nearer_by": round(float(1 - other / own), 4) if own > 0 else None,
             "needed": self.config.switching.margin,
@@ -122,45 +131,122 @@ class Explanation:
 
     def outlook(self) -> Json:
         """Return the changes that would move a customer out of a segment."""
-        model, scores, config = self.model, self.scores, self.config
-        published = self._cluster(self._published)
-        bought = (
-            more_purchases(self.record, self.clock_us, scores, published, model, config)
-            if self.counted
-            else None
-        )
-        features = feature_changes(scores, published, model, config) if self.counted else []
-        due = int(scores.segment[0])
-        moments = expiries(self.record, self.clock_us, model, config)
+        due = int(self.scores.segment[0])
         return {
             "when_next_scored": self.refs[due],
-            "moves_when_next_scored": due != self._published,
-            "purchases_like_theirs": bought
-            and {
-                "purchases": bought.purchases,
-                "spend_each": bought.cents_each / 100,
-                "segment": self.refs[bought.segment],
-            },
-            "one_feature": [
-                {
-                    "feature": each.feature,
-                    "from": each.now,
-                    "to": each.then,
-                    "change": round(each.then - each.now, 4),
-                    "segment": self.refs[each.segment],
-                }
-                for each in features
-            ],
-            "time_alone": [
-                {
-                    "at": instant(each.time_us),
-                    "purchases": each.purchases,
-                    "spend": each.cents / 100,
-                    "segment": self.refs[each.segment],
-                }
-                for each in moments
-            ],
+            "moves_when_next_scored": due != int(self.record["segment"][0]),
+            "purchases_like_theirs": self.more_purchases() if self.counted else None,
+            "one_feature": self.feature_changes() if self.counted else [],
+            "time_alone": self.expiries(),
         }
+
+    def feature_changes(self) -> list[Json]:
+        """Return the smallest change of each feature that makes another segment win, if any does.
+
+        Also the change that makes the runner-up win, where a smaller one makes a third segment win.
+        Everything else is unchanged; values are in natural units.
+        """
+        row, view, margin = (
+            self.scores.vectors[0],
+            self.model.snapshot,
+            self.config.switching.margin,
+        )
+        found = []
+        for feature, spec in enumerate(self.config.segmentation.features):
+            if np.isnan(row[feature]):
+                continue
+            scale = spec.scale
+            axis = Axis(spec.step, spec.least, spec.most, scale.forward, scale.backward)
+            now = float(np.round(axis.backward(row[feature]), 6))
+            then = {
+                target: value
+                for target in self._others()
+                if (
+                    value := smallest_change(
+                        row, feature, axis, self._published, target, view, margin
+                    )
+                )
+                is not None
+            }
+            ordered = sorted(then, key=lambda t: abs(then[t] - now))
+            found += [
+                {
+                    "feature": spec.name,
+                    "from": now,
+                    "to": then[target],
+                    "change": round(then[target] - now, 4),
+                    "segment": self._ref(target),
+                }
+                for target in ordered
+                if target in (ordered[0], self._runner_up)
+            ]
+        return found
+
+    def _others(self) -> list[int]:
+        return [
+            each for each in range(len(self.model.snapshot.centroids)) if each != self._published
+        ]
+
+    def more_purchases(self) -> Json | None:
+        """Return the further purchases of the mean amount that would move a customer now.
+
+        None if a thousand would not.
+        """
+        config, scores, published = self.config, self.scores, self._published
+        purchases, cents = int(scores.window.purchases[0]), int(scores.window.cents[0])
+        each = round(max(cents, 0) / purchases)
+        more = np.arange(1, MOST_PURCHASES + 1)
+        tile = config.layout.tile(self.clock_us)
+        records = np.repeat(self.record, len(more))
+        advance(records, np.full(len(more), tile))
+        records["counts"][:, tile % config.layout.tiles] += more
+        records["cents"][:, tile % config.layout.tiles] += more * each
+        rows = config.segmentation.vectors(records, window(records, tile, config.layout))
+        view, margin = self.model.snapshot, config.switching.margin
+        firsts = {
+            target: int(more[works.argmax()])
+            for target in self._others()
+            if (works := goes_to(rows, published, target, view, margin)).any()
+        }
+        if not firsts:
+            return None
+        target = min(firsts, key=lambda t: firsts[t])
+        return {
+            "purchases": firsts[target],
+            "spend_each": each / 100,
+            "segment": self._ref(target),
+        }
+
+    def expiries(self) -> list[Json]:
+        """Follow a customer without further purchases until the window is empty.
+
+        The model does not change. Each moment is the start of a tile at which a purchase leaves the
+        window or the segment changes, with the purchases left and the segment from then on.
+        """
+        record, layout = self.record.copy(), self.config.layout
+        moments: list[Json] = []
+        now = layout.tile(self.clock_us)
+        left = window(record, now, layout)
+        for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
+            time_us = layout.end(tile - 1)
+            scores = score_at(record, tile, time_us, self.model, self.config)
+            at, segment = scores.window, int(scores.segment[0])
+            moves = segment != record["segment"][0]
+            if moves or at.purchases[0] != left.purchases[0] or at.cents[0] != left.cents[0]:
+                moments.append(
+                    {
+                        "at": instant(time_us),
+                        "purchases": int(at.purchases[0]),
+                        "spend": int(at.cents[0]) / 100,
+                        "segment": self.refs[segment],
+                    }
+                )
+            if moves:
+                record["segment"], record["since"] = segment, time_us
+            if segment == NONE:
+                break
+            left = at
+        return moments
 
 
 def instant(time_us: int) -> str:

@@ -19,19 +19,7 @@ class CustomerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class StoredCustomer:
-    """A customer as stored.
-
-    Attributes
-    ----------
-    partition
-        Of the customer.
-    record
-        One record.
-    marker
-        Sum of their erasure requests.
-    progress
-        Of the partition.
-    """
+    """A customer as stored: one record, the sum of their erasure requests, and their partition."""
 
     customer_id: str
     partition: int

@@ -1,17 +1,27 @@
 """Query of a running deployment about one customer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kafka import TopicPartition
 
 from livesegments.analysis.customer.answer import answer, nothing_kept
 from livesegments.analysis.customer.explanation import Json
-from livesegments.analysis.customer.history import History, read_history
 from livesegments.analysis.customer.lookup import StoredCustomer, look_up
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
+from livesegments.consumers.log_reader import LogReader
+from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.topics import CHANGES
 from livesegments.domain import Model
 from livesegments.operations.model_loader import current_model, rules_of
 from livesegments.store.partitions import Partitions
+
+CHUNK = 20_000
+SEARCHED = 1_000_000
+"""Records of the partition that are searched at most."""
+STALL_SECONDS = 20.0
 
 
 def query_customer(
@@ -19,7 +29,7 @@ def query_customer(
     customer_id: str,
     *,
     newest: int,
-    searched: int,
+    searched: int = SEARCHED,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Json:
     """Return the answer about a customer.
@@ -29,10 +39,6 @@ def query_customer(
 
     Parameters
     ----------
-    settings
-        Of the deployment.
-    customer_id
-        Of the customer.
     newest, searched
         Number of changes to return, and of records of the change log to search for them.
     progress
@@ -49,30 +55,60 @@ def query_customer(
     forgotten = nothing_kept(found)
     if forgotten is not None:
         return forgotten
-    history = (
-        read_history(
-            config,
-            found.partition,
-            customer_id,
-            newest=newest,
-            since_us=found.marker.cutoff_us,
-            searched=searched,
-            progress=progress,
-        )
-        if newest
-        else None
-    )
+    history = None
+    if newest:
+        history = read_history(config, found, newest=newest, searched=searched, progress=progress)
     segmentation = settings.read_segmentation()
     model = current_model(config, store, found.deployment, segmentation).model({})
     return answer_now(settings, found, model, history)
 
 
 def answer_now(
-    settings: Settings, found: StoredCustomer, model: Model | None, history: History | None
+    settings: Settings, found: StoredCustomer, model: Model | None, history: Json | None = None
 ) -> Json:
     """Return the answer about a customer at the time of their partition's clock."""
     clock_us = found.progress.clock_us
     if settings.clock == "wall":
         clock_us = max(clock_us, time.time_ns() // 1_000)
-    rules = rules_of(settings, found.deployment)
-    return answer(found, model, rules, dict(rules.segments), clock_us, history)
+    return answer(found, model, rules_of(settings, found.deployment), clock_us, history)
+
+
+def read_history(
+    config: Mapping[str, Any],
+    customer: StoredCustomer,
+    *,
+    newest: int,
+    searched: int = SEARCHED,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Json:
+    """Read a customer's newest changes, backwards in chunks until there are enough.
+
+    Joins no group, and reads only the customer's partition. Changes before an erasure are left out.
+
+    Returns
+    -------
+    ``changes``, newest first; the number of records ``searched``; and ``whole``, true if the
+    partition was read to its start: there are no more.
+    """
+    tp, key = TopicPartition(CHANGES, customer.partition), customer.customer_id.encode()
+    changes: list[SegmentChange] = []
+    with LogReader(config, STALL_SECONDS) as log:
+        start, end = log.starts([tp])[tp], log.ends([tp])[tp]
+        at = end
+        while at > start and len(changes) < newest and end - at < searched:
+            before, at = at, max(start, at - CHUNK)
+            found = [
+                SegmentChange.model_validate_json(record.value)
+                for batch in log.read({tp: (at, before)})
+                for record in batch[tp]
+                if record.key == key
+            ]
+            changes += reversed(found)
+            progress(end - at)
+    since_us = customer.marker.cutoff_us
+    kept = [each for each in changes if each.occurred_at.timestamp() * 1e6 >= since_us]
+    return {
+        "changes": [each.model_dump(mode="json") for each in kept[:newest]],
+        "searched": end - at,
+        "whole": at <= start and len(kept) <= newest,
+    }

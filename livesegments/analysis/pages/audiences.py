@@ -1,7 +1,6 @@
 """The page of the audiences: whom to target, whom to keep, and what to offer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -68,53 +67,39 @@ ORDER BY unknown_features, distance, customer_id LIMIT {TYPICAL}
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class AudiencesPage:
-    """Segments are named by id, None for none, and customers by a keyed hash.
-
-    Attributes
-    ----------
-    targets
-        Consent to marketing and value of each segment, by falling spend: purchases and spend of
-        all customers in the window, and spend of those with consent.
-    retention
-        ``left`` are the first of the customers that left the most valuable segment in the period
-        and did not come back: first those now in a segment that spends less, or in none, then by
-        spend. ``leaving`` are those that leave it soon, unless they buy: by date, then by spend.
-    categories
-        Purchases in the window by category, the most bought first, and segment. The lift is the
-        share of the segment's purchases over that of all, None where fewer than 5 purchases would
-        be expected.
-    typical
-        Customers nearest to the centroid of their segment; fuller profiles first, since a distance
-        over fewer features is shorter. Age is rounded to five years and income to two digits.
-    """
-
-    targets: list[Row]
-    retention: Row
-    categories: Row
-    typical: list[Row]
-
-
 def audiences_page(
     connection: duckdb.DuckDBPyConnection,
     context: DeploymentContext,
     period: Period,
     order: Sequence[str],
-) -> AudiencesPage:
-    """Return the page, from the tables of a survey and the changes.
+) -> dict[str, Any]:
+    """Return the page, from the tables of a survey and the changes; ``order`` is of the segments.
 
-    Parameters
-    ----------
-    order
-        Ids of the segments, in their order.
+    Segments are named by id, None for none, and customers by a keyed hash.
+
+    Returns
+    -------
+    ``targets``
+        Consent to marketing and value of each segment, by falling spend: purchases and spend of
+        all customers in the window, and spend of those with consent.
+    ``retention``
+        ``left`` are the first of the customers that left the most valuable segment in the period
+        and did not come back: first those now in a segment that spends less, or in none, then by
+        spend. ``leaving`` are those that leave it soon, unless they buy: by date, then by spend.
+    ``categories``
+        Purchases in the window by category, the most bought first, and segment. The lift is the
+        share of the segment's purchases over that of all, None where fewer than 5 purchases would
+        be expected.
+    ``typical``
+        Customers nearest to the centroid of their segment; fuller profiles first, since a distance
+        over fewer features is shorter. Age is rounded to five years and income to two digits.
     """
-    return AudiencesPage(
-        targets=_targets(connection, order),
-        retention=_retention(connection, context, period),
-        categories=_categories(connection, order),
-        typical=_typical(connection, context, order),
-    )
+    return {
+        "targets": _targets(connection, order),
+        "retention": _retention(connection, context, period),
+        "categories": _categories(connection, order),
+        "typical": _typical(connection, context, order),
+    }
 
 
 def rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[Row]:

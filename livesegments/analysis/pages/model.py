@@ -1,7 +1,6 @@
 """The page of the model: its generations, and the changes between them."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -31,52 +30,16 @@ SELECT generation, count(*) FROM changes WHERE origin = 'model' AND generation >
 """
 
 
-@dataclass(frozen=True, slots=True)
-class FittedSegment:
-    """A segment as a generation was fitted.
-
-    Attributes
-    ----------
-    customers
-        Customers of the fit in its cluster.
-    centroid
-        Feature -> initial centroid, in natural units.
-    shift
-        Distance from its centroid in the generation before, in standard deviations per feature;
-        None in the first one.
-    """
-
-    name: str
-    customers: int
-    centroid: dict[str, float | None]
-    shift: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRow:
-    """A generation of the model.
-
-    Attributes
-    ----------
-    published_at
-        When it was first seen, in UTC.
-    provisional
-        Whether it was fitted while windows were filling.
-    moved
-        Customers that it moved to another segment.
-    """
-
-    number: int
-    published_at: str
-    provisional: bool
-    moved: int
-    segments: list[FittedSegment]
-
-
 def generations(
     connection: duckdb.DuckDBPyConnection, segmentation: Segmentation
-) -> list[GenerationRow]:
-    """Return the newest generations, newest first."""
+) -> list[dict[str, Any]]:
+    """Return the newest generations, newest first.
+
+    ``published_at`` is when it was first seen, ``moved`` the customers that it moved to another
+    segment; it is ``provisional`` if it was fitted while windows were filling. ``segments`` are as
+    fitted: customers of the fit, initial centroid in natural units, and its ``shift`` since the
+    generation before in standard deviations per feature, None in the first one.
+    """
     found = []
     for _, at, values in connection.execute(_GENERATIONS).fetchall():
         definitions = [SegmentDefinition.model_validate_json(each) for each in values]
@@ -86,13 +49,13 @@ def generations(
     moved = dict(connection.execute(_MOVED, [found[-1][0].number if found else 0]).fetchall())
     befores = [*(fit for fit, *_ in found[1:]), None]
     return [
-        GenerationRow(
-            fit.number,
-            at,
-            fit.provisional,
-            moved.get(fit.number, 0),
-            _fitted(fit, before, names, segmentation),
-        )
+        {
+            "number": fit.number,
+            "published_at": at,
+            "provisional": fit.provisional,
+            "moved": moved.get(fit.number, 0),
+            "segments": _fitted(fit, before, names, segmentation),
+        }
         for (fit, at, names), before in zip(found, befores, strict=True)
     ][:SHOWN]
 
@@ -120,7 +83,7 @@ def _fitted(
     before: Generation | None,
     names: dict[str, str],
     segmentation: Segmentation,
-) -> list[FittedSegment]:
+) -> list[dict[str, Any]]:
     centroids = segmentation.natural(fit.centroids)
     shift: dict[str, float | None] = {}
     if before is not None and set(before.segments) == set(fit.segments):
@@ -129,8 +92,11 @@ def _fitted(
         moves = centroid_shift(fit.centroids, before.centroids[order], weights)
         shift = named(fit.segments, moves, 2)
     return [
-        FittedSegment(
-            names[segment], size, named(segmentation.feature_names, row), shift.get(segment)
-        )
+        {
+            "name": names[segment],
+            "customers": size,
+            "centroid": named(segmentation.feature_names, row),
+            "shift": shift.get(segment),
+        }
         for segment, size, row in zip(fit.segments, fit.sizes, centroids, strict=True)
     ]

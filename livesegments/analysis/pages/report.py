@@ -1,7 +1,6 @@
 """The pages in one self-contained file, and their figures as JSON."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ STEADY = 0.3
 """Standard deviations that a centroid may move; above it the alert CentroidShift is raised."""
 
 Report = dict[str, Any]
-"""Plain data for the file and for scripts: the fields of `SegmentsPage` and `AudiencesPage`,
+"""Plain data for the file and for scripts: the fields of `segments_page` and `audiences_page`,
 ``quality`` of the data, ``generations`` of the model, ``refit`` (see `preview`), and of the
 deployment ``group``, ``clock`` (the latest of its partitions; the period ends with its day),
 ``window_days`` and ``currency``.
@@ -48,8 +47,6 @@ def build_report(
 
     Parameters
     ----------
-    settings
-        Of the deployment.
     days
         Length of the period in event time, up to the latest clock of the partitions; and the
         horizon for departures from the most valuable segment.
@@ -85,20 +82,19 @@ def build_report(
             cursor, context, period, sizes_now(cursor, CUSTOMERS), surveyed.binned
         )
         segmentation = context.rules.segmentation
-        order = [each["id"] for each in segments.segments]
-        audiences = audiences_page(cursor, context, period, order)
+        order = [each["id"] for each in segments["segments"]]
         written = Lists(cursor, context, period).write(lists) if lists else {}
         report = {
             "group": settings.group_id,
             "clock": rfc3339([surveyed.clock_us])[0],
             "window_days": context.deployment.window_days,
             "currency": context.rules.currency,
-            **asdict(segments),
-            **asdict(audiences),
+            **segments,
+            **audiences_page(cursor, context, period, order),
             "quality": quality(cursor, surveyed, context.deployment),
-            "generations": [asdict(each) for each in generations(cursor, segmentation)],
+            "generations": generations(cursor, segmentation),
             "refit": preview(
-                settings, segments.transitions, lambda error: explain(error, settings)
+                settings, segments["transitions"], lambda error: explain(error, settings)
             ),
         }
         return report, written

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
 
 from livesegments.analysis.drift import drift_since_fit
-from livesegments.analysis.segments import Segment, describe
+from livesegments.analysis.segments import describe
 from livesegments.analysis.survey.context import DeploymentContext, expected
 from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.model.drift import psi
@@ -20,15 +20,7 @@ HOUR_S, DAY_S = 3_600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Hours or days up to the newest one.
-
-    Attributes
-    ----------
-    seconds
-        Length of each.
-    steps
-        Their numbers since the epoch.
-    """
+    """Hours or days up to the newest one: their length, and their numbers since the epoch."""
 
     seconds: int
     steps: range
@@ -47,46 +39,9 @@ class Period:
     def labels(self, steps: range) -> list[str]:
         """Return the date of each step, with the hour if a step is one."""
         starts = (np.array(steps) * self.seconds).astype("M8[s]")
-        if self.seconds == DAY_S:
-            found: list[str] = np.datetime_as_string(starts, unit="D").tolist()
-        else:
-            found = np.datetime_as_string(starts, unit="h").tolist()
+        unit: Literal["D", "h"] = "D" if self.seconds == DAY_S else "h"
+        found: list[str] = np.datetime_as_string(starts, unit=unit).tolist()
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentsPage:
-    """Segments are named by id, ``none`` for no segment.
-
-    Attributes
-    ----------
-    customers
-        In a segment.
-    segments
-        See `livesegments.analysis.segments.Segment`, by falling spend.
-    places, expected
-        Segment -> feature -> position of its centroid and of its persona, in standard deviations
-        from the average customer; position of the persona in natural units.
-    days, sizes, moves
-        Steps of the period since the first assignment; sizes of each segment at their end; moves
-        out of a segment by origin.
-    transitions
-        From segment -> to segment -> changes in the period.
-    drift
-        Since the fit of the generation: the shift of each centroid, standard deviations per
-        feature; the population stability index of the sizes and of each feature, each with its
-        noise level.
-    """
-
-    customers: int
-    segments: list[Segment]
-    places: dict[str, dict[str, tuple[float | None, float]]]
-    expected: dict[str, dict[str, float | None]]
-    days: list[str]
-    sizes: dict[str, tuple[int, ...]]
-    moves: dict[str, tuple[int, ...]]
-    transitions: dict[str, dict[str, int]]
-    drift: dict[str, Any]
 
 
 def segments_page(
@@ -95,41 +50,50 @@ def segments_page(
     period: Period,
     sizes: Mapping[str, int],
     binned: list[Counts],
-) -> SegmentsPage:
-    """Return the page.
+) -> dict[str, Any]:
+    """Return the page from the history, the segments' ``sizes`` now and a survey's ``binned``.
 
-    Parameters
-    ----------
-    connection
-        Of the history.
-    context
-        The deployment.
-    period
-        Of the moves.
-    sizes
-        Segment -> customers now.
-    binned
-        Distribution of each feature in the bins of the fit, from the survey; may be empty.
+    The distribution of each feature in the bins of the fit may be empty. Segments are named by id,
+    ``none`` for no segment.
+
+    Returns
+    -------
+    ``customers``
+        In a segment.
+    ``segments``
+        See `livesegments.analysis.segments.Segment`, by falling spend.
+    ``places``, ``expected``
+        Segment -> feature -> position of its centroid and of its persona, in standard deviations
+        from the average customer; position of the persona in natural units.
+    ``days``, ``sizes``, ``moves``
+        Steps of the period since the first assignment; sizes of each segment at their end; moves
+        out of a segment by origin.
+    ``transitions``
+        From segment -> to segment -> changes in the period.
+    ``drift``
+        Since the fit of the generation: the shift of each centroid, standard deviations per
+        feature; the population stability index of the sizes and of each feature, each with its
+        noise level.
     """
     segmentation, ids = context.rules.segmentation, context.rules.segment_ids
     counts = moves(connection, ids, period)
     now = [sizes.get(each, 0) for each in ids]
     steps = counts.since_first(period.steps, now)
     places = expected(segmentation, context.model.snapshot)
-    return SegmentsPage(
-        customers=sum(now),
-        segments=describe(context.model, segmentation, dict(zip(ids, now, strict=True))),
-        places=_places(context),
-        expected={
+    return {
+        "customers": sum(now),
+        "segments": describe(context.model, segmentation, dict(zip(ids, now, strict=True))),
+        "places": _places(context),
+        "expected": {
             each: named(segmentation.feature_names, row)
             for each, row in zip(ids, places, strict=True)
         },
-        days=period.labels(steps),
-        sizes=counts.sizes(steps, now),
-        moves=counts.by_day(steps),
-        transitions=counts.transitions(),
-        drift=_drift(context, binned),
-    )
+        "days": period.labels(steps),
+        "sizes": counts.sizes(steps, now),
+        "moves": counts.by_day(steps),
+        "transitions": counts.transitions(),
+        "drift": _drift(context, binned),
+    }
 
 
 def sizes_now(connection: duckdb.DuckDBPyConnection, table: str = "customers") -> dict[str, int]:

@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
@@ -260,13 +260,12 @@ class Site:
             if self._settings.clock == "wall":
                 clock_us = max(clock_us, time.time_ns() // 1_000)
             period = Period.until(clock_us, steps, seconds)
-            found = segments_page(cursor, context, period, sizes_now(cursor), binned)
+            report = segments_page(cursor, context, period, sizes_now(cursor), binned)
             latest = latest_changes(cursor, self._names, LATEST)
-        report = asdict(found)
         facts = [
-            ("Customers in a segment", f"{found.customers:,}"),
-            ("May be contacted", f"{contactable / max(found.customers, 1):.0%}"),
-            ("Changes of segment", f"{sum(map(sum, found.moves.values())):,}"),
+            ("Customers in a segment", f"{report['customers']:,}"),
+            ("May be contacted", f"{contactable / max(report['customers'], 1):.0%}"),
+            ("Changes of segment", f"{sum(map(sum, report['moves'].values())):,}"),
         ]
         return self._served(
             "segments",
@@ -284,8 +283,8 @@ class Site:
         surveyed = self._surveys.latest
         assert surveyed is not None
         context = surveyed.context
-        sizes = {each["segment"]: each["customers"] for each in surveyed.audiences.targets}
-        report = asdict(surveyed.audiences) | {
+        sizes = {each["segment"]: each["customers"] for each in surveyed.audiences["targets"]}
+        report = surveyed.audiences | {
             "segments": describe(context.model, context.rules.segmentation, sizes),
             "days": surveyed.period.labels(surveyed.period.steps),
         }
@@ -347,7 +346,7 @@ class Site:
         if nothing_kept(found) is not None:
             return nothing
         context, _ = self._now()
-        answer = answer_now(self._settings, found, context.model if context else None, None)
+        answer = answer_now(self._settings, found, context.model if context else None)
         with self._history.cursor() as cursor:
             changes = changes_of(cursor, self._names, wanted, CHANGES, found.marker.cutoff_us)
         because = answer["because"]

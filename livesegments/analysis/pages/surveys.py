@@ -5,13 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import structlog
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from livesegments.analysis.pages.audiences import AudiencesPage, audiences_page
+from livesegments.analysis.pages.audiences import audiences_page
 from livesegments.analysis.pages.segments import Period
 from livesegments.analysis.segments import describe
 from livesegments.analysis.survey.context import DeploymentContext, DeploymentReader
@@ -38,7 +39,7 @@ class Surveyed:
     survey: Survey
     period: Period
     order: list[str]
-    audiences: AudiencesPage
+    audiences: dict[str, Any]
 
 
 class Surveys:

@@ -63,7 +63,6 @@ class CustomerSurvey:
         self._horizon = context.rules.layout.tiles_in(horizon_days)
         self._cluster = context.model.cluster_of_segment
         self._ids = np.array([*context.rules.segment_ids, None], object)  # index -1: no segment
-        self._used = context.model.snapshot.weights > 0
         self._bought = PurchaseCounts()
         self.customers = self.in_segments = 0
         self.unknown: Counts = np.zeros(len(context.rules.segmentation.features), np.int64)

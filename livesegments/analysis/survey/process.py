@@ -9,8 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -39,12 +38,8 @@ class SurveyError(RuntimeError):
     """A survey failed; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    deployment: Deployment
-    model: Model
-    statistics: ClusterStatistics | None
-    days: int
+_Request = tuple[Deployment, Model, ClusterStatistics | None, int]
+"""A deployment, with the horizon of its departures in days."""
 
 
 class SurveyProcess:
@@ -77,7 +72,7 @@ class SurveyProcess:
         self._delete()  # a crash may have left one
         try:
             pipe = self._start()
-            pipe.send(_Request(context.deployment, context.model, context.statistics, days))
+            pipe.send((context.deployment, context.model, context.statistics, days))
             found: Survey | str = pipe.recv()
             if isinstance(found, str):
                 raise SurveyError(found)
@@ -164,13 +159,10 @@ def _resting(_: str) -> Iterator[Callable[[int], None]]:
 
 
 def _survey(settings: Settings, store: Partitions, file: Path, request: _Request) -> Survey | str:
-    rules = rules_of(settings, request.deployment)
-    context = DeploymentContext(request.deployment, rules, request.model, request.statistics)
+    deployment, model, statistics, days = request
+    context = DeploymentContext(deployment, rules_of(settings, deployment), model, statistics)
     try:
-        history = History(file)
-        try:
-            return survey(settings, context, store, history, request.days, _resting)
-        finally:
-            history.close()
+        with closing(History(file)) as history:
+            return survey(settings, context, store, history, days, _resting)
     except Exception as error:  # noqa: BLE001 - an exception may not survive the pipe
         return explain(error, settings)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from livesegments.analysis.customer.answer import answer, nothing_kept
-from livesegments.analysis.customer.history import History
 from livesegments.analysis.customer.lookup import StoredCustomer
 from livesegments.analysis.customer.text_view import text
 from livesegments.contracts.segments import SegmentChange
@@ -31,7 +30,6 @@ from tests.consumers.harness import (
 )
 
 MODEL = model(turn=1)
-NAMES = dict(RULES.segments)
 DEPLOYMENT = Deployment(
     partitions=1,
     window_days=LAYOUT.window_days,
@@ -55,9 +53,16 @@ def found(world: World, customer: str = "c") -> StoredCustomer:
     )
 
 
-def told(world: World, by: Model | None = MODEL, history: History | None = None) -> dict[str, Any]:
+def searched(changes: list[SegmentChange], records: int, *, whole: bool = False) -> dict[str, Any]:
+    found = [change.model_dump(mode="json") for change in changes]
+    return {"changes": found, "searched": records, "whole": whole}
+
+
+def told(
+    world: World, by: Model | None = MODEL, history: dict[str, Any] | None = None
+) -> dict[str, Any]:
     clock_us = world.owned[0].checkpoint.clock_us
-    return answer(found(world), by, world.config, NAMES, clock_us, history)
+    return answer(found(world), by, world.config, clock_us, history)
 
 
 def world(*events: dict[str, Any], margin: float = 0.15, dwell: int = 0) -> World:
@@ -218,7 +223,7 @@ def test_lines_are_no_wider_than_80_columns() -> None:
         *(purchase("c", 85 + i, 999_999.99) for i in range(18)),
     )
     change: SegmentChange = some.changes[-1]
-    told_ = told(some, history=History([change] * 3, 500, False))
+    told_ = told(some, history=searched([change] * 3, 500))
     assert told_["history"]["changes"][0]["version"] == change.version
     for line in text(told_).splitlines():
         assert len(line) <= 80, line
@@ -226,6 +231,6 @@ def test_lines_are_no_wider_than_80_columns() -> None:
 
 def test_the_history_says_how_far_back_it_was_looked_for() -> None:
     some = world(purchase("c", 103))
-    assert "none among the newest 500" in text(told(some, history=History([], 500, False)))
-    assert "none earlier in the log" in text(told(some, history=History([], 500, True)))
+    assert "none among the newest 500" in text(told(some, history=searched([], 500)))
+    assert "none earlier in the log" in text(told(some, history=searched([], 500, whole=True)))
     assert told(some)["history"] is None

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from livesegments.analysis.customer.history import CHUNK, SEARCHED, read_history
-from livesegments.analysis.customer.query import query_customer
+from livesegments.analysis.customer.lookup import look_up
+from livesegments.analysis.customer.query import CHUNK, SEARCHED, query_customer, read_history
 from livesegments.config.settings import Settings
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import CHANGES
+from livesegments.store.partitions import Partitions
 from tests.servers import KafkaServer, RedisServer
 from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, profile, purchase
 
@@ -128,18 +129,16 @@ def test_the_history_is_the_newest_changes_of_the_log(service: Service) -> None:
 def test_no_more_of_the_log_is_read_than_allowed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partition = Partitioning("murmur2", PARTITIONS).of_customer("42")
+    found = look_up(Partitions(service.client, "livesegments"), "42")
     seen: list[int] = []
-    monkeypatch.setattr("livesegments.analysis.customer.history.CHUNK", 3)
-    short = read_history(
-        service.config, partition, "42", newest=50, searched=6, progress=seen.append
-    )
+    monkeypatch.setattr("livesegments.analysis.customer.query.CHUNK", 3)
+    short = read_history(service.config, found, newest=50, searched=6, progress=seen.append)
     assert seen == [3, 6]
-    assert (short.searched, short.whole) == (6, False)
-    everything = read_history(service.config, partition, "42", newest=50)
-    assert everything.whole
-    monkeypatch.setattr("livesegments.analysis.customer.history.CHUNK", CHUNK)
-    assert read_history(service.config, partition, "42", newest=50) == everything
+    assert (short["searched"], short["whole"]) == (6, False)
+    everything = read_history(service.config, found, newest=50)
+    assert everything["whole"]
+    monkeypatch.setattr("livesegments.analysis.customer.query.CHUNK", CHUNK)
+    assert read_history(service.config, found, newest=50) == everything
 
 
 def test_the_command_tells_people_and_scripts_the_same(service: Service) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from livesegments.analysis.pages.audiences import SHOWN, AudiencesPage, audiences_page
+from livesegments.analysis.pages.audiences import SHOWN, audiences_page
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.segments import DAY_S, Period
 from livesegments.analysis.survey.context import DeploymentContext
@@ -30,13 +30,13 @@ def went(*names: str) -> list[dict[str, Any]]:
 
 def page(
     records: Records, changes: list[dict[str, Any]], context: DeploymentContext = STANDING
-) -> AudiencesPage:
+) -> dict[str, Any]:
     with surveyed(records, changes, context) as connection:
         return audiences_page(connection, context, PERIOD, SEGMENTS)
 
 
 def left(records: Records, changes: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = page(records, changes, **more).retention["left"]
+    found: list[dict[str, Any]] = page(records, changes, **more)["retention"]["left"]
     return found
 
 
@@ -46,7 +46,7 @@ def test_the_most_valuable_is_whose_persona_is_expected_to_buy_and_spend_the_mos
 
 def test_who_left_and_still_spends_the_most_comes_first() -> None:
     n = SHOWN + 5
-    retention = page(customers(n, segment=STUDENT), went(*(f"c{i}" for i in range(n)))).retention
+    retention = page(customers(n, segment=STUDENT), went(*(f"c{i}" for i in range(n))))["retention"]
     assert (retention["left_customers"], retention["leaving_customers"]) == (n, 0)
     spends = [each["spend"] for each in retention["left"]]
     assert spends == [10.0 * n for n in range(n, 5, -1)]
@@ -84,7 +84,7 @@ def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
     records = customers(2, segment=VALUED)
     records["counts"][1] = 30
     records["cents"][1] = 400_000
-    retention = page(records, []).retention
+    retention = page(records, [])["retention"]
     [leaving] = retention["leaving"]
     assert retention["leaving_customers"] == 1
     assert leaving["spend"] == 10.0
@@ -99,7 +99,7 @@ def test_what_the_segment_prefers_is_offered_to_whoever_lacks_it_and_consents() 
             f" ('c0', '{SEGMENTS[0]}', 'tea', 30, 900), ('c1', '{SEGMENTS[0]}', 'jam', 10, 500),"
             f" ('c3', '{STUDENTS}', 'jam', 40, 2000), ('c3', '{STUDENTS}', NULL, 7, 70)"
         )
-        found = audiences_page(connection, STANDING, PERIOD, SEGMENTS).categories
+        found = audiences_page(connection, STANDING, PERIOD, SEGMENTS)["categories"]
         lists = Lists(connection, STANDING, PERIOD)
         offers = list(lists.rows("cross-sell"))
         targets = list(lists.rows(f"target-{SEGMENTS[0]}"))

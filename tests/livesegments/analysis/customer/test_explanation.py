@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from livesegments.analysis.customer.counterfactuals import expiries, feature_changes, more_purchases
-from livesegments.consumers.scoring import NONE, Scores, score
+from livesegments.analysis.customer.explanation import Explanation, instant
 from livesegments.domain import Model
 from tests.consumers.harness import (
     DAY,
@@ -54,26 +53,17 @@ def told(person: dict[str, Any], history: list[tuple[int, int]], dwell: int = 0)
     return world
 
 
-def scores_of(world: World, by: Model) -> Scores:
-    """The customer's score at the clock."""
+def explained(world: World, by: Model) -> Explanation:
+    """The customer compared with a model at the clock."""
     clock_us = world.owned[0].checkpoint.clock_us
-    return score(
-        world.stored("c"),
-        np.array([LAYOUT.tile(clock_us)]),
-        np.array([clock_us]),
-        by,
-        world.config,
-    )
+    return Explanation(world.stored("c"), by, world.config, clock_us, [*REFS, None])
 
 
-def segment(world: World) -> int:
-    return int(world.stored("c")["segment"][0])
+def segment(world: World) -> dict[str, str] | None:
+    return [*REFS, None][int(world.stored("c")["segment"][0])]
 
 
-def cluster(world: World) -> int:
-    return int(np.argsort(MODEL.segment_of_cluster)[segment(world)])
-
-
+REFS = [{"id": each} for each in SEGMENTS]
 MODEL = model(turn=2)
 
 
@@ -84,18 +74,17 @@ def test_so_many_purchases_like_theirs_move_a_customer_and_fewer_do_not(
 ) -> None:
     world = told(person, history)
     before = segment(world)
-    clock_us = world.owned[0].checkpoint.clock_us
-    found = more_purchases(
-        world.stored("c"), clock_us, scores_of(world, MODEL), cluster(world), MODEL, RULES
-    )
+    found = explained(world, MODEL).more_purchases()
     assume(found is not None)
     assert found is not None
-    amount = found.cents_each / 100
-    more = [purchase("c", TODAY, amount, event_id=f"more{i}") for i in range(found.purchases)]
+    more = [
+        purchase("c", TODAY, found["spend_each"], event_id=f"more{i}")
+        for i in range(found["purchases"])
+    ]
     world.send(*more[:-1], purchase("clock", TODAY + 1e-6), model=MODEL)
     assert segment(world) == before
     world.send(more[-1], model=MODEL)
-    assert segment(world) == found.segment != before
+    assert segment(world) == found["segment"] != before
 
 
 @quick
@@ -107,18 +96,18 @@ def test_a_profile_that_differs_as_said_moves_a_customer_and_one_a_step_nearer_d
     before = segment(world)
     found = [
         each
-        for each in feature_changes(scores_of(world, MODEL), cluster(world), MODEL, RULES)
-        if each.feature in ("age", "income")
+        for each in explained(world, MODEL).feature_changes()
+        if each["feature"] in ("age", "income")
     ]
     assume(found)
     for each in found:
-        step = 1 if each.then > each.now else -1
+        step = 1 if each["change"] > 0 else -1
         changed, nearly = told(person, history), told(person, history)
-        nearer = {each.feature: each.then - step}
+        nearer = {each["feature"]: each["to"] - step}
         nearly.send(profile("c", 2, **{**person, **nearer}), model=MODEL)
-        changed.send(profile("c", 2, **{**person, each.feature: each.then}), model=MODEL)
-        assert segment(nearly) != each.segment
-        assert segment(changed) == each.segment != before
+        changed.send(profile("c", 2, **{**person, each["feature"]: each["to"]}), model=MODEL)
+        assert segment(nearly) != each["segment"]
+        assert segment(changed) == each["segment"] != before
 
 
 @quick
@@ -129,13 +118,13 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
     world = told(person, history, dwell)
     start = len(world.changes)
     clock_us = world.owned[0].checkpoint.clock_us
-    moments = expiries(world.stored("c"), clock_us, MODEL, world.config)
+    moments = explained(world, MODEL).expiries()
 
     before, moves = segment(world), []
     for moment in moments:
-        if moment.segment != before:
-            moves.append((moment.time_us, moment.segment))
-        before = moment.segment
+        if moment["segment"] != before:
+            moves.append((moment["at"], moment["segment"]))
+        before = moment["segment"]
     # The clock advances tile by tile, by purchases of another customer.
     first = LAYOUT.end(LAYOUT.tile(clock_us))
     for tile in range(LAYOUT.tiles + 1):
@@ -145,25 +134,23 @@ def test_time_alone_moves_a_customer_when_it_is_said_to(
     changes = [change for change in world.changes[start:] if change.customer_id == "c"]
     assert [
         (
-            round(change.occurred_at.timestamp() * 1e6),
-            SEGMENTS.index(change.segment.id) if change.segment else NONE,
+            instant(round(change.occurred_at.timestamp() * 1e6)),
+            {"id": change.segment.id} if change.segment else None,
         )
         for change in changes
     ] == moves
-    assert moments[-1].segment == NONE
-    assert moments[-1].purchases == 0
+    assert moments[-1]["segment"] is None
+    assert moments[-1]["purchases"] == 0
 
 
 def test_each_purchase_that_leaves_the_window_is_a_moment() -> None:
     world = told({}, [(19, 10), (9, 20), (0, 30)])
-    clock_us = world.owned[0].checkpoint.clock_us
-    moments = expiries(world.stored("c"), clock_us, MODEL, RULES)
-    assert [(each.purchases, each.cents) for each in moments] == [(2, 5_000), (1, 3_000), (0, 0)]
+    moments = explained(world, MODEL).expiries()
+    assert [(each["purchases"], each["spend"]) for each in moments] == [(2, 50), (1, 30), (0, 0)]
 
 
 def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     world = told({}, [(0, 10)])
     lone = model_of(replace(MODEL.generation, variance=np.zeros(5)))
-    clock_us, scores = world.owned[0].checkpoint.clock_us, scores_of(world, MODEL)
-    assert more_purchases(world.stored("c"), clock_us, scores, cluster(world), lone, RULES) is None
-    assert feature_changes(scores, cluster(world), lone, RULES) == []
+    assert explained(world, lone).more_purchases() is None
+    assert explained(world, lone).feature_changes() == []

@@ -32,14 +32,7 @@ def describe(
 ) -> list[Segment]:
     """Describe the segments, by falling spend, or else by another value of purchases.
 
-    Parameters
-    ----------
-    model
-        The current model.
-    segmentation
-        Of the deployment.
-    customers
-        Segment id -> number of customers with this published segment.
+    ``customers`` maps the id of a segment to the number of customers published in it.
     """
     centroids = model.snapshot.zscores(standing(model))
     matched = suitable(centroids, model.generation.segments, segmentation.segments)

@@ -13,18 +13,7 @@ Move = tuple[int, str, str, str]
 
 
 class TransitionCounts:
-    """Number of moves by day, segments and origin.
-
-    Parameters
-    ----------
-    segments
-        Ids of the segments.
-
-    Attributes
-    ----------
-    moves
-        Move -> number of customers.
-    """
+    """Number of moves by day, segments and origin."""
 
     def __init__(self, segments: Sequence[str]) -> None:
         self._names = (*segments, NONE)

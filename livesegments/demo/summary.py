@@ -46,14 +46,7 @@ def rows(purchases: Path, profiles: Path) -> tuple[int, int]:
 class Progress:
     """Follows the service for the length of a ``with`` block, and sums it up afterwards.
 
-    Parameters
-    ----------
-    settings, partitions
-        Of the deployment.
-    began_s
-        When the demo began, in seconds since the epoch.
-    groups
-        File with the group of each of the made people, None for the households.
+    ``groups`` is the file with the group of each of the made people, None for the households.
 
     Attributes
     ----------

@@ -1,7 +1,6 @@
 """Comparison of segmentations: how well each fits, how stable it is, and which to take."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ from livesegments.analysis.segments import Segment
 from livesegments.model import batch_kmeans, drift
 from livesegments.model.vectors import squared_distances
 
-Labels = NDArray[np.int8]
-
 BOOTSTRAPS, STARTS, MOST_CUSTOMERS = 10, 8, 3_000
 STABLE = 0.75
 """Adjusted Rand index from which two fits of other samples count as the same clusters."""
@@ -23,41 +20,23 @@ CLOSE = 0.02
 """Difference of two silhouettes that decides nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitness:
-    """Fitness of a segmentation for the customers at the end of a history.
+Fitness = dict[str, Any]
+"""Fitness of a segmentation for the customers at the end of a history, for JSON.
 
-    Attributes
-    ----------
-    segments
-        Number of segments.
-    explained_variance
-        Share of the customers' spread that the clusters explain, from 0 to 1.
-    silhouette
-        Simplified silhouette, from -1 to 1.
-    stability
-        Mean adjusted Rand index between a fit of the customers and fits of bootstrap samples, up
-        to 1.
-    smallest_share
-        Share of the customers in the smallest segment.
-    persona_distance
-        Largest distance of a segment from what its name says, in standard deviations; None for
-        clusters without names.
-    """
-
-    segments: int
-    explained_variance: float
-    silhouette: float
-    stability: float
-    smallest_share: float
-    persona_distance: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
+``segments``
+    Number of segments.
+``explained_variance``
+    Share of the customers' spread that the clusters explain, from 0 to 1.
+``silhouette``
+    Simplified silhouette, from -1 to 1.
+``stability``
+    Mean adjusted Rand index between a fit of the customers and fits of bootstrap samples, up to 1.
+``smallest_share``
+    Share of the customers in the smallest segment.
+``persona_distance``
+    Largest distance of a segment from what its name says, in standard deviations; None for clusters
+    without names.
+"""
 
 
 def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) -> Fitness | None:
@@ -72,15 +51,16 @@ def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) 
     if len(X) > MOST_CUSTOMERS:
         X = X[rng.choice(len(X), MOST_CUSTOMERS, replace=False)]
     assignment, members = model.kmeans.predict_arrays(X), model.statistics.members
-    distances = [each["persona_distance"] or 0.0 for each in segments]
-    return Fitness(
-        segments=len(members),
-        explained_variance=drift.explained_variance_ratio(model.statistics, model.snapshot.weights),
-        silhouette=drift.silhouette(assignment.distances, assignment.clusters),
-        stability=_stability(X, len(members), rng),
-        smallest_share=float(members.min() / members.sum()),
-        persona_distance=max(distances) if is_named else None,
-    )
+    explained = drift.explained_variance_ratio(model.statistics, model.snapshot.weights)
+    farthest = max(each["persona_distance"] or 0.0 for each in segments)
+    return {
+        "segments": len(members),
+        "explained_variance": round(explained, 4),
+        "silhouette": round(drift.silhouette(assignment.distances, assignment.clusters), 4),
+        "stability": round(_stability(X, len(members), rng), 4),
+        "smallest_share": round(float(members.min() / members.sum()), 4),
+        "persona_distance": round(farthest, 4) if is_named else None,
+    }
 
 
 def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> float:
@@ -91,6 +71,8 @@ def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> floa
     .. [1] Hennig, C., 2007. Cluster-wise assessment of cluster stability. Computational Statistics
        & Data Analysis, 52(1), pp. 258-271.
     """
+    from river.metrics import AdjustedRand  # seconds that no other backtest waits for
+
     try:
         whole = batch_kmeans.fit(X, k, seed=1, starts=STARTS).clusters
         drawn = [
@@ -103,27 +85,11 @@ def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> floa
     for fit in drawn:
         centroids = np.where(np.isnan(fit.centroids), fit.mean, fit.centroids)
         distances = squared_distances(X, np.nan_to_num(centroids), fit.weights)
-        found.append(adjusted_rand_index(whole, distances.argmin(axis=1).astype(np.int8)))
+        agreement = AdjustedRand()
+        for a, b in zip(whole.tolist(), distances.argmin(axis=1).tolist(), strict=True):
+            agreement.update(a, b)
+        found.append(agreement.get())
     return float(np.mean(found))
-
-
-def adjusted_rand_index(a: Labels, b: Labels) -> float:
-    """Return the agreement of two clusterings beyond chance [1]_: 1 for the same, 0 for chance.
-
-    References
-    ----------
-    .. [1] Hubert, L. and Arabie, P., 1985. Comparing partitions. Journal of Classification, 2(1),
-       pp. 193-218.
-    """
-    table = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
-    np.add.at(table, (a, b), 1)
-    together, rows, columns = (
-        float((n * (n - 1) / 2).sum()) for n in (table, table.sum(axis=1), table.sum(axis=0))
-    )
-    pairs = len(a) * (len(a) - 1) / 2
-    expected = rows * columns / pairs if pairs else 0.0
-    most = (rows + columns) / 2
-    return 1.0 if most == expected else (together - expected) / (most - expected)
 
 
 def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> str:
@@ -133,17 +99,13 @@ def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> s
     qualify the one with the best silhouette wins; of several within 0.02, that whose customers
     change segment least.
 
-    Parameters
-    ----------
-    candidates
-        Label, fitness, and changes per customer and year of each.
-    given
-        Label of the one that is set.
+    ``candidates`` are the label, fitness, and changes per customer and year of each; ``given`` is
+    the label of the one that is set.
     """
     sound = [
         each
         for each in candidates
-        if each[1].stability >= STABLE and each[1].smallest_share >= SMALL
+        if each[1]["stability"] >= STABLE and each[1]["smallest_share"] >= SMALL
     ]
     if not sound:
         return (
@@ -151,22 +113,21 @@ def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> s
             f" {STABLE:g}) without a segment below {SMALL:.0%} of the customers. Keep {given}, or"
             " choose other features."
         )
-    best = max(fit.silhouette for _, fit, _ in sound)
-    near = [each for each in sound if each[1].silhouette >= best - CLOSE]
+    best = max(fit["silhouette"] for _, fit, _ in sound)
+    near = [each for each in sound if each[1]["silhouette"] >= best - CLOSE]
     label, fit, changes = min(near, key=lambda each: each[2])
     reason = (
-        f"silhouette {fit.silhouette:.2f}, stability {fit.stability:.2f}, smallest segment"
-        f" {fit.smallest_share:.0%}, {changes:.1f} changes per customer and year"
+        f"silhouette {fit['silhouette']:.2f}, stability {fit['stability']:.2f}, smallest segment"
+        f" {fit['smallest_share']:.0%}, {changes:.1f} changes per customer and year"
     )
     if label == given:
         return f"Keep {label}: nothing compared is better ({reason})."
-    others = len(near) - 1
     among = (
-        f", the fewest changes of {others + 1} with nearly the same silhouette" if others else ""
+        f", the fewest changes of {len(near)} with nearly the same silhouette"
+        if len(near) > 1
+        else ""
     )
     names = (
-        "; its names do not suit these customers"
-        if fit.persona_distance is not None and fit.persona_distance > 1
-        else ""
+        "; its names do not suit these customers" if (fit["persona_distance"] or 0.0) > 1 else ""
     )
     return f"Take {label}: {reason}{among}{names}."

@@ -1,6 +1,6 @@
 """Quality of clusters: their inertia relative to a batch fit of the same customers."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +15,16 @@ STARTS = 20
 MOST_CUSTOMERS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """Inertia relative to the best batch fit: 1 is as good, 2 twice as far from the centroids.
+Quality = dict[str, Any]
+"""Inertia relative to the best batch fit: 1 is as good, 2 twice as far from the centroids.
 
-    Attributes
-    ----------
-    by_centroids
-        Each customer at the nearest of today's centroids.
-    as_published
-        Each customer in the published segment, about its mean: includes the cost of margin and
-        dwell.
-    customers
-        Number measured.
-    """
-
-    by_centroids: float
-    as_published: float
-    customers: int
+``by_centroids``
+    Each customer at the nearest of today's centroids.
+``as_published``
+    Each customer in the published segment, about its mean: includes the cost of margin and dwell.
+``customers``
+    Number measured.
+"""
 
 
 class QualityMeter:
@@ -58,19 +50,13 @@ class QualityMeter:
             best = self._reference(X, len(model.snapshot.centroids))
         except ValueError:
             return None
-        return Quality(
-            ratio(
-                batch_kmeans.inertia(X, model.snapshot.centroids, best.weights),
-                best.inertia,
-                len(X),
-            ),
-            ratio(
-                labelled_inertia(X, segment, best.weights, len(best.centroids)),
-                best.inertia,
-                len(X),
-            ),
-            len(X),
-        )
+        by_centroids = batch_kmeans.inertia(X, model.snapshot.centroids, best.weights)
+        as_published = labelled_inertia(X, segment, best.weights, len(best.centroids))
+        return {
+            "by_centroids": round(ratio(by_centroids, best.inertia, len(X)), 4),
+            "as_published": round(ratio(as_published, best.inertia, len(X)), 4),
+            "customers": len(X),
+        }
 
     def _reference(self, X: Floats, k: int) -> batch_kmeans.Fit:
         known = self._best is not None and len(self._best.centroids) == k

@@ -69,15 +69,7 @@ class Variant:
 
 
 class VariantRun:
-    """The service's decisions over a history under some settings, and their results.
-
-    Attributes
-    ----------
-    simulator
-        Makes the decisions.
-    dead_letters
-        Records that broke the contract, by reason.
-    """
+    """The service's decisions over a history under some settings, and their results."""
 
     def __init__(self, variant: Variant) -> None:
         self._variant, settings = variant, variant.settings
@@ -117,14 +109,7 @@ class VariantRun:
         """Measure the quality of the clusters now."""
         quality = meter(self.simulator)
         if quality is not None:
-            self._quality.append(
-                {
-                    "day": iso_date(self.simulator.clock_us),
-                    "by_centroids": round(quality.by_centroids, 4),
-                    "as_published": round(quality.as_published, 4),
-                    "customers": quality.customers,
-                }
-            )
+            self._quality.append({"day": iso_date(self.simulator.clock_us)} | quality)
 
     def outcome(self, *, rated: bool = False) -> Outcome:
         """Return the results, with the fitness of the segmentation if it is ``rated``."""
@@ -151,7 +136,7 @@ class VariantRun:
             "customers": len(now.vectors),
             "segments": segments,
             "is_named": is_named,
-            "fitness": rating and rating.to_dict(),
+            "fitness": rating,
             "unknown": named(segmentation.feature_names, unknown),
             "late": self._late,
             "stability": self._stability(len(days), sum(map(sum, sizes.values()))),

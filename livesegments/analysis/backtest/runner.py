@@ -8,7 +8,7 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
-from livesegments.analysis.backtest.advice import Fitness, recommend
+from livesegments.analysis.backtest.advice import recommend
 from livesegments.analysis.backtest.quality import QualityMeter
 from livesegments.analysis.backtest.results import Outcome, Variant, VariantRun, iso_date
 from livesegments.analysis.backtest.simulator import Event, EventDecoder
@@ -147,7 +147,7 @@ def shown(found: Backtest) -> Outcome:
 def advise(outcomes: Sequence[Outcome]) -> str | None:
     """Return the recommendation of a segmentation; None without a model."""
     rated = [
-        (each["label"], Fitness(**each["fitness"]), each["stability"]["a_customer_a_year"])
+        (each["label"], each["fitness"], each["stability"]["a_customer_a_year"])
         for each in outcomes
         if each["fitness"]
     ]

@@ -84,10 +84,7 @@ class Population:
 class EventDecoder:
     """Decodes events into batches, as after a poll.
 
-    Parameters
-    ----------
-    now_ms
-        Arrival time of the records, milliseconds since the epoch; with 0 none is future-dated.
+    They arrive ``now_ms`` after the epoch; with 0 none is future-dated.
     """
 
     def __init__(self, now_ms: int = 0) -> None:
@@ -110,17 +107,7 @@ class EventDecoder:
 
 
 class Simulator:
-    """A worker's decisions under some settings.
-
-    Parameters
-    ----------
-    config
-        Of the decisions.
-    warmup_customers
-        Customers with a purchase before the first fit.
-    refit_gain
-        Share of the inertia that a better fit must save; None: no refits.
-    """
+    """A worker's decisions under some settings; without a ``refit_gain`` it never refits."""
 
     def __init__(
         self, config: ProcessingConfig, warmup_customers: int, refit_gain: float | None

@@ -29,14 +29,7 @@ def variants(
 ) -> list[Variant]:
     """Return the settings to run: those given, and all combinations of the values to compare.
 
-    Parameters
-    ----------
-    given
-        Settings of the environment.
-    compare
-        Texts like ``margin=0,0.15,0.3``.
-    load
-        Reads the settings again, with overrides.
+    ``compare`` has texts like ``margin=0,0.15,0.3``; ``load`` reads the settings with overrides.
 
     Raises
     ------

@@ -40,18 +40,9 @@ SELECT {_CUSTOMER}, category, format('{{:.2f}}', lift) AS lift FROM (
 
 
 class Lists:
-    """The lists of a surveyed deployment.
+    """The lists of a surveyed deployment, with those who left its best segment in a period.
 
-    Parameters
-    ----------
-    connection
-        With the tables of the survey, and the changes.
-    context
-        The deployment.
-    period
-        Of the departures from the most valuable segment.
-    consents
-        Table with the consent of each customer: the survey's, or a newer one.
+    ``consents`` is the table with the consent of each customer: the survey's, or a newer one.
     """
 
     def __init__(

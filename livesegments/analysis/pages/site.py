@@ -88,18 +88,8 @@ def _assets() -> str:
 class Site:
     """Renders the pages; any number of threads may ask for them at the same time.
 
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    history
-        Followed by somebody else.
-    reader
-        Of the deployment's state.
-    trouble
-        Returns why the topics cannot be followed, None if they are.
-    login
-        Whether the pages need a session.
+    The history is followed by somebody else; ``trouble`` returns why its topics cannot be, None if
+    they are. With ``login`` the pages need a session.
     """
 
     def __init__(

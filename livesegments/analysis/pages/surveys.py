@@ -43,17 +43,7 @@ class Surveyed:
 
 
 class Surveys:
-    """Repeats a survey.
-
-    Attributes
-    ----------
-    latest
-        The newest survey; None before the first.
-    number
-        Number of surveys so far.
-    trouble
-        Why the last one failed; "" if it did not.
-    """
+    """Repeats a survey: the latest, their number so far, and why the last one failed, if it did."""
 
     def __init__(
         self,

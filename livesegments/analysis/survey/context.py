@@ -44,16 +44,8 @@ class ReportError(RuntimeError):
 class DeploymentState:
     """A deployment at one moment.
 
-    Attributes
-    ----------
-    deployment, rules
-        Of the workers.
-    clocks_us
-        Clock of each partition, microseconds; 0 where nothing was processed.
-    model
-        None before the first fit.
-    statistics
-        Of the clusters; None while partitions move to another generation.
+    Partitions that processed nothing have a clock of 0; there is no model before the first fit, and
+    no statistics while partitions move to another generation.
     """
 
     deployment: Deployment
@@ -90,17 +82,7 @@ class DeploymentContext:
 
 
 class DeploymentReader:
-    """Reads the current state of a deployment: the fits from its history, the rest from the store.
-
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    store
-        Of the deployment.
-    history
-        With the definitions of its segments.
-    """
+    """Reads the state of a deployment: the fits from its history, the rest from the store."""
 
     def __init__(self, settings: Settings, store: Partitions, history: History) -> None:
         self._settings, self._store, self._history = settings, store, history

@@ -29,18 +29,9 @@ def hashed(customer_id: str, group_id: str) -> str:
 
 
 class CustomerSurvey:
-    """Fills a table with a row for each customer, batch by batch.
+    """Replaces a table like `CUSTOMERS` with a row for each customer, batch by batch.
 
-    Parameters
-    ----------
-    connection
-        Of the history.
-    table
-        Replaced, with the columns of `CUSTOMERS`.
-    context
-        The deployment.
-    horizon_days
-        Days ahead of the clock for which departures from the most valuable segment are forecast.
+    Departures from the most valuable segment are forecast for ``horizon_days``.
 
     Attributes
     ----------

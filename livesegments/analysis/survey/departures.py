@@ -40,18 +40,9 @@ def forecast_departures(
     model: Model,
     config: ProcessingConfig,
 ) -> Departures:
-    """Advance the window without purchases until the service's rules switch.
+    """Advance the window of n customers in a segment until the service's rules switch.
 
-    Parameters
-    ----------
-    records
-        (n,) customers in a segment.
-    clock_us
-        Clock of their partition.
-    horizon_tiles
-        Number of tiles to look ahead.
-    model, config
-        Of the scoring; the centroids do not change.
+    They buy nothing, and the centroids do not change.
     """
     layout = config.layout
     here = records["segment"].copy()

@@ -43,15 +43,7 @@ _Request = tuple[Deployment, Model, ClusterStatistics | None, int]
 
 
 class SurveyProcess:
-    """Makes surveys of a deployment, one at a time; the process starts with the first.
-
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    history
-        Gets the tables of each survey.
-    """
+    """Makes surveys for a history, one at a time; the process starts with the first."""
 
     def __init__(self, settings: Settings, history: History) -> None:
         self._settings, self._history = settings, history

@@ -61,16 +61,8 @@ _CATEGORY: TypeAdapter[_Categorized] = TypeAdapter(_Categorized)
 class Arrivals:
     """Purchases that arrived since the window began.
 
-    Attributes
-    ----------
-    purchases
-        Valid ones, without repeats.
-    duplicates
-        Repeats of an `event_id`, where the deployment checks for them.
-    late
-        Those older than the window on arrival, which never count.
-    behind
-        Those on the topic that are not processed yet.
+    Valid ones without repeats; repeats of an `event_id`, where the deployment checks for them;
+    those older than the window on arrival, which never count; those not processed yet.
     """
 
     purchases: int = 0

@@ -84,12 +84,7 @@ def survey(
 ) -> Survey:
     """Scan the customers and read the purchases of the window; replace their tables.
 
-    Parameters
-    ----------
-    days
-        Horizon for departures from the most valuable segment.
-    counting
-        Shows the progress of a step.
+    Departures from the most valuable segment are forecast for ``days``.
 
     Raises
     ------

@@ -112,15 +112,7 @@ def poll_topics(
 def poll_store(
     store: Partitions, segmentation: Segmentation, generation: Callable[[], Generation | None]
 ) -> Generator[Fields]:
-    """Yield statistics and customer counts: a few numbers per partition.
-
-    Parameters
-    ----------
-    store, segmentation
-        The deployment.
-    generation
-        Returns the newest known generation.
-    """
+    """Yield statistics and customer counts, under the newest known generation."""
     with closing(store.redis):
         deployment = deployment_of(store)
         numbers = range(deployment.partitions)

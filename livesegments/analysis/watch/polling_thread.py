@@ -21,21 +21,8 @@ class Outage(NamedTuple):
 class PollingThread:
     """Keeps the latest fields that a poller yielded, and the outage while it fails.
 
-    Parameters
-    ----------
-    name
-        Of the server.
-    poller
-        Makes the generator that connects and polls; called again after each failure.
-    seconds
-        Between two polls.
-    explain
-        Returns the meaning of an error, in a line.
-
-    Attributes
-    ----------
-    latest
-        The last fields, empty before the first; they stay through an outage.
+    ``poller`` makes the generator that connects and polls, anew after each failure; the fields are
+    empty before the first, and stay through an outage.
     """
 
     def __init__(

@@ -17,12 +17,7 @@ _LINES_ABOVE_CHANGES = 9
 class Frame:
     """A snapshot drawn into the space available; the list of changes takes the rest.
 
-    Parameters
-    ----------
-    snapshot
-        What to draw.
-    unit
-        Goes before amounts of money.
+    ``unit`` goes before amounts of money.
     """
 
     def __init__(self, snapshot: Snapshot, unit: str = "") -> None:

@@ -25,13 +25,7 @@ FIRST_POLL_SECONDS = 10.0
 
 
 class WatchSession:
-    """Polls topics, store and group, each in its own thread, for the length of a ``with`` block.
-
-    Parameters
-    ----------
-    settings
-        Of the deployment.
-    """
+    """Polls topics, store and group, each in its own thread, for the length of a ``with`` block."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._segmentation = settings, settings.read_segmentation()

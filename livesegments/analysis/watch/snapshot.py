@@ -1,7 +1,7 @@
 """The state of a deployment at one moment, as the live view shows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -151,14 +151,10 @@ class Snapshot:
             "at": _text(self.at),
             "group": self.group_id,
             "segments": [
-                {
-                    "id": row.id,
-                    "name": row.name,
-                    "customers": row.customers,
+                asdict(row)
+                | {
                     "share": None if row.share is None else known(row.share),
-                    "centroid": row.centroid,
                     "shift": None if row.shift is None else known(row.shift),
-                    "persona_distance": row.persona_distance,
                 }
                 for row in self.segments
             ],

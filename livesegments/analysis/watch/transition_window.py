@@ -41,13 +41,7 @@ class TransitionCounts:
 
 
 class TransitionWindow:
-    """Counts changes by the time they were published, in buckets of a few seconds.
-
-    Parameters
-    ----------
-    began_s
-        When the watch began, epoch seconds.
-    """
+    """Counts changes by the time they were published, in buckets of a few seconds."""
 
     def __init__(self, began_s: float) -> None:
         self.skipped = 0

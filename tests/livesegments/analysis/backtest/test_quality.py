@@ -48,8 +48,8 @@ def test_a_margin_costs_quality_as_published_and_none_by_centroids() -> None:
     free, held = judged[0.0], judged[0.6]
     assert free is not None
     assert held is not None
-    assert free.by_centroids == held.by_centroids
-    assert 0.99 < free.as_published < held.as_published
+    assert free["by_centroids"] == held["by_centroids"]
+    assert 0.99 < free["as_published"] < held["as_published"]
 
 
 def test_histories_of_the_same_customers_share_the_batch_fit(

@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,14 +62,16 @@ def list_(
 
         counts: Counter[str] = Counter()
         replayed: Counter[str] = Counter()
-        newest: list[Letter] = []
-        for letter in letters(kafka_config(settings), selection):
-            counts[letter.origin.reason] += 1
-            replayed[letter.origin.reason] += letter.replayed_at is not None
-            newest.append(letter)
-            if len(newest) >= 2 * limit + 1_000:
-                newest = _newest(newest, limit)
-        shown = _newest(newest, limit)
+
+        def counted() -> Iterator[Letter]:
+            for letter in letters(kafka_config(settings), selection):
+                counts[letter.origin.reason] += 1
+                replayed[letter.origin.reason] += letter.replayed_at is not None
+                yield letter
+
+        shown = nlargest(limit or 1, counted(), key=lambda letter: letter.place.timestamp_ms)[
+            :limit
+        ]
         if as_json:
             found = {
                 "reasons": {
@@ -92,8 +96,8 @@ def list_(
 @app.command()
 def show(
     ctx: typer.Context,
-    partition: Annotated[int, typer.Argument(min=0, help="Position of the dead letter.")],
-    offset: Annotated[int, typer.Argument(min=0, help="Position of the dead letter.")],
+    partition: Annotated[int, typer.Argument(min=0, help="Partition of the dead letter.")],
+    offset: Annotated[int, typer.Argument(min=0, help="Its offset there.")],
     values: Values = False,
     as_json: Json = False,
 ) -> None:
@@ -146,8 +150,8 @@ def replay(
 ) -> None:
     """Send dead letters back to their original topics after a fix, each of them at most once.
 
-    Records that would be rejected again are reported and skipped, as are profiles that would
-    replace a later one. The command can be stopped at any time and run again.
+    Records that would be rejected again are reported and skipped, as are profiles
+    that would replace a later one. It can be stopped at any time and run again.
 
     Example: livesegments dead-letters replay --reason future_dated --dry-run
     """
@@ -235,10 +239,6 @@ def _instant(text: str) -> datetime:
     except (ValueError, OverflowError):
         fail(f"--since is {text!r}; it can be 30m, 6h, 7d, or 2026-03-01T08:00Z", WRONG)
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _newest(found: list["Letter"], limit: int) -> list["Letter"]:
-    return sorted(found, key=lambda letter: letter.place.timestamp_ms, reverse=True)[:limit]
 
 
 def _line(letter: "Letter") -> str:

@@ -7,10 +7,7 @@ import typer
 from livesegments.cli.console import FAILED, Json, read_settings
 
 
-def doctor(
-    ctx: typer.Context,
-    as_json: Json = False,
-) -> None:
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Check broker, store, topics and progress, and show fixes; exit 1 if one is required.
 
     Example: livesegments doctor

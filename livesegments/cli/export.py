@@ -26,7 +26,7 @@ def export(
         typer.Argument(help="Ends in .csv, .jsonl or .parquet; - is standard output."),
     ],
     kind: Annotated[
-        Format | None, typer.Option("--format", help="Of standard output; csv by default.")
+        Format | None, typer.Option("--format", help="Format of standard output; unset: csv.")
     ] = None,
 ) -> None:
     """Write one row per customer: current segment, window and profile.

@@ -39,8 +39,8 @@ def ingest(
 ) -> None:
     """Turn records of any topics into purchases, profiles or erasures, by a query for each.
 
-    Runs until SIGTERM or Ctrl-C; several processes share the partitions. Presets to start from:
-    `livesegments sources list`.
+    Runs until SIGTERM or Ctrl-C; several processes share the partitions.
+    Presets to start from: `livesegments sources list`.
 
     Example: livesegments ingest SOURCES.toml --dry-run
     """

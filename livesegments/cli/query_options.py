@@ -25,9 +25,9 @@ Tables = Annotated[
 ]
 Delimiter = Annotated[
     str,
-    typer.Option(help="Of a text file, if its first line does not show it; `none`: whole lines."),
+    typer.Option(help="Of a text file; unset: as its first line shows; `none`: whole lines."),
 ]
-Encoding = Annotated[str, typer.Option(help="Of a text file: utf-8, latin-1 or utf-16.")]
+Encoding = Annotated[str, typer.Option(help="Of a text file: latin-1 or utf-16; unset: utf-8.")]
 Decimal = Annotated[str, typer.Option(help="Decimal separator, without --query: . or ,")]
 DateFormat = Annotated[
     str, typer.Option(help="Of times, without --query, such as '%d/%m/%Y %H:%M'.")

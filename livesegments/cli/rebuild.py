@@ -23,7 +23,9 @@ def rebuild(
 ) -> None:
     """Empty the store and rebuild it from Kafka, after a change of settings or to repair it.
 
-    Published segments do not change. Running workers rebuild it, or this command if none runs.
+    Published segments do not change. Running workers rebuild it, or this command
+    if none runs.
+
     Example: livesegments rebuild --yes
     """
     settings = read_settings(ctx)

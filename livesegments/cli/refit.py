@@ -30,8 +30,9 @@ def refit(
 ) -> None:
     """Refit the model and show which customers would move; the running service then adopts it.
 
-    Exits with 1 if there is no model yet, or no worker adopts the fit. Example: livesegments refit
-    --dry-run
+    Exits with 1 if there is no model yet, or no worker adopts the fit.
+
+    Example: livesegments refit --dry-run
     """
     settings = read_settings(ctx)
     with clear_errors(settings):

@@ -31,6 +31,7 @@ def report(
     """Report on the running service: segments, moves, customers to target and keep, cross-selling.
 
     The page is self-contained and names customers only by a keyed hash.
+
     Example: livesegments report report.html --days 30 --lists campaigns
     """
     settings = read_settings(ctx)

@@ -21,8 +21,10 @@ def segmentation(
 ) -> None:
     """Show a segmentation: its features, and the segments with their expected positions.
 
-    To define your own, run livesegments segmentation --template > mine.toml, edit the file, and set
-    LIVESEGMENTS_SEGMENTATION=mine.toml for every worker and command.
+    To define your own, edit a template, and set for every worker and command
+    LIVESEGMENTS_SEGMENTATION=mine.toml.
+
+    Example: livesegments segmentation --template > mine.toml
     """
     if as_json and template:
         fail("--json and --template exclude each other", WRONG)

@@ -8,7 +8,7 @@ from livesegments.cli.console import WRONG, clear_errors, fail, read_settings
 def serve(ctx: typer.Context) -> None:
     """Serve the segments, customers and changes of a running deployment, as pages and as an API.
 
-    The API is at /api/v1, its description at /api/v1/openapi.json and, to read, at /api/v1.
+    The API is at /api/v1, its description there and at /api/v1/openapi.json.
     Reads only, and joins no group. Runs until SIGTERM or Ctrl-C.
 
     Example: livesegments serve

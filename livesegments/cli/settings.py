@@ -7,10 +7,7 @@ import typer
 from livesegments.cli.console import Json, read_settings
 
 
-def settings(
-    ctx: typer.Context,
-    as_json: Json = False,
-) -> None:
+def settings(ctx: typer.Context, as_json: Json = False) -> None:
     """List every setting: its value, a default that differs, and its description."""
     from livesegments.config.settings import describe
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, fail
+from livesegments.cli.console import WRONG, Json, fail
 
 app = typer.Typer(
     help="Queries to start from, for the shapes of widely used software and data sets.",
@@ -14,9 +14,7 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
+def list_(as_json: Json = False) -> None:
     """List the presets: input, output and title of each.
 
     Example: livesegments sources list
@@ -25,10 +23,8 @@ def list_(
 
     found = presets().values()
     if as_json:
-        about = [
-            {"name": each.name, "reads": each.reads, "into": each.into, "title": each.title}
-            for each in found
-        ]
+        names = ("name", "reads", "into", "title")
+        about = [{name: getattr(each, name) for name in names} for each in found]
         typer.echo(json.dumps(about, indent=2))
         return
     for each in found:
@@ -37,7 +33,7 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Of a preset: `livesegments sources list`.")],
+    name: Annotated[str, typer.Argument(help="Name of a preset: `livesegments sources list`.")],
 ) -> None:
     """Print the query of a preset, and how to use it.
 

@@ -21,9 +21,11 @@ def create(
     ctx: typer.Context,
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, help="Of every topic; 4, or as many as existing ones have."),
+        typer.Option(min=1, help="For every topic; unset: 4, or as many as existing ones have."),
     ] = None,
-    replication_factor: Annotated[int, typer.Option(min=1, help="3 in production.")] = 1,
+    replication_factor: Annotated[
+        int, typer.Option(min=1, help="Copies of each; 3 in production.")
+    ] = 1,
     retention_days: Annotated[
         int, typer.Option(min=1, help="How long purchases and changes stay; at least a window.")
     ] = 400,

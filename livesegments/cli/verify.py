@@ -7,14 +7,12 @@ import typer
 from livesegments.cli.console import FAILED, Json, clear_errors, read_settings
 
 
-def verify(
-    ctx: typer.Context,
-    as_json: Json = False,
-) -> None:
+def verify(ctx: typer.Context, as_json: Json = False) -> None:
     """Recompute everything from Kafka and compare it with the store and the output topics.
 
-    Reads the input topics completely, so it takes a while; workers may keep running. Exits with 1
-    on any fault.
+    Reads the input topics completely, so it takes a while; workers may keep
+    running. Exits with 1 on any fault.
+
     Example: livesegments verify --json
     """
     settings = read_settings(ctx)

@@ -23,8 +23,9 @@ def watch(
 ) -> None:
     """Show segments, moving customers, lag and drift of the running service, until Ctrl-C.
 
-    Read-only: it joins no consumer group, reports outages and retries until they end. Example:
-    livesegments watch --json --limit 1
+    Read-only: it joins no consumer group, reports outages and retries.
+
+    Example: livesegments watch --json --limit 1
     """
     settings = read_settings(ctx)
     with clear_errors(settings):

@@ -56,11 +56,6 @@ def describe(
     return sorted(found, key=_value, reverse=True)
 
 
-def is_far(segment: Mapping[str, Any]) -> bool:
-    """Return whether the customers of a segment, or of a definition, are far from its persona."""
-    return is_doubted(segment["persona_distance"])
-
-
 SAYS, STANDS = 0.4, 0.25
 """Expected position from which a name says something, and position from which it is not so."""
 
@@ -114,7 +109,7 @@ def naming(segments: Sequence[Segment]) -> list[str]:
             f"Names that no longer suit: named now, {pairs}. The next refit renames them; or raise"
             " WARMUP_CUSTOMERS, so that the first fit sees typical customers."
         )
-    far = [each["name"] for each in segments if is_far(each)]
+    far = [each["name"] for each in segments if is_doubted(each["persona_distance"])]
     if far:
         notes.append(
             f"Far from the persona of their name (above {FAR:g}, marked ?): {', '.join(far)}. Names"

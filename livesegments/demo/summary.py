@@ -16,9 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.session import WatchSession
-from livesegments.analysis.watch.text_view import line
+from livesegments.analysis.watch.views import Frame, line
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader

@@ -15,7 +15,7 @@ from livesegments.analysis.backtest.results import Variant
 from livesegments.analysis.backtest.runner import Backtest, backtest
 from livesegments.analysis.backtest.views import text as backtest_text
 from livesegments.analysis.customer.text_view import text as customer_text
-from livesegments.analysis.watch.text_view import line as watch_line
+from livesegments.analysis.watch.views import line as watch_line
 from tests.consumers.harness import RETIREE, STUDENT, profile, purchase
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 from tests.livesegments.analysis.customer.test_customer import searched, told, world

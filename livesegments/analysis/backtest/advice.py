@@ -1,6 +1,6 @@
 """Comparison of segmentations: how well each fits, how stable it is, and which to take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,20 +92,21 @@ def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> floa
     return float(np.mean(found))
 
 
-def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> str:
-    """Recommend one of several segmentations, with the reason, in a sentence.
+def recommend(outcomes: Sequence[Mapping[str, Any]]) -> str | None:
+    """Recommend one of several segmentations, with the reason, in a sentence; None without a model.
 
     A segmentation qualifies if bootstrap fits agree on its clusters and none is tiny. Of those that
     qualify the one with the best silhouette wins; of several within 0.02, that whose customers
     change segment least.
-
-    ``candidates`` are the label, fitness, and changes per customer and year of each; ``given`` is
-    the label of the one that is set.
     """
+    rated = [each for each in outcomes if each["fitness"]]
+    given = next((each["label"] for each in outcomes if each["is_given"]), "as set")
+    if not rated:
+        return None
     sound = [
         each
-        for each in candidates
-        if each[1]["stability"] >= STABLE and each[1]["smallest_share"] >= SMALL
+        for each in rated
+        if each["fitness"]["stability"] >= STABLE and each["fitness"]["smallest_share"] >= SMALL
     ]
     if not sound:
         return (
@@ -113,9 +114,11 @@ def recommend(candidates: Sequence[tuple[str, Fitness, float]], given: str) -> s
             f" {STABLE:g}) without a segment below {SMALL:.0%} of the customers. Keep {given}, or"
             " choose other features."
         )
-    best = max(fit["silhouette"] for _, fit, _ in sound)
-    near = [each for each in sound if each[1]["silhouette"] >= best - CLOSE]
-    label, fit, changes = min(near, key=lambda each: each[2])
+    best = max(each["fitness"]["silhouette"] for each in sound)
+    near = [each for each in sound if each["fitness"]["silhouette"] >= best - CLOSE]
+    quietest = min(near, key=lambda each: each["stability"]["a_customer_a_year"])
+    label, fit = quietest["label"], quietest["fitness"]
+    changes = quietest["stability"]["a_customer_a_year"]
     reason = (
         f"silhouette {fit['silhouette']:.2f}, stability {fit['stability']:.2f}, smallest segment"
         f" {fit['smallest_share']:.0%}, {changes:.1f} changes per customer and year"

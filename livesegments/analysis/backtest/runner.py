@@ -135,24 +135,13 @@ def backtest(
     segmentations = {run.simulator.config.segmentation for run in runs}
     rated = len(segmentations) > 1
     outcomes = [run.outcome(rated=rated) for run in runs]
-    return {"data": data, "outcomes": outcomes, "advice": advise(outcomes) if rated else None}
+    return {"data": data, "outcomes": outcomes, "advice": recommend(outcomes) if rated else None}
 
 
 def shown(found: Backtest) -> Outcome:
     """Return the result to show in full: that of the settings of the environment."""
     outcomes: list[Outcome] = found["outcomes"]
     return next((each for each in outcomes if each["is_given"]), outcomes[0])
-
-
-def advise(outcomes: Sequence[Outcome]) -> str | None:
-    """Return the recommendation of a segmentation; None without a model."""
-    rated = [
-        (each["label"], each["fitness"], each["stability"]["a_customer_a_year"])
-        for each in outcomes
-        if each["fitness"]
-    ]
-    given = next((each["label"] for each in outcomes if each["is_given"]), "as set")
-    return recommend(rated, given) if rated else None
 
 
 def _measure(runs: Sequence[VariantRun]) -> None:

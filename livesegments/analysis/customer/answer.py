@@ -2,14 +2,13 @@
 
 from livesegments.analysis.customer.explanation import Explanation, Json, instant
 from livesegments.analysis.customer.lookup import StoredCustomer
-from livesegments.analysis.segments import is_far
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.scoring import NONE
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import NEVER
 from livesegments.features.window import window
 from livesegments.operations.export import LOCATIONS
-from livesegments.rendering.formats import known
+from livesegments.rendering.formats import is_doubted, known
 
 _CONSENTS = {-1: None, 0: False, 1: True}
 
@@ -70,7 +69,7 @@ def answer(
         "doubted": [
             each["id"]
             for each in (to_definitions(model, config.segmentation) if model else ())
-            if is_far(each)
+            if is_doubted(each["persona_distance"])
         ],
         "since": instant(int(record["since"])) if assigned else None,
         "version": int(record["version"]) or None,

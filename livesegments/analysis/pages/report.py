@@ -9,7 +9,7 @@ from livesegments.analysis.pages.data import quality
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.model import generations, preview
 from livesegments.analysis.pages.segments import DAY_S, Period, segments_page, sizes_now
-from livesegments.analysis.segments import is_far, naming
+from livesegments.analysis.segments import naming
 from livesegments.analysis.survey.context import DeploymentReader
 from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.run import latest_clock, survey
@@ -23,7 +23,7 @@ from livesegments.features.feature_specs import BY_NAME
 from livesegments.history.database import History
 from livesegments.history.follower import Follower
 from livesegments.operations.model_loader import deployment_of
-from livesegments.rendering.formats import marked
+from livesegments.rendering.formats import is_doubted, marked
 from livesegments.rendering.plots import series
 from livesegments.rendering.progress import counting
 from livesegments.rendering.templates import render
@@ -116,7 +116,9 @@ def display(report: Report) -> dict[str, Any]:
     lift = report.get("categories", {}).get("lift", {})
     return {
         "names": names | {NONE: "No segment"},
-        "doubted": [each["id"] for each in report["segments"] if is_far(each)],
+        "doubted": [
+            each["id"] for each in report["segments"] if is_doubted(each["persona_distance"])
+        ],
         "features": [BY_NAME[name] for name in report["segments"][0]["centroid"]],
         "sizes": sizes,
         "colors": {segment: each.color for segment, each in zip(ids, sizes, strict=True)},

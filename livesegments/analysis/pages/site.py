@@ -23,7 +23,7 @@ from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.model import generations, preview
 from livesegments.analysis.pages.report import display
 from livesegments.analysis.pages.segments import DAY_S, HOUR_S, Period, segments_page, sizes_now
-from livesegments.analysis.pages.surveys import Surveys
+from livesegments.analysis.pages.surveys import Surveyed, Surveys
 from livesegments.analysis.segments import describe
 from livesegments.analysis.survey.context import DeploymentContext, DeploymentReader, ReportError
 from livesegments.analysis.transitions import NONE
@@ -64,6 +64,8 @@ PREVIEW_SECONDS = 30.0
 _MOST_CACHED = 32
 
 Query = Mapping[str, str]
+Content = tuple[str, dict[str, Any]]
+"""Template of a page's content, and its variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +154,15 @@ class Site:
         version = self.version
         if not self._history.filled:  # it has no tables yet
             note = "The history is being read from Kafka."
-            return self._served("waiting", PAGES[path], version, status=503, note=note)
+            return self._served(PAGES[path], version, ("waiting", {"note": note}), 503)
         chosen = query.get("period", "month")
         key = path, chosen if chosen in PERIODS else "month"
         if path == "/customers":
-            return self._customer(query.get("id", ""), version)
+            content, status = self._customer(query.get("id", ""))
+            return self._served(PAGES[path], version, content, status)
         if (cached := self._rendered.get(key)) and cached[0] == version:
             return cached[1]
-        page = self._known(path, key[1], version)
+        page = self._served(PAGES[path], version, self._content(path, key[1]))
         if len(self._rendered) >= _MOST_CACHED:
             self._rendered.clear()
         self._rendered[key] = version, page
@@ -167,23 +170,17 @@ class Site:
 
     def list_names(self) -> list[str]:
         """Return the names of the lists."""
-        return [f"target-{each}" for each in self._segmentation.segment_ids] + [
-            "retention",
-            "cross-sell",
-        ]
+        targets = [f"target-{each}" for each in self._segmentation.segment_ids]
+        return [*targets, "retention", "cross-sell"]
 
     def list_rows(self, name: str) -> Iterator[Sequence[Any]] | None:
         """Return header and rows of a list of customers who consent now; None before a survey."""
         surveyed = self._surveys.latest
-        if surveyed is None:
-            return None
-        return self._list_rows(name, surveyed.context, surveyed.period)
+        return None if surveyed is None else self._list_rows(name, surveyed)
 
-    def _list_rows(
-        self, name: str, context: DeploymentContext, period: Period
-    ) -> Iterator[Sequence[Any]]:
+    def _list_rows(self, name: str, surveyed: Surveyed) -> Iterator[Sequence[Any]]:
         with self._history.cursor() as cursor:
-            yield from Lists(cursor, context, period, "customers").rows(name)
+            yield from Lists(cursor, surveyed.context, surveyed.period, "customers").rows(name)
 
     def login_page(self, target: str, wrong: str = "") -> Page:
         """Return the form that asks for the token."""
@@ -198,31 +195,25 @@ class Site:
                 found = preview(self._settings, self._all_names, self._explain)
                 self._preview = time.monotonic(), found
             values = self._preview[1]
-        return self._served("preview", "Model", version, names=self._all_names, **values)
+        return self._served("Model", version, ("preview", {"names": self._all_names} | values))
 
     @property
     def _all_names(self) -> dict[str, str]:
         return self._names | {NONE: "No segment"}
 
-    def _known(self, path: str, period: str, version: str) -> Page:
-        title = PAGES[path]
+    def _content(self, path: str, period: str) -> Content:
         if path == "/model":
             with self._history.cursor() as cursor:
                 found = generations(cursor, self._segmentation)
-            features = self._segmentation.features
-            return self._served("model", title, version, generations=found, features=features)
+            return "model", {"generations": found, "features": self._segmentation.features}
         context, note = self._now()
         surveyed = self._surveys.latest
-        if context is None or (path != "/" and surveyed is None):
-            waits = (
-                note or self._surveys.trouble or "The first survey of the customers is under way."
-            )
-            return self._served("waiting", title, version, note=waits)
-        if path == "/":
-            return self._segments(context, period, version)
-        if path == "/audiences":
-            return self._audiences(version)
-        return self._data(version)
+        if context is not None and path == "/":
+            return self._segments(context, period)
+        if context is None or surveyed is None:
+            under_way = "The first survey of the customers is under way."
+            return "waiting", {"note": note or self._surveys.trouble or under_way}
+        return self._audiences(surveyed) if path == "/audiences" else self._data(surveyed)
 
     def _now(self) -> tuple[DeploymentContext | None, str]:
         """Return the newest known state, and why it is not that of now."""
@@ -234,7 +225,7 @@ class Site:
             return self._context, self._explain(error)
         return self._context, ""
 
-    def _segments(self, context: DeploymentContext, chosen: str, version: str) -> Page:
+    def _segments(self, context: DeploymentContext, chosen: str) -> Content:
         steps, seconds = PERIODS[chosen]
         surveyed = self._surveys.latest
         fresh = surveyed is not None and (
@@ -257,41 +248,31 @@ class Site:
             ("May be contacted", f"{contactable / max(report['customers'], 1):.0%}"),
             ("Changes of segment", f"{sum(map(sum, report['moves'].values())):,}"),
         ]
-        return self._served(
-            "segments",
-            PAGES["/"],
-            version,
-            report=report,
-            facts=facts,
-            latest=latest,
-            periods=list(PERIODS),
-            chosen=chosen,
+        return "segments", {
+            "report": report,
+            "facts": facts,
+            "latest": latest,
+            "periods": list(PERIODS),
+            "chosen": chosen,
             **display(report),
-        )
+        }
 
-    def _audiences(self, version: str) -> Page:
-        surveyed = self._surveys.latest
-        assert surveyed is not None
+    def _audiences(self, surveyed: Surveyed) -> Content:
         context = surveyed.context
         sizes = {each["segment"]: each["customers"] for each in surveyed.audiences["targets"]}
         report = surveyed.audiences | {
             "segments": describe(context.model, context.rules.segmentation, sizes),
             "days": surveyed.period.labels(surveyed.period.steps),
         }
-        return self._served(
-            "audiences",
-            PAGES["/audiences"],
-            version,
-            about=f"As of {moment_us(round(surveyed.survey.began_s * 1e6))}, from a survey of all"
-            " customers. Customers are named by a keyed hash of their id.",
-            report=report,
-            lists=self.list_names(),
+        return "audiences", {
+            "about": f"As of {moment_us(round(surveyed.survey.began_s * 1e6))}, from a survey of"
+            " all customers. Customers are named by a keyed hash of their id.",
+            "report": report,
+            "lists": self.list_names(),
             **display(report),
-        )
+        }
 
-    def _data(self, version: str) -> Page:
-        surveyed = self._surveys.latest
-        assert surveyed is not None
+    def _data(self, surveyed: Surveyed) -> Content:
         deployment = surveyed.context.deployment
         group = self._group.latest
         with self._history.cursor() as cursor:
@@ -300,32 +281,26 @@ class Site:
                 "window_days": deployment.window_days,
             }
             examples = refused_examples(cursor)
-        return self._served(
-            "data",
-            PAGES["/data"],
-            version,
-            report=report,
-            examples=examples,
-            service=[
+        return "data", {
+            "report": report,
+            "examples": examples,
+            "service": [
                 ("Workers", group.get("workers")),
                 ("Records not processed yet", group.get("lag")),
                 ("Partitions", deployment.partitions),
                 ("Partitioner", deployment.partitioner),
             ],
-            sources=self._sources.latest.get("sources", ()),
-        )
+            "sources": self._sources.latest.get("sources", ()),
+        }
 
-    def _customer(self, wanted: str, version: str) -> Page:
+    def _customer(self, wanted: str) -> tuple[Content, int]:
+        """Return the content, and the HTTP status."""
         try:
             values = self._look_up(wanted) if wanted else {"customer": None}
         except RedisError as error:
-            return self._served(
-                "waiting", PAGES["/customers"], version, status=503, note=self._explain(error)
-            )
+            return ("waiting", {"note": self._explain(error)}), 503
         status = 404 if wanted and not values["customer"] else 200
-        return self._served(
-            "customer", PAGES["/customers"], version, status=status, wanted=wanted, **values
-        )
+        return ("customer", {"wanted": wanted} | values), status
 
     def _look_up(self, wanted: str) -> dict[str, Any]:
         nothing: dict[str, Any] = {"customer": None}
@@ -349,15 +324,14 @@ class Site:
     def _explain(self, error: Exception) -> str:
         return explain(error, self._settings)
 
-    def _served(
-        self, content: str, title: str, version: str, *, status: int = 200, **values: Any
-    ) -> Page:
+    def _served(self, title: str, version: str, content: Content, status: int = 200) -> Page:
+        template, values = content
         away = self._trouble()
         groups = (each.trouble for each in (self._group, self._sources))
         troubles = [self._explain(away)] if away else [each.why for each in groups if each]
         html = render(
             "analysis/pages/served.html.j2",
-            content=f"{content}.html.j2",
+            content=f"{template}.html.j2",
             title=title,
             pages=PAGES,
             version=version,

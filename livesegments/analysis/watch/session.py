@@ -12,9 +12,8 @@ from rich.live import Live
 
 from livesegments.analysis.watch.pollers import ChangesTail, poll_group, poll_store, poll_topics
 from livesegments.analysis.watch.polling_thread import PollingThread
-from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.analysis.watch.text_view import line
+from livesegments.analysis.watch.views import Frame, line
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings

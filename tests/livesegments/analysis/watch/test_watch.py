@@ -17,10 +17,9 @@ from rich.console import Console
 
 from livesegments.analysis.watch import polling_thread
 from livesegments.analysis.watch.polling_thread import PollingThread
-from livesegments.analysis.watch.screen_view import Frame
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.analysis.watch.text_view import line
 from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
+from livesegments.analysis.watch.views import Frame, line
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.contracts.segments import (
     Explanation,

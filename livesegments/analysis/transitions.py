@@ -39,15 +39,10 @@ class TransitionCounts:
         return {origin: tuple(found[origin]) for origin in sorted(found)}
 
     def sizes(self, days: range, now: Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
-        """Return segment -> customers at the end of each day.
+        """Return segment -> customers at the end of each day, the last that of the newest moves.
 
-        Parameters
-        ----------
-        days
-            The last one is that of the newest moves.
-        now
-            Current sizes, from which the days are counted back: no older moves are needed. By
-            default all customers began in no segment.
+        The days are counted back from the sizes ``now``, so no older moves are needed; by default
+        all customers began in no segment.
         """
         net = np.zeros((len(days), len(self._names)), np.int64)
         for (day, before, after, _), n in self.moves.items():

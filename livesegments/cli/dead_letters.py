@@ -63,7 +63,7 @@ def list_(
         counts: Counter[str] = Counter()
         replayed: Counter[str] = Counter()
 
-        def counted() -> Iterator[Letter]:
+        def counted() -> "Iterator[Letter]":
             for letter in letters(kafka_config(settings), selection):
                 counts[letter.origin.reason] += 1
                 replayed[letter.origin.reason] += letter.replayed_at is not None

@@ -121,7 +121,8 @@ class _Demo:
         self._start("the pages", "livesegments.cli", "serve")
         self._say(f"pages at http://localhost:{settings.serve_port}/")
         groups = (data or self._folder) / GROUPS_FILE if people else None
-        with summary.Progress(settings, PARTITIONS, self._began_s, groups) as progress:
+        progress = summary.Progress(settings, PARTITIONS, self._began_s, groups)
+        with progress.watch:
             self._show(progress, worker, replay, sent)
         if not stay:
             worker.stop()

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
 
 import duckdb
 import numpy as np
@@ -43,7 +42,7 @@ def rows(purchases: Path, profiles: Path) -> tuple[int, int]:
 
 
 class Progress:
-    """Follows the service for the length of a ``with`` block, and sums it up afterwards.
+    """Follows the service while its watch runs, and sums it up afterwards.
 
     ``groups`` is the file with the group of each of the made people, None for the households.
 
@@ -61,17 +60,10 @@ class Progress:
         self._settings, self._partitions, self._began_s = settings, range(partitions), began_s
         self._groups, self._whom = groups, "people" if groups else "households"
         self._store = Partitions(redis_client(settings), settings.group_id)
-        self._watch = WatchSession(settings)
+        self.watch = WatchSession(settings)
         self._versions: list[int] = []
         self._committed_s = time.time()
         self.processed, self.good = (0, 0), False
-
-    def __enter__(self) -> Self:
-        self._watch.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watch.__exit__()
 
     def update(self) -> None:
         """Read the worker's progress from the store."""
@@ -88,11 +80,11 @@ class Progress:
 
     def line(self) -> str:
         """Return the current state as a line."""
-        return line(self._watch.snapshot())
+        return line(self.watch.snapshot())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the progress of the year, and the live view below it."""
-        snapshot = self._watch.snapshot()
+        snapshot = self.watch.snapshot()
         at = snapshot.newest[0].occurred_at if snapshot.newest else None
         bar = Table.grid(Column(width=28), Column(ratio=1), expand=True, padding=(0, 1))
         bar.add_row(
@@ -111,7 +103,7 @@ class Progress:
         # Each partition stays in its order.
         records.sort(key=lambda each: each.timestamp)
         changes = [SegmentChange.model_validate_json(each.value) for each in records]
-        snapshot, left = self._watch.snapshot(), _left(changes)
+        snapshot, left = self.watch.snapshot(), _left(changes)
         took = (purchases[-1].timestamp - purchases[0].timestamp) / 1_000
         yield Text(
             f"{sent[0]:,} purchases and {sent[1]:,} profiles, {snapshot.records:,} {self._whom} in"

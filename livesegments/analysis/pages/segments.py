@@ -9,9 +9,10 @@ import numpy as np
 
 from livesegments.analysis.drift import drift_since_fit
 from livesegments.analysis.segments import describe
-from livesegments.analysis.survey.context import DeploymentContext, expected
+from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.transitions import NONE, TransitionCounts
 from livesegments.model.drift import psi
+from livesegments.model.naming import positions
 from livesegments.model.vectors import Counts
 from livesegments.rendering.formats import known, named
 
@@ -79,7 +80,9 @@ def segments_page(
     counts = moves(connection, ids, period)
     now = [sizes.get(each, 0) for each in ids]
     steps = counts.since_first(period.steps, now)
-    places = expected(segmentation, context.model.snapshot)
+    view = context.model.snapshot
+    scale = np.where(view.weights > 0, view.std, np.nan)
+    places = segmentation.natural(view.mean + positions(segmentation.segments) * scale)
     return {
         "customers": sum(now),
         "segments": describe(context.model, segmentation, dict(zip(ids, now, strict=True))),

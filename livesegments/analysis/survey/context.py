@@ -4,8 +4,6 @@ import threading
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.consumers.modelling.global_model import GlobalModel
@@ -15,9 +13,6 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.history.database import History
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
-from livesegments.model.naming import positions
-from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.vectors import Floats
 from livesegments.operations.model_loader import (
     deployment_of,
     no_model,
@@ -141,9 +136,3 @@ class DeploymentReader:
             found = cursor.execute(_NEWEST, [len(segmentation.segments)]).fetchall()
         definitions = [SegmentDefinition.model_validate_json(value) for (value,) in found]
         return complete_generation(definitions, segmentation)
-
-
-def expected(segmentation: Segmentation, view: ModelSnapshot) -> Floats:
-    """Return the positions of segments in natural units (k, d); NaN for unknown features."""
-    scale = np.where(view.weights > 0, view.std, np.nan)
-    return segmentation.natural(view.mean + positions(segmentation.segments) * scale)

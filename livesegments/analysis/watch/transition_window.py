@@ -15,7 +15,7 @@ Transition = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class TransitionCounts:
+class RecentTransitions:
     """Counts at one moment.
 
     Attributes
@@ -68,7 +68,7 @@ class TransitionWindow:
         """Record that earlier changes were not read."""
         self._since_s = max(self._since_s, time_s)
 
-    def counts(self, now_s: float) -> TransitionCounts:
+    def counts(self, now_s: float) -> RecentTransitions:
         """Return the counts up to now; forget buckets older than an hour."""
         first = int((now_s - HOUR_S) // BUCKET_S)
         self._buckets = {at: counts for at, counts in self._buckets.items() if at >= first}
@@ -79,7 +79,7 @@ class TransitionWindow:
             for (before, after, origin), count in counts.items():
                 last_hour[before, after] += count
                 origins[origin] += count if at > minute else 0
-        return TransitionCounts(
+        return RecentTransitions(
             since_s=max(self._since_s, now_s - HOUR_S),
             last_hour=last_hour,
             since_start=Counter(self._since_start),

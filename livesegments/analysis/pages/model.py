@@ -56,7 +56,7 @@ def generations(
             "moved": moved.get(fit.number, 0),
             "segments": _fitted(fit, before, names, segmentation),
         }
-        for (fit, at, names), before in zip(found, befores, strict=True)
+        for (fit, at, names), before in zip(found, befores, strict=False)
     ][:SHOWN]
 
 

@@ -103,18 +103,11 @@ class TextFormat:
         return f"read_csv({literal(str(path))}, {', '.join(options)})"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """SQL of a view of a file, and its dialect if it is text."""
+def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, TextFormat | None]:
+    """Return the SQL of a file's view, and the dialect of a text file.
 
-    sql: str
-    text: TextFormat | None = None
-
-
-def view(path: Path, options: FileOptions, *, skip: bool = False) -> View:
-    """Return the view of a file: its columns or documents, and ``row``, the number of each.
-
-    With ``skip``, rows of a text file that have no sound shape are left out, for `rejects`.
+    The view has the file's columns or documents, and ``row``, the number of each. With ``skip``,
+    rows of a text file that have no sound shape are left out, for `rejects`.
 
     Raises
     ------
@@ -125,27 +118,29 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> View:
     encoding = options.encoding or "utf-8"
     lines = TextFormat(("line",), _NO_QUOTE, encoding, is_table=False)
     if suffix in _LINES:
-        return View(
+        return (
             'SELECT "row", TRY_CAST(line AS JSON) AS value FROM (SELECT row_number() OVER ()'
             f" AS \"row\", line FROM {lines.scan(path, skip=skip)}) WHERE trim(line) <> ''",
             lines,
         )
     if suffix in _TEXT and options.delimiter == "none":
         scan = lines.scan(path, skip=skip)
-        return View(f'SELECT row_number() OVER () AS "row", * FROM {scan}', lines)
+        return f'SELECT row_number() OVER () AS "row", * FROM {scan}', lines
     if suffix in _TEXT:
         dialect = _dialect(path, options.delimiter, encoding)
         scan = dialect.scan(path, skip=skip)
-        return View(f'SELECT row_number() OVER () + 1 AS "row", * FROM {scan}', dialect)
+        return f'SELECT row_number() OVER () + 1 AS "row", * FROM {scan}', dialect
     if suffix == ".json":
-        return View(
+        return (
             'SELECT row_number() OVER () AS "row", json AS value'
-            f" FROM read_json_objects({file}, format = 'auto')"
+            f" FROM read_json_objects({file}, format = 'auto')",
+            None,
         )
     if suffix == ".parquet":
-        return View(
+        return (
             'SELECT file_row_number + 1 AS "row", * EXCLUDE (file_row_number) FROM'
-            f" read_parquet({file}, file_row_number = true, binary_as_string = true)"
+            f" read_parquet({file}, file_row_number = true, binary_as_string = true)",
+            None,
         )
     raise FileError(
         f"{path}: the name must end in one of {', '.join(SUFFIXES)}, or in .gz or .zst after it"

@@ -43,10 +43,6 @@ BATCH_ROWS = 2_048
 Input: TypeAlias = Literal["purchases", "profiles"]
 
 _TIMES = {"purchases": "occurred_at", "profiles": "updated_at"}
-_READ_ONLY = (
-    "SET enable_external_access = false",
-    "SET lock_configuration = true",
-)
 
 
 class BrokenRowError(FileError):
@@ -154,16 +150,16 @@ class _Reader:
             is_source = name == "source"
             try:
                 options = self._options if is_source else FileOptions()
-                found = view(local, options, skip=skip and is_source)
-                connection.execute(f"CREATE VIEW {name} AS {found.sql}")
+                sql, text = view(local, options, skip=skip and is_source)
+                connection.execute(f"CREATE VIEW {name} AS {sql}")
             except (FileError, duckdb.Error) as error:
                 raise self._explained(error) from None
-            if is_source and found.text is not None:
-                self._lines = LineNumbers(local, found.text)
+            if is_source and text is not None:
+                self._lines = LineNumbers(local, text)
         allowed = ", ".join(literal(str(each)) for each in self._files)
         connection.execute(f"SET allowed_paths = [{allowed}]")
-        for each in _READ_ONLY:
-            connection.execute(each)
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
         return connection
 
     def events(self, connection: duckdb.DuckDBPyConnection, currency: str) -> Iterator[Record]:

@@ -2,12 +2,13 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -35,6 +36,7 @@ COLUMNS: dict[str, type] = {
 }
 
 Row = dict[str, Any]
+_Write: TypeAlias = Callable[[list[Row]], object]
 
 
 def export(store: Partitions, path: Path, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -69,14 +71,13 @@ def write_rows(
     """
     deployment = deployment_of(store)
     layout = Tiling(deployment.window_days, deployment.tiles)
-    out = _WRITERS[format](file)
     rows = 0
-    for batch in scan(store, deployment):
-        chunk = _rows(batch, layout, deployment.segments)
-        out.write(chunk)
-        rows += len(chunk)
-        progress(rows)
-    out.end()
+    with _WRITERS[format](file) as write:
+        for batch in scan(store, deployment):
+            chunk = _rows(batch, layout, deployment.segments)
+            write(chunk)
+            rows += len(chunk)
+            progress(rows)
     return rows
 
 
@@ -109,54 +110,37 @@ def _known(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-class _Csv:
-    def __init__(self, file: BinaryIO) -> None:
-        self._text = TextIOWrapper(file, encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self._text, COLUMNS)
-        self._writer.writeheader()
-
-    def write(self, rows: list[Row]) -> None:
-        self._writer.writerows({**row, "spend": f"{row['spend']:.2f}"} for row in rows)
-
-    def end(self) -> None:
-        self._text.detach()  # flushes; the file stays open
+@contextmanager
+def _csv(file: BinaryIO) -> Iterator[_Write]:
+    text = TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    yield lambda rows: writer.writerows({**row, "spend": f"{row['spend']:.2f}"} for row in rows)
+    text.detach()  # flushes; the file stays open
 
 
-class _Jsonl:
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, rows: list[Row]) -> None:
-        self._file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
-
-    def end(self) -> None:
-        pass
+@contextmanager
+def _jsonl(file: BinaryIO) -> Iterator[_Write]:
+    yield lambda rows: file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-class _Parquet(_Jsonl):
-    """JSON Lines in a temporary folder, which DuckDB makes Parquet of in the end."""
+@contextmanager
+def _parquet(file: BinaryIO) -> Iterator[_Write]:
+    """Yield a writer of JSON Lines in a temporary folder; make Parquet of them in the end."""
+    require("files", "Parquet", "duckdb")
+    import duckdb
 
-    def __init__(self, file: BinaryIO) -> None:
-        require("files", "Parquet", "duckdb")
-        self._target = file
-        self._folder = TemporaryDirectory()
-        self._rows = Path(self._folder.name, "rows.jsonl")
-        super().__init__(self._rows.open("wb"))
-
-    def end(self) -> None:
-        import duckdb
-
-        self._file.close()
-        types = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
-        columns = {name: types[kind] for name, kind in COLUMNS.items()} | {"cluster": "TINYINT"}
-        parquet = Path(self._folder.name, "rows.parquet")
-        with self._folder, duckdb.connect() as connection:
-            rows = connection.read_json(
-                str(self._rows), columns=columns, format="newline_delimited"
-            )
+    types = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+    columns = {name: types[kind] for name, kind in COLUMNS.items()} | {"cluster": "TINYINT"}
+    with TemporaryDirectory() as folder:
+        lines, parquet = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
+        with lines.open("wb") as unfinished, _jsonl(unfinished) as write:
+            yield write
+        with duckdb.connect() as connection:
+            rows = connection.read_json(str(lines), columns=columns, format="newline_delimited")
             rows.write_parquet(str(parquet))
-            with parquet.open("rb") as made:
-                copyfileobj(made, self._target)
+        with parquet.open("rb") as made:
+            copyfileobj(made, file)
 
 
-_WRITERS: dict[str, Any] = {"csv": _Csv, "jsonl": _Jsonl, "parquet": _Parquet}
+_WRITERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}

@@ -102,7 +102,13 @@ class Refit:
                 reader.poll()
                 newest = reader.generation
                 if newest is not None and newest.number > request.replaces:
-                    return self._taken(request, newest)
+                    if request.is_for(newest):
+                        return newest
+                    raise RefitError(
+                        f"generation {newest.number} was published first, by a scheduled check or"
+                        " another request; this fit was for the previous one. Preview again"
+                        " (livesegments refit --dry-run)"
+                    )
                 if time.monotonic() > deadline:
                     break
                 time.sleep(LOOK_SECONDS)
@@ -115,15 +121,6 @@ class Refit:
             f"no generation within {seconds:.0f} s, and the request is no longer in the store: it"
             " expired, or the store lost it. Preview again (livesegments refit --dry-run)"
         )
-
-    def _taken(self, request: Request, newest: Generation) -> Generation:
-        if not request.is_for(newest):
-            raise RefitError(
-                f"generation {newest.number} was published first, by a scheduled check or another"
-                " request; this fit was for the previous one. Preview again"
-                " (livesegments refit --dry-run)"
-            )
-        return newest
 
     def wait_for_takeover(
         self, number: int, patience: float, show: Callable[[int], None] = lambda _: None

@@ -4,11 +4,9 @@ import math
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import structlog
 import uvicorn
@@ -16,7 +14,6 @@ from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
 
 from livesegments.analysis.pages.site import Site
 from livesegments.analysis.survey.context import DeploymentReader
@@ -56,35 +53,26 @@ class ServeError(RuntimeError):
     """The server cannot start; the message says why, and what to set."""
 
 
-@dataclass(frozen=True)
 class Sources:
-    """Sources of pages and answers."""
+    """Sources of pages and answers; nothing is read before their threads run."""
 
-    settings: Settings
-    history: History
-    follower: Follower
-    store: Partitions
-    reader: DeploymentReader
-    current: CurrentState
-    changes: ChangeLog
+    def __init__(self, settings: Settings, history: History) -> None:
+        self.history, self.changes = history, ChangeLog()
+        self.follower = Follower(
+            kafka_config(settings), settings.group_id, history, committed=self._committed
+        )
+        self.store = Partitions(redis_client(settings, REDIS_SECONDS), settings.group_id)
+        self.reader = DeploymentReader(settings, self.store, history)
+        self.current = CurrentState(self.reader)
 
-    @classmethod
-    def of(cls, settings: Settings, history: History) -> "Sources":
-        """Return the sources of a deployment; nothing is read yet."""
-        changes = ChangeLog()
-
-        def committed(new: Committed) -> None:
-            numbers = range(len(new.positions))
-            end = Position(follower.changes_id, tuple(new.positions[each] for each in numbers))
-            if follower.ready:
-                changes.add(new, end)
-            else:
-                changes.begin(end)
-
-        follower = Follower(kafka_config(settings), settings.group_id, history, committed=committed)
-        store = Partitions(redis_client(settings, REDIS_SECONDS), settings.group_id)
-        reader = DeploymentReader(settings, store, history)
-        return cls(settings, history, follower, store, reader, CurrentState(reader), changes)
+    def _committed(self, new: Committed) -> None:
+        numbers = range(len(new.positions))
+        offsets = tuple(new.positions[each] for each in numbers)
+        end = Position(self.follower.changes_id, offsets)
+        if self.follower.ready:
+            self.changes.add(new, end)
+        else:
+            self.changes.begin(end)
 
     def away(self) -> str | None:
         """Return why the history cannot be relied on now, None if it can."""
@@ -94,36 +82,13 @@ class Sources:
             return "Kafka is away" if outage else "the history cannot be written: see the log"
         return None if self.follower.ready else "the history is being read from Kafka"
 
-
-def create_app(
-    sources: Sources,
-    pages: Sequence[BaseRoute] = (),
-    answered: Callable[[Any, int, float], None] = lambda *_: None,
-) -> Starlette:
-    """Return the application; ``pages`` are routes beside those of the API.
-
-    ``answered`` is called with scope, status and seconds of each answer.
-    """
-    settings = sources.settings
-    token = Token(settings.serve_token.get_secret_value())
-    stream = ChangesStream(sources.changes, Backlog(kafka_config(settings), sources.history))
-    api = Api(CustomerReader(sources.store, sources.current), sources.history, stream, sources.away)
-    app = Starlette(
-        routes=[*api.routes(), *documentation(), *pages],
-        exception_handlers={
-            problems.ProblemError: problems.on_problem,
-            HTTPException: problems.on_http_error,
-            Exception: problems.on_error,
-        },
-    )
-    app.add_middleware(
-        Guard,
-        token=token,
-        requests_per_second=settings.serve_requests_per_second,
-        answered=answered,
-    )
-    app.state.sources, app.state.token, app.state.stream = sources, token, stream
-    return app
+    def readiness(self) -> dict[str, bool]:
+        """Return whether each source can be read."""
+        return {
+            "kafka": self.follower.trouble is None,
+            "history": self.follower.ready,
+            "redis": self.current.trouble is None,
+        }
 
 
 def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None) -> None:
@@ -142,8 +107,9 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     listening = _listen(settings)
     history = History(settings.serve_data)
     stopping = threading.Event()
-    sources = Sources.of(settings, history)
+    sources = Sources(settings, history)
     reach_redis(lambda: sources.store.deployment())
+    stream = ChangesStream(sources.changes, Backlog(clients, history))
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -153,7 +119,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     ]
     metrics = ServeMetrics(
         registry,
-        streams=lambda: app.state.stream.streams,
+        streams=lambda: stream.streams,
         lag=lambda: math.nan if sources.follower.lag is None else sources.follower.lag,
         size=lambda: settings.serve_data.stat().st_size,
     )
@@ -166,7 +132,21 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         login=token.is_set,
     )
     pages = PageRoutes(site, history, token).routes()
-    app = create_app(sources, pages, answered=metrics.answered)
+    api = Api(CustomerReader(sources.store, sources.current), history, stream, sources.away)
+    app = Starlette(
+        routes=[*api.routes(), *documentation(), *pages],
+        exception_handlers={
+            problems.ProblemError: problems.on_problem,
+            HTTPException: problems.on_http_error,
+            Exception: problems.on_error,
+        },
+    )
+    app.add_middleware(
+        Guard,
+        token=token,
+        requests_per_second=settings.serve_requests_per_second,
+        answered=metrics.answered,
+    )
     server = _Server(
         uvicorn.Config(
             app,
@@ -181,19 +161,12 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         sources.changes.close,
     )
 
-    def readiness() -> dict[str, bool]:
-        return {
-            "kafka": sources.follower.trouble is None,
-            "history": sources.follower.ready,
-            "redis": sources.current.trouble is None,
-        }
-
     try:
         with HealthServer(
             settings.http_port,
             registry,
             heartbeat.within(LIVE_SECONDS),
-            readiness,
+            sources.readiness,
             host=settings.http_host,
         ) as health:
             for each in threads:

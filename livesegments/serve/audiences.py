@@ -2,7 +2,6 @@
 
 import binascii
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -78,19 +77,11 @@ def customers_of(
             _CUSTOMERS, [segment, after, consent is not None, said, limit + 1]
         ).fetchall()
     following = _encoded(rows[limit - 1][0]) if len(rows) > limit else None
-    return list(_lines(rows[:limit])), following
-
-
-def _lines(rows: list[Any]) -> Iterator[bytes]:
-    for name, since, version, confidence, marketing in rows:
-        line = {
-            "customer_id": name,
-            "since": since,
-            "version": version,
-            "confidence": confidence,
-            "consent": {"marketing": marketing},
-        }
-        yield encode(line) + b"\n"
+    fields = ("customer_id", "since", "version", "confidence")
+    return [
+        encode({**dict(zip(fields, row, strict=False)), "consent": {"marketing": row[-1]}}) + b"\n"
+        for row in rows[:limit]
+    ], following
 
 
 def _encoded(customer_id: str) -> str:

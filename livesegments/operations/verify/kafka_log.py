@@ -10,15 +10,16 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from livesegments.topic_prefix import open_consumer
 
+PATIENCE_SECONDS = 60.0
+
 
 class Log:
     """Read_committed reader of partitions."""
 
-    def __init__(self, config: Mapping[str, Any], patience_seconds: float = 60.0) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
         self._consumer = open_consumer(TolerantConsumer, **common, isolation_level="read_committed")
         self._ends = open_consumer(KafkaConsumer, **common, isolation_level="read_uncommitted")
-        self._patience_seconds = patience_seconds
 
     def close(self) -> None:
         """Close the connections."""
@@ -51,15 +52,15 @@ class Log:
         self._consumer.assign([tp])
         self._consumer.seek(tp, max(start, self.start(topic, partition)))
         records: list[ConsumerRecord] = []
-        deadline = time.monotonic() + self._patience_seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         before = -1
         while (position := self._consumer.position(tp)) < end:
             if position != before:
-                before, deadline = position, time.monotonic() + self._patience_seconds
+                before, deadline = position, time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() > deadline:
                 raise TimeoutError(
                     f"{topic}-{partition} cannot be read past offset {position} (its end is {end})"
-                    f" for {self._patience_seconds:.0f} s: a transaction hangs open, or the broker"
+                    f" for {PATIENCE_SECONDS:.0f} s: a transaction hangs open, or the broker"
                     " is away"
                 )
             records += self._consumer.poll(200, max_records=10_000).get(tp, [])

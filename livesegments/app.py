@@ -1,12 +1,10 @@
 """Assemble a worker from the settings, and run it until it is asked to stop."""
 
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from types import FrameType
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -34,7 +32,7 @@ from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, check_transactions, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
-from livesegments.signals import ending_signals
+from livesegments.signals import when_asked_to_end
 from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
@@ -200,12 +198,11 @@ def run(
             check_credentials=lambda: check_credentials(settings),
         )
 
-        def leave(signum: int, _: FrameType | None) -> None:
-            log.info("finishing the round, then leaving", signal=signal.Signals(signum).name)
+        def leave(signal: str) -> None:
+            log.info("finishing the round, then leaving", signal=signal)
             worker.stop()
 
-        for each in ending_signals():
-            signal.signal(each, leave)
+        when_asked_to_end(leave)
 
         def readiness() -> dict[str, bool]:
             return {

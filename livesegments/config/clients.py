@@ -86,12 +86,8 @@ def group_consumer(
 def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
     """Return the Redis client, with bounded timeouts and without automatic retries.
 
-    A single-server client connects on first use, a cluster client immediately.
-
-    Raises
-    ------
-    RedisError
-        If no server of a cluster accepts the connection.
+    A single-server client connects on first use, a cluster client immediately: it raises
+    `RedisError` if no server accepts the connection.
     """
     url = parse(settings.redis_url.get_secret_value())
     given = {

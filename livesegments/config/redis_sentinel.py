@@ -36,10 +36,7 @@ class Sentinels(Sentinel):
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return host and port of the master.
 
-        Raises
-        ------
-        RedisError
-            If no sentinel names one; the most telling of their answers.
+        If no sentinel names one, raises `RedisError`: the most telling of their answers.
         """
         try:
             found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]

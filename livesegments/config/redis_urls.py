@@ -29,16 +29,8 @@ SCHEMES = (*(f"{base}{form}://" for form in Form for base in _BASES), "unix://")
 class RedisUrl:
     """A parsed URL.
 
-    Attributes
-    ----------
-    form
-        Kind of deployment.
-    scheme
-        As redis-py knows it: ``redis``, ``rediss`` or ``unix``.
-    servers
-        URL of each server (or sentinel) in the form that redis-py accepts, with the database.
-    service
-        Name of the master that the sentinels watch; empty for other forms.
+    ``scheme`` and ``servers``, each with the database, are as redis-py takes them; ``service`` is
+    the master that sentinels watch.
     """
 
     form: Form

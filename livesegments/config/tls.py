@@ -10,16 +10,10 @@ _OTHER_NAME = (62, 64)
 
 
 def check_files(settings: str, cafile: str, certfile: str, keyfile: str, password: str) -> None:
-    """Load certificates and key as a connection would.
+    """Load certificates and key, PEM files or empty for none, as a connection would.
 
-    Parameters
-    ----------
-    settings
-        Prefix of the setting names, such as ``LIVESEGMENTS_KAFKA_SSL_``.
-    cafile, certfile, keyfile
-        PEM files; empty for none. The key may be in the certificate's file.
-    password
-        Password of the key.
+    ``settings`` is the prefix of their settings' names, such as ``LIVESEGMENTS_KAFKA_SSL_``. The
+    key may be in the certificate's file.
 
     Raises
     ------

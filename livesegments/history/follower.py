@@ -248,10 +248,7 @@ class Follower:
 def _lag(consumer: Any) -> int:
     """Return the records of all partitions that were not polled yet, by offsets.
 
-    Raises
-    ------
-    KafkaError
-        If a broker does not answer; `poll` would only return nothing.
+    Raises `KafkaError` if a broker does not answer; `poll` would only return nothing.
     """
     ends = ends_of(consumer, list(consumer.assignment()), ANSWER_MS)
     at = [(end, consumer.position(tp, POLL_MS)) for tp, end in ends.items()]

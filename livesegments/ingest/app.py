@@ -1,11 +1,9 @@
 """Assemble the workers of all sources of a process, and run them until asked to stop."""
 
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 from typing import Any
 
 import structlog
@@ -30,7 +28,7 @@ from livesegments.monitoring.watchdog import Heartbeat, Watchdog
 from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
-from livesegments.signals import ending_signals
+from livesegments.signals import when_asked_to_end
 from livesegments.topic_prefix import physical, without_prefix
 
 log = structlog.get_logger()
@@ -170,6 +168,11 @@ def run(
     started_us = time.time_ns() // 1_000
     running: list[_Running] = []
     stopping = threading.Event()
+
+    def leave(signal: str) -> None:
+        log.info("finishing micro-batches, then leaving", signal=signal)
+        stopping.set()
+
     try:
         for source, transform in made:
             running.append(
@@ -184,7 +187,7 @@ def run(
                     over=stopping.set,
                 )
             )
-        _stop_on_signals(stopping)
+        when_asked_to_end(leave)
         with HealthServer(
             settings.http_port,
             registry,
@@ -210,15 +213,6 @@ def run(
         if each.error is not None:
             raise each.error
     log.info("ingest left its groups")
-
-
-def _stop_on_signals(stopping: threading.Event) -> None:
-    def leave(signum: int, _: FrameType | None) -> None:
-        log.info("finishing micro-batches, then leaving", signal=signal.Signals(signum).name)
-        stopping.set()
-
-    for each in ending_signals():
-        signal.signal(each, leave)
 
 
 def _live(running: "Sequence[_Running]", limit: float) -> tuple[bool, str]:

@@ -71,10 +71,7 @@ class AvroDecoder:
 def _reader(schema: Any, named: Mapping[str, Any]) -> _Read:
     """Return the reader of a schema's values, which no value ends or keeps busy for ever.
 
-    Raises
-    ------
-    ValueError
-        If a value of a few bytes could be of any size.
+    Raises `ValueError` if a value of a few bytes could be of any size.
     """
     types = [part for each in (schema, *named.values()) for part in _parts(each)]
     if any(_is(each, "array") and _takes_no_bytes(each["items"], named) for each in types):

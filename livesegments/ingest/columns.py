@@ -190,10 +190,6 @@ def select_list(
 
     Parameters
     ----------
-    columns
-        Those that the query returns.
-    into
-        Input that its rows belong to.
     currency
         Of purchases without one of their own.
     record_id

@@ -65,16 +65,9 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """Dialect of a text file.
+    """Dialect of a text file: its columns, and delimiter and encoding as DuckDB takes them.
 
-    Attributes
-    ----------
-    names
-        Of its columns, from the first line; of a file of whole lines, ``line``.
-    delimiter, encoding
-        As DuckDB takes them.
-    is_table
-        Whether it has a header and quotes, and not whole lines.
+    A file of whole lines, without header and quotes, is no table and has one column, ``line``.
     """
 
     names: tuple[str, ...]
@@ -174,10 +167,7 @@ def _dialect(path: Path, delimiter: str, encoding: str) -> TextFormat:
 def readable(path: Path, target: Path) -> Path:
     """Return a file that DuckDB reads, at a path without an ending: a link, or a copy if need be.
 
-    Raises
-    ------
-    FileError
-        If the file cannot be read.
+    Raises `FileError` if the file cannot be read.
     """
     try:
         if path.suffix.lower() == _EXCEL:
@@ -292,10 +282,8 @@ def _open_bytes(path: Path) -> BinaryIO:
 def _has_mixed_line_ends(path: Path) -> bool:
     """Return whether some lines end in other ways than others, which DuckDB cannot read.
 
-    Raises
-    ------
-    FileError
-        If the last line is longer than `LONGEST_ROW`: DuckDB may drop it, and says nothing.
+    Raises `FileError` if the last line is longer than `LONGEST_ROW`: DuckDB may drop it, and says
+    nothing.
     """
     feeds = returns = both = rest = 0
     with _open_bytes(path) as file:

@@ -169,10 +169,7 @@ class Query:
     def refresh(self) -> bool:
         """Read the lookup tables again if a file has changed; return whether one has.
 
-        Raises
-        ------
-        QueryError
-            If a file is gone or invalid; the tables stay as they are.
+        Raises `QueryError` if a file is gone or invalid; the tables stay as they are.
         """
         if versions_of(self._tables) == self._versions:
             return False

@@ -119,13 +119,7 @@ class SchemaRegistry:
 
 
 def split_prefix(data: bytes) -> tuple[int, memoryview]:
-    """Split a value into the id of its schema and the rest.
-
-    Raises
-    ------
-    UndecodableError
-        If it does not begin with the prefix of a schema registry.
-    """
+    """Split a value into its schema's id and the rest; raises `UndecodableError` without one."""
     if len(data) < PREFIX_BYTES or data[0] != 0:
         raise UndecodableError(
             "has no schema registry prefix (a zero byte and a schema id of four bytes)"

@@ -65,10 +65,7 @@ class Selection:
 def letters(config: Mapping[str, Any], selection: Selection) -> Iterator[Letter]:
     """Yield the current dead letters that match, by partition in offset order.
 
-    Raises
-    ------
-    DeadLettersError
-        If the topic does not exist, or has no such partition.
+    Raises `DeadLettersError` if the topic does not exist, or has no such partition.
     """
     counts = partition_counts(config, (DEAD_LETTERS, REPLAYS))
     if not counts[DEAD_LETTERS]:

@@ -58,17 +58,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules of a replay.
+    """Rules of a replay; currency, partitioner and consent are the deployment's.
 
-    Attributes
-    ----------
-    currency, partitioner, consent_required
-        The deployment's.
-    refused_too
-        Whether to include records that would be rejected again, except superseded profiles and
-        records of sources.
-    sources
-        Makes events of the dead letters of sources, which otherwise are left alone.
+    ``refused_too`` includes records that would be rejected again, except superseded profiles and
+    records of sources. Without ``sources``, dead letters of sources are left alone.
     """
 
     currency: str

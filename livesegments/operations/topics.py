@@ -33,12 +33,8 @@ ALL = (*INPUTS, *OUTPUTS)
 def partition_counts(config: Mapping[str, Any], names: Sequence[str] = ALL) -> dict[str, int]:
     """Return the number of partitions of topics, 0 for a topic that does not exist.
 
-    By default for the topics that workers read and write.
-
-    Raises
-    ------
-    TopicAuthorizationFailedError
-        If the user may not describe a topic.
+    By default for the topics that workers read and write. Raises `TopicAuthorizationFailedError`
+    if the user may not describe a topic.
     """
     return {name: len(each["partitions"]) for name, each in _described(config, names).items()}
 
@@ -157,10 +153,7 @@ def create_topics(
 def missing_topics(config: Mapping[str, Any]) -> list[str]:
     """Return the topics of a worker that do not exist.
 
-    Raises
-    ------
-    PartitionCountError
-        If those that exist differ in their number of partitions.
+    Raises `PartitionCountError` if those that exist differ in their number of partitions.
     """
     counts = partition_counts(config)
     existing = {name: count for name, count in counts.items() if count}

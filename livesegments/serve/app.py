@@ -1,12 +1,10 @@
 """Assemble the pages and the API of a deployment, and run them until asked to stop."""
 
 import math
-import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import structlog
 import uvicorn
@@ -36,7 +34,7 @@ from livesegments.serve.guard import Guard
 from livesegments.serve.instrumentation import ServeMetrics
 from livesegments.serve.openapi import documentation
 from livesegments.serve.page_routes import PageRoutes
-from livesegments.signals import ending_signals
+from livesegments.signals import when_asked_to_end
 from livesegments.store.partitions import Partitions
 
 log = structlog.get_logger()
@@ -161,6 +159,10 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         sources.changes.close,
     )
 
+    def leave(signal: str) -> None:
+        log.info("serve ends", signal=signal)
+        server.should_exit = True
+
     try:
         with HealthServer(
             settings.http_port,
@@ -175,7 +177,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
             address = _address(listening)
             log.info("serve starts", address=address, port=health.port)
             started(address)
-            _stop_on_signals(server)
+            when_asked_to_end(leave)
             server.run([listening])
     finally:
         stopping.set()
@@ -203,15 +205,6 @@ class _Server(uvicorn.Server):
         """End streams, then connections."""
         self._end_streams()
         await super().shutdown(sockets)
-
-
-def _stop_on_signals(server: uvicorn.Server) -> None:
-    def leave(signum: int, _: FrameType | None) -> None:
-        log.info("serve ends", signal=signal.Signals(signum).name)
-        server.should_exit = True
-
-    for each in ending_signals():
-        signal.signal(each, leave)
 
 
 def _beating(heartbeat: Heartbeat) -> Callable[[], Awaitable[None]]:

@@ -60,10 +60,7 @@ def customers_of(
 ) -> tuple[list[bytes], str | None]:
     """Return customers of a segment as JSON lines, by id, and the cursor of the next page.
 
-    Raises
-    ------
-    ProblemError
-        If there is no such segment, or the cursor is invalid.
+    Raises `ProblemError` if there is no such segment, or the cursor is invalid.
     """
     after = _decoded(cursor)
     with history.cursor() as connection:

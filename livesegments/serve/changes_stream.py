@@ -42,12 +42,7 @@ BEGIN, ALIVE = b"retry: 2000\n: changes of segments\n\n", b": alive\n\n"
 class Position:
     """Next offset of each partition of the change log: the id of the event before.
 
-    Attributes
-    ----------
-    topic
-        Digits that change when the topic is created again.
-    offsets
-        By partition.
+    ``topic`` is digits that change when the topic is created again.
 
     Examples
     --------
@@ -63,13 +58,7 @@ class Position:
 
     @classmethod
     def parse(cls, text: str) -> "Position":
-        """Return the position that a text stands for.
-
-        Raises
-        ------
-        ValueError
-            If it is not one.
-        """
+        """Return the position that a text stands for; raises `ValueError` if it is not one."""
         topic, _, offsets = text.partition("-")
         numbers = offsets.split(".")
         if not all(each.isascii() and each.isdigit() and len(each) < 20 for each in numbers):

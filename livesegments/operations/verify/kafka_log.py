@@ -41,10 +41,7 @@ class Log:
     ) -> list[ConsumerRecord]:
         """Return the records from ``start`` to below ``end``, by default to the current end.
 
-        Raises
-        ------
-        TimeoutError
-            If a transaction stays open for longer than the timeout.
+        Raises `TimeoutError` if a transaction stays open for longer than the timeout.
         """
         tp = TopicPartition(topic, partition)
         if end is None:

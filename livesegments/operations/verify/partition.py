@@ -42,10 +42,7 @@ class Deployed:
     ) -> "Deployed":
         """Return the settings in the fields of the store.
 
-        Raises
-        ------
-        RuntimeError
-            If no worker has run in the group yet, or one of an earlier version.
+        Raises `RuntimeError` if no worker has run in the group yet, or one of an earlier version.
         """
         if not found:
             raise RuntimeError(

@@ -185,10 +185,7 @@ class Committed:
     def read(cls, consumer: KafkaConsumer, partition: int, patience_seconds: float) -> "Committed":
         """Read the offsets; retry if a transaction changed them during the read.
 
-        Raises
-        ------
-        TimeoutError
-            If a transaction that would change them stays open.
+        Raises `TimeoutError` if a transaction that would change them stays open.
         """
         tries = 1
         read = cls._read(consumer, partition, patience_seconds)

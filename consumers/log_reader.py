@@ -14,6 +14,19 @@ from livesegments.topic_prefix import open_consumer, physical
 Offsets: TypeAlias = dict[TopicPartition, int]
 
 
+def log_consumer(config: Mapping[str, Any], **options: Any) -> Any:
+    """Return a consumer of committed records outside the group, with more options of Kafka's."""
+    reading = {
+        "group_id": None,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+    return open_consumer(ColumnarConsumer, **config, **(reading | options))
+
+
 def starts_of(
     consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
 ) -> Offsets:
@@ -78,7 +91,7 @@ class LogReader:
     def __init__(self, config: Mapping[str, Any], stall_seconds: float = STALL_SECONDS) -> None:
         self._config = dict(config)
         self._stall_seconds = stall_seconds
-        self._committed = self._open("read_committed")
+        self._committed = log_consumer(self._config)
         self._uncommitted: ColumnarConsumer | None = None
 
     def __enter__(self) -> Self:
@@ -101,7 +114,7 @@ class LogReader:
         """Return each partition's high watermark, open transactions included."""
         # A read_committed consumer would return the last stable offset, below an open transaction.
         if self._uncommitted is None:
-            self._uncommitted = self._open("read_uncommitted")
+            self._uncommitted = log_consumer(self._config, isolation_level="read_uncommitted")
         return ends_of(self._uncommitted, partitions)
 
     def identity(self, topics: Sequence[str]) -> str:
@@ -177,15 +190,3 @@ class LogReader:
                     f" {positions[stuck]} (its end is {ranges[stuck][1]}) for"
                     f" {self._stall_seconds:.0f} s: a transaction hangs open, or the broker is away"
                 )
-
-    def _open(self, isolation_level: str) -> Any:
-        return open_consumer(
-            ColumnarConsumer,
-            **self._config,
-            group_id=None,
-            isolation_level=isolation_level,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )

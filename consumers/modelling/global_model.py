@@ -17,8 +17,7 @@ import structlog
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.log_reader import LogReader
+from livesegments.consumers.log_reader import LogReader, log_consumer
 from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.consumers.partition_state import PartitionState
 from livesegments.contracts.segments import SegmentDefinition
@@ -29,7 +28,6 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.deployment import UnknownSegmentError
 from livesegments.store.partitions import Partitions
-from livesegments.topic_prefix import open_consumer
 
 log = structlog.get_logger()
 
@@ -163,16 +161,7 @@ class DefinitionsReader:
         self.generation: Generation | None = None
         self.went_back = 0
         end = self._read_all()
-        self._consumer = open_consumer(
-            ColumnarConsumer,
-            **config,
-            group_id=None,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        self._consumer = log_consumer(config, auto_offset_reset="earliest")
         self._consumer.assign([_PARTITION])
         self._consumer.seek(_PARTITION, end)
         self._position = end

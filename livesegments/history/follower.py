@@ -16,13 +16,12 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
-from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.log_reader import LogReader, ends_of
+from livesegments.consumers.log_reader import LogReader, ends_of, log_consumer
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, REPLAYS, STATES
 from livesegments.history import tables
 from livesegments.history.database import History, Identity, follow, move
 from livesegments.operations.topics import partition_counts
-from livesegments.topic_prefix import CONFIG, open_consumer
+from livesegments.topic_prefix import CONFIG
 
 log = structlog.get_logger()
 
@@ -179,7 +178,10 @@ class Follower:
         return {tp: (first[tp], max(first[tp], ends[tp])) for tp in tps}
 
     def _poll(self, stopping: threading.Event) -> None:
-        with closing(self._open()) as consumer, LogReader(self._config) as ahead:
+        with (
+            closing(log_consumer(self._config, fetch_max_wait_ms=100)) as consumer,
+            LogReader(self._config) as ahead,
+        ):
             consumer.assign(list(self._next))
             for tp, offset in self._next.items():
                 consumer.seek(tp, offset)
@@ -230,19 +232,6 @@ class Follower:
             )
         )
         return in_advance
-
-    def _open(self) -> Any:
-        return open_consumer(
-            ColumnarConsumer,
-            **self._config,
-            group_id=None,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            allow_auto_create_topics=False,
-            fetch_max_wait_ms=100,
-            metrics_enabled=False,
-        )
 
 
 def _lag(consumer: Any) -> int:

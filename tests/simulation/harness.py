@@ -281,7 +281,6 @@ class World:
         with ExitStack() as stack:
             for name in (
                 "livesegments.consumers.log_reader.ColumnarConsumer",
-                "livesegments.consumers.modelling.global_model.ColumnarConsumer",
                 "livesegments.config.clients.ColumnarConsumer",
                 "livesegments.operations.verify.run.KafkaConsumer",
                 "livesegments.operations.verify.kafka_log.KafkaConsumer",

@@ -11,8 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionWindow
-from livesegments.consumers.columnar_reader import ColumnarConsumer
-from livesegments.consumers.log_reader import ends_of, starts_of
+from livesegments.consumers.log_reader import ends_of, log_consumer, starts_of
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES, INPUTS
@@ -21,7 +20,7 @@ from livesegments.model.generation import Generation
 from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.model_loader import deployment_of
 from livesegments.store.partitions import Partitions
-from livesegments.topic_prefix import open_admin, open_consumer
+from livesegments.topic_prefix import open_admin
 
 FIRST_CHANGES = 20_000
 """Changes of the last hour read at the start, at most."""
@@ -156,17 +155,7 @@ def poll_group(config: Mapping[str, Any], group_id: str) -> Generator[Fields]:
 
 @contextmanager
 def _consumer(config: Mapping[str, Any]) -> Iterator[KafkaConsumer]:
-    consumer = open_consumer(
-        ColumnarConsumer,
-        **config,
-        group_id=None,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
-        fetch_max_wait_ms=200,
-        metrics_enabled=False,
-    )
+    consumer = log_consumer(config, auto_offset_reset="earliest", fetch_max_wait_ms=200)
     try:
         yield consumer
     finally:

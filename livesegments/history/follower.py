@@ -46,16 +46,10 @@ Batch = Mapping[str, list[ConsumerRecord]]
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Records that the history has now.
+    """Records that the history has now: changes, those of a partition in their order.
 
-    Attributes
-    ----------
-    changes
-        Those of a partition in their order.
-    forgotten
-        Key -> version of the customers whose state is null.
-    positions
-        Next offset of each partition of the changes, after them.
+    ``forgotten`` are keys of the customers whose state is null, with its version, ``positions`` the
+    next offset of each partition of the changes.
     """
 
     changes: Sequence[ConsumerRecord]

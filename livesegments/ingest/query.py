@@ -98,12 +98,8 @@ class Records:
 class Rows:
     """Rows of a query, m of them: their record (m,) ascending, and the event's key and value.
 
-    Attributes
-    ----------
-    not_json
-        Records whose value is no JSON.
-    failed
-        Record -> why the query fails on it.
+    ``not_json`` are the records whose value is no JSON, ``failed`` those on which the query fails,
+    and why.
     """
 
     record: list[int] = field(default_factory=list)

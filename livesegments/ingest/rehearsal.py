@@ -22,8 +22,8 @@ class Outcome:
     partition: int
     offset: int
     events: list[Event]
-    reason: str | None = None
-    message: str | None = None
+    reason: str | None
+    message: str | None
 
 
 def rehearse(

@@ -36,16 +36,9 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Transformed:
-    """Result of a micro-batch: events, dead letters and the number of records left out.
+    """Result of a micro-batch: events, dead letters by row, and records that the query leaves out.
 
-    Attributes
-    ----------
-    events
-        By row of their source records.
-    rejected
-        Row -> why the record is a dead letter; none of its events is sent.
-    filtered
-        Number of records without rows: the query leaves them out.
+    No event of a rejected record is sent.
     """
 
     events: list[Event] = field(default_factory=list)

@@ -10,15 +10,7 @@ from livesegments.ingest.definitions import Into
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A query to start from.
-
-    Attributes
-    ----------
-    reads
-        Whether its `source` is a topic or a file.
-    usage
-        Lines of SOURCES.toml, or a command.
-    """
+    """A query to start from; its usage is lines of SOURCES.toml, or a command."""
 
     name: str
     title: str

@@ -1,8 +1,8 @@
 """Checks that each customer is in one partition, the one that the key belongs to."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 from zlib import crc32
 
 from kafka import KafkaConsumer
@@ -16,13 +16,8 @@ from livesegments.operations.verify.store_reader import Store
 RESTORE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Misplaced:
-    """A valid request to erase or suppress a customer, in another partition than the customer's."""
-
-    partition: int
-    customer: str
-    request: Erasure
+Misplaced: TypeAlias = tuple[int, str, Erasure]
+"""Partition and customer of a valid request that belongs to another partition, and the request."""
 
 
 class Placement:
@@ -74,8 +69,7 @@ def check_misplaced_erasures(
     tile_us: int,
 ) -> None:
     """Check that nothing is left of a customer whose erasure came to another partition."""
-    for each in misplaced:
-        name, request = each.customer, each.request
+    for partition, name, request in misplaced:
         if request.action == RESTORE:
             continue
         own = placement.of(name.encode())
@@ -87,6 +81,6 @@ def check_misplaced_erasures(
         check.that(
             arrived or records[name] is None,
             f"partition {own}, customer {name}: is kept, and their erasure is in partition"
-            f" {each.partition}, offset {request.offset}. Send it to the right one: livesegments"
+            f" {partition}, offset {request.offset}. Send it to the right one: livesegments"
             " dead-letters replay --reason wrong_partition",
         )

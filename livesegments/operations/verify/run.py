@@ -114,7 +114,7 @@ def verify(
             store = Store(client, group_id, partition)
             one = _Verification(store, log, offsets, deployed, partition, patience_seconds, placed)
             one.run(checks, tell, now_us)
-            misplaced += one.misplaced()
+            misplaced += [(partition, *each) for each in one.inputs.misplaced]
         stores = {p: Store(client, group_id, p) for p in range(deployed.partitions)}
         placement.check_misplaced_erasures(
             checks["erasures"], placed, stores, misplaced, deployed.tile_us
@@ -142,18 +142,14 @@ class _Verification:
         self._store, self._log, self._offsets = store, log, offsets
         self._deployed, self._partition = deployed, partition
         self._patience_seconds = patience_seconds
-        self._inputs = Inputs(
+        self.inputs = Inputs(
             currency=deployed.currency,
             tile_us=deployed.tile_us,
             dedup_events=deployed.dedup_events,
             consent_required=deployed.consent_required,
             belongs=lambda key: placed.of(key) == partition,
         )
-        self._reader = InputReader(log, partition, self._inputs)
-
-    def misplaced(self) -> list[placement.Misplaced]:
-        """Return the erasures that came to this partition and belong to another."""
-        return [placement.Misplaced(self._partition, *each) for each in self._inputs.misplaced]
+        self._reader = InputReader(log, partition, self.inputs)
 
     def _committed(self) -> Committed:
         return Committed.read(self._offsets, self._partition, self._patience_seconds)
@@ -170,7 +166,7 @@ class _Verification:
         determine the version up to which the outputs, read next, are complete; then the checkpoint
         again, whose offsets bound all inputs of those outputs.
         """
-        deployed, store, inputs = self._deployed, self._store, self._inputs
+        deployed, store, inputs = self._deployed, self._store, self.inputs
         tell("records and inputs")
         records = read_records(store, self._reader, deployed.shape, deployed.tile_us)
         committed = wait_for_publication(store, self._committed, records, self._patience_seconds)

@@ -211,7 +211,7 @@ def _source_events(settings: "Settings", path: Path | None) -> "SourceEvents | N
     except SourcesError as error:
         fail(str(error), WRONG)
     found = transforms(settings, loaded, loaded.source)
-    return partial(events_of, {source.name: transform for source, transform in found})
+    return partial(events_of, {each.source.name: each for each in found})
 
 
 def _selection(

@@ -76,10 +76,10 @@ def speaks_tls(host: str, port: int) -> bool:
 
 
 def explain(fault: ssl.SSLError, settings: str, certfile: str, without: str) -> str:
-    """Return what a server does, and the setting to look at.
+    """Return a server's refusal, and the setting to look at.
 
     ``settings`` is the prefix of the setting names, ``certfile`` the client's certificate, and
-    ``without`` what the server does if there is none.
+    ``without`` the refusal of a client without one.
     """
     if isinstance(fault, ssl.SSLCertVerificationError):
         name = "CHECK_HOSTNAME" if fault.verify_code in _OTHER_NAME else "CAFILE"

@@ -54,9 +54,7 @@ def source_consumer(settings: Settings, source: Source, started_us: int = 0) -> 
     return group_consumer(settings, started_us, config=source_config(settings), group_id=group_id)
 
 
-def transforms(
-    settings: Settings, sources: Sources, chosen: Sequence[Source]
-) -> list[tuple[Source, Transform]]:
+def transforms(settings: Settings, sources: Sources, chosen: Sequence[Source]) -> list[Transform]:
     """Return the transforms of sources.
 
     Raises
@@ -80,7 +78,7 @@ def transforms(
                 settings.currency,
                 consent_required=settings.consent == "required",
             )
-            found.append((source, made))
+            found.append(made)
         except QueryError as error:
             raise SourcesError(f"source {source.name!r}: {error}") from None
     return found
@@ -121,10 +119,8 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
 
 
 def samples(
-    settings: Settings,
-    made: Sequence[tuple[Source, Transform]],
-    most: int = CHECKED_RECORDS,
-) -> Iterator[tuple[Source, Transform, list[ConsumerRecord]]]:
+    settings: Settings, made: Sequence[Transform], most: int = CHECKED_RECORDS
+) -> Iterator[tuple[Transform, list[ConsumerRecord]]]:
     """Yield the newest records of each source, once its query works on them record by record.
 
     Raises
@@ -133,15 +129,16 @@ def samples(
         If it does not; names the source.
     """
     config = source_config(settings)
-    counts = partition_counts(config, [source.topic for source, _ in made])
+    counts = partition_counts(config, [each.source.topic for each in made])
     with LogReader(config) as reader:
-        for source, transform in made:
+        for transform in made:
+            source = transform.source
             records = newest(reader, source.topic, counts[source.topic], most)
             try:
                 transform.check(records)
             except QueryError as error:
                 raise SourcesError(f"source {source.name!r}: {error}") from None
-            yield source, transform, records
+            yield transform, records
 
 
 def run(
@@ -174,12 +171,13 @@ def run(
         stopping.set()
 
     try:
-        for source, transform in made:
+        for transform in made:
+            observed = Instrumentation(metrics, transform.source.name)
             running.append(
                 _Running(
                     settings,
                     transform,
-                    Instrumentation(metrics, source.name),
+                    observed,
                     instance=instance,
                     started_us=started_us,
                     partitions=partitions,
@@ -197,7 +195,7 @@ def run(
         ) as health:
             log.info(
                 "ingest starts",
-                sources=[source.name for source, _ in made],
+                sources=[each.source.name for each in made],
                 instance=instance,
                 port=health.port,
             )

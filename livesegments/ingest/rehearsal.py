@@ -39,7 +39,7 @@ def rehearse(
     check_topics(settings, chosen, write=False)
     made = transforms(settings, sources, chosen)
     try:
-        for source, transform, records in samples(settings, made, max(most, CHECKED_RECORDS)):
+        for transform, records in samples(settings, made, max(most, CHECKED_RECORDS)):
             records = sorted(records, key=lambda record: record.timestamp)[-most:]
             done = transform.run(records, time.time_ns() // 1_000_000)
             events: dict[int, list[Event]] = {}
@@ -48,7 +48,7 @@ def rehearse(
             for row, record in enumerate(records):
                 rejection = done.rejected.get(row)
                 yield Outcome(
-                    source,
+                    transform.source,
                     record.partition,
                     record.offset,
                     events.get(row, []),
@@ -56,5 +56,5 @@ def rehearse(
                     None if rejection is None else rejection.message,
                 )
     finally:
-        for _, transform in made:
+        for transform in made:
             transform.query.close()

@@ -246,7 +246,7 @@ class Backlog:
 
 
 class ChangesStream:
-    """Streams of the change log, so many at most; the backlog has what the log no longer has."""
+    """Streams of the change log, so many at most; the backlog reads older events."""
 
     def __init__(self, log: ChangeLog, backlog: Backlog) -> None:
         self._log, self._backlog = log, backlog

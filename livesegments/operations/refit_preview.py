@@ -1,6 +1,6 @@
 """Preview of a new fit of the current customers, before the service adopts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,13 +110,12 @@ def propose(
     UnsettledError
         If all customers are to be fitted and a recovery is under way.
     """
-    drawn = [] if everyone else list(_sample(store, deployment.partitions, rules))
+    drawn = None if everyone else list(_sample(store, deployment.partitions, rules))
 
-    def batches() -> Iterator[_Batch]:
-        if not everyone:
-            yield from drawn
-        for each in scan(store, deployment) if everyone else ():
-            yield each.records, each.clock_us, 1.0
+    def batches() -> Iterable[_Batch]:
+        if drawn is not None:
+            return drawn
+        return ((each.records, each.clock_us, 1.0) for each in scan(store, deployment))
 
     segmentation = rules.segmentation
     parts: list[Floats] = []

@@ -10,11 +10,10 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.contracts.decode import decode_purchases
 from livesegments.contracts.timestamps import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
 from livesegments.operations.doctor.finding import Finding, fail, ok, warn
-from livesegments.operations.doctor.purchases import look_at_purchases
+from livesegments.operations.doctor.purchases import decoded, look_at_purchases
 from livesegments.operations.event_ids import ADVICE, RingCounts
 from livesegments.operations.input_sample import Placing, draw_inputs
 from livesegments.operations.topics import partition_counts, topic_configs
@@ -37,8 +36,9 @@ def look_at_inputs(settings: Settings) -> Iterator[Finding]:
     partitions = partition_counts(config)[PURCHASES]
     drawn = draw_inputs(config, partitions)
     yield from look_at_partitioners(settings, partitions, drawn)
-    yield from look_at_event_ids(settings, drawn[PURCHASES])
-    yield from look_at_purchases(settings, drawn[PURCHASES])
+    purchases = decoded(settings, drawn[PURCHASES])
+    yield from look_at_event_ids(settings, purchases.event_id)
+    yield from look_at_purchases(settings, purchases)
     yield from look_at_timestamps(timestamp_types(config), drawn, time.time_ns() // 1_000)
 
 
@@ -66,7 +66,7 @@ def look_at_partitioners(
         yield ok("partitioner", f"{wanted} in {', '.join(right)}")
 
 
-def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -> Iterator[Finding]:
+def look_at_event_ids(settings: Settings, sampled: list[str]) -> Iterator[Finding]:
     """Count repeats among the remembered purchases; name ids of the sample that are in conflict."""
     store = Partitions(redis_client(settings), settings.group_id)
     agreed = store.deployment()
@@ -83,13 +83,7 @@ def look_at_event_ids(settings: Settings, purchases: Sequence[ConsumerRecord]) -
     else:
         yield ok("repeats", told)
     if counts.conflicts:
-        found, _ = decode_purchases(
-            [record.key for record in purchases],
-            [record.value for record in purchases],
-            [0] * len(purchases),
-            currency=settings.currency,
-        )
-        named = ", ".join(map(repr, counts.named(found.event_id)))
+        named = ", ".join(map(repr, counts.named(sampled)))
         yield warn(
             "event ids",
             f"{counts.conflicts} of the last {counts.purchases:,} purchases have the event_id of"

@@ -8,7 +8,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.config.settings import PREFIX, Settings
-from livesegments.contracts.decode import decode_purchases
+from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.operations.doctor.finding import Finding, ok, warn
 from livesegments.operations.implausible_ids import ADVICE, implausible_ids, told
 
@@ -23,14 +23,18 @@ WHOLE_CURRENCIES = frozenset(
 """Currencies without cents, or with cents that are not in use."""
 
 
-def look_at_purchases(settings: Settings, records: Sequence[ConsumerRecord]) -> Iterator[Finding]:
-    """Name ids that no person can have, and amounts that seem to be in minor units."""
-    found, _ = decode_purchases(
+def decoded(settings: Settings, records: Sequence[ConsumerRecord]) -> Purchases:
+    """Return the valid purchases of a sample."""
+    return decode_purchases(
         [record.key for record in records],
         [record.value for record in records],
         [0] * len(records),
         currency=settings.currency,
-    )
+    )[0]
+
+
+def look_at_purchases(settings: Settings, found: Purchases) -> Iterator[Finding]:
+    """Name ids that no person can have, and amounts that seem to be in minor units."""
     bought = found.count > 0
     if np.count_nonzero(bought) < LEAST_SAMPLED:
         return

@@ -9,7 +9,7 @@ import pytest
 
 from livesegments.config.settings import Settings
 from livesegments.operations.doctor.finding import Finding
-from livesegments.operations.doctor.purchases import are_minor_units, look_at_purchases
+from livesegments.operations.doctor.purchases import are_minor_units, decoded, look_at_purchases
 from tests.consumers.harness import record
 from tests.livesegments.contracts.records import purchase
 
@@ -23,7 +23,8 @@ def looked_at(
         record("purchases.v1", offset, str(each["customer_id"]).encode(), json.dumps(each).encode())
         for offset, each in enumerate(events)
     ]
-    return {finding.name: finding for finding in look_at_purchases(settings, records)}
+    purchases = decoded(settings, records)
+    return {finding.name: finding for finding in look_at_purchases(settings, purchases)}
 
 
 def shop(amount: Any = 12.34, guests: int = 0) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.chaos import Chaos
 from tests.simulation.runner import run_seeds
 
-RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "60"))
+RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "80"))
 
 
 @pytest.mark.timeout(1_800)
@@ -21,7 +21,7 @@ def test_every_promise_holds_whatever_breaks() -> None:
     shown = [line for outcome in tally.failed[:1] for line in outcome.schedule]
     assert not tally.failed, "\n".join([*shown, *tally.lines()])
     # A schedule without faults would prove nothing.
-    assert all(tally.injected[fault] >= RUNS / 60 for fault in FAULTS), tally.injected
+    assert all(tally.injected[fault] > RUNS / 50 for fault in FAULTS), tally.injected
 
 
 FAULTS = (

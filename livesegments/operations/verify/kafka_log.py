@@ -1,8 +1,7 @@
 """All committed records of a topic partition, as a subscriber reads them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -27,13 +26,15 @@ class Log:
         self._consumer.close()
         self._ends.close()
 
-    def starts(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return the first offset of each topic that is still retained."""
-        return _offsets(self._consumer.beginning_offsets, topics, partition)
+    def start(self, topic: str, partition: int) -> int:
+        """Return the first offset still retained."""
+        tp = TopicPartition(topic, partition)
+        return int(self._consumer.beginning_offsets([tp])[tp])
 
-    def stable_ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return each topic's last stable offset: the start of the first open transaction."""
-        return _offsets(self._consumer.end_offsets, topics, partition)
+    def stable_end(self, topic: str, partition: int) -> int:
+        """Return the last stable offset: the start of the first open transaction."""
+        tp = TopicPartition(topic, partition)
+        return int(self._consumer.end_offsets([tp])[tp])
 
     def read(
         self, topic: str, partition: int, end: int | None = None, *, start: int = 0
@@ -46,7 +47,7 @@ class Log:
         if end is None:
             end = int(self._ends.end_offsets([tp])[tp])
         self._consumer.assign([tp])
-        self._consumer.seek(tp, max(start, self.starts([topic], partition)[topic]))
+        self._consumer.seek(tp, max(start, self.start(topic, partition)))
         records: list[ConsumerRecord] = []
         deadline = time.monotonic() + PATIENCE_SECONDS
         before = -1
@@ -61,16 +62,3 @@ class Log:
                 )
             records += self._consumer.poll(200, max_records=10_000).get(tp, [])
         return [record for record in records if record.offset < end]
-
-
-def _offsets(
-    ask: Callable[[list[TopicPartition]], Mapping[TopicPartition, int]],
-    topics: Iterable[str],
-    partition: int,
-) -> dict[str, int]:
-    """Ask for all topics at once, or one by one while the leader of some is not known yet."""
-    tps = [TopicPartition(topic, partition) for topic in topics]
-    found: Mapping[TopicPartition, int] = {}
-    with suppress(KeyError):  # kafka-python leaves those out, and then misses them
-        found = ask(tps)
-    return {tp.topic: int((found if tp in found else ask([tp]))[tp]) for tp in tps}

@@ -85,16 +85,14 @@ class InputReader:
 
     def read(self, offsets: Mapping[str, int], ahead: int = 0) -> None:
         """Read up to the given offsets, and up to ``ahead`` records further where available."""
-        read = self.inputs.read
-        due = [topic for topic, offset in offsets.items() if offset + ahead > read[topic]]
-        if not due:
-            return
-        for topic, stable in self._log.stable_ends(due, self._partition).items():
-            # Store offsets beyond the log's end are reported as a separate fault.
-            end = min(offsets[topic] + ahead, stable)
-            if end > read[topic]:
-                records = self._log.read(topic, self._partition, end, start=read[topic])
-                self.inputs.add(topic, records, end)
+        for topic, offset in offsets.items():
+            start = self.inputs.read[topic]
+            if offset + ahead > start:
+                # Store offsets beyond the log's end are reported as a separate fault.
+                end = min(offset + ahead, self._log.stable_end(topic, self._partition))
+                if end > start:
+                    records = self._log.read(topic, self._partition, end, start=start)
+                    self.inputs.add(topic, records, end)
 
 
 def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) -> Records:

@@ -181,7 +181,7 @@ class _Verification:
         after = store.look().cut
         now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
         self._reader.read(after.offsets)
-        ends = self._log.stable_ends(INPUTS, self._partition)
+        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
         newest = self._log.read(
             PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
         )
@@ -193,7 +193,7 @@ class _Verification:
             deployed=deployed,
             records=records,
             inputs=inputs,
-            starts=self._log.starts(topics, self._partition),
+            starts={topic: self._log.start(topic, self._partition) for topic in topics},
             committed=committed,
             published=published_through(records, committed),
             at_rest=(after == records.first == records.last and now == committed)

@@ -15,7 +15,7 @@ Offsets: TypeAlias = dict[TopicPartition, int]
 
 
 def log_consumer(config: Mapping[str, Any], **options: Any) -> Any:
-    """Return a consumer of committed records outside the group, with more options of Kafka's."""
+    """Return a consumer outside the group, by default of committed records."""
     reading = {
         "group_id": None,
         "isolation_level": "read_committed",

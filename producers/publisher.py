@@ -36,8 +36,8 @@ MAX_REQUEST_BYTES = 8 * 1024 * 1024
 
 BATCH_BYTES = 512 * 1024
 RETRY_MS = 5
-"""Milliseconds before a request is repeated. At steady rates most transactions begin before the
-markers of the previous one are written, about 5 ms after its commit, and are refused once."""
+"""Milliseconds before a request is repeated, such as the first one of a transaction that begins
+before the markers of the previous one are written."""
 MOST_PATIENCE = 4
 MOST_TURNS = 64
 """Maximum transactions sent record by record before batches are tried again for a topic."""

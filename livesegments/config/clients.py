@@ -31,6 +31,8 @@ def kafka_config(settings: Settings, bootstrap_seconds: float = 10.0) -> dict[st
         # Taken by the clients of livesegments/topic_prefix.py.
         **({CONFIG: settings.topic_prefix} if settings.topic_prefix else {}),
         "bootstrap_timeout_ms": round(bootstrap_seconds * 1_000),
+        # kafka-python waits 100 ms by default, which a takeover would add up; see also RETRY_MS of
+        # producers/publisher.py.
         "retry_backoff_ms": 20,
         "reconnect_backoff_max_ms": 1_000,
         "security_protocol": settings.kafka_security_protocol,

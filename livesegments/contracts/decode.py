@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import compress
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,7 @@ def decode_purchases(
         cents=np.where(bought, cents, -cents),
         count=bought.astype(np.int64),
     )
-    return purchases, sorted([*unread, *refused], key=attrgetter("row"))
+    return purchases, validation.in_order(unread, refused)
 
 
 def decode_profiles(
@@ -168,7 +167,7 @@ def decode_profiles(
         ]
     )
     profiles = _profiles(valid, updated_at[kept], deleted[kept], age[kept])
-    rejections = sorted([*unread, *refused], key=attrgetter("row"))
+    rejections = validation.in_order(unread, refused)
     if not rejections:
         return profiles, rejections
     partial, rejections = partial_profiles.read(
@@ -200,7 +199,7 @@ def decode_erasures(
         requested_at=requested_at[kept],
         action=_codes([_ACTION[action] for action in valid.column("action")]),
     )
-    return erasures, sorted([*unread, *refused], key=attrgetter("row"))
+    return erasures, validation.in_order(unread, refused)
 
 
 def _profiles(

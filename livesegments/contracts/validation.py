@@ -13,7 +13,7 @@ is left to `validate`. A test compares the two.
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import chain, compress
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
 
@@ -186,6 +186,11 @@ def out_of_time(name: str, micros: NDArray[np.int64], came_us: NDArray[np.int64]
             (came_us > 0) & (micros > came_us + FUTURE_TOLERANCE_US),
         ),
     ]
+
+
+def in_order(*rejections: list[Rejection]) -> list[Rejection]:
+    """Merge rejections of one batch by row."""
+    return sorted(chain.from_iterable(rejections), key=attrgetter("row"))
 
 
 def _is_present(key: bytes | None, value: bytes | None) -> bool:

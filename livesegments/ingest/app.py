@@ -112,11 +112,6 @@ def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = 
     check_allowed(config, read=(), write=targets)
     return check_partition_counts(partition_counts(config, targets), settings.topic_prefix)
 
-    check_allowed(of_sources, read=list(counts))
-    if write:
-        check_allowed(config, read=(), write=targets)
-    return counts
-
 
 def samples(
     settings: Settings, made: Sequence[Transform], most: int = CHECKED_RECORDS

@@ -345,16 +345,15 @@ class Partitions:
 
 def _arguments(commit: Commit) -> list[str | int | bytes]:
     expected = commit.expected or Checkpoint()
-    learned = [part for pair in commit.statistics.items() for part in pair]
     lists: list[Sequence[str | int | bytes]] = [
         commit.checkpoint.to_fields(),
-        [part for pair in commit.records.items() for part in pair],
+        _flat(commit.records),
         commit.gone,
-        [SWEPT, commit.checkpoint.settled_generation, *learned],
+        [SWEPT, commit.checkpoint.settled_generation, *_flat(commit.statistics)],
         commit.statistics_gone,
         [commit.entry.version, commit.entry.data] if commit.entry else [],
         commit.trimmed,
-        [part for pair in commit.erasures.items() for part in pair],
+        _flat(commit.erasures),
         [1, 2, 3, 4, 5, 6] if commit.empty_first else [],
         [part for write in commit.ring for part in write],
     ]
@@ -376,3 +375,9 @@ def _reading(want: ReadRequest, replies: Iterator[Any]) -> ReadResult:
 def _micros(time: tuple[int, int]) -> int:
     seconds, micros = time
     return seconds * 1_000_000 + micros
+
+
+def _flat(
+    pairs: Mapping[str, bytes] | Mapping[int, bytes] | Mapping[bytes, bytes],
+) -> list[str | int | bytes]:
+    return [part for pair in pairs.items() for part in pair]

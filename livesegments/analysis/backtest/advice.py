@@ -1,7 +1,7 @@
 """Comparison of segmentations: how well each fits, how stable it is, and which to take."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,33 @@ CLOSE = 0.02
 """Difference of two silhouettes that decides nothing."""
 
 
-Fitness = dict[str, Any]
-"""Fitness of a segmentation for the customers at the end of a history, for JSON.
+class Fitness(TypedDict):
+    """Fitness of a segmentation for the customers at the end of a history, for JSON.
 
-``segments``
-    Number of segments.
-``explained_variance``
-    Share of the customers' spread that the clusters explain, from 0 to 1.
-``silhouette``
-    Simplified silhouette, from -1 to 1.
-``stability``
-    Mean adjusted Rand index between a fit of the customers and fits of bootstrap samples, up to 1.
-``smallest_share``
-    Share of the customers in the smallest segment.
-``persona_distance``
-    Largest distance of a segment from what its name says, in standard deviations; None for clusters
-    without names.
-"""
+    Attributes
+    ----------
+    segments
+        Number of segments.
+    explained_variance
+        Share of the customers' spread that the clusters explain, from 0 to 1.
+    silhouette
+        Simplified silhouette, from -1 to 1.
+    stability
+        Mean adjusted Rand index between a fit of the customers and fits of bootstrap samples, up
+        to 1.
+    smallest_share
+        Share of the customers in the smallest segment.
+    persona_distance
+        Largest distance of a segment from what its name says, in standard deviations; None for
+        clusters without names.
+    """
+
+    segments: int
+    explained_variance: float
+    silhouette: float
+    stability: float
+    smallest_share: float
+    persona_distance: float | None
 
 
 def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) -> Fitness | None:

@@ -1,6 +1,6 @@
 """Quality of clusters: their inertia relative to a batch fit of the same customers."""
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,23 @@ STARTS = 20
 MOST_CUSTOMERS = 10_000
 
 
-Quality = dict[str, Any]
-"""Inertia relative to the best batch fit: 1 is as good, 2 twice as far from the centroids.
+class Quality(TypedDict):
+    """Inertia relative to the best batch fit: 1 is as good, 2 twice as far from the centroids.
 
-``by_centroids``
-    Each customer at the nearest of today's centroids.
-``as_published``
-    Each customer in the published segment, about its mean: includes the cost of margin and dwell.
-``customers``
-    Number measured.
-"""
+    Attributes
+    ----------
+    by_centroids
+        Each customer at the nearest of today's centroids.
+    as_published
+        Each customer in the published segment, about its mean: includes the cost of margin and
+        dwell.
+    customers
+        Number measured.
+    """
+
+    by_centroids: float
+    as_published: float
+    customers: int
 
 
 class QualityMeter:

@@ -109,7 +109,7 @@ class VariantRun:
         """Measure the quality of the clusters now."""
         quality = meter(self.simulator)
         if quality is not None:
-            self._quality.append({"day": iso_date(self.simulator.clock_us)} | quality)
+            self._quality.append({"day": iso_date(self.simulator.clock_us), **quality})
 
     def outcome(self, *, rated: bool = False) -> Outcome:
         """Return the results, with the fitness of the segmentation if it is ``rated``."""

@@ -42,7 +42,7 @@ class Explanation:
 
     @cached_property
     def scores(self) -> Scores:
-        """Of the customer, at the clock."""
+        """Scores of the customer at the clock."""
         tile = self.config.layout.tile(self.clock_us)
         return score_at(self.record, tile, self.clock_us, self.model, self.config)
 
@@ -53,7 +53,7 @@ class Explanation:
 
     @property
     def _published(self) -> int:
-        """Cluster of the published segment; without one, the nearest."""
+        """Cluster of the published segment, or else the nearest."""
         segment = int(self.record["segment"][0])
         nearest = int(self.scores.assignment.clusters[0])
         return nearest if segment == NONE else int(self.model.cluster_of_segment[segment])

@@ -47,7 +47,7 @@ def generations(
             names = {each.id: marked(each.name, each.persona_distance) for each in definitions}
             found.append((fit, at, names))
     moved = dict(connection.execute(_MOVED, [found[-1][0].number if found else 0]).fetchall())
-    befores = [*(fit for fit, *_ in found[1:]), None]
+    befores = [*(fit for fit, *_ in found), None][1:]
     return [
         {
             "number": fit.number,
@@ -56,7 +56,7 @@ def generations(
             "moved": moved.get(fit.number, 0),
             "segments": _fitted(fit, before, names, segmentation),
         }
-        for (fit, at, names), before in zip(found, befores, strict=False)
+        for (fit, at, names), before in zip(found, befores, strict=True)
     ][:SHOWN]
 
 

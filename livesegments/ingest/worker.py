@@ -346,8 +346,9 @@ def newest(reader: LogReader, topic: str, partitions: int, most: int) -> list[Co
     found: list[ConsumerRecord] = []
     size = 0
     for batch in reader.read({tp: (max(starts[tp], ends[tp] - share), ends[tp]) for tp in tps}):
-        found += chain.from_iterable(batch.values())
-        size = sum(len(each.value or b"") for each in found)
+        records = [*chain.from_iterable(batch.values())]
+        found += records
+        size += sum(len(each.value or b"") for each in records)
         if size > ROUND_BYTES:
             break
     return found[:most]

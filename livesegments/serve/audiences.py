@@ -74,11 +74,17 @@ def customers_of(
             _CUSTOMERS, [segment, after, consent is not None, said, limit + 1]
         ).fetchall()
     following = _encoded(rows[limit - 1][0]) if len(rows) > limit else None
-    fields = ("customer_id", "since", "version", "confidence")
-    return [
-        encode({**dict(zip(fields, row, strict=False)), "consent": {"marketing": row[-1]}}) + b"\n"
-        for row in rows[:limit]
-    ], following
+    lines = [
+        {
+            "customer_id": name,
+            "since": since,
+            "version": version,
+            "confidence": confidence,
+            "consent": {"marketing": marketing},
+        }
+        for name, since, version, confidence, marketing in rows[:limit]
+    ]
+    return [encode(line) + b"\n" for line in lines], following
 
 
 def _encoded(customer_id: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -10,16 +9,9 @@ from hypothesis import strategies as st
 
 from livesegments.contracts import events, timestamps, validation
 from livesegments.contracts.validation import MAX_BYTES
+from tests.livesegments.contracts.records import purchase
 
-VALID: dict[str, Any] = {
-    "event_id": "e-1",
-    "customer_id": "c-1",
-    "occurred_at": "2026-02-25T06:00:00Z",
-    "kind": "purchase",
-    "amount": 12.34,
-    "currency": "USD",
-    "category": "bread",
-}
+VALID = purchase(category="bread")
 FIELDS = [*VALID, "items", "channel", "unknown"]
 
 LENGTHS = [

@@ -54,7 +54,7 @@ def backtest(
 ) -> None:
     """Try settings on historical purchases, without servers: sizes, changes, quality, name drift.
 
-    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3 --html report.html
+    Example: livesegments backtest purchases.csv --compare margin=0,0.15,0.3
     """
     from functools import partial
 

@@ -25,6 +25,15 @@ WRONG, FAILED, INTERRUPTED = 2, 1, 130
 class Commands(TyperGroup):
     """Command group that tolerates a reader closing the output pipe early."""
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """List the commands with whole sentences; click cuts them at the end of the line."""
+        rows = [
+            (name, command.get_short_help_str(limit=sys.maxsize))
+            for name, command in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Commands, Json, clear_errors, fail, read_settings
 from livesegments.rendering.formats import printable
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from livesegments.operations.dead_letters_replay import SourceEvents
 
 app = typer.Typer(
+    cls=Commands,
     help="Rejected records: list them, show one, or send them again after a fix.",
     no_args_is_help=True,
 )

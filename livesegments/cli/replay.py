@@ -50,7 +50,7 @@ def replay(
 ) -> None:
     """Send purchases from a file to their topic, at full speed or at a given pace.
 
-    Example: livesegments replay purchases.csv --profiles profiles.csv --speed 3600
+    Example: livesegments replay purchases.csv --profiles people.csv --speed 60
     """
     if on_error not in ("stop", "skip"):
         fail(f"--on-error is {on_error!r}; it can be stop or skip", WRONG)

@@ -8,7 +8,10 @@ from livesegments.cli.console import Json, read_settings
 
 
 def settings(ctx: typer.Context, as_json: Json = False) -> None:
-    """List every setting: its value, a default that differs, and its description."""
+    """List every setting: its value, a default that differs, and its description.
+
+    Example: livesegments settings --json
+    """
     from livesegments.config.settings import describe
 
     listed = describe(read_settings(ctx))

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, Json, fail
+from livesegments.cli.console import WRONG, Commands, Json, fail
 
 app = typer.Typer(
+    cls=Commands,
     help="Queries to start from, for the shapes of widely used software and data sets.",
     no_args_is_help=True,
 )

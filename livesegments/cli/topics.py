@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from livesegments.cli.console import PREFIX, WRONG, clear_errors, fail, read_settings
+from livesegments.cli.console import PREFIX, WRONG, Commands, clear_errors, fail, read_settings
 
 if TYPE_CHECKING:
     from livesegments.contracts.topics import Topic
 
 _PAUSE_SECONDS = 1.0
 
-app = typer.Typer(help="The topics that come in and go out.", no_args_is_help=True)
+app = typer.Typer(cls=Commands, help="The topics that come in and go out.", no_args_is_help=True)
 
 
 @app.command("create")

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -32,21 +34,24 @@ def livesegments(*arguments: str, **settings: str) -> subprocess.CompletedProces
     return processes.run([*COMMAND, *arguments], env=environment(**settings), timeout=60)
 
 
-def commands(group: TyperGroup) -> Iterator[list[str]]:
-    """Yield the names of a command, for every command."""
-    yield []
-    for name, command in group.commands.items():
-        inner = commands(command) if isinstance(command, TyperGroup) else [[]]
-        yield from ([name, *rest] for rest in inner)
+def commands(command: Any, *names: str) -> Iterator[tuple[list[str], Any]]:
+    """Yield every command with its names."""
+    yield list(names), command
+    if isinstance(command, TyperGroup):
+        for name, inner in command.commands.items():
+            yield from commands(inner, *names, name)
 
 
 def test_every_command_has_help() -> None:
     found = list(commands(get_group(app)))
     assert len(found) > 25
-    for command in found:
-        done = CliRunner().invoke(app, [*command, "--help"], prog_name="livesegments")
-        assert done.exit_code == 0, command
-        assert f"Usage: {' '.join(['livesegments', *command])}" in done.output
+    for names, command in found:
+        done = CliRunner().invoke(app, [*names, "--help"], prog_name="livesegments")
+        assert done.exit_code == 0, names
+        assert f"Usage: {' '.join(['livesegments', *names])}" in done.output
+        assert "..." not in done.output.replace("ARGS]...", ""), "a sentence is cut"
+        for example in re.findall("Example: .*", command.help or ""):
+            assert f"  {example}\n" in done.output, "an example is broken into lines"
 
 
 @pytest.mark.parametrize("command", ["run", "doctor", "verify", "settings"])

@@ -153,8 +153,8 @@ def test_no_secret_is_written_in_the_file() -> None:
 
 def test_prometheus_scrapes_the_workers_at_their_port_and_finds_its_rules() -> None:
     [document] = read_yaml(ROOT / "deploy" / "prometheus.yml")
-    scrape, ingest = document["scrape_configs"]
-    assert ingest["job_name"] == "livesegments-ingest"
+    scrape, *others = document["scrape_configs"]
+    assert [each["job_name"] for each in others] == ["livesegments-ingest", "livesegments-serve"]
     [target] = scrape["dns_sd_configs"]
     assert target["names"] == ["worker"]
     assert target["port"] == check_settings(OURS["worker"]["environment"]).http_port

@@ -8,15 +8,16 @@ from packaging.requirements import Requirement
 
 from livesegments.ingest.definitions import load
 from livesegments.ingest.query import Query
-from tests.deploy.documents import ROOT, check_settings, faults, parse_command, read_yaml
+from tests.deploy.documents import ROOT, check_settings, parse_command, read_yaml
 from tests.deploy.test_compose import SERVICES, misfits
 from tests.deploy.test_dockerfile import names
-from tests.deploy.test_kubernetes import API, KINDS, MANIFESTS
+from tests.deploy.test_kubernetes import MANIFESTS
+from tests.deploy.test_kubernetes import misfits as kubernetes_misfits
 
 FOLDER = ROOT / "deploy" / "ingest"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 INGEST: dict[str, Any] = read_yaml(FOLDER / "compose.yaml")[0]["services"]["ingest"]
-[MANIFEST] = read_yaml(FOLDER / "kubernetes.yaml")
+MANIFEST, SERVICE = read_yaml(FOLDER / "kubernetes.yaml")
 CONTAINER = MANIFEST["spec"]["template"]["spec"]["containers"][0]
 
 
@@ -44,14 +45,16 @@ def test_commands_are_those_of_the_command_line(command: list[str]) -> None:
 
 
 def test_the_manifest_keeps_the_schema_of_kubernetes_and_its_names_exist() -> None:
-    group, _, version = MANIFEST["apiVersion"].rpartition("/")
-    kind = KINDS[group, version, MANIFEST["kind"]]
-    assert faults(MANIFEST, {**API, "$ref": f"#/$defs/{kind}"}) == []
+    assert kubernetes_misfits(MANIFEST) == kubernetes_misfits(SERVICE) == []
     worker = MANIFESTS["StatefulSet", "livesegments-worker"]["spec"]["template"]["spec"]
     assert CONTAINER["envFrom"] == worker["containers"][0]["envFrom"]
     spec = MANIFEST["spec"]["template"]["spec"]
-    secrets = [each["secret"] for each in spec["volumes"] if "secret" in each]
-    assert secrets == [each["secret"] for each in worker["volumes"] if "secret" in each]
+    [secret] = [each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each]
+    user = {each["name"]: each.get("value") for each in CONTAINER["env"]}[
+        "LIVESEGMENTS_KAFKA_SASL_USERNAME"
+    ]
+    assert secret == f"livesegments-{user}"
+    assert MANIFESTS["Secret", secret]["stringData"].keys() == {"kafka-password", "kafka-ca.pem"}
 
 
 def test_the_image_has_what_ingest_needs_in_the_versions_that_were_tested() -> None:

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 
+from livesegments import __version__
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.metrics import Metrics
@@ -27,6 +28,9 @@ from tests.segmentations import PERSONAS
 
 FILES = sorted(KUBERNETES.glob("*.yaml"))
 SETTINGS = KUBERNETES / "settings.env"
+SETTINGS_MAP = "livesegments-settings"
+OTHERS = {"ingest": "livesegments-ingest", "serve": "livesegments-serve"}
+"""Folder -> image of the manifests beside."""
 MANIFESTS: dict[tuple[str, str], Any] = {
     (each["kind"], each["metadata"]["name"]): each
     for file in FILES
@@ -77,7 +81,30 @@ def test_kustomization_lists_files_that_are_there_and_no_secret() -> None:
     listed = {KUBERNETES / name for name in document["resources"]}
     assert listed <= set(FILES)
     assert KUBERNETES / "secrets.yaml" not in listed
-    assert [each["name"] for each in document["images"]] == [container(WORKER)["image"]]
+    images = {each["name"]: each["newTag"] for each in document["images"]}
+    assert images == dict.fromkeys((container(WORKER)["image"], *OTHERS.values()), __version__)
+
+
+@pytest.mark.parametrize("name", ["ingest", "serve"])
+def test_what_uses_the_generated_maps_is_applied_with_them(name: str) -> None:
+    """The hash in the name of a map reaches only manifests that kustomize reads."""
+    assert f"# - ../{name} " in (KUBERNETES / "kustomization.yaml").read_text()
+    folder = KUBERNETES.parent / name
+    [document] = read_yaml(folder / "kustomization.yaml")
+    assert document["resources"] == ["kubernetes.yaml"]
+    generated = {SETTINGS_MAP}
+    for each in document.get("configMapGenerator", ()):
+        assert all((folder / file).is_file() for file in each["files"])
+        generated.add(each["name"])
+    [workload, service] = sorted(
+        read_yaml(folder / "kubernetes.yaml"), key=lambda m: m["apiVersion"]
+    )
+    assert workload["spec"]["serviceName"] == service["metadata"]["name"]
+    assert container(workload)["image"] == OTHERS[name]
+    maps = re.findall(
+        r"configMap(?:Ref)?: {name: ([\w-]+)}", (folder / "kubernetes.yaml").read_text()
+    )
+    assert set(maps) == generated
 
 
 def kustomization() -> Any:
@@ -87,7 +114,7 @@ def kustomization() -> Any:
 
 def test_a_changed_setting_replaces_the_pods() -> None:
     [settings] = kustomization()["configMapGenerator"]
-    assert settings == {"name": "livesegments-settings", "envs": [SETTINGS.name]}
+    assert settings == {"name": SETTINGS_MAP, "envs": [SETTINGS.name]}
     assert "generatorOptions" not in kustomization(), "the hash in the name"
     for workload in (WORKER, TOPICS):
         for each in containers(workload):
@@ -146,7 +173,9 @@ def test_workers_wait_for_the_topics_that_the_job_creates() -> None:
 def test_prometheus_gives_the_workers_the_job_that_the_alerts_ask_for() -> None:
     [asked] = set(re.findall(r'job="(\w+)"', (KUBERNETES.parent / "alerts.yml").read_text()))
     [document] = read_yaml(KUBERNETES / "prometheus.yml")
-    [scrape] = document["scrape_configs"]
+    scrape, sources = document["scrape_configs"]
+    assert sources["job_name"] == OTHERS["ingest"]
+    assert sources["dns_sd_configs"][0]["names"][0].startswith(f"{OTHERS['ingest']}.")
     [target] = scrape["dns_sd_configs"]
     service = MANIFESTS["Service", "livesegments-worker"]
     [port] = service["spec"]["ports"]
@@ -161,6 +190,11 @@ def test_prometheus_gives_the_workers_the_job_that_the_alerts_ask_for() -> None:
     assert monitor["selector"]["matchLabels"] == labels
     [endpoint], [named] = monitor["podMetricsEndpoints"], container(WORKER)["ports"]
     assert endpoint["port"] == named["name"]
+
+    [others] = MANIFESTS["PodMonitor", "livesegments-others"]["spec"]["selector"][
+        "matchExpressions"
+    ]
+    assert others["values"] == list(OTHERS)
 
 
 def test_the_template_of_secrets_says_what_to_delete_with_public_authorities() -> None:

@@ -141,6 +141,14 @@ CASES = {
         {**WAITING, **ours("ingest_records_total", "700x60", source="orders")},
         {**WAITING, **ours("ingest_records_total", "0+600x60", source="orders")},
     ),
+    "SourceDown": Case(
+        20,
+        ours("ingest_ready", "1x5 _x60", source="orders"),
+        {
+            **ours("ingest_ready", "1x5 0x60", source="orders"),
+            metric("livesegments_ingest_ready", instance="b", source="orders"): "1x60",
+        },
+    ),
     "SourceDeadLetters": Case(30, ingested(10), ingested(3)),
     "WrongPartition": Case(
         20,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Self
 
 import numpy as np
 
-from livesegments.model.vectors import Clusters, Floats, feature_weights, squared_distances
+from livesegments.model.vectors import (
+    Clusters,
+    Floats,
+    Indices,
+    WeightedColumns,
+    feature_weights,
+    nearest,
+    squared_distances,
+)
 
 TRIALS = 3
 
@@ -120,15 +129,15 @@ def fit(
     if distinct_rows(X) < 2:
         raise ValueError(f"clusters need rows that differ, and these {len(X)} do not")
 
-    center = np.nan_to_num(mean)
+    rows = _Rows.of(X, weights, np.nan_to_num(mean))
     rng = np.random.default_rng(seed)
-    candidates = [_k_means_plus_plus(X, k, weights, center, rng) for _ in range(starts)]
+    candidates = [_k_means_plus_plus(rows, k, rng) for _ in range(starts)]
     if initial is not None:
-        candidates.append(np.where(np.isnan(initial), center, initial))
-    runs = [_lloyd(X, candidate, weights, center, max_iter) for candidate in candidates]
+        candidates.append(np.where(np.isnan(initial), rows.center, initial))
+    runs = [_lloyd(rows, candidate, max_iter) for candidate in candidates]
     inertia, clusters, centroids = min(runs, key=itemgetter(0))
     # Where no member of a cluster has the feature known, the coordinate is meaningless.
-    found = np.where(_masked_sums(~np.isnan(X), clusters, k) > 0, centroids, np.nan)
+    found = np.where(_sums(rows.known, clusters, k) > 0, centroids, np.nan)
     return Fit(found, clusters.astype(np.int8), inertia, mean, variance, weights)
 
 
@@ -172,56 +181,72 @@ def _moments(X: Floats) -> tuple[Floats, Floats]:
     return np.where(count > 0, mean, np.nan), np.where(count > 0, variance, np.nan)
 
 
-def _k_means_plus_plus(
-    X: Floats, k: int, weights: Floats, center: Floats, rng: np.random.Generator
-) -> Floats:
-    filled = np.where(np.isnan(X), center, X)
-    centroids = filled[[rng.integers(len(X))]]
-    nearest = squared_distances(X, centroids, weights)[:, 0]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Rows to cluster, prepared for all starts.
+
+    `values` are 0 and `known` is 0 where unknown, shape (d, n); `center` is the mean, shape (d,).
+    """
+
+    columns: WeightedColumns
+    values: Floats
+    known: Floats
+    center: Floats
+
+    @classmethod
+    def of(cls, X: Floats, weights: Floats, center: Floats) -> Self:
+        columns = np.ascontiguousarray(X.T)
+        known = ~np.isnan(columns)
+        values = np.where(known, columns, 0.0)
+        return cls(WeightedColumns.of(X, weights), values, known.astype(np.float64), center)
+
+
+def _k_means_plus_plus(rows: _Rows, k: int, rng: np.random.Generator) -> Floats:
+    filled = np.where(rows.known > 0, rows.values, rows.center[:, None]).T
+    n = len(filled)
+    centroids = filled[[rng.integers(n)]]
+    [least] = rows.columns.squared_distances(centroids)
     while len(centroids) < k:
-        cumulated = np.cumsum(nearest)
+        cumulated = np.cumsum(least)
         # A row with few known values can be at distance 0 from a centroid it does not equal. If all
         # rows are, draw any row.
         drawn = (
             np.searchsorted(cumulated, rng.random(TRIALS) * cumulated[-1], side="right")
             if cumulated[-1] > 0
-            else rng.integers(len(X), size=TRIALS)
+            else rng.integers(n, size=TRIALS)
         )
-        tried = filled[np.minimum(drawn, len(X) - 1)]
-        after = np.minimum(nearest[:, None], squared_distances(X, tried, weights))
-        best = after.sum(axis=0).argmin()
+        tried = filled[np.minimum(drawn, n - 1)]
+        after = np.minimum(least, rows.columns.squared_distances(tried))
+        best = after.sum(axis=1).argmin()
         centroids = np.concatenate([centroids, tried[[best]]])
-        nearest = after[:, best]
+        least = after[best]
     return centroids
 
 
-def _lloyd(
-    X: Floats, centroids: Floats, weights: Floats, center: Floats, max_iter: int
-) -> tuple[float, Clusters, Floats]:
+def _lloyd(rows: _Rows, centroids: Floats, max_iter: int) -> tuple[float, Indices, Floats]:
     k = len(centroids)
-    known = ~np.isnan(X)
-    values = np.where(known, X, 0.0)
     previous = None
     for _ in range(max_iter):
-        distances = squared_distances(X, centroids, weights)
-        clusters = distances.argmin(axis=1)
-        empty = np.flatnonzero(np.bincount(clusters, minlength=k) == 0)
+        clusters, own = nearest(rows.columns.squared_distances(centroids))
+        sizes = np.bincount(clusters, minlength=k)
+        empty = np.flatnonzero(sizes == 0)
         if empty.size:
-            own = distances.min(axis=1)
             farthest = np.argsort(-own, kind="stable")[: len(empty)]
             empty = empty[: len(farthest)]
             clusters[farthest] = np.where(own[farthest] > 0, empty, clusters[farthest])
+            sizes = np.bincount(clusters, minlength=k)
         if previous is not None and np.array_equal(clusters, previous):
             break
         previous = clusters
-        count = _masked_sums(known, clusters, k)
-        means = _masked_sums(values, clusters, k) / np.maximum(count, 1)
-        occupied = np.bincount(clusters, minlength=k) > 0
-        centroids = np.where(count > 0, means, np.where(occupied[:, None], center, centroids))
-    distances = squared_distances(X, centroids, weights)
-    clusters = distances.argmin(axis=1)
-    return float(distances.min(axis=1).sum()), clusters, centroids
+        count = _sums(rows.known, clusters, k)
+        means = _sums(rows.values, clusters, k) / np.maximum(count, 1)
+        kept = np.where(sizes[:, None] > 0, rows.center, centroids)
+        centroids = np.where(count > 0, means, kept)
+    clusters, own = nearest(rows.columns.squared_distances(centroids))
+    return float(own.sum()), clusters, centroids
 
 
-def _masked_sums(values: Floats, clusters: Clusters, k: int) -> Floats:
-    return np.stack([np.bincount(clusters, column, minlength=k) for column in values.T], axis=1)
+def _sums(columns: Floats, clusters: Indices, k: int) -> Floats:
+    """Sum each column, shape (d, n), by cluster, shape (k, d)."""
+    sums = [np.bincount(clusters, column, minlength=k) for column in columns]
+    return np.ascontiguousarray(np.array(sums).T)

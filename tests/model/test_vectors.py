@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from livesegments.model.vectors import feature_weights, squared_distances
+from livesegments.model.vectors import feature_weights, nearest, squared_distances
 
 Floats = npt.NDArray[np.float64]
 VALUES = st.floats(-1e3, 1e3)
@@ -61,3 +61,11 @@ def test_weights_put_distances_in_standard_deviations() -> None:
 
 def test_unknown_and_constant_features_weigh_nothing() -> None:
     assert feature_weights(np.array([np.nan, 0.0, 2.0**-20])).tolist() == [0.0, 0.0, 0.0]
+
+
+@given(ROWS, CENTROIDS)
+def test_the_nearest_is_the_first_of_the_least_distances(X: Floats, centroids: Floats) -> None:
+    distances = squared_distances(X, np.rint(centroids), np.ones(3))
+    clusters, least = nearest(distances.T)
+    assert np.array_equal(clusters, distances.argmin(axis=1))
+    assert np.array_equal(least, distances.min(axis=1))

@@ -7,6 +7,7 @@ import gc
 import os
 import pickle
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 from kafka.consumer.fetcher import ConsumerRecord
 
+from tests import processes
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 from tests.service import Service
 
@@ -139,16 +141,19 @@ def watched(
     service.stop()
 
 
-def pytest_configure() -> None:
-    """Reset ignored signals, which child processes would inherit.
+def pytest_configure(config: pytest.Config) -> None:
+    """Reset ignored signals, and start the parent of the processes of a parallel run.
 
-    A shell makes its background jobs ignore Ctrl-C, as ``nohup make test &`` does.
+    Child processes would inherit ignored signals: a shell makes its background jobs ignore Ctrl-C,
+    as ``nohup make test &`` does.
     """
     default = {signal.SIGINT: signal.default_int_handler}
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         if signal.getsignal(each) == signal.SIG_IGN:
             signal.signal(each, default.get(each, signal.SIG_DFL))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        processes.start_parent()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,16 +168,23 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In parallel runs, start with the files whose tests may take longest.
+    """In parallel runs, order the files: the longest first, files with and without servers mixed.
 
-    Short files fill the end, when processes would otherwise wait for the last long ones.
+    Tests with servers wait most of their time; tests without compute meanwhile. Short files fill
+    the end, when processes would otherwise wait for the last long ones.
     """
     if not hasattr(config, "workerinput"):
         return
     longest: dict[Path, float] = {}
+    number: Counter[Path] = Counter(item.path for item in items)
     for item in items:
         longest[item.path] = max(longest.get(item.path, 0.0), _may_take(item))
-    items.sort(key=lambda item: -longest[item.path])
+    waiting = {item.path for item in items if item.get_closest_marker("servers")}
+    place: dict[Path, float] = {}
+    for files in (waiting, longest.keys() - waiting):
+        ordered = sorted(files, key=lambda file: (-longest[file], -number[file], file))
+        place.update((file, i / len(ordered)) for i, file in enumerate(ordered))
+    items.sort(key=lambda item: (place[item.path], item.path))
 
 
 def _may_take(item: pytest.Item) -> float:

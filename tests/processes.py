@@ -16,6 +16,7 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,14 +27,18 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
 import livesegments
+from livesegments.local_servers import die_with_parent
 
 ROOT = Path(__file__).parents[1]
+ADDRESS = "TESTS_PARENT"
+"""Environment variable with the parent's address, a socket."""
 LATE = ("pandas", "pyarrow.parquet", "river.drift", "scipy.optimize", "scipy.special")
 """Modules that the code imports lazily."""
 
@@ -92,51 +97,55 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-class _Parent:
-    """The single-threaded parent process, and the socket that requests children from it."""
+def start_parent() -> None:
+    """Start the parent of this process's children, and of those of every process started by it."""
+    folder = tempfile.mkdtemp(prefix="livesegments-tests-")
+    address = str(Path(folder) / "parent")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as requests:
+        requests.bind(address)
+        parent = subprocess.Popen(
+            [sys.executable, "-m", "tests.processes", str(requests.fileno())],
+            pass_fds=[requests.fileno()],
+            cwd=ROOT,
+            preexec_fn=die_with_parent(os.getpid()),
+        )
+    os.environ[ADDRESS] = address
+    owner = os.getpid()
 
-    def __init__(self) -> None:
-        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._lock = threading.Lock()
-        command = [sys.executable, "-m", "tests.processes", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT)
-        theirs.close()
-        atexit.register(self.close)
+    def close() -> None:
+        if os.getpid() == owner:
+            parent.terminate()
+            parent.wait()
+            shutil.rmtree(folder)
 
-    def fork(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        output: IO[bytes],
-        errors: IO[bytes],
-    ) -> Forked:
-        """Start a child that runs ``python -m`` with arguments."""
-        ours, theirs = os.pipe()
-        request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
-        with self._lock:
-            socket.send_fds(self._link, [request], [output.fileno(), errors.fileno(), theirs])
-        os.close(theirs)
-        return Forked(ours)
-
-    def close(self) -> None:
-        """End the parent; children survive."""
-        self._link.close()
-        self._process.wait()
+    atexit.register(close)
 
 
-_parents: dict[int, _Parent] = {}
+@cache
+def _requests() -> socket.socket:
+    """Return a socket to the parent, which is started where there is none."""
+    if ADDRESS not in os.environ:
+        start_parent()
+    requests = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    requests.connect(os.environ[ADDRESS])
+    return requests
 
 
-def _parent() -> _Parent:
-    if os.getpid() not in _parents:
-        _parents[os.getpid()] = _Parent()
-    return _parents[os.getpid()]
+def _fork(
+    arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes], errors: IO[bytes]
+) -> Forked:
+    """Start a child of the parent that runs ``python -m`` with arguments."""
+    ours, theirs = os.pipe()
+    request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
+    socket.send_fds(_requests(), [request], [output.fileno(), errors.fileno(), theirs])
+    os.close(theirs)
+    return Forked(ours)
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Process:
     """Start a process in its own session, with its output in a log."""
     if list(command[:2]) == [sys.executable, "-m"]:
-        return _parent().fork(command[2:], environment, log, log)
+        return _fork(command[2:], environment, log, log)
     return subprocess.Popen(
         command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -154,7 +163,7 @@ def run(
     assert words[:2] == [sys.executable, "-m"], command
     environment = os.environ if env is None else env
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = _parent().fork(words[2:], environment, output, errors)
+        process = _fork(words[2:], environment, output, errors)
         try:
             status = process.wait(timeout)
         finally:
@@ -169,18 +178,16 @@ def run(
     return done
 
 
-def _serve(link: socket.socket) -> list[str]:
+def _serve(requests: socket.socket) -> list[str]:
     """Fork a child for each request; return in the child, with its arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it is meant for pytest
     while True:
-        request, files, _, _ = socket.recv_fds(link, 1 << 20, 3)
+        request, files, _, _ = socket.recv_fds(requests, 1 << 20, 3)
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not request:
-            sys.exit()
         if os.fork() == 0:
-            link.close()
+            requests.close()
             arguments, environment, folder = json.loads(request)
             _fork_and_report(files.pop())
             _settle(environment, folder, *files)
@@ -259,7 +266,7 @@ def _await_program(link: socket.socket) -> str:
     return str(program)
 
 
-def _main(link: socket.socket) -> None:
+def _main(requests: socket.socket) -> None:
     ours = pkgutil.walk_packages(livesegments.__path__, "livesegments.")
     names = [each.name for each in ours if not each.name.endswith(".__main__")]
     for name in (*LATE, *names):
@@ -267,7 +274,7 @@ def _main(link: socket.socket) -> None:
     gc.freeze()
     # Libraries keep idle threads; Python 3.12 and newer warn about them.
     warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning)
-    module, *arguments = _serve(link)
+    module, *arguments = _serve(requests)
     if (program := _prepare_child()) is not None:
         _run(lambda: exec(program))  # noqa: S102 - it calls `multiprocessing`
     sys.argv = [module, *arguments]

@@ -75,12 +75,11 @@ class GlobalModel:
         UnknownSegmentError
             If it has a segment that this deployment does not have.
         """
-        if generation is None or generation.number < self.floor:
+        if generation is None or generation.number < max(self.floor, self.number + 1):
             return
         UnknownSegmentError.check(generation.segments, self._segments)
-        if self.generation is None or generation.number > self.generation.number:
-            self.generation = generation
-            self._others, self._read_at, self._last, self._sum = {}, -math.inf, None, None
+        self.generation = generation
+        self._others, self._read_at, self._last, self._sum = {}, -math.inf, None, None
 
     def do_without(self, number: int) -> None:
         """Assign no customer until a generation at least as new as this lost one exists."""

@@ -1,6 +1,6 @@
 """Command batches for a single Redis server or the servers of a Redis Cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -67,52 +67,30 @@ def server_of(client: Client, key: str) -> "redis.Redis":
 
 
 class Servers:
-    """Sends commands to the servers that hold their keys: one round trip each, in parallel.
+    """The servers of a client, and the threads that ask several of them at once."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="store")
+
+
+class CommandBatch:
+    """Commands on several keys, with one round trip to each server that holds some of them.
 
     redis-py's cluster pipelines retry commands one by one, possibly on another server, after a
     timeout or a MOVED reply. Here these are errors: an HSCAN cursor is meaningless on another
     server, so the worker must notice the change. After an error the slot map is refreshed.
+
+    Parameters
+    ----------
+    servers
+        Where the keys are.
+    atomic
+        Whether each server runs its commands as one transaction.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="store")
-
-    def transaction(self, key: str, queue: Callable[[Pipeline], object]) -> list[Any]:
-        """Run commands atomically on the server that holds a key; return their replies."""
-        pipeline = server_of(self.client, key).pipeline(transaction=True)
-        queue(pipeline)
-        return next(self.execute([pipeline]))
-
-    def execute(self, pipelines: Sequence[Pipeline]) -> Iterator[list[Any]]:
-        """Execute pipelines on different servers; return the replies of each.
-
-        Raises
-        ------
-        RedisError
-            The first error, after all pipelines have finished.
-        """
-        try:
-            if len(pipelines) == 1:
-                return iter([pipelines[0].execute()])
-            running = [self._threads.submit(pipeline.execute) for pipeline in pipelines]
-            wait(running)
-            return iter([each.result() for each in running])
-        except RedisError as error:
-            if isinstance(self.client, Cluster):
-                self.client.look_again()
-            elif isinstance(error, ReadOnlyError) or "READONLY" in str(error):  # Redis 6: a script
-                # A demoted master keeps its connections. New ones resolve its name again, or ask
-                # the sentinels. Another thread's are left to fail by themselves.
-                self.client.connection_pool.disconnect(inuse_connections=False)
-            raise
-
-
-class CommandBatch:
-    """Commands on several keys; the replies are in the order of the commands."""
-
-    def __init__(self, servers: Servers) -> None:
-        self._servers = servers
+    def __init__(self, servers: Servers, *, atomic: bool = False) -> None:
+        self._servers, self._atomic = servers, atomic
         self._pipelines: dict[redis.Redis, Pipeline] = {}
         self._order: list[redis.Redis] = []
 
@@ -120,18 +98,33 @@ class CommandBatch:
         """Return a pipeline to queue one command on a key."""
         server = server_of(self._servers.client, key)
         if server not in self._pipelines:
-            self._pipelines[server] = server.pipeline(transaction=False)
+            self._pipelines[server] = server.pipeline(transaction=self._atomic)
         self._order.append(server)
         return self._pipelines[server]
 
     def execute(self) -> list[Any]:
-        """Send all commands; return their replies.
+        """Send all commands; return their replies in the order of the commands.
 
         Raises
         ------
         RedisError
-            If a command fails; others may have been executed.
+            If a command fails: the first error, after all servers have answered. Other commands may
+            have been executed.
         """
-        replies = self._servers.execute(list(self._pipelines.values()))
-        of = {server: iter(each) for server, each in zip(self._pipelines, replies, strict=True)}
+        client, pipelines = self._servers.client, list(self._pipelines.values())
+        try:
+            if len(pipelines) == 1:
+                return pipelines[0].execute()
+            running = [self._servers.threads.submit(pipeline.execute) for pipeline in pipelines]
+            wait(running)
+            replies = [iter(each.result()) for each in running]
+        except RedisError as error:
+            if isinstance(client, Cluster):
+                client.look_again()
+            elif isinstance(error, ReadOnlyError) or "READONLY" in str(error):  # Redis 6: a script
+                # A demoted master keeps its connections. New ones resolve its name again, or ask
+                # the sentinels. Another thread's are left to fail by themselves.
+                client.connection_pool.disconnect(inuse_connections=False)
+            raise
+        of = dict(zip(self._pipelines, replies, strict=True))
         return [next(of[server]) for server in self._order]

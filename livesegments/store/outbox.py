@@ -79,7 +79,8 @@ class Entry:
     @classmethod
     def of(cls, version: int, offsets: Offsets | None, outputs: Sequence[Output]) -> Self:
         """Serialize the outputs of a commit."""
-        return cls._of(version, offsets, serialize(outputs, offsets), len(outputs))
+        data = serialize(outputs, offsets)
+        return cls(version, offsets, data, len(data) + OVERHEAD_BYTES * len(outputs))
 
     @classmethod
     def from_bytes(cls, version: int, data: bytes) -> Self:
@@ -91,11 +92,7 @@ class Entry:
             If the bytes are malformed or truncated.
         """
         offsets, outputs = deserialize(data)
-        return cls._of(version, offsets, data, len(outputs))
-
-    @classmethod
-    def _of(cls, version: int, offsets: Offsets | None, data: bytes, outputs: int) -> Self:
-        return cls(version, offsets, data, len(data) + OVERHEAD_BYTES * outputs)
+        return cls(version, offsets, data, len(data) + OVERHEAD_BYTES * len(outputs))
 
     @property
     def outputs(self) -> list[Output]:

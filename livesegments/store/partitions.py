@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
 
-from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError
 from redis.sentinel import SentinelConnectionPool
 
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.cluster_pipeline import Client, CommandBatch, Servers, server_of
 from livesegments.store.deployment import Deployment
-from livesegments.store.keys import PartitionKeys, deployment_key, partition_keys, trial_key
+from livesegments.store.keys import deployment_key, partition_keys, trial_key
 from livesegments.store.outbox import Entry
 
 _SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
@@ -86,13 +86,11 @@ class Partitions:
     def __init__(self, client: Client, group_id: str) -> None:
         self.redis = client
         self.group_id = group_id
+        self.keys = partial(partition_keys, group_id)
+        """Returns the keys of a partition."""
         self._servers = Servers(client)
         self._sha = ""
         self._loaded: set[int] = set()
-
-    def keys(self, partition: int) -> PartitionKeys:
-        """Return the keys of a partition."""
-        return partition_keys(self.group_id, partition)
 
     def try_commands(self, partitions: int) -> None:
         """Run every command of the commit script once per partition, on a separate test key.
@@ -126,22 +124,17 @@ class Partitions:
         StoreMismatchError
             If a setting differs; the message names it and the possible remedies.
         """
-        key, wanted = deployment_key(self.group_id), deployment.to_fields()
-
-        def look(pipeline: Pipeline) -> None:
-            pipeline.hgetall(key)
-
-        found = self._servers.transaction(key, look)[-1]
-        if found:
+        key = deployment_key(self.group_id)
+        look = CommandBatch(self._servers, atomic=True)
+        look.on(key).hgetall(key)
+        if found := look.execute()[-1]:
             # Before fields that an older release did not have are written.
             deployment.check(found, self.group_id)
-
-        def queue(pipeline: Pipeline) -> None:
-            for name, value in wanted.items():
-                pipeline.hsetnx(key, name, value)
-            pipeline.hgetall(key)
-
-        deployment.check(self._servers.transaction(key, queue)[-1], self.group_id)
+        batch = CommandBatch(self._servers, atomic=True)
+        for name, value in deployment.to_fields().items():
+            batch.on(key).hsetnx(key, name, value)
+        batch.on(key).hgetall(key)
+        deployment.check(batch.execute()[-1], self.group_id)
 
     def forget(self, deployment: Deployment) -> None:
         """Empty every partition, each atomically, then store a deployment's settings.
@@ -166,14 +159,11 @@ class Partitions:
         """
         self._loaded.discard(partition)
         keys = self.keys(partition)
-
-        def queue(pipeline: Pipeline) -> None:
-            pipeline.hgetall(keys.progress)
-            pipeline.hgetall(keys.outbox)
-            pipeline.hgetall(keys.statistics)
-            pipeline.hlen(keys.erasures)
-
-        checkpoint, outbox, statistics, erasures = self._servers.transaction(keys.progress, queue)
+        batch = CommandBatch(self._servers, atomic=True)
+        for key in (keys.progress, keys.outbox, keys.statistics):
+            batch.on(key).hgetall(key)
+        batch.on(keys.erasures).hlen(keys.erasures)
+        checkpoint, outbox, statistics, erasures = batch.execute()
         return PartitionSnapshot(
             checkpoint=Checkpoint.from_fields(checkpoint) if checkpoint else None,
             outbox=sorted(
@@ -237,7 +227,7 @@ class Partitions:
         """Read the data of a micro-batch for all its partitions, one round trip per server."""
         batch = CommandBatch(self._servers)
         for want in wants:
-            keys = partition_keys(self.group_id, want.partition)
+            keys = self.keys(want.partition)
             customers, erasures = keys.customers, keys.erasures
             if want.customers:
                 batch.on(customers).hmget(customers, want.customers)
@@ -269,7 +259,7 @@ class Partitions:
             self._loaded |= new
         batch = CommandBatch(self._servers)
         for commit in commits:
-            keys = partition_keys(self.group_id, commit.partition)
+            keys = self.keys(commit.partition)
             batch.on(keys[0]).evalsha(self._sha, len(keys), *keys, *_arguments(commit))
         try:
             return [reply == 1 for reply in batch.execute()]

@@ -16,11 +16,11 @@ from kafka.consumer.fetcher import ConsumerRecord
 from bench.report import Table
 from livesegments.app import processing_config
 from livesegments.config.settings import Settings
-from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.modelling.initial_fit import draw, first_generation
 from livesegments.consumers.partition_state import PartitionState, Sweep
-from livesegments.consumers.processor import Work, process
+from livesegments.consumers.processor import process
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import PURCHASES
 from livesegments.domain import Model

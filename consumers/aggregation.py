@@ -1,4 +1,4 @@
-"""Aggregation of a micro-batch: its customers, the partitions' clocks, and the updated records."""
+"""Micro-batches of work: their customers, the partitions' clocks, and the updated records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from livesegments.consumers.clocks import bounded, latest
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch
 from livesegments.consumers.partition_state import PartitionState
-from livesegments.domain import ProcessingConfig
+from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.aggregate import (
     ProfileColumns,
     aggregate_purchases,
@@ -34,6 +34,32 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """A micro-batch to process, for all partitions that have work.
+
+    Attributes
+    ----------
+    config, model
+        Configuration and model; without a model nothing is assigned.
+    batch
+        The polled records; all its partitions are in ``parts``, in the same order.
+    parts
+        Each partition with its slice of the batch, if any, and the data read from its store.
+    now_us
+        The wall clock, in microseconds.
+    replay
+        Aggregate only: the decisions were made before.
+    """
+
+    config: ProcessingConfig
+    model: Model | None
+    batch: MicroBatch
+    parts: Sequence[Part]
+    now_us: int
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Customers:
     """The n customers of a micro-batch; their index is their row in all stages.
 
@@ -47,7 +73,9 @@ class Customers:
     part
         (n,) index of each one's partition in the parts.
     clock_us, began_us
-        (p,) each partition's clock after the batch, and before its purchases.
+        (n,) clock of each one's partition after the batch, and before its purchases.
+    clocks_us
+        Each partition's clock after the batch.
     """
 
     names: list[str]
@@ -55,6 +83,7 @@ class Customers:
     part: Int
     clock_us: Int
     began_us: Int
+    clocks_us: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +138,9 @@ def read_request(
     )
 
 
-def gather(
-    parts: Sequence[Part], batch: MicroBatch, config: ProcessingConfig, now_us: int
-) -> Customers:
+def gather(work: Work) -> Customers:
     """Return the customers of a micro-batch, one row for each, and the partitions' clocks."""
+    parts, batch = work.parts, work.batch
     names, stored = batch.customers.copy(), list[bytes | None]()
     part = [0] * len(names)
     for i, (_, polled, read) in enumerate(parts):
@@ -126,35 +154,34 @@ def gather(
             names += swept
             stored += [read.scanned[name] for name in swept]
             part += [i] * len(swept)
-    clocks_us = [_clock(each, batch, config, now_us) for each in parts]
-    began_us, clock_us = np.array(clocks_us, np.int64).reshape(-1, 2).T
-    return Customers(names, stored, np.array(part, np.int64), clock_us, began_us)
+    clocks_us = [_clock(each, work) for each in parts]
+    at = np.array(part, np.int64)
+    began_us, clock_us = np.array(clocks_us, np.int64).reshape(-1, 2)[at].T
+    return Customers(names, stored, at, clock_us, began_us, [after for _, after in clocks_us])
 
 
-def _clock(part: Part, batch: MicroBatch, config: ProcessingConfig, now_us: int) -> tuple[int, int]:
+def _clock(part: Part, work: Work) -> tuple[int, int]:
     """Return a partition's clock before the batch's purchases and after; it never goes back.
 
     It advances only as far as the clock of the store's server confirms: neither a wrong wall clock
     nor a purchase dated ahead together with its record can move it further.
     """
     state, polled, read = part
-    wall_us = 0 if config.event_clock else bounded(now_us, read.time_us)
+    wall_us = 0 if work.config.event_clock else bounded(work.now_us, read.time_us)
     began_us = max(state.checkpoint.clock_us, wall_us)
     if polled is None:
         return began_us, began_us
-    occurred_at = batch.purchases.occurred_at[polled.purchases]
+    occurred_at = work.batch.purchases.occurred_at[polled.purchases]
     plausible = occurred_at <= latest(read.time_us)
     return began_us, int(occurred_at[plausible].max(initial=began_us))
 
 
-def aggregate(
-    parts: Sequence[Part], customers: Customers, batch: MicroBatch, config: ProcessingConfig
-) -> Aggregated:
+def aggregate(work: Work, customers: Customers) -> Aggregated:
     """Apply a micro-batch to the stored records of its customers."""
-    layout = config.layout
+    batch, config, layout = work.batch, work.config, work.config.layout
     records = decode(customers.stored, config.record_shape)
     consents = records["marketing"].copy()
-    markers, requested, effective = _apply_requests(parts, batch, config)
+    markers, requested, effective = _apply_requests(work)
     cutoff_us = np.zeros(len(records), np.int64)
     for row, marker in markers.items():
         cutoff_us[row] = marker.cutoff_us
@@ -186,7 +213,7 @@ def aggregate(
             ),
             cutoff_us,
         )
-    clock_us = customers.clock_us[customers.part[batch.purchases_customer]]
+    clock_us = customers.clock_us[batch.purchases_customer]
     in_window = tiles > clock_us // layout.tile_us - layout.tiles
     return Aggregated(
         records=records,
@@ -201,22 +228,20 @@ def aggregate(
     )
 
 
-def _apply_requests(
-    parts: Sequence[Part], batch: MicroBatch, config: ProcessingConfig
-) -> tuple[dict[int, Marker], Int, Flags]:
+def _apply_requests(work: Work) -> tuple[dict[int, Marker], Int, Flags]:
     """Return the erasure state by row, rows with a request, and requests that changed a state."""
     markers = {
         polled.customers.start + row: Marker.from_bytes(data)
-        for _, polled, read in parts
+        for _, polled, read in work.parts
         if polled is not None
         for row, data in enumerate(read.erasures)
         if data is not None
     }
-    rows, requests = batch.erasures_customer.tolist(), batch.erasures
+    rows, requests = work.batch.erasures_customer.tolist(), work.batch.erasures
     effective = np.zeros(len(rows), np.bool_)
     columns = zip(rows, requests.action.tolist(), requests.requested_at.tolist(), strict=True)
     for i, (row, action, requested_at) in enumerate(columns):
         before = markers.get(row, Marker())
-        markers[row] = after = before.after(Action(action), requested_at, config.layout)
+        markers[row] = after = before.after(Action(action), requested_at, work.config.layout)
         effective[i] = (before.cutoff_us, before.suppressed) != (after.cutoff_us, after.suppressed)
-    return markers, np.unique(batch.erasures_customer), effective
+    return markers, np.unique(work.batch.erasures_customer), effective

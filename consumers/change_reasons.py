@@ -1,13 +1,12 @@
 """Reasons of segment changes, and the places of customers that their next change starts from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livesegments.consumers.scoring import NONE, Scores
-from livesegments.domain import FeatureReason, Model, OtherParts
+from livesegments.domain import FeatureReason, OtherParts
 from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records, forget_place, has_place
 from livesegments.model.attribution import attribute, gaps_from
@@ -16,30 +15,22 @@ from livesegments.model.vectors import UNKNOWN, dequantize
 Rows = NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True)
-class Reasons:
-    """Reasons of m changes: the named features, the largest part first, and the other parts."""
-
-    explanations: list[list[FeatureReason]]
-    others: list[OtherParts]
-
-
 def reasons_of(
     rows: Rows,
     records: Records,
     scores: Scores,
     origins: Sequence[str],
-    model: Model,
     features: Sequence[Feature],
-) -> Reasons:
+) -> tuple[list[list[FeatureReason]], list[OtherParts]]:
     """Return the reasons of the changes of m rows, from records before the scores are applied.
 
-    A customer is compared with their place at the last change. Where that is not known, the
-    features say how much nearer the new segment is than the previous one. A customer without a
-    previous segment is compared with the runner-up. A change by time alone never names a feature of
-    the profile: the effect of an earlier profile is in the part of the profile.
+    The reasons are the named features, the largest part first, and the other parts. A customer is
+    compared with their place at the last change. Where that is not known, the features say how much
+    nearer the new segment is than the previous one. A customer without a previous segment is
+    compared with the runner-up. A change by time alone never names a feature of the profile: the
+    effect of an earlier profile is in the part of the profile.
     """
-    snapshot, fixed = model.snapshot, scores.fixed[rows]
+    model, snapshot, fixed = scores.model, scores.model.snapshot, scores.fixed[rows]
     left, entered = records["segment"][rows], scores.segment[rows]
     remembered, place = records["gaps"][rows, entered], records["place"][rows]
     now, then = dequantize(fixed), dequantize(place)
@@ -59,21 +50,16 @@ def reasons_of(
     named = (~is_compared | (fixed != place)) & ~np.isnan(z_scores)
     named &= ~(by_time[:, None] & [feature.is_profile for feature in features])
     contributions = parts.features.round(4) + 0.0  # no negative zeros
-    return Reasons(
-        explanations=_ordered(
-            [feature.name for feature in features], named, z_scores, previous, contributions
-        ),
-        others=list(
-            map(
-                OtherParts,
-                (parts.model.round(4) + 0.0).tolist(),
-                np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist(),
-            )
-        ),
+    names = [feature.name for feature in features]
+    of_model = (parts.model.round(4) + 0.0).tolist()
+    of_profile = np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist()
+    return (
+        _ordered(names, named, z_scores, previous, contributions),
+        list(map(OtherParts, of_model, of_profile)),
     )
 
 
-def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -> None:
+def update_places(after: Records, changed: Rows, scores: Scores) -> None:
     """Set the places from which the next changes are explained, in place.
 
     Parameters
@@ -82,8 +68,8 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
         (n,) records with their new segments.
     changed
         Rows whose segment changes.
-    scores, model
-        Of the same records.
+    scores
+        Scores of the same records.
 
     Notes
     -----
@@ -97,6 +83,7 @@ def update_places(after: Records, changed: Rows, scores: Scores, model: Model) -
     forget_place(after, due & ~has_segment)
     rows = np.flatnonzero(due & has_segment)
     if rows.size:
+        model = scores.model
         fixed, own = scores.fixed[rows], model.cluster_of_segment[after["segment"][rows]]
         gaps = gaps_from(dequantize(fixed), own, model.snapshot)
         after["place"][rows], after["gaps"][rows] = fixed, gaps[:, model.cluster_of_segment]

@@ -20,7 +20,7 @@ MOST = 32
 """Customers per partition and micro-batch: enough for small micro-batches, cheap for large ones."""
 
 
-def watch(customers: slice, records: Records, scores: Scores, generation: int) -> DriftSample:
+def watch(customers: slice, records: Records, scores: Scores) -> DriftSample:
     """Sample customers evenly among those scored under the same generation as before.
 
     Parameters
@@ -31,10 +31,9 @@ def watch(customers: slice, records: Records, scores: Scores, generation: int) -
         (n,) records before the scores are applied.
     scores
         Scores of the same records.
-    generation
-        The generation of the scores.
     """
-    same = scores.counted[customers] & (records["generation"][customers] == generation)
+    number = scores.model.generation.number
+    same = scores.counted[customers] & (records["generation"][customers] == number)
     rows = customers.start + np.flatnonzero(same)
     if len(rows) > MOST:
         rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(np.intp)]

@@ -9,28 +9,21 @@
 No I/O and no clock: the data read and the time are arguments.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.consumers.aggregation import Aggregated, Customers, Part, aggregate, gather
+from livesegments.consumers.aggregation import Aggregated, Customers, Work, aggregate, gather
 from livesegments.consumers.change_reasons import update_places
-from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import watch
 from livesegments.consumers.partition_state import PartitionResult
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
-from livesegments.consumers.transitions import (
-    arrivals,
-    explain,
-    last_events,
-    restate,
-    triggers_of,
-)
+from livesegments.consumers.transitions import changes_of, restate
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
-from livesegments.domain import BatchStats, Change, Model, ProcessingConfig, SegmentStatus, Trigger
+from livesegments.domain import BatchStats, Change, SegmentStatus, Trigger
 from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
@@ -41,32 +34,6 @@ from livesegments.store.partitions import Commit
 
 Flags = NDArray[np.bool_]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A micro-batch to process, for all partitions that have work.
-
-    Attributes
-    ----------
-    config, model
-        Configuration and model; without a model nothing is assigned.
-    batch
-        The polled records; all its partitions are in ``parts``, in the same order.
-    parts
-        Each partition with its slice of the batch, if any, and the data read from its store.
-    now_us
-        The wall clock, in microseconds.
-    replay
-        Aggregate only: the decisions were made before.
-    """
-
-    config: ProcessingConfig
-    model: Model | None
-    batch: MicroBatch
-    parts: Sequence[Part]
-    now_us: int
-    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +77,13 @@ def process(work: Work) -> BatchResult:
 
     The partitions' previous states are not modified and stay valid if a commit is refused.
     """
-    config, model, batch, parts = work.config, work.model, work.batch, work.parts
-    customers = gather(parts, batch, config, work.now_us)
-    aggregated = aggregate(parts, customers, batch, config)
+    customers = gather(work)
+    aggregated = aggregate(work, customers)
     scores = None
-    if model is not None:
-        clock_us = customers.clock_us[customers.part]
-        clock_tile = clock_us // config.layout.tile_us
-        scores = score(aggregated.records, clock_tile, clock_us, model, config)
+    if work.model is not None:
+        clock_us = customers.clock_us
+        clock_tile = clock_us // work.config.layout.tile_us
+        scores = score(aggregated.records, clock_tile, clock_us, work.model, work.config)
     decisions = decide(work, customers, aggregated, scores)
     results = build_commits(work, customers, aggregated, scores, decisions)
     return BatchResult(results, _stats(work, aggregated, scores, decisions))
@@ -127,28 +93,27 @@ def decide(
     work: Work, customers: Customers, aggregated: Aggregated, scores: Scores | None
 ) -> Decisions:
     """Decide which segments change and which customers are forgotten."""
-    config, model = work.config, work.model
+    config = work.config
     before, after = aggregated.records, aggregated.records.copy()
     part, p = customers.part, len(work.parts)
     version = np.array([each.state.checkpoint.version + 1 for each in work.parts], np.int64)[part]
     changes: list[list[tuple[Change, Trigger | None]]] = [[] for _ in work.parts]
     moved = [np.empty(0, np.intp) for _ in work.parts]
-    if scores is not None and model is not None:
-        number = model.generation.number
+    if scores is not None:
         rows = np.flatnonzero(before["segment"] != scores.segment)
         if rows.size:
-            found = _changes(work, customers, aggregated, scores, model, rows)
+            found = changes_of(rows, work, customers, aggregated, scores)
             changes = _by_part(found, part[rows], p)
             after["segment"][rows] = scores.segment[rows]
             after["since"][rows] = [change.since_us for change, _ in found]
             after["version"][rows] = version[rows]
-        update_places(after, rows, scores, model)
-        all_moved = moved_rows(before, scores, number)
+        update_places(after, rows, scores)
+        all_moved = moved_rows(before, scores)
         moved = [all_moved[part[all_moved] == i] for i in range(p)]
-        after["cluster"], after["generation"] = scores.cluster, number
+        after["cluster"], after["generation"] = scores.cluster, scores.model.generation.number
         after["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
     if config.retention_tiles is not None:
-        clock_tile = customers.clock_us[part] // config.layout.tile_us
+        clock_tile = customers.clock_us // config.layout.tile_us
         expire(after, clock_tile - config.retention_tiles + 1)
     known = is_known(after)
     bare = ~known & (after["segment"] == NONE) & (after["cluster"] == NONE)
@@ -175,39 +140,6 @@ def decide(
         restated=_by_part(statuses, part[restated], p),
         forgotten=_by_part(names, part[forgotten], p),
     )
-
-
-def _changes(
-    work: Work,
-    customers: Customers,
-    aggregated: Aggregated,
-    scores: Scores,
-    model: Model,
-    rows: NDArray[np.intp],
-) -> list[tuple[Change, Trigger | None]]:
-    """Return the changes of some rows, each with the event that triggered it."""
-    generations = aggregated.records["generation"][rows]
-    clock_us = customers.clock_us[customers.part]
-    topic, column, time_us = last_events(work.batch, aggregated, clock_us)
-    rescored = np.array([each.state.checkpoint.rescore > 0 for each in work.parts], np.bool_)
-    rescored = rescored[customers.part[rows]]
-    # In a rebuilt store, customers never scored are not affected by a new model.
-    new_model = (generations != model.generation.number) & (~rescored | (generations > 0))
-    swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry")).tolist()
-    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept)
-    changes = explain(
-        rows,
-        customers.names,
-        aggregated.records,
-        scores,
-        origins,
-        time_us[rows],
-        arrivals(time_us[rows], customers.began_us[customers.part[rows]], work.config.switching),
-        clock_us[rows],
-        model,
-        work.config.segmentation.features,
-    )
-    return list(zip(changes, triggers, strict=True))
 
 
 def build_commits(
@@ -250,7 +182,7 @@ def build_commits(
             profiles=offsets.get(PROFILES, before.profiles),
             erasures=offsets.get(ERASURES, before.erasures),
             remembered=recall.seen.count if recall else before.remembered,
-            clock_us=int(customers.clock_us[i]),
+            clock_us=customers.clocks_us[i],
             generation=work.model.generation.number if work.model else before.generation,
             swept_generation=ended.generation if ended else before.swept_generation,
             swept_tile=ended.tile if ended else before.swept_tile,
@@ -267,9 +199,8 @@ def build_commits(
                 results.append(PartitionResult(None, replace(state, sweep=sweep)))
             continue
         estimators = state.estimators
-        if scores is not None and work.model is not None:
-            moved = decisions.moved[i]
-            estimators = relearn(estimators, moved, aggregated.records, scores, work.model)
+        if scores is not None:
+            estimators = relearn(estimators, decisions.moved[i], aggregated.records, scores)
         next_state = replace(
             state.committed(checkpoint, entry),
             estimators=estimators,
@@ -330,9 +261,8 @@ def _stats(
     changes = [pair for each in decisions.changes for pair in each]
     polled = [each.polled for each in work.parts if each.polled is not None]
     watched = []
-    if scores is not None and work.model is not None:
-        number = work.model.generation.number
-        watched = [watch(each.customers, aggregated.records, scores, number) for each in polled]
+    if scores is not None:
+        watched = [watch(each.customers, aggregated.records, scores) for each in polled]
     return BatchStats(
         purchases=len(work.batch.purchases.row),
         older_than_window=aggregated.older_than_window,

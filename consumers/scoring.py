@@ -22,6 +22,8 @@ class Scores:
 
     Attributes
     ----------
+    model
+        The model that they were scored with.
     window
         Window totals of each record at its clock.
     vectors, fixed
@@ -36,6 +38,7 @@ class Scores:
         (n,) masks of switches suppressed by the margin or the dwell time.
     """
 
+    model: Model
     window: Window
     vectors: NDArray[np.float64]
     fixed: NDArray[np.int32]
@@ -49,8 +52,8 @@ class Scores:
 
 def score(
     records: Records,
-    clock_tile: NDArray[np.int64],
-    time_us: NDArray[np.int64],
+    clock_tile: NDArray[np.int64] | int,
+    time_us: NDArray[np.int64] | int,
     model: Model,
     config: ProcessingConfig,
 ) -> Scores:
@@ -61,9 +64,9 @@ def score(
     records
         (n,) aggregated records.
     clock_tile
-        (n,) tile of each record's partition clock.
+        Tile of each record's partition clock, (n,), or of all.
     time_us
-        (n,) time of a possible switch, to check the dwell time.
+        Time of a possible switch, (n,) or of all, to check the dwell time.
     model
         The model that assigns.
     config
@@ -84,6 +87,7 @@ def score(
     switched = np.where(held_by_dwell, published_cluster, switched)
     segment = np.where(counted, segment_of_cluster[switched], NONE).astype(np.int8)
     return Scores(
+        model=model,
         window=at,
         vectors=features,
         fixed=quantize(features),
@@ -111,7 +115,6 @@ def relearn(
     rows: NDArray[np.intp],
     records: Records,
     scores: Scores,
-    model: Model,
 ) -> dict[int, MiniBatchKMeans]:
     """Revert customers from their previous cluster and learn them in their current one.
 
@@ -128,19 +131,17 @@ def relearn(
         (n,) records before the scores are applied.
     scores
         Scores of the same records.
-    model
-        The model they were scored with.
 
     Returns
     -------
     Generation -> estimator after; an older generation without members is dropped.
     """
-    generation = model.generation.number
+    generation = scores.model.generation.number
     was, vectors, clusters = (records[name][rows] for name in ("generation", "vector", "cluster"))
     left = np.unique(was[clusters != NONE]).tolist()
     after = dict(estimators)
     for number in {*left, generation} if rows.size else ():
-        after[number] = after[number].copy() if number in after else model.kmeans.part()
+        after[number] = after[number].copy() if number in after else scores.model.kmeans.part()
     for number in left:
         of_it = was == number
         after[number].revert_arrays(vectors[of_it], clusters[of_it])
@@ -153,10 +154,10 @@ def relearn(
     }
 
 
-def moved_rows(records: Records, scores: Scores, generation: int) -> NDArray[np.intp]:
+def moved_rows(records: Records, scores: Scores) -> NDArray[np.intp]:
     """Return the rows whose cluster, vector or generation changes."""
     return np.flatnonzero(
         (records["cluster"] != scores.cluster)
-        | (records["generation"] != generation)
+        | (records["generation"] != scores.model.generation.number)
         | (records["vector"] != scores.fixed).any(axis=1)
     )

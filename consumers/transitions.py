@@ -1,4 +1,4 @@
-"""Segment changes of scored customers: their triggers, explanations and current states."""
+"""Segment changes of scored customers, with their triggers and reasons; current states."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
-from livesegments.consumers.aggregation import Aggregated
+from livesegments.consumers.aggregation import Aggregated, Customers, Work
 from livesegments.consumers.change_reasons import reasons_of
 from livesegments.consumers.clocks import TOLERANCE_US
 from livesegments.consumers.decoding import MicroBatch
@@ -16,17 +16,14 @@ from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.domain import (
     Change,
-    FeatureReason,
-    Hysteresis,
-    Model,
     OtherParts,
     SegmentStatus,
     Trigger,
 )
-from livesegments.features.feature_specs import Feature
 from livesegments.features.record_codec import Records
 
 Int = NDArray[np.int64]
+Rows = NDArray[np.intp]
 
 TOPICS = (PROFILES, PURCHASES, ERASURES)
 _ORIGIN = {PROFILES: "profile", PURCHASES: "live", ERASURES: "erasure"}
@@ -111,65 +108,54 @@ def _traceparent(record: ConsumerRecord) -> bytes | None:
     return value if value and _TRACEPARENT.fullmatch(value) else None
 
 
-Rows = NDArray[np.intp]
+def changes_of(
+    rows: Rows, work: Work, customers: Customers, aggregated: Aggregated, scores: Scores
+) -> list[tuple[Change, Trigger | None]]:
+    """Return the published changes of m rows, each with the event that triggered it."""
+    records, model = aggregated.records[rows], scores.model
+    clock_us, began_us = customers.clock_us[rows], customers.began_us[rows]
+    topic, column, effective_us = last_events(work.batch, aggregated, customers.clock_us)
+    rescored = np.array([each.state.checkpoint.rescore > 0 for each in work.parts], np.bool_)
+    rescored = rescored[customers.part[rows]]
+    # In a rebuilt store, customers never scored are not affected by a new model.
+    is_old = records["generation"] != model.generation.number
+    new_model = is_old & (~rescored | (records["generation"] > 0))
+    swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry")).tolist()
+    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept)
+    time_us = arrived_us = effective_us[rows]
+    if work.config.switching.min_dwell_us:
+        # A late event counts from its arrival: the new segment was not published before, and it
+        # must last from then on.
+        arrived_us = np.where(time_us < began_us - TOLERANCE_US, began_us, time_us)
+    # A trigger may be dated ahead of the clock; the dwell time must not start in the future.
+    since_us = np.maximum(since(records, clock_us), np.minimum(arrived_us, clock_us))
 
-
-def arrivals(time_us: Int, began_us: Int, switching: Hysteresis) -> Int:
-    """Return the times from which changes by events at ``time_us`` count, (m,).
-
-    With a dwell time, a late event counts from its arrival, when ``began_us`` was the clock: the
-    new segment was not published before, and it must last from then on.
-    """
-    if not switching.min_dwell_us:
-        return time_us
-    return np.where(time_us < began_us - TOLERANCE_US, began_us, time_us)
-
-
-def explain(
-    rows: Rows,
-    customers: Sequence[str],
-    records: Records,
-    scores: Scores,
-    origins: Sequence[str],
-    time_us: Int,
-    arrived_us: Int,
-    clock_us: Int,
-    model: Model,
-    features: Sequence[Feature],
-) -> list[Change]:
-    """Build the published changes of m rows, from records before the scores are applied.
-
-    ``origins``, ``time_us``, ``arrived_us`` and ``clock_us``, (m,), are each change's origin and
-    event time, the time from which its segment counts, and the clock of its partition; ``features``
-    are those of the vectors.
-    """
-    assignment = scores.assignment.take(rows)
+    assignment, segment = scores.assignment.take(rows), scores.segment[rows]
     nearest = assignment.distances[np.arange(len(rows)), assignment.clusters]
-    segment = scores.segment[rows]
     confidences: list[float | None] = assignment.confidence().round(4).tolist()
     distances: list[float | None] = nearest.round(4).tolist()
     runners_up = np.where(segment == NONE, NONE, model.segment_of_cluster[assignment.runner_up()])
-    reasons = reasons_of(rows, records, scores, origins, model, features)
-    explanations: list[list[FeatureReason]] = reasons.explanations
-    others: list[OtherParts | None] = [*reasons.others]
+    features = work.config.segmentation.features
+    explanations, parts = reasons_of(rows, aggregated.records, scores, origins, features)
+    others: list[OtherParts | None] = [*parts]
     for i in np.flatnonzero(segment == NONE).tolist():
         confidences[i], distances[i], explanations[i], others[i] = None, None, [], None
     columns = (
-        [customers[row] for row in rows.tolist()],
-        records["segment"][rows].tolist(),
+        [customers.names[row] for row in rows.tolist()],
+        records["segment"].tolist(),
         segment.tolist(),
         origins,
         time_us.tolist(),
-        # A trigger may be dated ahead of the clock; the dwell time must not start in the future.
-        np.maximum(since(records[rows], clock_us), np.minimum(arrived_us, clock_us)).tolist(),
+        since_us.tolist(),
         confidences,
         distances,
         runners_up.tolist(),
         explanations,
         others,
-        records["marketing"][rows].tolist(),
+        records["marketing"].tolist(),
     )
-    return list(map(Change._make, zip(*columns, strict=True)))
+    changes = map(Change._make, zip(*columns, strict=True))
+    return list(zip(changes, triggers, strict=True))
 
 
 def restate(

@@ -24,7 +24,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
@@ -45,7 +45,7 @@ from livesegments.consumers.polling import (
     poll,
     split_by_bytes,
 )
-from livesegments.consumers.processor import Work, process
+from livesegments.consumers.processor import process
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
 from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError

@@ -14,12 +14,12 @@ from itertools import chain, islice
 import numpy as np
 from kafka import TopicPartition
 
-from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
 from livesegments.consumers.polling import split_by_bytes
-from livesegments.consumers.processor import Work, process
+from livesegments.consumers.processor import process
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
 from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
 from livesegments.consumers.transitions import restate

@@ -5,14 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from livesegments import app
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
-from livesegments.consumers.scoring import Scores, score
-from livesegments.domain import Model, ProcessingConfig
-from livesegments.features.record_codec import Records
+from livesegments.domain import ProcessingConfig
 from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import Tiling
 from livesegments.store.deployment import Deployment
@@ -79,11 +75,3 @@ def current_model(
     model.adopt(reader.generation)
     model.refresh({}, time.monotonic())
     return model
-
-
-def score_at(
-    records: Records, tile: int, time_us: int, model: Model, config: ProcessingConfig
-) -> Scores:
-    """Score records as a worker does, at a tile of the clock and a time of a possible switch."""
-    n = len(records)
-    return score(records, np.full(n, tile), np.full(n, time_us), model, config)

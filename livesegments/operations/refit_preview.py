@@ -8,6 +8,7 @@ import numpy as np
 
 from livesegments.consumers.modelling.initial_fit import SAMPLE, Sample
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
+from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.window import is_full, purchases_by_tile, window
@@ -17,7 +18,6 @@ from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment
 from livesegments.model.vectors import Counts, Floats, squared_distances
 from livesegments.operations.customer_scan import scan
-from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known, number
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
@@ -137,7 +137,7 @@ def propose(
     for records, clock_us, weight in batches():
         # As the takeover would move them; segment -1 (none) indexes the last row or column.
         tile = rules.layout.tile(clock_us)
-        then = score_at(records, tile, clock_us, model, rules).segment
+        then = score(records, tile, clock_us, model, rules).segment
         np.add.at(moves, (records["segment"], then), weight)
     counts = moves.round().astype(np.int64)
     found = _compare(model, candidate, sample, before, counts, segments)

@@ -10,7 +10,7 @@ import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.decoding import MicroBatch, PartitionBatch, decode_batch
 from livesegments.consumers.partition_state import (
     PartitionState,
@@ -18,7 +18,7 @@ from livesegments.consumers.partition_state import (
     decode_seen,
     start_sweep,
 )
-from livesegments.consumers.processor import Work, process
+from livesegments.consumers.processor import process
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
 from livesegments.contracts.timestamps import rfc3339

@@ -3,12 +3,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.consumers.scoring import Scores, moved_rows, relearn, score
-from livesegments.consumers.transitions import explain
 from livesegments.features.record_codec import Records, empty
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.kmeans import MiniBatchKMeans
-from tests.consumers.harness import DAY, LAYOUT, MEAN, RULES, SHAPE, model, recounted, statistics_in
-from tests.segmentations import PERSONAS
+from tests.consumers.harness import (
+    DAY,
+    LAYOUT,
+    MEAN,
+    RULES,
+    SHAPE,
+    World,
+    model,
+    profile,
+    purchase,
+    recounted,
+    statistics_in,
+)
 
 CLOCK = 100 * DAY
 
@@ -24,18 +34,16 @@ def records(ages: list[float], counted: list[bool] | None = None) -> Records:
     return some
 
 
-def scored(some: Records, turn: int = 0) -> Scores:
-    clock = np.full(len(some), CLOCK)
-    return score(some, LAYOUT.tile_of(clock), clock, model(turn=turn), RULES)
+def scored(some: Records, number: int = 1, turn: int = 0) -> Scores:
+    return score(some, LAYOUT.tile(CLOCK), CLOCK, model(number, turn), RULES)
 
 
 def learned(
-    estimators: dict[int, MiniBatchKMeans], some: Records, scores: Scores, generation: int
+    estimators: dict[int, MiniBatchKMeans], some: Records, scores: Scores
 ) -> dict[int, MiniBatchKMeans]:
     """The estimators after the scores, which are applied to the records as by `decide`."""
-    rows = moved_rows(some, scores, generation)
-    after = relearn(estimators, rows, some, scores, model(generation))
-    some["cluster"], some["generation"] = scores.cluster, generation
+    after = relearn(estimators, moved_rows(some, scores), some, scores)
+    some["cluster"], some["generation"] = scores.cluster, scores.model.generation.number
     some["vector"] = np.where(scores.counted[:, None], scores.fixed, 0)
     return after
 
@@ -59,7 +67,7 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
         part["age"], part["counts"] = moved["age"], moved["counts"]
         before = dict(estimators)
         bytes_before = {n: each.statistics.to_bytes() for n, each in before.items()}
-        estimators = learned(estimators, part, scored(part, number % 5), number)
+        estimators = learned(estimators, part, scored(part, number, number % 5))
         assert {n: each.statistics.to_bytes() for n, each in before.items()} == bytes_before
         some[rows] = part
         statistics = statistics_in(estimators)
@@ -69,42 +77,37 @@ def test_statistics_are_a_recount_of_the_records_and_those_before_are_left_alone
 
 def test_estimators_that_do_not_change_are_the_same_objects() -> None:
     some = records([20.0, 70.0])
-    estimators = learned({}, some, scored(some), 1)
-    again = learned(estimators, some, scored(some), 1)
+    estimators = learned({}, some, scored(some))
+    again = learned(estimators, some, scored(some))
     assert again[1] is estimators[1]
 
 
 def test_who_is_not_counted_keeps_no_vector() -> None:
     some = records([20.0])
-    learned({}, some, scored(some), 1)
+    learned({}, some, scored(some))
     assert some["vector"].any()
     some["profiling"] = 0
-    estimators = learned({}, records([20.0]), scored(records([20.0])), 1)
-    left = learned(estimators, some, scored(some), 1)
+    estimators = learned({}, records([20.0]), scored(records([20.0])))
+    left = learned(estimators, some, scored(some))
     assert not some["vector"].any()
     assert left[1].statistics == ClusterStatistics(5, 5)
 
 
 def test_an_assignment_names_the_known_features_the_largest_part_first() -> None:
-    some = records([96.0, 20.0])
-    some["urbanicity"][0] = 1.0
-    scores = scored(some)
-    origins, times = ["model", "live"], np.full(2, CLOCK)
-    now = model()
-    rows = np.arange(2)
-    first, second = explain(
-        rows, ["a", "b"], some, scores, origins, times, times, times, now, PERSONAS.features
-    )
+    world = World()
+    world.send(profile("a", 0, age=96, income=50_000, location="urban"))
+    world.send(profile("b", 0, age=20, income=50_000))
+    world.send(purchase("a", 1), model=model())
+    world.send(purchase("b", 1), model=model())
+    first, second = world.changes
     oldest = first.explanation[0]
-    assert (oldest.feature, oldest.z_score) == ("age", 3.4)
-    assert np.isnan(oldest.previous_z_score)
+    assert (oldest.feature, oldest.z_score, oldest.previous_z_score) == ("age", 3.4, None)
     assert len(first.explanation) == 5
-    parts = [each.contribution for each in first.explanation]
+    parts = [each.contribution or 0.0 for each in first.explanation]
     assert parts == sorted(parts, reverse=True)
     assert "urbanicity" not in [each.feature for each in second.explanation]
-    assert first.others is not None
-    assert np.isnan(first.others.model)
-    assert first.others.profile == 0
-    assert (first.customer_id, first.kind, first.origin) == ("a", "assigned", "model")
+    assert first.other_contributions is not None
+    assert first.other_contributions.model is None
+    assert first.other_contributions.profile == 0
+    assert (first.customer_id, first.change, first.origin) == ("a", "assigned", "live")
     assert first.runner_up != first.segment
-    assert (second.origin, second.time_us) == ("live", CLOCK)

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from livesegments.config import clients
-from livesegments.consumers import aggregation, decoding, processor
+from livesegments.consumers import aggregation, decoding, processor, transitions
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
@@ -191,7 +191,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(processor, "_changes", "each.state.checkpoint.rescore > 0", "False")
+        Edit(processor, "changes_of", "each.state.checkpoint.rescore > 0", "False")
     ],
     "wall clock of a lost store": [
         Edit(LossCheck, "_outlived", "if not self.config.event_clock:", "if False:")
@@ -254,7 +254,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of the wall clock": [
         # Both: the second alone would protect the partition's clock, the first its sweeps.
         Edit(Clocks, "after_reading", "bounded(after_us, self.shown_us)", "after_us"),
-        Edit(aggregation, "_clock", "bounded(now_us, read.time_us)", "now_us"),
+        Edit(aggregation, "_clock", "bounded(work.now_us, read.time_us)", "work.now_us"),
     ],
     "bound of a partition's clock": [
         Edit(aggregation, "_clock", "<= latest(read.time_us)", ">= 0")
@@ -272,7 +272,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "causes that counted": [
-        Edit(processor, "last_events", "np.flatnonzero(counted)", "np.arange(len(counted))"),
+        Edit(transitions, "last_events", "np.flatnonzero(counted)", "np.arange(len(counted))"),
     ],
     "refusals survive erasures": [
         Edit(aggregate, "_erase_profiles", "reached & (records[name] > 0)", "reached")

@@ -14,13 +14,13 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
-from livesegments.consumers.aggregation import Part, read_request
+from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import Schedule, find_better, next_generation
 from livesegments.consumers.partition_state import PartitionState, decode_seen, start_sweep
-from livesegments.consumers.processor import Work, process
+from livesegments.consumers.processor import process
 from livesegments.contracts.topics import CHANGES
 from livesegments.domain import BatchStats, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from livesegments.consumers.scoring import NONE, Scores
+from livesegments.consumers.scoring import NONE, Scores, score
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.aggregate import advance
 from livesegments.features.record_codec import Records
 from livesegments.features.window import window
 from livesegments.model.counterfactuals import Axis, contributions, goes_to, smallest_change
-from livesegments.operations.model_loader import score_at
 from livesegments.rendering.formats import known
 
 MOST_PURCHASES = 1_000
@@ -44,7 +43,7 @@ class Explanation:
     def scores(self) -> Scores:
         """Scores of the customer at the clock."""
         tile = self.config.layout.tile(self.clock_us)
-        return score_at(self.record, tile, self.clock_us, self.model, self.config)
+        return score(self.record, tile, self.clock_us, self.model, self.config)
 
     @property
     def counted(self) -> bool:
@@ -229,7 +228,7 @@ class Explanation:
         left = window(record, now, layout)
         for tile in range(now + 1, int(record["head"][0]) + layout.tiles + 1):
             time_us = layout.end(tile - 1)
-            scores = score_at(record, tile, time_us, self.model, self.config)
+            scores = score(record, tile, time_us, self.model, self.config)
             at, segment = scores.window, int(scores.segment[0])
             moves = segment != record["segment"][0]
             if moves or at.purchases[0] != left.purchases[0] or at.cents[0] != left.cents[0]:

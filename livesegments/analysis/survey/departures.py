@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records
 from livesegments.features.window import Tiling
-from livesegments.operations.model_loader import score_at
 
 STAYS = -1
 
@@ -53,7 +53,7 @@ def forecast_departures(
     staying = np.arange(len(records))
     for ahead in range(horizon_tiles + 1):
         at_us = departure_us(ahead, clock_us, layout)
-        scores = score_at(records[staying], clock_tile + ahead, at_us, model, config)
+        scores = score(records[staying], clock_tile + ahead, at_us, model, config)
         if ahead == 0:
             own = model.cluster_of_segment[here]
             margin = _beyond(scores.assignment.distances, own)

@@ -15,13 +15,16 @@ Reading a batch as columns takes a quarter of the time of a method call for each
 internals it relies on and compares the readers.
 """
 
+import gzip
+import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import dropwhile, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition, codec
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
 from kafka.errors import KafkaError
 from kafka.record import MemoryRecords
@@ -39,12 +42,14 @@ from livesegments.consumers.columnar_format import (
     varints,
     wrapped,
 )
-from livesegments.consumers.decompression import uncompress
 
 WORTH_COLUMNS = 32
 """Minimum number of records for which columns pay off."""
 MOST_UNREADABLE_BYTES = 65_536
 """Maximum bytes kept of an unreadable batch."""
+MOST_UNCOMPRESSED_BYTES = 256 * 1024 * 1024
+"""Maximum of a batch: gzip expands up to a thousandfold, Zstandard far more."""
+_PIECE_BYTES = 1024 * 1024
 
 _NO_HEADERS: Headers = []
 """Shared by most records; never modified."""
@@ -64,38 +69,21 @@ class Columns(NamedTuple):
     header_sizes: list[int]
 
 
+@dataclass(slots=True, eq=False)
 class Record:
     """Record interface required by `Fetcher`; timestamps in milliseconds since the epoch.
 
-    With ``columns`` it stands for all records of its batch: `Fetcher` passes the checksum through.
+    With columns it stands for all records of its batch: `Fetcher` passes the checksum through.
     """
 
-    __slots__ = (
-        "checksum",
-        "headers",
-        "key",
-        "offset",
-        "size_in_bytes",
-        "timestamp",
-        "timestamp_type",
-        "value",
-    )
-
-    def __init__(
-        self,
-        size_in_bytes: int,
-        offset: int,
-        timestamp: int,
-        timestamp_type: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers,
-        columns: Columns | None = None,
-    ) -> None:
-        self.size_in_bytes, self.offset = size_in_bytes, offset
-        self.timestamp, self.timestamp_type = timestamp, timestamp_type
-        self.key, self.value, self.headers = key, value, headers
-        self.checksum = columns
+    size_in_bytes: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    checksum: Columns | None = None
 
     def validate_crc(self) -> bool:
         """Return True: the checksum covers the batch."""
@@ -130,7 +118,13 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
         return True
 
     def _maybe_uncompress(self) -> None:
-        uncompress(self)
+        """Decompress the batch, with a size limit for a codec that expands bytes to any size."""
+        batch: Any = self  # its attributes have no types
+        decode = _DECODERS.get(batch.compression_type)
+        if decode is not None and not batch._decompressed:
+            batch._assert_has_codec(batch.compression_type)
+            batch._buffer = bytearray(decode(memoryview(batch._buffer)[batch._pos :]))
+            batch._pos, batch._decompressed = 0, True
         super()._maybe_uncompress()
 
     def _unreadable(self, at: int) -> Record:
@@ -152,6 +146,35 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc]
             timestamp = wrapped(first + since) if appended is None else appended
             delta = place if is_whole else min(delta, last)
             yield Record(length, offset + delta, timestamp, kind, key, value, headers)
+
+
+def _gzip_decode(payload: memoryview) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(payload)) as file:
+        return _whole(file)
+
+
+def _zstd_decode(payload: memoryview) -> bytes:
+    decompressor = codec.zstd.ZstdDecompressor()
+    with decompressor.stream_reader(io.BytesIO(payload), read_across_frames=True) as file:
+        return _whole(file)
+
+
+def _whole(file: Any) -> bytes:
+    """Read a whole file, up to the size limit."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := file.read(_PIECE_BYTES):
+        size += len(piece)
+        if size > MOST_UNCOMPRESSED_BYTES:
+            raise ValueError(size)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+_DECODERS = {
+    DefaultRecordBatch.CODEC_GZIP: _gzip_decode,
+    DefaultRecordBatch.CODEC_ZSTD: _zstd_decode,
+}
 
 
 class WholeBatch(RecordBatch):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from livesegments.consumers.modelling.definitions import standing
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.scoring import Scores
 from livesegments.domain import DriftSample, Model
@@ -138,7 +137,7 @@ class DriftMonitor:
         unit = np.where(weights > 0, np.sqrt(generation.variance), np.nan)
         settled = np.where(statistics.known >= drift.LEAST_KNOWN, now.centroids, np.nan)
         personas = drift.persona_distance(
-            now.zscores(standing(model)), generation.segments, self._segmentation.segments
+            now.zscores(model.means()), generation.segments, self._segmentation.segments
         )
         natural = self._segmentation.natural(statistics.centroids())
         metrics.set("model_generation", generation.number)

@@ -125,16 +125,13 @@ class Instrumentation:
         for (before, after, origin), n in Counter(tally.changes).items():
             metrics.count("changes_total", before, after, origin, n=n)
         self._model.look(tally.watched, model)
-        self._note_aggregated(batch)
+        for part in batch.slices:
+            if part.purchases.stop > part.purchases.start:
+                last = batch.records[PURCHASES][batch.purchases.row[part.purchases.stop - 1]]
+                self._aggregated_ms[part.partition] = int(record_times_us(last.timestamp)) // 1_000
         if tally.arrived_ms:
             arrived_us = record_times_us(tally.arrived_ms)
             self._arrived_us.append(arrived_us[arrived_us > 0])
-
-    def _note_aggregated(self, batch: MicroBatch) -> None:
-        for part in batch.slices:
-            if part.purchases.stop > part.purchases.start:
-                [(last, _)] = batch.events(PURCHASES, np.array([part.purchases.stop - 1]))
-                self._aggregated_ms[part.partition] = int(record_times_us(last.timestamp)) // 1_000
 
     def published(self, now_us: int) -> None:
         """Report a transaction confirmed by Kafka."""

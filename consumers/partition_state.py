@@ -131,19 +131,17 @@ class PartitionState:
         version.
         """
         entries = self.unpublished
+        version = self.checkpoint.version
+        offsets: Offsets | None = self.checkpoint.offsets
         size, cut = 0, 0
         for number, entry in enumerate(entries, 1):
             size += entry.size
             if cut and size > most_bytes:
-                last = entries[cut - 1]
-                return self._portion(entries[:cut], last.version, last.offsets)
+                entries, last = entries[:cut], entries[cut - 1]
+                version, offsets = last.version, last.offsets
+                break
             if entry.offsets is not None:
                 cut = number
-        return self._portion(entries, self.checkpoint.version, self.checkpoint.offsets)
-
-    def _portion(
-        self, entries: Sequence[Entry], version: int, offsets: Offsets | None
-    ) -> "Portion":
         data = [entry.data for entry in entries]
         metadata = self.checkpoint.metadata_of(version)
         publication = Publication(self.partition, data, offsets, metadata)

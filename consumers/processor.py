@@ -235,15 +235,8 @@ def _outputs(work: Work, i: int, checkpoint: Checkpoint, decisions: Decisions) -
     rejected = polled.rejected if polled else []
     if not (rejected or decisions.changes[i] or decisions.restated[i] or forgotten):
         return []
-    serializer = Serializer(
-        group_id=work.config.group_id,
-        partition=work.parts[i].state.partition,
-        version=checkpoint.version,
-        nonce=checkpoint.nonce,
-        generation=checkpoint.generation,
-        decided_at_us=work.now_us,
-        segments=work.config.segments,
-    )
+    partition = work.parts[i].state.partition
+    serializer = Serializer(work.config, partition, checkpoint, work.now_us)
     outputs = [serializer.dead_letter(bad.record, bad.rejection) for bad in rejected]
     if decisions.changes[i]:
         outputs += serializer.changes(decisions.changes[i], set(forgotten))

@@ -123,6 +123,14 @@ class Model:
             cluster_of_segment=np.argsort(carried).astype(np.int8),
         )
 
+    def means(self) -> NDArray[np.float64]:
+        """Return the means of the clusters' customers, (k, d); NaN where a feature is unknown.
+
+        A cluster without customers keeps its fitted centroid.
+        """
+        occupied = self.statistics.members > 0
+        return np.where(occupied[:, None], self.statistics.centroids(), self.generation.centroids)
+
 
 class FeatureReason(Struct, frozen=True, gc=False):
     """A feature's part in a change: z-scores now and at the last change, None if not known."""

@@ -149,7 +149,7 @@ class PublishingProcess:
         if self._process is None:
             self._start()
         self.finish()
-        self._ask([], None)
+        self.begin([], None)
         self.finish()
 
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
@@ -160,9 +160,6 @@ class PublishingProcess:
         PublishError
             If the process is gone.
         """
-        self._ask(publications, membership)
-
-    def _ask(self, publications: Sequence[Publication], membership: Any) -> None:
         assert self._pipe is not None
         assert self._give_up_at is None, "one transaction at a time"
         self._give_up_at = time.monotonic() + self._hang_seconds

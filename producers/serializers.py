@@ -14,7 +14,15 @@ from livesegments.contracts.dead_letters import Rejection
 from livesegments.contracts.segments import encode
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
-from livesegments.domain import Change, FeatureReason, OtherParts, SegmentStatus, Trigger
+from livesegments.domain import (
+    Change,
+    FeatureReason,
+    OtherParts,
+    ProcessingConfig,
+    SegmentStatus,
+    Trigger,
+)
+from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Output
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
@@ -76,31 +84,22 @@ class Serializer:
     """Serializer of one commit's outputs, which carry its version and its owner's nonce."""
 
     def __init__(
-        self,
-        *,
-        group_id: str,
-        partition: int,
-        version: int,
-        nonce: str,
-        generation: int,
-        decided_at_us: int,
-        segments: Sequence[tuple[str, str]],
+        self, config: ProcessingConfig, partition: int, checkpoint: Checkpoint, decided_at_us: int
     ) -> None:
-        self.group_id, self.partition = group_id, partition
-        self.version, self.nonce, self.generation = version, nonce, generation
+        self.partition, self.version, self.nonce = partition, checkpoint.version, checkpoint.nonce
         self.decided_at = rfc3339([decided_at_us])[0]
-        self.decided_at_us = decided_at_us
-        named = ({"id": segment_id, "name": name} for segment_id, name in segments)
+        named = ({"id": segment_id, "name": name} for segment_id, name in config.segments)
         self._segments = [*map(Raw, map(_encode, named)), _NULL]  # the last one is index -1
-        self._model = Raw(_encode({"generation": generation, "version": version}))
+        model = {"generation": checkpoint.generation, "version": checkpoint.version}
+        self._model = Raw(_encode(model))
         self._headers = {
             topic: tuple(
                 cloudevents.shared_headers(
                     event_type=event_type,
                     time_us=decided_at_us,
-                    nonce=nonce,
-                    version=version,
-                    group=group_id,
+                    nonce=checkpoint.nonce,
+                    version=checkpoint.version,
+                    group=config.group_id,
                 )
             )
             for topic, event_type in _TYPES.items()

@@ -44,22 +44,13 @@ def complete_generation(
     return to_generation(definitions)
 
 
-def standing(model: Model) -> NDArray[np.float64]:
-    """Return the means of the clusters' customers, (k, d); NaN where a feature is unknown.
-
-    A cluster without customers keeps its fitted centroid.
-    """
-    occupied = model.statistics.members > 0
-    return np.where(occupied[:, None], model.statistics.centroids(), model.generation.centroids)
-
-
 def to_definitions(model: Model, segmentation: Segmentation) -> list[dict[str, Any]]:
     """Describe the current model in the fields of `SegmentDefinition`.
 
     The centroid is the mean of the segment's customers in natural units, null if the feature is
     unknown for all of them. A segment without customers keeps its fitted centroid.
     """
-    generation, current = model.generation, standing(model)
+    generation, current = model.generation, model.means()
     names, segments = segmentation.feature_names, segmentation.segments
     members = tuple(model.statistics.members.tolist())
     sizes = members if any(members) else generation.sizes

@@ -228,15 +228,8 @@ class Generations:
             version=first.checkpoint.version + 1,
             proposed_generation=proposed or first.checkpoint.proposed_generation,
         )
-        outputs = Serializer(
-            group_id=self._config.group_id,
-            partition=0,
-            version=checkpoint.version,
-            nonce=checkpoint.nonce,
-            generation=model.generation.number,
-            decided_at_us=now_us,
-            segments=self._config.segments,
-        ).definitions(described)
+        serializer = Serializer(self._config, 0, checkpoint, now_us)
+        outputs = serializer.definitions(described)
         entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
         commit = Commit(
             partition=0,

@@ -271,15 +271,10 @@ class Recovery:
             rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
             if rows.size:
                 checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
-                outputs = Serializer(
-                    group_id=self._config.group_id,
-                    partition=state.partition,
-                    version=checkpoint.version,
-                    nonce=checkpoint.nonce,
-                    generation=checkpoint.generation,
-                    decided_at_us=checkpoint.clock_us,
-                    segments=self._config.segments,
-                ).states(restate(rows, names, records, None))
+                serializer = Serializer(
+                    self._config, state.partition, checkpoint, checkpoint.clock_us
+                )
+                outputs = serializer.states(restate(rows, names, records, None))
                 entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
                 commit = Commit(state.partition, state.checkpoint, checkpoint, entry=entry)
                 state = self._commit(state, commit)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from livesegments.consumers.modelling.definitions import standing, to_definitions
+from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.domain import Model
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
@@ -34,7 +34,7 @@ def describe(
 
     ``customers`` maps the id of a segment to the number of customers published in it.
     """
-    centroids = model.snapshot.zscores(standing(model))
+    centroids = model.snapshot.zscores(model.means())
     matched = suitable(centroids, model.generation.segments, segmentation.segments)
     by_id = {each.id: each for each in segmentation.segments}
     found = [

@@ -17,7 +17,7 @@ from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from kafka.record.util import decode_varint
 
-from livesegments.consumers import decompression
+from livesegments.consumers import columnar_reader
 from livesegments.consumers.columnar_reader import (
     WORTH_COLUMNS,
     Batches,
@@ -260,7 +260,7 @@ def test_a_batch_that_would_fill_the_memory_is_one_record_without_key(
 ) -> None:
     data = batch_of([(b"key", b"x" * 3_000_000, [], 0)] * 3, compression)
     assert [len(record.value) for record in read(data)] == [3_000_000] * 3
-    monkeypatch.setattr(decompression, "MOST_UNCOMPRESSED_BYTES", 9_000_000)
+    monkeypatch.setattr(columnar_reader, "MOST_UNCOMPRESSED_BYTES", 9_000_000)
     [record] = read(data)
     assert (record.key, record.offset) == (None, 2)
     assert data[61:].startswith(record.value)

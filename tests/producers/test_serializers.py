@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -15,21 +16,22 @@ from livesegments.contracts.dead_letters import Reason, Rejection, parse
 from livesegments.contracts.segments import SegmentChange, SegmentDefinition, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, PURCHASES, STATES
 from livesegments.domain import Change, FeatureReason, OtherParts, Trigger
+from livesegments.features.segmentation import Segmentation
 from livesegments.producers.serializers import Serializer
+from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Output
-from tests.consumers.harness import model, record
+from tests.consumers.harness import RULES, model, record
 from tests.segmentations import PERSONAS
 
 NONCE = "00000000000000aa"
 SECOND = 1_000_000
+SEGMENTS = {each.id: each for each in PERSONAS.segments}
+TWO = Segmentation(PERSONAS.features, (SEGMENTS["students"], SEGMENTS["families"]))
 MESSAGES = Serializer(
-    group_id="group",
+    replace(RULES, segmentation=TWO),
     partition=3,
-    version=42,
-    nonce=NONCE,
-    generation=7,
+    checkpoint=Checkpoint(version=42, nonce=NONCE, generation=7),
     decided_at_us=10 * SECOND + 5,
-    segments=[("students", "Students"), ("families", "Families")],
 )
 CAUSE = Trigger("e-1", PURCHASES, 3, 99, arrived_ms=9_000, traceparent=b"00-trace")
 

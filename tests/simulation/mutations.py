@@ -215,8 +215,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             PartitionState,
             "portion",
-            "self._portion(entries[:cut],",
-            "self._portion(entries[-cut:],",
+            "entries, last = entries[:cut]",
+            "entries, last = entries[-cut:]",
         )
     ],
     "offsets as of the version": [

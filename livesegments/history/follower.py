@@ -48,12 +48,12 @@ Batch = Mapping[str, list[ConsumerRecord]]
 class Committed:
     """Records that the history has now: changes, those of a partition in their order.
 
-    ``forgotten`` are keys of the customers whose state is null, with its version, ``positions`` the
-    next offset of each partition of the changes.
+    ``nulls`` are the states of customers who are forgotten, ``positions`` the next offset of each
+    partition of the changes.
     """
 
     changes: Sequence[ConsumerRecord]
-    forgotten: Mapping[bytes, int]
+    nulls: Sequence[ConsumerRecord]
     positions: Mapping[int, int]
 
 
@@ -153,8 +153,10 @@ class Follower:
         if not known or any(offset > ends.get(tp, 0) for tp, offset in offsets.items()):
             log.debug("history is filled from Kafka", topics=list(partitions))
             history.rebuild(identity)
+            self.ready = False
             offsets = {}
         self._next = {tp: max(offsets.get(tp, 0), starts[tp]) for tp in every}
+        self._tell((), ())
         with history.transaction() as cursor:
             for tp in partitions.get(CHANGES, ()):
                 tables.delete_before(cursor, tp.partition, starts[tp])
@@ -218,14 +220,12 @@ class Follower:
             follow(cursor, {"followed_at": str(time.time())})
         if bad:
             log.warning("records are not of their topic's contract", records=bad)
-        self._committed(
-            Committed(
-                batch.get(CHANGES, ()),
-                {each.key: tables.version_of(each) for each in nulls},
-                {tp.partition: n for tp, n in self._next.items() if tp.topic == CHANGES},
-            )
-        )
+        self._tell(batch.get(CHANGES, ()), nulls)
         return in_advance
+
+    def _tell(self, changes: Sequence[ConsumerRecord], nulls: Sequence[ConsumerRecord]) -> None:
+        positions = {tp.partition: n for tp, n in self._next.items() if tp.topic == CHANGES}
+        self._committed(Committed(changes, nulls, positions))
 
 
 def _lag(consumer: Any) -> int:

@@ -67,7 +67,8 @@ class Sources:
         numbers = range(len(new.positions))
         offsets = tuple(new.positions[each] for each in numbers)
         end = Position(self.follower.changes_id, offsets)
-        if self.follower.ready:
+        # What came while this server was down is told too.
+        if self.follower.ready or self.history.filled:
             self.changes.add(new, end)
         else:
             self.changes.begin(end)

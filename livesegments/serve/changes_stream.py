@@ -78,12 +78,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A record of the change log as sent; an empty frame if its customer was forgotten since."""
+    """What is sent of a record of the change log, or of a null state, which has no ``version``.
+
+    The offset of a null is that of the next change of its partition: all changes of its customer
+    before it are below, and any after a return are not. The frame of a change is empty once its
+    customer is forgotten.
+    """
 
     partition: int
     offset: int
     key: bytes
-    version: int
+    version: int | None
     frame: bytes
 
 
@@ -119,11 +124,10 @@ class ChangeLog:
             for record in committed.changes:
                 if record.offset >= at.offsets[record.partition]:  # not read again by a rebuild
                     at = at.after(record.partition, record.offset)
-                    frame = change_frame(at, record.value)
-                    self._append(record.partition, record.offset, record.key, record, frame)
-            self._forget(committed.forgotten)
-            for key in committed.forgotten:
-                self._append(0, -1, key, None, forgotten_frame(at, key))
+                    frame, version = change_frame(at, record.value), version_of(record)
+                    self._append(Event(record.partition, record.offset, record.key, version, frame))
+            if committed.nulls:
+                self._forget({record.key: record for record in committed.nulls}, at)
             self.end = end
         self._announcer.announce()
 
@@ -158,9 +162,7 @@ class ChangeLog:
                 raise LookupError
             events = [self._events[i] for i in range(at, min(at + BURST, len(self._events)))]
         frames = [
-            event.frame
-            for event in events
-            if event.offset < 0 or event.offset >= position.offsets[event.partition]
+            event.frame for event in events if event.offset >= position.offsets[event.partition]
         ]
         return frames, number + len(events)
 
@@ -170,20 +172,29 @@ class ChangeLog:
             lambda: self.closed or self._first + len(self._events) > number, seconds
         )
 
-    def _append(self, partition: int, offset: int, key: bytes, record: Any, frame: bytes) -> None:
-        version = -1 if record is None else version_of(record)
-        self._events.append(Event(partition, offset, key, version, frame))
+    def _append(self, event: Event) -> None:
+        self._events.append(event)
         if len(self._events) > self._kept:
             gone = self._events.popleft()
             self._first += 1
-            if self._start is not None and gone.offset >= 0:
+            if self._start is not None and gone.version is not None:
                 self._start = self._start.after(gone.partition, gone.offset)
 
-    def _forget(self, versions: Mapping[bytes, int]) -> None:
-        if versions:
-            for i, event in enumerate(self._events):
-                if event.offset >= 0 and event.version <= versions.get(event.key, -1):
-                    self._events[i] = replace(event, frame=b"")
+    def _forget(self, nulls: dict[bytes, Any], at: Position) -> None:
+        """Empty the changes before each null, and tell it: before the customer's return, or now."""
+        versions = {key: version_of(record) for key, record in nulls.items()}
+        for i, event in enumerate(self._events):
+            if event.version is None or event.key not in versions:
+                continue
+            if event.version <= versions[event.key]:
+                self._events[i] = replace(event, frame=b"")
+            elif nulls.pop(event.key, None) is not None:
+                frame = forgotten_frame(None, event.key) + event.frame
+                self._events[i] = replace(event, frame=frame)
+        for key, record in nulls.items():
+            number = record.partition
+            frame = forgotten_frame(at, key)
+            self._append(Event(number, at.offsets[number], key, None, frame))
 
 
 class Backlog:
@@ -320,7 +331,11 @@ def change_frame(position: Position, value: bytes | None) -> bytes:
     return b"id: %b\nevent: change\ndata: %b\n\n" % (str(position).encode(), lines)
 
 
-def forgotten_frame(position: Position, key: bytes) -> bytes:
-    """Return the event that says that nothing is kept of a customer any more."""
+def forgotten_frame(position: Position | None, key: bytes) -> bytes:
+    """Return the event that says that nothing is kept of a customer any more.
+
+    Without a position, a client keeps the id of the event before.
+    """
     data = encode({"customer_id": key.decode(errors="replace")})
-    return b"id: %b\nevent: forgotten\ndata: %b\n\n" % (str(position).encode(), data)
+    at = b"" if position is None else b"id: %b\n" % str(position).encode()
+    return b"%bevent: forgotten\ndata: %b\n\n" % (at, data)

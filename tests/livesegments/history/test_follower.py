@@ -116,8 +116,23 @@ def test_an_erasure_reaches_it_while_it_follows_and_is_told(topics: Topics, tmp_
         assert rows(history, "SELECT customer_id FROM changes") == [("bob",)]
         assert rows(history, "SELECT customer_id FROM customers") == [("bob",)]
     assert [each.key for commit in told for each in commit.changes] == [b"ann", b"bob", b"ann"]
-    assert [commit.forgotten for commit in told if commit.forgotten] == [{b"ann": 2}]
+    assert [each.key for commit in told for each in commit.nulls] == [b"ann"]
     assert told[-1].positions[1] > 0
+
+
+def test_what_came_while_nobody_followed_is_told_after_where_it_went_on(
+    topics: Topics, tmp_path: Path
+) -> None:
+    told: list[Committed] = []
+    topics.write(change("ann", 1), state("ann", 1))
+    with opened(tmp_path) as history:
+        catch_up(topics, history)
+    topics.write(("ann", 2))
+    with opened(tmp_path) as history:
+        Follower(topics.config, "group", history, committed=told.append).catch_up()
+    first, *rest = told
+    assert (len(first.changes), len(first.nulls), sum(first.positions.values()) > 0) == (0, 0, True)
+    assert [each.key for commit in rest for each in commit.nulls] == [b"ann"]
 
 
 def test_a_null_deletes_changes_that_are_read_after_it(topics: Topics, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from livesegments.serve.changes_stream import (
     Position,
 )
 from livesegments.serve.problems import ProblemError
-from tests.livesegments.history.made import change, change_record
+from tests.livesegments.history.made import change, change_record, state_record
 
 START = Position("5c", (0, 0))
 
@@ -37,9 +37,9 @@ class NoBacklog:
 
 
 def committed(
-    records: Sequence[ConsumerRecord] = (), forgotten: dict[bytes, int] | None = None
+    records: Sequence[ConsumerRecord] = (), nulls: Sequence[ConsumerRecord] = ()
 ) -> Committed:
-    return Committed(records, forgotten or {}, {})
+    return Committed(records, nulls, {})
 
 
 def one(name: str, version: int, offset: int, partition: int = 0) -> ConsumerRecord:
@@ -168,15 +168,39 @@ def test_of_a_forgotten_customer_only_that_is_told() -> None:
         log = filled(0)
         log.add(committed([one("ann", 1, 0), one("bob", 1, 1)]), Position("5c", (2, 0)))
         erased = [one("ann", 2, 2), one("ann", 3, 3)]  # 3: she bought again
-        log.add(committed(erased, {b"ann": 2}), Position("5c", (4, 0)))
+        log.add(committed(erased, [state_record("ann", 2, 9)]), Position("5c", (4, 0)))
         return await take(await stream_of(log).open("5c-0.0"), 3)
 
     found = asyncio.run(go())
     assert [line for line in found.splitlines() if line.startswith(b"event: ")] == [
-        *(b"event: change", b"event: change", b"event: forgotten"),
+        *(b"event: change", b"event: forgotten", b"event: change"),
     ]
     assert found.count(b'"version":1') == 1 * 2  # bob's change: its own, and that of the model
     assert b'event: forgotten\ndata: {"customer_id":"ann"}' in found
+
+
+def test_a_null_that_is_read_after_the_return_is_told_before_it() -> None:
+    """As when a server was down: the changes are read first."""
+    log = filled(0)
+    log.add(committed([one("ann", 3, 0)]), Position("5c", (1, 0)))
+    log.add(committed(nulls=[state_record("ann", 2, 9)]), Position("5c", (1, 0)))
+    [frame], _ = log.read(log.place(START) or 0, START)
+    assert frame.index(b"event: forgotten") < frame.index(b"id: 5c-1.0\nevent: change")
+
+
+def test_a_customer_who_is_back_is_not_forgotten_by_streams_that_begin_later() -> None:
+    async def go(last: str) -> bytes:
+        log = filled(0)
+        log.add(committed([one("ann", 1, 0)]), Position("5c", (1, 0)))
+        log.add(committed(nulls=[state_record("ann", 2, 9)]), Position("5c", (1, 0)))
+        log.add(committed([one("ann", 3, 1)]), Position("5c", (2, 0)))
+        frames = await stream_of(log).open(last)
+        log.add(committed([one("bob", 4, 0, partition=1)]), Position("5c", (2, 1)))
+        return await take(frames, 1)
+
+    assert b"forgotten" not in asyncio.run(go(""))
+    assert b"forgotten" not in asyncio.run(go("5c-2.0"))
+    assert b"forgotten" in asyncio.run(go("5c-1.0"))
 
 
 def test_changes_read_anew_by_a_rebuild_are_not_sent_again() -> None:

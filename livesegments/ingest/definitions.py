@@ -7,7 +7,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 Format: TypeAlias = Literal["json", "json-schema", "avro", "protobuf", "string"]
 KeyFormat: TypeAlias = Literal["string", "json", "json-schema", "avro", "protobuf", "int64"]
@@ -62,12 +70,19 @@ class Table(BaseModel):
     file: Path
 
 
+def _without_credentials(url: object) -> object:
+    """Refuse a password in an address, before any message shows it."""
+    if "@" in str(url):
+        raise ValueError("holds a user or a password: write username and password_file instead")
+    return url
+
+
 class RegistryConnection(BaseModel):
     """A Schema Registry with Confluent's API, and the credentials for it."""
 
     model_config = _STRICT
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, BeforeValidator(_without_credentials), Field(pattern=r"^https?://")]
     username: str = ""
     password_file: Path | None = None
     ca_file: Path | None = None

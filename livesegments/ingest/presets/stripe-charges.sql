@@ -1,5 +1,6 @@
 -- Amounts are in the smallest unit of their currency. A charge may be refunded in parts: each event
--- has the sum so far, and the sum before it in previous_attributes.
+-- has the sum so far, and the sum before it in previous_attributes. One that is only authorized is
+-- no purchase until it is captured.
 SELECT
     CASE WHEN refunded THEN value->>'$.id' ELSE charge->>'$.id' END AS event_id,
     charge->>'$.customer' AS customer_id,
@@ -8,9 +9,13 @@ SELECT
     CASE WHEN refunded
          THEN (charge->>'$.amount_refunded')::BIGINT
               - coalesce((value->>'$.data.previous_attributes.amount_refunded')::BIGINT, 0)
-         ELSE (charge->>'$.amount')::BIGINT
-    END / CASE WHEN currency IN ('JPY', 'KRW', 'VND', 'CLP', 'XAF', 'XOF') THEN 1 ELSE 100 END
-        AS amount,
+         ELSE coalesce(charge->>'$.amount_captured', charge->>'$.amount')::BIGINT
+    END / CASE
+        WHEN currency IN ('BIF', 'CLP', 'DJF', 'GNF', 'JPY', 'KMF', 'KRW', 'MGA', 'PYG', 'RWF',
+                          'VND', 'VUV', 'XAF', 'XOF', 'XPF') THEN 1
+        WHEN currency IN ('BHD', 'JOD', 'KWD', 'OMR', 'TND') THEN 1000
+        ELSE 100
+    END AS amount,
     currency
 FROM (
     SELECT
@@ -19,6 +24,7 @@ FROM (
         value->>'$.type' = 'charge.refunded' AS refunded,
         upper(value->>'$.data.object.currency') AS currency
     FROM source
-    WHERE value->>'$.type' IN ('charge.succeeded', 'charge.refunded')
+    WHERE value->>'$.type' IN ('charge.succeeded', 'charge.captured', 'charge.refunded')
 )
 WHERE charge->>'$.customer' IS NOT NULL
+  AND charge->>'$.captured' IS DISTINCT FROM 'false'

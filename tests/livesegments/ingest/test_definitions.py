@@ -54,6 +54,10 @@ def test_queries_and_tables_are_files_beside_it(tmp_path: Path) -> None:
             f'[[source]]\nname = "a"\n{SOURCE}[schema_registry]\nurl = "registry:8081"\n',
             r"\[schema_registry\]: url: 'registry:8081' must be an address .* http",
         ),
+        (
+            f'[[source]]\nname = "a"\n{SOURCE}[schema_registry]\nurl = "https://me:pw@registry"\n',
+            r"\[schema_registry\]: url: holds a user or a password: write username",
+        ),
         (f'[[source]]\nname = "a"\nformat = "avro"\n{SOURCE}', r"add \[schema_registry\]"),
         (f'[[source]]\nname = "a"\n{SOURCE}' * 2, "two of .* named 'a'"),
         (

@@ -77,6 +77,14 @@ REFUND: dict[str, Any] = {
         "previous_attributes": {"amount_refunded": 500},
     },
 }
+HELD = {**CHARGE["data"]["object"], "id": "ch_2", "captured": False, "amount_captured": 0}
+AUTHORIZED: dict[str, Any] = {**CHARGE, "id": "evt_3", "data": {"object": HELD}}
+CAPTURED: dict[str, Any] = {
+    **CHARGE,
+    "id": "evt_4",
+    "type": "charge.captured",
+    "data": {"object": {**HELD, "captured": True, "amount_captured": 5000}},
+}
 GA4: dict[str, Any] = {
     "event_name": "purchase",
     "event_timestamp": "1772353800000000",
@@ -126,8 +134,12 @@ CREATED: dict[str, Any] = {"before": None, "after": ROW, "op": "c", "ts_ms": 177
         ),
         (
             "stripe-charges",
-            [CHARGE, REFUND, {**CHARGE, "type": "charge.failed"}],
-            [("ch_1", "cus_1", 5466, 1), ("evt_2", "cus_1", -1000, 0)],
+            [CHARGE, REFUND, {**CHARGE, "type": "charge.failed"}, AUTHORIZED, CAPTURED],
+            [
+                ("ch_1", "cus_1", 5466, 1),
+                ("evt_2", "cus_1", -1000, 0),
+                ("ch_2", "cus_1", 5000, 1),
+            ],
         ),
         (
             "ga4-purchases",
@@ -170,6 +182,13 @@ def test_a_topic_preset_makes_purchases_of_its_documented_shape(
         )
     ] == expected
     assert found.occurred_at[0] == 1_772_353_800_000_000
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("usd", 54.66), ("pyg", 5466), ("kwd", 5.466)])
+def test_the_smallest_unit_of_a_currency_is_known(currency: str, amount: float) -> None:
+    charge = {**CHARGE, "data": {"object": {**CHARGE["data"]["object"], "currency": currency}}}
+    rows = Query(presets()["stripe-charges"].sql, "purchases").run(records([charge]))
+    assert json.loads(rows.values[0] or b"")["amount"] == amount
 
 
 def test_optional_fields_are_filled() -> None:

@@ -140,15 +140,11 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
             Exception: problems.on_error,
         },
     )
-    app.add_middleware(
-        Guard,
-        token=token,
-        requests_per_second=settings.serve_requests_per_second,
-        answered=metrics.answered,
-    )
+    # Not a middleware of the application, which answers unexpected errors outside of them.
+    guard = Guard(app, token, settings.serve_requests_per_second, metrics.answered)
     server = _Server(
         uvicorn.Config(
-            app,
+            guard,
             log_config=None,
             access_log=False,
             server_header=False,

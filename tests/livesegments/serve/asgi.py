@@ -26,8 +26,9 @@ def call(
     method: str = "GET",
     body: bytes = b"",
     client: str = "127.0.0.1",
+    sent: list[Message] | None = None,
 ) -> Answer:
-    """Send a request and return the whole answer."""
+    """Send a request and return the whole answer; ``sent`` has what came before an exception."""
     given = {"host": "localhost:8080", **{k.lower(): v for k, v in (headers or {}).items()}}
     parts = urlsplit(path)
     scope = {
@@ -43,7 +44,7 @@ def call(
         "client": (client, 1),
         "server": ("localhost", 8080),
     }
-    sent: list[Message] = []
+    sent = [] if sent is None else sent
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:

@@ -6,12 +6,15 @@ from http import HTTPStatus
 
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Message
 
 from livesegments.serve.auth import Token
 from livesegments.serve.guard import FAILURES_AT_ONCE, Guard
+from livesegments.serve.problems import on_error
 from tests.livesegments.serve.asgi import Answer, call
 
 SECRET = "correct-horse-battery-staple"
@@ -63,6 +66,20 @@ def test_an_address_has_a_rate() -> None:
     found = [asked.get("/").status for _ in range(40)]
     assert found[:10] == [HTTPStatus.OK] * 10
     assert HTTPStatus.TOO_MANY_REQUESTS in found
+
+
+def test_an_unexpected_error_is_counted_and_protected_too() -> None:
+    async def fails(_: Request) -> Response:
+        raise RuntimeError("of a library")
+
+    app = Starlette(routes=[Route("/", fails)], exception_handlers={Exception: on_error})
+    counted: list[int] = []
+    guard = Guard(app, Token(""), 0.0, lambda _, status, __: counted.append(status))
+    found: list[Message] = []
+    with pytest.raises(RuntimeError):  # which the server logs
+        call(guard, "/", sent=found)
+    assert counted == [HTTPStatus.INTERNAL_SERVER_ERROR]
+    assert Headers(raw=found[0]["headers"])["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080"])

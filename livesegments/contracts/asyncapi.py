@@ -15,7 +15,7 @@ from livesegments.contracts import schemas
 from livesegments.contracts.schemas import MESSAGES, Message
 from livesegments.contracts.topics import INPUTS, Topic, topics
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 """Of the contract. An addition raises the second number; what breaks readers is a new topic."""
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

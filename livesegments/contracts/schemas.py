@@ -33,6 +33,13 @@ _TRACEPARENT = {
 }
 
 
+_SOURCE = {
+    "type": "string",
+    "description": "The source of `livesegments ingest` that the record is of. Without it the"
+    " record is of an input, and the headers name the commit",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One kind of record.
@@ -167,8 +174,9 @@ def headers(message: Message) -> Schema | None:
             }
         required: list[str] = []
     elif message.topic == DEAD_LETTERS:
-        properties = {**_dead_letter_headers(), **_provenance()}
+        properties = _dead_letter_headers()
         required = list(properties)
+        properties |= {dead_letters.SOURCE: _SOURCE, **_provenance()}
     else:
         properties = {**_cloudevents_headers(message), **_provenance()}
         required = list(properties)
@@ -236,7 +244,7 @@ def _provenance() -> Schema:
 
 def _dead_letter_headers() -> Schema:
     return {
-        dead_letters.TOPIC: {"type": "string", "enum": list(INPUTS)},
+        dead_letters.TOPIC: {"type": "string", "description": "An input, or a source's topic"},
         dead_letters.PARTITION: _WHOLE_NUMBER,
         dead_letters.OFFSET: _WHOLE_NUMBER,
         dead_letters.TIMESTAMP: {
@@ -245,8 +253,11 @@ def _dead_letter_headers() -> Schema:
             "description": "The record's own, milliseconds since the epoch; -1 for none",
         },
         dead_letters.REASON: {
-            "type": "string",
-            "enum": [reason.value for reason in dead_letters.Reason],
+            "anyOf": [
+                {"type": "string", "enum": [reason.value for reason in dead_letters.Reason]},
+                {"type": "string"},
+            ],
+            "description": "More may come",
         },
         dead_letters.MESSAGE: {
             "type": "string",

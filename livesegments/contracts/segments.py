@@ -6,7 +6,7 @@ fields are ignored, so that additions stay compatible. Publishers write with `en
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -39,8 +39,11 @@ Feature = Literal["purchases", "spend", "recency", "basket", "age", "income", "u
 CustomerId = Annotated[
     str, Field(min_length=1, max_length=128, description="Also the key of the record, in UTF-8")
 ]
-MOST_FEATURES, MOST_SEGMENTS = len(get_args(Feature)), 12
+MOST_SEGMENTS = 12
 Origin = Literal["live", "profile", "expiry", "model", "backfill", "erasure", "recovery"]
+# A subscriber of this release reads what a later one adds.
+AnyFeature = Annotated[Feature | str, Field(description="More may come")]
+AnyOrigin = Annotated[Origin | str, Field(description='More may come: treat one as "other"')]
 
 
 class _Frozen(BaseModel):
@@ -66,7 +69,7 @@ class Cause(_Frozen):
 class Explanation(_Frozen):
     """A feature of the customer that made the change, the one with the largest part first."""
 
-    feature: Feature
+    feature: AnyFeature
     direction: Literal["above", "below"]
     z_score: Annotated[
         float, Field(description="Distance from the mean of all, in standard deviations")
@@ -129,12 +132,12 @@ class SegmentChange(_Frozen):
     occurred_at: Annotated[UtcInstant, Field(description="Event time of the cause")]
     decided_at: UtcInstant
     version: Annotated[int, Field(ge=0, description="Strictly rising per customer")]
-    origin: Origin
+    origin: AnyOrigin
     cause: Cause | None
     confidence: Annotated[float, Field(ge=0, le=1)] | None
     distance: Annotated[float, Field(ge=0, description="To the segment's centroid")] | None
     runner_up: SegmentRef | None
-    explanation: Annotated[tuple[Explanation, ...], Field(max_length=MOST_FEATURES)]
+    explanation: tuple[Explanation, ...]
     other_contributions: Annotated[
         OtherContributions | None,
         Field(
@@ -175,7 +178,7 @@ class Centroid(_Frozen):
     ] = None
 
 
-Vector = Annotated[tuple[float | None, ...], Field(min_length=1, max_length=MOST_FEATURES)]
+Vector = Annotated[tuple[float | None, ...], Field(min_length=1)]
 
 
 class FittedHistogram(_Frozen):
@@ -195,7 +198,7 @@ class FittedModel(_Frozen):
     exactly: JSON numbers keep every bit of a double.
     """
 
-    features: tuple[Feature, ...] = ("purchases", "spend", "age", "income", "urbanicity")
+    features: tuple[AnyFeature, ...] = ("purchases", "spend", "age", "income", "urbanicity")
     centroid: Annotated[Vector, Field(description="Initial centroid of this segment's cluster")]
     mean: Annotated[Vector, Field(description="Over all customers")]
     variance: Annotated[Vector, Field(description="Over all customers")]
@@ -226,7 +229,7 @@ class SegmentDefinition(_Frozen):
         ),
     ]
     named_by: Annotated[
-        tuple[Feature, ...],
+        tuple[AnyFeature, ...],
         Field(
             description="Features that the name rests on: without age, income and urbanicity it"
             " describes only how the customers buy"

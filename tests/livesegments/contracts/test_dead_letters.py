@@ -11,6 +11,9 @@ from livesegments.contracts.dead_letters import (
     Reason,
     fitting,
 )
+from livesegments.contracts.schemas import MESSAGES
+from livesegments.contracts.topics import DEAD_LETTERS
+from tests.livesegments.contracts.schemas import faults_of_headers
 
 
 def letter(
@@ -39,6 +42,14 @@ def test_headers_are_those_of_the_record_and_then_where_it_was_and_why() -> None
         ("livesegments-reason", b"schema_invalid"),
         ("livesegments-message", b"amount: missing"),
     ]
+
+
+def test_the_headers_of_a_source_keep_their_schema_too() -> None:
+    [message] = [each for each in MESSAGES if each.topic == DEAD_LETTERS]
+    ours = dict(letter([])) | {dead_letters.TOPIC: b"shop.orders", dead_letters.SOURCE: b"orders"}
+    found = {name: (value or b"").decode() for name, value in ours.items()}
+    assert faults_of_headers(message, found) == []
+    assert faults_of_headers(message, {**found, dead_letters.OFFSET: "x"})
 
 
 names = st.text(max_size=8) | st.sampled_from(

@@ -27,7 +27,12 @@ Delimiter = Annotated[
     str,
     typer.Option(help="Of a text file; unset: as its first line shows; `none`: whole lines."),
 ]
-Encoding = Annotated[str, typer.Option(help="Of a text file: latin-1 or utf-16; unset: utf-8.")]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        help="Of a text file, such as cp1252 or latin-1; unset: utf-8, or utf-16 with its mark."
+    ),
+]
 Decimal = Annotated[str, typer.Option(help="Decimal separator, without --query: . or ,")]
 DateFormat = Annotated[
     str, typer.Option(help="Of times, without --query, such as '%d/%m/%Y %H:%M'.")

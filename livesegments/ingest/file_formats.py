@@ -1,5 +1,6 @@
 """Files as DuckDB reads them: the view `source` of each format, and the lines of its rows."""
 
+import codecs
 import csv
 import gzip
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO, cast
+from zipfile import BadZipFile
 
 import duckdb
 import zstandard
@@ -30,6 +32,8 @@ SUFFIXES = (*_TEXT, *_LINES, ".json", ".parquet", _EXCEL)
 _NO_QUOTE = "\x01"
 """Delimiter of whole lines of text; not in JSON and hardly in any other text."""
 
+_BLANK_CELLS = ' ",;\t|\r\n'
+
 
 class FileError(ValueError):
     """File that cannot be read as a whole; the message names it and the remedy."""
@@ -48,7 +52,7 @@ class FileOptions:
     delimiter
         Of a text file; by default that of its first line. ``none`` reads whole lines.
     encoding
-        Of a text file: utf-8, latin-1 or utf-16.
+        Of a text file, as Python names it; by default utf-16 if its mark is there, else utf-8.
     decimal
         Decimal separator of the numbers of a file of the contract's shape.
     date_format
@@ -65,14 +69,13 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """Dialect of a text file: its columns, and delimiter and encoding as DuckDB takes them.
+    """Dialect of a text file in UTF-8: its columns and delimiter.
 
     A file of whole lines, without header and quotes, is no table and has one column, ``line``.
     """
 
     names: tuple[str, ...]
     delimiter: str
-    encoding: str
     is_table: bool
 
     def scan(self, path: Path, *, skip: bool = False) -> str:
@@ -85,7 +88,6 @@ class TextFormat:
             f"quote = {quote}",
             f"escape = {quote}",
             f"header = {self.is_table}",
-            f"encoding = {literal(self.encoding)}",
             f"max_line_size = {LONGEST_ROW}",
             # A line may end in other ways than the one before it, if that is all there is to it.
             f"strict_mode = {self.is_table}",
@@ -108,8 +110,7 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, 
         If the suffix is not known, or the first line of a text file cannot be read.
     """
     suffix, file = _suffix(path), literal(str(path))
-    encoding = options.encoding or "utf-8"
-    lines = TextFormat(("line",), _NO_QUOTE, encoding, is_table=False)
+    lines = TextFormat(("line",), _NO_QUOTE, is_table=False)
     if suffix in _LINES:
         return (
             'SELECT "row", TRY_CAST(line AS JSON) AS value FROM (SELECT row_number() OVER ()'
@@ -120,7 +121,7 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, 
         scan = lines.scan(path, skip=skip)
         return f'SELECT row_number() OVER () AS "row", * FROM {scan}', lines
     if suffix in _TEXT:
-        dialect = _dialect(path, options.delimiter, encoding)
+        dialect = _dialect(path, options.delimiter)
         scan = dialect.scan(path, skip=skip)
         return f'SELECT row_number() OVER () + 1 AS "row", * FROM {scan}', dialect
     if suffix == ".json":
@@ -140,16 +141,18 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, 
     )
 
 
-def _dialect(path: Path, delimiter: str, encoding: str) -> TextFormat:
+def _dialect(path: Path, delimiter: str) -> TextFormat:
+    with _open(path) as file:
+        header = file.readline(LONGEST_ROW + 1)
+    why = explained("Maximum line size") if len(header) > LONGEST_ROW else ""
     try:
-        with _open(path, encoding) as file:
-            header = file.readline(LONGEST_ROW + 1)
-    except LookupError:
-        raise FileError(
-            f"--encoding {encoding}: is not known; use utf-8, latin-1 or utf-16"
-        ) from None
-    if len(header) > LONGEST_ROW:
-        raise FileError(f"{path}, line 1: {explained('Maximum line size')}")
+        header.encode()
+    except UnicodeEncodeError:
+        why = explained("unicode")
+    if not header.strip(_BLANK_CELLS):
+        why = "is empty; it must name the columns"
+    if why:
+        raise FileError(f"{path}, line 1: {why}")
     delimiter = delimiter or max(",;\t|", key=header.count)
     names: list[str] = []
     taken: set[str] = set()
@@ -161,24 +164,33 @@ def _dialect(path: Path, delimiter: str, encoding: str) -> TextFormat:
             name = f"{stem}_{copies}"
         taken.add(name.lower())
         names.append(name)
-    return TextFormat(tuple(names) or ("column0",), delimiter, encoding, is_table=True)
+    return TextFormat(tuple(names), delimiter, is_table=True)
 
 
-def readable(path: Path, target: Path) -> Path:
+def readable(path: Path, target: Path, encoding: str = "") -> Path:
     """Return a file that DuckDB reads, at a path without an ending: a link, or a copy if need be.
+
+    Text is in UTF-8, and its lines end alike.
 
     Raises `FileError` if the file cannot be read.
     """
     try:
         if path.suffix.lower() == _EXCEL:
             return _excel_as_csv(path, target.with_suffix(".csv"))
-        is_text = _suffix(path) in (*_TEXT, *_LINES)
-        if is_text and _has_mixed_line_ends(path):
-            copy = target.with_suffix(_suffix(path))
-            with _open_bytes(path) as source, copy.open("wb") as file:
-                for line in TextIOWrapper(source, "latin-1"):
-                    file.write(line.encode("latin-1"))
-            return copy
+        if _suffix(path) in (*_TEXT, *_LINES):
+            encoding = encoding or ("utf-16" if _is_utf16(path) else "utf-8")
+            if _has_mixed_line_ends(path) or codecs.lookup(encoding).name != "utf-8":
+                copy = target.with_suffix(_suffix(path))
+                with _open(path, encoding, newline=None) as source, _created(copy) as file:
+                    while block := source.read(LONGEST_ROW):
+                        file.write(block)
+                return copy
+    except LookupError:
+        raise FileError(
+            f"--encoding {encoding}: is not known; use utf-8, latin-1, cp1252 or utf-16"
+        ) from None
+    except UnicodeError as error:
+        raise FileError(f"{path}: is not {encoding}: {error}") from None
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise FileError(f"{path}: cannot be read: {error}") from error
     # A name may contain any bytes, and what DuckDB would take for a pattern.
@@ -200,14 +212,14 @@ def _excel_as_csv(path: Path, target: Path) -> Path:
 
     try:
         sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
-    except (InvalidFileException, OSError, KeyError, ValueError) as error:
-        raise FileError(f"{path}: no sound Excel file: {error}") from error
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        for row in sheet.iter_rows(values_only=True):
-            writer.writerow(
-                [str(cell).replace("\n", " ") if cell is not None else "" for cell in row]
-            )
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            for row in sheet.iter_rows(values_only=True):
+                writer.writerow(
+                    [str(cell).replace("\n", " ") if cell is not None else "" for cell in row]
+                )
+    except (InvalidFileException, BadZipFile, OSError, LookupError, ValueError) as error:
+        raise FileError(f"{path}: no sound Excel file (.xlsx): {error}") from error
     return target
 
 
@@ -252,7 +264,7 @@ class LineNumbers:
         """Yield the last line of each record, and whether it is a row."""
         csv.field_size_limit(LONGEST_ROW)
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if text.is_table else csv.QUOTE_NONE
-        with _open(path, text.encoding) as file:
+        with _open(path) as file:
             reader = csv.reader(file, delimiter=text.delimiter, quoting=quoting, strict=True)
             while True:
                 try:
@@ -266,10 +278,20 @@ class LineNumbers:
                 yield reader.line_num, is_row
 
 
-def _open(path: Path, encoding: str) -> TextIO:
+def _open(path: Path, encoding: str = "utf-8", newline: str | None = "") -> TextIO:
     # The mark that some programs put in front of UTF-8 is no part of the text.
     name = "utf-8-sig" if encoding == "utf-8" else encoding
-    return TextIOWrapper(_open_bytes(path), name, errors="surrogateescape", newline="")
+    return TextIOWrapper(_open_bytes(path), name, errors="surrogateescape", newline=newline)
+
+
+def _created(path: Path) -> TextIO:
+    """Return a text file to write, to which bytes that `_open` could not decode return as read."""
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def _is_utf16(path: Path) -> bool:
+    with _open_bytes(path) as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def _open_bytes(path: Path) -> BinaryIO:

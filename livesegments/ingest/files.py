@@ -145,11 +145,11 @@ class _Reader:
         for name, file in {"source": self._path, **self._options.tables}.items():
             if not file.is_file():
                 raise FileError(f"{file}: no such file")
-            local = readable(file, folder / name)
-            self._files[local] = file
             is_source = name == "source"
+            options = self._options if is_source else FileOptions()
+            local = readable(file, folder / name, options.encoding)
+            self._files[local] = file
             try:
-                options = self._options if is_source else FileOptions()
                 sql, text = view(local, options, skip=skip and is_source)
                 connection.execute(f"CREATE VIEW {name} AS {sql}")
             except (FileError, duckdb.Error) as error:
@@ -233,15 +233,24 @@ class _Reader:
                 return "row", f"is not a JSON object with {', '.join(required)}"
             return "customer_id", "is missing"
         name, _, why = message.partition(": ")
+        text = loads(value or b"{}").get(name, "")
         if name != _TIMES[self._into] or value is None:
-            return name, why
-        text = loads(value).get(name, "")
+            return name, self._about_number(text, why)
         if not isinstance(text, str) or not text:
             return name, "is missing"
         why = timestamps.explain(text, self._timezone)
         if self._timezone is None and _is_local(text):
             why += ", or name the file's time zone: --timezone UTC"
         return name, why
+
+    def _about_number(self, text: object, why: str) -> str:
+        """Add the remedy that a file has for a number with other separators."""
+        if not isinstance(text, str) or "," not in text:
+            return why
+        if self._options.decimal == ",":
+            return "has points for thousands; leave them out, or read the file by a query"
+        of_decimals = re.fullmatch(r"-?\d+,\d{1,2}", text)
+        return f"{why}, or name the file's decimal separator: --decimal ," if of_decimals else why
 
     def _refuse(self, broken: BrokenRowError) -> None:
         if self._on_broken is None:

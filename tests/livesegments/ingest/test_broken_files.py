@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from livesegments.ingest.file_formats import FileError
+from livesegments.ingest.file_formats import FileError, FileOptions
 from livesegments.ingest.files import BrokenRowError, read_events
 from tests.livesegments.ingest.rows import (
     PROFILE,
@@ -239,12 +239,43 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         read_all(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["p.csv.gz", "p.jsonl.gz", "p.parquet"])
+@pytest.mark.parametrize("name", ["p.csv.gz", "p.jsonl.gz", "p.parquet", "p.xlsx"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"x" * 10_000)[:-20] if name.endswith("gz") else b"PAR1" * 9)
     with pytest.raises(FileError, match=name):
         read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty; it must name the columns"),
+        ("\n\ncustomer_id,occurred_at,amount\n", "is empty; it must name the columns"),
+        ("customer_id,occurred_at,amount,größe\n", "is not UTF-8.*--encoding"),
+    ],
+)
+def test_a_first_line_that_names_no_columns_is_named(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(FileError, match=rf"p\.csv, line 1: {why}"):
+        read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("amount", "decimal", "why"),
+    [("12,50", ".", "has a comma.*--decimal ,"), ("1.234,50", ",", "has points for thousands")],
+)
+def test_an_amount_with_other_separators_names_the_option(
+    tmp_path: Path, amount: str, decimal: str, why: str
+) -> None:
+    path = csv_of(
+        tmp_path / "p.csv",
+        "customer_id;occurred_at;amount",
+        f"c-1;2026-02-25T06:00:00Z;{amount}",
+    )
+    with pytest.raises(BrokenRowError, match=rf"p\.csv, line 2, amount: {why}"):
+        read_all(path, options=FileOptions(decimal=decimal))
 
 
 @pytest.mark.parametrize(

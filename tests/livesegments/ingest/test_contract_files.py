@@ -253,6 +253,20 @@ def test_delimiter_decimal_encoding_and_format_of_times_can_be_given(tmp_path: P
     assert values([record])[0]["amount"] == Decimal("1234.5")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "named"),
+    [("cp1252", "cp1252"), ("utf-8", "utf8"), ("utf-16", ""), ("utf-16-be", "utf-16-be")],
+)
+def test_text_is_read_in_the_encoding_that_is_named_or_marked(
+    tmp_path: Path, encoding: str, named: str
+) -> None:
+    path = tmp_path / "p.csv"
+    text = "customer_id,occurred_at,amount\r\nGröße €,2026-02-25T06:00:00Z,5\r\n"
+    path.write_bytes(text.encode(encoding))
+    [record] = read_all(path, options=FileOptions(encoding=named))
+    assert record.key.decode() == "Größe €"
+
+
 def test_a_deleted_profile_is_a_null_value(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "p.csv", "id,gone", "a,true", "b,false")
     sql = "SELECT id AS customer_id, '2026-01-01T00:00Z' AS updated_at, gone AS deleted FROM source"

@@ -14,8 +14,10 @@ from livesegments.model.generation import Generation
 from livesegments.model.naming import match
 from livesegments.store.partitions import Partitions
 
-SAMPLE = 3_000
-MOST_DRAWN = 10 * SAMPLE
+SAMPLE, SAMPLE_PER_SEGMENT = 3_000, 600
+"""Customers that a fit takes in all, or for each segment if that is more: of a smaller sample the
+rarest customers would decide where many centroids are (`python -m bench segmentations`)."""
+MOST_DRAWN = 30_000
 LEAST_ROWS, MOST_SMALL = 100, 100
 
 
@@ -42,6 +44,11 @@ class Sample:
         return tuple(Histogram.of(column) for column in self.vectors.T)
 
 
+def sample_size(segmentation: Segmentation) -> int:
+    """Return the number of customers that a fit takes."""
+    return max(SAMPLE, SAMPLE_PER_SEGMENT * len(segmentation.segments))
+
+
 def draw(
     store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None = None
 ) -> Sample:
@@ -52,7 +59,8 @@ def draw(
     layout, numbers = config.layout, range(partitions)
     sizes = store.sizes(numbers)
     total = sum(sizes)
-    drawn = SAMPLE if not buyers else min(max(SAMPLE * total // buyers, SAMPLE), MOST_DRAWN)
+    size = sample_size(config.segmentation)
+    drawn = size if not buyers else min(max(size * total // buyers, size), MOST_DRAWN)
     wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)

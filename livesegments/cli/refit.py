@@ -16,7 +16,7 @@ def refit(
     everyone: Annotated[
         bool,
         typer.Option(
-            "--all", help="Fit all customers, not a sample of 3,000: exact, and slow with millions."
+            "--all", help="Fit all customers, not a sample: exact, and slow with millions."
         ),
     ] = False,
     no_wait: Annotated[

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from livesegments.consumers.modelling.initial_fit import SAMPLE, Sample
+from livesegments.consumers.modelling.initial_fit import Sample, sample_size
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
 from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
@@ -192,8 +192,8 @@ def _compare(
 
 def _sample(store: Partitions, partitions: int, rules: ProcessingConfig) -> Iterator[_Batch]:
     sizes = store.sizes(range(partitions))
-    total = sum(sizes)
-    wanted = {p: -(-SAMPLE * size // total) for p, size in enumerate(sizes) if size}
+    total, drawn = sum(sizes), sample_size(rules.segmentation)
+    wanted = {p: -(-drawn * size // total) for p, size in enumerate(sizes) if size}
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         if blobs:
             records = decode(blobs, rules.record_shape)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import redis
 
+from livesegments.analysis.backtest.variants import unnamed
 from livesegments.consumers.modelling import initial_fit
 from livesegments.consumers.modelling.initial_fit import (
     LEAST_ROWS,
@@ -14,6 +15,7 @@ from livesegments.consumers.modelling.initial_fit import (
     Sample,
     draw,
     first_generation,
+    sample_size,
 )
 from livesegments.features.record_codec import Records, empty, encode
 from livesegments.features.window import is_full, purchases_by_tile
@@ -65,6 +67,11 @@ def test_only_who_bought_in_the_window_and_may_be_profiled_is_drawn(store: Parti
     assert sample.customers == 4 + 2
     assert sample.vectors.shape == (6, 5)
     assert (sample.vectors[:, 0] == np.log1p(1)).all()
+
+
+@pytest.mark.parametrize(("k", "customers"), [(2, SAMPLE), (5, SAMPLE), (12, 7_200)])
+def test_more_segments_need_more_customers(k: int, customers: int) -> None:
+    assert sample_size(unnamed(PERSONAS, str(k))) == customers
 
 
 @pytest.mark.servers
@@ -190,6 +197,7 @@ def test_among_many_profiles_the_few_buyers_are_looked_for(
 def test_small_draws_add_up(store: Partitions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initial_fit, "MOST_DRAWN", 400)
     monkeypatch.setattr(initial_fit, "SAMPLE", 40)
+    monkeypatch.setattr(initial_fit, "SAMPLE_PER_SEGMENT", 8)
     commit(store, 0, bought(300))
     commit(store, 1, empty(9_700, SHAPE))
     draws = Draws(200)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from kafka.consumer.fetcher import ConsumerRecord
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling, Scheduling
 
 from tests import processes
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
@@ -24,6 +26,13 @@ from tests.service import Service
 settings.register_profile("livesegments", deadline=None, max_examples=40)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("livesegments")
+
+SHARED = {
+    "/security/": "servers with authentication",
+    "ingest/test_exactly_once_service": "schema registry",
+    "ingest/test_formats_service": "schema registry",
+}
+"""Parts of the names of files -> the servers that these files share."""
 
 
 @pytest.fixture(scope="session")
@@ -185,6 +194,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ordered = sorted(files, key=lambda file: (-longest[file], -number[file], file))
         place.update((file, i / len(ordered)) for i, file in enumerate(ordered))
     items.sort(key=lambda item: (place[item.path], item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """With ``--dist loadfile``, run files that share expensive servers in one process."""
+    return _ByServers(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class _ByServers(LoadFileScheduling):  # type: ignore[misc] # xdist ships no types
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((servers for part, servers in SHARED.items() if part in file), file)
 
 
 def _may_take(item: pytest.Item) -> float:

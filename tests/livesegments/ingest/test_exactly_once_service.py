@@ -6,7 +6,6 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -64,12 +63,6 @@ JOIN rates ON rates.currency = value->>'$.currency'
 WHERE value->>'$.status' = 'paid'
 GROUP BY ALL
 """
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path / "registry") as server:
-        yield server
 
 
 class Shop:

@@ -2,7 +2,6 @@
 
 import json
 import struct
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
@@ -59,12 +58,6 @@ message Order {
 }
 """
 COMMON = 'syntax = "proto3";\npackage shop.common;\nmessage Line { int32 quantity = 1; }\n'
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
-    with RegistryServer(tmp_path_factory.mktemp("registry")) as server:
-        yield server
 
 
 def decoder(server: RegistryServer, format: str) -> Decoder:

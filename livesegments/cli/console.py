@@ -61,12 +61,15 @@ def env_file(ctx: typer.Context) -> Path | None:
 def read_settings(ctx: typer.Context) -> "Settings":
     """Load the settings and configure logging; an invalid setting ends the command."""
     from livesegments.config import logs
-    from livesegments.config.settings import SettingsError, load, unread
+    from livesegments.config.settings import SettingsError, load, unread, without_prefix
 
+    file = env_file(ctx)
     for said in unread():
         typer.echo(f"livesegments: warning: {said}", err=True)
     try:
-        settings = load(env_file(ctx))
+        settings = load(file)
+        for said in without_prefix(file) if file else ():
+            typer.echo(f"livesegments: warning: {said}", err=True)
     except SettingsError as error:
         fail(str(error), WRONG)
     logs.configure(settings)

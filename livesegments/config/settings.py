@@ -75,6 +75,7 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
     retention_days: int | None = Field(
         None,
         ge=1,
+        le=1_000_000_000,
         description="Days after a customer's last purchase in which what is kept of them goes,"
         " but for a profile; at least the window (unset: 400, or a longer window)",
     )
@@ -229,7 +230,7 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")
     try:
-        in_file = DotEnvSettingsSource(Settings, env_file=env_file).env_vars if env_file else {}
+        in_file = _lines_of(env_file) if env_file else {}
         _check_moved({**in_file, **os.environ})
         if unknown := unknown_names(in_file, Settings.model_fields):
             raise SettingsError(f"settings file {env_file}: " + "\n".join(unknown))
@@ -239,6 +240,20 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"settings file {env_file}: {why}") from None
+
+
+def _lines_of(env_file: Path) -> Mapping[str, str | None]:
+    """Return the lines of a settings file; pydantic leaves out those that it cannot read."""
+    from dotenv.parser import parse_stream  # what pydantic-settings reads such files with
+
+    with env_file.open(encoding="utf-8") as lines:
+        for each in parse_stream(lines):
+            if each.error:
+                raise SettingsError(
+                    f"settings file {env_file}, line {each.original.line}: must be NAME=value; is a"
+                    " quote left open, or a value with blanks not quoted?"
+                )
+    return DotEnvSettingsSource(Settings, env_file=env_file).env_vars
 
 
 def _check_moved(given: Mapping[str, str | None]) -> None:
@@ -258,6 +273,19 @@ def unread() -> list[str]:
     Kubernetes for a service called livesegments.
     """
     return unknown_names(os.environ, Settings.model_fields)
+
+
+def without_prefix(env_file: Path) -> list[str]:
+    """Return a message for each setting that a file names without our prefix, so that it is none.
+
+    These are not errors either: the file may also be that of other software.
+    """
+    names = {name.upper() for name in _lines_of(env_file)}
+    return [
+        f"settings file {env_file}: {name} is not read; is {named(name)} meant?"
+        for name in sorted(names & {each.upper() for each in Settings.model_fields})
+        if named(name) not in names
+    ]
 
 
 def _explain(error: Any) -> str:

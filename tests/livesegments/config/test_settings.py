@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from livesegments.config.settings import Settings, SettingsError, describe, load
+from livesegments.config.settings import Settings, SettingsError, describe, load, without_prefix
 
 WRONG = [
     ("CLOCK", "sundial", "'wall' or 'event'"),
@@ -72,6 +72,7 @@ WRONG = [
     ("DEDUP_EVENTS", "-1", "greater than or equal to 0"),
     ("DEDUP_EVENTS", "67108865", "less than or equal to 67108864"),
     ("RETENTION_DAYS", "-1", "greater than or equal to"),
+    ("RETENTION_DAYS", "9999999999", "less than or equal to"),
     ("RETENTION_DAYS", "89", "less than the window of 90 days"),
     ("MAX_CHANGES_PER_SECOND", "-1", "greater than or equal to 0"),
     ("SERVE_PORT", "70000", "less than or equal to 65535"),
@@ -118,6 +119,21 @@ def test_a_wrong_setting_in_a_file_is_named_too(tmp_path: Path) -> None:
         load(file)
     file.write_text("# ours\n\nLIVESEGMENTS_CLOCK='event'\n")
     assert load(file).clock == "event"
+
+
+@pytest.mark.parametrize("line", ["LIVESEGMENTS_CURRENCY: EUR", 'LIVESEGMENTS_CURRENCY="EUR'])
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(f"# ours\nLIVESEGMENTS_CLOCK=event\n{line}\n")
+    with pytest.raises(SettingsError, match=r"settings\.env, line 3: must be NAME=value"):
+        load(file)
+
+
+def test_settings_without_the_prefix_in_a_file_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("CURRENCY=EUR\nREDIS_URL=x\nLIVESEGMENTS_REDIS_URL=redis://r\nHOME=/\n")
+    [said] = without_prefix(file)
+    assert "CURRENCY is not read; is LIVESEGMENTS_CURRENCY meant?" in said
 
 
 def test_every_wrong_setting_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

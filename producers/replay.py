@@ -4,10 +4,12 @@ Every delivery is confirmed. Records are timestamped on arrival, not with the ev
 the topics' retention would delete old history as soon as it is written.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -46,6 +48,7 @@ def replay(
     client: Mapping[str, Any],
     partitioner: Partitioner = "murmur2",
     speed: float | None = None,
+    speed_from: datetime | None = None,
     backfill: bool = False,
     watch: Callable[[Sequence[bytes], Sequence[bytes | None]], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -64,6 +67,8 @@ def replay(
         The deployment's.
     speed
         Seconds of event time per second of wall time; by default as fast as possible.
+    speed_from
+        Event time from which the speed holds; earlier purchases are sent as fast as possible.
     backfill
         Whether the changes caused by these events have ``origin: backfill``.
     watch
@@ -102,7 +107,7 @@ def replay(
             if watch is not None:
                 purchases = _watched(purchases, watch)
             if speed is not None:
-                purchases = _paced(purchases, speed, stop, deliveries.check)
+                purchases = _paced(purchases, speed, stop, deliveries.check, speed_from)
             for record in _until(stop, purchases):
                 deliveries.send(PURCHASES, record)
             stopped = stop.is_set()
@@ -120,14 +125,23 @@ def replay(
 
 
 def _paced(
-    records: Iterator[Record], speed: float, stop: threading.Event, check: Callable[[], None]
+    records: Iterator[Record],
+    speed: float,
+    stop: threading.Event,
+    check: Callable[[], None],
+    speed_from: datetime | None = None,
 ) -> Iterator[Record]:
-    """Yield each record at its time relative to the first; late ones immediately."""
-    started = time.monotonic()
+    """Yield each record at its time relative to the first from ``speed_from`` on.
+
+    Earlier and late ones are yielded immediately.
+    """
+    since = -math.inf if speed_from is None else speed_from.timestamp() * 1e6
     first: int | None = None
+    started = 0.0
     for record in records:
-        first = record.instant if first is None else first
-        due = started + (record.instant - first) / 1e6 / speed
+        if first is None and record.instant >= since:
+            first, started = record.instant, time.monotonic()
+        due = 0.0 if first is None else started + (record.instant - first) / 1e6 / speed
         # Short steps, so that a failed delivery is detected during a long wait.
         while (ahead := due - time.monotonic()) > 0 and not stop.wait(min(ahead, _WAIT_STEP)):
             check()

@@ -1,5 +1,6 @@
 """``livesegments replay``: send purchases from a file."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,15 @@ def replay(
     speed: Annotated[
         float | None,
         typer.Option(min=0, help="Multiple of real time, such as 3600; unset: full speed."),
+    ] = None,
+    speed_from: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="TIME",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="Time from which --speed holds, in the file's time zone; earlier rows are sent at"
+            " full speed.",
+        ),
     ] = None,
     on_error: Annotated[
         str, typer.Option(help="Invalid rows: stop, or skip and report them at the end.")
@@ -74,7 +84,7 @@ def replay(
         profiles_options = files.file_options(profiles_query, *dialect)
         from livesegments.ingest.files import BrokenRowError, read_events
 
-        skipped = 0
+        zone, skipped = zone_named(timezone), 0
 
         def skip(row: BrokenRowError) -> None:
             nonlocal skipped
@@ -85,7 +95,7 @@ def replay(
         read = partial(
             read_events,
             currency=settings.currency,
-            timezone=zone_named(timezone),
+            timezone=zone,
             on_broken=skip if on_error == "skip" else None,
         )
         ids = EventIdCheck(settings.currency)
@@ -96,6 +106,7 @@ def replay(
                 client=kafka_config(settings),
                 partitioner=settings.partitioner,
                 speed=speed,
+                speed_from=speed_from and speed_from.replace(tzinfo=zone or UTC),
                 backfill=backfill,
                 watch=ids.add,
                 progress=show,

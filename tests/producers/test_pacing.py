@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,16 @@ def test_a_record_that_is_late_comes_at_once_and_holds_up_no_other() -> None:
     came = arrivals([100 * MS, 0, -(10**15), 1_100 * MS], speed=1)
     assert came[2] < 0.9
     assert 1 <= came[3] < 5
+
+
+def test_speed_holds_from_its_time_on_and_all_before_comes_at_once() -> None:
+    at = [n * 3_600_000 * MS for n in range(4)] + [3_600_000 * 3 * MS + 500 * MS]
+    since = datetime.fromtimestamp(at[3] / 1e6, UTC)
+    started = time.monotonic()
+    paced = _paced(records(at), 1, threading.Event(), lambda: None, since)
+    came = [time.monotonic() - started for _ in paced]
+    assert came[-1] - came[3] >= 0.5
+    assert came[-1] < 60
 
 
 @given(st.lists(st.integers(-(10**15), 10**15), max_size=20))

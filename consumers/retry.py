@@ -1,24 +1,9 @@
-"""Retryable errors and exponential backoff."""
+"""Refusals, which no retry fixes, and exponential backoff for all other errors."""
 
 import time
 
-from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
-
-from livesegments.consumers.log_reader import LogStalledError
-from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
-from livesegments.consumers.recovery.replay import RecoveryInterruptedError
-from livesegments.producers.publisher import PublishError
-
-OUTAGES = (
-    RedisError,
-    KafkaError,
-    PublishError,
-    LogStalledError,
-    TakeoverRefusedError,
-    RecoveryInterruptedError,
-)
-"""Errors that are retried; any other is a bug or a misconfiguration and ends the worker."""
+from kafka.errors import AuthorizationError, SaslAuthenticationFailedError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 REFUSALS = (
     AuthorizationError,

@@ -23,13 +23,14 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
+from redis.exceptions import RedisError
 
 from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
 from livesegments.consumers.instrumentation import Instrumentation
-from livesegments.consumers.log_reader import starts_of
+from livesegments.consumers.log_reader import LogStalledError, starts_of
 from livesegments.consumers.modelling.generations import Generations
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel, ModelSync
 from livesegments.consumers.partition_state import (
@@ -49,13 +50,23 @@ from livesegments.consumers.processor import process
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
 from livesegments.consumers.recovery.reconciliation import Reconciler, TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
-from livesegments.consumers.retry import OUTAGES, Backoff, describe, refusal
+from livesegments.consumers.retry import Backoff, describe, refusal
 from livesegments.contracts.topics import INPUTS
 from livesegments.domain import ProcessingConfig
-from livesegments.producers.publisher import Publishing
+from livesegments.producers.publisher import PublishError, Publishing
 from livesegments.store.partitions import Partitions
 
 log = structlog.get_logger()
+
+OUTAGES = (
+    RedisError,
+    KafkaError,
+    PublishError,
+    LogStalledError,
+    TakeoverRefusedError,
+    RecoveryInterruptedError,
+)
+"""Errors that are retried; any other is a bug or a misconfiguration and ends the worker."""
 
 POLL_MS = 200
 IDLE_CHECK_SECONDS = 5.0

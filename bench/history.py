@@ -19,7 +19,7 @@ from livesegments.ingest.files import read_events
 def journey() -> list[tuple[str, bytes, bytes]]:
     """Return the year of Complete Journey, profiles first."""
     with tempfile.TemporaryDirectory() as folder:
-        purchases, profiles = complete_journey().write(Path(folder))
+        purchases, profiles = complete_journey(Path(folder))
         known, bought = read_events(profiles, "profiles"), read_events(purchases, "purchases")
         both = [(PROFILES, each) for each in known] + [(PURCHASES, each) for each in bought]
     return [(topic, each.key, each.value or b"") for topic, each in both]

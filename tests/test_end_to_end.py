@@ -10,7 +10,7 @@ import pytest
 from livesegments.analysis.backtest.quality import labelled_inertia, reference
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, PURCHASES
-from livesegments.demo.dataset import Dataset, complete_journey
+from livesegments.demo.dataset import complete_journey
 from livesegments.features.window import Tiling
 from tests.service import PARTITIONS, Event, Service, profile, purchase
 from tests.stored import read_partition
@@ -33,17 +33,18 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
 ) -> None:
     service.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"] = "500"
     service.start()
-    year = complete_journey()
-    half = year.purchases["customer_id"].unique()[::2]  # of the households
-    data = Dataset(
-        *(each[each["customer_id"].isin(half)] for each in (year.purchases, year.profiles))
-    )
-    purchases, profiles = data.write(tmp_path)
+    purchases, profiles = complete_journey(tmp_path)
+    year = pd.read_parquet(purchases)
+    half = set(year["customer_id"].unique()[::2])  # of the households
+    baskets = year[year["customer_id"].isin(half)].copy()
+    baskets.to_parquet(purchases)
+    known = pd.read_parquet(profiles)
+    known = known[known["customer_id"].isin(half)]
+    known.to_parquet(profiles)
     livesegments(service, "replay", str(purchases), "--profiles", str(profiles))
     service.wait(120)
     service.verified()
 
-    baskets = data.purchases.copy()
     baskets["cents"] = (baskets["amount"] * 100).round().astype("int64")
     times = baskets["occurred_at"].dt.tz_convert(None)
     baskets["tile"] = LAYOUT.tile_of(times.to_numpy("datetime64[us]").view(np.int64))
@@ -67,7 +68,7 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     assert len(rows) == households
     assert rows["segment"].notna().sum() > 1_000
     assert rows["location"].isna().all()
-    assert rows["age"].notna().sum() == len(data.profiles) > 300
+    assert rows["age"].notna().sum() == len(known) > 300
 
     current = rows[rows["purchases"] > 0]
     X = np.full((len(current), 5), np.nan)

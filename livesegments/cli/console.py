@@ -18,7 +18,6 @@ from livesegments.signals import ending_signals
 if TYPE_CHECKING:
     from livesegments.config.settings import Settings
 
-PREFIX = "LIVESEGMENTS_"
 WRONG, FAILED, INTERRUPTED = 2, 1, 130
 
 

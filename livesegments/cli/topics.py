@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from livesegments.cli.console import PREFIX, WRONG, Commands, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Commands, clear_errors, fail, read_settings
+from livesegments.config import PREFIX
 
 if TYPE_CHECKING:
     from livesegments.contracts.topics import Topic

@@ -3,9 +3,9 @@
 from functools import cache
 from typing import Any
 
+from livesegments.config import PREFIX
 from livesegments.config.kafka_settings import KafkaSettings
 from livesegments.config.oauth import Client, ClientCredentials
-from livesegments.config.server_settings import PREFIX
 
 
 def sasl_config(settings: KafkaSettings) -> dict[str, Any]:

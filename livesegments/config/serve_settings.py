@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from livesegments.config.server_settings import NO_SECRET, PREFIX, ServerSettings, file_of
+from livesegments.config import PREFIX
+from livesegments.config.server_settings import NO_SECRET, ServerSettings, file_of
 
 LEAST_TOKEN = 16
 

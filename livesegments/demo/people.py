@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import Settings
-from livesegments.demo.dataset import FIRST_DAY, Dataset
+from livesegments.demo import GROUPS_FILE, PROFILES_FILE, PURCHASES_FILE
 from livesegments.features.window import window
 from livesegments.model import batch_kmeans
 from livesegments.model.naming import match
@@ -23,8 +23,7 @@ from livesegments.operations.model_loader import deployment_of, rules_of
 from livesegments.store.partitions import Partitions
 
 PEOPLE = 2_500
-GROUPS_FILE = "groups.parquet"
-DAYS = 365
+FIRST_DAY, DAYS = pd.Timestamp("2017-01-01T00:00:00Z"), 365
 STARTS = 20
 _OTHERS_SHARE = 0.05
 """Share of a group that lives elsewhere than the group does."""
@@ -64,11 +63,13 @@ GROUPS = {
 """Segment id -> the group that its description speaks of."""
 
 
-def made_people(people: int = PEOPLE, seed: int = 0) -> tuple[Dataset, pd.DataFrame]:
-    """Return a year of people's purchases with their profiles, and the group of each.
+def made_people(
+    people: int = PEOPLE, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return a year of people's purchases, their profiles, and the group of each.
 
-    Every group has a fifth of the people. The second table has the columns ``customer_id`` and
-    ``group``.
+    The columns of the first two are the contract's field names, those of the third ``customer_id``
+    and ``group``. Every group has a fifth of the people.
     """
     rng = np.random.default_rng(seed)
     groups = list(GROUPS.values())
@@ -106,7 +107,7 @@ def made_people(people: int = PEOPLE, seed: int = 0) -> tuple[Dataset, pd.DataFr
         }
     )
     named = pd.DataFrame({"customer_id": ids, "group": np.array(list(GROUPS))[of]})
-    return Dataset(purchases, profiles), named
+    return purchases, profiles, named
 
 
 def naming(settings: Settings, groups: Path) -> str:
@@ -144,7 +145,6 @@ def naming(settings: Settings, groups: Path) -> str:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    data, named = made_people()
-    data.write(folder)
-    named.to_parquet(folder / GROUPS_FILE, index=False)
+    names = PURCHASES_FILE, PROFILES_FILE, GROUPS_FILE
+    for table, name in zip(made_people(), names, strict=True):
+        table.to_parquet(Path(sys.argv[1]) / name, index=False)

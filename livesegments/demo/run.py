@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 
-from livesegments.config.server_settings import PREFIX
+from livesegments.config import PREFIX
+from livesegments.demo import GROUPS_FILE, PROFILES_FILE, PURCHASES_FILE
 from livesegments.local_servers import (
     LOOPBACK,
     Child,
@@ -45,6 +46,8 @@ _SETTINGS = {
     "LOG_FORMAT": "json",
 }
 _YEAR_SECONDS = 365 * 86_400
+# The days before are history, sent at once: in them nothing is published but the first customers.
+_LIVE_FROM = "2017-02-01"
 _SETTLED_SECONDS, _STUCK_SECONDS, _LINE_SECONDS = 2.5, 30.0, 2.0
 _ASCII = str.maketrans({"━": "#", "→": "->"})
 
@@ -98,29 +101,31 @@ class _Demo:
     def __init__(self, console: Console, screen: bool, folder: Path, stack: ExitStack) -> None:
         self._console, self._screen, self._folder, self._stack = console, screen, folder, stack
         self._began_s = time.time()
+        self._pages: Child | None = None
 
     def run(self, data: Path | None, seconds: float, stay: bool, people: bool) -> bool:
         writer = None if data else self._make_people() if people else self._write_data()
         self._say("embedded broker and store, topics, worker")
         worker = self._start_service()
-        # While the worker starts: SciPy takes its time.
+        while writer and not writer.succeeded():
+            time.sleep(0.02)
+        where = data or self._folder
+        files = where / PURCHASES_FILE, where / PROFILES_FILE
+        speed = f"{_YEAR_SECONDS / seconds:.0f}"
+        options = ("--profiles", str(files[1]), "--speed", speed, "--speed-from", _LIVE_FROM)
+        replay = self._start("the replay", "livesegments.cli", "replay", str(files[0]), *options)
+        # While worker and replay start, for these imports take their time too.
         from livesegments.config.settings import load
         from livesegments.demo import summary
-        from livesegments.demo.people import GROUPS_FILE
 
-        while writer and not writer.succeeded():
-            time.sleep(0.1)
-        files = [(data or self._folder) / name for name in summary.FILES]
         settings, sent = load(), summary.rows(*files)
-        self._say(f"streaming {sent[0]:,} purchases and {sent[1]:,} profiles")
-        speed = f"{_YEAR_SECONDS / seconds:.0f}"
-        options = (str(files[0]), "--profiles", str(files[1]), "--speed", speed)
-        replay = self._start("the replay", "livesegments.cli", "replay", *options)
-        # Only now: while it starts it takes a core from what makes the first change.
-        self._start("the pages", "livesegments.cli", "serve")
-        self._say(f"pages at http://localhost:{settings.serve_port}/")
-        groups = (data or self._folder) / GROUPS_FILE if people else None
+        self._say(f"streaming {sent[0]:,} purchases and {sent[1]:,} profiles, January at once")
+        self._say(f"from the first change on, pages at http://localhost:{settings.serve_port}/")
+        groups = where / GROUPS_FILE if people else None
         progress = summary.Progress(settings, PARTITIONS, self._began_s, groups)
+        # Earlier, the watch would call it a fault.
+        while not worker.succeeded() and not progress.has_worker:
+            time.sleep(0.05)
         with progress.watch:
             self._show(progress, worker, replay, sent)
         if not stay:
@@ -132,6 +137,8 @@ class _Demo:
             text = drawn.get() if self._screen else drawn.get().translate(_ASCII)
             self._console.out(text, end="", highlight=False)
         if stay:
+            pages = self._pages or self._start_pages()
+            pages.wait_for(settings.serve_port)
             self._say(
                 f"\nThe servers and the pages at http://localhost:{settings.serve_port}/ stay until"
                 " Ctrl-C. For commands in another terminal:\n"
@@ -159,6 +166,9 @@ class _Demo:
     def _make_people(self) -> Child:
         self._say("people in the words of the personas, with age, income and location")
         return self._start("the people", "livesegments.demo.people", str(self._folder))
+
+    def _start_pages(self) -> Child:
+        return self._start("the pages", "livesegments.cli", "serve")
 
     def _start_service(self) -> Child:
         environment = dict(os.environ)
@@ -200,6 +210,9 @@ class _Demo:
                 if worker.succeeded():
                     raise ServerError("the worker ended")
                 progress.update()
+                # Only now: it takes seconds of a core from what makes the first change.
+                if self._pages is None and progress.changed:
+                    self._pages = self._start_pages()
                 if self._screen:
                     live.update(progress, refresh=True)
                 elif time.time() - line_s > _LINE_SECONDS:

@@ -22,12 +22,10 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
-from livesegments.demo.people import naming
 from livesegments.rendering.formats import DOUBT
 from livesegments.rendering.terminal import changes_table, segment_table
 from livesegments.store.partitions import Partitions
 
-FILES = ("purchases.parquet", "profiles.parquet")
 _VALUED, _LATELY = "high-value-customers", timedelta(days=30)
 _NEXT = """\
   livesegments topics create   on your Kafka (LIVESEGMENTS_KAFKA_BOOTSTRAP_SERVERS)
@@ -78,6 +76,16 @@ class Progress:
         """Time since the last commit."""
         return time.time() - self._committed_s
 
+    @property
+    def has_worker(self) -> bool:
+        """Whether a worker has started on the store."""
+        return self._store.deployment() is not None
+
+    @property
+    def changed(self) -> bool:
+        """Whether a change has been published."""
+        return bool(self.watch.snapshot().newest)
+
     def line(self) -> str:
         """Return the current state as a line."""
         return line(self.watch.snapshot())
@@ -119,6 +127,8 @@ class Progress:
             yield DOUBT
         yield from snapshot.names
         if self._groups:
+            from livesegments.demo.people import naming  # imports pandas
+
             yield naming(self._settings, self._groups)
         yield Text(f"\n{len(changes):,} changes", "bold")
         yield _kinds(changes)

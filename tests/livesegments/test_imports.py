@@ -32,8 +32,18 @@ def test_a_command_imports_nothing_slow_before_it_needs_it(module: str) -> None:
     assert imported_by(module) == set()
 
 
-def test_the_publishers_process_imports_nothing_of_the_store() -> None:
-    assert "redis" not in imported_by("livesegments.producers.publishing_process", ("redis",))
+@pytest.mark.parametrize(
+    ("module", "needless"),
+    [
+        ("livesegments.producers.publishing_process", "redis"),
+        ("livesegments.config.connectivity", "livesegments.model"),
+        ("livesegments.demo.run", "pydantic"),
+        ("livesegments.demo.dataset", "pandas"),
+        ("livesegments.demo.summary", "pandas"),
+    ],
+)
+def test_no_program_waits_for_an_import_that_it_does_not_need(module: str, needless: str) -> None:
+    assert needless not in imported_by(module, (needless,))
 
 
 CHANGED = """

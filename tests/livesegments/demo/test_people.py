@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from livesegments.config.segmentation import built_in
-from livesegments.demo.dataset import Dataset
 from livesegments.demo.people import GROUPS, PEOPLE, made_people
 from livesegments.model import batch_kmeans
 from livesegments.model.naming import match
@@ -12,12 +11,11 @@ from livesegments.model.naming import match
 URBANICITY = {"rural": 0.0, "suburban": 0.5, "urban": 1.0}
 
 
-def vectors(data: Dataset) -> pd.DataFrame:
+def vectors(bought: pd.DataFrame, profiles: pd.DataFrame) -> pd.DataFrame:
     """Return the default features over the last 90 days, by customer."""
-    bought = data.purchases
     lately = bought[bought["occurred_at"] > bought["occurred_at"].max() - pd.Timedelta(days=90)]
     amounts = lately.groupby("customer_id")["amount"]
-    people = data.profiles.set_index("customer_id")
+    people = profiles.set_index("customer_id")
     return pd.DataFrame(
         {
             "purchases": np.log1p(amounts.count()),
@@ -30,16 +28,16 @@ def vectors(data: Dataset) -> pd.DataFrame:
 
 
 def test_every_group_has_a_fifth_and_a_segment() -> None:
-    data, named = made_people()
+    purchases, _, named = made_people()
     assert named["group"].value_counts().tolist() == [PEOPLE // 5] * 5
     assert tuple(GROUPS) == built_in("personas").segment_ids
-    assert set(data.purchases["customer_id"]) <= set(named["customer_id"])
-    assert data.purchases["occurred_at"].is_monotonic_increasing
+    assert set(purchases["customer_id"]) <= set(named["customer_id"])
+    assert purchases["occurred_at"].is_monotonic_increasing
 
 
 def test_batch_k_means_finds_and_names_the_groups() -> None:
-    data, named = made_people()
-    found = vectors(data)
+    purchases, profiles, named = made_people()
+    found = vectors(purchases, profiles)
     fit = batch_kmeans.fit(found.to_numpy(), 5, seed=1)
     names = np.array(match(fit.zscores(fit.centroids), built_in("personas").segments))
     groups = named.set_index("customer_id")["group"].reindex(found.index).to_numpy()
@@ -48,5 +46,5 @@ def test_batch_k_means_finds_and_names_the_groups() -> None:
 
 def test_the_same_seed_makes_the_same_people() -> None:
     once, again = made_people(50, seed=3), made_people(50, seed=3)
-    pd.testing.assert_frame_equal(once[0].purchases, again[0].purchases)
-    pd.testing.assert_frame_equal(once[0].profiles, again[0].profiles)
+    for ours, theirs in zip(once, again, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)

@@ -6,11 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from livesegments.demo import run
-from livesegments.demo.dataset import Dataset, complete_journey
-from livesegments.demo.people import GROUPS_FILE, made_people
+from livesegments.demo import GROUPS_FILE, PROFILES_FILE, PURCHASES_FILE, run
+from livesegments.demo.dataset import complete_journey
+from livesegments.demo.people import made_people
 from livesegments.demo.run import run_demo
 from livesegments.local_servers import ServerError, accepts_connections
 
@@ -20,8 +21,8 @@ EVENTS = 16_000
 @pytest.fixture(scope="module")
 def weeks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weeks")
-    data = complete_journey()
-    Dataset(data.purchases.head(EVENTS), data.profiles).write(folder)
+    purchases, _ = complete_journey(folder)
+    pd.read_parquet(purchases).head(EVENTS).to_parquet(purchases)
     return folder
 
 
@@ -68,8 +69,9 @@ def test_the_demo_streams_its_checks_hold_and_everything_stays_up_until_ctrl_c(
 def test_made_people_are_counted_by_the_name_of_their_group(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    data, named = made_people()
-    Dataset(data.purchases.head(EVENTS), data.profiles).write(tmp_path)
+    purchases, profiles, named = made_people()
+    purchases.head(EVENTS).to_parquet(tmp_path / PURCHASES_FILE)
+    profiles.to_parquet(tmp_path / PROFILES_FILE)
     named.to_parquet(tmp_path / GROUPS_FILE)
 
     assert run_demo(plain=True, people=True, seconds=30, data=tmp_path)

@@ -57,7 +57,7 @@ def shop(
     service = Service(kafka, redis_server, folder, {"MAX_POLL_RECORDS": "500"})
     try:
         service.start()
-        send(service)
+        send(service, folder)
         # A refit between the report and the reads of the tests would move customers.
         while True:
             service.workers[-1].terminate()
@@ -87,10 +87,10 @@ def shop(
         service.stop()
 
 
-def send(service: Service) -> None:
-    journey = complete_journey()
-    households = sorted(journey.purchases["customer_id"].unique(), key=int)[:HOUSEHOLDS]
-    known = journey.profiles.set_index("customer_id").to_dict("index")
+def send(service: Service, folder: Path) -> None:
+    year, profiles = (pd.read_parquet(each) for each in complete_journey(folder))
+    households = sorted(year["customer_id"].unique(), key=int)[:HOUSEHOLDS]
+    known = profiles.set_index("customer_id").to_dict("index")
     consents: tuple[dict[str, bool], ...] = ({"marketing": True}, {"marketing": False}, {})
     service.send(
         profile(
@@ -101,7 +101,7 @@ def send(service: Service) -> None:
         )
         for each in households
     )
-    bought = journey.purchases[journey.purchases["customer_id"].isin(households)]
+    bought = year[year["customer_id"].isin(households)]
     bought = bought[bought["occurred_at"] >= SINCE]
     rows: list[Any] = list(bought.itertuples())
     events = [

@@ -220,10 +220,13 @@ def run(
             host=settings.http_host,
         ) as health:
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
-            # The first fit needs it. Imported then, it would delay a micro-batch by half a second.
+            alive()
+            worker.step()  # subscribes
+            worker.step()  # asks to join
+            # The first fit needs it. Imported then, it would delay a micro-batch by half a second;
+            # now the group is forming, for which brokers wait.
             import_module("scipy.optimize")
             publisher.finish()
-            alive()
             worker.run(GarbageCollection().collect)
             watchdog.stop()
         publisher.close()

@@ -220,13 +220,13 @@ def run(
             host=settings.http_host,
         ) as health:
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
-            alive()
-            worker.step()  # subscribes
-            worker.step()  # asks to join
-            # The first fit needs it. Imported then, it would delay a micro-batch by half a second;
-            # now the group is forming, for which brokers wait.
-            import_module("scipy.optimize")
+            # The first fit needs SciPy; a model that is not provisional, River's detectors, which
+            # import it too. Imported when needed, they would delay a micro-batch by up to a second,
+            # and after joining, the partitions that others give up for this worker.
+            settled = model.generation is not None and not model.generation.provisional
+            import_module("river.drift" if settled else "scipy.optimize")
             publisher.finish()
+            alive()
             worker.run(GarbageCollection().collect)
             watchdog.stop()
         publisher.close()

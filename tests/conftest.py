@@ -19,6 +19,7 @@ from xdist.scheduler import LoadFileScheduling, Scheduling
 
 from tests import processes
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
+from tests.servers.kafka_server import data_folder
 from tests.service import Service
 
 # The duration of an example says more about the machine than about the code. `make explore` draws
@@ -38,7 +39,8 @@ SHARED = {
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """Apache Kafka, one for the whole run; topics are left over from earlier tests."""
-    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+    folder = tmp_path_factory.mktemp("kafka")
+    with data_folder() as data, KafkaServer(folder, data=data) as server:
         yield server
 
 

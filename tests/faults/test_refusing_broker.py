@@ -11,7 +11,6 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from livesegments.consumers.in_flight import MOST_BYTES
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, STATES
-from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.service import PARTITIONS, Event, Feed, Service
 
 pytestmark = pytest.mark.servers
@@ -96,17 +95,10 @@ def test_a_broker_that_ends_for_want_of_space_is_waited_for(
     service.verified()
 
 
-def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(
-    tmp_path: Path, fresh_redis: RedisServer
-) -> None:
-    with KafkaServer(tmp_path / "kafka", {"group.min.session.timeout.ms": "60000"}) as kafka:
-        fresh_topics(kafka.bootstrap)
-        service = Service(kafka, fresh_redis, tmp_path)
-        worker = service.start()
-        try:
-            service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is logged")
-            time.sleep(5)
-            assert service.tail(10_000).count("micro-batch failed") < 10
-            service.leave(worker)
-        finally:
-            service.stop()
+def test_a_group_that_refuses_a_worker_is_asked_ever_less_often(service: Service) -> None:
+    # Longer than the broker's group.max.session.timeout.ms.
+    worker = service.start(SESSION_TIMEOUT_SECONDS="900", MAX_POLL_INTERVAL_SECONDS="1000")
+    service.wait_for(lambda: "InvalidSessionTimeout" in service.tail(50), "it is logged")
+    time.sleep(5)
+    assert service.tail(10_000).count("micro-batch failed") < 10
+    service.leave(worker)

@@ -14,6 +14,7 @@ from tests.security.secured import (
 )
 from tests.servers import fresh_topics
 from tests.servers.certificates import Authority
+from tests.servers.kafka_server import data_folder
 from tests.servers.secure import SecureKafka, SecureRedis
 from tests.service import Service
 
@@ -27,7 +28,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     # The tests' own listener, without a password.
     users = ["user default on nopass ~* &* +@all", *documented_redis_users()]
     with (
-        SecureKafka(folder / "kafka", authority, passwords) as kafka,
+        data_folder() as data,
+        SecureKafka(folder / "kafka", authority, passwords, data=data) as kafka,
         SecureRedis(folder / "redis", authority, users) as redis_server,
     ):
         yield Secured(

@@ -6,12 +6,15 @@ top of the repository, so that later runs need no network.
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from kafka import KafkaAdminClient
@@ -28,6 +31,9 @@ QUICK_START = ("-XX:TieredStopAtLevel=1",)
 """Faster compilation instead of faster code: a broker that lives for seconds starts sooner."""
 MEASURED: tuple[str, ...] = ()
 """Options of a broker that is measured."""
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
 
 _POM = Path(__file__).parent / "kafka" / "pom.xml"
 _UNFENCE_TIMEOUT = 10.0
@@ -58,6 +64,7 @@ _PROPERTIES: Mapping[str, str] = {
     # Faults must be detected within a test's timeout.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
+    "group.max.session.timeout.ms": "600000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     # After a kill the next start must not wait for the dead broker's session.
     "broker.session.timeout.ms": "3000",
@@ -77,7 +84,9 @@ class KafkaServer(SingleServer):
     Parameters
     ----------
     directory
-        Folder of its data, settings and log; created when missing.
+        Folder of its settings and log; created when missing.
+    data
+        Folder of its data, which it creates; by default in ``directory``.
     overrides
         Broker settings that override those above.
     measured
@@ -97,6 +106,7 @@ class KafkaServer(SingleServer):
         directory: Path,
         overrides: Mapping[str, str] | None = None,
         *,
+        data: Path | None = None,
         measured: bool = False,
         java_options: Sequence[str] = (),
         listeners: Sequence[str] = (),
@@ -104,7 +114,7 @@ class KafkaServer(SingleServer):
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._settings = directory / "server.properties"
-        self._data = directory / "data"
+        self._data = data or directory / "data"
         java = ["java", *_JVM, *_LOGGING, *(MEASURED if measured else QUICK_START)]
         classes = ["-cp", f"{kafka_jars()}/*"]
         self._tool = [*java, *_class_data(), *classes]
@@ -176,6 +186,25 @@ class KafkaServer(SingleServer):
             return False
 
 
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Make a folder for the data of a broker, in memory if there is room, and delete it later.
+
+    A broker forces to disk each topic that it creates or deletes, which tests do by the hundred.
+    """
+    for left in MEMORY.glob("livesegments-kafka-*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():  # its run was killed
+            shutil.rmtree(left, ignore_errors=True)
+    room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
+    room = room and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    with tempfile.TemporaryDirectory(
+        prefix=f"livesegments-kafka-{os.getpid()}-",
+        dir=MEMORY if room else None,
+        ignore_cleanup_errors=True,
+    ) as folder:
+        yield Path(folder) / "data"
+
+
 def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
     """Delete every topic and every consumer group, then create Livesegments' topics, empty.
 
@@ -207,7 +236,7 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
         deadline = time.monotonic() + _UNFENCE_TIMEOUT
         while True:
             try:
-                admin.create_topics(wanted, wait_for_metadata=True)
+                admin.create_topics(wanted)
             except InvalidReplicationFactorError:
                 # A broker that was paused is fenced until its next heartbeat.
                 if time.monotonic() > deadline:

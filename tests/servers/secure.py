@@ -22,8 +22,8 @@ class SecureKafka(KafkaServer):
 
     Parameters
     ----------
-    directory
-        Folder of its data, settings and log.
+    directory, data
+        As for `KafkaServer`.
     authority
         Issuer of its certificate and its clients'.
     passwords
@@ -31,7 +31,14 @@ class SecureKafka(KafkaServer):
         authenticates the user ``name``.
     """
 
-    def __init__(self, directory: Path, authority: Authority, passwords: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        authority: Authority,
+        passwords: Mapping[str, str],
+        *,
+        data: Path | None = None,
+    ) -> None:
         users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
         security = "org.apache.kafka.common.security"
         plain, scram = (f"{security}.plain.PlainLoginModule", f"{security}.scram.ScramLoginModule")
@@ -54,6 +61,7 @@ class SecureKafka(KafkaServer):
                     for kind in SCRAM
                 },
             },
+            data=data,
             listeners=("SASL_SSL", "SSL"),
             format_options=[
                 option

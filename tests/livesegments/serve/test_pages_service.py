@@ -151,10 +151,13 @@ def test_a_page_asks_for_the_token_and_is_shown_to_whoever_has_it(served: Served
 def test_a_page_is_accessible_loads_nothing_from_elsewhere_and_fits_a_phone(
     served: Served, path: str
 ) -> None:
-    for dark, size in ((False, DESK), (True, PHONE)):
-        with served.tab(dark=dark, size=size) as opened:
-            log_in(opened, path)
-            page = opened.page
+    with served.tab() as opened:
+        log_in(opened, path)
+        page = opened.page
+        for dark, size in ((False, DESK), (True, PHONE)):
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            page.set_viewport_size(size)
+            page.reload()
             expect(page.locator("#live")).to_have_attribute("data-state", "on")
             assert opened.violations() == []
             assert opened.complaints == []

@@ -47,7 +47,8 @@ def test_any_segmentation_fits_a_phone_and_is_accessible(
 ) -> None:
     with tab(browser, size={"width": PHONE, "height": 800}) as opened:
         opened.page.set_content(page(report(segmentation)))
-        assert opened.violations() == []
+        # The colors of fewer segments are among those of more.
+        assert opened.violations(contrast=segmentation in (RFM, SIZES[-1])) == []
         assert opened.complaints == []
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
 

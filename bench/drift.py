@@ -134,9 +134,9 @@ class Watch:
 
     def value(self, name: str, **labels: str) -> float:
         """Return a sample as a worker would expose it."""
-        found = self.registry.get_sample_value(PREFIX + name, labels)
-        assert found is not None
-        return found
+        full_name = PREFIX + name
+        metrics = self.registry.restricted_registry([full_name]).collect()
+        return next(s.value for each in metrics for s in each.samples if s.labels == labels)
 
     def all(self, name: str, label: str) -> list[float]:
         """Return the samples of all values of a label."""

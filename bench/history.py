@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from livesegments.analysis.backtest import simulator
@@ -16,12 +17,14 @@ from livesegments.features.window import Tiling, is_full, purchases_by_tile
 from livesegments.ingest.files import read_events
 
 
-def journey() -> list[tuple[str, bytes, bytes]]:
-    """Return the year of Complete Journey, profiles first."""
+def journey(first: int | None = None) -> list[tuple[str, bytes, bytes]]:
+    """Return the year of Complete Journey or its first purchases, after the profiles."""
     with tempfile.TemporaryDirectory() as folder:
         purchases, profiles = complete_journey(Path(folder))
         known, bought = read_events(profiles, "profiles"), read_events(purchases, "purchases")
-        both = [(PROFILES, each) for each in known] + [(PURCHASES, each) for each in bought]
+        both = [(PROFILES, each) for each in known] + [
+            (PURCHASES, each) for each in islice(bought, first)
+        ]
     return [(topic, each.key, each.value or b"") for topic, each in both]
 
 

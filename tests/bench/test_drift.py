@@ -16,7 +16,7 @@ BATCH, QUIET, REST = drift.BATCH, 3_000, 4_500
 
 @pytest.fixture(scope="module")
 def stream() -> list[Event]:
-    return journey()[:26_000]
+    return journey(26_000)[:26_000]
 
 
 @pytest.fixture(scope="module")

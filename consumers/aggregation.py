@@ -12,7 +12,6 @@ from livesegments.consumers.decoding import MicroBatch, PartitionBatch
 from livesegments.consumers.partition_state import PartitionState
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.aggregate import (
-    ProfileColumns,
     aggregate_purchases,
     apply_profiles,
     erase,
@@ -201,17 +200,7 @@ def aggregate(work: Work, customers: Customers) -> Aggregated:
     erased_profiles, in_force = 0, np.empty(0, np.int64)
     if len(profiles.row):
         in_force, erased_profiles = apply_profiles(
-            records,
-            ProfileColumns(
-                customer=batch.profiles_customer,
-                updated_at=profiles.updated_at,
-                age=profiles.age,
-                income=profiles.income,
-                urbanicity=profiles.urbanicity,
-                marketing=profiles.marketing,
-                profiling=profiles.profiling,
-            ),
-            cutoff_us,
+            records, batch.profiles_customer, profiles, cutoff_us
         )
     clock_us = customers.clock_us[batch.purchases_customer]
     in_window = tiles > clock_us // layout.tile_us - layout.tiles

@@ -14,6 +14,8 @@ import structlog
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from livesegments.consumers.clocks import LOG_APPEND_TIME
+from livesegments.consumers.decoding import columns_of
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.recovery.ownership import Committed, Extent
 from livesegments.contracts.decode import decode_purchases
@@ -24,7 +26,6 @@ from livesegments.store.checkpoint import Checkpoint
 
 log = structlog.get_logger()
 
-LOG_APPEND_TIME = 1
 TAIL = 1_000
 """Offsets at the end of the purchases that usually show the latest event time."""
 FIRST = 100
@@ -85,8 +86,8 @@ class LossCheck:
         DataLossError
             If one does: an unclean leader election, or a replica that was behind.
         """
-        for offsets in (checkpoint and checkpoint.offsets, committed and committed.offsets):
-            for topic, offset, end in zip(INPUTS, offsets or (), inputs.end, strict=False):
+        for offsets in [each.offsets for each in (checkpoint, committed) if each]:
+            for topic, offset, end in zip(INPUTS, offsets, inputs.end, strict=True):
                 if offset > end:
                     raise DataLossError(
                         partition,
@@ -187,10 +188,5 @@ class LossCheck:
             yield batch[tp]
 
     def _occurred(self, records: Sequence[ConsumerRecord]) -> list[int]:
-        purchases, _ = decode_purchases(
-            [record.key for record in records],
-            [record.value for record in records],
-            [record.timestamp for record in records],
-            currency=self.config.currency,
-        )
+        purchases, _ = decode_purchases(*columns_of(records), currency=self.config.currency)
         return list(purchases.occurred_at.tolist())

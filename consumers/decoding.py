@@ -1,10 +1,10 @@
 """Columnar decoding of a poll: records of every topic, with a row for each customer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import chain, compress, pairwise
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from operator import attrgetter
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from kafka import TopicPartition
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.decode import (
+    Columns,
     Erasures,
     Profiles,
     Purchases,
@@ -26,8 +27,7 @@ from livesegments.features.dedup import DedupUpdate, DedupWindow, fingerprints, 
 
 Int = NDArray[np.int64]
 _NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
-Columns: TypeAlias = Purchases | Profiles | Erasures
-C = TypeVar("C", Purchases, Profiles, Erasures)
+C = TypeVar("C", bound=Columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +136,15 @@ def decode_batch(
     }
     records = {topic: list(chain.from_iterable(parts)) for topic, parts in of_partition.items()}
     sizes = {topic: list(map(len, parts)) for topic, parts in of_partition.items()}
-    purchases, bad_purchases = decode_purchases(*_columns(records[PURCHASES]), currency=currency)
+    purchases, bad_purchases = decode_purchases(*columns_of(records[PURCHASES]), currency=currency)
     # Most micro-batches have none of these, and micro-batches are small when traffic is low.
     profiles, bad_profiles = (
-        decode_profiles(*_columns(records[PROFILES]), consent_required=consent_required)
+        decode_profiles(*columns_of(records[PROFILES]), consent_required=consent_required)
         if records[PROFILES]
         else (_NO_PROFILES, [])
     )
     erasures, bad_erasures = (
-        decode_erasures(*_columns(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
+        decode_erasures(*columns_of(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
     )
 
     there = {topic: np.repeat(partitions, each) for topic, each in sizes.items()}
@@ -243,15 +243,7 @@ def _in_place(
     misplaced: set[int] = set(rows[~kept].tolist())
     bad = [each for each in rejections if each.row not in misplaced]
     bad += [Rejection(row, Reason.WRONG_PARTITION, message) for row in misplaced]
-    return _where(columns, kept), sorted(bad, key=attrgetter("row")), hashes[kept]
-
-
-def _where(columns: C, kept: NDArray[np.bool_]) -> C:
-    """Return the rows of a mask, (n,)."""
-    parts: dict[str, Any] = {each.name: getattr(columns, each.name) for each in fields(columns)}
-    for name, part in parts.items():
-        parts[name] = list(compress(part, kept)) if isinstance(part, list) else part[kept]
-    return replace(columns, **parts)
+    return columns.where(kept), sorted(bad, key=attrgetter("row")), hashes[kept]
 
 
 def _without_duplicates(
@@ -283,9 +275,10 @@ def _without_duplicates(
     return purchases if kept.all() else purchases.where(kept), recalls, conflicts
 
 
-def _columns(
+def columns_of(
     records: Sequence[ConsumerRecord],
 ) -> tuple[list[bytes | None], list[bytes | None], list[int]]:
+    """Return the keys, values and timestamps of records."""
     return (
         [record.key for record in records],
         [record.value for record in records],

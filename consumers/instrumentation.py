@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError, ProducerFencedError
 from redis.exceptions import RedisError
 
+from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.decoding import MicroBatch
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.consumers.modelling.global_model import GlobalModel
@@ -57,8 +58,10 @@ class Instrumentation:
             self._metrics.set("dependency_up", True, "kafka")
             self._metrics.set("dependency_up", True, "redis")
 
-    def clocks(self, errors_us: Mapping[str, int]) -> None:
+    def clocks(self, clocks: Clocks, states: Mapping[int, PartitionState]) -> None:
         """Report clock errors: against each server, and of partition clocks against Redis."""
+        newest_us = max((each.checkpoint.clock_us for each in states.values()), default=0)
+        errors_us = clocks.errors_us | {"partition": max(newest_us - clocks.shown_us, 0)}
         for clock, error_us in errors_us.items():
             self._metrics.set("clock_error_seconds", error_us / 1e6, clock)
 

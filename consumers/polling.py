@@ -1,13 +1,19 @@
 """Polling of the inputs: rebalances, and records that arrived during the last micro-batch."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import TypeAlias
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import NoOffsetForPartitionError
 
 from livesegments.contracts.topics import INPUTS
+from livesegments.store.outbox import Offsets
+
+STAY_SECONDS = 1.0
 
 
 class AssignmentError(RuntimeError):
@@ -26,6 +32,7 @@ class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
+        self._stayed_at = 0.0
         self.changed = True
 
     def on_partitions_revoked(self, _revoked: object) -> None:
@@ -36,6 +43,19 @@ class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, _assigned: object) -> None:
         """Record the assignment."""
         self.changed = True
+
+    def stay(self) -> None:
+        """Poll with all partitions paused, once a second, to keep the membership."""
+        now = time.monotonic()
+        if now - self._stayed_at < STAY_SECONDS:
+            return
+        self._stayed_at = now
+        self._consumer.pause(*self._consumer.assignment())
+        try:
+            with suppress(NoOffsetForPartitionError):
+                self._consumer.poll(0)
+        finally:
+            self._consumer.resume(*self._consumer.paused())
 
 
 def partitions_of(assignment: set[TopicPartition]) -> list[int]:
@@ -95,6 +115,22 @@ def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Polled:
     wait_ms = min(timeout_ms, FETCH_MS) if ahead else timeout_ms
     since: Polled = consumer.poll(wait_ms, max_records=max_records - found)
     return {tp: [*ahead.get(tp, ()), *since.get(tp, ())] for tp in {**ahead, **since}}
+
+
+def unprocessed(
+    polled: Polled, offsets: Mapping[int, Offsets]
+) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Return the records of owned partitions that are not below their next offsets."""
+    new: dict[TopicPartition, list[ConsumerRecord]] = {}
+    for tp, records in polled.items():
+        if tp.partition not in offsets or not records:
+            continue
+        start = offsets[tp.partition][INPUTS.index(tp.topic)]
+        if records[0].offset >= start:
+            new[tp] = list(records)
+        elif fresh := [record for record in records if record.offset >= start]:
+            new[tp] = fresh
+    return new
 
 
 def split_by_bytes(polled: Polled, most_bytes: int = ROUND_BYTES) -> Iterator[Polled]:

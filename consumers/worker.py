@@ -20,7 +20,6 @@ from contextlib import suppress
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 from redis.exceptions import RedisError
@@ -45,6 +44,7 @@ from livesegments.consumers.polling import (
     partitions_of,
     poll,
     split_by_bytes,
+    unprocessed,
 )
 from livesegments.consumers.processor import process
 from livesegments.consumers.rate_limiter import SWEPT, SweepRateLimiter
@@ -73,7 +73,6 @@ IDLE_CHECK_SECONDS = 5.0
 MODEL_SECONDS = 0.5
 REPORT_SECONDS = 2.0
 ANSWER_MS = 3_000
-STAY_SECONDS = 1.0
 FAILURES_PER_CHECK = 3
 
 
@@ -135,7 +134,7 @@ class Worker:
         self._reconcile_due = True
         self._backoff = Backoff()
         self._pace = SweepRateLimiter(config.max_changes_per_second)
-        self._stayed_at = self._model_due = self._check_due = self._report_due = 0.0
+        self._model_due = self._check_due = self._report_due = 0.0
 
     def stop(self) -> None:
         """Request a stop after the current micro-batch; safe in a signal handler."""
@@ -159,30 +158,30 @@ class Worker:
 
     def step(self) -> None:
         """Run one loop iteration."""
-        if not self._joined:
-            self._join()
-            return
-        polled = self._poll()
-        membership = self._membership = self._consumer.group_metadata()
-        if membership.state is not MemberState.STABLE:
-            # After max_poll_interval the group generation is invalid although the assignment is
-            # still listed, and a broker accepts offset commits from such a member. Between
-            # JoinGroup and SyncGroup the generation is the new one, but the listed partitions are
-            # the previous assignment and may belong to another member.
-            if self.states:
-                log.info("rejoins the group", group_generation=membership.generation_id)
-            self._reset()
-            return
-        if self._group.changed or membership.generation_id != self._generation_id:
-            self._group.changed = False
-            self._generation_id = membership.generation_id
-            self._observed.rebalanced()
-            self._reset()
-        if self._reconcile_due:
-            # The polled records predate the takeover and are fetched again after it.
-            self._reconcile()
-            return
         try:
+            if not self._joined:
+                self._join()
+                return
+            polled = self._poll()
+            membership = self._membership = self._consumer.group_metadata()
+            if membership.state is not MemberState.STABLE:
+                # After max_poll_interval the group generation is invalid although the assignment is
+                # still listed, and a broker accepts offset commits from such a member. Between
+                # JoinGroup and SyncGroup the generation is the new one, but the listed partitions
+                # are the previous assignment and may belong to another member.
+                if self.states:
+                    log.info("rejoins the group", group_generation=membership.generation_id)
+                self._reset()
+                return
+            if self._group.changed or membership.generation_id != self._generation_id:
+                self._group.changed = False
+                self._generation_id = membership.generation_id
+                self._observed.rebalanced()
+                self._reset()
+            if self._reconcile_due:
+                # The polled records predate the takeover and are fetched again after it.
+                self._reconcile()
+                return
             self._work(polled, membership)
             self._backoff.failures = 0
         except WrongClockError as error:
@@ -197,15 +196,8 @@ class Worker:
         if self._backoff.left:
             time.sleep(min(0.1, self._backoff.left))
             return
-        try:
-            self._clocks.look()
-        except WrongClockError as error:
-            self._leave_group(error)
-            return
-        except OUTAGES as error:
-            self._back_off(error)
-            return
-        self._report_clocks()
+        self._clocks.look()
+        self._observed.clocks(self._clocks, self.states)
         self._consumer.subscribe(list(INPUTS), listener=self._group)
         self._joined = True
 
@@ -220,13 +212,8 @@ class Worker:
                 self._consumer.unsubscribe()
             self._joined = False
         pause = self._backoff.failed()
-        self._report_clocks()
+        self._observed.clocks(self._clocks, self.states)
         log.error("clocks differ: not processing", error=str(error), retry_in_seconds=pause)
-
-    def _report_clocks(self) -> None:
-        clocks_us = [state.checkpoint.clock_us for state in self.states.values()]
-        ahead_us = max(clocks_us, default=0) - self._clocks.shown_us
-        self._observed.clocks(self._clocks.errors_us | {"partition": max(ahead_us, 0)})
 
     # -- poll
 
@@ -263,23 +250,6 @@ class Worker:
             self._alive()
             time.sleep(min(0.1, self._backoff.left))
 
-    def _new_records(self, polled: Polled) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Return the records at or after the checkpoint's offsets, for owned partitions only."""
-        new: dict[TopicPartition, list[ConsumerRecord]] = {}
-        for tp, records in polled.items():
-            state = self.states.get(tp.partition)
-            if state is None or not records:
-                continue
-            start = state.checkpoint.offsets[INPUTS.index(tp.topic)]
-            fresh = (
-                list(records)
-                if records[0].offset >= start
-                else [record for record in records if record.offset >= start]
-            )
-            if fresh:
-                new[tp] = fresh
-        return new
-
     # -- reconcile
 
     def _reset(self) -> None:
@@ -314,29 +284,19 @@ class Worker:
         if self._backoff.left:
             time.sleep(min(0.1, self._backoff.left))
             return
-        assignment = set(self._consumer.assignment())
-        try:
-            partitions = partitions_of(assignment)
-            self._clocks.look_at_redis(partitions)
-            self._publications.begin_anew(self._alive)
-            self._learning.poll()
-            states = self._reconciler.take_over(partitions, self._stay_in_group)
-            newest = max((o.known_generation for o in states.values()), default=0)
-            self._learning.wait_for(newest, self._alive)
-            if self._group.changed:
-                raise RecoveryInterruptedError("the group has rebalanced")
-            # Publish before processing resumes, or each attempt would add a micro-batch to the
-            # outbox.
-            self._publications.publish_all(states, self._membership, self._stay_in_group)
-            for partition, each in states.items():
-                for topic, offset in zip(INPUTS, each.checkpoint.offsets, strict=True):
-                    self._consumer.seek(TopicPartition(topic, partition), offset)
-        except WrongClockError as error:
-            self._leave_group(error)
-            return
-        except OUTAGES as error:
-            self._back_off(error)
-            return
+        partitions = partitions_of(set(self._consumer.assignment()))
+        self._clocks.look_at_redis(partitions)
+        self._publications.begin_anew(self._alive)
+        self._learning.poll()
+        states = self._reconciler.take_over(partitions, self._stay_in_group)
+        newest = max((each.known_generation for each in states.values()), default=0)
+        self._learning.wait_for(newest, self._alive)
+        self._stay_in_group()
+        # Publish before processing resumes, or each attempt would add a micro-batch to the outbox.
+        self._publications.publish_all(states, self._membership, self._stay_in_group)
+        for partition, each in states.items():
+            for topic, offset in zip(INPUTS, each.checkpoint.offsets, strict=True):
+                self._consumer.seek(TopicPartition(topic, partition), offset)
         self.states = states
         self._model_due = 0.0
         self._reconcile_due, self.ready = False, True
@@ -346,7 +306,7 @@ class Worker:
         log.info("owns partitions", partitions=sorted(states), group_generation=self._generation_id)
 
     def _stay_in_group(self) -> None:
-        """Poll with all partitions paused, to keep the membership during a long recovery.
+        """Keep the membership during a long recovery.
 
         Raises
         ------
@@ -354,16 +314,7 @@ class Worker:
             If the group has rebalanced.
         """
         self._alive()
-        now = time.monotonic()
-        if now - self._stayed_at < STAY_SECONDS:
-            return
-        self._stayed_at = now
-        self._consumer.pause(*self._consumer.assignment())
-        try:
-            with suppress(NoOffsetForPartitionError):
-                self._consumer.poll(0)
-        finally:
-            self._consumer.resume(*self._consumer.paused())
+        self._group.stay()
         if self._group.changed:
             raise RecoveryInterruptedError("the group has rebalanced")
 
@@ -374,15 +325,12 @@ class Worker:
         if now >= self._model_due:
             self._model_due = now + MODEL_SECONDS
             self._update_model(now)
-        new = self._new_records(polled)
+        new = unprocessed(polled, {p: o.checkpoint.offsets for p, o in self.states.items()})
         self._clocks.look_at_polled(self._consumer, new)
-        *huge, last = split_by_bytes(new)
-        for portion in huge:
-            self._process_batch(portion)
-            self._publish(membership)
-        self._process_batch(last)
         behind = 2 * sum(map(len, new.values())) > self._max_records
-        self._publish(membership, behind=behind)
+        for portion in split_by_bytes(new):
+            self._process_batch(portion)
+            self._publish(membership, behind=behind)
         if now >= self._check_due:
             self._check_due = now + IDLE_CHECK_SECONDS
             idle = sorted(set(self.states) - {tp.partition for tp in new})
@@ -394,10 +342,9 @@ class Worker:
             self._tidy(idle)
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
-            self._report_clocks()
-            self._observed.observe(
-                self._consumer, self.states, self._model, self._generations.waiting
-            )
+            self._observed.clocks(self._clocks, self.states)
+            waiting = self._generations.waiting
+            self._observed.observe(self._consumer, self.states, self._model, waiting)
 
     def _update_model(self, now_s: float) -> None:
         """Follow the definitions and the other partitions; commit a generation that is due."""
@@ -407,7 +354,7 @@ class Worker:
         if due is not None:
             self._commit([due])
 
-    def _publish(self, membership: object, *, behind: bool = False) -> None:
+    def _publish(self, membership: object, *, behind: bool) -> None:
         """Begin publishing; return once the backlog is small enough for another micro-batch."""
         self._publications.begin(self.states, membership, behind=behind)
         while self._publications.too_much_waits(self.states):

@@ -1,10 +1,10 @@
 """Whole batches of records of one topic to columns, for the arrays inside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import compress
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,44 +27,41 @@ _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
-class Purchases:
-    """Valid purchases of a batch, n of them, as columns.
+class Columns:
+    """Valid records of a batch, n of them, as columns; `row` (n,) ascending index into the batch.
 
-    `row` (n,) ascending index into the batch; `occurred_at` (n,) microseconds since the epoch;
-    `cents` (n,) negative for a refund; `count` (n,) 1 for a purchase, 0 for a refund.
+    Times are microseconds since the epoch.
     """
 
     row: NDArray[np.int64]
     customer_id: list[str]
+
+    def where(self, kept: NDArray[np.bool_]) -> Self:
+        """Return those that are kept, by a flag each."""
+        parts: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, part in parts.items():
+            parts[name] = list(compress(part, kept)) if isinstance(part, list) else part[kept]
+        return type(self)(**parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases(Columns):
+    """Purchases: `cents` (n,) negative for a refund; `count` (n,) 1 for a purchase, else 0."""
+
     event_id: list[str]
     occurred_at: NDArray[np.int64]
     cents: NDArray[np.int64]
     count: NDArray[np.int64]
 
-    def where(self, kept: NDArray[np.bool_]) -> "Purchases":
-        """Return those that are kept, by a flag each."""
-        return Purchases(
-            row=self.row[kept],
-            customer_id=list(compress(self.customer_id, kept)),
-            event_id=list(compress(self.event_id, kept)),
-            occurred_at=self.occurred_at[kept],
-            cents=self.cents[kept],
-            count=self.count[kept],
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Profiles:
-    """Valid profiles of a batch, n of them, as columns.
+class Profiles(Columns):
+    """Profiles: `age` in years, `income`, `urbanicity` (rural 0, suburban 0.5, urban 1).
 
-    `row` (n,) ascending index into the batch; `updated_at` (n,) microseconds since the epoch;
-    `deleted` (n,) where the value was null, and all else is unknown; `age` in years, `income`,
-    `urbanicity` (rural 0, suburban 0.5, urban 1), each (n,) with NaN for unknown; `marketing` and
-    `profiling` (n,) consent: 1 yes, 0 no, -1 unknown.
+    Each is (n,) with NaN for unknown; the consents `marketing` and `profiling` (n,) are 1 yes, 0
+    no, -1 unknown. `deleted` (n,) where the value was null, and all else is unknown.
     """
 
-    row: NDArray[np.int64]
-    customer_id: list[str]
     updated_at: NDArray[np.int64]
     deleted: NDArray[np.bool_]
     age: NDArray[np.float64]
@@ -75,15 +72,9 @@ class Profiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Erasures:
-    """Valid erasures of a batch, n of them, as columns.
+class Erasures(Columns):
+    """Erasures: `action` (n,) 0 erase, 1 suppress, 2 restore."""
 
-    `row` (n,) ascending index into the batch; `requested_at` (n,) microseconds since the epoch;
-    `action` (n,) 0 erase, 1 suppress, 2 restore.
-    """
-
-    row: NDArray[np.int64]
-    customer_id: list[str]
     request_id: list[str]
     requested_at: NDArray[np.int64]
     action: NDArray[np.int8]
@@ -197,7 +188,7 @@ def decode_erasures(
         customer_id=valid.column("customer_id"),
         request_id=valid.column("request_id"),
         requested_at=requested_at[kept],
-        action=_codes([_ACTION[action] for action in valid.column("action")]),
+        action=np.array([_ACTION[action] for action in valid.column("action")], np.int8),
     )
     return erasures, validation.in_order(unread, refused)
 
@@ -215,10 +206,10 @@ def _profiles(
         updated_at=updated_at,
         deleted=deleted,
         age=age,
-        income=_floats(valid.optional("income")),
-        urbanicity=_floats([_URBANICITY[place] for place in valid.optional("location")]),
-        marketing=_codes([_CONSENT[consent.get("marketing")] for consent in consents]),
-        profiling=_codes([_CONSENT[consent.get("profiling")] for consent in consents]),
+        income=np.array(valid.optional("income"), np.float64),
+        urbanicity=np.array([_URBANICITY[place] for place in valid.optional("location")]),
+        marketing=np.array([_CONSENT[each.get("marketing")] for each in consents], np.int8),
+        profiling=np.array([_CONSENT[each.get("profiling")] for each in consents], np.int8),
     )
 
 
@@ -245,7 +236,8 @@ def _merged(some: Profiles, others: Profiles) -> Profiles:
     def column(name: str) -> Any:
         return np.concatenate([getattr(some, name), getattr(others, name)])[order]
 
-    columns = {name: column(name) for name in Profiles.__slots__ if name != "customer_id"}
+    of_profiles = (each.name for each in fields(Profiles) if each.name != "customer_id")
+    columns = {name: column(name) for name in of_profiles}
     return Profiles(customer_id=[names[at] for at in order.tolist()], **columns)
 
 
@@ -287,8 +279,8 @@ def _age(
     ages: list[float | None], birth_years: list[int | None], updated_at: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     years = updated_at.view("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
-    known = _floats(ages)
-    return np.where(np.isnan(known), years - _floats(birth_years), known)
+    known = np.array(ages, np.float64)
+    return np.where(np.isnan(known), years - np.array(birth_years, np.float64), known)
 
 
 def _read_tombstone(key: bytes | None) -> dict[str, Any]:
@@ -303,12 +295,3 @@ def _read_tombstone(key: bytes | None) -> dict[str, Any]:
         ) from None
     # Its time is that of the record; this one only fills the column.
     return {"customer_id": customer_id, "updated_at": "1970-01-01T00:00:00Z"}
-
-
-def _floats(numbers: list[Any]) -> NDArray[np.float64]:
-    """(n,) with NaN for None."""
-    return np.array(numbers, dtype=np.float64)
-
-
-def _codes(codes: list[int]) -> NDArray[np.int8]:
-    return np.array(codes, dtype=np.int8)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from livesegments.contracts.decode import Profiles
 from livesegments.features.record_codec import (
     NEVER,
     Records,
@@ -96,26 +97,17 @@ def aggregate_purchases(
     return Skipped(older_than_window=old, erased=erased, applied=kept)
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileColumns:
-    """Profiles as columns: NaN or -1 for an unknown field; a tombstone has all fields unknown."""
-
-    customer: Int
-    updated_at: Int
-    age: NDArray[np.float64]
-    income: NDArray[np.float64]
-    urbanicity: NDArray[np.float64]
-    marketing: NDArray[np.int8]
-    profiling: NDArray[np.int8]
-
-
-def apply_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -> tuple[Int, int]:
+def apply_profiles(
+    records: Records, customer: Int, profiles: Profiles, cutoff_us: Int
+) -> tuple[Int, int]:
     """Replace profiles with each customer's last one, in place.
 
     Parameters
     ----------
     records
         (m,) records, one per customer.
+    customer
+        (n,) row in ``records`` of each profile.
     profiles
         (n,) profiles in log order.
     cutoff_us
@@ -128,16 +120,16 @@ def apply_profiles(records: Records, profiles: ProfileColumns, cutoff_us: Int) -
     """
     last = np.full(len(records), -1)
     # For repeated rows NumPy keeps the last assignment, which is the last profile.
-    last[profiles.customer] = np.arange(len(profiles.customer))
-    customer = np.flatnonzero(last >= 0)
-    last = last[customer]
-    replaced = records[customer]
+    last[customer] = np.arange(len(customer))
+    known = np.flatnonzero(last >= 0)
+    last = last[known]
+    replaced = records[known]
     replaced["profile_updated"] = profiles.updated_at[last]
     for name in ("age", "income", "urbanicity", "marketing", "profiling"):
         replaced[name] = getattr(profiles, name)[last]
     replaced["profile_updated"][~is_profiled(replaced)] = NEVER
-    erased = _erase_profiles(replaced, cutoff_us[customer])
-    records[customer] = replaced
+    erased = _erase_profiles(replaced, cutoff_us[known])
+    records[known] = replaced
     return last, erased
 
 

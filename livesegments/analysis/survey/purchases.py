@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.customers import insert
+from livesegments.consumers.decoding import columns_of
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.decode import Purchases, decode_purchases
 from livesegments.contracts.partitioning import hash_keys
@@ -135,12 +136,7 @@ class _PartitionReader:
 
     def take(self, records: Sequence[ConsumerRecord]) -> Purchases:
         """Count purchases in their order; return the valid ones without repeats."""
-        found, _ = decode_purchases(
-            [record.key for record in records],
-            [record.value for record in records],
-            [record.timestamp for record in records],
-            currency=self._rules.currency,
-        )
+        found, _ = decode_purchases(*columns_of(records), currency=self._rules.currency)
         if self._seen is not None:
             keys = hash_keys([name.encode() for name in found.customer_id], "murmur2")
             hashes = fingerprints(

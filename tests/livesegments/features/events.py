@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import strategies as st
 
+from livesegments.contracts.decode import Profiles
 from livesegments.features.aggregate import (
-    ProfileColumns,
     Skipped,
     aggregate_purchases,
     apply_profiles,
@@ -98,8 +98,11 @@ def fold_batches(batches: Sequence[Sequence[Event]]) -> tuple[Records, list[Skip
         known = [event for event in batch if isinstance(event, Profiled)]
         apply_profiles(
             records,
-            ProfileColumns(
-                customer=np.zeros(len(known), np.int64),
+            np.zeros(len(known), np.int64),
+            Profiles(
+                row=np.arange(len(known)),
+                customer_id=["c"] * len(known),
+                deleted=np.zeros(len(known), np.bool_),
                 updated_at=np.array([event.at for event in known], np.int64),
                 age=np.array([event.age for event in known], np.float64),
                 income=np.array([event.income for event in known], np.float64),

@@ -81,13 +81,15 @@ class Generations:
         if 0 not in states:
             self._stand_down()
             return None
-        if model.generation is None:
-            return self.propose(states[0], model.floor, now_us)
-        return (
-            self.accept(states, model, now_us)
-            or self.reconsider(states, model, now_us)
-            or self.refresh(states, model, now_us)
-        )
+        first, generation = states[0], model.generation
+        if generation is None:
+            return self.propose(first, model.floor, now_us)
+        if first.checkpoint.proposed_generation > generation.number:
+            return None  # in flight, and must not be overwritten
+        due, now = self.accept(first, generation, now_us), model.complete(states)
+        if due is None and now is not None:
+            due = self.reconsider(first, now, now_us) or self.refresh(first, now, now_us)
+        return due
 
     def propose(self, first: PartitionState, floor: int, now_us: int) -> PartitionResult | None:
         """Return the commit of a first generation, once there are enough customers.
@@ -124,18 +126,16 @@ class Generations:
         self._described = []
 
     def accept(
-        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
+        self, first: PartitionState, generation: Generation, now_us: int
     ) -> PartitionResult | None:
         """Return the commit of a generation requested by an operator, if any.
 
         The request stays until its generation, or another newer one, is published; the owner of the
         partition at that time removes it.
         """
-        generation, first = model.generation, states[0]
-        now = time.monotonic()
-        if generation is None or now < self._next_request:
+        if time.monotonic() < self._next_request:
             return None
-        self._next_request = now + REQUESTS_SECONDS
+        self._next_request = time.monotonic() + REQUESTS_SECONDS
         data = self._requests.get()
         if data is None:
             return None
@@ -150,23 +150,17 @@ class Generations:
             log.info("a request to refit is over", taken=taken, generation=generation.number)
             self._requests.remove(data)
             return None
-        if first.checkpoint.proposed_generation > generation.number:
-            return None  # in flight
-        self._checks.forget()
         number = first.checkpoint.version + 1
         log.info("next generation, as asked for", number=number)
         return self._next(first, request.numbered(number), now_us, "request")
 
-    def reconsider(
-        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
-    ) -> PartitionResult | None:
+    def reconsider(self, first: PartitionState, now: Model, now_us: int) -> PartitionResult | None:
         """Return the commit of the next generation, if a check has found a better fit."""
-        now, first = model.complete(states), states[0]
-        if self._refit == "off" or now is None:
+        if self._refit == "off":
             return None
         generation, swept_tile = now.generation, first.checkpoint.swept_tile
         candidate = self._checks.finished()
-        if candidate is not None and first.checkpoint.proposed_generation <= generation.number:
+        if candidate is not None:
             gain, better = candidate.gain, candidate.replaces(generation, self._refit_gain)
             result = _RESULTS[self._refit] if better else "kept"
             self._metrics.count("refit_checks_total", result)
@@ -184,29 +178,23 @@ class Generations:
             segments = self._config.segmentation.segments
             successor = next_generation(candidate, now, number, segments)
             return self._next(first, successor, now_us, "check")
-        on_its_way = first.checkpoint.proposed_generation > generation.number
-        if not on_its_way and self._checks.is_due(now, swept_tile):
+        if self._checks.is_due(now, swept_tile):
             buyers = int(now.statistics.members.sum())
             sample = partial(draw, self._store, self._partitions, self._config, buyers)
             self._checks.start(sample, now, swept_tile)
         return None
 
-    def refresh(
-        self, states: Mapping[int, PartitionState], model: GlobalModel, now_us: int
-    ) -> PartitionResult | None:
+    def refresh(self, first: PartitionState, now: Model, now_us: int) -> PartitionResult | None:
         """Return the commit that updates the definitions, if an update is due and they changed."""
-        generation, first = model.generation, states[0]
-        if generation is None or time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_look:
             return None
-        if first.checkpoint.proposed_generation > generation.number:
-            return None  # a newer generation is in flight and must not be overwritten
         self._next_look = time.monotonic() + self._definitions_seconds
-        now = model.complete(states)
-        return None if now is None else self._decision(first, now, now_us)
+        return self._decision(first, now, now_us)
 
     def _next(
         self, first: PartitionState, generation: Generation, now_us: int, trigger: str
     ) -> PartitionResult | None:
+        self._checks.forget()  # of the generation before
         self._metrics.count("generations_total", trigger)
         self._metrics.set("refit_gain_ratio", math.nan)
         fitted = Model.of(self._config.segmentation.estimator(generation), self._config.segment_ids)

@@ -186,10 +186,6 @@ def travel(before: Floats, now: ModelSnapshot, statistics: ClusterStatistics) ->
     return float(np.sqrt(squares.sum() / max(known.sum(), 1)))
 
 
-def _check(draw: Callable[[], Sample], model: Model, seed: int) -> Candidate:
-    return find_better(draw(), model, seed)
-
-
 class Checks:
     """Runs checks one at a time in a background thread."""
 
@@ -208,9 +204,9 @@ class Checks:
     def start(self, draw: Callable[[], Sample], model: Model, swept_tile: int) -> None:
         """Start a check in the thread, including the draw of its sample."""
         self._schedule.checked(model, swept_tile)
-        self._made += 1
+        self._made = seed = self._made + 1
         self._started = time.monotonic()
-        self._running = self._thread.submit(_check, draw, model, self._made)
+        self._running = self._thread.submit(lambda: find_better(draw(), model, seed))
 
     def forget(self) -> None:
         """Ignore the result of the running check."""

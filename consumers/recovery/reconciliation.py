@@ -131,8 +131,16 @@ class Reconciler:
             self._check_losses(partition, reader, loaded.checkpoint, committed, inputs, keep_alive)
         with self._noted(decided):
             if decided is Verdict.RECOVER:
-                recovery = Recovery(self._store, reader, self._config, keep_alive)
-                return recovery.run(partition, loaded, committed, inputs, nonce)
+                return Recovery(
+                    self._store,
+                    reader,
+                    self._config,
+                    keep_alive,
+                    partition,
+                    loaded,
+                    committed,
+                    inputs,
+                ).run(nonce)
             return self._become_owner(partition, loaded, committed, inputs, nonce)
 
     def _check_losses(

@@ -8,7 +8,7 @@ interrupted recovery restarts at step a.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import numpy as np
@@ -40,61 +40,61 @@ class RecoveryInterruptedError(RuntimeError):
     """Commit by another owner during a recovery."""
 
 
+@dataclass(frozen=True, slots=True)
 class Recovery:
-    """Recovery of one partition at a time."""
+    """Recovery of one partition.
 
-    def __init__(
-        self,
-        store: Partitions,
-        reader: LogReader,
-        config: ProcessingConfig,
-        keep_alive: Callable[[], None],
-    ) -> None:
-        self._store, self._reader, self._config = store, reader, config
-        self._keep_alive = keep_alive
+    Attributes
+    ----------
+    store, reader, config
+        The store, a reader of the log, and the processing configuration.
+    keep_alive
+        Called regularly; raises to end the recovery.
+    partition, loaded
+        The partition, and its state in the store.
+    committed
+        Kafka's committed offsets; None if missing or not ours.
+    inputs
+        Offset ranges of the inputs.
+    """
 
-    def run(
-        self,
-        partition: int,
-        loaded: PartitionSnapshot,
-        committed: Committed | None,
-        inputs: Extent,
-        nonce: str,
-    ) -> PartitionState:
-        """Recover a partition; return it ready to resume, with a sweep due over all customers."""
-        lost = is_lost(loaded.checkpoint, inputs)
-        state = self._begin(partition, loaded, committed, inputs, nonce, lost)
+    store: Partitions
+    reader: LogReader
+    config: ProcessingConfig
+    keep_alive: Callable[[], None]
+    partition: int
+    loaded: PartitionSnapshot
+    committed: Committed | None
+    inputs: Extent
+
+    def run(self, nonce: str) -> PartitionState:
+        """Recover the partition; return it ready to resume, with a sweep due over all customers."""
+        lost = is_lost(self.loaded.checkpoint, self.inputs)
+        state = self._begin(nonce, lost)
         published = read_back(
-            self._reader, partition, self._config.segment_ids, committed, self._keep_alive
+            self.reader, self.partition, self.config.segment_ids, self.committed, self.keep_alive
         )
         if not lost:
-            state = self._keep_dead_letters(state, loaded, published, committed)
+            state = self._keep_dead_letters(state, published)
         state = self._adopt(state, published)
-        state = self._replay(state, published, committed, inputs)
+        state = self._replay(state, published)
         state = self._restate(state, published)
         done = replace(state.checkpoint, version=state.checkpoint.version + 1, recovering=SETTLED)
-        return self._commit(state, Commit(partition, state.checkpoint, done))
+        return self._commit(state, Commit(self.partition, state.checkpoint, done))
 
-    def _ends(self, partition: int) -> Offsets:
-        inputs = [TopicPartition(topic, partition) for topic in INPUTS]
-        ends = self._reader.ends(inputs)
-        purchases, profiles, erasures = (ends[tp] for tp in inputs)
+    def _ends(self) -> Offsets:
+        tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
+        ends = self.reader.ends(tps)
+        purchases, profiles, erasures = (ends[tp] for tp in tps)
         return purchases, profiles, erasures
 
     # -- a
-    def _begin(
-        self,
-        partition: int,
-        loaded: PartitionSnapshot,
-        committed: Committed | None,
-        inputs: Extent,
-        nonce: str,
-        lost: bool,
-    ) -> PartitionState:
+    def _begin(self, nonce: str, lost: bool) -> PartitionState:
+        loaded, committed, inputs = self.loaded, self.committed, self.inputs
         base = taken_over(loaded.checkpoint, committed, inputs, nonce)
         if lost:
             purchases, profiles, erasures = inputs.start
-            replayed = committed.offsets if committed else self._ends(partition)
+            replayed = committed.offsets if committed else self._ends()
             base = Checkpoint(
                 version=base.version,
                 nonce=nonce,
@@ -109,20 +109,16 @@ class Recovery:
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         checkpoint = replace(base, recovering=source, rescore=1, proposed_generation=0)
-        commit = Commit(
-            partition=partition, expected=loaded.checkpoint, checkpoint=checkpoint, empty_first=lost
-        )
+        commit = Commit(self.partition, loaded.checkpoint, checkpoint, empty_first=lost)
+        ring = b"" if lost else self.store.ring(self.partition)
+        statistics = {} if lost else loaded.statistics
         state = PartitionState(
-            partition=partition,
+            partition=self.partition,
             checkpoint=checkpoint,
-            estimators={}
-            if lost
-            else decode_estimators(loaded.statistics, self._config.segmentation),
+            estimators=decode_estimators(statistics, self.config.segmentation),
             published=committed.version if committed else 0,
             erasures=0 if lost else loaded.erasures,
-            seen=decode_seen(
-                b"" if lost else self._store.ring(partition), checkpoint, self._config.dedup_events
-            ),
+            seen=decode_seen(ring, checkpoint, self.config.dedup_events),
         )
         return self._commit(state, commit)
 
@@ -134,26 +130,22 @@ class Recovery:
         """
         left = published.states
         version = max(state.checkpoint.version, published.version)
-        state = self._commit(
-            state,
-            Commit(
-                state.partition, state.checkpoint, replace(state.checkpoint, version=version + 1)
-            ),
-        )
+        checkpoint = replace(state.checkpoint, version=version + 1)
+        state = self._commit(state, Commit(self.partition, state.checkpoint, checkpoint))
 
         def rows() -> Iterator[tuple[str, bytes | None]]:
             seen: set[str] = set()
-            for name, blob in self._store.customers(state.partition):
+            for name, blob in self.store.customers(self.partition):
                 if name not in seen:
                     seen.add(name)
                     yield name, blob
             unseen = (name for name in left if name not in seen)
             while chunk := list(islice(unseen, CHUNK)):
-                yield from zip(chunk, self._records(state.partition, chunk), strict=True)
+                yield from zip(chunk, self._records(chunk), strict=True)
 
         customers = rows()
         while chunk := list(islice(customers, CHUNK)):
-            records = decode([blob for _, blob in chunk], self._config.record_shape)
+            records = decode([blob for _, blob in chunk], self.config.record_shape)
             statuses = [left.get(name, NOT_STATED) for name, _ in chunk]
             segment, since, versions, _ = np.array(statuses, np.int64).T
             # The store has the place of another change, lost or never published.
@@ -161,21 +153,15 @@ class Recovery:
             records["segment"], records["since"], records["version"] = segment, since, versions
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
-            state = self._commit(
-                state, Commit(state.partition, state.checkpoint, checkpoint, records=blobs)
-            )
-            self._keep_alive()
+            commit = Commit(self.partition, state.checkpoint, checkpoint, records=blobs)
+            state = self._commit(state, commit)
+            self.keep_alive()
         return state
 
     # -- c
-    def _keep_dead_letters(
-        self,
-        state: PartitionState,
-        loaded: PartitionSnapshot,
-        published: Changelog,
-        committed: Committed | None,
-    ) -> PartitionState:
+    def _keep_dead_letters(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Drop the outbox except for dead letters: its changes were decided on lost data."""
+        committed = self.committed
 
         def is_due(output: Output) -> bool:
             if output.topic != DEAD_LETTERS:
@@ -187,49 +173,41 @@ class Recovery:
 
         version = max(state.checkpoint.version, published.version)
         # One commit per entry, so that no entry grows.
-        for entry in loaded.outbox:
+        for entry in self.loaded.outbox:
             version += 1
             due = tuple(out for out in entry.outputs if is_due(out))
             offsets = (
                 _latest(entry.offsets, committed.offsets) if entry.offsets and committed else None
             )
             commit = Commit(
-                partition=state.partition,
+                partition=self.partition,
                 expected=state.checkpoint,
                 checkpoint=replace(state.checkpoint, version=version),
                 entry=Entry.of(version, offsets, due) if due else None,
                 trimmed=[entry.version],
             )
             state = self._commit(state, commit)
-            self._keep_alive()
+            self.keep_alive()
         return state
 
     # -- d
-    def _replay(
-        self,
-        state: PartitionState,
-        published: Changelog,
-        committed: Committed | None,
-        inputs: Extent,
-    ) -> PartitionState:
+    def _replay(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Aggregate the inputs up to Kafka's offsets."""
-        tps = [TopicPartition(topic, state.partition) for topic in INPUTS]
-        ends = (
-            dict(zip(tps, inputs.within(committed.offsets), strict=True))
-            if committed
-            else self._reader.ends(tps)
-        )
+        committed = self.committed
+        tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
+        upto = self.inputs.within(committed.offsets) if committed else self._ends()
+        ends = dict(zip(tps, upto, strict=True))
         ranges = {
             tp: (offset, ends[tp]) for tp, offset in zip(tps, state.checkpoint.offsets, strict=True)
         }
-        for polled in chain.from_iterable(map(split_by_bytes, self._reader.read(ranges))):
-            seen = {state.partition: state.seen}
+        for polled in chain.from_iterable(map(split_by_bytes, self.reader.read(ranges))):
+            seen = {self.partition: state.seen}
             batch = decode_batch(
                 polled,
-                self._config.currency,
+                self.config.currency,
                 seen,
-                self._config.consent_required,
-                self._config.partitioning,
+                self.config.consent_required,
+                self.config.partitioning,
             )
             part = batch.slices[0]
             due = [
@@ -239,21 +217,21 @@ class Recovery:
                 and (bad.record.topic, bad.record.offset) not in published.dead_letters
             ]
             part = replace(part, rejected=due)
-            [read] = self._store.read([read_request(state, batch, part, self._config)])
-            work = Work(self._config, None, batch, [Part(state, part, read)], 0, replay=True)
+            [read] = self.store.read([read_request(state, batch, part, self.config)])
+            work = Work(self.config, None, batch, [Part(state, part, read)], 0, replay=True)
             [result] = process(work).partitions
             assert result.commit is not None
-            if not self._store.commit([result.commit])[0]:
-                raise RecoveryInterruptedError(f"partition {state.partition}: another owner wrote")
+            if not self.store.commit([result.commit])[0]:
+                raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
             state = result.state
-            self._keep_alive()
+            self.keep_alive()
         offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
         checkpoint = replace(
             state.checkpoint,
             version=state.checkpoint.version + 1,
             **{name: max(getattr(state.checkpoint, name), ends[tp]) for name, tp in offsets},
         )
-        return self._commit(state, Commit(state.partition, state.checkpoint, checkpoint))
+        return self._commit(state, Commit(self.partition, state.checkpoint, checkpoint))
 
     # -- e
     def _restate(self, state: PartitionState, published: Changelog) -> PartitionState:
@@ -266,27 +244,26 @@ class Recovery:
         stated = iter(published.states.items())
         while chunk := list(islice(stated, CHUNK)):
             names = [name for name, _ in chunk]
-            records = decode(self._records(state.partition, names), self._config.record_shape)
+            records = decode(self._records(names), self.config.record_shape)
             said = np.array([state.marketing for _, state in chunk], np.int8)
             rows = np.flatnonzero((records["version"] > 0) & (records["marketing"] != said))
             if rows.size:
                 checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
-                serializer = Serializer(
-                    self._config, state.partition, checkpoint, checkpoint.clock_us
-                )
+                now_us = checkpoint.clock_us
+                serializer = Serializer(self.config, self.partition, checkpoint, now_us)
                 outputs = serializer.states(restate(rows, names, records, None))
                 entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
-                commit = Commit(state.partition, state.checkpoint, checkpoint, entry=entry)
+                commit = Commit(self.partition, state.checkpoint, checkpoint, entry=entry)
                 state = self._commit(state, commit)
-            self._keep_alive()
+            self.keep_alive()
         return state
 
-    def _records(self, partition: int, names: Sequence[str]) -> list[bytes | None]:
-        return self._store.read([ReadRequest(partition, names)])[0].records
+    def _records(self, names: Sequence[str]) -> list[bytes | None]:
+        return self.store.read([ReadRequest(self.partition, names)])[0].records
 
     def _commit(self, state: PartitionState, commit: Commit) -> PartitionState:
-        if not self._store.commit([commit])[0]:
-            raise RecoveryInterruptedError(f"partition {state.partition}: another owner wrote")
+        if not self.store.commit([commit])[0]:
+            raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
         return state.committed(commit.checkpoint, commit.entry)
 
 

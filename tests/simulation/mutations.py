@@ -114,7 +114,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         )
     ],
     "bound of the replay": [
-        Edit(Recovery, "_replay", "if committed\n", "if False\n"),
+        Edit(Recovery, "_replay", "if committed else", "if False else"),
     ],
     "consent stated again": [
         Edit(Recovery, "run", "state = self._restate(state, published)", "pass")
@@ -198,7 +198,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "ends of logs": [Edit(LossCheck, "check_ends", "if offset > end:", "if False:")],
     "replay within the log": [
-        Edit(Recovery, "_replay", "inputs.within(committed.offsets)", "committed.offsets")
+        Edit(Recovery, "_replay", "self.inputs.within(committed.offsets)", "committed.offsets")
     ],
     "nothing is added to an outbox that waits": [
         Edit(

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,7 +89,9 @@ class Deployment:
         assert self.look() is None
 
     def look(self) -> PartitionResult | None:
-        return self.generations.reconsider(self.owned, self.model, 0)
+        now = self.model.complete(self.owned)
+        assert now is not None
+        return self.generations.reconsider(self.owned[0], now, 0)
 
     def sweep_next_tile(self) -> None:
         owned = self.owned[0]
@@ -155,7 +158,7 @@ def test_definitions_of_today_do_not_overwrite_a_generation_on_its_way(
 ) -> None:
     deployment = Deployment(fresh_redis, "off")
     owned = deployment.owned[0]
-    on_its_way = Checkpoint(version=10, nonce=owned.checkpoint.nonce, proposed_generation=10)
-    later = {0: PartitionState(0, on_its_way, estimators=owned.estimators)}
-    assert deployment.generations.refresh(later, deployment.model, 0) is None
-    assert deployment.generations.refresh(deployment.owned, deployment.model, 0) is not None
+    on_its_way = replace(owned.checkpoint, version=10, proposed_generation=10)
+    later = {0: replace(owned, checkpoint=on_its_way)}
+    assert deployment.generations.tend(later, deployment.model, 0) is None
+    assert deployment.generations.tend(deployment.owned, deployment.model, 0) is not None

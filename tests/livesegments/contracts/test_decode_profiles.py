@@ -18,14 +18,14 @@ def accepted(
     """The single row of the decoded profile, by column."""
     profiles, rejections = decode_profiles([key], [value], [timestamp_ms])
     assert rejections == []
-    return {name: getattr(profiles, name)[0] for name in Profiles.__slots__}
+    return {name: getattr(profiles, name)[0] for name in Profiles.__dataclass_fields__}
 
 
 def refused(
     value: bytes | None, key: bytes | None = b"c-1", timestamp_ms: int = TIMESTAMP_MS
 ) -> Rejection:
     profiles, (rejection,) = decode_profiles([key], [value], [timestamp_ms])
-    assert all(len(getattr(profiles, name)) == 0 for name in Profiles.__slots__)
+    assert all(len(getattr(profiles, name)) == 0 for name in Profiles.__dataclass_fields__)
     assert rejection.row == 0
     return rejection
 
@@ -85,7 +85,7 @@ def test_columns_have_fixed_types_even_of_an_empty_batch() -> None:
     assert rejections == []
     types = {
         name: getattr(profiles, name).dtype.name
-        for name in Profiles.__slots__
+        for name in Profiles.__dataclass_fields__
         if name != "customer_id"
     }
     assert types == {
@@ -217,7 +217,7 @@ RECORDS: list[Record] = [
 
 
 def plain(profiles: Profiles) -> list[tuple[object, ...]]:
-    columns = [np.asarray(getattr(profiles, name)).tolist() for name in Profiles.__slots__]
+    columns = [np.asarray(getattr(profiles, name)).tolist() for name in Profiles.__dataclass_fields__]
     # NaN is not equal to itself; its text is.
     return [tuple(map(str, row)) for row in zip(*columns, strict=True)]
 

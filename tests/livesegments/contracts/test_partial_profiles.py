@@ -28,7 +28,7 @@ def decoded(
     )
     assert len(rejections) <= 1
     rows = [
-        {name: getattr(profiles, name)[at] for name in Profiles.__slots__}
+        {name: getattr(profiles, name)[at] for name in Profiles.__dataclass_fields__}
         for at in range(len(profiles.row))
     ]
     assert len(rows) <= 1

@@ -84,8 +84,6 @@ class MicroBatch:
     erasures_customer: Int
     records: dict[str, list[ConsumerRecord]]
     slices: list[PartitionBatch]
-    consumed: dict[str, int]
-    """Input topic -> number of polled records."""
     duplicates: int = 0
     """Valid purchases dropped as duplicates."""
     conflicts: int = 0
@@ -211,7 +209,6 @@ def decode_batch(
         erasures_customer=np.array(rows[2], np.int64),
         records=records,
         slices=slices,
-        consumed={topic: len(new) for topic, new in records.items()},
         duplicates=valid - len(purchases.row),
         conflicts=conflicts,
     )

@@ -110,8 +110,8 @@ class Instrumentation:
         metrics = self._metrics
         accepted = (len(batch.purchases.row), len(batch.profiles.row), len(batch.erasures.row))
         for topic, n in zip(INPUTS, accepted, strict=True):
-            if batch.consumed[topic]:
-                metrics.count("events_consumed_total", topic, n=batch.consumed[topic])
+            if consumed := len(batch.records[topic]):
+                metrics.count("events_consumed_total", topic, n=consumed)
                 metrics.count("events_processed_total", topic, n=n)
         for series, n in (
             (("events_skipped_total", "older_than_window"), tally.older_than_window),

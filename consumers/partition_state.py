@@ -8,8 +8,8 @@ from livesegments.domain import ProcessingConfig
 from livesegments.features.dedup import DedupWindow
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.kmeans import MiniBatchKMeans
-from livesegments.store.checkpoint import Checkpoint
-from livesegments.store.outbox import Entry, Offsets, Publication
+from livesegments.store.checkpoint import Checkpoint, Offsets
+from livesegments.store.outbox import Entry, Publication
 from livesegments.store.partitions import Commit
 
 
@@ -124,6 +124,13 @@ class PartitionState:
             in_outbox=(*kept, *(each.version for each in added)),
         )
 
+    def commits(self, checkpoint: Checkpoint, entry: Entry | None = None) -> "PartitionResult":
+        """Return the commit of a checkpoint, with an entry for the outbox if there is one."""
+        commit = Commit(
+            self.partition, self.checkpoint, checkpoint, entry=entry, trimmed=self.trimmable
+        )
+        return PartitionResult(commit, self.committed(checkpoint, entry))
+
     def portion(self, most_bytes: int) -> "Portion":
         """Return the oldest unpublished versions: at least one, and at most ``most_bytes``.
 
@@ -188,16 +195,9 @@ def tidy(state: PartitionState, positions: Sequence[int]) -> PartitionResult | N
     whom may have been erased since. It also advances the offsets to ``positions`` where no record
     lies between.
     """
-    purchases, profiles, erasures = map(max, state.checkpoint.offsets, positions)
-    moved = (purchases, profiles, erasures) != state.checkpoint.offsets
-    if not state.trimmable and not moved:
+    checkpoint = state.checkpoint
+    offsets = Offsets(*map(max, checkpoint.offsets, positions))
+    if not state.trimmable and offsets == checkpoint.offsets:
         return None
-    checkpoint = replace(
-        state.checkpoint,
-        version=state.checkpoint.version + 1,
-        purchases=purchases,
-        profiles=profiles,
-        erasures=erasures,
-    )
-    commit = Commit(state.partition, state.checkpoint, checkpoint, trimmed=state.trimmable)
-    return PartitionResult(commit, state.committed(checkpoint, None))
+    version = checkpoint.version + 1
+    return state.commits(replace(checkpoint, version=version, **offsets._asdict()))

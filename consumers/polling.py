@@ -11,7 +11,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import NoOffsetForPartitionError
 
 from livesegments.contracts.topics import INPUTS
-from livesegments.store.outbox import Offsets
+from livesegments.store.checkpoint import Offsets
 
 STAY_SECONDS = 1.0
 

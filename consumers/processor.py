@@ -22,13 +22,13 @@ from livesegments.consumers.drift_monitor import watch
 from livesegments.consumers.partition_state import PartitionResult
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import changes_of, restate
-from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
+from livesegments.contracts.topics import INPUTS
 from livesegments.domain import BatchStats, Change, SegmentStatus, Trigger
 from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
 from livesegments.producers.serializers import Serializer
-from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import Commit
 
@@ -173,14 +173,12 @@ def build_commits(
         sweep = state.sweep.after(read.cursor) if state.sweep else None
         ended = state.sweep if sweep is None else None
         recall = polled.recall if polled else None
-        offsets = polled.next_offsets if polled else {}
-        before = state.checkpoint
+        before, polled_to = state.checkpoint, polled.next_offsets if polled else {}
+        offsets = Offsets(*map(polled_to.get, INPUTS, before.offsets))
         checkpoint = replace(
             before,
             version=before.version + 1,
-            purchases=offsets.get(PURCHASES, before.purchases),
-            profiles=offsets.get(PROFILES, before.profiles),
-            erasures=offsets.get(ERASURES, before.erasures),
+            **offsets._asdict(),
             remembered=recall.seen.count if recall else before.remembered,
             clock_us=customers.clocks_us[i],
             generation=work.model.generation.number if work.model else before.generation,

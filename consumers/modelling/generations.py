@@ -19,7 +19,7 @@ from livesegments.model.generation import Generation
 from livesegments.monitoring.metrics import Metrics
 from livesegments.producers.serializers import Serializer
 from livesegments.store.outbox import Entry
-from livesegments.store.partitions import Commit, Partitions
+from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
 
 log = structlog.get_logger()
@@ -219,11 +219,4 @@ class Generations:
         serializer = Serializer(self._config, 0, checkpoint, now_us)
         outputs = serializer.definitions(described)
         entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
-        commit = Commit(
-            partition=0,
-            expected=first.checkpoint,
-            checkpoint=checkpoint,
-            entry=entry,
-            trimmed=first.trimmable,
-        )
-        return PartitionResult(commit, first.committed(checkpoint, entry))
+        return first.commits(checkpoint, entry)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint
+from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint, Offsets
 
 _METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
@@ -22,7 +22,7 @@ class Committed:
     A missing offset, or metadata in another format, counts as no committed offsets.
     """
 
-    offsets: tuple[int, int, int]
+    offsets: Offsets
     nonce: str
     version: int
 
@@ -44,8 +44,7 @@ class Committed:
         match = _METADATA.fullmatch(known[0][1] or "")
         if match is None:
             return None
-        purchases, profiles, erasures = (offset for offset, _ in known)
-        return cls((purchases, profiles, erasures), match[1], int(match[2]))
+        return cls(Offsets(*(offset for offset, _ in known)), match[1], int(match[2]))
 
 
 class Verdict(StrEnum):
@@ -71,21 +70,18 @@ class Extent:
         Identity of the topics; "" if Kafka has no topic ids.
     """
 
-    start: tuple[int, int, int]
-    end: tuple[int, int, int]
+    start: Offsets
+    end: Offsets
     topics: str
 
     def is_of(self, checkpoint: Checkpoint) -> bool:
         """Return whether these are the processed topics, not recreated ones of the same names."""
         return not self.topics or checkpoint.topics in ("", self.topics)
 
-    def within(self, offsets: tuple[int, int, int]) -> tuple[int, int, int]:
+    def within(self, offsets: Offsets) -> Offsets:
         """Return the nearest offsets that exist in the logs."""
-        purchases, profiles, erasures = (
-            min(max(offset, start), max(start, end))
-            for offset, start, end in zip(offsets, self.start, self.end, strict=True)
-        )
-        return purchases, profiles, erasures
+        bounds = zip(offsets, self.start, self.end, strict=True)
+        return Offsets(*(min(max(at, start), max(start, end)) for at, start, end in bounds))
 
 
 def is_lost(checkpoint: Checkpoint | None, inputs: Extent) -> bool:
@@ -141,15 +137,12 @@ def taken_over(
     Its offsets are limited to those in the logs.
     """
     checkpoint = checkpoint or Checkpoint()
-    purchases, profiles, erasures = inputs.within(checkpoint.offsets)
     published = committed.version if committed else 0
     return replace(
         checkpoint,
         version=max(checkpoint.version, published) + 1,
         nonce=nonce,
         seen=committed.metadata if committed else "",
-        purchases=purchases,
-        profiles=profiles,
-        erasures=erasures,
         topics=inputs.topics,
+        **inputs.within(checkpoint.offsets)._asdict(),
     )

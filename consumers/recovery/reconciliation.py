@@ -26,7 +26,7 @@ from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from livesegments.domain import ProcessingConfig
-from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot
 
@@ -220,10 +220,6 @@ class Reconciler:
 def extent_of(reader: LogReader, partition: int) -> Extent:
     """Return the offset ranges of a partition's inputs."""
     tps = [TopicPartition(topic, partition) for topic in INPUTS]
-
-    def in_order(offsets: Mapping[TopicPartition, int]) -> tuple[int, int, int]:
-        purchases, profiles, erasures = (offsets[tp] for tp in tps)
-        return purchases, profiles, erasures
-
-    start, end = in_order(reader.starts(tps)), in_order(reader.stable_ends(tps))
+    starts, ends = reader.starts(tps), reader.stable_ends(tps)
+    start, end = Offsets(*(starts[tp] for tp in tps)), Offsets(*(ends[tp] for tp in tps))
     return Extent(start, end, reader.identity(INPUTS))

@@ -28,8 +28,8 @@ from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
 from livesegments.domain import ProcessingConfig
 from livesegments.features.record_codec import decode, encode, forget_place
 from livesegments.producers.serializers import Serializer
-from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint
-from livesegments.store.outbox import Entry, Offsets, Output
+from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint, Offsets
+from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot, ReadRequest
 
 CHUNK = 1_000
@@ -85,27 +85,23 @@ class Recovery:
     def _ends(self) -> Offsets:
         tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
         ends = self.reader.ends(tps)
-        purchases, profiles, erasures = (ends[tp] for tp in tps)
-        return purchases, profiles, erasures
+        return Offsets(*(ends[tp] for tp in tps))
 
     # -- a
     def _begin(self, nonce: str, lost: bool) -> PartitionState:
         loaded, committed, inputs = self.loaded, self.committed, self.inputs
         base = taken_over(loaded.checkpoint, committed, inputs, nonce)
         if lost:
-            purchases, profiles, erasures = inputs.start
             replayed = committed.offsets if committed else self._ends()
             base = Checkpoint(
                 version=base.version,
                 nonce=nonce,
                 seen=base.seen,
-                purchases=purchases,
-                profiles=profiles,
-                erasures=erasures,
+                **inputs.start._asdict(),
                 topics=inputs.topics,
-                replayed=replayed[0],
-                replayed_profiles=replayed[1],
-                replayed_erasures=replayed[2],
+                replayed=replayed.purchases,
+                replayed_profiles=replayed.profiles,
+                replayed_erasures=replayed.erasures,
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         checkpoint = replace(base, recovering=source, rescore=1, proposed_generation=0)
@@ -176,9 +172,10 @@ class Recovery:
         for entry in self.loaded.outbox:
             version += 1
             due = tuple(out for out in entry.outputs if is_due(out))
-            offsets = (
-                _latest(entry.offsets, committed.offsets) if entry.offsets and committed else None
-            )
+            offsets = None
+            if entry.offsets and committed:
+                # The later of each: dropped decisions may be published in Kafka.
+                offsets = Offsets(*map(max, entry.offsets, committed.offsets))
             commit = Commit(
                 partition=self.partition,
                 expected=state.checkpoint,
@@ -196,10 +193,7 @@ class Recovery:
         committed = self.committed
         tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
         upto = self.inputs.within(committed.offsets) if committed else self._ends()
-        ends = dict(zip(tps, upto, strict=True))
-        ranges = {
-            tp: (offset, ends[tp]) for tp, offset in zip(tps, state.checkpoint.offsets, strict=True)
-        }
+        ranges = dict(zip(tps, zip(state.checkpoint.offsets, upto, strict=True), strict=True))
         for polled in chain.from_iterable(map(split_by_bytes, self.reader.read(ranges))):
             seen = {self.partition: state.seen}
             batch = decode_batch(
@@ -225,12 +219,9 @@ class Recovery:
                 raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
             state = result.state
             self.keep_alive()
-        offsets = zip(("purchases", "profiles", "erasures"), tps, strict=True)
-        checkpoint = replace(
-            state.checkpoint,
-            version=state.checkpoint.version + 1,
-            **{name: max(getattr(state.checkpoint, name), ends[tp]) for name, tp in offsets},
-        )
+        offsets = Offsets(*map(max, state.checkpoint.offsets, upto))
+        version = state.checkpoint.version + 1
+        checkpoint = replace(state.checkpoint, version=version, **offsets._asdict())
         return self._commit(state, Commit(self.partition, state.checkpoint, checkpoint))
 
     # -- e
@@ -265,9 +256,3 @@ class Recovery:
         if not self.store.commit([commit])[0]:
             raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
         return state.committed(commit.checkpoint, commit.entry)
-
-
-def _latest(here: Offsets, there: Offsets) -> Offsets:
-    """Return the later offset of each input: dropped decisions may be published in Kafka."""
-    purchases, profiles, erasures = map(max, here, there)
-    return purchases, profiles, erasures

@@ -2,11 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 NO_NONCE = ""
 
 SETTLED, FROM_THE_STORE, FROM_NOTHING = 0, 1, 2
 """Values of `Checkpoint.recovering`: whether a recovery is running, and its start."""
+
+
+class Offsets(NamedTuple):
+    """An offset of each input, in the order of ``livesegments.contracts.topics.INPUTS``."""
+
+    purchases: int
+    profiles: int
+    erasures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +85,9 @@ class Checkpoint:
         return f"{self.nonce}:{version}"
 
     @property
-    def offsets(self) -> tuple[int, int, int]:
-        """Next offsets, in the order of ``livesegments.contracts.topics.INPUTS``."""
-        return (self.purchases, self.profiles, self.erasures)
+    def offsets(self) -> Offsets:
+        """Next offset of each input."""
+        return Offsets(self.purchases, self.profiles, self.erasures)
 
     def to_fields(self) -> list[str | int]:
         """Return alternating field names and values for HSET."""

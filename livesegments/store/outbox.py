@@ -6,6 +6,8 @@ from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from livesegments.store.checkpoint import Offsets
+
 Header: TypeAlias = tuple[str, bytes]
 
 OVERHEAD_BYTES = 512
@@ -43,8 +45,6 @@ class Output(NamedTuple):
         own = sum(2 + len(name.encode()) + len(value) for name, value in self.own_headers)
         return len(self.key or b"") + len(self.value or b"") + own + OVERHEAD_BYTES
 
-
-Offsets: TypeAlias = tuple[int, int, int]
 
 _Place: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _Row: TypeAlias = tuple[str, bytes | None, bytes | None, list[Header], _Place]
@@ -109,7 +109,7 @@ class Publication:
     entries
         Serialized outputs of versions of the outbox, oldest first.
     offsets
-        In the order of ``livesegments.contracts.topics.INPUTS``; None to commit none.
+        Of the inputs; None to commit none.
     metadata
         Metadata of these offsets.
     source_offsets

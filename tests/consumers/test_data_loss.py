@@ -12,7 +12,7 @@ from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.recovery.ownership import Committed, Extent
 from livesegments.contracts.topics import PURCHASES
-from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from tests.consumers.harness import DAY, purchase
 from tests.simulation.harness import SETTINGS, World
 from tests.simulation.logs import Log
@@ -44,7 +44,7 @@ def _unread(world: World, *, event_clock: bool = True, now_day: float = FIRST_DA
     """Return whether the deletion of unread purchases is harmless."""
     log = _log(world)
     how = replace(processing_config(SETTINGS), event_clock=event_clock)
-    inputs = Extent((log.start, 0, 0), (log.end, 0, 0), "")
+    inputs = Extent(Offsets(log.start, 0, 0), Offsets(log.end, 0, 0), "")
     with LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, how, lambda: round(now_day * DAY), lambda: None)
         try:
@@ -106,7 +106,7 @@ def test_the_wall_clock_moves_the_window_where_it_is_the_clock(world: World) -> 
 def test_profiles_and_erasures_count_for_good(topic: int) -> None:
     starts = [0, 0, 0]
     starts[topic] = 1
-    inputs = Extent((starts[0], starts[1], starts[2]), (9, 9, 9), "")
+    inputs = Extent(Offsets(*starts), Offsets(9, 9, 9), "")
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, processing_config(SETTINGS), lambda: 0, lambda: None)
         with pytest.raises(DataLossError, match="begins at offset 1"):
@@ -116,11 +116,11 @@ def test_profiles_and_erasures_count_for_good(topic: int) -> None:
 
 
 def test_offsets_beyond_an_end_are_named_the_stores_and_kafkas() -> None:
-    inputs = Extent((0, 0, 0), (9, 9, 9), "")
+    inputs = Extent(Offsets(0, 0, 0), Offsets(9, 9, 9), "")
     with World(Random(1)).in_place(), LogReader({"client_id": "the test"}) as reader:
         check = LossCheck(reader, processing_config(SETTINGS), lambda: 0, lambda: None)
-        check.check_ends(0, inputs, Checkpoint(purchases=9), Committed((9, 9, 9), "", 1))
+        check.check_ends(0, inputs, Checkpoint(purchases=9), Committed(Offsets(9, 9, 9), "", 1))
         with pytest.raises(DataLossError, match=r"purchases\.v1 ends at offset 9, and was read up"):
             check.check_ends(0, inputs, Checkpoint(purchases=10), None)
         with pytest.raises(DataLossError, match="erasures"):
-            check.check_ends(0, inputs, None, Committed((9, 9, 10), "", 1))
+            check.check_ends(0, inputs, None, Committed(Offsets(9, 9, 10), "", 1))

@@ -10,7 +10,7 @@ from tests.consumers.harness import World, by_partition, erasure, profile, purch
 def test_an_empty_poll_is_an_empty_batch() -> None:
     batch = decode_batch({}, "USD")
     assert batch.slices == []
-    assert batch.consumed == dict.fromkeys(INPUTS, 0)
+    assert batch.records == {topic: [] for topic in INPUTS}
     assert len(batch.purchases_customer) == 0
 
 
@@ -36,7 +36,8 @@ def test_every_partition_gets_a_slice_with_customers_in_order_of_appearance() ->
     assert batch.purchases_customer[last.purchases].tolist() == [3]
     assert first.next_offsets == {PURCHASES: 3, PROFILES: 1, ERASURES: 1}
     assert last.next_offsets == {PURCHASES: 1, PROFILES: 1}
-    assert batch.consumed == {PURCHASES: 4, PROFILES: 2, ERASURES: 1}
+    polled = {topic: len(each) for topic, each in batch.records.items()}
+    assert polled == {PURCHASES: 4, PROFILES: 2, ERASURES: 1}
 
 
 def test_the_ranges_of_partitions_cover_all_that_was_accepted() -> None:

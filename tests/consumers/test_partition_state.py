@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 
 from livesegments.consumers.partition_state import PartitionState, decode_estimators
-from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from livesegments.store.outbox import Entry, Output
 from tests.segmentations import PERSONAS
 
 OUTPUT = Output("topic", b"k", b"v", [])
-SIZE = Entry.of(1, (1, 1, 1), [OUTPUT]).size
+SIZE = Entry.of(1, Offsets(1, 1, 1), [OUTPUT]).size
 
 
 def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
@@ -22,7 +22,7 @@ def commit(owned: PartitionState, *outputs: Output) -> PartitionState:
 
 
 def entry(version: int) -> Entry:
-    return Entry.of(version, (version,) * 3, [OUTPUT])
+    return Entry.of(version, Offsets(version, version, version), [OUTPUT])
 
 
 def test_what_a_commit_publishes_waits_until_kafka_has_it() -> None:

@@ -18,6 +18,7 @@ from livesegments.operations.verify.kafka_log import Log
 from livesegments.producers import record_batch
 from livesegments.producers.publisher import Publisher, PublishError, Timeouts
 from livesegments.producers.record_batch import BatchProducer, Sent
+from livesegments.store.checkpoint import Offsets
 from livesegments.store.outbox import Output, Publication, serialize
 from tests.servers import KafkaServer
 from tests.service import PARTITIONS
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.servers
 
 GROUP = "publishers"
 EVERYTHING = 3 * PARTITIONS
-OFFSETS = (3, 2, 1)
+OFFSETS = Offsets(3, 2, 1)
 METADATA = "00000000000000aa:7"
 
 

@@ -229,15 +229,15 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Recovery,
             "_keep_dead_letters",
-            "if entry.offsets and committed else None",
-            "if entry.offsets and committed else entry.offsets",
+            "offsets = None",
+            "offsets = entry.offsets",
         )
     ],
     "offsets not before Kafka's": [
         Edit(
             Recovery,
             "_keep_dead_letters",
-            "_latest(entry.offsets, committed.offsets)",
+            "map(max, entry.offsets, committed.offsets)",
             "entry.offsets",
         )
     ],
@@ -245,8 +245,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             Recovery,
             "_keep_dead_letters",
-            "_latest(entry.offsets, committed.offsets)",
-            "_latest(state.checkpoint.offsets, committed.offsets)",
+            "map(max, entry.offsets, committed.offsets)",
+            "map(max, state.checkpoint.offsets, committed.offsets)",
         )
     ],
     "clocks compared": [Edit(Clocks, "_check", "check(evidence)", "pass")],

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from livesegments.consumers.recovery.ownership import (
     taken_over,
     verdict,
 )
-from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, Checkpoint
+from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, Checkpoint, Offsets
 
 OWN, OTHER = "00000000000000aa", "00000000000000bb"
 STORE = Checkpoint(
@@ -22,11 +23,11 @@ STORE = Checkpoint(
     erasures=30,
     topics="these",
 )
-INPUTS = Extent((0, 0, 0), (90, 90, 90), "these")
+INPUTS = Extent(Offsets(0, 0, 0), Offsets(90, 90, 90), "these")
 
 
 def committed(nonce: str, version: int) -> Committed:
-    return Committed((10, 20, 30), nonce, version)
+    return Committed(Offsets(10, 20, 30), nonce, version)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ def test_how_to_take_over(
     ],
 )
 def test_a_store_whose_offsets_fell_off_the_logs_is_kept_and_goes_on_where_they_are(
-    start: tuple[int, int, int], end: tuple[int, int, int], goes_on_at: tuple[int, int, int]
+    start: Sequence[int], end: Sequence[int], goes_on_at: tuple[int, int, int]
 ) -> None:
-    inputs = replace(INPUTS, start=start, end=end)
+    inputs = replace(INPUTS, start=Offsets(*start), end=Offsets(*end))
     assert verdict(STORE, committed(OWN, 7), inputs, outputs_empty=False) is Verdict.CURRENT
     assert not is_lost(STORE, inputs)
     assert taken_over(STORE, committed(OWN, 7), inputs, OTHER).offsets == goes_on_at
@@ -113,9 +114,9 @@ METADATA = f"{OWN}:7"
 
 def test_offsets_are_ours_when_all_three_carry_the_same_metadata() -> None:
     assert Committed.of([(1, METADATA), (2, METADATA), (3, METADATA)]) == Committed(
-        (1, 2, 3), OWN, 7
+        Offsets(1, 2, 3), OWN, 7
     )
-    assert Committed((1, 2, 3), OWN, 7).metadata == METADATA
+    assert Committed(Offsets(1, 2, 3), OWN, 7).metadata == METADATA
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_other_offsets_are_as_good_as_none(offsets: list[tuple[int, str | None] 
 
 def test_a_new_owner_has_a_nonce_of_its_own_and_a_version_above_all_published() -> None:
     new = "00000000000000cc"
-    later = replace(INPUTS, start=(5, 6, 7))
+    later = replace(INPUTS, start=Offsets(5, 6, 7))
     assert taken_over(None, None, later, new) == Checkpoint(
         version=1, nonce=new, purchases=5, profiles=6, erasures=7, topics="these"
     )

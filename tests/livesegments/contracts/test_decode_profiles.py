@@ -217,7 +217,9 @@ RECORDS: list[Record] = [
 
 
 def plain(profiles: Profiles) -> list[tuple[object, ...]]:
-    columns = [np.asarray(getattr(profiles, name)).tolist() for name in Profiles.__dataclass_fields__]
+    columns = [
+        np.asarray(getattr(profiles, name)).tolist() for name in Profiles.__dataclass_fields__
+    ]
     # NaN is not equal to itself; its text is.
     return [tuple(map(str, row)) for row in zip(*columns, strict=True)]
 

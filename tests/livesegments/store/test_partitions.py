@@ -15,7 +15,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from livesegments.store.checkpoint import Checkpoint
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from livesegments.store.cluster_pipeline import Client, Cluster, server_of
 from livesegments.store.deployment import Deployment, StoreMismatchError
 from livesegments.store.keys import deployment_key
@@ -42,7 +42,7 @@ DEPLOYMENT = Deployment(
     features=("purchases", "spend", "age", "income", "urbanicity"),
 )
 OUTPUT = Output("topic", b"key", None, [("name", b"value")])
-ENTRY = Entry.of(1, (4, 5, 6), [OUTPUT])
+ENTRY = Entry.of(1, Offsets(4, 5, 6), [OUTPUT])
 
 
 @pytest.fixture(params=["fresh_redis", "fresh_cluster"])

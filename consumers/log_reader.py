@@ -30,13 +30,7 @@ def log_consumer(config: Mapping[str, Any], **options: Any) -> Any:
 def starts_of(
     consumer: KafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int | None = None
 ) -> Offsets:
-    """Return the first offset still in each partition.
-
-    Raises
-    ------
-    KafkaTimeoutError
-        If an offset is not known in time.
-    """
+    """Return the first offset still in each partition; raises a KafkaTimeoutError."""
     return _all(consumer.beginning_offsets, partitions, timeout_ms)
 
 
@@ -45,10 +39,7 @@ def ends_of(
 ) -> Offsets:
     """Return the end of each partition: the last stable offset for a read_committed consumer.
 
-    Raises
-    ------
-    KafkaTimeoutError
-        If an offset is not known in time.
+    Raises a KafkaTimeoutError.
     """
     return _all(consumer.end_offsets, partitions, timeout_ms)
 

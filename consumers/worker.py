@@ -31,7 +31,7 @@ from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
 from livesegments.consumers.instrumentation import Instrumentation
 from livesegments.consumers.log_reader import LogStalledError, starts_of
 from livesegments.consumers.modelling.generations import Generations
-from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel, ModelSync
+from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
 from livesegments.consumers.partition_state import (
     PartitionResult,
     PartitionState,
@@ -120,8 +120,7 @@ class Worker:
     ) -> None:
         self._consumer, self._store = consumer, store
         self._publications = InFlightPublications(publisher, observation, transaction_bytes)
-        self._model, self._generations = model, generations
-        self._learning = ModelSync(definitions, model, generations.describe_again)
+        self._definitions, self._model, self._generations = definitions, model, generations
         self._reconciler, self._observed, self._config = reconciler, observation, config
         self._max_records, self._alive, self._clocks = max_records, alive, clocks
         self._check_credentials = check_credentials
@@ -287,10 +286,10 @@ class Worker:
         partitions = partitions_of(set(self._consumer.assignment()))
         self._clocks.look_at_redis(partitions)
         self._publications.begin_anew(self._alive)
-        self._learning.poll()
+        self._model.follow(self._definitions)
         states = self._reconciler.take_over(partitions, self._stay_in_group)
         newest = max((each.known_generation for each in states.values()), default=0)
-        self._learning.wait_for(newest, self._alive)
+        self._model.wait_for(newest, self._definitions, self._alive)
         self._stay_in_group()
         # Publish before processing resumes, or each attempt would add a micro-batch to the outbox.
         self._publications.publish_all(states, self._membership, self._stay_in_group)
@@ -348,7 +347,8 @@ class Worker:
 
     def _update_model(self, now_s: float) -> None:
         """Follow the definitions and the other partitions; commit a generation that is due."""
-        self._learning.poll()
+        if self._model.follow(self._definitions):
+            self._generations.describe_again()
         self._model.refresh(self.states, now_s)
         due = self._generations.tend(self.states, self._model, self._clocks.now_us())
         if due is not None:

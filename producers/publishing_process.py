@@ -141,10 +141,7 @@ class PublishingProcess:
     def open(self) -> None:
         """Fence an earlier producer of this id, and end its open transaction.
 
-        Raises
-        ------
-        PublishError
-            If that fails.
+        Raises `PublishError`.
         """
         if self._process is None:
             self._start()
@@ -155,10 +152,7 @@ class PublishingProcess:
     def begin(self, publications: Sequence[Publication], membership: Any) -> None:
         """Begin publishing, as `Publisher.publish` does; one transaction at a time.
 
-        Raises
-        ------
-        PublishError
-            If the process is gone.
+        Raises `PublishError` if the process is gone.
         """
         assert self._pipe is not None
         assert self._give_up_at is None, "one transaction at a time"
@@ -172,12 +166,8 @@ class PublishingProcess:
     def finish(self, *, wait: bool = True) -> int | None:
         """Return the commit time of the begun transaction, in microseconds since the epoch.
 
-        None if nothing was begun or, without ``wait``, if it is still in progress.
-
-        Raises
-        ------
-        PublishError
-            If it did not commit, or its result is unknown.
+        None if nothing was begun or, without ``wait``, if it is still in progress. Raises
+        `PublishError` if it did not commit, or its result is unknown.
         """
         if self._give_up_at is None:
             return None

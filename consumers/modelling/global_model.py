@@ -81,11 +81,45 @@ class GlobalModel:
         self.generation = generation
         self._others, self._read_at, self._last, self._sum = {}, -math.inf, None, None
 
-    def do_without(self, number: int) -> None:
-        """Assign no customer until a generation at least as new as this lost one exists."""
-        self.floor = max(self.floor, number)
-        if self.number < self.floor:
-            self.generation = None
+    def follow(self, definitions: "DefinitionsReader") -> bool:
+        """Adopt new definitions; return whether the topic has lost earlier ones."""
+        lost = definitions.poll()
+        if lost:
+            log.warning("definitions are gone and will be published again", topic=DEFINITIONS)
+        self.adopt(definitions.generation)
+        return lost
+
+    def wait_for(
+        self, number: int, definitions: "DefinitionsReader", alive: Callable[[], None]
+    ) -> None:
+        """Follow the definitions until the model is at least as new as the records.
+
+        If the topic has lost that generation, no customer is assigned until it is published again,
+        by the owner of partition 0 if that still has it, or until a newer one is fitted.
+
+        Parameters
+        ----------
+        number
+            Newest generation of any record.
+        definitions
+            Source of generations.
+        alive
+            Called between polls.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.number < number and number > self.floor:
+            if time.monotonic() > deadline and definitions.has_lost(number):
+                log.error(
+                    "the model's generation is lost; no segment changes until there is a newer one",
+                    topic=DEFINITIONS,
+                    records_are_of=number,
+                    newest_there=self.number,
+                )
+                self.floor, self.generation = number, None
+                return
+            time.sleep(0.1)
+            alive()
+            self.follow(definitions)
 
     def refresh(self, states: Mapping[int, PartitionState], now_s: float) -> None:
         """Read the statistics of partitions owned by others, if a refresh is due."""
@@ -150,15 +184,12 @@ class DefinitionsReader:
         Newest definition of each segment, by its id.
     generation
         The newest complete generation.
-    went_back
-        Number of times the topic was found shorter than before, because it was recreated.
     """
 
     def __init__(self, config: Mapping[str, Any], segmentation: Segmentation) -> None:
         self._config, self._segmentation = config, segmentation
         self.latest: dict[str, SegmentDefinition] = {}
         self.generation: Generation | None = None
-        self.went_back = 0
         end = self._read_all()
         self._consumer = log_consumer(config, auto_offset_reset="earliest")
         self._consumer.assign([_PARTITION])
@@ -166,15 +197,19 @@ class DefinitionsReader:
         self._position = end
 
     def poll(self) -> bool:
-        """Read new definitions; return whether there is a new generation."""
-        before = self.generation
+        """Read new definitions; return whether the topic has lost earlier ones.
+
+        It is shorter than before then, because it was recreated.
+        """
         for records in self._consumer.poll(timeout_ms=0).values():
             self._take(records)
-        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
+        before, position = (
+            self._position,
+            self._consumer.position(_PARTITION, timeout_ms=POSITION_MS),
+        )
         if position is not None:
-            self.went_back += position < self._position
             self._position = position
-        return self.generation is not before
+        return self._position < before
 
     def has_lost(self, number: int) -> bool:
         """Read the whole topic again; return whether its generations are all older than ``number``.
@@ -211,57 +246,3 @@ class DefinitionsReader:
             return
         found = [each for each in self.latest.values() if each.generation == newest]
         self.generation = complete_generation(found, self._segmentation) or self.generation
-
-
-class ModelSync:
-    """Synchronization of a worker's model with the generation in the definitions topic.
-
-    Parameters
-    ----------
-    definitions, model
-        Source and target of generations.
-    on_loss
-        Called when the topic has lost its definitions, which then must be published again.
-    """
-
-    def __init__(
-        self, definitions: DefinitionsReader, model: GlobalModel, on_loss: Callable[[], None]
-    ) -> None:
-        self._definitions, self._model, self._on_loss = definitions, model, on_loss
-
-    def poll(self) -> None:
-        """Adopt new definitions."""
-        lost = self._definitions.went_back
-        self._definitions.poll()
-        if self._definitions.went_back > lost:
-            log.warning("definitions are gone and will be published again", topic=DEFINITIONS)
-            self._on_loss()
-        self._model.adopt(self._definitions.generation)
-
-    def wait_for(self, number: int, alive: Callable[[], None]) -> None:
-        """Poll until the model is at least as new as the records.
-
-        If the topic has lost that generation, no customer is assigned until it is published again,
-        by the owner of partition 0 if that still has it, or until a newer one is fitted.
-
-        Parameters
-        ----------
-        number
-            Newest generation of any record.
-        alive
-            Called between polls.
-        """
-        deadline = time.monotonic() + WAIT_SECONDS
-        while self._model.number < number and number > self._model.floor:
-            if time.monotonic() > deadline and self._definitions.has_lost(number):
-                log.error(
-                    "the model's generation is lost; no segment changes until there is a newer one",
-                    topic=DEFINITIONS,
-                    records_are_of=number,
-                    newest_there=self._model.number,
-                )
-                self._model.do_without(number)
-                return
-            time.sleep(0.1)
-            alive()
-            self.poll()

@@ -113,9 +113,11 @@ def test_a_generation_exists_once_all_its_definitions_can_be_read(fresh_kafka: K
 
     def learnt(reader: DefinitionsReader, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while not (found := reader.poll()) and time.monotonic() < until:
+        before = reader.generation
+        while reader.generation is before and time.monotonic() < until:
             time.sleep(0.02)
-        return found
+            assert not reader.poll()
+        return reader.generation is not before
 
     reader = DefinitionsReader(config, PERSONAS)
     assert reader.generation is None

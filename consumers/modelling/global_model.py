@@ -203,10 +203,8 @@ class DefinitionsReader:
         """
         for records in self._consumer.poll(timeout_ms=0).values():
             self._take(records)
-        before, position = (
-            self._position,
-            self._consumer.position(_PARTITION, timeout_ms=POSITION_MS),
-        )
+        before = self._position
+        position = self._consumer.position(_PARTITION, timeout_ms=POSITION_MS)
         if position is not None:
             self._position = position
         return self._position < before

@@ -62,14 +62,7 @@ def reasons_of(
 def update_places(after: Records, changed: Rows, scores: Scores) -> None:
     """Set the places from which the next changes are explained, in place.
 
-    Parameters
-    ----------
-    after
-        (n,) records with their new segments.
-    changed
-        Rows whose segment changes.
-    scores
-        Scores of the same records.
+    ``changed`` are the rows of (n,) records, with their new segments, whose segment changes.
 
     Notes
     -----

@@ -44,7 +44,7 @@ class Evidence:
     server, name
         Kind of server, and its name.
     shows_us
-        The time it showed; a lower bound if ``at_least``.
+        The time it showed; of a broker a lower bound.
     before_us, after_us
         The local clock before and after the reading.
     """
@@ -54,14 +54,13 @@ class Evidence:
     shows_us: int
     before_us: int
     after_us: int
-    at_least: bool = False
 
     @property
     def error_us(self) -> int:
         """Proven error of the local clock: positive ahead, negative behind, 0 if unproven."""
         if self.shows_us > self.after_us:
             return self.after_us - self.shows_us
-        return 0 if self.at_least else max(self.before_us - self.shows_us, 0)
+        return max(self.before_us - self.shows_us, 0) if self.server == "redis" else 0
 
 
 def errors(evidence: Sequence[Evidence]) -> dict[str, int]:
@@ -84,7 +83,8 @@ def check(evidence: Sequence[Evidence]) -> None:
     worst = max(evidence, key=lambda each: abs(each.error_us), default=None)
     if worst is None or abs(worst.error_us) <= TOLERANCE_US:
         return
-    agree = [e.name for e in evidence if not e.at_least and abs(e.error_us) <= TOLERANCE_US]
+    redis = [each for each in evidence if each.server == "redis"]
+    agree = [each.name for each in redis if abs(each.error_us) <= TOLERANCE_US]
     raise WrongClockError(
         f"the clock here is {apart(worst.error_us)} {worst.name}"
         + (f"; it agrees with {', '.join(agree)}" if agree else "")
@@ -198,12 +198,7 @@ class Clocks:
 
         The wall clock may jump at any moment, so only a time confirmed by these very reads is used.
 
-        Parameters
-        ----------
-        before_us
-            The wall clock before the reads.
-        partitions, readings
-            The partitions and their read results.
+        ``before_us`` is the wall clock before the reads.
 
         Raises
         ------
@@ -238,7 +233,6 @@ class Clocks:
                 shows_us=record.timestamp * 1_000,
                 before_us=now_us,
                 after_us=now_us,
-                at_least=True,
             )
             for record in newest
             if record.timestamp_type == LOG_APPEND_TIME

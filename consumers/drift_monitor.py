@@ -22,14 +22,8 @@ MOST = 32
 def watch(customers: slice, records: Records, scores: Scores) -> DriftSample:
     """Sample customers evenly among those scored under the same generation as before.
 
-    Parameters
-    ----------
-    customers
-        Rows to sample from: a partition's customers in the batch.
-    records
-        (n,) records before the scores are applied.
-    scores
-        Scores of the same records.
+    ``customers`` are the rows to sample from, a partition's customers in the batch; ``records``,
+    (n,), are those before the scores are applied.
     """
     number = scores.model.generation.number
     same = scores.counted[customers] & (records["generation"][customers] == number)
@@ -53,14 +47,7 @@ class DriftMonitor:
     distributions, the owner of partition 0 periodically draws a sample of customers. Detectors
     observe customers from this worker's own micro-batches.
 
-    Parameters
-    ----------
-    metrics
-        Receives the values.
-    segmentation
-        The deployment's segments and features.
-    draw
-        Draws a sample of all customers.
+    ``draw`` draws a sample of all customers.
     """
 
     def __init__(
@@ -89,22 +76,10 @@ class DriftMonitor:
             for signal, detector in self._detectors.update(each.distances, each.reassigned):
                 self._metrics.count("drift_detections_total", signal, detector)
 
-    def observe(
-        self,
-        model: Model | None,
-        first: bool,
-        now_s: float,
-    ) -> None:
-        """Report the current model.
+    def observe(self, model: Model | None, first: bool, now_s: float) -> None:
+        """Report the current model, the sum of all partitions, if there is one.
 
-        Parameters
-        ----------
-        model
-            The sum of all partitions, None if there is no model.
-        first
-            Whether this worker owns partition 0.
-        now_s
-            Epoch seconds.
+        ``first`` tells whether this worker owns partition 0; ``now_s`` are epoch seconds.
         """
         if not first:
             self._forget_sample()

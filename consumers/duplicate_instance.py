@@ -7,7 +7,7 @@ group tell their start time in the user data of their subscription, which its de
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
@@ -75,14 +75,11 @@ class InstanceGuard:
             If there still is one when its session must have ended.
         """
         deadline = time.monotonic() + session_seconds + MARGIN_SECONDS
-        admin = open_admin(**self._config)
-        try:
+        with closing(open_admin(**self._config)) as admin:
             while self._namesakes(admin)[1]:
                 if time.monotonic() > deadline:
                     raise self._error()
                 time.sleep(PAUSE_SECONDS)
-        finally:
-            admin.close()
 
     def look(self, membership: Any) -> None:
         """Check the group once in each of its generations.
@@ -103,11 +100,8 @@ class InstanceGuard:
             return
         self._again_at = now + PAUSE_SECONDS
         with suppress(KafkaError):  # the coordinator is away: look again
-            admin = open_admin(**self._config)
-            try:
+            with closing(open_admin(**self._config)) as admin:
                 stable, members = self._namesakes(admin)
-            finally:
-                admin.close()
             if not stable:  # without their metadata
                 return
             self._checked = generation

@@ -20,14 +20,7 @@ MOST_BYTES = 20 * 1024 * 1024
 class InFlightPublications:
     """Tracker that begins publications and applies their confirmation.
 
-    Parameters
-    ----------
-    publisher
-        Runs the transactions.
-    observation
-        Receives successes and failures.
-    most_bytes
-        Maximum bytes of a transaction, unless a single version exceeds it.
+    A transaction has at most ``most_bytes``, unless a single version exceeds it.
     """
 
     def __init__(

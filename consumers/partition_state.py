@@ -1,6 +1,6 @@
 """State of a partition between two commits, with what its owner has still to publish."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -186,18 +186,3 @@ def start_sweep(
     if state.sweep is not None or not due:
         return state
     return replace(state, sweep=Sweep(generation, tile))
-
-
-def tidy(state: PartitionState, positions: Sequence[int]) -> PartitionResult | None:
-    """Return the maintenance commit of an idle partition, None if there is nothing to do.
-
-    It trims published entries from the outbox, as every commit does: they name customers, some of
-    whom may have been erased since. It also advances the offsets to ``positions`` where no record
-    lies between.
-    """
-    checkpoint = state.checkpoint
-    offsets = Offsets(*map(max, checkpoint.offsets, positions))
-    if not state.trimmable and offsets == checkpoint.offsets:
-        return None
-    version = checkpoint.version + 1
-    return state.commits(replace(checkpoint, version=version, **offsets._asdict()))

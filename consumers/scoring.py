@@ -127,10 +127,8 @@ def relearn(
         Generation -> estimator before; not modified.
     rows
         Rows of one partition whose cluster, vector or generation changes: see `moved_rows`.
-    records
-        (n,) records before the scores are applied.
-    scores
-        Scores of the same records.
+    records, scores
+        (n,) records before the scores are applied, and their scores.
 
     Returns
     -------

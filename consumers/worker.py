@@ -27,17 +27,13 @@ from redis.exceptions import RedisError
 from livesegments.consumers.aggregation import Part, Work, read_request
 from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
+from livesegments.consumers.idle import check_kafka_answers, check_owner, tidied
 from livesegments.consumers.in_flight import MOST_BYTES, InFlightPublications
 from livesegments.consumers.instrumentation import Instrumentation
-from livesegments.consumers.log_reader import LogStalledError, starts_of
+from livesegments.consumers.log_reader import LogStalledError
 from livesegments.consumers.modelling.generations import Generations
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
-from livesegments.consumers.partition_state import (
-    PartitionResult,
-    PartitionState,
-    start_sweep,
-    tidy,
-)
+from livesegments.consumers.partition_state import PartitionResult, PartitionState, start_sweep
 from livesegments.consumers.polling import (
     Polled,
     RebalanceListener,
@@ -72,7 +68,6 @@ POLL_MS = 200
 IDLE_CHECK_SECONDS = 5.0
 MODEL_SECONDS = 0.5
 REPORT_SECONDS = 2.0
-ANSWER_MS = 3_000
 FAILURES_PER_CHECK = 3
 
 
@@ -147,7 +142,7 @@ class Worker:
             after_batch()
         if self.states and not self._reconcile_due:
             try:
-                self._tidy(list(self.states))
+                self._commit(tidied(self._consumer, list(self.states.values())))
                 # Use the membership of the last poll: by now there may be another one, or none.
                 self._publications.publish_all(self.states, self._membership, self._alive)
                 self._publications.begin(self.states, self._membership, everything=True)
@@ -332,13 +327,15 @@ class Worker:
             self._publish(membership, behind=behind)
         if now >= self._check_due:
             self._check_due = now + IDLE_CHECK_SECONDS
-            idle = sorted(set(self.states) - {tp.partition for tp in new})
-            self._check_still_owner(idle)
+            busy = {tp.partition for tp in new}
+            idle = [state for partition, state in self.states.items() if partition not in busy]
+            check_owner(self._store, idle)
             if not new:
                 self._clocks.look_at_redis(self.states)
-                self._check_kafka_answers()
+                if idle and not self._publications.under_way:
+                    check_kafka_answers(self._consumer, idle[0].partition)
             # After the check: a transaction hangs for long when the broker is already away.
-            self._tidy(idle)
+            self._commit(tidied(self._consumer, idle))
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
             self._observed.clocks(self._clocks, self.states)
@@ -409,38 +406,3 @@ class Worker:
             raise TakeoverRefusedError(f"partitions {refused}: another owner has written")
         for decision in decisions:
             self.states[decision.state.partition] = decision.state
-
-    def _tidy(self, partitions: Sequence[int]) -> None:
-        """Trim outboxes of idle partitions and advance offsets past the ends of their inputs.
-
-        All polled records have been processed, so only transaction markers, aborted records and
-        compacted records lie between an offset and the consumer's position. If retention deleted
-        them later, they would look like unread records.
-        """
-        decisions = [
-            tidy(
-                self.states[partition],
-                [self._consumer.position(TopicPartition(topic, partition)) for topic in INPUTS],
-            )
-            for partition in partitions
-        ]
-        self._commit([decision for decision in decisions if decision is not None])
-
-    def _check_still_owner(self, partitions: Sequence[int]) -> None:
-        """Detect a store that lost writes of idle partitions, or a commit by another owner."""
-        found = self._store.written_by(partitions) if partitions else []
-        for partition, (version, nonce) in zip(partitions, found, strict=True):
-            checkpoint = self.states[partition].checkpoint
-            if (version, nonce) != (checkpoint.version, checkpoint.nonce):
-                raise TakeoverRefusedError(
-                    f"partition {partition}: the store is not as it was left"
-                )
-
-    def _check_kafka_answers(self) -> None:
-        """Detect, while idle, an unreachable broker, which `poll` does not report.
-
-        Committed offsets are not requested for this: kafka-python returns the late response of a
-        request that timed out to the next identical request, and the next takeover would trust it.
-        """
-        for partition in [] if self._publications.under_way else list(self.states)[:1]:
-            starts_of(self._consumer, [TopicPartition(INPUTS[0], partition)], ANSWER_MS)

@@ -44,18 +44,8 @@ class RecoveryInterruptedError(RuntimeError):
 class Recovery:
     """Recovery of one partition.
 
-    Attributes
-    ----------
-    store, reader, config
-        The store, a reader of the log, and the processing configuration.
-    keep_alive
-        Called regularly; raises to end the recovery.
-    partition, loaded
-        The partition, and its state in the store.
-    committed
-        Kafka's committed offsets; None if missing or not ours.
-    inputs
-        Offset ranges of the inputs.
+    ``keep_alive`` is called regularly, and raises to end it. ``loaded`` is the partition's state in
+    the store; ``committed`` are Kafka's offsets, None if missing or not ours.
     """
 
     store: Partitions

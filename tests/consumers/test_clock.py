@@ -22,7 +22,7 @@ def redis(shows_us: int, before_us: int = 0, after_us: int = 0) -> Evidence:
 
 
 def broker(shows_us: int, now_us: int = 0) -> Evidence:
-    return Evidence("kafka", "the broker", shows_us, now_us, now_us, at_least=True)
+    return Evidence("kafka", "the broker", shows_us, now_us, now_us)
 
 
 @given(MOMENTS, MOMENTS, MOMENTS, st.integers(-YEARS_US, YEARS_US))

@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from livesegments.config import clients
-from livesegments.consumers import aggregation, decoding, processor, transitions
+from livesegments.consumers import aggregation, decoding, processor, transitions, worker
 from livesegments.consumers.clocks import Clocks
 from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
@@ -140,14 +140,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "refusals": [Edit(Worker, "_commit", "if not all(accepted):", "if False:")],
     "look at the store when idle": [
-        Edit(Worker, "_work", "self._check_still_owner(idle)", "pass"),
+        Edit(Worker, "_work", "check_owner(self._store, idle)", "pass"),
     ],
     "look at the store of idle partitions": [
         Edit(
             Worker,
             "_work",
-            "self._check_still_owner(idle)",
-            "self._check_still_owner([] if new else idle)",
+            "check_owner(self._store, idle)",
+            "check_owner(self._store, [] if new else idle)",
         ),
     ],
     "new producer after an error": [
@@ -160,10 +160,15 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "pause before a takeover": [Edit(Worker, "_poll", "if not self._reconcile_due:", "if True:")],
     "offsets past markers": [
-        Edit(Worker, "_tidy", "self._consumer.position(TopicPartition(topic, partition))", "0")
+        Edit(worker, "tidied", "consumer.position(TopicPartition(topic, state.partition))", "0")
     ],
     "offsets past markers at a stop": [
-        Edit(Worker, "run", "self._tidy(list(self.states))", "pass")
+        Edit(
+            Worker,
+            "run",
+            "self._commit(tidied(self._consumer, list(self.states.values())))",
+            "pass",
+        )
     ],
     "unread records": [
         Edit(

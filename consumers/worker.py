@@ -285,7 +285,8 @@ class Worker:
         states = self._reconciler.take_over(partitions, self._stay_in_group)
         newest = max((each.known_generation for each in states.values()), default=0)
         self._model.wait_for(newest, self._definitions, self._alive)
-        self._stay_in_group()
+        if self._group.changed:
+            raise RecoveryInterruptedError("the group has rebalanced")
         # Publish before processing resumes, or each attempt would add a micro-batch to the outbox.
         self._publications.publish_all(states, self._membership, self._stay_in_group)
         for partition, each in states.items():

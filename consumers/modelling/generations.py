@@ -88,8 +88,8 @@ class Generations:
             return None  # in flight, and must not be overwritten
         due, now = self.accept(first, generation, now_us), model.complete(states)
         if due is None and now is not None:
-            due = self.reconsider(first, now, now_us) or self.refresh(first, now, now_us)
-        return due
+            due = self.reconsider(first, now, now_us)
+        return due or self.refresh(first, now, now_us)
 
     def propose(self, first: PartitionState, floor: int, now_us: int) -> PartitionResult | None:
         """Return the commit of a first generation, once there are enough customers.
@@ -184,12 +184,14 @@ class Generations:
             self._checks.start(sample, now, swept_tile)
         return None
 
-    def refresh(self, first: PartitionState, now: Model, now_us: int) -> PartitionResult | None:
+    def refresh(
+        self, first: PartitionState, now: Model | None, now_us: int
+    ) -> PartitionResult | None:
         """Return the commit that updates the definitions, if an update is due and they changed."""
         if time.monotonic() < self._next_look:
             return None
         self._next_look = time.monotonic() + self._definitions_seconds
-        return self._decision(first, now, now_us)
+        return None if now is None else self._decision(first, now, now_us)
 
     def _next(
         self, first: PartitionState, generation: Generation, now_us: int, trigger: str

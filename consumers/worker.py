@@ -301,13 +301,7 @@ class Worker:
         log.info("owns partitions", partitions=sorted(states), group_generation=self._generation_id)
 
     def _stay_in_group(self) -> None:
-        """Keep the membership during a long recovery.
-
-        Raises
-        ------
-        RecoveryInterruptedError
-            If the group has rebalanced.
-        """
+        """Keep the membership during a long recovery; raises if the group has rebalanced."""
         self._alive()
         self._group.stay()
         if self._group.changed:

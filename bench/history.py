@@ -22,9 +22,8 @@ def journey(first: int | None = None) -> list[tuple[str, bytes, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         purchases, profiles = complete_journey(Path(folder))
         known, bought = read_events(profiles, "profiles"), read_events(purchases, "purchases")
-        both = [(PROFILES, each) for each in known] + [
-            (PURCHASES, each) for each in islice(bought, first)
-        ]
+        both = [(PROFILES, each) for each in known]
+        both += [(PURCHASES, each) for each in islice(bought, first)]
     return [(topic, each.key, each.value or b"") for topic, each in both]
 
 

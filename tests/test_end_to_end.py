@@ -35,11 +35,11 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     service.start()
     purchases, profiles = complete_journey(tmp_path)
     year = pd.read_parquet(purchases)
-    half = set(year["customer_id"].unique()[::2])  # of the households
-    baskets = year[year["customer_id"].isin(half)].copy()
+    third = set(year["customer_id"].unique()[::3])  # of the households
+    baskets = year[year["customer_id"].isin(third)].copy()
     baskets.to_parquet(purchases)
     known = pd.read_parquet(profiles)
-    known = known[known["customer_id"].isin(half)]
+    known = known[known["customer_id"].isin(third)]
     known.to_parquet(profiles)
     livesegments(service, "replay", str(purchases), "--profiles", str(profiles))
     service.wait(120)
@@ -66,9 +66,9 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     livesegments(service, "export", str(exported))
     rows = pd.read_csv(exported, dtype={"customer_id": str})
     assert len(rows) == households
-    assert rows["segment"].notna().sum() > 1_000
+    assert rows["segment"].notna().sum() > 600
     assert rows["location"].isna().all()
-    assert rows["age"].notna().sum() == len(known) > 300
+    assert rows["age"].notna().sum() == len(known) > 200
 
     current = rows[rows["purchases"] > 0]
     X = np.full((len(current), 5), np.nan)

@@ -14,7 +14,7 @@ LOCK_OPTIONS ?=
 COMPILE = $(LOCK_VENV)/bin/uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
 	--python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 # Number of parallel test processes, each with servers of its own; 0: one file after another.
-PROCESSES ?= 4
+PROCESSES ?= 5
 # Options of the exploration: number of runs, first seed.
 EXPLORE_OPTIONS ?= --runs 5000
 

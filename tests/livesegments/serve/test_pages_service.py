@@ -103,7 +103,7 @@ def served(
         )
         service.wait()
         log = len(service.logs)
-        service.launch([sys.executable, "-m", "livesegments.cli", "serve"])
+        service.launch([sys.executable, "-m", "tests.livesegments.serve.prompt_serve"])
         found: list[str] = []
 
         def answers() -> bool:

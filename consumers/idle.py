@@ -37,8 +37,8 @@ def check_kafka_answers(consumer: KafkaConsumer, partition: int) -> None:
 def tidied(consumer: KafkaConsumer, states: Sequence[PartitionState]) -> list[PartitionResult]:
     """Return the maintenance commits of partitions, of which all polled records are processed.
 
-    They trim published entries from the outboxes, as every commit does: these name customers, some
-    of whom may have been erased since. They also advance offsets to the consumer's positions: only
+    They trim published entries from the outboxes, as every commit does: these may name customers
+    that have been erased since. They also advance offsets to the consumer's positions: only
     transaction markers, aborted records and compacted records lie between. If retention deleted
     them later, they would look like unread records.
     """

@@ -68,7 +68,7 @@ def replay(
         fail(f"--speed must be above 0, not {speed}", WRONG)
     settings = read_settings(ctx)
     for file in filter(None, (purchases, profiles)):
-        if not file.is_file():
+        if not file.exists():
             fail(f"{file}: no such file")
     with clear_errors(settings):
         from functools import partial

@@ -144,7 +144,8 @@ class _Reader:
         skip = self._on_broken is not None
         for name, file in {"source": self._path, **self._options.tables}.items():
             if not file.is_file():
-                raise FileError(f"{file}: no such file")
+                why = "is a folder or a pipe; name a file" if file.exists() else "no such file"
+                raise FileError(f"{file}: {why}")
             is_source = name == "source"
             options = self._options if is_source else FileOptions()
             local = readable(file, folder / name, options.encoding)

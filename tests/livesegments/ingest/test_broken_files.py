@@ -239,6 +239,11 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         read_all(tmp_path / name)
 
 
+def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="is a folder or a pipe; name a file"):
+        read_all(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["p.csv.gz", "p.jsonl.gz", "p.parquet", "p.xlsx"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

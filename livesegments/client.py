@@ -27,6 +27,7 @@ from livesegments.contracts.segments import (
     SegmentDefinition,
     SegmentRef,
     SegmentState,
+    read,
 )
 from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
 from livesegments.rendering.formats import is_doubted, segment_name
@@ -216,9 +217,7 @@ def _follow(
             states = tp.topic == STATES
             for record in polled[tp]:
                 update = (
-                    view.followed_state(*_state(record))
-                    if states
-                    else (yield from _change(view, record))
+                    _followed_state(view, record) if states else (yield from _change(view, record))
                 )
                 if update is not None:
                     yield update
@@ -240,7 +239,9 @@ def _follow(
 
 def _change(view: View, record: ConsumerRecord) -> Generator[Update, None, Update | None]:
     """Apply a change, after any held tombstone that precedes it."""
-    change = SegmentChange.model_validate_json(record.value)
+    change = read(SegmentChange, record)
+    if change is None:
+        return None
     if (forgotten := view.changes_read(change.customer_id, change.version)) is not None:
         yield forgotten
     return view.change(change)
@@ -255,16 +256,24 @@ def _states(
         starts, ends = log.starts(partitions), log.ends(partitions)
         for batch in log.read({tp: (starts[tp], ends[tp]) for tp in partitions}):
             for record in (record for records in batch.values() for record in records):
-                update = view.state(*_state(record))
+                found = _state(record)
+                update = None if found is None else view.state(*found)
                 if update is not None:
                     latest[update.customer_id] = update
     # Only now, since a later record may have superseded a state or removed the customer.
     return [update for update in latest.values() if update.kind == "state"], ends
 
 
-def _state(record: ConsumerRecord) -> tuple[str, SegmentState | None, int | None]:
-    """Return customer, state and version of a record of the compacted topic."""
-    state = SegmentState.model_validate_json(record.value) if record.value else None
+def _followed_state(view: View, record: ConsumerRecord) -> Update | None:
+    found = _state(record)
+    return None if found is None else view.followed_state(*found)
+
+
+def _state(record: ConsumerRecord) -> tuple[str, SegmentState | None, int | None] | None:
+    """Return customer, state and version of a record of the compacted topic; None if not ours."""
+    state = read(SegmentState, record) if record.value else None
+    if record.value and state is None:
+        return None
     provenance = read_provenance(record.headers)
     return record.key.decode(), state, provenance[1] if provenance else None
 
@@ -322,9 +331,8 @@ def read_doubted(config: Mapping[str, Any]) -> set[str]:
     with LogReader(config) as log:
         start, end = (each([definitions]) for each in (log.starts, log.stable_ends))
         for batch in log.read({definitions: (start[definitions], end[definitions])}):
-            values = [each.value for each in batch[definitions] if each.value is not None]
-            found = map(SegmentDefinition.model_validate_json, values)
-            latest.update((each.id, each) for each in found)
+            found = [read(SegmentDefinition, each) for each in batch[definitions] if each.value]
+            latest.update((each.id, each) for each in found if each is not None)
     return {each.id for each in latest.values() if is_doubted(each.persona_distance)}
 
 

@@ -20,7 +20,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.consumers.log_reader import LogReader, log_consumer
 from livesegments.consumers.modelling.definitions import complete_generation
 from livesegments.consumers.partition_state import PartitionState
-from livesegments.contracts.segments import SegmentDefinition
+from livesegments.contracts.segments import SegmentDefinition, read
 from livesegments.contracts.topics import DEFINITIONS
 from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
@@ -234,7 +234,14 @@ class DefinitionsReader:
         for record in records:
             if record.value is None:
                 continue
-            definition = SegmentDefinition.model_validate_json(record.value)
+            definition = read(SegmentDefinition, record)
+            if definition is None:
+                log.warning(
+                    "a record of another producer is left out",
+                    topic=DEFINITIONS,
+                    offset=record.offset,
+                )
+                continue
             known = self.latest.get(definition.id)
             # Generations never go back, so definitions of older ones are ignored.
             if known is None or definition.generation >= known.generation:

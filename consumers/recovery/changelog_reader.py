@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import structlog
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
@@ -12,9 +13,11 @@ from livesegments.consumers.recovery.ownership import Committed
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
-from livesegments.contracts.segments import SegmentState
+from livesegments.contracts.segments import SegmentState, read
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, STATES
 from livesegments.store.deployment import UnknownSegmentError
+
+log = structlog.get_logger()
 
 UNASKED = -1
 
@@ -69,23 +72,17 @@ def read_back(
     """
     states: dict[str, Stated] = {}
     version = 0
-    index = {segment: i for i, segment in enumerate(segment_ids)}
     for record in _records(reader, STATES, partition, keep_alive):
         version = max(version, _version(record))
         key = record.key.decode()
         if record.value is None:
             states.pop(key, None)
-            continue
-        state = SegmentState.model_validate_json(record.value)
-        segment = state.segment.id if state.segment else None
-        if segment is not None and segment not in index:
-            raise UnknownSegmentError(segment, segment_ids)
-        # Customers without a segment are kept too: their state may have to be deleted.
-        place = NONE if segment is None else index[segment]
-        since_us = round(state.since.timestamp() * 1_000_000)
-        said = state.consent.marketing
-        marketing = UNASKED if said is None else int(said)
-        states[key] = Stated(place, since_us, state.version, marketing)
+        elif (state := read(SegmentState, record)) is not None:
+            # Customers without a segment are kept too: their state may have to be deleted.
+            states[key] = _stated(state, segment_ids)
+        else:
+            place = {"topic": STATES, "partition": partition, "offset": record.offset}
+            log.warning("a record of another producer is left out", **place)
     if committed is not None:
         return Changelog(states, version, frozenset())
     for topic in (CHANGES, *((DEFINITIONS,) if partition == 0 else ())):
@@ -101,6 +98,17 @@ def read_back(
             letters.add((letter.topic, letter.offset))
             version = max(version, _version(record))
     return Changelog(states, version, frozenset(letters))
+
+
+def _stated(state: SegmentState, segment_ids: Sequence[str]) -> Stated:
+    segment = state.segment.id if state.segment else None
+    if segment is not None and segment not in segment_ids:
+        raise UnknownSegmentError(segment, segment_ids)
+    place = NONE if segment is None else segment_ids.index(segment)
+    since_us = round(state.since.timestamp() * 1_000_000)
+    said = state.consent.marketing
+    marketing = UNASKED if said is None else int(said)
+    return Stated(place, since_us, state.version, marketing)
 
 
 def _records(

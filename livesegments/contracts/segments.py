@@ -6,7 +6,7 @@ fields are ignored, so that additions stay compatible. Publishers write with `en
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,9 +15,15 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic_core import to_json
+
+from livesegments.contracts.cloudevents import read_provenance
+
+if TYPE_CHECKING:
+    from kafka.consumer.fetcher import ConsumerRecord
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -44,6 +50,9 @@ Origin = Literal["live", "profile", "expiry", "model", "backfill", "erasure", "r
 # A subscriber of this release reads what a later one adds.
 AnyFeature = Annotated[Feature | str, Field(description="More may come")]
 AnyOrigin = Annotated[Origin | str, Field(description='More may come: treat one as "other"')]
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Frozen(BaseModel):
@@ -237,6 +246,27 @@ class SegmentDefinition(_Frozen):
     ] = ()
     model: FittedModel
     version: Annotated[int, Field(ge=0)]
+
+
+def read(model: type[Model], record: "ConsumerRecord") -> Model | None:
+    """Return what a record of an output topic holds; None if another producer wrote something else.
+
+    Raises
+    ------
+    ValueError
+        If a worker wrote it, of another release, that this one cannot read.
+    """
+    try:
+        return model.model_validate_json(record.value)
+    except ValidationError as error:
+        if read_provenance(record.headers) is None:
+            return None
+        first = error.errors()[0]
+        raise ValueError(
+            f"{record.topic}, partition {record.partition}, offset {record.offset}: is no"
+            f" {model.__name__} of this release ({'.'.join(map(str, first['loc']))}:"
+            f" {first['msg']}); a worker of another one wrote it"
+        ) from None
 
 
 def encode(event: BaseModel | Mapping[str, object] | str | float) -> bytes:

@@ -166,6 +166,7 @@ def test_states_come_first_each_customer_once_and_no_one_forgotten(
         put(producer, CHANGES, customer, encode(change(customer, version)))
         put(producer, STATES, customer, encode(state(customer, version)))
     put(producer, STATES, "gone", None)
+    put(producer, STATES, "of another producer", b"{}")
     producer.commit_transaction()
     config = {"bootstrap_servers": fresh_kafka.bootstrap}
 
@@ -176,6 +177,7 @@ def test_states_come_first_each_customer_once_and_no_one_forgotten(
         ("state", "b"),
     ]
     producer.begin_transaction()
+    put(producer, CHANGES, "of another producer", b"no JSON")
     put(producer, CHANGES, "b", encode(change("b", 9, 1)))
     producer.commit_transaction()
     assert until_idle(updates) == [Update("change", "b", change("b", 9, 1))]

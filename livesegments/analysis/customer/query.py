@@ -12,7 +12,7 @@ from livesegments.analysis.customer.lookup import StoredCustomer, look_up
 from livesegments.config.clients import kafka_config, redis_client
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
-from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.segments import SegmentChange, read
 from livesegments.contracts.topics import CHANGES
 from livesegments.domain import Model
 from livesegments.operations.model_loader import current_model, rules_of
@@ -91,10 +91,10 @@ def read_history(
         while at > start and len(changes) < newest and end - at < searched:
             before, at = at, max(start, at - CHUNK)
             found = [
-                SegmentChange.model_validate_json(record.value)
+                change
                 for batch in log.read({tp: (at, before)})
                 for record in batch[tp]
-                if record.key == key
+                if record.key == key and (change := read(SegmentChange, record)) is not None
             ]
             changes += reversed(found)
             progress(end - at)

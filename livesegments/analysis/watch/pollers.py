@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from livesegments.analysis.watch.transition_window import HOUR_S, TransitionWindow
 from livesegments.consumers.log_reader import ends_of, log_consumer, starts_of
 from livesegments.consumers.modelling.global_model import DefinitionsReader, GlobalModel
-from livesegments.contracts.segments import SegmentChange
+from livesegments.contracts.segments import SegmentChange, read
 from livesegments.contracts.topics import CHANGES, INPUTS
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.generation import Generation
@@ -60,7 +60,9 @@ class ChangesTail:
                 self.cut_short.discard(tp)
                 self.moves.known_since(records[0].timestamp / 1_000)
             for record in records:
-                change = SegmentChange.model_validate_json(record.value)
+                change = read(SegmentChange, record)
+                if change is None:
+                    continue
                 self.moves.add(change, record.timestamp / 1_000)
         for tp in self.positions:
             position = consumer.position(tp, timeout_ms=_POLL_MS)

@@ -10,7 +10,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.cloudevents import read_provenance
 from livesegments.contracts.dead_letters import parse
-from livesegments.contracts.segments import SegmentChange, SegmentState
+from livesegments.contracts.segments import SegmentChange, SegmentState, read
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.operations.verify.clocks import TOLERANCE_US
 from livesegments.operations.verify.partition import Partition
@@ -20,6 +20,7 @@ from livesegments.operations.verify.store_reader import Cut
 
 OF_SETTINGS = {"bad_currency", "consent_missing", "wrong_partition"}
 """Reasons that depend on a setting, which may be another after a rebuild."""
+_FOREIGN = "is of another producer and none of the contract"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,7 +77,10 @@ def check_chain(
     compared: dict[str, Told] = {}
     changes: list[SegmentChange] = []
     for record in records:
-        change = SegmentChange.model_validate_json(record.value)
+        change = read(SegmentChange, record)
+        if change is None:
+            check.that(False, f"{at.where}, change at offset {record.offset}: {_FOREIGN}")
+            continue
         changes.append(change)
         name = change.customer_id
         where = f"{at.where}, customer {name}, offset {record.offset}"
@@ -176,13 +180,14 @@ def check_state(
     left_out = 0
     for name in sorted(set(last) | set(states) | set(at.records.found)):
         told, stated = last.get(name), states.get(name)
-        value = stated.value if stated else None
-        state = SegmentState.model_validate_json(value) if value else None
+        state = read(SegmentState, stated) if stated and stated.value else None
         change = told.change if told else None
         moved = change.segment.id if change and change.segment else None
         kept = state.segment.id if state and state.segment else None
         moved = kept if change is None and shortened else moved
         where = f"{at.where}, customer {name}"
+        is_foreign = stated is not None and stated.value and state is None
+        check.that(not is_foreign, f"{where}: the state {_FOREIGN}")
         if name in unknown:
             left_out += 1
             continue

@@ -122,7 +122,7 @@ def test_a_generation_exists_once_all_its_definitions_can_be_read(fresh_kafka: K
     reader = DefinitionsReader(config, PERSONAS)
     assert reader.generation is None
     first, second = published(described(generation(1))), published(described(generation(5, turn=1)))
-    publish(first[:4])
+    publish([*first[:4], b'{"id": "of another producer"}'])
     assert not learnt(reader, 1)
     publish(first[4:])
     assert learnt(reader, 10)

@@ -14,7 +14,9 @@ from livesegments.contracts.segments import (
     SegmentDefinition,
     SegmentState,
     encode,
+    read,
 )
+from tests.livesegments.history.made import change_record
 
 FAMILIES = {"id": "families", "name": "Families"}
 STUDENTS = {"id": "students", "name": "Students"}
@@ -177,3 +179,14 @@ def test_a_subscriber_reads_what_a_later_release_adds() -> None:
     assert (read.origin, read.explanation[0].feature) == ("merge", "returns")
     definition = {**DEFINITION, "named_by": ["returns"]}
     assert SegmentDefinition.model_validate_json(json.dumps(definition)).named_by == ("returns",)
+
+
+def test_a_record_of_another_producer_is_none_and_a_worker_s_is_named() -> None:
+    record = change_record(SegmentChange.model_validate(CHANGE), 7, 3)
+    assert read(SegmentChange, record) == SegmentChange.model_validate(CHANGE)
+    broken = record._replace(value=b"{}")
+    assert read(SegmentChange, broken._replace(headers=[])) is None
+    with pytest.raises(
+        ValueError, match=r"segment-changes.v1, partition 3, offset 7: is no Segment"
+    ):
+        read(SegmentChange, broken)

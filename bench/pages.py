@@ -45,7 +45,7 @@ FROM changes GROUP BY ALL
 
 
 def lengthen(file: Path, changes: int) -> None:
-    """Add changes to a history that nobody has open."""
+    """Add changes to a history that no process has open."""
     with duckdb.connect(str(file), config={"memory_limit": "2GB", "threads": 2}) as connection:
         sizes = {"n": changes, "customers": CUSTOMERS, "partitions": PARTITIONS, "days": DAYS}
         connection.execute(_CHANGES, sizes)

@@ -123,7 +123,7 @@ def start_parent() -> None:
 
 @cache
 def _requests() -> socket.socket:
-    """Return a socket to the parent, which is started where there is none."""
+    """Return a socket to the parent, and start it if needed."""
     if ADDRESS not in os.environ:
         start_parent()
     requests = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

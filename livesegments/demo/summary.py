@@ -78,12 +78,12 @@ class Progress:
 
     @property
     def has_worker(self) -> bool:
-        """Whether a worker has started on the store."""
+        """Return whether a worker has started on the store."""
         return self._store.deployment() is not None
 
     @property
     def changed(self) -> bool:
-        """Whether a change has been published."""
+        """Return whether a change has been published."""
         return bool(self.watch.snapshot().newest)
 
     def line(self) -> str:

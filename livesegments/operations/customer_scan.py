@@ -18,7 +18,7 @@ from livesegments.store.partitions import Partitions, ReadRequest
 
 CHUNK = 2_000
 SCANNED = 250
-"""Customers of one HSCAN, during which a server answers nobody else."""
+"""Customers of one HSCAN, during which a server answers no other client."""
 
 
 @dataclass(frozen=True, slots=True)

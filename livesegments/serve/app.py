@@ -67,7 +67,7 @@ class Sources:
         numbers = range(len(new.positions))
         offsets = tuple(new.positions[each] for each in numbers)
         end = Position(self.follower.changes_id, offsets)
-        # What came while this server was down is told too.
+        # Changes made while this server was down are sent too.
         if self.follower.ready or self.history.filled:
             self.changes.add(new, end)
         else:

@@ -78,7 +78,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is sent of a record of the change log, or of a null state, which has no ``version``.
+    """Event of a record of the change log, or of a null state, which has no ``version``.
 
     The offset of a null is that of the next change of its partition: all changes of its customer
     before it are below, and any after a return are not. The frame of a change is empty once its

@@ -52,7 +52,7 @@ steps = st.one_of(
 
 @dataclass
 class Place:
-    """Where a customer was at the last change, and by which model, recomputed by the test."""
+    """Vector and model of a customer's last change, recomputed by the test."""
 
     vector: Floats
     model: Model
@@ -69,7 +69,7 @@ def shifted(number: int, shift: float) -> Model:
 
 
 def gap(vector: Floats, by: Model, left: str, entered: str) -> float:
-    """How much nearer one segment's centroid is than another's, squared, feature by feature."""
+    """Return by feature how much nearer one segment's centroid is than another's, squared."""
     places = dict(zip(by.generation.segments, by.snapshot.centroids, strict=True))
     total = 0.0
     for i, value in enumerate(vector.tolist()):

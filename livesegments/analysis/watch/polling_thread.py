@@ -21,7 +21,7 @@ class Outage(NamedTuple):
 class PollingThread:
     """Keeps the latest fields that a poller yielded, and the outage while it fails.
 
-    ``poller`` makes the generator that connects and polls, anew after each failure; the fields are
+    ``poller`` makes the generator that connects and polls, again after each failure; the fields are
     empty before the first, and stay through an outage.
     """
 

@@ -13,7 +13,7 @@ from livesegments.serve.problems import ProblemError, unavailable
 
 
 class Reader(CustomerReader):
-    """Reads customers who are all known but "nobody", once it may."""
+    """Reader that knows every customer but "nobody", and waits until it may read."""
 
     def __init__(self) -> None:
         super().__init__(sentinel.store, sentinel.current)
@@ -29,7 +29,7 @@ class Reader(CustomerReader):
 
 
 async def ask(reader: Reader, wanted: Sequence[Sequence[str]]) -> list[Any]:
-    """Ask for more while the first are read; then let the reader go on."""
+    """Ask for more while the first are read; then let the reader continue."""
     tasks = [asyncio.create_task(reader.find(wanted[0]))]
     while not reader.asked:
         await asyncio.sleep(0)

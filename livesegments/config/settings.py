@@ -277,7 +277,7 @@ def unread() -> list[str]:
 
 
 def without_prefix(env_file: Path) -> list[str]:
-    """Return a message for each setting that a file names without our prefix, which is therefore ignored.
+    """Return a message for each setting that a file names without our prefix, and so to no effect.
 
     These are not errors either: the file may also be that of other software.
     """

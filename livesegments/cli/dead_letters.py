@@ -55,8 +55,8 @@ def list_(
 
     Example: livesegments dead-letters list --reason schema_invalid --since 7d
     """
-    settings = read_settings(ctx)
     selection = _selection(reason, topic, since, partition)
+    settings = read_settings(ctx)
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config
         from livesegments.operations.dead_letters import letters
@@ -156,10 +156,10 @@ def replay(
 
     Example: livesegments dead-letters replay --reason future_dated --dry-run
     """
-    settings = read_settings(ctx)
     if offset is not None and partition is None:
         fail("--offset needs --partition", WRONG)
     selection = _selection(reason, topic, since, partition, offset)
+    settings = read_settings(ctx)
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config
         from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PROFILES, REPLAYS

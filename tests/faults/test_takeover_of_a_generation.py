@@ -52,6 +52,7 @@ def test_a_generation_whose_takeover_is_killed_twenty_times_is_taken_over_once(
     }
     first = service.start()
     sent = service.send(make_load(6_000, customers=1_500))
+    service.wait_for(service.has_model, "the model is known")
     service.wait()
     service.leave(first)
     request = turned(service)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from livesegments.config import PREFIX
-from livesegments.demo import GROUPS_FILE, PROFILES_FILE, PURCHASES_FILE
+from livesegments.demo import GROUPS_FILE, LIVE_FROM, PROFILES_FILE, PURCHASES_FILE
 from livesegments.local_servers import (
     LOOPBACK,
     Child,
@@ -46,8 +46,6 @@ _SETTINGS = {
     "LOG_FORMAT": "json",
 }
 _YEAR_SECONDS = 365 * 86_400
-# The days before are history, sent at once: in them nothing is published but the first customers.
-_LIVE_FROM = "2017-02-01"
 _SETTLED_SECONDS, _STUCK_SECONDS, _LINE_SECONDS = 2.5, 30.0, 2.0
 _ASCII = str.maketrans({"━": "#", "→": "->"})
 
@@ -112,7 +110,7 @@ class _Demo:
         where = data or self._folder
         files = where / PURCHASES_FILE, where / PROFILES_FILE
         speed = f"{_YEAR_SECONDS / seconds:.0f}"
-        options = ("--profiles", str(files[1]), "--speed", speed, "--speed-from", _LIVE_FROM)
+        options = ("--profiles", str(files[1]), "--speed", speed, "--speed-from", f"{LIVE_FROM:%F}")
         replay = self._start("the replay", "livesegments.cli", "replay", str(files[0]), *options)
         # While worker and replay start, for these imports take their time too.
         from livesegments.config.settings import load

@@ -22,6 +22,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STATES
+from livesegments.demo import LIVE_FROM
 from livesegments.rendering.formats import DOUBT
 from livesegments.rendering.terminal import changes_table, segment_table
 from livesegments.store.partitions import Partitions
@@ -190,11 +191,11 @@ def _latency(
     took = [
         record.timestamp - arrived[at]
         for record, change in zip(records, changes, strict=True)
-        if change.cause and change.cause.topic == PURCHASES
+        if change.cause and change.cause.topic == PURCHASES and change.occurred_at >= LIVE_FROM
         if (at := (change.cause.partition, change.cause.offset)) in arrived
     ]
     median, tail = np.percentile(took or [np.nan], [50, 99])
-    return f"From event to change: median {median:.0f} ms, p99 {tail:.0f} ms."
+    return f"From event to change, after January: median {median:.0f} ms, p99 {tail:.0f} ms."
 
 
 def _kinds(changes: Sequence[SegmentChange]) -> Table:

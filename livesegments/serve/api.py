@@ -132,8 +132,11 @@ class Api:
         """Stream changes as they come."""
         self._check()
         last = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
+        headers = {"X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(media_type=EVENTS, headers=headers)
         frames = await self.stream.open(last)
-        return StreamingResponse(frames, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
+        return StreamingResponse(frames, media_type=EVENTS, headers=headers)
 
     def _check(self) -> None:
         away = self.away()

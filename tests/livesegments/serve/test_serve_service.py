@@ -291,6 +291,16 @@ def test_errors_are_problem_details(client: Client, path: str, status: int) -> N
     matches(found.json, "ProblemDetails")
 
 
+def test_the_head_of_the_stream_ends(client: Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+    for method in ("HEAD", "HEAD"):  # the second waits for the first
+        connection.request(method, "/api/v1/changes", headers=BEARER)
+        found = connection.getresponse()
+        assert (found.status, found.read()) == (200, b"")
+        assert found.headers["content-type"].startswith("text/event-stream")
+    connection.close()
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=10001", "consent=maybe", "cursor=%25", "x=1"])
 def test_a_wrong_parameter_is_named(client: Client, query: str) -> None:
     [segment, *_] = client.request("/segments").json["segments"]

@@ -194,7 +194,9 @@ def _latency(
         if change.cause and change.cause.topic == PURCHASES and change.occurred_at >= LIVE_FROM
         if (at := (change.cause.partition, change.cause.offset)) in arrived
     ]
-    median, tail = np.percentile(took or [np.nan], [50, 99])
+    if not took:
+        return "No purchase after January has changed a segment."
+    median, tail = np.percentile(took, [50, 99])
     return f"From event to change, after January: median {median:.0f} ms, p99 {tail:.0f} ms."
 
 

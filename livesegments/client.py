@@ -217,11 +217,17 @@ def _follow(
             states = tp.topic == STATES
             for record in polled[tp]:
                 update = (
-                    _followed_state(view, record) if states else (yield from _change(view, record))
+                    _state(record, view.followed_state)
+                    if states
+                    else (yield from _change(view, record))
                 )
                 if update is not None:
                     yield update
-            names = [record.key.decode() for record in polled[tp] if states and not record.value]
+            names = [
+                each.key.decode(errors="replace")
+                for each in polled[tp]
+                if states and not each.value
+            ]
             if held := [name for name in names if name in view.leaving]:
                 changes = TopicPartition(CHANGES, tp.partition)
                 due[changes] = (log.ends([changes])[changes], held)
@@ -256,26 +262,27 @@ def _states(
         starts, ends = log.starts(partitions), log.ends(partitions)
         for batch in log.read({tp: (starts[tp], ends[tp]) for tp in partitions}):
             for record in (record for records in batch.values() for record in records):
-                found = _state(record)
-                update = None if found is None else view.state(*found)
+                update = _state(record, view.state)
                 if update is not None:
                     latest[update.customer_id] = update
     # Only now, since a later record may have superseded a state or removed the customer.
     return [update for update in latest.values() if update.kind == "state"], ends
 
 
-def _followed_state(view: View, record: ConsumerRecord) -> Update | None:
-    found = _state(record)
-    return None if found is None else view.followed_state(*found)
+def _state(
+    record: ConsumerRecord,
+    apply: Callable[[str, SegmentState | None, int | None], Update | None],
+) -> Update | None:
+    """Apply a record of the compacted topic: customer, state and version.
 
-
-def _state(record: ConsumerRecord) -> tuple[str, SegmentState | None, int | None] | None:
-    """Return customer, state and version of a record of the compacted topic; None if not ours."""
+    One of another producer is left out.
+    """
     state = read(SegmentState, record) if record.value else None
     if record.value and state is None:
         return None
     provenance = read_provenance(record.headers)
-    return record.key.decode(), state, provenance[1] if provenance else None
+    version = provenance[1] if provenance else None
+    return apply(record.key.decode(errors="replace"), state, version)
 
 
 def follow(

@@ -176,7 +176,7 @@ def nearest(distances: Floats) -> tuple[Indices, Floats]:
     Clusters and distances, shape (n,).
 
     """
-    # Three times as fast as argmin, which does not vectorize over a short axis.
+    # Faster than argmin and min of a row at a time, which do not vectorize over a short axis.
     clusters = np.zeros(distances.shape[1], dtype=np.intp)
     least = distances[0].copy()
     for cluster, own in enumerate(distances[1:], start=1):

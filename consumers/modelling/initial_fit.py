@@ -59,8 +59,8 @@ def draw(
     layout, numbers = config.layout, range(partitions)
     sizes = store.sizes(numbers)
     total = sum(sizes)
-    size = sample_size(config.segmentation)
-    drawn = size if not buyers else min(max(size * total // buyers, size), MOST_DRAWN)
+    least = sample_size(config.segmentation)
+    drawn = least if not buyers else min(max(least * total // buyers, least), MOST_DRAWN)
     wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
     parts = []
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)

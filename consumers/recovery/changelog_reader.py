@@ -74,7 +74,7 @@ def read_back(
     version = 0
     for record in _records(reader, STATES, partition, keep_alive):
         version = max(version, _version(record))
-        key = record.key.decode()
+        key = record.key.decode(errors="replace")  # another producer may write any bytes
         if record.value is None:
             states.pop(key, None)
         elif (state := read(SegmentState, record)) is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
@@ -13,7 +12,7 @@ from redis.sentinel import SentinelConnectionPool
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.cluster_pipeline import Client, CommandBatch, Servers, server_of
 from livesegments.store.deployment import Deployment
-from livesegments.store.keys import deployment_key, partition_keys, trial_key
+from livesegments.store.keys import PartitionKeys, deployment_key, partition_keys, trial_key
 from livesegments.store.outbox import Entry
 
 _SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
@@ -86,11 +85,13 @@ class Partitions:
     def __init__(self, client: Client, group_id: str) -> None:
         self.redis = client
         self.group_id = group_id
-        self.keys = partial(partition_keys, group_id)
-        """Returns the keys of a partition."""
         self._servers = Servers(client)
         self._sha = ""
         self._loaded: set[int] = set()
+
+    def keys(self, partition: int) -> PartitionKeys:
+        """Return the keys of a partition."""
+        return partition_keys(self.group_id, partition)
 
     def try_commands(self, partitions: int) -> None:
         """Run every command of the commit script once per partition, on a separate test key.
@@ -125,9 +126,10 @@ class Partitions:
             If a setting differs; the message names it and the possible remedies.
         """
         key = deployment_key(self.group_id)
-        look = CommandBatch(self._servers, atomic=True)
+        look = CommandBatch(self._servers)
         look.on(key).hgetall(key)
-        if found := look.execute()[-1]:
+        [found] = look.execute()
+        if found:
             # Before fields that an older release did not have are written.
             deployment.check(found, self.group_id)
         batch = CommandBatch(self._servers, atomic=True)

@@ -167,6 +167,8 @@ def test_states_come_first_each_customer_once_and_no_one_forgotten(
         put(producer, STATES, customer, encode(state(customer, version)))
     put(producer, STATES, "gone", None)
     put(producer, STATES, "of another producer", b"{}")
+    for value in (b"{}", None):
+        producer.send(STATES, key=b"\xff", value=value, partition=0).get(10)
     producer.commit_transaction()
     config = {"bootstrap_servers": fresh_kafka.bootstrap}
 

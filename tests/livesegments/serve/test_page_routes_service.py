@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect
 
 from livesegments.contracts.topics import PURCHASES
 from tests.livesegments.serve.browser import DESK, PHONE, Tab, chromium, tab
+from tests.livesegments.serve.people import PEOPLE, profiles
 from tests.servers import KafkaServer, RedisServer
 from tests.service import Event, Service, empty_servers, erasure, profile, purchase
 
@@ -23,7 +24,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 TOKEN = "a-token-of-these-tests"
 PAGES = ("/", "/customers?id=p01", "/audiences", "/model", "/model/preview", "/data")
-PEOPLE = [f"p{i:02d}" for i in range(70)]
 ODD = "Zoë/<b>'\"&?#%2F 客户"
 
 
@@ -82,16 +82,7 @@ def served(
     )
     try:
         service.start()
-        service.send(
-            profile(
-                name,
-                "2024-01-01T00:00:00Z",
-                age=20 + i % 60,
-                income=10_000 + 1_500 * (i % 70),
-                consent={"marketing": [True, False, None][i % 3], "profiling": True},
-            )
-            for i, name in enumerate(PEOPLE)
-        )
+        service.send(profiles(PEOPLE))
         service.send(shopping([*PEOPLE, "gone", "barred", ODD]))
         service.wait_for(service.has_model, "everyone is scored")
         service.send(

@@ -19,15 +19,15 @@ from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import CHANGES
 from livesegments.serve.openapi import document
 from livesegments.topic_prefix import open_admin
+from tests.livesegments.serve.people import PEOPLE, profiles
 from tests.servers import KafkaServer, RedisServer
-from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, profile, purchase
+from tests.service import PARTITIONS, Event, Service, empty_servers, erasure, purchase
 
 pytestmark = pytest.mark.servers
 
 TOKEN = "a-token-of-these-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 NAMES = ["42", "a/b", "a%2Fb", "..", ".", "/", "Zoë", "客户 🛒", "a'b\"c?d=e&f#g", "x" * 128, "+ +"]
-PEOPLE = [f"p{i:02d}" for i in range(70)]
 FORGOTTEN = ["gone", "barred"]
 MOVED = ["p00", "p03", "p06", "p12"]
 """Customers with different habits: the same large purchases move most of them."""
@@ -131,16 +131,7 @@ def service(
     empty_servers(kafka, redis_server)
     made = Service(kafka, redis_server, tmp_path_factory.mktemp("served"), {"REFIT": "off"})
     made.start()
-    made.send(
-        profile(
-            name,
-            "2024-01-01T00:00:00Z",
-            age=20 + i % 60,
-            income=10_000 + 1_500 * (i % 70),
-            consent={"marketing": [True, False, None][i % 3], "profiling": True},
-        )
-        for i, name in enumerate(PEOPLE)
-    )
+    made.send(profiles(PEOPLE))
     made.send(shopping([*PEOPLE, *NAMES, *FORGOTTEN]))
     made.wait_for(made.has_model, "everyone is scored")
     made.send([erasure("gone", "2024-01-28T00:00:00Z")])

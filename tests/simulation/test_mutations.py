@@ -81,6 +81,7 @@ from tests.simulation.scenarios import PLANS
 pytestmark = pytest.mark.timeout(400)
 
 SEEDS = range(120)
+WORLDS = range(1, 6)
 SEGMENTATION = os.environ.get("LIVESEGMENTS_SIMULATION_SEGMENTATION")
 FIRST = {
     "futures": 69,
@@ -161,9 +162,9 @@ def segmentation_of(protection: str) -> Segmentation:
     return NAMED[SEGMENTATION or names[list(MUTATIONS).index(protection) % len(names)]]
 
 
-def follow(plan: str) -> list[str]:
-    """Return the faults at the end of a scenario."""
-    with World(Random(1), segmentation=segmentation_of(plan)).in_place() as world:
+def follow(plan: str, seed: int) -> list[str]:
+    """Return the faults at the end of a scenario in the world of a seed."""
+    with World(Random(seed), segmentation=segmentation_of(plan)).in_place() as world:
         try:
             PLANS[plan](world)
         except RestlessError as restless:
@@ -171,16 +172,12 @@ def follow(plan: str) -> list[str]:
         return faults(world)
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_a_plan_ends_well(plan: str) -> None:
-    assert follow(plan) == []
-
-
 @pytest.mark.parametrize("protection", PLANS)
 def test_a_plan_ends_in_a_fault_without_the_protection_it_needs(protection: str) -> None:
+    # In some worlds chance protects: a new generation of centroids, say, shows a loss as well.
     with mutated(protection):
-        found = follow(protection)
-    assert _broken(found, protection), found
+        world = next(w for w in WORLDS if _broken(follow(protection, w), protection))
+    assert follow(protection, world) == []
 
 
 @pytest.mark.parametrize("protection", [name for name in MUTATIONS if name not in PLANS])

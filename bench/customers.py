@@ -16,7 +16,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from bench.report import Table
 from livesegments.app import processing_config
 from livesegments.config.settings import Settings
-from livesegments.consumers.aggregation import Part, Work, read_request
+from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.modelling.initial_fit import draw, first_generation
 from livesegments.consumers.partition_state import PartitionState, Sweep
@@ -166,10 +166,9 @@ class World:
         elif owned.sweep is None:
             owned = replace(owned, sweep=Sweep(1, RULES.layout.tile(CLOCK_US)))
         started = time.perf_counter()
-        batch = decode_batch(polled, RULES.currency, {0: owned.seen})
-        part = batch.slices[0]
-        [read] = self._store.read([read_request(owned, batch, part, RULES)])
-        work = Work(RULES, self._model, batch, [Part(owned, part, read)], CLOCK_US)
+        batch = decode_batch(polled, RULES, {0: owned.seen})
+        readings = self._store.read(read_requests([owned], batch, RULES))
+        work = Work(RULES, self._model, batch, [owned], readings, CLOCK_US)
         [decision] = process(work).partitions
         assert decision.commit is not None
         if self._store.commit([decision.commit]) != [True]:

@@ -23,8 +23,8 @@ from livesegments.config.segmentation import built_in
 from livesegments.consumers.drift_monitor import DriftMonitor
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.features.window import DAY_US
-from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
+from livesegments.monitoring.series import PREFIX
 
 ALERTS = Path(__file__).parent.parent / "deploy" / "alerts.yml"
 BATCH, START_DAY, EVENTS = 250, 150.0, 40_000

@@ -11,6 +11,8 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
+from livesegments.app import processing_config
+from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import decode_batch
 from livesegments.contracts.topics import PURCHASES
 from livesegments.features.dedup import DedupWindow
@@ -19,6 +21,7 @@ from livesegments.store.partitions import Commit, Partitions
 from tests.servers import RedisServer
 
 SIZE, BATCH, ROUNDS = 1_000_000, 5_000, 20
+RULES = processing_config(Settings())
 
 
 def run(size: int = SIZE, batch: int = BATCH) -> Table:
@@ -72,7 +75,7 @@ def _seconds(batch: int, rng: np.random.Generator, seen: DedupWindow | None) -> 
     for _ in range(ROUNDS):
         polled = {TopicPartition(PURCHASES, 0): _records(batch, rng)}
         began = time.perf_counter()
-        decoded = decode_batch(polled, "USD", {0: seen})
+        decoded = decode_batch(polled, RULES, {0: seen})
         seconds.append((time.perf_counter() - began) / batch)
         recall = decoded.slices[0].recall
         seen = recall.seen if recall else None

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -10,6 +11,8 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from bench.report import Table
+from livesegments.app import processing_config
+from livesegments.config.settings import Settings
 from livesegments.consumers.decoding import decode_batch
 from livesegments.contracts.partitioning import PARTITIONERS, Partitioning, hash_keys
 from livesegments.contracts.topics import PURCHASES
@@ -26,9 +29,10 @@ def run(events: int = EVENTS, runs: int = RUNS) -> Table:
     )
     partitioning = Partitioning("murmur2", PARTITIONS)
     polled = _polled(events, partitioning)
-    decoded = decode_batch(polled, "USD", partitioning=partitioning).purchases
+    rules = replace(processing_config(Settings()), partitioning=partitioning)
+    decoded = decode_batch(polled, rules).purchases
     keys = [name.encode() for name in decoded.customer_id]
-    whole = _micros(lambda: decode_batch(polled, "USD", partitioning=partitioning), events, runs)
+    whole = _micros(lambda: decode_batch(polled, rules), events, runs)
     table.add("decoding, with the partition of each key", f"{whole:.2f}", "")
     for partitioner in PARTITIONERS:
         each = Partitioning(partitioner, PARTITIONS)

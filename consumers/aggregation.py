@@ -1,8 +1,7 @@
 """Micro-batches of work: their customers, the partitions' clocks, and the updated records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +23,6 @@ Int = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Part(NamedTuple):
-    """A partition's part of a micro-batch: state, polled slice if any, and data read."""
-
-    state: PartitionState
-    polled: PartitionBatch | None
-    read: ReadResult
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """A micro-batch to process, for all partitions that have work.
@@ -41,9 +32,9 @@ class Work:
     config, model
         Configuration and model; without a model nothing is assigned.
     batch
-        The polled records; all its partitions are in ``parts``, in the same order.
-    parts
-        Each partition with its slice of the batch, if any, and the data read from its store.
+        The polled records.
+    states, readings
+        State of each slice's partition, and the data read from its store.
     now_us
         The wall clock, in microseconds.
     replay
@@ -53,9 +44,15 @@ class Work:
     config: ProcessingConfig
     model: Model | None
     batch: MicroBatch
-    parts: Sequence[Part]
+    states: Sequence[PartitionState]
+    readings: Sequence[ReadResult]
     now_us: int
     replay: bool = False
+
+    @property
+    def parts(self) -> Iterator[tuple[PartitionState, PartitionBatch, ReadResult]]:
+        """State of each partition, its slice of the batch, and the data read."""
+        return zip(self.states, self.batch.slices, self.readings, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,59 +114,55 @@ class Aggregated:
     erased: int
 
 
-def read_request(
-    state: PartitionState,
+def read_requests(
+    states: Sequence[PartitionState],
     batch: MicroBatch,
-    polled: PartitionBatch | None,
     config: ProcessingConfig,
     *,
-    advance_sweep: bool = True,
-) -> ReadRequest:
-    """Return the read request of a partition for its slice of the batch and its sweep."""
-    customers = batch.customers[polled.customers] if polled else []
-    has_requests = polled is not None and polled.erasures.stop > polled.erasures.start
-    has_markers = state.erasures > 0 or has_requests
-    return ReadRequest(
-        partition=state.partition,
-        customers=customers,
-        erasures=[marker_key(name, config.group_id) for name in customers] if has_markers else (),
-        scan=(state.sweep.cursor, config.sweep_chunk) if state.sweep and advance_sweep else None,
-    )
+    advance_sweeps: bool = True,
+) -> list[ReadRequest]:
+    """Return what to read of each partition: its customers in the batch, and those to sweep."""
+    requests = []
+    for state, polled in zip(states, batch.slices, strict=True):
+        customers = batch.customers[polled.customers]
+        has_markers = state.erasures > 0 or polled.erasures.stop > polled.erasures.start
+        markers = [marker_key(each, config.group_id) for each in customers] if has_markers else ()
+        sweep = state.sweep if advance_sweeps else None
+        scan = (sweep.cursor, config.sweep_chunk) if sweep else None
+        requests.append(ReadRequest(state.partition, customers, markers, scan))
+    return requests
 
 
 def gather(work: Work) -> Customers:
     """Return the customers of a micro-batch, one row for each, and the partitions' clocks."""
-    parts, batch = work.parts, work.batch
-    names, stored = batch.customers.copy(), list[bytes | None]()
-    part = [0] * len(names)
-    for i, (_, polled, read) in enumerate(parts):
-        if polled is not None:
-            stored += read.records
-            part[polled.customers] = [i] * len(read.records)
-    for i, (_, polled, read) in enumerate(parts):
+    batch = work.batch
+    names, stored, part = batch.customers.copy(), list[bytes | None](), list[int]()
+    for i, read in enumerate(work.readings):
+        stored += read.records
+        part += [i] * len(read.records)
+    for i, (_, polled, read) in enumerate(work.parts):
         if read.scanned:
-            in_batch = set(batch.customers[polled.customers]) if polled else ()
+            in_batch = set(batch.customers[polled.customers])
             swept = [name for name in read.scanned if name not in in_batch]
             names += swept
             stored += [read.scanned[name] for name in swept]
             part += [i] * len(swept)
-    clocks_us = [_clock(each, work) for each in parts]
+    clocks_us = [_clock(work, *each) for each in work.parts]
     at = np.array(part, np.int64)
     began_us, clock_us = np.array(clocks_us, np.int64).reshape(-1, 2)[at].T
     return Customers(names, stored, at, clock_us, began_us, [after for _, after in clocks_us])
 
 
-def _clock(part: Part, work: Work) -> tuple[int, int]:
+def _clock(
+    work: Work, state: PartitionState, polled: PartitionBatch, read: ReadResult
+) -> tuple[int, int]:
     """Return a partition's clock before the batch's purchases and after; it never goes back.
 
     It advances only as far as the clock of the store's server confirms: neither a wrong wall clock
     nor a purchase dated ahead together with its record can move it further.
     """
-    state, polled, read = part
     wall_us = 0 if work.config.event_clock else bounded(work.now_us, read.time_us)
     began_us = max(state.checkpoint.clock_us, wall_us)
-    if polled is None:
-        return began_us, began_us
     occurred_at = work.batch.purchases.occurred_at[polled.purchases]
     plausible = occurred_at <= latest(read.time_us)
     return began_us, int(occurred_at[plausible].max(initial=began_us))
@@ -222,7 +215,6 @@ def _apply_requests(work: Work) -> tuple[dict[int, Marker], Int, Flags]:
     markers = {
         polled.customers.start + row: Marker.from_bytes(data)
         for _, polled, read in work.parts
-        if polled is not None
         for row, data in enumerate(read.erasures)
         if data is not None
     }

@@ -1,7 +1,8 @@
 """Columnar decoding of a poll: records of every topic, with a row for each customer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from operator import attrgetter
 from typing import TypeVar
@@ -21,13 +22,17 @@ from livesegments.contracts.decode import (
     decode_profiles,
     decode_purchases,
 )
-from livesegments.contracts.partitioning import KeyHashes, Partitioning, hash_keys
+from livesegments.contracts.partitioning import KeyHashes, hash_keys
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
+from livesegments.contracts.validation import Keys, Values
+from livesegments.domain import ProcessingConfig
 from livesegments.features.dedup import DedupUpdate, DedupWindow, fingerprints, hashes_of
 
 Int = NDArray[np.int64]
-_NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
 C = TypeVar("C", bound=Columns)
+
+_NO_PURCHASES = decode_purchases([], [], [], currency="")[0]
+_NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class PartitionBatch:
-    """Slice of a micro-batch from one input partition.
+    """Slice of a micro-batch from one input partition; empty if only its sweep advances.
 
     Attributes
     ----------
@@ -108,10 +113,8 @@ class MicroBatch:
 
 def decode_batch(
     polled: Mapping[TopicPartition, Sequence[ConsumerRecord]],
-    currency: str,
-    seen: Mapping[int, DedupWindow | None] | None = None,
-    consent_required: bool = False,
-    partitioning: Partitioning | None = None,
+    config: ProcessingConfig,
+    seen: Mapping[int, DedupWindow | None] = {},
 ) -> MicroBatch:
     """Decode the records of a poll.
 
@@ -119,82 +122,59 @@ def decode_batch(
     ----------
     polled
         Records by topic and partition, without those already processed.
-    currency
-        The deployment's currency.
+    config
+        Currency, consents and partitioning, which records must match.
     seen
-        Partition -> its dedup window; without one, duplicates are kept.
-    consent_required
-        Whether a profile must have both consents.
-    partitioning
-        Partition of each key, to reject records in another one; None: not checked.
+        Partition -> its dedup window; without one, duplicates are kept. Each of these partitions
+        gets a slice, polled or not.
     """
-    partitions = sorted({tp.partition for tp in polled})
+    partitions = sorted({tp.partition for tp in polled} | seen.keys())
     of_partition = {
         topic: [polled.get(TopicPartition(topic, p), ()) for p in partitions] for topic in INPUTS
     }
     records = {topic: list(chain.from_iterable(parts)) for topic, parts in of_partition.items()}
     sizes = {topic: list(map(len, parts)) for topic, parts in of_partition.items()}
-    purchases, bad_purchases = decode_purchases(*columns_of(records[PURCHASES]), currency=currency)
-    # Most micro-batches have none of these, and micro-batches are small when traffic is low.
-    profiles, bad_profiles = (
-        decode_profiles(*columns_of(records[PROFILES]), consent_required=consent_required)
-        if records[PROFILES]
-        else (_NO_PROFILES, [])
+    of_purchases = partial(decode_purchases, currency=config.currency)
+    of_profiles = partial(decode_profiles, consent_required=config.consent_required)
+    purchases, bad_purchases, key_hashes = _decoded(
+        records[PURCHASES], of_purchases, _NO_PURCHASES, config
     )
-    erasures, bad_erasures = (
-        decode_erasures(*columns_of(records[ERASURES])) if records[ERASURES] else (_NO_ERASURES, [])
-    )
-
-    there = {topic: np.repeat(partitions, each) for topic, each in sizes.items()}
-    purchases, bad_purchases, key_hashes = _in_place(
-        purchases, bad_purchases, records[PURCHASES], there[PURCHASES], partitioning
-    )
-    profiles, bad_profiles, _ = _in_place(
-        profiles, bad_profiles, records[PROFILES], there[PROFILES], partitioning
-    )
-    erasures, bad_erasures, _ = _in_place(
-        erasures, bad_erasures, records[ERASURES], there[ERASURES], partitioning
-    )
+    profiles, bad_profiles, _ = _decoded(records[PROFILES], of_profiles, _NO_PROFILES, config)
+    erasures, bad_erasures, _ = _decoded(records[ERASURES], decode_erasures, _NO_ERASURES, config)
+    rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
+    for bad in chain(bad_purchases, bad_profiles, bad_erasures):
+        rejected[bad.record.partition].append(bad)
 
     valid = len(purchases.row)
-    of_purchases = dict(zip(partitions, _ranges(purchases.row, sizes[PURCHASES]), strict=True))
-    purchases, recalls, conflicts = _without_duplicates(
-        purchases, key_hashes, of_purchases, seen or {}
-    )
-
-    rejected: dict[int, list[Rejected]] = {p: [] for p in partitions}
-    for topic, bad in zip(INPUTS, (bad_purchases, bad_profiles, bad_erasures), strict=True):
-        for rejection in bad:
-            record = records[topic][rejection.row]
-            rejected[record.partition].append(Rejected(record, rejection))
+    ranges = dict(zip(partitions, _ranges(purchases.row, sizes[PURCHASES]), strict=True))
+    purchases, recalls, conflicts = _without_duplicates(purchases, key_hashes, ranges, seen)
 
     accepted: tuple[Columns, Columns, Columns] = (purchases, profiles, erasures)
-    ranges = [
-        _ranges(columns.row, sizes[topic]) for topic, columns in zip(INPUTS, accepted, strict=True)
-    ]
-    rows: tuple[list[int], list[int], list[int]] = ([], [], [])
+    ranges_of = {
+        topic: _ranges(columns.row, sizes[topic])
+        for topic, columns in zip(INPUTS, accepted, strict=True)
+    }
+    rows: dict[str, list[int]] = {topic: [] for topic in INPUTS}
     slices: list[PartitionBatch] = []
     customers: list[str] = []
-    for partition, *ats in zip(partitions, *ranges, strict=True):
+    for i, partition in enumerate(partitions):
         first = len(customers)
         row_of: dict[str, int] = {}
-        for columns, at, out in zip(accepted, ats, rows, strict=True):
-            out += [
-                row_of.setdefault(name, first + len(row_of)) for name in columns.customer_id[at]
+        for topic, columns in zip(INPUTS, accepted, strict=True):
+            rows[topic] += [
+                row_of.setdefault(name, first + len(row_of))
+                for name in columns.customer_id[ranges_of[topic][i]]
             ]
         customers += row_of
+        polled_here = {topic: parts[i] for topic, parts in of_partition.items() if parts[i]}
         slices.append(
             PartitionBatch(
                 partition,
-                slice(first, len(customers)),
-                purchases=ats[0],
-                profiles=ats[1],
-                erasures=ats[2],
-                next_offsets={
-                    tp.topic: new[-1].offset + 1
-                    for tp, new in polled.items()
-                    if tp.partition == partition and new
-                },
+                customers=slice(first, len(customers)),
+                purchases=ranges_of[PURCHASES][i],
+                profiles=ranges_of[PROFILES][i],
+                erasures=ranges_of[ERASURES][i],
+                next_offsets={topic: new[-1].offset + 1 for topic, new in polled_here.items()},
                 rejected=rejected[partition],
                 recall=recalls.get(partition),
             )
@@ -204,9 +184,9 @@ def decode_batch(
         purchases=purchases,
         profiles=profiles,
         erasures=erasures,
-        purchases_customer=np.array(rows[0], np.int64),
-        profiles_customer=np.array(rows[1], np.int64),
-        erasures_customer=np.array(rows[2], np.int64),
+        purchases_customer=np.array(rows[PURCHASES], np.int64),
+        profiles_customer=np.array(rows[PROFILES], np.int64),
+        erasures_customer=np.array(rows[ERASURES], np.int64),
         records=records,
         slices=slices,
         duplicates=valid - len(purchases.row),
@@ -214,33 +194,39 @@ def decode_batch(
     )
 
 
-def _in_place(
-    columns: C,
-    rejections: list[Rejection],
+def _decoded(
     records: Sequence[ConsumerRecord],
-    partition: Int,
-    partitioning: Partitioning | None,
-) -> tuple[C, list[Rejection], KeyHashes]:
-    """Reject valid records that are in another partition than their key's.
+    decode: Callable[[Keys, Values, Sequence[int]], tuple[C, list[Rejection]]],
+    nothing: C,
+    config: ProcessingConfig,
+) -> tuple[C, list[Rejected], KeyHashes]:
+    """Decode the records of a topic; reject also those in another partition than their key's.
 
-    ``partition`` (n,) is that of each record. Returns also the hashes of the keys that are left.
+    Returns also the hashes of the valid records' keys.
     """
-    rows = columns.row
-    keys = [records[row].key for row in rows.tolist()]
-    hashes = hash_keys(keys, partitioning.partitioner if partitioning else "murmur2")
-    if partitioning is None or not len(rows):
-        return columns, rejections, hashes
-    kept = partitioning.of_hashes(hashes) == partition[rows]
-    if kept.all():
-        return columns, rejections, hashes
-    message = (
-        f"key: {partitioning.partitioner} puts it in another of the {partitioning.partitions}"
-        " partitions: set the producer's partitioner"
-    )
-    misplaced: set[int] = set(rows[~kept].tolist())
-    bad = [each for each in rejections if each.row not in misplaced]
-    bad += [Rejection(row, Reason.WRONG_PARTITION, message) for row in misplaced]
-    return columns.where(kept), sorted(bad, key=attrgetter("row")), hashes[kept]
+    partitioning = config.partitioning
+    partitioner = partitioning.partitioner if partitioning else "murmur2"
+    # Most micro-batches have one topic, and micro-batches are small when traffic is low.
+    if not records:
+        return nothing, [], hash_keys([], partitioner)
+    keys, values, timestamps_ms = columns_of(records)
+    columns, rejections = decode(keys, values, timestamps_ms)
+    rows = columns.row.tolist()
+    hashes = hash_keys([keys[row] for row in rows], partitioner)
+    if partitioning is not None:
+        there = np.array([records[row].partition for row in rows], np.int64)
+        kept = partitioning.of_hashes(hashes) == there
+        if not kept.all():
+            message = (
+                f"key: {partitioner} puts it in another of the {partitioning.partitions}"
+                " partitions: set the producer's partitioner"
+            )
+            misplaced: set[int] = set(columns.row[~kept].tolist())
+            rejections = [each for each in rejections if each.row not in misplaced]
+            rejections += [Rejection(row, Reason.WRONG_PARTITION, message) for row in misplaced]
+            rejections.sort(key=attrgetter("row"))
+            columns, hashes = columns.where(kept), hashes[kept]
+    return columns, [Rejected(records[each.row], each) for each in rejections], hashes
 
 
 def _without_duplicates(
@@ -263,7 +249,7 @@ def _without_duplicates(
     kept = np.ones(len(hashes), np.bool_)
     recalls: dict[int, DedupUpdate] = {}
     for partition, at in of_partition.items():
-        if partition not in remembering:
+        if partition not in remembering or at.start == at.stop:
             continue
         after, repeated, conflicting = remembering[partition].after(hashes[at])
         kept[at] = ~repeated

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from livesegments.consumers.aggregation import Aggregated, Customers, Work, aggregate, gather
 from livesegments.consumers.change_reasons import update_places
+from livesegments.consumers.decoding import PartitionBatch
 from livesegments.consumers.drift_monitor import watch
-from livesegments.consumers.partition_state import PartitionResult
+from livesegments.consumers.partition_state import PartitionResult, PartitionState, Sweep
 from livesegments.consumers.scoring import NONE, Scores, moved_rows, relearn, score
 from livesegments.consumers.transitions import changes_of, restate
 from livesegments.contracts.topics import INPUTS
-from livesegments.domain import BatchStats, Change, SegmentStatus, Trigger
+from livesegments.domain import BatchStats, Change, Model, SegmentStatus, Trigger
 from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
@@ -95,10 +96,10 @@ def decide(
     """Decide which segments change and which customers are forgotten."""
     config = work.config
     before, after = aggregated.records, aggregated.records.copy()
-    part, p = customers.part, len(work.parts)
-    version = np.array([each.state.checkpoint.version + 1 for each in work.parts], np.int64)[part]
-    changes: list[list[tuple[Change, Trigger | None]]] = [[] for _ in work.parts]
-    moved = [np.empty(0, np.intp) for _ in work.parts]
+    part, p = customers.part, len(work.states)
+    version = np.array([state.checkpoint.version + 1 for state in work.states], np.int64)[part]
+    changes: list[list[tuple[Change, Trigger | None]]] = [[] for _ in work.states]
+    moved = [np.empty(0, np.intp) for _ in work.states]
     if scores is not None:
         rows = np.flatnonzero(before["segment"] != scores.segment)
         if rows.size:
@@ -122,7 +123,7 @@ def decide(
     gone = bare & ~is_profiled(after)
     if work.replay:
         # A pending null is published by the sweep that follows a recovery.
-        nothing: list[list[Any]] = [[] for _ in work.parts]
+        nothing: list[list[Any]] = [[] for _ in work.states]
         return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing)
     # The state stays if the customer has data from after the erasure.
     after["erased"] &= ~known & ~bare
@@ -150,8 +151,8 @@ def build_commits(
     decisions: Decisions,
 ) -> list[PartitionResult]:
     """Return the commit and the next state of each partition, none if nothing has changed."""
-    written: list[dict[str, bytes]] = [{} for _ in work.parts]
-    removed: list[list[str]] = [[] for _ in work.parts]
+    written: list[dict[str, bytes]] = [{} for _ in work.states]
+    removed: list[list[str]] = [[] for _ in work.states]
     for name, i, record, stored, gone in zip(
         customers.names,
         customers.part.tolist(),
@@ -164,7 +165,7 @@ def build_commits(
             removed[i].append(name)
         elif not gone and record != stored:
             written[i][name] = record
-    markers: list[dict[bytes, bytes]] = [{} for _ in work.parts]
+    markers: list[dict[bytes, bytes]] = [{} for _ in work.states]
     for row in aggregated.requested.tolist():
         key = marker_key(customers.names[row], work.config.group_id)
         markers[customers.part[row]][key] = aggregated.markers[row].to_bytes()
@@ -172,26 +173,14 @@ def build_commits(
     for i, (state, polled, read) in enumerate(work.parts):
         sweep = state.sweep.after(read.cursor) if state.sweep else None
         ended = state.sweep if sweep is None else None
-        recall = polled.recall if polled else None
-        before, polled_to = state.checkpoint, polled.next_offsets if polled else {}
-        offsets = Offsets(*map(polled_to.get, INPUTS, before.offsets))
-        checkpoint = replace(
-            before,
-            version=before.version + 1,
-            **offsets._asdict(),
-            remembered=recall.seen.count if recall else before.remembered,
-            clock_us=customers.clocks_us[i],
-            generation=work.model.generation.number if work.model else before.generation,
-            swept_generation=ended.generation if ended else before.swept_generation,
-            swept_tile=ended.tile if ended else before.swept_tile,
-            rescore=0 if ended else before.rescore,
-        )
+        recall, clock_us = polled.recall, customers.clocks_us[i]
+        checkpoint = _checkpoint_after(state, polled, clock_us, work.model, ended)
         outputs = _outputs(work, i, checkpoint, decisions)
         # In a replay, some of the dead letters after it are already published: all go in one
         # transaction.
         offsets_of_entry = None if work.replay else checkpoint.offsets
         entry = Entry.of(checkpoint.version, offsets_of_entry, outputs) if outputs else None
-        if polled is None and not (written[i] or removed[i] or entry or ended):
+        if not (polled.next_offsets or written[i] or removed[i] or entry or ended):
             # No score changed in this chunk of the sweep: nothing to write.
             if sweep:
                 results.append(PartitionResult(None, replace(state, sweep=sweep)))
@@ -208,7 +197,7 @@ def build_commits(
         )
         writes = Commit(
             partition=state.partition,
-            expected=before,
+            expected=state.checkpoint,
             checkpoint=checkpoint,
             records=written[i],
             gone=removed[i],
@@ -227,15 +216,36 @@ def build_commits(
     return results
 
 
+def _checkpoint_after(
+    state: PartitionState,
+    polled: PartitionBatch,
+    clock_us: int,
+    model: Model | None,
+    ended: Sweep | None,
+) -> Checkpoint:
+    """Return the checkpoint of the next commit; ``ended`` is the sweep that it completes."""
+    before, recall = state.checkpoint, polled.recall
+    offsets = Offsets(*map(polled.next_offsets.get, INPUTS, before.offsets))
+    return replace(
+        before,
+        version=before.version + 1,
+        **offsets._asdict(),
+        remembered=recall.seen.count if recall else before.remembered,
+        clock_us=clock_us,
+        generation=model.generation.number if model else before.generation,
+        swept_generation=ended.generation if ended else before.swept_generation,
+        swept_tile=ended.tile if ended else before.swept_tile,
+        rescore=0 if ended else before.rescore,
+    )
+
+
 def _outputs(work: Work, i: int, checkpoint: Checkpoint, decisions: Decisions) -> list[Output]:
     """Return the outputs of a partition: dead letters, changes, states and tombstones."""
-    polled, forgotten = work.parts[i].polled, decisions.forgotten[i]
-    rejected = polled.rejected if polled else []
-    if not (rejected or decisions.changes[i] or decisions.restated[i] or forgotten):
+    polled, forgotten = work.batch.slices[i], decisions.forgotten[i]
+    if not (polled.rejected or decisions.changes[i] or decisions.restated[i] or forgotten):
         return []
-    partition = work.parts[i].state.partition
-    serializer = Serializer(work.config, partition, checkpoint, work.now_us)
-    outputs = [serializer.dead_letter(bad.record, bad.rejection) for bad in rejected]
+    serializer = Serializer(work.config, polled.partition, checkpoint, work.now_us)
+    outputs = [serializer.dead_letter(bad.record, bad.rejection) for bad in polled.rejected]
     if decisions.changes[i]:
         outputs += serializer.changes(decisions.changes[i], set(forgotten))
     if decisions.restated[i]:
@@ -250,17 +260,16 @@ def _stats(
 ) -> BatchStats:
     names = [*work.config.segment_ids, "none"]
     changes = [pair for each in decisions.changes for pair in each]
-    polled = [each.polled for each in work.parts if each.polled is not None]
-    watched = []
+    slices, watched = work.batch.slices, []
     if scores is not None:
-        watched = [watch(each.customers, aggregated.records, scores) for each in polled]
+        watched = [watch(each.customers, aggregated.records, scores) for each in slices]
     return BatchStats(
         purchases=len(work.batch.purchases.row),
         older_than_window=aggregated.older_than_window,
         erased=aggregated.erased,
         held_by_margin=int(np.count_nonzero(scores.held_by_margin)) if scores else 0,
         held_by_dwell=int(np.count_nonzero(scores.held_by_dwell)) if scores else 0,
-        dead_letters=[bad.rejection.reason.value for each in polled for bad in each.rejected],
+        dead_letters=[bad.rejection.reason.value for each in slices for bad in each.rejected],
         changes=[(names[each.previous], names[each.segment], each.origin) for each, _ in changes],
         # Profile producers set any timestamp or none; a timestamp of 0 gives no latency sample.
         arrived_ms=[t.arrived_ms for _, t in changes if t is not None and t.arrived_ms > 0],

@@ -115,7 +115,7 @@ def changes_of(
     records, model = aggregated.records[rows], scores.model
     clock_us, began_us = customers.clock_us[rows], customers.began_us[rows]
     topic, column, effective_us = last_events(work.batch, aggregated, customers.clock_us)
-    rescored = np.array([each.state.checkpoint.rescore > 0 for each in work.parts], np.bool_)
+    rescored = np.array([state.checkpoint.rescore > 0 for state in work.states], np.bool_)
     rescored = rescored[customers.part[rows]]
     # In a rebuilt store, customers never scored are not affected by a new model.
     is_old = records["generation"] != model.generation.number

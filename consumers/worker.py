@@ -24,7 +24,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 from kafka.structs import MemberState
 from redis.exceptions import RedisError
 
-from livesegments.consumers.aggregation import Part, Work, read_request
+from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.clocks import Clocks, WrongClockError
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.idle import check_kafka_answers, check_owner, tidied
@@ -364,28 +364,15 @@ class Worker:
         busy = sorted({tp.partition for tp in new} | sweeping)
         if not busy:
             return
+        states = [self.states[p] for p in busy]
         with self._observed.stage("decode"):
-            seen = {partition: state.seen for partition, state in self.states.items()}
-            batch = decode_batch(
-                new,
-                self._config.currency,
-                seen,
-                self._config.consent_required,
-                self._config.partitioning,
-            )
-        parts = {part.partition: part for part in batch.slices}
-        wants = [
-            read_request(self.states[p], batch, parts.get(p), self._config, advance_sweep=walk)
-            for p in busy
-        ]
+            batch = decode_batch(new, self._config, {each.partition: each.seen for each in states})
+        wants = read_requests(states, batch, self._config, advance_sweeps=walk)
         with self._observed.stage("read"):
             readings = self._store.read(wants)
         now_us = self._clocks.after_reading(before_us, busy, readings)
-        work = [
-            Part(self.states[p], parts.get(p), read) for p, read in zip(busy, readings, strict=True)
-        ]
         with self._observed.stage("assign"):
-            result = process(Work(self._config, model, batch, work, now_us))
+            result = process(Work(self._config, model, batch, states, readings, now_us))
         self._commit(result.partitions)
         swept = sum(origin in SWEPT for _, _, origin in result.stats.changes)
         if swept:

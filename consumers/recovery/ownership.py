@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint, Offsets
+from livesegments.store.partitions import PartitionSnapshot
 
 _METADATA = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
@@ -82,6 +83,29 @@ class Extent:
         """Return the nearest offsets that exist in the logs."""
         bounds = zip(offsets, self.start, self.end, strict=True)
         return Offsets(*(min(max(at, start), max(start, end)) for at, start, end in bounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """A partition as its new owner finds it.
+
+    Attributes
+    ----------
+    stored
+        Its state in the store.
+    committed
+        Kafka's committed offsets; None if missing or not ours.
+    inputs
+        Offset ranges of its inputs.
+    nonce
+        16 hex digits, drawn by the new owner.
+    """
+
+    partition: int
+    stored: PartitionSnapshot
+    committed: Committed | None
+    inputs: Extent
+    nonce: str
 
 
 def is_lost(checkpoint: Checkpoint | None, inputs: Extent) -> bool:

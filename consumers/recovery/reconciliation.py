@@ -17,6 +17,7 @@ from livesegments.consumers.recovery.changelog_reader import read_back
 from livesegments.consumers.recovery.ownership import (
     Committed,
     Extent,
+    Takeover,
     Verdict,
     is_lost,
     taken_over,
@@ -26,9 +27,9 @@ from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.scoring import NONE
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from livesegments.domain import ProcessingConfig
-from livesegments.store.checkpoint import Checkpoint, Offsets
+from livesegments.store.checkpoint import Offsets
 from livesegments.store.deployment import Deployment
-from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot
+from livesegments.store.partitions import Commit, Partitions
 
 log = structlog.get_logger()
 
@@ -112,46 +113,33 @@ class Reconciler:
     ) -> PartitionState:
         # The order matters: read the store first, then Kafka's offsets, then commit to the store if
         # it is unchanged.
-        loaded = self._store.load(partition)
-        committed = self._committed(partition)
-        nonce = secrets.token_hex(8)
-        inputs = extent_of(reader, partition)
+        stored, committed = self._store.load(partition), self._committed(partition)
+        inputs, nonce = extent_of(reader, partition), secrets.token_hex(8)
+        found = Takeover(partition, stored, committed, inputs, nonce)
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
-        empty = loaded.checkpoint is None and not any(reader.ends(outputs).values())
-        decided = verdict(loaded.checkpoint, committed, inputs, empty)
+        empty = stored.checkpoint is None and not any(reader.ends(outputs).values())
+        decided = verdict(stored.checkpoint, committed, inputs, empty)
         log.info(
             "taking over",
             partition=partition,
             verdict=decided.value,
-            store=loaded.checkpoint.metadata if loaded.checkpoint else None,
+            store=stored.checkpoint.metadata if stored.checkpoint else None,
             kafka=committed.metadata if committed else None,
         )
         if decided is not Verdict.FRESH:
             # Checked before any write: an intact store must not be emptied.
-            self._check_losses(partition, reader, loaded.checkpoint, committed, inputs, keep_alive)
+            self._check_losses(found, reader, keep_alive)
         with self._noted(decided):
             if decided is Verdict.RECOVER:
-                return Recovery(
-                    self._store,
-                    reader,
-                    self._config,
-                    keep_alive,
-                    partition,
-                    loaded,
-                    committed,
-                    inputs,
-                ).run(nonce)
-            return self._become_owner(partition, loaded, committed, inputs, nonce)
+                return Recovery(self._store, reader, self._config, keep_alive, found).run()
+            return self._become_owner(found)
 
     def _check_losses(
-        self,
-        partition: int,
-        reader: LogReader,
-        checkpoint: Checkpoint | None,
-        committed: Committed | None,
-        inputs: Extent,
-        keep_alive: Callable[[], None],
+        self, found: Takeover, reader: LogReader, keep_alive: Callable[[], None]
     ) -> None:
+        partition, committed, inputs = found.partition, found.committed, found.inputs
+        checkpoint = found.stored.checkpoint
+
         def anyone_counts() -> bool:
             segment_ids = self._config.segment_ids
             published = read_back(reader, partition, segment_ids, committed, keep_alive)
@@ -175,35 +163,29 @@ class Reconciler:
                 raise
             log.warning("continues without the lost records", partition=partition, loss=str(error))
 
-    def _become_owner(
-        self,
-        partition: int,
-        loaded: PartitionSnapshot,
-        committed: Committed | None,
-        inputs: Extent,
-        nonce: str,
-    ) -> PartitionState:
-        checkpoint = taken_over(loaded.checkpoint, committed, inputs, nonce)
+    def _become_owner(self, found: Takeover) -> PartitionState:
+        partition, stored, committed = found.partition, found.stored, found.committed
+        checkpoint = taken_over(stored.checkpoint, committed, found.inputs, found.nonce)
         published = committed.version if committed else 0
         # Read before the commit, which is refused if the ring does not match this checkpoint.
         seen = decode_seen(self._store.ring(partition), checkpoint, self._config.dedup_events)
         commit = Commit(
             partition=partition,
-            expected=loaded.checkpoint,
+            expected=stored.checkpoint,
             checkpoint=checkpoint,
-            trimmed=[entry.version for entry in loaded.outbox if entry.version <= published],
+            trimmed=[entry.version for entry in stored.outbox if entry.version <= published],
         )
         if not self._store.commit([commit])[0]:
             raise TakeoverRefusedError(f"partition {partition}: another owner has written")
-        unpublished = tuple(entry for entry in loaded.outbox if entry.version > published)
+        unpublished = tuple(entry for entry in stored.outbox if entry.version > published)
         return PartitionState(
             partition=partition,
             checkpoint=checkpoint,
-            estimators=decode_estimators(loaded.statistics, self._config.segmentation),
+            estimators=decode_estimators(stored.statistics, self._config.segmentation),
             published=published,
             unpublished=unpublished,
             in_outbox=tuple(entry.version for entry in unpublished),
-            erasures=loaded.erasures,
+            erasures=stored.erasures,
             seen=seen,
         )
 

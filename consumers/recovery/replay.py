@@ -14,14 +14,14 @@ from itertools import chain, islice
 import numpy as np
 from kafka import TopicPartition
 
-from livesegments.consumers.aggregation import Part, Work, read_request
+from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
 from livesegments.consumers.polling import split_by_bytes
 from livesegments.consumers.processor import process
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
-from livesegments.consumers.recovery.ownership import Committed, Extent, is_lost, taken_over
+from livesegments.consumers.recovery.ownership import Takeover, is_lost, taken_over
 from livesegments.consumers.transitions import restate
 from livesegments.contracts.dead_letters import parse
 from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
@@ -30,7 +30,7 @@ from livesegments.features.record_codec import decode, encode, forget_place
 from livesegments.producers.serializers import Serializer
 from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint, Offsets
 from livesegments.store.outbox import Entry, Output
-from livesegments.store.partitions import Commit, Partitions, PartitionSnapshot, ReadRequest
+from livesegments.store.partitions import Commit, Partitions, ReadRequest
 
 CHUNK = 1_000
 """Customers read or written at once."""
@@ -44,25 +44,22 @@ class RecoveryInterruptedError(RuntimeError):
 class Recovery:
     """Recovery of one partition.
 
-    ``keep_alive`` is called regularly, and raises to end it. ``loaded`` is the partition's state in
-    the store; ``committed`` are Kafka's offsets, None if missing or not ours.
+    ``keep_alive`` is called regularly, and raises to end it.
     """
 
     store: Partitions
     reader: LogReader
     config: ProcessingConfig
     keep_alive: Callable[[], None]
-    partition: int
-    loaded: PartitionSnapshot
-    committed: Committed | None
-    inputs: Extent
+    found: Takeover
 
-    def run(self, nonce: str) -> PartitionState:
+    def run(self) -> PartitionState:
         """Recover the partition; return it ready to resume, with a sweep due over all customers."""
-        lost = is_lost(self.loaded.checkpoint, self.inputs)
-        state = self._begin(nonce, lost)
+        found = self.found
+        lost = is_lost(found.stored.checkpoint, found.inputs)
+        state = self._begin(lost)
         published = read_back(
-            self.reader, self.partition, self.config.segment_ids, self.committed, self.keep_alive
+            self.reader, found.partition, self.config.segment_ids, found.committed, self.keep_alive
         )
         if not lost:
             state = self._keep_dead_letters(state, published)
@@ -70,17 +67,18 @@ class Recovery:
         state = self._replay(state, published)
         state = self._restate(state, published)
         done = replace(state.checkpoint, version=state.checkpoint.version + 1, recovering=SETTLED)
-        return self._commit(state, Commit(self.partition, state.checkpoint, done))
+        return self._commit(state, Commit(found.partition, state.checkpoint, done))
 
     def _ends(self) -> Offsets:
-        tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
+        tps = [TopicPartition(topic, self.found.partition) for topic in INPUTS]
         ends = self.reader.ends(tps)
         return Offsets(*(ends[tp] for tp in tps))
 
     # -- a
-    def _begin(self, nonce: str, lost: bool) -> PartitionState:
-        loaded, committed, inputs = self.loaded, self.committed, self.inputs
-        base = taken_over(loaded.checkpoint, committed, inputs, nonce)
+    def _begin(self, lost: bool) -> PartitionState:
+        partition, stored = self.found.partition, self.found.stored
+        committed, inputs, nonce = self.found.committed, self.found.inputs, self.found.nonce
+        base = taken_over(stored.checkpoint, committed, inputs, nonce)
         if lost:
             replayed = committed.offsets if committed else self._ends()
             base = Checkpoint(
@@ -95,15 +93,15 @@ class Recovery:
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
         checkpoint = replace(base, recovering=source, rescore=1, proposed_generation=0)
-        commit = Commit(self.partition, loaded.checkpoint, checkpoint, empty_first=lost)
-        ring = b"" if lost else self.store.ring(self.partition)
-        statistics = {} if lost else loaded.statistics
+        commit = Commit(partition, stored.checkpoint, checkpoint, empty_first=lost)
+        ring = b"" if lost else self.store.ring(partition)
+        statistics = {} if lost else stored.statistics
         state = PartitionState(
-            partition=self.partition,
+            partition=partition,
             checkpoint=checkpoint,
             estimators=decode_estimators(statistics, self.config.segmentation),
             published=committed.version if committed else 0,
-            erasures=0 if lost else loaded.erasures,
+            erasures=0 if lost else stored.erasures,
             seen=decode_seen(ring, checkpoint, self.config.dedup_events),
         )
         return self._commit(state, commit)
@@ -117,11 +115,11 @@ class Recovery:
         left = published.states
         version = max(state.checkpoint.version, published.version)
         checkpoint = replace(state.checkpoint, version=version + 1)
-        state = self._commit(state, Commit(self.partition, state.checkpoint, checkpoint))
+        state = self._commit(state, Commit(self.found.partition, state.checkpoint, checkpoint))
 
         def rows() -> Iterator[tuple[str, bytes | None]]:
             seen: set[str] = set()
-            for name, blob in self.store.customers(self.partition):
+            for name, blob in self.store.customers(self.found.partition):
                 if name not in seen:
                     seen.add(name)
                     yield name, blob
@@ -139,7 +137,7 @@ class Recovery:
             records["segment"], records["since"], records["version"] = segment, since, versions
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
-            commit = Commit(self.partition, state.checkpoint, checkpoint, records=blobs)
+            commit = Commit(self.found.partition, state.checkpoint, checkpoint, records=blobs)
             state = self._commit(state, commit)
             self.keep_alive()
         return state
@@ -147,7 +145,7 @@ class Recovery:
     # -- c
     def _keep_dead_letters(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Drop the outbox except for dead letters: its changes were decided on lost data."""
-        committed = self.committed
+        committed = self.found.committed
 
         def is_due(output: Output) -> bool:
             if output.topic != DEAD_LETTERS:
@@ -159,7 +157,7 @@ class Recovery:
 
         version = max(state.checkpoint.version, published.version)
         # One commit per entry, so that no entry grows.
-        for entry in self.loaded.outbox:
+        for entry in self.found.stored.outbox:
             version += 1
             due = tuple(out for out in entry.outputs if is_due(out))
             offsets = None
@@ -167,7 +165,7 @@ class Recovery:
                 # The later of each: dropped decisions may be published in Kafka.
                 offsets = Offsets(*map(max, entry.offsets, committed.offsets))
             commit = Commit(
-                partition=self.partition,
+                partition=self.found.partition,
                 expected=state.checkpoint,
                 checkpoint=replace(state.checkpoint, version=version),
                 entry=Entry.of(version, offsets, due) if due else None,
@@ -180,39 +178,31 @@ class Recovery:
     # -- d
     def _replay(self, state: PartitionState, published: Changelog) -> PartitionState:
         """Aggregate the inputs up to Kafka's offsets."""
-        committed = self.committed
-        tps = [TopicPartition(topic, self.partition) for topic in INPUTS]
-        upto = self.inputs.within(committed.offsets) if committed else self._ends()
+        committed = self.found.committed
+        tps = [TopicPartition(topic, self.found.partition) for topic in INPUTS]
+        upto = self.found.inputs.within(committed.offsets) if committed else self._ends()
         ranges = dict(zip(tps, zip(state.checkpoint.offsets, upto, strict=True), strict=True))
         for polled in chain.from_iterable(map(split_by_bytes, self.reader.read(ranges))):
-            seen = {self.partition: state.seen}
-            batch = decode_batch(
-                polled,
-                self.config.currency,
-                seen,
-                self.config.consent_required,
-                self.config.partitioning,
-            )
-            part = batch.slices[0]
+            batch = decode_batch(polled, self.config, {self.found.partition: state.seen})
+            [part] = batch.slices
             due = [
                 bad
                 for bad in part.rejected
                 if committed is None
                 and (bad.record.topic, bad.record.offset) not in published.dead_letters
             ]
-            part = replace(part, rejected=due)
-            [read] = self.store.read([read_request(state, batch, part, self.config)])
-            work = Work(self.config, None, batch, [Part(state, part, read)], 0, replay=True)
+            batch = replace(batch, slices=[replace(part, rejected=due)])
+            readings = self.store.read(read_requests([state], batch, self.config))
+            work = Work(self.config, None, batch, [state], readings, 0, replay=True)
             [result] = process(work).partitions
             assert result.commit is not None
-            if not self.store.commit([result.commit])[0]:
-                raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
+            self._write(result.commit)
             state = result.state
             self.keep_alive()
         offsets = Offsets(*map(max, state.checkpoint.offsets, upto))
         version = state.checkpoint.version + 1
         checkpoint = replace(state.checkpoint, version=version, **offsets._asdict())
-        return self._commit(state, Commit(self.partition, state.checkpoint, checkpoint))
+        return self._commit(state, Commit(self.found.partition, state.checkpoint, checkpoint))
 
     # -- e
     def _restate(self, state: PartitionState, published: Changelog) -> PartitionState:
@@ -231,18 +221,21 @@ class Recovery:
             if rows.size:
                 checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
                 now_us = checkpoint.clock_us
-                serializer = Serializer(self.config, self.partition, checkpoint, now_us)
+                serializer = Serializer(self.config, self.found.partition, checkpoint, now_us)
                 outputs = serializer.states(restate(rows, names, records, None))
                 entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
-                commit = Commit(self.partition, state.checkpoint, checkpoint, entry=entry)
+                commit = Commit(self.found.partition, state.checkpoint, checkpoint, entry=entry)
                 state = self._commit(state, commit)
             self.keep_alive()
         return state
 
     def _records(self, names: Sequence[str]) -> list[bytes | None]:
-        return self.store.read([ReadRequest(self.partition, names)])[0].records
+        return self.store.read([ReadRequest(self.found.partition, names)])[0].records
 
     def _commit(self, state: PartitionState, commit: Commit) -> PartitionState:
-        if not self.store.commit([commit])[0]:
-            raise RecoveryInterruptedError(f"partition {self.partition}: another owner wrote")
+        self._write(commit)
         return state.committed(commit.checkpoint, commit.entry)
+
+    def _write(self, commit: Commit) -> None:
+        if not self.store.commit([commit])[0]:
+            raise RecoveryInterruptedError(f"partition {commit.partition}: another owner wrote")

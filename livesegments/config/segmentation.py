@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from livesegments.features.feature_specs import BY_NAME, CATALOGUE
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment
-from livesegments.monitoring.metric_specs import NO_SEGMENT
+from livesegments.monitoring.series import NO_SEGMENT
 
 BUILT_IN = ("personas", "rfm")
 LEAST_SEGMENTS, MOST_SEGMENTS = 2, 12

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from livesegments.contracts.dead_letters import Reason
 from livesegments.ingest.transform import Transformed
-from livesegments.monitoring.metric_specs import INGEST_SERIES, INGEST_STAGES
+from livesegments.monitoring.metric_specs import INGEST_SERIES
+from livesegments.monitoring.series import INGEST_STAGES
 
 _OUTCOMES = ("committed", "failed")
 

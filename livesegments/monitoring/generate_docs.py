@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from livesegments.monitoring.metric_specs import INGEST_TABLE, SERVE_TABLE, TABLE, Series
+from livesegments.monitoring.metric_specs import INGEST_TABLE, SERVE_TABLE, TABLE
+from livesegments.monitoring.series import Series
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 

@@ -15,7 +15,8 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from livesegments.features.segmentation import Segmentation
-from livesegments.monitoring.metric_specs import SERIES, TABLE, Series
+from livesegments.monitoring.metric_specs import SERIES, TABLE
+from livesegments.monitoring.series import Series
 
 
 class BatchHistogram(Collector):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import Scope
 
-from livesegments.monitoring.metric_specs import LABEL_VALUES, SERVE_SERIES
+from livesegments.monitoring.metric_specs import SERVE_SERIES
+from livesegments.monitoring.series import LABEL_VALUES
 
 _ROUTES = (
     (re.compile(r"/api/v1/customers/"), "customer"),

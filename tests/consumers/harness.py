@@ -10,8 +10,8 @@ import numpy as np
 from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.consumers.aggregation import Part, Work, read_request
-from livesegments.consumers.decoding import MicroBatch, PartitionBatch, decode_batch
+from livesegments.consumers.aggregation import Work, read_requests
+from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.partition_state import (
     PartitionState,
     decode_estimators,
@@ -38,7 +38,7 @@ from livesegments.model.generation import Generation
 from livesegments.model.kmeans import MiniBatchKMeans
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.outbox import Output
-from livesegments.store.partitions import NO_CLOCK, Commit, ReadResult
+from livesegments.store.partitions import NO_CLOCK, Commit, ReadRequest, ReadResult
 from tests.segmentations import PERSONAS, POSITIONS
 
 DAY = 86_400_000_000
@@ -239,20 +239,12 @@ class World:
         replay: bool = False,
     ) -> Work:
         """The micro-batch that `round` processes."""
-        seen = {p: owned.seen for p, owned in self.owned.items()}
-        batch = decode_batch(
-            by_partition(records),
-            self.config.currency,
-            seen,
-            self.config.consent_required,
-            self.config.partitioning,
-        )
-        slices = {part.partition: part for part in batch.slices}
-        busy = [p for p, owned in self.owned.items() if p in slices or owned.sweep]
-        parts = [
-            Part(self.owned[p], slices.get(p), self._read(p, batch, slices.get(p))) for p in busy
-        ]
-        return Work(self.config, model, batch, parts, now_us, replay)
+        polled = by_partition(records)
+        here = {tp.partition for tp in polled}
+        states = [owned for p, owned in sorted(self.owned.items()) if p in here or owned.sweep]
+        batch = decode_batch(polled, self.config, {each.partition: each.seen for each in states})
+        readings = [self._read(each) for each in read_requests(states, batch, self.config)]
+        return Work(self.config, model, batch, states, readings, now_us, replay)
 
     def sweep(self, model: Model, *, now_us: int = 0) -> int:
         """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
@@ -317,9 +309,8 @@ class World:
         }
         assert states == published
 
-    def _read(self, partition: int, batch: MicroBatch, part: PartitionBatch | None) -> ReadResult:
-        wanted = read_request(self.owned[partition], batch, part, self.config)
-        customers, erasures = self.customers[partition], self.erasures[partition]
+    def _read(self, wanted: ReadRequest) -> ReadResult:
+        customers, erasures = self.customers[wanted.partition], self.erasures[wanted.partition]
         cursor, scanned = None, {}
         if wanted.scan:
             # Like Redis' buckets: one per step, whatever is written in between.

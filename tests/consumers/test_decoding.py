@@ -1,14 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 
 from livesegments.consumers.decoding import decode_batch
 from livesegments.contracts.dead_letters import Reason
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.topics import ERASURES, INPUTS, PROFILES, PURCHASES
-from tests.consumers.harness import World, by_partition, erasure, profile, purchase
+from tests.consumers.harness import RULES, World, by_partition, erasure, profile, purchase
 
 
 def test_an_empty_poll_is_an_empty_batch() -> None:
-    batch = decode_batch({}, "USD")
+    batch = decode_batch({}, RULES)
     assert batch.slices == []
     assert batch.records == {topic: [] for topic in INPUTS}
     assert len(batch.purchases_customer) == 0
@@ -25,7 +27,7 @@ def test_every_partition_gets_a_slice_with_customers_in_order_of_appearance() ->
         world.record(erasure("a", 1), 0),
         world.record(profile("d", 1), 3),
     ]
-    batch = decode_batch(by_partition(records), "USD")
+    batch = decode_batch(by_partition(records), RULES)
     first, last = batch.slices
     assert (first.partition, last.partition) == (0, 3)
     assert batch.customers[first.customers] == ["b", "a", "c"]
@@ -44,7 +46,7 @@ def test_the_ranges_of_partitions_cover_all_that_was_accepted() -> None:
     world = World((0, 1, 2))
     records = [world.record(purchase(f"c-{i}", 1), i % 3) for i in range(9)]
     records += [world.record((PURCHASES, b"k", b"bad"), i % 3) for i in range(3)]
-    batch = decode_batch(by_partition(records), "USD")
+    batch = decode_batch(by_partition(records), RULES)
     ranges = [range(9)[part.purchases] for part in batch.slices]
     assert [list(each) for each in ranges] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     for part, accepted in zip(batch.slices, ranges, strict=True):
@@ -63,7 +65,7 @@ def test_rejected_records_stay_with_their_partition_and_out_of_the_columns() -> 
         world.record((PROFILES, None, None), 1),
         world.record(purchase("b", 1, currency="EUR"), 0),
     ]
-    batch = decode_batch(by_partition(records), "USD")
+    batch = decode_batch(by_partition(records), RULES)
     reasons = [
         [(bad.record.topic, bad.record.offset, bad.rejection.reason.value) for bad in part.rejected]
         for part in batch.slices
@@ -84,7 +86,7 @@ def test_columns_lead_back_to_the_records_and_ids_they_came_from() -> None:
         world.record(profile("a", 1)),
         world.record(erasure("a", 2)),
     ]
-    batch = decode_batch(by_partition(records), "USD")
+    batch = decode_batch(by_partition(records), RULES)
     first = np.array([0])
     assert batch.events(PURCHASES, first) == [(records[1], "a-1-5.0")]
     assert batch.events(PROFILES, first) == [(records[2], None)]
@@ -95,7 +97,7 @@ def test_columns_lead_back_to_the_records_and_ids_they_came_from() -> None:
 def test_gaps_in_offsets_are_left_as_they_are() -> None:
     world = World()
     records = [world.record(purchase("a", 1)) for _ in range(9)]
-    batch = decode_batch(by_partition([records[0], records[7]]), "USD")
+    batch = decode_batch(by_partition([records[0], records[7]]), RULES)
     assert batch.slices[0].next_offsets == {PURCHASES: 8}
     assert batch.purchases_customer.dtype == np.int64
 
@@ -108,7 +110,7 @@ def test_a_record_in_another_partition_than_its_keys_is_rejected() -> None:
     records = [world.record(event, partition) for partition in (0, 1) for event in events]
     records.append(world.record((PROFILES, b"c", None), 1 - partitioning.of_customer("c")))
     records.append(world.record((PURCHASES, b"c", b"{}"), 1 - partitioning.of_customer("c")))
-    batch = decode_batch(by_partition(records), "USD", partitioning=partitioning)
+    batch = decode_batch(by_partition(records), replace(RULES, partitioning=partitioning))
     for part in batch.slices:
         assert {partitioning.of_customer(name) for name in batch.customers[part.customers]} == {
             part.partition

@@ -14,8 +14,8 @@ from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.drift import LEAST_KNOWN
 from livesegments.model.generation import Generation
 from livesegments.model.vectors import quantize
-from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
+from livesegments.monitoring.series import PREFIX
 from tests.consumers.harness import MEAN, STD, generation, model_of
 from tests.segmentations import PERSONAS, POSITIONS
 

@@ -18,8 +18,8 @@ from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.consumers.recovery.ownership import Verdict
 from livesegments.consumers.recovery.reconciliation import TakeoverRefusedError
 from livesegments.consumers.recovery.replay import RecoveryInterruptedError
-from livesegments.monitoring.metric_specs import PREFIX
 from livesegments.monitoring.metrics import Metrics
+from livesegments.monitoring.series import PREFIX
 from livesegments.producers.publisher import PublishError
 from tests.segmentations import PERSONAS
 

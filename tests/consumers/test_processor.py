@@ -250,10 +250,10 @@ def test_a_sweep_is_not_over_in_a_round_that_did_not_walk() -> None:
     world = World()
     world.owned[0] = replace(world.owned[0], sweep=Sweep(generation=1, tile=0, cursor=2))
     work = world.work(model=model())
-    [part] = work.parts
-    stands = part._replace(read=replace(part.read, cursor=None))
-    [result] = process(replace(work, parts=[stands])).partitions
-    assert result.state.sweep == part.state.sweep
+    [read] = work.readings
+    stands = replace(work, readings=[replace(read, cursor=None)])
+    [result] = process(stands).partitions
+    assert result.state.sweep == world.owned[0].sweep
     assert result.commit is None
 
 

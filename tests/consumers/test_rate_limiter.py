@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from livesegments.app import processing_config
 from livesegments.config.settings import load
-from livesegments.consumers.aggregation import read_request
+from livesegments.consumers.aggregation import read_requests
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.partition_state import start_sweep
 from livesegments.consumers.rate_limiter import SweepRateLimiter
@@ -42,9 +42,11 @@ def test_a_sweep_that_must_not_walk_stands_still_while_purchases_count() -> None
     world = World()
     world.send(*(purchase(f"c{i}", 1) for i in range(8)))
     owned = start_sweep(world.owned[0], 1, RULES, 0)
-    nothing = decode_batch({}, "USD")
-    assert read_request(owned, nothing, None, RULES).scan is not None
-    assert read_request(owned, nothing, None, RULES, advance_sweep=False).scan is None
+    nothing = decode_batch({}, RULES, {0: None})
+    [walking] = read_requests([owned], nothing, RULES)
+    [standing] = read_requests([owned], nothing, RULES, advance_sweeps=False)
+    assert walking.scan is not None
+    assert standing.scan is None
     assert owned.sweep is not None
 
 

@@ -13,7 +13,16 @@ from livesegments.contracts.events import BACKFILL, ORIGIN_HEADER
 from livesegments.contracts.topics import ERASURES, PURCHASES
 from livesegments.domain import Trigger
 from livesegments.features.record_codec import empty
-from tests.consumers.harness import DAY, SHAPE, World, by_partition, erasure, profile, purchase
+from tests.consumers.harness import (
+    DAY,
+    RULES,
+    SHAPE,
+    World,
+    by_partition,
+    erasure,
+    profile,
+    purchase,
+)
 
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -37,7 +46,7 @@ def causes(
 
     ``dropped`` are the purchases that did not count.
     """
-    batch = decode_batch(by_partition(records), "USD")
+    batch = decode_batch(by_partition(records), RULES)
     counted = np.ones(len(batch.purchases.row), bool)
     counted[list(dropped)] = False
     return found_in(batch, counted, len(batch.customers) + swept, 50 * DAY, "expiry")
@@ -122,7 +131,7 @@ def test_who_was_only_swept_has_no_cause_and_the_time_of_the_clock() -> None:
     found = causes(world, [world.record(purchase("a", 1))], swept=1)
     assert (origin(found, 1), event(found, 1)) == ("expiry", None)
     assert found.time_us.tolist() == [DAY, 50 * DAY]
-    batch = decode_batch({}, "USD")
+    batch = decode_batch({}, RULES)
     alone = found_in(batch, np.ones(0, bool), 1, 7, "model")
     assert (origin(alone, 0), event(alone, 0), alone.time_us.tolist()) == ("model", None, [7])
 

@@ -134,8 +134,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
         Edit(
             reconciliation.Reconciler,
             "_become_owner",
-            "for entry in loaded.outbox if entry.version > published",
-            "for entry in loaded.outbox",
+            "for entry in stored.outbox if entry.version > published",
+            "for entry in stored.outbox",
         )
     ],
     "refusals": [Edit(Worker, "_commit", "if not all(accepted):", "if False:")],
@@ -196,14 +196,16 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(processor, "changes_of", "each.state.checkpoint.rescore > 0", "False")
+        Edit(processor, "changes_of", "state.checkpoint.rescore > 0", "False")
     ],
     "wall clock of a lost store": [
         Edit(LossCheck, "_outlived", "if not self.config.event_clock:", "if False:")
     ],
     "ends of logs": [Edit(LossCheck, "check_ends", "if offset > end:", "if False:")],
     "replay within the log": [
-        Edit(Recovery, "_replay", "self.inputs.within(committed.offsets)", "committed.offsets")
+        Edit(
+            Recovery, "_replay", "self.found.inputs.within(committed.offsets)", "committed.offsets"
+        )
     ],
     "nothing is added to an outbox that waits": [
         Edit(
@@ -264,7 +266,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "bound of a partition's clock": [
         Edit(aggregation, "_clock", "<= latest(read.time_us)", ">= 0")
     ],
-    "keys in their partition": [Edit(decoding, "_in_place", "if kept.all():", "if True:")],
+    "keys in their partition": [Edit(decoding, "_decoded", "if not kept.all():", "if False:")],
     "content of an event id": [
         Edit(decoding, "fingerprints", "(ids & ~_CONTENT) | (", "(ids & ~_CONTENT) | 0 * (")
     ],

@@ -14,7 +14,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.analysis.backtest.in_memory_store import InMemoryPartitions
-from livesegments.consumers.aggregation import Part, Work, read_request
+from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
@@ -100,10 +100,7 @@ class EventDecoder:
                 topic, 0, 0, offset, self._now_ms, 0, key, value, [], None, 0, 0, 0
             )
             polled.setdefault(TopicPartition(topic, 0), []).append(record)
-        config = history.config
-        return decode_batch(
-            polled, config.currency, {0: history.state.seen}, config.consent_required
-        )
+        return decode_batch(polled, history.config, {0: history.state.seen})
 
 
 class Simulator:
@@ -133,7 +130,7 @@ class Simulator:
     def feed(self, batch: MicroBatch) -> list[Step]:
         """Process a batch, then the sweeps and fits that become due."""
         steps = [self._process_batch(batch)]
-        nothing = decode_batch({}, self.config.currency)
+        nothing = decode_batch({}, self.config, {0: None})
         while True:
             self.state = start_sweep(self.state, self.model.number, self.config, 0)
             if self.state.sweep:
@@ -142,10 +139,9 @@ class Simulator:
                 return steps
 
     def _process_batch(self, batch: MicroBatch) -> Step:
-        part = batch.slices[0] if batch.slices else None
-        [read] = self.store.read([read_request(self.state, batch, part, self.config)])
+        readings = self.store.read(read_requests([self.state], batch, self.config))
         model, number = self.model.model({0: self.state}), self.model.number
-        batch_result = process(Work(self.config, model, batch, [Part(self.state, part, read)], 0))
+        batch_result = process(Work(self.config, model, batch, [self.state], readings, 0))
         changes: list[Output] = []
         for result in batch_result.partitions:
             self.state = result.state.confirmed(result.state.checkpoint.version)

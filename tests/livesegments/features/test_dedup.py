@@ -144,7 +144,7 @@ def test_each_partition_remembers_its_own() -> None:
     polled = by_partition(
         World().record(event, partition) for event in events for partition in (0, 1, 0)
     )
-    batch = decode_batch(polled, "USD", {0: DedupWindow(10), 1: DedupWindow(10)})
+    batch = decode_batch(polled, RULES, {0: DedupWindow(10), 1: DedupWindow(10)})
     assert batch.duplicates == 2
     assert [part.recall.seen.count for part in batch.slices if part.recall] == [4, 2]
 
@@ -184,7 +184,7 @@ def test_a_rejected_purchase_is_not_remembered() -> None:
     seen = DedupWindow(10)
     batch = decode_batch(
         by_partition([record("purchases.v1", 0, b"bob", World().record(bought).value)]),
-        "USD",
+        RULES,
         {0: seen},
     )
     assert batch.slices[0].rejected

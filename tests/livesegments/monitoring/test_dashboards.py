@@ -17,7 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from livesegments.contracts.topics import PURCHASES
-from livesegments.monitoring.metric_specs import INGEST_TABLE, PREFIX, SERVE_TABLE, TABLE
+from livesegments.monitoring.metric_specs import INGEST_TABLE, SERVE_TABLE, TABLE
+from livesegments.monitoring.series import PREFIX
 from tests.servers import PrometheusServer
 from tests.service import Event, Service, profile, purchase
 

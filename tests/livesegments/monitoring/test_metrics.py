@@ -19,8 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment
-from livesegments.monitoring.metric_specs import PREFIX, TABLE
+from livesegments.monitoring.metric_specs import TABLE
 from livesegments.monitoring.metrics import BatchHistogram, Metrics
+from livesegments.monitoring.series import PREFIX
 from tests.livesegments.monitoring.needs import needs_promtool
 from tests.segmentations import PERSONAS
 

@@ -19,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, Message, Producer
+from kafka import KafkaProducer, TopicPartition
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from numpy.typing import NDArray
 
 from bench.counters import Counted, counted_by
 from bench.report import Table
 from bench.throughput import GROUP, PARTITIONS
 from livesegments.contracts.timestamps import rfc3339
-from livesegments.contracts.topics import CHANGES, PURCHASES
+from livesegments.contracts.topics import CHANGES, PURCHASES, STATES
 from livesegments.local_servers import free_ports
+from livesegments.producers.publisher import RETRY_MS
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 
 RATES, SECONDS = (100, 1_000, 5_000), 20.0
@@ -37,6 +40,7 @@ BEFORE_SECONDS = 5.0
 TICK_SECONDS = 0.002
 QUIET_SECONDS, WAIT_SECONDS = 3.0, 300.0
 LIVE = "live-"
+TRANSACTIONS, TRANSACTIONS_BEFORE, RECORD_BYTES = 250, 50, 700
 STAGES = ("poll", "decode", "read", "assign", "commit", "publish")
 
 Micros = NDArray[np.int64]
@@ -163,6 +167,12 @@ class Subscriber:
         self._read.append((message, time.time_ns() // 1_000))
         return True
 
+    def read_next(self) -> int:
+        """Wait for the next record; return when it was read, microseconds since the epoch."""
+        while not self._read_one():
+            pass
+        return self._read.pop()[1]
+
     def taken(self) -> list[Seen]:
         """Return the changes caused by live events and read since the last call."""
         read, self._read = self._read, []
@@ -213,10 +223,40 @@ def measure(
     return [each for each in subscriber.taken() if each.due >= from_us], counted
 
 
+def transactions_alone(bootstrap: str) -> list[float]:
+    """Return the percentiles of kafka-python alone: from the begin of a transaction to its sight.
+
+    Each has a change, a state and an offset, as a worker's smallest; one at a time.
+    """
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap,
+        transactional_id="alone",
+        linger_ms=1_000,
+        retry_backoff_ms=RETRY_MS,
+    )
+    producer.init_transactions()
+    ways = []
+    with closing(producer), closing(Subscriber(bootstrap)) as subscriber:
+        for n in range(TRANSACTIONS):
+            began = time.time_ns() // 1_000
+            producer.begin_transaction()
+            for topic in (CHANGES, STATES):
+                producer.send(topic, key=b"customer", value=bytes(RECORD_BYTES), partition=0)
+            producer.flush()
+            offsets = {TopicPartition(PURCHASES, 0): OffsetAndMetadata(n, "", -1)}
+            producer.send_offsets_to_transaction(offsets, ConsumerGroupMetadata("alone"))
+            producer.commit_transaction()
+            ways.append(subscriber.read_next() - began)
+    return _percentiles(ways[TRANSACTIONS_BEFORE:])
+
+
 def percentiles(changes: Sequence[Seen], start: str = "due", end: str = "seen") -> list[float]:
     """Return p50, p95, p99 and maximum of the time between two steps, in ms."""
-    ways = [getattr(each, end) - getattr(each, start) for each in changes]
-    return [float(p) / 1_000 for p in np.percentile(ways, (50, 95, 99, 100))]
+    return _percentiles([getattr(each, end) - getattr(each, start) for each in changes])
+
+
+def _percentiles(micros: Sequence[int]) -> list[float]:
+    return [float(p) / 1_000 for p in np.percentile(micros, (50, 95, 99, 100))]
 
 
 def run(rates: Sequence[int] = RATES, seconds: float = SECONDS) -> Table:
@@ -238,6 +278,12 @@ def run(rates: Sequence[int] = RATES, seconds: float = SECONDS) -> Table:
             KafkaServer(where / "kafka", measured=True) as kafka,
             RedisServer(where / "redis") as store,
         ):
+            fresh_topics(kafka.bootstrap, PARTITIONS)
+            p50, _, p99, _ = transactions_alone(kafka.bootstrap)
+            table.note(
+                f"a transaction of kafka-python alone, on the idle broker: p50 {p50:.0f} ms, p99"
+                f" {p99:.0f} ms from its begin until it is seen"
+            )
             fresh_topics(kafka.bootstrap, PARTITIONS)
             send_history(kafka.bootstrap)
             with (

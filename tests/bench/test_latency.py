@@ -66,6 +66,8 @@ def test_each_rate_has_a_row_and_its_steps(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(latency, "HISTORY", 4_000)
     monkeypatch.setattr(latency, "CUSTOMERS", 2_000)
     monkeypatch.setattr(latency, "BEFORE_SECONDS", 0.5)
+    monkeypatch.setattr(latency, "TRANSACTIONS", 10)
+    monkeypatch.setattr(latency, "TRANSACTIONS_BEFORE", 5)
     began = time.time()
     table = latency.run(rates=(200,), seconds=3.0)
     took_ms = (time.time() - began) * 1_000

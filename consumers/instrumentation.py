@@ -68,11 +68,10 @@ class Instrumentation:
     def taking_over(self, verdict: Verdict) -> AbstractContextManager[object]:
         """Count a takeover; return a context manager to run it in."""
         self._metrics.count("takeovers_total", verdict.value)
-        return (
-            self._metrics.track("recoveries_running")
-            if verdict is Verdict.RECOVER
-            else nullcontext()
-        )
+        if verdict is not Verdict.RECOVER:
+            return nullcontext()
+        self._metrics.set("dependency_up", True, "redis")  # it answers; a recovery may take long
+        return self._metrics.track("recoveries_running")
 
     def took(self, partition: int) -> None:
         """Record the takeover of a partition."""
@@ -87,6 +86,7 @@ class Instrumentation:
     def rebalanced(self) -> None:
         """Count a rebalance of the group."""
         self._metrics.count("rebalances_total")
+        self._metrics.set("dependency_up", True, "kafka")  # the group's coordinator answers
 
     def failed(self, error: Exception) -> None:
         """Record an outage by the component that failed."""

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from kafka import TopicPartition
 from kafka.admin import ACLOperation, KafkaAdminClient
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.net.compat import KafkaNetClient
 
 CONFIG = "topic_prefix"
 """Name of the prefix in a client configuration; absent without a prefix."""
@@ -34,22 +35,41 @@ class AdminClient(KafkaAdminClient):  # type: ignore[misc]
 def open_consumer(kind: Any, **config: Any) -> Any:
     """Return a consumer: a KafkaConsumer of the given class, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
-    consumer = kind(**config)
+    consumer = _open(kind, config)
     return PrefixedConsumer(consumer, prefix) if prefix else consumer
 
 
 def open_producer(kind: Any, **config: Any) -> Any:
     """Return a producer: a KafkaProducer of the given class, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
-    producer = kind(**config)
+    producer = _open(kind, config)
     return PrefixedProducer(producer, prefix) if prefix else producer
 
 
 def open_admin(**config: Any) -> Any:
     """Return an admin client, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
-    admin = AdminClient(**config)
+    admin = _open(AdminClient, config)
     return PrefixedAdmin(admin, prefix) if prefix else admin
+
+
+def _open(kind: Any, config: Mapping[str, Any]) -> Any:
+    """Return a client; close its connections if it cannot reach a broker.
+
+    kafka-python leaves a thread and several files open for each try, as in a long outage.
+    """
+    opened: list[KafkaNetClient] = []
+
+    def connections(**options: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**options))
+        return opened[-1]
+
+    try:
+        return kind(**config, kafka_client=connections)
+    except BaseException:
+        for each in opened:
+            each.close()
+        raise
 
 
 def without_prefix(config: Mapping[str, Any]) -> dict[str, Any]:

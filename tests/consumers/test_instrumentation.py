@@ -99,6 +99,16 @@ def test_what_has_been_taken_over_again_is_there_again(worker: Worker) -> None:
     assert worker.value("worker_ready") == 1
 
 
+def test_servers_that_answer_are_up_before_the_worker_is_ready(worker: Worker) -> None:
+    worker.observation.failed(RedisConnectionError())
+    worker.observation.failed(KafkaConnectionError())
+    worker.observation.ready(False)
+    worker.observation.rebalanced()
+    assert set(worker.counted()) == {"redis away"}
+    with worker.observation.taking_over(Verdict.RECOVER):
+        assert set(worker.counted()) == set()
+
+
 def test_only_a_recovery_counts_as_one(worker: Worker) -> None:
     for verdict, running in ((Verdict.FRESH, 0), (Verdict.CURRENT, 0), (Verdict.RECOVER, 1)):
         with worker.observation.taking_over(verdict):

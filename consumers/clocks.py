@@ -63,32 +63,28 @@ class Evidence:
         return max(self.before_us - self.shows_us, 0) if self.server == "redis" else 0
 
 
-def errors(evidence: Sequence[Evidence]) -> dict[str, int]:
-    """Return the largest error by server, in microseconds: ahead above 0, behind below."""
-    found: dict[str, int] = {}
-    for each in evidence:
-        found[each.server] = max(found.get(each.server, 0), each.error_us, key=abs)
-    return found
-
-
-def check(evidence: Sequence[Evidence]) -> None:
+def compare(evidence: Iterable[Evidence]) -> tuple[dict[str, int], str]:
     """Compare the local clock with others.
 
-    Raises
-    ------
-    WrongClockError
-        If one differs by more than the tolerance. The message names it, gives the difference, and
-        lists the clocks that agree with the local one, which then is probably right.
+    Returns
+    -------
+    The largest error by server, in microseconds: ahead above 0, behind below. And what is wrong, ""
+    if no clock differs by more than the tolerance: it names the farthest one, and the clocks of
+    Redis that agree with the local one, which then is probably right.
     """
-    worst = max(evidence, key=lambda each: abs(each.error_us), default=None)
-    if worst is None or abs(worst.error_us) <= TOLERANCE_US:
-        return
-    redis = [each for each in evidence if each.server == "redis"]
-    agree = [each.name for each in redis if abs(each.error_us) <= TOLERANCE_US]
-    raise WrongClockError(
-        f"the clock here is {apart(worst.error_us)} {worst.name}"
-        + (f"; it agrees with {', '.join(agree)}" if agree else "")
-    )
+    errors: dict[str, int] = {}
+    worst_us, farthest, agree = 0, "", []
+    for each in evidence:
+        error_us = each.error_us
+        errors[each.server] = max(errors.get(each.server, 0), error_us, key=abs)
+        if abs(error_us) > max(abs(worst_us), TOLERANCE_US):
+            worst_us, farthest = error_us, each.name
+        elif abs(error_us) <= TOLERANCE_US and each.server == "redis":
+            agree.append(each.name)
+    if not farthest:
+        return errors, ""
+    told = f"the clock here is {apart(worst_us)} {farthest}"
+    return errors, told + (f"; it agrees with {', '.join(agree)}" if agree else "")
 
 
 def bounded(time_us: int, shown_us: int) -> int:
@@ -207,13 +203,10 @@ class Clocks:
         """
         after_us = self.wall_us()
         shown = [(r.time_us, p) for r, p in zip(readings, partitions, strict=True)]
-        first, last = min(shown), max(shown)
-        self.shown_us, _ = first
+        self.shown_us, _ = min(shown)
         self._check(
-            [
-                Evidence("redis", self._store.server(partition), us, before_us, after_us)
-                for us, partition in (first, last)
-            ]
+            Evidence("redis", self._store.server(partition), us, before_us, after_us)
+            for us, partition in {min(shown), max(shown)}
         )
         return bounded(after_us, self.shown_us)
 
@@ -238,14 +231,12 @@ class Clocks:
             if record.timestamp_type == LOG_APPEND_TIME
         ]
 
-    def _check(self, evidence: Sequence[Evidence]) -> None:
-        self.errors_us |= errors(evidence)
-        try:
-            check(evidence)
-        except WrongClockError:
-            self.agree = False
-            raise
-        self.agree = True
+    def _check(self, evidence: Iterable[Evidence]) -> None:
+        errors_us, wrong = compare(evidence)
+        self.errors_us |= errors_us
+        self.agree = not wrong
+        if wrong:
+            raise WrongClockError(wrong)
 
 
 def newest_purchases(reader: LogReader, partitions: Iterable[int]) -> list[ConsumerRecord]:

@@ -2,9 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -98,6 +100,25 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
+def _checked_partitions(settings: Settings, clients: Mapping[str, Any]) -> int:
+    """Return the number of partitions, once topics, transactions and permissions are checked."""
+    partitions = check_partition_counts(partition_counts(clients), settings.topic_prefix)
+    check_transactions(clients)
+    check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
+    return partitions
+
+
+def _import_ahead(model: GlobalModel) -> None:
+    """Import what the model needs first.
+
+    The first fit needs SciPy; a model that is not provisional, River's detectors, which import it
+    too. Imported when needed, they would delay a micro-batch by up to a second, and after joining,
+    the partitions that others give up for this worker.
+    """
+    settled = model.generation is not None and not model.generation.provisional
+    import_module("river.drift" if settled else "scipy.optimize")
+
+
 def run(
     settings: Settings,
     *,
@@ -108,32 +129,24 @@ def run(
 
     ``done`` is called in every iteration.
     """
-    config = processing_config(settings)
-    instance = settings.instance_id or secrets.token_hex(4)
-    heartbeat = Heartbeat()
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    metrics = Metrics(registry, config.segmentation, version=__version__)
-    store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
-    probe = Partitions(
-        reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
+    config, clients = processing_config(settings), kafka_config(settings)
+    instance, started_us = settings.instance_id or secrets.token_hex(4), now_us()
+    store, probe = (
+        Partitions(reach_redis(partial(redis_client, settings, *timeout)), settings.group_id)
+        for timeout in ((), (PROBE_SECONDS,))
     )
-    started_us = now_us()
-    guard = InstanceGuard(kafka_config(settings), settings.group_id, instance, started_us)
+    guard = InstanceGuard(clients, settings.group_id, instance, started_us)
     if settings.instance_id:
         guard.wait_for_predecessor(settings.session_timeout_seconds)
     consumer = group_consumer(settings, started_us)
     publisher = PublishingProcess(
-        kafka_config(settings),
+        clients,
         f"{settings.group_id}-{instance}",
         hang_seconds=patience(HANG_SECONDS, settings),
     )
     try:
-        clients = kafka_config(settings)
-        partitions = check_partition_counts(partition_counts(clients), settings.topic_prefix)
+        partitions = _checked_partitions(settings, clients)
         config = replace(config, partitioning=Partitioning(settings.partitioner, partitions))
-        check_transactions(clients)
-        check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
         definitions = DefinitionsReader(clients, config.segmentation)
         model = GlobalModel(store, partitions, config.segmentation)
         # Before an empty store accepts segment ids that differ from the published ones.
@@ -142,6 +155,7 @@ def run(
         agreed = deployment(settings, partitions)
         reach_redis(lambda: store.try_commands(partitions))
         reach_redis(lambda: store.agree(agreed))
+        heartbeat = Heartbeat()
         watchdog = Watchdog(
             settings.max_poll_interval_seconds * WATCHDOG_SHARE,
             log=lambda line: log.critical("watchdog ends the worker", reason=line),
@@ -155,6 +169,9 @@ def run(
             if done():
                 worker.stop()
 
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        metrics = Metrics(registry, config.segmentation, version=__version__)
         observation = Instrumentation(
             metrics,
             settings.warmup_customers,
@@ -220,11 +237,7 @@ def run(
             host=settings.http_host,
         ) as health:
             log.info("worker starts", instance=instance, partitions=partitions, port=health.port)
-            # The first fit needs SciPy; a model that is not provisional, River's detectors, which
-            # import it too. Imported when needed, they would delay a micro-batch by up to a second,
-            # and after joining, the partitions that others give up for this worker.
-            settled = model.generation is not None and not model.generation.provisional
-            import_module("river.drift" if settled else "scipy.optimize")
+            _import_ahead(model)
             publisher.finish()
             alive()
             worker.run(GarbageCollection().collect)

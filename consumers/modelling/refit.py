@@ -166,8 +166,10 @@ class Schedule:
         if model.generation.number != self._generation:
             self.checked(model, swept_tile)
             return False
-        moved = travel(self._centroids, model.snapshot, model.statistics)
-        return swept_tile > self._swept_tile or (model.generation.provisional and moved >= TRAVEL)
+        if swept_tile > self._swept_tile:
+            return True
+        is_moving = model.generation.provisional
+        return is_moving and travel(self._centroids, model.snapshot, model.statistics) >= TRAVEL
 
     def checked(self, model: Model, swept_tile: int) -> None:
         """Record a check of the model after the sweep of a tile."""

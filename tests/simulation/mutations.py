@@ -256,7 +256,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "map(max, state.checkpoint.offsets, committed.offsets)",
         )
     ],
-    "clocks compared": [Edit(Clocks, "_check", "check(evidence)", "pass")],
+    "clocks compared": [Edit(Clocks, "_check", "if wrong:", "if False:")],
     "newest purchase compared": [Edit(Clocks, "look_at_polled", "if newest:", "if False:")],
     "bound of the wall clock": [
         # Both: the second alone would protect the partition's clock, the first its sweeps.

@@ -23,8 +23,9 @@ from bench.report import Table
 from livesegments.contracts.partitioning import Partitioning
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.store.partitions import Partitions
+from tests.sending import Feed
 from tests.servers import KafkaServer, RedisServer, fresh_topics
-from tests.service import PARTITIONS, Event, Feed, Service, purchase
+from tests.service import PARTITIONS, Event, Service, purchase
 
 CUSTOMERS, BUYING = 2_000_000, 2_000
 EVENTS, RATE, TOO_FAST, SECONDS, WARM_UP_SECONDS = 1_000, 200, 20_000, 20.0, 8.0

@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event as Flag
-from threading import Thread
-from typing import Any, Self
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import redis
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.segmentation import load
@@ -34,9 +32,10 @@ from livesegments.features.segmentation import Segmentation
 from livesegments.operations.verify import Report, verify
 from livesegments.operations.verify.kafka_log import Log
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
-from livesegments.topic_prefix import open_consumer, open_producer
+from livesegments.topic_prefix import open_consumer
 from tests import processes
 from tests.processes import Process
+from tests.sending import Sender
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 
 PARTITIONS = 4
@@ -221,13 +220,7 @@ class Service:
 
     def send(self, events: Iterable[Event]) -> int:
         """Produce events to their topics and wait for acknowledgement; return their number."""
-        producer = open_producer(KafkaProducer, **self.config, linger_ms=10, batch_size=200_000)
-        futures = [producer.send(t, key=k, value=v) for t, k, v in events]
-        producer.flush(30)
-        for future in futures:
-            future.get(0)
-        producer.close()
-        return len(futures)
+        return Sender(self.config).send(events)
 
     def ends(self) -> dict[TopicPartition, int]:
         """Return the end of every input partition, without trailing transaction markers."""
@@ -359,76 +352,6 @@ class Service:
             worker.kill()  # it may not have a group yet
             worker.wait()
         self.client.close()
-
-
-class Feed:
-    """Input that keeps arriving, from a thread of its own, for the length of a ``with`` block.
-
-    Parameters
-    ----------
-    service
-        Destination of the events.
-    make
-        ``make(n, first=i)`` returns events i to i + n.
-    every
-        Seconds between two batches.
-    portion
-        Events per batch.
-    first
-        Number of the first event.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        make: Callable[..., Iterable[Event]],
-        *,
-        every: float = 0.2,
-        portion: int = 100,
-        first: int = 0,
-    ) -> None:
-        self._service, self._make = service, make
-        self._every, self._portion = every, portion
-        self.sent = first
-        self._stopped = Flag()
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def go_on(self, events: int) -> None:
-        """Wait until that many more events have been sent."""
-        enough = self.sent + events
-        self._service.wait_for(lambda: self.sent >= enough or self._error, "input continues")
-
-    def _run(self) -> None:
-        producer = open_producer(
-            KafkaProducer,
-            **self._service.config,
-            linger_ms=10,
-            delivery_timeout_ms=120_000,
-            max_block_ms=120_000,
-        )
-        try:
-            while not self._stopped.wait(self._every):
-                events = list(self._make(self._portion, first=self.sent))
-                futures = [producer.send(t, key=k, value=v) for t, k, v in events]
-                producer.flush(120)
-                for future in futures:
-                    future.get(0)
-                self.sent += len(events)
-        except BaseException as error:  # noqa: BLE001 - reported to the waiting thread
-            self._error = error
-        finally:
-            producer.close(5)
 
 
 def empty_servers(kafka: KafkaServer, redis_server: RedisServer) -> None:

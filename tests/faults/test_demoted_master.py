@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from livesegments.local_servers import LOOPBACK
+from tests.sending import Feed
 from tests.servers import KafkaServer, Proxy, RedisServer
-from tests.service import Event, Feed, Service
+from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
 

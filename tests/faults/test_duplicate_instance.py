@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.service import Event, Feed, Service
+from tests.sending import Feed
+from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
 

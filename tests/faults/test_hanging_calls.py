@@ -11,8 +11,9 @@ from kafka.admin import KafkaAdminClient
 from livesegments.contracts.topics import PURCHASES
 from livesegments.monitoring.watchdog import EXIT_CODE
 from tests.faults.crashing_worker import crashing
+from tests.sending import Feed
 from tests.servers import KafkaServer, Proxy, RedisServer, fresh_topics
-from tests.service import Event, Feed, Service
+from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.service import PARTITIONS, Event, Feed, Service
+from tests.sending import Feed
+from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
 

@@ -11,7 +11,8 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from livesegments.consumers.in_flight import MOST_BYTES
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, STATES
-from tests.service import PARTITIONS, Event, Feed, Service
+from tests.sending import Feed
+from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
 

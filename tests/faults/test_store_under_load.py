@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Event, Feed, Service
+from tests.sending import Feed
+from tests.service import Event, Service
 
 pytestmark = pytest.mark.servers
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from livesegments.operations.verify import Report, verify
-from tests.service import Event, Feed, Service, purchase
+from tests.sending import Feed
+from tests.service import Event, Service, purchase
 
 pytestmark = pytest.mark.servers
 

@@ -12,7 +12,8 @@ from kafka import TopicPartition
 
 from livesegments.contracts.topics import PURCHASES
 from tests.faults.crashing_worker import crashing
-from tests.service import PARTITIONS, Event, Feed, Service
+from tests.sending import Feed
+from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
 

@@ -11,9 +11,10 @@ from livesegments.config.settings import Settings, load
 from livesegments.local_servers import LOOPBACK, free_ports
 from tests.load import load as load_of
 from tests.security.secured import lower
+from tests.sending import Feed
 from tests.servers import KafkaServer, RedisServer, fresh_topics
 from tests.servers.token_server import TokenServer
-from tests.service import Feed, Service
+from tests.service import Service
 
 pytestmark = pytest.mark.servers
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS
 from livesegments.operations.verify import Report
-from tests.service import Feed, Service
+from tests.sending import Feed
+from tests.service import Service
 from tests.soak.input import Input
 from tests.soak.tally import Plan, Tally
 from tests.soak.workers import Place, publishers, send

@@ -20,7 +20,7 @@ from livesegments.consumers.partition_state import (
 )
 from livesegments.consumers.processor import process
 from livesegments.contracts.cloudevents import read_provenance
-from livesegments.contracts.segments import SegmentChange, SegmentRef, SegmentState
+from livesegments.contracts.segments import SegmentChange, SegmentState
 from livesegments.contracts.timestamps import rfc3339
 from livesegments.contracts.topics import (
     CHANGES,
@@ -387,8 +387,5 @@ def switching(config: ProcessingConfig, **changes: Any) -> ProcessingConfig:
 
 def segments(world: World) -> list[tuple[str | None, str | None, str]]:
     """(before, after, origin) of every change."""
-    return [(_id(c.previous_segment), _id(c.segment), c.origin) for c in world.changes]
-
-
-def _id(segment: SegmentRef | None) -> str | None:
-    return None if segment is None else segment.id
+    both = ((c.previous_segment, c.segment, c.origin) for c in world.changes)
+    return [(before and before.id, after and after.id, why) for before, after, why in both]

@@ -70,6 +70,7 @@ $(LOWEST_VENV)/.installed: pyproject.toml $(LOCK_VENV)/bin/uv
 
 explore: setup ## Run many more seeds of the simulation, and examples of properties, than the tests do
 	$(BIN)/python -m pytest -m "hypothesis and not servers" --hypothesis-profile explore --timeout 3600 -n auto --dist worksteal
+	LIVESEGMENTS_SIMULATION_RUNS=200 $(BIN)/python -m pytest tests/simulation/test_verify_at_work.py --timeout 3600 -n auto
 	$(BIN)/python -m tests.simulation $(EXPLORE_OPTIONS)
 
 soak: setup servers ## Inject faults into workers and servers under load for a quarter of an hour, and verify

@@ -24,7 +24,7 @@ from tests.service import Service
 
 # The duration of an example says more about the machine than about the code. `make explore` draws
 # many more examples; once a day the workflow does.
-settings.register_profile("livesegments", deadline=None, max_examples=40)
+settings.register_profile("livesegments", deadline=None, max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("livesegments")
 

@@ -31,15 +31,15 @@ def livesegments(service: Service, *arguments: str) -> str:
 def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     service: Service, tmp_path: Path
 ) -> None:
-    service.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"] = "500"
+    service.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"] = "300"
     service.start()
     purchases, profiles = complete_journey(tmp_path)
     year = pd.read_parquet(purchases)
-    third = set(year["customer_id"].unique()[::3])  # of the households
-    baskets = year[year["customer_id"].isin(third)].copy()
+    some = set(year["customer_id"].unique()[::5])
+    baskets = year[year["customer_id"].isin(some)].copy()
     baskets.to_parquet(purchases)
     known = pd.read_parquet(profiles)
-    known = known[known["customer_id"].isin(third)]
+    known = known[known["customer_id"].isin(some)]
     known.to_parquet(profiles)
     livesegments(service, "replay", str(purchases), "--profiles", str(profiles))
     service.wait(120)
@@ -66,9 +66,9 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
     livesegments(service, "export", str(exported))
     rows = pd.read_csv(exported, dtype={"customer_id": str})
     assert len(rows) == households
-    assert rows["segment"].notna().sum() > 600
+    assert rows["segment"].notna().sum() > 350
     assert rows["location"].isna().all()
-    assert rows["age"].notna().sum() == len(known) > 200
+    assert rows["age"].notna().sum() == len(known) > 120
 
     current = rows[rows["purchases"] > 0]
     X = np.full((len(current), 5), np.nan)
@@ -105,15 +105,15 @@ def hostile(i: int, rng: np.random.Generator) -> Event:
 
 
 @pytest.mark.timeout(180)
-def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_count(
+def test_thousands_of_malformed_records_are_dead_letters_once_and_good_ones_count(
     service: Service,
 ) -> None:
     rng = np.random.default_rng(7)
     good = [
         purchase(f"c{i % 97}", f"2024-01-{1 + i % 28:02d}T12:00:00Z", 1.25, event_id=f"good{i}")
-        for i in range(10_000)
+        for i in range(4_000)
     ]
-    bad = [hostile(i, rng) for i in range(10_000)]
+    bad = [hostile(i, rng) for i in range(4_000)]
     mixed = [event for pair in zip(good, bad, strict=True) for event in pair]
     service.start()
     service.send(mixed)
@@ -121,9 +121,9 @@ def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_coun
     service.verified()
 
     letters = service.records(DEAD_LETTERS)
-    assert len(letters) == 10_000
+    assert len(letters) == 4_000
     places = {(parse(r.headers).partition, parse(r.headers).offset) for r in letters}
-    assert len(places) == 10_000
+    assert len(places) == 4_000
     wanted = sorted((key or b"", value or b"") for _, key, value in bad)
     assert sorted((r.key or b"", r.value or b"") for r in letters) == wanted
     counted = sum(
@@ -132,7 +132,7 @@ def test_ten_thousand_malformed_records_are_dead_letters_once_and_good_ones_coun
         for customer in read_partition(service.client, "livesegments", p).customers.values()
         for cell in customer.tiles.values()
     )
-    assert counted == 10_000
+    assert counted == 4_000
 
 
 def test_a_profile_changes_the_record_and_the_segment(service: Service) -> None:

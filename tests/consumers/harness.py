@@ -387,5 +387,5 @@ def switching(config: ProcessingConfig, **changes: Any) -> ProcessingConfig:
 
 def segments(world: World) -> list[tuple[str | None, str | None, str]]:
     """(before, after, origin) of every change."""
-    both = ((c.previous_segment, c.segment, c.origin) for c in world.changes)
-    return [(before and before.id, after and after.id, why) for before, after, why in both]
+    moves = ((c.previous_segment, c.segment, c.origin) for c in world.changes)
+    return [(b.id if b else None, a.id if a else None, origin) for b, a, origin in moves]

@@ -31,14 +31,14 @@ def generation(service: Service) -> int:
 def test_a_generation_that_nobody_knows_any_more_is_followed_by_a_new_one(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
-    service.send(make_load(4_000))
+    service.send(make_load(2_500))
     worker = service.start()
     service.wait()
     service.wait_for(service.has_model, "there is a model")
     service.leave(worker)
     lost = generation(service)
     make_definitions_anew(service)
-    service.send(make_load(2_000, first=4_000))
+    service.send(make_load(1_000, first=2_500))
     workers = [service.start(), service.start()]
     service.wait_for(lambda: generation(service) > lost, "there is a newer generation")
     service.wait()
@@ -51,7 +51,7 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     service.environment["LIVESEGMENTS_DEFINITIONS_SECONDS"] = "1"
-    service.send(make_load(4_000))
+    service.send(make_load(2_500))
     workers = [service.start(), service.start()]
     service.wait_for(service.has_model, "there is a model")
     service.wait()
@@ -65,7 +65,7 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     assert {each.id for each in published} == set(segments)
     assert {each.generation for each in published} == {known}
     workers.append(service.start())
-    service.send(make_load(2_000, first=4_000))
+    service.send(make_load(1_000, first=2_500))
     service.wait(90)
     assert [worker.poll() for worker in workers] == [None] * 3
     service.verified()

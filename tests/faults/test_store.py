@@ -18,10 +18,10 @@ def test_an_emptied_store_is_rebuilt_from_kafka(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     service.start()
-    service.send(make_load(8_000))
+    service.send(make_load(4_000))
     service.wait()
     service.client.flushall()
-    service.send(make_load(4_000, first=8_000))
+    service.send(make_load(1_500, first=4_000))
     service.wait()
     service.verified()
 
@@ -30,8 +30,8 @@ def test_a_store_emptied_under_load_is_rebuilt(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     service.start()
-    service.send(make_load(20_000))
-    service.wait_for(lambda: service.folded() > 3_000, "it folds")
+    service.send(make_load(8_000))
+    service.wait_for(lambda: service.folded() > 1_000, "it folds")
     service.client.flushall()
     service.wait()
     service.verified()
@@ -41,13 +41,13 @@ def test_a_store_that_comes_back_older_catches_up_without_repeating_anything(
     service: Service, make_load: Callable[..., list[Event]], tmp_path: Path
 ) -> None:
     service.start()
-    service.send(make_load(5_000))
+    service.send(make_load(3_000))
     service.wait()
     service.redis_server.save(tmp_path / "older.rdb")
-    service.send(make_load(5_000, first=5_000))
+    service.send(make_load(2_000, first=3_000))
     service.wait()
     service.redis_server.roll_back(tmp_path / "older.rdb")
-    service.send(make_load(3_000, first=10_000))
+    service.send(make_load(1_000, first=5_000))
     service.wait()
     service.verified()
 
@@ -60,7 +60,7 @@ def test_a_store_that_is_away_is_waited_for(
     service.wait_for(lambda: service.folded() > 500, "it folds")
     service.client.save()
     service.redis_server.kill()
-    service.send(make_load(3_000, first=5_000))
+    service.send(make_load(1_500, first=5_000))
     service.redis_server.start()
     service.wait()
     assert worker.poll() is None
@@ -76,7 +76,7 @@ def test_lost_group_offsets_repeat_and_lose_nothing(
     service.leave(worker)
     with KafkaAdminClient(**service.config) as admin:
         admin.delete_groups(["livesegments"])
-    service.send(make_load(3_000, first=5_000))
+    service.send(make_load(1_500, first=5_000))
     service.start()
     service.wait()
     service.verified()
@@ -108,10 +108,10 @@ def test_a_full_store_is_waited_for(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     worker = service.start()
-    service.send(make_load(4_000))
+    service.send(make_load(2_000))
     service.wait()
     service.client.config_set("maxmemory", "1mb")
-    service.send(make_load(3_000, first=4_000))
+    service.send(make_load(3_000, first=2_000))
     service.wait_for(lambda: "OutOfMemory" in service.tail(100), "it says that Redis is full")
     assert worker.poll() is None
     service.client.config_set("maxmemory", "0")
@@ -123,13 +123,13 @@ def test_a_key_of_another_type_stops_the_partition_and_nothing_is_written(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     service.start()
-    service.send(make_load(4_000))
+    service.send(make_load(2_000))
     service.wait()
     outbox = "livesegments:{1}:outbox"
     kept = service.client.dump(outbox)
     service.client.delete(outbox)
     service.client.set(outbox, "someone else's")
-    service.send(make_load(3_000, first=4_000))
+    service.send(make_load(1_500, first=2_000))
     service.wait_for(lambda: "WRONGTYPE" in service.tail(100), "it names the key's type")
     service.client.delete(outbox)
     if kept is not None:
@@ -138,7 +138,7 @@ def test_a_key_of_another_type_stops_the_partition_and_nothing_is_written(
     service.verified()
 
 
-@pytest.mark.parametrize("events", [1_000, 8_000])
+@pytest.mark.parametrize("events", [1_000, 4_000])
 def test_a_store_of_topics_that_were_made_anew_since_is_not_believed(
     service: Service, make_load: Callable[..., list[Event]], events: int
 ) -> None:

@@ -39,11 +39,11 @@ def test_two_workers_share_and_one_takes_over_when_the_other_leaves(
 ) -> None:
     service.start()
     leaver = service.start()
-    service.send(make_load(10_000))
+    service.send(make_load(6_000))
     service.wait_for(lambda: service.folded() > 2_000, "two workers fold")
     leaver.send_signal(signal.SIGTERM)
     assert leaver.wait(15) == 0
-    service.send(make_load(5_000, first=10_000))
+    service.send(make_load(1_500, first=6_000))
     service.wait()
     service.verified()
 
@@ -102,15 +102,15 @@ def test_a_paused_worker_that_wakes_up_changes_nothing(
     service: Service, make_load: Callable[..., list[Event]]
 ) -> None:
     zombie = service.start()
-    service.send(make_load(8_000))
+    service.send(make_load(5_000))
     service.wait_for(lambda: service.folded() > 500, "it folds")
     zombie.send_signal(signal.SIGSTOP)
     service.start()
-    service.send(make_load(4_000, first=8_000))
+    service.send(make_load(1_500, first=5_000))
     service.wait(60)
     zombie.send_signal(signal.SIGCONT)
     time.sleep(3)
-    service.send(make_load(2_000, first=12_000))
+    service.send(make_load(1_000, first=6_500))
     service.wait(60)
     assert zombie.poll() is None
     service.verified()

@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.chaos import Chaos
 from tests.simulation.runner import run_seeds
 
-RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "80"))
+RUNS = int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "50"))
 
 
 @pytest.mark.timeout(1_800)

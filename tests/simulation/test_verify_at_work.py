@@ -1,5 +1,9 @@
-"""The verifier reports no fault while workers run or are paused."""
+"""The verifier reports no fault while workers run or are paused.
 
+``make explore`` runs many more seeds.
+"""
+
+import os
 from random import Random
 from unittest.mock import patch
 
@@ -15,6 +19,7 @@ from tests.simulation.mutations import Edit
 from tests.simulation.scenario_helpers import move, reach, settle
 
 PARTITIONING = Partitioning("murmur2", PARTITIONS)
+SEEDS = range(int(os.environ.get("LIVESEGMENTS_SIMULATION_RUNS", "3")))
 POINTS = (0, 0, 1, 2, 3, 5, 8, 30)
 
 
@@ -68,12 +73,12 @@ def reported_beside_work(seed: int) -> list[str]:
         return found
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_beside_workers_at_work_it_ends_and_reports_nothing(seed: int) -> None:
     assert reported_beside_work(seed) == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_beside_workers_that_stand_still_it_says_only_what_is_not_published(seed: int) -> None:
     rng = Random(seed)
     with at_work(seed).in_place() as world:

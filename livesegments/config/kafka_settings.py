@@ -38,7 +38,8 @@ class KafkaSettings(ServerSettings):
     kafka_security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)
     ] = Field(
-        "PLAINTEXT", description="How brokers are spoken to: SSL is TLS, SASL a user and password"
+        "PLAINTEXT",
+        description="Protocol of the brokers: with SSL they use TLS, with SASL clients log in",
     )
     kafka_sasl_mechanism: Annotated[
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"]
@@ -46,11 +47,11 @@ class KafkaSettings(ServerSettings):
         BeforeValidator(_upper),
     ] = Field(
         None,
-        description="How clients prove who they are: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+        description="How clients authenticate: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
         " (user and password), OAUTHBEARER (OAuth client credentials), AWS_MSK_IAM (AWS"
         " credentials), GSSAPI (Kerberos)",
     )
-    kafka_sasl_username: str = Field("", description="Kafka user, of SASL")
+    kafka_sasl_username: str = Field("", description="Kafka user for SASL")
     kafka_sasl_password: SecretStr = Field(NO_SECRET, description="Password of that user")
     kafka_sasl_password_file: str = file_of("KAFKA_SASL_PASSWORD")
     kafka_sasl_oauthbearer_token_endpoint_url: str = Field(
@@ -76,7 +77,8 @@ class KafkaSettings(ServerSettings):
         "", description="Host in the brokers' Kerberos principal; empty: each broker's own"
     )
     kafka_ssl_cafile: str = Field(
-        "", description="PEM file of the CAs that brokers are trusted by; empty: the system's"
+        "",
+        description="PEM file of the CAs that sign the brokers' certificates; empty: the system's",
     )
     kafka_ssl_certfile: str = Field(
         "", description="PEM file of the client's certificate and chain, for mutual TLS"
@@ -87,7 +89,7 @@ class KafkaSettings(ServerSettings):
     kafka_ssl_key_password: SecretStr = Field(NO_SECRET, description="Password of the key")
     kafka_ssl_key_password_file: str = file_of("KAFKA_SSL_KEY_PASSWORD")
     kafka_ssl_check_hostname: bool = Field(
-        True, description="Whether a broker's certificate must be of its host name"
+        True, description="Whether a broker's certificate must name its host"
     )
 
     @field_validator("kafka_bootstrap_servers")

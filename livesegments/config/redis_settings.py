@@ -39,7 +39,7 @@ class RedisSettings(ServerSettings):
     )
     redis_sentinel_password_file: str = file_of("REDIS_SENTINEL_PASSWORD")
     redis_ssl_cafile: str = Field(
-        "", description="PEM file of the CAs that Redis is trusted by; empty: the system's"
+        "", description="PEM file of the CAs that sign Redis's certificate; empty: the system's"
     )
     redis_ssl_certfile: str = Field(
         "", description="PEM file of the client's certificate for Redis, for mutual TLS"
@@ -48,7 +48,7 @@ class RedisSettings(ServerSettings):
         "", description="PEM file of its private key, where that is not in the same file"
     )
     redis_ssl_check_hostname: bool = Field(
-        True, description="Whether a Redis server's certificate must be of its host name"
+        True, description="Whether a Redis server's certificate must name its host"
     )
 
     @field_validator("redis_url")

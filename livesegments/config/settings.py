@@ -54,13 +54,12 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
     )
 
     clock: Literal["wall", "event"] = Field(
-        "wall", description="What windows end at: the wall clock, or for replays the latest event"
+        "wall",
+        description="Clock that windows end at: the wall clock, or for replays the latest event",
     )
     window_days: int = Field(90, ge=1, le=3660, description="Days in the window")
-    tiles: int = Field(30, ge=2, le=366, description="Tiles the window is cut into")
-    currency: str = Field(
-        "USD", pattern=r"^[A-Z]{3}$", description="The one currency purchases may have"
-    )
+    tiles: int = Field(30, ge=2, le=366, description="Number of tiles in the window")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency of all purchases")
 
     consent: Literal["optional", "required"] = Field(
         "optional",
@@ -77,8 +76,8 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
         None,
         ge=1,
         le=1_000_000_000,
-        description="Days after a customer's last purchase in which what is kept of them goes,"
-        " but for a profile; at least the window (unset: 400, or a longer window)",
+        description="Days after the last purchase until a customer's data is deleted, except a"
+        " profile; at least the window (unset: 400, or a longer window)",
     )
 
     dedup_events: int = Field(
@@ -86,7 +85,7 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
         ge=0,
         le=67_108_864,  # 512 MB, the maximum string length in Redis
         description="Purchases of a partition whose event_id is remembered, so that a repeat"
-        " is skipped (8 bytes each in Redis, whose strings end at 512 MB; 0: repeats count)",
+        " is skipped (8 bytes each in Redis, 512 MB at most; 0: repeats count)",
     )
 
     warmup_customers: int = Field(
@@ -94,17 +93,21 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
     )
     refit: Literal["auto", "propose", "off"] = Field(
         "auto",
-        description="Check the model once a tile and take a better fit (auto), or say so and"
-        " leave it to `livesegments refit` (propose)",
+        description="Fit again once a tile, and adopt a better fit (auto) or only report it, for"
+        " `livesegments refit` (propose)",
     )
     refit_gain: float = Field(
-        0.0125, gt=0, lt=1, description="Share of the inertia that a better fit must save"
+        0.0125, gt=0, lt=1, description="Share by which a better fit must reduce the inertia"
     )
     switch_margin: float = Field(
-        0.15, ge=0, lt=1, description="Share by which another centroid must be nearer to switch"
+        0.15,
+        ge=0,
+        lt=1,
+        description="Share by which another centroid must be nearer for a customer to switch",
     )
     min_dwell: timedelta = Field(
-        timedelta(0), description="Time a segment stays at least: seconds, or like P3D or PT12H"
+        timedelta(0),
+        description="Minimum time in a segment: seconds, or ISO 8601 such as P3D or PT12H",
     )
 
     segmentation: str = Field(
@@ -121,33 +124,39 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
         "auto", description="auto: console on a terminal"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity logged"
+        "info", description="Minimum log level"
     )
 
     max_poll_records: int = Field(
         20_000,
         ge=1,
         le=100_000,
-        description="Most records of a round; a round is small when little has come",
+        description="Maximum number of records in a micro-batch",
     )
     session_timeout_seconds: float = Field(
-        10.0, ge=1, le=1800, description="A worker silent for so long has its work taken over"
+        10.0,
+        ge=1,
+        le=1800,
+        description="Time without a heartbeat until a worker's partitions go to others",
     )
     max_poll_interval_seconds: float = Field(
-        120.0, ge=20, le=86_400, description="Longest time between two polls"
+        120.0, ge=20, le=86_400, description="Maximum time between two polls of a worker"
     )
     definitions_seconds: float = Field(
-        10.0, gt=0, le=3600, description="How often segment definitions are brought up to date"
+        10.0, gt=0, le=3600, description="Time between two publications of the segment definitions"
     )
     sweep_customers: int = Field(
-        500, ge=1, le=100_000, description="Customers of a partition a sweep scores a round"
+        500,
+        ge=1,
+        le=100_000,
+        description="Customers of a partition that a sweep scores in a micro-batch",
     )
     max_changes_per_second: int | None = Field(
         None,
         ge=0,
         le=1_000_000,
-        description="Changes a second that a worker makes without an event: of time, a new"
-        " model or a recovery. 0: no bound (unset: 1000 with the wall clock, 0 with the event"
+        description="Maximum of a worker's changes a second that no event causes, but time, a new"
+        " model or a recovery; 0: no limit (unset: 1000 with the wall clock, 0 with the event"
         " clock, where a replay sets the pace)",
     )
 

@@ -17,16 +17,13 @@ def subscribe(
         bool, typer.Option("--from-start", help="Start with all changes that the topic retains.")
     ] = False,
     segment: Annotated[
-        str | None,
-        typer.Option(help="Only customers who enter or leave this segment, by its id."),
+        str | None, typer.Option(help="Only customers who enter or leave this segment, by its id.")
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Exit after this number of lines."),
+        int | None, typer.Option(min=1, help="Exit after this number of lines.")
     ] = None,
     idle_exit: Annotated[
-        float | None,
-        typer.Option(help="Exit after this number of seconds without a record."),
+        float | None, typer.Option(help="Exit after this number of seconds without a record.")
     ] = None,
 ) -> None:
     """Show every customer's current segment, then each change as it arrives.
@@ -41,9 +38,9 @@ def subscribe(
     with clear_errors(settings):
         from kafka.errors import TopicAuthorizationFailedError
 
-        from livesegments.client import follow, read_doubted
         from livesegments.config.clients import kafka_config
         from livesegments.contracts.topics import CHANGES, DEFINITIONS, STATES
+        from livesegments.operations.subscribe import follow, read_doubted
         from livesegments.operations.topics import check_allowed
         from livesegments.rendering.formats import DOUBT
 

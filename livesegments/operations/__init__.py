@@ -1,1 +1,1 @@
-"""Operator commands for a deployment: doctor, verify, rebuild, export, topics, refit."""
+"""Operator commands for a deployment: doctor, verify, rebuild, export, subscribe, topics, refit."""

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
 
-from livesegments.client import Update, View, follow, subscribe
+from livesegments.client import Update, View, subscribe
 from livesegments.contracts.segments import encode
 from livesegments.contracts.topics import CHANGES, STATES
+from livesegments.operations.subscribe import follow
 from tests.livesegments.test_client import SEGMENTS, change, state, until_idle
 from tests.servers import KafkaServer
 

@@ -20,7 +20,7 @@ def imported_by(module: str, looked_for: tuple[str, ...] = SLOW) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "livesegments.client",
+        "livesegments.operations.subscribe",
         "livesegments.operations.dead_letters_replay",
         "livesegments.operations.doctor",
         "livesegments.analysis.watch.session",

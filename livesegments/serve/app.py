@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from livesegments.analysis.pages.site import Site
 from livesegments.analysis.survey.context import DeploymentReader
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.connectivity import reach_redis
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.topics import CHANGES, STATES, check_partition_counts
@@ -27,7 +27,8 @@ from livesegments.operations.topics import check_allowed, partition_counts
 from livesegments.serve import problems
 from livesegments.serve.api import Api
 from livesegments.serve.auth import Token
-from livesegments.serve.changes_stream import Backlog, ChangeLog, ChangesStream, Position
+from livesegments.serve.change_log import ChangeLog, Position
+from livesegments.serve.changes_stream import Backlog, ChangesStream
 from livesegments.serve.current_state import CurrentState
 from livesegments.serve.customers import CustomerReader
 from livesegments.serve.guard import Guard
@@ -35,7 +36,6 @@ from livesegments.serve.instrumentation import ServeMetrics
 from livesegments.serve.openapi import documentation
 from livesegments.serve.page_routes import PageRoutes
 from livesegments.signals import when_asked_to_end
-from livesegments.store.partitions import Partitions
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class Sources:
         self.follower = Follower(
             kafka_config(settings), settings.group_id, history, committed=self._committed
         )
-        self.store = Partitions(redis_client(settings, REDIS_SECONDS), settings.group_id)
+        self.store = open_store(settings, REDIS_SECONDS)
         self.reader = DeploymentReader(settings, self.store, history)
         self.current = CurrentState(self.reader)
 
@@ -93,12 +93,7 @@ class Sources:
 def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None) -> None:
     """Serve until SIGTERM or SIGINT; ``started`` is called with the address once it answers.
 
-    Raises
-    ------
-    ServeError
-        If the address is taken.
-    HistoryError
-        If the history's file cannot be used.
+    Raises `ServeError` if the address is taken.
     """
     clients = kafka_config(settings)
     check_partition_counts(partition_counts(clients), settings.topic_prefix)
@@ -124,11 +119,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     )
     token = Token(settings.serve_token.get_secret_value())
     site = Site(
-        settings,
-        history,
-        sources.reader,
-        lambda: sources.follower.trouble,
-        login=token.is_set,
+        settings, history, sources.reader, lambda: sources.follower.trouble, login=token.is_set
     )
     pages = PageRoutes(site, history, token).routes()
     api = Api(CustomerReader(sources.store, sources.current), history, stream, sources.away)

@@ -304,7 +304,4 @@ async def _page(_: Request) -> Response:
 
 def documentation() -> list[BaseRoute]:
     """Return the routes of the description."""
-    return [
-        Route(f"{BASE}/openapi.json", _document),
-        Route(BASE, _page),
-    ]
+    return [Route(f"{BASE}/openapi.json", _document), Route(BASE, _page)]

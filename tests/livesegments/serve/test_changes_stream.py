@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.history.follower import Committed
-from livesegments.serve.changes_stream import (
-    BEGIN,
-    BURST,
-    Backlog,
-    ChangeLog,
-    ChangesStream,
-    Position,
-)
+from livesegments.serve.change_log import BURST, ChangeLog, Position
+from livesegments.serve.changes_stream import BEGIN, Backlog, ChangesStream
 from livesegments.serve.problems import ProblemError
 from tests.livesegments.history.made import change, change_record, state_record
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer
@@ -103,19 +105,15 @@ def verify(
         isolation_level="read_committed",
     )
     placed = placement.Placement(deployed.partitioner, deployed.partitions)
+    run = _Verification(log, offsets, deployed, placed, checks, patience_seconds, now_us)
+    stores = {p: Store(client, group_id, p) for p in range(deployed.partitions)}
     misplaced: list[placement.Misplaced] = []
     try:
         placement.check_counts(checks["partitions"], offsets, deployed.partitions)
-        for partition in range(deployed.partitions):
-
-            def tell(what: str, number: int = partition + 1) -> None:
-                progress(f"partition {number} of {deployed.partitions}: {what}")
-
-            store = Store(client, group_id, partition)
-            one = _Verification(store, log, offsets, deployed, partition, patience_seconds, placed)
-            one.run(checks, tell, now_us)
-            misplaced += [(partition, *each) for each in one.inputs.misplaced]
-        stores = {p: Store(client, group_id, p) for p in range(deployed.partitions)}
+        for partition, store in stores.items():
+            where = f"partition {partition + 1} of {deployed.partitions}"
+            inputs = run.check(partition, store, partial(_tell, progress, where))
+            misplaced += [(partition, *each) for each in inputs.misplaced]
         placement.check_misplaced_erasures(
             checks["erasures"], placed, stores, misplaced, deployed.tile_us
         )
@@ -125,75 +123,69 @@ def verify(
     return report
 
 
+def _tell(progress: Callable[[str], None], where: str, what: str) -> None:
+    progress(f"{where}: {what}")
+
+
+@dataclass(frozen=True, slots=True)
 class _Verification:
-    """Verification of one partition."""
+    """Verification of one partition after the other."""
 
-    def __init__(
-        self,
-        store: Store,
-        log: Log,
-        offsets: KafkaConsumer,
-        deployed: Deployed,
-        partition: int,
-        patience_seconds: float,
-        placed: placement.Placement,
-    ) -> None:
-        self._placed = placed
-        self._store, self._log, self._offsets = store, log, offsets
-        self._deployed, self._partition = deployed, partition
-        self._patience_seconds = patience_seconds
-        self.inputs = Inputs(
-            currency=deployed.currency,
-            tile_us=deployed.tile_us,
-            dedup_events=deployed.dedup_events,
-            consent_required=deployed.consent_required,
-            belongs=lambda key: placed.of(key) == partition,
-        )
-        self._reader = InputReader(log, partition, self.inputs)
+    log: Log
+    offsets: KafkaConsumer
+    deployed: Deployed
+    placed: placement.Placement
+    checks: Mapping[str, Check]
+    patience_seconds: float
+    now_us: Callable[[], int]
 
-    def _committed(self) -> Committed:
-        return Committed.read(self._offsets, self._partition, self._patience_seconds)
-
-    def run(
-        self,
-        checks: Mapping[str, Check],
-        tell: Callable[[str], None],
-        now_us: Callable[[], int],
-    ) -> None:
-        """Read and check the partition.
+    def check(self, partition: int, store: Store, tell: Callable[[str], None]) -> Inputs:
+        """Read and check a partition; return its inputs.
 
         The order of reads matters. First the records and the outbox; then Kafka's offsets, which
         determine the version up to which the outputs, read next, are complete; then the checkpoint
         again, whose offsets bound all inputs of those outputs.
         """
-        deployed, store, inputs = self._deployed, self._store, self.inputs
+        deployed, checks, log = self.deployed, self.checks, self.log
+        inputs = Inputs(
+            currency=deployed.currency,
+            tile_us=deployed.tile_us,
+            dedup_events=deployed.dedup_events,
+            consent_required=deployed.consent_required,
+            belongs=lambda key: self.placed.of(key) == partition,
+        )
+        reader = InputReader(log, partition, inputs)
+
+        def read_committed() -> Committed:
+            return Committed.read(self.offsets, partition, self.patience_seconds)
+
         tell("records and inputs")
-        records = read_records(store, self._reader, deployed.shape, deployed.tile_us)
-        committed = wait_for_publication(store, self._committed, records, self._patience_seconds)
+        records = read_records(store, reader, deployed.shape, deployed.tile_us)
+        committed = wait_for_publication(store, read_committed, records, self.patience_seconds)
         tell("outputs")
         changes, states, letters = (
-            self._log.read(topic, self._partition) for topic in (CHANGES, STATES, DEAD_LETTERS)
+            log.read(topic, partition) for topic in (CHANGES, STATES, DEAD_LETTERS)
         )
         erased = [name for name, history in inputs.customers.items() if history.erasures]
         markers = store.markers(erased)
         reads_ring = 0 < deployed.dedup_events <= LARGEST_RING
         ring_cut, ring = store.ring() if reads_ring else (records.last, b"")
         after = store.look().cut
-        now = wait_for_offsets(self._committed, records.first, after, self._patience_seconds)
-        self._reader.read(after.offsets)
-        ends = {topic: self._log.stable_end(topic, self._partition) for topic in INPUTS}
-        newest = self._log.read(
-            PURCHASES, self._partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
+        now = wait_for_offsets(read_committed, records.first, after, self.patience_seconds)
+        reader.read(after.offsets)
+        ends = {topic: log.stable_end(topic, partition) for topic in INPUTS}
+        newest = log.read(
+            PURCHASES, partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
         )
         # After the newest purchase: a record read later than the clocks may be dated after them.
-        clocks = Clocks.read(store, now_us)
+        clocks = Clocks.read(store, self.now_us)
         topics = (*INPUTS, CHANGES, DEAD_LETTERS)
         at = Partition(
-            where=f"partition {self._partition}",
+            where=f"partition {partition}",
             deployed=deployed,
             records=records,
             inputs=inputs,
-            starts={topic: self._log.start(topic, self._partition) for topic in topics},
+            starts={topic: log.start(topic, partition) for topic in topics},
             committed=committed,
             published=published_through(records, committed),
             at_rest=(after == records.first == records.last and now == committed)
@@ -208,10 +200,10 @@ class _Verification:
         store_checks.check_clock(checks["clock"], at)
         check_clocks(checks["clocks"], at.where, after, clocks, newest)
         kept = (name for name, data in records.found.items() if data[0] is not None)
-        placement.check_customers(checks["partitions"], self._placed, self._partition, kept)
+        placement.check_customers(checks["partitions"], self.placed, partition, kept)
         store_checks.check_records(checks["records"], at)
         if reads_ring:
-            store_checks.check_ring(checks["repeats"], at, ring_cut, ring, self._placed.hash)
+            store_checks.check_ring(checks["repeats"], at, ring_cut, ring, self.placed.hash)
         elif deployed.dedup_events:
             checks["repeats"].leave_out(at.where, "the ring is too large to read in one step")
         check_counted(checks["counted"], at)
@@ -221,7 +213,7 @@ class _Verification:
         topic_checks.check_causes(checks["causes"], at, told)
         stated, unknown = topic_checks.last_states(at, states)
         living = (name for name, state in stated.items() if state.value is not None)
-        placement.check_customers(checks["partitions"], self._placed, self._partition, living)
+        placement.check_customers(checks["partitions"], self.placed, partition, living)
         topic_checks.check_state(
             checks["state"], checks["since"], at, last, stated, unknown, changes_cut
         )
@@ -230,3 +222,4 @@ class _Verification:
         topic_checks.check_dead_letters(checks["dead letters"], at, letters, after, letters_cut)
         store_checks.check_erasures(checks["erasures"], at, markers, stated)
         store_checks.check_retention(checks["retention"], at)
+        return inputs

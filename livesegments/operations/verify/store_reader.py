@@ -16,11 +16,7 @@ _NEVER = -(2**63)
 Marker: TypeAlias = tuple[int, int, int]
 """First microsecond that counts, and the latest requests to suppress and to restore."""
 _OFFSETS = {PURCHASES: "purchases", PROFILES: "profiles", ERASURES: "erasures"}
-_REPLAYED = {
-    PURCHASES: "replayed",
-    PROFILES: "replayed_profiles",
-    ERASURES: "replayed_erasures",
-}
+_REPLAYED = {PURCHASES: "replayed", PROFILES: "replayed_profiles", ERASURES: "replayed_erasures"}
 _TEXT = (b"nonce", b"seen", b"topics")
 CHUNK = 2_000
 """Customers read at once; Redis serves no other client meanwhile."""

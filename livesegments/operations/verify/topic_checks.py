@@ -232,8 +232,7 @@ def check_ids(check: Check, at: Partition, records: Sequence[ConsumerRecord]) ->
     seen = Counter(dict(record.headers).get("ce_id", b"") for record in records)
     for event_id, times in seen.items():
         check.that(
-            times == 1 and event_id != b"",
-            f"{at.where}: ce_id {event_id.decode()!r} {times} times",
+            times == 1 and event_id != b"", f"{at.where}: ce_id {event_id.decode()!r} {times} times"
         )
 
 

@@ -33,7 +33,7 @@ def ingest(
         bool,
         typer.Option(
             "--accept-loss",
-            help="Go on at the start of a topic that no longer has all records that were not read.",
+            help="Continue at the start of a topic from which unread records are gone.",
         ),
     ] = False,
 ) -> None:
@@ -68,9 +68,10 @@ def ingest(
 
 
 def _text(outcome: "Outcome") -> str:
-    where = f"{outcome.source.name}  {outcome.source.topic} {outcome.partition} {outcome.offset}"
-    if outcome.reason is not None:
-        return f"{where}  dead letter: {outcome.reason}: {outcome.message}"
+    source, record, rejection = outcome.source, outcome.record, outcome.rejection
+    where = f"{source.name}  {source.topic} {record.partition} {record.offset}"
+    if rejection is not None:
+        return f"{where}  dead letter: {rejection.reason}: {rejection.message}"
     if not outcome.events:
         return f"{where}  left out by the query"
     return "\n".join(f"{where}  {_value(each.value)}" for each in outcome.events)
@@ -82,12 +83,13 @@ def _value(value: bytes | None) -> str:
 
 
 def _document(outcome: "Outcome") -> dict[str, object]:
+    source, record, rejection = outcome.source, outcome.record, outcome.rejection
     return {
-        "source": outcome.source.name,
-        "topic": outcome.source.topic,
-        "partition": outcome.partition,
-        "offset": outcome.offset,
-        "into": outcome.source.into,
+        "source": source.name,
+        "topic": source.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "into": source.into,
         "events": [
             {
                 "key": each.key.decode(errors="backslashreplace"),
@@ -95,6 +97,6 @@ def _document(outcome: "Outcome") -> dict[str, object]:
             }
             for each in outcome.events
         ],
-        "reason": outcome.reason,
-        "message": outcome.message,
+        "reason": rejection and rejection.reason,
+        "message": rejection and rejection.message,
     }

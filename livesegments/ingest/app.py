@@ -137,11 +137,7 @@ def samples(
 
 
 def run(
-    settings: Settings,
-    sources: Sources,
-    chosen: Sequence[Source],
-    *,
-    accept_loss: bool = False,
+    settings: Settings, sources: Sources, chosen: Sequence[Source], *, accept_loss: bool = False
 ) -> None:
     """Run sources until SIGTERM or SIGINT; finish their transactions and leave their groups.
 

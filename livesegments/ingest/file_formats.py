@@ -1,16 +1,16 @@
-"""Files as DuckDB reads them: the view `source` of each format, and the lines of its rows."""
+"""Files as DuckDB reads them: the view `source` of each format, and why rows are broken."""
 
 import codecs
 import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO, cast
+from typing import BinaryIO, TextIO, cast
 from zipfile import BadZipFile
 
 import duckdb
@@ -142,7 +142,7 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, 
 
 
 def _dialect(path: Path, delimiter: str) -> TextFormat:
-    with _open(path) as file:
+    with open_text(path) as file:
         header = file.readline(LONGEST_ROW + 1)
     why = explained("Maximum line size") if len(header) > LONGEST_ROW else ""
     try:
@@ -181,7 +181,13 @@ def readable(path: Path, target: Path, encoding: str = "") -> Path:
             encoding = encoding or ("utf-16" if _is_utf16(path) else "utf-8")
             if _has_mixed_line_ends(path) or codecs.lookup(encoding).name != "utf-8":
                 copy = target.with_suffix(_suffix(path))
-                with _open(path, encoding, newline=None) as source, _created(copy) as file:
+                with (
+                    open_text(path, encoding, newline=None) as source,
+                    # Bytes that are not of the encoding are written as they were.
+                    copy.open(
+                        "w", encoding="utf-8", errors="surrogateescape", newline="\n"
+                    ) as file,
+                ):
                     while block := source.read(LONGEST_ROW):
                         file.write(block)
                 return copy
@@ -223,70 +229,11 @@ def _excel_as_csv(path: Path, target: Path) -> Path:
     return target
 
 
-class LineNumbers:
-    """Lines of the rows of a text file, which DuckDB does not tell."""
-
-    def __init__(self, path: Path, text: TextFormat) -> None:
-        self._ends = [0]
-        self._rows: list[int] = []
-        self._read = self._records(path, text)
-
-    def of_row(self, row: int) -> int:
-        """Return the first line of a row that is read, from the ``row`` of `view`."""
-        while len(self._rows) < row and self._advance():
-            pass
-        return self._rows[row - 1] if 0 < row <= len(self._rows) else row
-
-    def of_record(self, record: int) -> int:
-        """Return the first line of a record, from the number in one of DuckDB's messages."""
-        while len(self._ends) < record and self._advance():
-            pass
-        return self._ends[record - 1] + 1 if record <= len(self._ends) else record
-
-    def ends_with(self, record: int) -> bool:
-        """Return whether a record is the last one."""
-        while len(self._ends) <= record + 1 and self._advance():
-            pass
-        return len(self._ends) == record + 1
-
-    def _advance(self) -> bool:
-        found = next(self._read, None)
-        if found is None:
-            return False
-        end, is_row = found
-        if is_row:
-            self._rows.append(self._ends[-1] + 1)
-        self._ends.append(end)
-        return True
-
-    @staticmethod
-    def _records(path: Path, text: TextFormat) -> Iterator[tuple[int, bool]]:
-        """Yield the last line of each record, and whether it is a row."""
-        csv.field_size_limit(LONGEST_ROW)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if text.is_table else csv.QUOTE_NONE
-        with _open(path) as file:
-            reader = csv.reader(file, delimiter=text.delimiter, quoting=quoting, strict=True)
-            while True:
-                try:
-                    cells = next(reader)
-                    is_row = len(cells) == len(text.names) or not (cells or text.is_table)
-                    "".join(cells).encode()
-                except StopIteration:
-                    return
-                except (csv.Error, UnicodeEncodeError):
-                    is_row = False
-                yield reader.line_num, is_row
-
-
-def _open(path: Path, encoding: str = "utf-8", newline: str | None = "") -> TextIO:
+def open_text(path: Path, encoding: str = "utf-8", newline: str | None = "") -> TextIO:
+    """Open a text file, which may be compressed; bytes that are not text become surrogates."""
     # The mark that some programs put in front of UTF-8 is no part of the text.
     name = "utf-8-sig" if encoding == "utf-8" else encoding
     return TextIOWrapper(_open_bytes(path), name, errors="surrogateescape", newline=newline)
-
-
-def _created(path: Path) -> TextIO:
-    """Return a text file to write, to which bytes that `_open` could not decode return as read."""
-    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _is_utf16(path: Path) -> bool:

@@ -28,13 +28,14 @@ from livesegments.ingest.file_formats import (
     BADLY_QUOTED,
     FileError,
     FileOptions,
-    LineNumbers,
     explained,
     literal,
     readable,
     rejects,
     view,
 )
+from livesegments.ingest.line_numbers import LineNumbers
+from livesegments.ingest.sandbox import ISOLATED, columns_of
 from livesegments.producers.delivery_tracker import Record
 
 MEMORY_MB = 1_024
@@ -135,9 +136,7 @@ class _Reader:
                 "threads": 1,
                 "memory_limit": f"{MEMORY_MB}MB",
                 "temp_directory": str(folder),
-                "python_enable_replacements": False,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
+                **ISOLATED,
             }
         )
         connection.execute(f"SET TimeZone = {literal(str(self._timezone or 'UTC'))}")
@@ -187,10 +186,10 @@ class _Reader:
     def _query(self, connection: duckdb.DuckDBPyConnection, currency: str) -> str:
         sql = without_semicolon(self._options.sql)
         if not sql:
-            columns = _columns(connection, "source")
+            columns = columns_of(connection, "FROM source")
             self._has_documents = columns == DOCUMENT
             sql = contract_query(columns, self._into, self._options, currency, self._name)
-        columns = _columns(connection, f"({sql}\n)")
+        columns = columns_of(connection, f"FROM ({sql}\n)")
         fields = [each for each in columns if each[0] != "row"]
         selected = select_list(
             fields,
@@ -207,10 +206,7 @@ class _Reader:
         )
 
     def _valid(
-        self,
-        numbers: Sequence[int],
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        self, numbers: Sequence[int], keys: Sequence[bytes | None], values: Sequence[bytes | None]
     ) -> Iterator[Record]:
         field = _TIMES[self._into]
         if self._timezone is not None:
@@ -276,11 +272,6 @@ class _Reader:
             return FileError(text)
         what = "the query fails: " if self._options.sql and self._files else ""
         return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}")
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> list[tuple[str, str]]:
-    described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-    return [(name, kind) for name, kind, *_ in described]
 
 
 def _validated(

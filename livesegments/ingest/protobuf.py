@@ -38,9 +38,7 @@ class ProtobufDecoder:
         try:
             message.ParseFromString(bytes(payload))
             document = json_format.MessageToDict(
-                message,
-                preserving_proto_field_name=True,
-                always_print_fields_with_no_presence=True,
+                message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
             )
         except (DecodeError, json_format.Error, ValueError) as error:
             raise UndecodableError(

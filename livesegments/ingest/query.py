@@ -20,17 +20,13 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.ingest.columns import (
-    CONTRACTS,
-    ColumnError,
-    numbers_rows,
-    select_list,
-)
+from livesegments.ingest.columns import CONTRACTS, ColumnError, numbers_rows, select_list
 from livesegments.ingest.definitions import Into, Table
 from livesegments.ingest.sandbox import (
     MEMORY_MB,
     SECONDS,
     QueryError,
+    columns_of,
     explained,
     open_sandbox,
     single_select,
@@ -146,7 +142,7 @@ class Query:
         self._register(_no_records())
         self._create(0, -1)
         try:
-            columns = self._columns()
+            columns = columns_of(self._connection, self._alone())
             selected = select_list(columns, self._into, self._currency)
         except duckdb.Error as error:
             raise QueryError(explained(error)) from None
@@ -214,10 +210,10 @@ class Query:
         left_out = {*rows.failed, *rows.not_json, *_repeated(records, rows, self._event_id)}
         self._create(0, n - 1)
         if left_out:
-            self._connection.execute(
-                f"DELETE FROM {self._records} WHERE record IN ({_listed(sorted(left_out))})"
-            )
-        renamed = ", ".join(f"c{i}" for i in range(len(self._columns())))
+            numbers = ", ".join(map(str, sorted(left_out)))
+            self._connection.execute(f"DELETE FROM {self._records} WHERE record IN ({numbers})")
+        columns = columns_of(self._connection, self._alone())
+        renamed = ", ".join(f"c{i}" for i in range(len(columns)))
         alone, whole = (
             f"(SELECT * FROM ({sql}) AS t({renamed}))"
             for sql in (self._alone(), self._filled(_WHOLE))
@@ -305,10 +301,6 @@ class Query:
             )
         )
 
-    def _columns(self) -> list[tuple[str, str]]:
-        described = self._connection.execute(f"DESCRIBE {self._alone()}").fetchall()
-        return [(name, kind) for name, kind, *_ in described]
-
     @contextmanager
     def _limited(self) -> Iterator[None]:
         timer = threading.Timer(self._seconds, self._connection.interrupt)
@@ -348,10 +340,6 @@ def _repeated(records: Records, rows: Rows, event_id: str | None) -> set[int]:
 
 def _bytes(data: Any) -> bytes | None:
     return None if data is None else bytes(data)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _no_records() -> Records:

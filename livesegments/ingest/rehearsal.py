@@ -4,7 +4,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kafka.consumer.fetcher import ConsumerRecord
+
 from livesegments.config.settings import Settings
+from livesegments.contracts.dead_letters import Rejection
 from livesegments.ingest.app import check_topics, samples, transforms
 from livesegments.ingest.definitions import Source, Sources
 from livesegments.ingest.transform import Event
@@ -19,11 +22,9 @@ class Outcome:
     """
 
     source: Source
-    partition: int
-    offset: int
+    record: ConsumerRecord
     events: list[Event]
-    reason: str | None
-    message: str | None
+    rejection: Rejection | None
 
 
 def rehearse(
@@ -31,10 +32,7 @@ def rehearse(
 ) -> Iterator[Outcome]:
     """Transform the newest records of each source's topic; sends nothing and joins no group.
 
-    Raises
-    ------
-    SourcesError
-        If a source cannot be used, or its query does not work record by record.
+    Raises `SourcesError` as `samples` and `transforms` do.
     """
     check_topics(settings, chosen, write=False)
     made = transforms(settings, sources, chosen)
@@ -47,14 +45,7 @@ def rehearse(
                 events.setdefault(event.row, []).append(event)
             for row, record in enumerate(records):
                 rejection = done.rejected.get(row)
-                yield Outcome(
-                    transform.source,
-                    record.partition,
-                    record.offset,
-                    events.get(row, []),
-                    None if rejection is None else rejection.reason.value,
-                    None if rejection is None else rejection.message,
-                )
+                yield Outcome(transform.source, record, events.get(row, []), rejection)
     finally:
         for transform in made:
             transform.query.close()

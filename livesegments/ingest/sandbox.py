@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from livesegments.ingest.columns import without_semicolon
+from livesegments.ingest.columns import Column, without_semicolon
 from livesegments.ingest.definitions import Table
 
 MEMORY_MB = 512
@@ -14,6 +14,13 @@ PROCESS_MB = 768
 """Memory of the process beside that of its queries."""
 SECONDS = 20.0
 """Time that a query may take for one micro-batch, before it is tried on half of the records."""
+
+ISOLATED = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Options of a connection whose SQL reaches no variables of Python and loads no extensions."""
 
 _CSV, _JSON = "read_csv(?, sample_size = -1)", "read_json(?, sample_size = -1)"
 """The whole file tells the types: an id like 007 may come late."""
@@ -45,14 +52,7 @@ class QueryError(ValueError):
 def open_sandbox(tables: Sequence[Table], memory_mb: int) -> duckdb.DuckDBPyConnection:
     """Return a connection that reaches nothing but the lookup tables."""
     connection = duckdb.connect(
-        config={
-            "threads": 1,
-            "memory_limit": f"{memory_mb}MB",
-            "temp_directory": "",
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
+        config={"threads": 1, "memory_limit": f"{memory_mb}MB", "temp_directory": "", **ISOLATED}
     )
     connection.execute("SET TimeZone = 'UTC'")
     for each in tables:
@@ -75,6 +75,12 @@ def versions_of(tables: Sequence[Table]) -> list[tuple[int, int]]:
     except OSError as error:
         raise QueryError(f"table file {error.filename}: {error.strerror}") from None
     return [(each.st_mtime_ns, each.st_size) for each in stats]
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, select: str) -> list[Column]:
+    """Return the columns of a SELECT statement."""
+    described = connection.execute(f"DESCRIBE {select}").fetchall()
+    return [(name, kind) for name, kind, *_ in described]
 
 
 def single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> str:

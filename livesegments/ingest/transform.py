@@ -18,11 +18,7 @@ from livesegments.ingest.definitions import Into, Source, Table
 from livesegments.ingest.query import Query, Records, Rows
 from livesegments.ingest.registry import SchemaRegistry
 
-TOPICS: Mapping[Into, str] = {
-    "purchases": PURCHASES,
-    "profiles": PROFILES,
-    "erasures": ERASURES,
-}
+TOPICS: Mapping[Into, str] = {"purchases": PURCHASES, "profiles": PROFILES, "erasures": ERASURES}
 _NO_HEADERS = "{}"
 
 

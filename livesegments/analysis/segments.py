@@ -26,9 +26,7 @@ Segment = dict[str, Any]
 
 
 def describe(
-    model: Model,
-    segmentation: Segmentation,
-    customers: Mapping[str, int],
+    model: Model, segmentation: Segmentation, customers: Mapping[str, int]
 ) -> list[Segment]:
     """Describe the segments, by falling spend, or else by another value of purchases.
 

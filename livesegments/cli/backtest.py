@@ -26,10 +26,7 @@ def backtest(
     history: Annotated[
         Path, typer.Argument(help="Purchases: CSV, JSON, Parquet or Excel; also .gz or .zst.")
     ],
-    profiles: Annotated[
-        Path | None,
-        typer.Option(help="Customer profiles."),
-    ] = None,
+    profiles: Annotated[Path | None, typer.Option(help="Customer profiles.")] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,8 +36,7 @@ def backtest(
         ),
     ] = None,
     html: Annotated[
-        Path | None,
-        typer.Option(help="Also write a page with plots to this file."),
+        Path | None, typer.Option(help="Also write a page with plots to this file.")
     ] = None,
     as_json: Json = False,
     timezone: Timezone = None,

@@ -1,5 +1,6 @@
 """Conventions of all commands: one-line errors, exit codes and closed pipes."""
 
+import json
 import os
 import signal
 import sys
@@ -49,6 +50,11 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     """Print a line to standard error and exit."""
     typer.echo(f"livesegments: {message}", err=True)
     raise typer.Exit(code)
+
+
+def print_json(found: object) -> None:
+    """Print plain data as JSON over several lines."""
+    typer.echo(json.dumps(found, indent=2))
 
 
 def env_file(ctx: typer.Context) -> Path | None:
@@ -136,7 +142,6 @@ Json = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
 Timezone = Annotated[
     str | None,
     typer.Option(
-        callback=_known_timezone,
-        help="Zone of times without an offset, such as Europe/Berlin.",
+        callback=_known_timezone, help="Zone of times without an offset, such as Europe/Berlin."
     ),
 ]

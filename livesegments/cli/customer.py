@@ -1,11 +1,10 @@
 """``livesegments customer``: show one customer."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Json, clear_errors, fail, print_json, read_settings
 
 
 def customer(
@@ -13,8 +12,7 @@ def customer(
     customer_id: Annotated[
         str,
         typer.Argument(
-            metavar="ID",
-            help="Customer id; write -- before one that begins with a dash.",
+            metavar="ID", help="Customer id; write -- before one that begins with a dash."
         ),
     ],
     newest: Annotated[
@@ -55,6 +53,6 @@ def customer(
                 settings, customer_id, newest=newest, searched=searched, progress=progress
             )
         if as_json:
-            typer.echo(json.dumps(answer, indent=2))
+            print_json(answer)
         else:
             typer.echo(text(answer))

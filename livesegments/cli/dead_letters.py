@@ -1,6 +1,5 @@
 """``livesegments dead-letters``: inspect rejected records, and replay them after a fix."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from livesegments.cli.console import WRONG, Commands, Json, clear_errors, fail, read_settings
+from livesegments.cli.console import (
+    WRONG,
+    Commands,
+    Json,
+    clear_errors,
+    fail,
+    print_json,
+    read_settings,
+)
 from livesegments.rendering.formats import printable
 
 if TYPE_CHECKING:
@@ -30,8 +37,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 Reason = Annotated[str | None, typer.Option(help="Only those rejected for this reason.")]
 Topic = Annotated[str | None, typer.Option(help="Only those from this input topic.")]
 Since = Annotated[
-    str | None,
-    typer.Option(help="Only those rejected since: 30m, 6h, 7d, or 2026-03-01T08:00Z."),
+    str | None, typer.Option(help="Only those rejected since: 30m, 6h, 7d, or 2026-03-01T08:00Z.")
 ]
 Partition = Annotated[int | None, typer.Option(min=0, help="Only this partition of dead letters.")]
 Values = Annotated[
@@ -81,7 +87,7 @@ def list_(
                 },
                 "letters": [_document(letter, values) for letter in shown],
             }
-            typer.echo(json.dumps(found, indent=2))
+            print_json(found)
             return
         typer.echo(f"{'reason':<16}{'letters':>9}{'replayed':>10}")
         for name, count in counts.most_common():
@@ -120,7 +126,7 @@ def show(
         why = refusal(letter, settings.currency, datetime.now(UTC), consent_required=asked)
         found["now"] = why or "would be taken"
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            print_json(found)
             return
         for name, value in found.items():
             typer.echo(f"{name:<16}{'' if value is None else printable(str(value))}")
@@ -134,8 +140,7 @@ def replay(
     since: Since = None,
     partition: Partition = None,
     offset: Annotated[
-        int | None,
-        typer.Option(min=0, help="Only the record at this offset of --partition."),
+        int | None, typer.Option(min=0, help="Only the record at this offset of --partition.")
     ] = None,
     refused_too: Annotated[
         bool, typer.Option("--refused-too", help="Also records that would be rejected again.")
@@ -184,7 +189,7 @@ def replay(
             with counting("replaying") as progress:
                 outcome = send_again(config, selection, rules, progress)
         if as_json:
-            typer.echo(json.dumps({"dry_run": dry_run, **outcome.to_dict()}, indent=2))
+            print_json({"dry_run": dry_run, **outcome.to_dict()})
             return
         typer.echo(
             f"{'would send' if dry_run else 'sent'} {_counted(outcome.sent)};"

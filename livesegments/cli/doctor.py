@@ -1,10 +1,8 @@
 """``livesegments doctor``: check a deployment and its dependencies."""
 
-import json
-
 import typer
 
-from livesegments.cli.console import FAILED, Json, read_settings
+from livesegments.cli.console import FAILED, Json, print_json, read_settings
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
@@ -19,7 +17,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 
     findings = examine(settings)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     for finding in [] if as_json else findings:
         colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW}.get(
             finding.status, typer.colors.RED

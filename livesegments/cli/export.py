@@ -22,8 +22,7 @@ class Format(StrEnum):
 def export(
     ctx: typer.Context,
     file: Annotated[
-        Path,
-        typer.Argument(help="Ends in .csv, .jsonl or .parquet; - is standard output."),
+        Path, typer.Argument(help="Ends in .csv, .jsonl or .parquet; - is standard output.")
     ],
     kind: Annotated[
         Format | None, typer.Option("--format", help="Format of standard output; unset: csv.")
@@ -45,13 +44,12 @@ def export(
     elif why := unwritable(file):
         fail(why, WRONG)
     with clear_errors(settings, kafka=False):
-        from livesegments.config.clients import redis_client
+        from livesegments.config.clients import open_store
         from livesegments.operations.export import export as write
         from livesegments.operations.export import write_rows
         from livesegments.rendering.progress import counting
-        from livesegments.store.partitions import Partitions
 
-        store = Partitions(redis_client(settings), settings.group_id)
+        store = open_store(settings)
         with counting("exporting") as show:
             if to_stdout:
                 rows = write_rows(store, sys.stdout.buffer, kind or Format.CSV, show)

@@ -12,20 +12,17 @@ if TYPE_CHECKING:
     from livesegments.ingest.file_formats import FileOptions
 
 Query = Annotated[
-    Path | None,
-    typer.Option(help="A file with SQL that makes purchases of a file of any shape."),
+    Path | None, typer.Option(help="A file with SQL that makes purchases of a file of any shape.")
 ]
 ProfilesQuery = Annotated[
-    Path | None,
-    typer.Option(help="A file with SQL that makes profiles of a file of any shape."),
+    Path | None, typer.Option(help="A file with SQL that makes profiles of a file of any shape.")
 ]
 Tables = Annotated[
     list[str] | None,
     typer.Option("--table", help="NAME=FILE that a query joins; may be given several times."),
 ]
 Delimiter = Annotated[
-    str,
-    typer.Option(help="Of a text file; unset: as its first line shows; `none`: whole lines."),
+    str, typer.Option(help="Of a text file; unset: as its first line shows; `none`: whole lines.")
 ]
 Encoding = Annotated[
     str,

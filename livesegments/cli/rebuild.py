@@ -1,12 +1,11 @@
 """``livesegments rebuild``: rebuild the store."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, Json, clear_errors, fail, read_settings
+from livesegments.cli.console import WRONG, Json, clear_errors, fail, print_json, read_settings
 
 
 def rebuild(
@@ -48,11 +47,12 @@ def rebuild(
             fail("cancelled: nothing was changed")
         with counting("rebuilding") as show:
             done = rebuilding.rebuild(settings, planned, accept_loss=accept_loss, progress=show)
-        typer.echo(
-            json.dumps(asdict(done), indent=2)
-            if as_json
-            else f"rebuilt {done.customers} customers in {done.partitions} partitions in"
-            f" {done.seconds:.1f} s"
-        )
+        if as_json:
+            print_json(asdict(done))
+        else:
+            typer.echo(
+                f"rebuilt {done.customers} customers in {done.partitions} partitions in"
+                f" {done.seconds:.1f} s"
+            )
         if not done.complete:
             fail("stopped before the end; the next worker continues")

@@ -1,11 +1,10 @@
 """``livesegments refit``: refit the model manually."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import Json, clear_errors, read_settings
+from livesegments.cli.console import Json, clear_errors, print_json, read_settings
 
 
 def refit(
@@ -23,8 +22,7 @@ def refit(
         bool, typer.Option("--no-wait", help="Submit the request and exit.")
     ] = False,
     timeout: Annotated[
-        float,
-        typer.Option(min=1, help="Seconds to wait for a worker, and for progress."),
+        float, typer.Option(min=1, help="Seconds to wait for a worker, and for progress.")
     ] = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -55,4 +53,4 @@ def refit(
                 with counting("customers scored") as show:
                     work.wait_for_takeover(number, timeout, show)
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            print_json(found)

@@ -25,10 +25,7 @@ def replay(
     purchases: Annotated[
         Path, typer.Argument(help="CSV, JSON, Parquet or Excel; also .gz or .zst.")
     ],
-    profiles: Annotated[
-        Path | None,
-        typer.Option(help="Customer profiles, sent first."),
-    ] = None,
+    profiles: Annotated[Path | None, typer.Option(help="Customer profiles, sent first.")] = None,
     speed: Annotated[
         float | None,
         typer.Option(min=0, help="Multiple of real time, such as 3600; unset: full speed."),
@@ -54,8 +51,7 @@ def replay(
     decimal: files.Decimal = ".",
     date_format: files.DateFormat = "",
     backfill: Annotated[
-        bool,
-        typer.Option("--backfill", help="Mark the resulting changes with origin: backfill."),
+        bool, typer.Option("--backfill", help="Mark the resulting changes with origin: backfill.")
     ] = False,
 ) -> None:
     """Send purchases from a file to their topic, at full speed or at a given pace.

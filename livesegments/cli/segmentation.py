@@ -1,11 +1,10 @@
 """``livesegments segmentation``: show a segmentation."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, Json, fail, read_settings
+from livesegments.cli.console import WRONG, Json, fail, print_json, read_settings
 
 
 def segmentation(
@@ -38,6 +37,6 @@ def segmentation(
     if template:
         typer.echo(text_of(chosen), nl=False)
     elif as_json:
-        typer.echo(json.dumps(to_dict(found), indent=2))
+        print_json(to_dict(found))
     else:
         typer.echo("\n".join(to_table(found)))

@@ -1,10 +1,8 @@
 """``livesegments settings``: list the settings."""
 
-import json
-
 import typer
 
-from livesegments.cli.console import Json, read_settings
+from livesegments.cli.console import Json, print_json, read_settings
 
 
 def settings(ctx: typer.Context, as_json: Json = False) -> None:
@@ -16,7 +14,7 @@ def settings(ctx: typer.Context, as_json: Json = False) -> None:
 
     listed = describe(read_settings(ctx))
     if as_json:
-        typer.echo(json.dumps(listed, indent=2))
+        print_json(listed)
     for each in [] if as_json else listed:
         changed = "" if each["value"] == each["default"] else f"  (default {each['default']})"
         typer.echo(f"{each['name']}={each['value']}{changed}")

@@ -1,11 +1,10 @@
 """``livesegments sources``: queries to start from."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from livesegments.cli.console import WRONG, Commands, Json, fail
+from livesegments.cli.console import WRONG, Commands, Json, fail, print_json
 
 app = typer.Typer(
     cls=Commands,
@@ -26,7 +25,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         names = ("name", "reads", "into", "title")
         about = [{name: getattr(each, name) for name in names} for each in found]
-        typer.echo(json.dumps(about, indent=2))
+        print_json(about)
         return
     for each in found:
         typer.echo(f"{each.name:<20}{each.reads:<7}{each.into:<11}{each.title}")

@@ -1,4 +1,4 @@
-"""Kafka client configuration, the worker's consumer and the Redis client, from the settings."""
+"""Kafka client configuration, the worker's consumer, Redis client and store, from the settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +18,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
 from livesegments.consumers.duplicate_instance import DatedAssignor
 from livesegments.store.cluster_pipeline import Client, Cluster
+from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import CONFIG, open_consumer
 
 
@@ -83,6 +84,11 @@ def group_consumer(
         max_partition_fetch_bytes=2 * 1024 * 1024,
         metrics_enabled=False,
     )
+
+
+def open_store(settings: Settings, seconds: float = 10.0) -> Partitions:
+    """Return the store of a deployment, on a client as `redis_client` returns it."""
+    return Partitions(redis_client(settings, seconds), settings.group_id)
 
 
 def redis_client(settings: Settings, seconds: float = 10.0) -> Client:

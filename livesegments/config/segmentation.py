@@ -61,7 +61,20 @@ def load(name_or_path: str) -> Segmentation:
     ValueError
         If the file is unreadable or invalid; lists every invalid field and its rule.
     """
-    return built_in(name_or_path) if name_or_path in BUILT_IN else read(Path(name_or_path))
+    if name_or_path in BUILT_IN:
+        return built_in(name_or_path)
+    path = Path(name_or_path)
+    try:
+        return _parse(text_of(name_or_path), str(path))
+    except FileNotFoundError as error:
+        if path.suffix:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        known = ", ".join(BUILT_IN)
+        raise ValueError(f"{path} is neither built in ({known}) nor a TOML file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8 text") from None
 
 
 def text_of(name_or_path: str) -> str:
@@ -75,21 +88,6 @@ def text_of(name_or_path: str) -> str:
 def built_in(name: str) -> Segmentation:
     """Return a built-in segmentation."""
     return _parse(text_of(name), name)
-
-
-def read(path: Path) -> Segmentation:
-    """Read a segmentation; raises as `load`."""
-    try:
-        return _parse(text_of(str(path)), str(path))
-    except FileNotFoundError as error:
-        if path.suffix:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        known = ", ".join(BUILT_IN)
-        raise ValueError(f"{path} is neither built in ({known}) nor a TOML file") from None
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not UTF-8 text") from None
 
 
 def _parse(text: str, where: str) -> Segmentation:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from livesegments.config.clients import redis_client
+from livesegments.config.clients import open_store
 from livesegments.config.settings import Settings
 from livesegments.demo import GROUPS_FILE, PROFILES_FILE, PURCHASES_FILE
 from livesegments.features.window import window
@@ -20,7 +20,6 @@ from livesegments.model import batch_kmeans
 from livesegments.model.naming import match
 from livesegments.operations.customer_scan import scan
 from livesegments.operations.model_loader import deployment_of, rules_of
-from livesegments.store.partitions import Partitions
 
 PEOPLE = 2_500
 FIRST_DAY, DAYS = pd.Timestamp("2017-01-01T00:00:00Z"), 365
@@ -117,7 +116,7 @@ def naming(settings: Settings, groups: Path) -> str:
     clusters named after the same positions.
     """
     group_of = pd.read_parquet(groups).set_index("customer_id")["group"].to_dict()
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     deployment = deployment_of(store)
     rules = rules_of(settings, deployment)
     segmentation, layout = rules.segmentation, rules.layout

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from livesegments.analysis.watch.session import WatchSession
 from livesegments.analysis.watch.views import Frame, line
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, SegmentState
@@ -25,7 +25,6 @@ from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, PURCHASES, STAT
 from livesegments.demo import LIVE_FROM
 from livesegments.rendering.formats import DOUBT
 from livesegments.rendering.terminal import changes_table, segment_table
-from livesegments.store.partitions import Partitions
 
 _VALUED, _LATELY = "high-value-customers", timedelta(days=30)
 _NEXT = """\
@@ -58,7 +57,7 @@ class Progress:
     ) -> None:
         self._settings, self._partitions, self._began_s = settings, range(partitions), began_s
         self._groups, self._whom = groups, "people" if groups else "households"
-        self._store = Partitions(redis_client(settings), settings.group_id)
+        self._store = open_store(settings)
         self.watch = WatchSession(settings)
         self._versions: list[int] = []
         self._committed_s = time.time()

@@ -7,13 +7,7 @@ import numpy as np
 
 from livesegments.contracts.decode import decode_purchases
 from livesegments.contracts.partitioning import hash_keys
-from livesegments.features.dedup import (
-    CONTENT_BITS,
-    DedupWindow,
-    Hashes,
-    fingerprints,
-    hashes_of,
-)
+from livesegments.features.dedup import CONTENT_BITS, DedupWindow, Hashes, fingerprints, hashes_of
 
 REMEMBERED = 1_000_000
 SHOWN = 3

@@ -49,25 +49,16 @@ def export(store: Partitions, path: Path, progress: Callable[[int], None] = lamb
 
 
 def write_rows(
-    store: Partitions,
-    file: BinaryIO,
-    format: str,
-    progress: Callable[[int], None] = lambda _: None,
+    store: Partitions, file: BinaryIO, format: str, progress: Callable[[int], None] = lambda _: None
 ) -> int:
     """Write one row per customer to an open file, which stays open; return the number of rows.
 
     Purchases and spend are those of the window that ends at the partition's clock; unknown values
     are empty. Erased customers, customers suppressed until a restore, and those with only a
-    deleted profile have no row. ``format`` is ``csv``, ``jsonl`` or ``parquet``.
+    deleted profile have no row. ``format`` is ``csv``, ``jsonl``, or ``parquet``, which needs
+    DuckDB.
 
-    Raises
-    ------
-    NoModelError
-        If no worker has ever run.
-    MissingExtraError
-        If the format is Parquet and DuckDB is not installed.
-    UnsettledError
-        If a recovery is running.
+    Raises as `deployment_of` and `scan`.
     """
     deployment = deployment_of(store)
     layout = Tiling(deployment.window_days, deployment.tiles)

@@ -59,10 +59,7 @@ def no_model(settings: Settings) -> NoModelError:
 
 
 def current_model(
-    config: Mapping[str, Any],
-    store: Partitions,
-    deployment: Deployment,
-    segmentation: Segmentation,
+    config: Mapping[str, Any], store: Partitions, deployment: Deployment, segmentation: Segmentation
 ) -> GlobalModel:
     """Return the model of a deployment, as seen by a worker that owns no partition.
 

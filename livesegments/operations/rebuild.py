@@ -12,7 +12,7 @@ from functools import partial
 from kafka.errors import KafkaError
 
 from livesegments import app
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.consumers.clocks import Clocks, WrongClockError, bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
@@ -74,7 +74,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     UnknownSegmentError
         If the published segments have other ids.
     """
-    config, store = kafka_config(settings), _store(settings)
+    config, store = kafka_config(settings), open_store(settings)
     wanted = app.deployment(
         settings, check_partition_counts(partition_counts(config), settings.topic_prefix)
     )
@@ -114,7 +114,7 @@ def rebuild(
     DesertedError
         If running workers were to rebuild it, and none has been present for a while.
     """
-    store, began = _store(settings), time.monotonic()
+    store, began = open_store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)
     has_model = _definitions(settings).generation is not None
     store.forget(planned.deployment)
@@ -143,10 +143,6 @@ def rebuild(
         app.run(here, accept_loss=accept_loss, done=done)
     seconds = time.monotonic() - began
     return Rebuilt(sum(store.sizes(partitions)), len(partitions), seconds, complete)
-
-
-def _store(settings: Settings) -> Partitions:
-    return Partitions(redis_client(settings), settings.group_id)
 
 
 def _members(settings: Settings) -> int:

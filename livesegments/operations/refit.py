@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import Settings
 from livesegments.consumers.modelling.global_model import DefinitionsReader
 from livesegments.consumers.modelling.refit import Request
@@ -12,7 +12,6 @@ from livesegments.model.generation import Generation
 from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.model_loader import current_model, deployment_of, no_model, rules_of
 from livesegments.operations.refit_preview import Proposal, propose
-from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
 from livesegments.topic_prefix import open_admin
 
@@ -30,7 +29,7 @@ class Refit:
     def __init__(self, settings: Settings, say: Say) -> None:
         self._settings, self._say = settings, say
         self._config = kafka_config(settings)
-        self._store = Partitions(redis_client(settings), settings.group_id)
+        self._store = open_store(settings)
         self._requests = RefitRequests(self._store.redis, settings.group_id)
         self._deployment = deployment_of(self._store)
         self.partitions = self._deployment.partitions

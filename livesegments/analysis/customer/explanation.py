@@ -210,11 +210,7 @@ class Explanation:
         if not firsts:
             return None
         target = min(firsts, key=lambda t: firsts[t])
-        return {
-            "purchases": firsts[target],
-            "spend_each": each / 100,
-            "segment": self._ref(target),
-        }
+        return {"purchases": firsts[target], "spend_each": each / 100, "segment": self._ref(target)}
 
     def expiries(self) -> list[Json]:
         """Follow a customer without further purchases until the window is empty.

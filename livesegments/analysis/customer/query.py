@@ -9,14 +9,13 @@ from kafka import TopicPartition
 from livesegments.analysis.customer.answer import answer, nothing_kept
 from livesegments.analysis.customer.explanation import Json
 from livesegments.analysis.customer.lookup import StoredCustomer, look_up
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentChange, read
 from livesegments.contracts.topics import CHANGES
 from livesegments.domain import Model
 from livesegments.operations.model_loader import current_model, rules_of
-from livesegments.store.partitions import Partitions
 
 CHUNK = 20_000
 SEARCHED = 1_000_000
@@ -36,14 +35,10 @@ def query_customer(
 
     Reads a few keys of the store, the segment definitions, and for the ``newest`` changes up to
     ``searched`` records at the end of the customer's partition; writes nothing and joins no group.
-
-    Raises
-    ------
-    CustomerError
-        If the customer is not known.
+    Raises as `look_up`.
     """
     config = kafka_config(settings)
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     found = look_up(store, customer_id)
     forgotten = nothing_kept(found)
     if forgotten is not None:

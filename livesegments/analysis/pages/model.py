@@ -79,10 +79,7 @@ def preview(
 
 
 def _fitted(
-    fit: Generation,
-    before: Generation | None,
-    names: dict[str, str],
-    segmentation: Segmentation,
+    fit: Generation, before: Generation | None, names: dict[str, str], segmentation: Segmentation
 ) -> list[dict[str, Any]]:
     centroids = segmentation.natural(fit.centroids)
     shift: dict[str, float | None] = {}

@@ -14,7 +14,7 @@ from livesegments.analysis.survey.context import DeploymentReader
 from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.run import latest_clock, survey
 from livesegments.analysis.transitions import NONE
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
 from livesegments.contracts.timestamps import rfc3339
@@ -27,7 +27,6 @@ from livesegments.rendering.formats import is_doubted, marked
 from livesegments.rendering.plots import series
 from livesegments.rendering.progress import counting
 from livesegments.rendering.templates import render
-from livesegments.store.partitions import Partitions
 
 STEADY = 0.3
 """Standard deviations that a centroid may move; above it the alert CentroidShift is raised."""
@@ -53,16 +52,9 @@ def build_report(
     lists
         Folder for lists of customers by their real ids; None: no lists.
 
-    Raises
-    ------
-    NoModelError
-        If no worker has ever run, or there is no model yet.
-    ReportError
-        If the store is empty, or the settings name other segments.
-    UnsettledError
-        If a recovery is under way.
+    Raises as `latest_clock` and `DeploymentReader.read`.
     """
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     period = Period.until(latest_clock(store, deployment_of(store)), days)
     with History.temporary() as history:
         # A change is decided when it occurs or later, except for clocks that differ: a day.

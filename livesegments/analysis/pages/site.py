@@ -29,14 +29,13 @@ from livesegments.analysis.survey.context import DeploymentContext, DeploymentRe
 from livesegments.analysis.transitions import NONE
 from livesegments.analysis.watch.pollers import poll_group
 from livesegments.analysis.watch.polling_thread import PollingThread
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
 from livesegments.contracts.events import CUSTOMER_ID
 from livesegments.history.database import History
 from livesegments.operations.model_loader import NoModelError
 from livesegments.rendering.templates import compile_pages, moment_us, render
-from livesegments.store.partitions import Partitions
 
 log = structlog.get_logger()
 
@@ -105,7 +104,7 @@ class Site:
     ) -> None:
         self._login = login
         self._settings, self._history, self._trouble = settings, history, trouble
-        self._store = Partitions(redis_client(settings, 5.0), settings.group_id)
+        self._store = open_store(settings, 5.0)
         self._reader = reader
         self._segmentation = settings.read_segmentation()
         self._names = {each.id: each.name for each in self._segmentation.segments}

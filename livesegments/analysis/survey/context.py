@@ -117,15 +117,7 @@ class DeploymentReader:
         return DeploymentState(deployment, rules, tuple(clocks_us), model, statistics)
 
     def read(self) -> DeploymentContext:
-        """Return the state now, as `look` does.
-
-        Raises
-        ------
-        NoModelError
-            If no worker has ever run, or there is no model yet.
-        ReportError
-            If the settings name other segments or features.
-        """
+        """Return the state now, as `look` does; raises `NoModelError` before the first fit too."""
         now = self.look()
         if now.model is None:
             raise no_model(self._settings)

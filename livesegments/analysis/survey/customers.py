@@ -118,11 +118,7 @@ class CustomerSurvey:
         leaves_for, margin = np.full(n, None, object), np.full(n, np.nan)
         here = np.flatnonzero(batch.records["segment"] == self._context.valued)
         ahead = forecast_departures(
-            batch.records[here],
-            batch.clock_us,
-            self._horizon,
-            self._context.model,
-            rules,
+            batch.records[here], batch.clock_us, self._horizon, self._context.model, rules
         )
         leaving = ahead.tiles != STAYS
         at = here[leaving]

@@ -34,11 +34,7 @@ class Departures(NamedTuple):
 
 
 def forecast_departures(
-    records: Records,
-    clock_us: int,
-    horizon_tiles: int,
-    model: Model,
-    config: ProcessingConfig,
+    records: Records, clock_us: int, horizon_tiles: int, model: Model, config: ProcessingConfig
 ) -> Departures:
     """Advance the window of n customers in a segment until the service's rules switch.
 

@@ -19,7 +19,7 @@ from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.purchases import PURCHASES
 from livesegments.analysis.survey.run import Survey, survey
-from livesegments.config.clients import redis_client
+from livesegments.config.clients import open_store
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
 from livesegments.domain import Model
@@ -129,7 +129,7 @@ def _serve(pipe: Connection, settings: Settings, file: Path) -> None:
     """Make surveys until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both processes
     os.nice(NICENESS)
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     try:
         while True:
             pipe.send(_survey(settings, store, file, pipe.recv()))

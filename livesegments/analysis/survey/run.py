@@ -84,14 +84,7 @@ def survey(
 ) -> Survey:
     """Scan the customers and read the purchases of the window; replace their tables.
 
-    Departures from the most valuable segment are forecast for ``days``.
-
-    Raises
-    ------
-    ReportError
-        If the store is empty.
-    UnsettledError
-        If a recovery is under way.
+    Departures from the most valuable segment are forecast for ``days``. Raises as `latest_clock`.
     """
     began_s, clock_us = time.time(), latest_clock(store, context.deployment)
     with history.cursor() as cursor:

@@ -14,10 +14,9 @@ from livesegments.analysis.watch.pollers import ChangesTail, poll_group, poll_st
 from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.analysis.watch.views import Frame, line
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import Settings
-from livesegments.store.partitions import Partitions
 
 TOPICS_SECONDS, STORE_SECONDS, GROUP_SECONDS = 0.3, 1.0, 3.0
 FIRST_POLL_SECONDS = 10.0
@@ -36,7 +35,7 @@ class WatchSession:
             return explain(error, settings)
 
         def store() -> Generator[dict[str, Any]]:
-            partitions = Partitions(redis_client(settings, 5.0), settings.group_id)
+            partitions = open_store(settings, 5.0)
             return poll_store(
                 partitions, self._segmentation, lambda: self._topics.latest.get("generation")
             )

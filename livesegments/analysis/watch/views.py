@@ -44,10 +44,7 @@ class Frame:
         yield Rule("Last changes and why", style="dim", align="left")
         newest = snapshot.newest[: max(left, 1)]
         yield changes_table(
-            newest,
-            width,
-            lambda change: f"{change.decided_at:%H:%M:%S}",
-            doubted=snapshot.doubted,
+            newest, width, lambda change: f"{change.decided_at:%H:%M:%S}", doubted=snapshot.doubted
         )
 
 

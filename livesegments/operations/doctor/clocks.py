@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import Settings
 from livesegments.consumers.clocks import TOLERANCE_US, Clocks, apart, latest
 from livesegments.contracts.topics import PURCHASES
 from livesegments.operations.doctor.finding import Finding, fail, ok
 from livesegments.operations.topics import partition_counts
-from livesegments.store.partitions import Partitions
 
 
 def look_at_clocks(
@@ -19,7 +18,7 @@ def look_at_clocks(
 
     ``wall_us`` returns the local clock, in microseconds.
     """
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     config = kafka_config(settings, 5.0)
     partitions = partition_counts(config)[PURCHASES]
     clocks = Clocks(store, config, partitions, wall_us)

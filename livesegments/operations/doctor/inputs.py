@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from kafka.consumer.fetcher import ConsumerRecord
 
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.settings import PREFIX, Settings
 from livesegments.contracts.timestamps import record_times_us, units
 from livesegments.contracts.topics import INPUTS, PURCHASES
@@ -68,7 +68,7 @@ def look_at_partitioners(
 
 def look_at_event_ids(settings: Settings, sampled: list[str]) -> Iterator[Finding]:
     """Count repeats among the remembered purchases; name ids of the sample that are in conflict."""
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     agreed = store.deployment()
     if agreed is None or not agreed.dedup_events or agreed.dedup_format != DEDUP_FORMAT:
         return

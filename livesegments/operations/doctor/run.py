@@ -8,7 +8,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from livesegments.config.clients import kafka_config, redis_client
+from livesegments.config.clients import kafka_config, open_store
 from livesegments.config.connectivity import ReachError, reach_kafka
 from livesegments.config.error_messages import explain
 from livesegments.config.settings import PREFIX, Settings
@@ -34,7 +34,6 @@ from livesegments.operations.doctor.inputs import look_at_inputs
 from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.operations.topics import partition_counts, topic_configs
 from livesegments.store.deployment import DEDUP_FORMAT, RECORD_FORMAT
-from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin, open_consumer
 
 DAY_MS = 86_400_000
@@ -147,7 +146,7 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
 
 
 def _deployment(settings: Settings) -> Iterator[Finding]:
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     agreed = store.deployment()
     if agreed is None:
         yield warn("deployment", "no worker has ever run in this group", "livesegments run")
@@ -186,7 +185,7 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
 
 
 def _progress(settings: Settings) -> Iterator[Finding]:
-    store = Partitions(redis_client(settings), settings.group_id)
+    store = open_store(settings)
     agreed = store.deployment()
     if agreed is None:
         return

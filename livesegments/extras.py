@@ -12,10 +12,7 @@ def require(extra: str, what: str, *modules: str) -> None:
 
     ``what`` is the command or format that needs it.
 
-    Raises
-    ------
-    MissingExtraError
-        If one is missing.
+    Raises `MissingExtraError` if one is missing.
     """
     for module in modules:
         if find_spec(module) is None:

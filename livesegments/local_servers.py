@@ -43,10 +43,7 @@ class Child:
     def succeeded(self) -> bool:
         """Return whether it exited with code 0.
 
-        Raises
-        ------
-        ServerError
-            If it failed; includes the last lines of its log.
+        Raises `ServerError` if it failed; includes the last lines of its log.
         """
         code = self._process.poll()
         if code:
@@ -57,10 +54,7 @@ class Child:
     def wait_for(self, port: int) -> None:
         """Wait until it listens on a port.
 
-        Raises
-        ------
-        ServerError
-            If it exits, or does not listen within 15 seconds.
+        Raises `ServerError` if it exits, or does not listen within 15 seconds.
         """
         deadline = time.monotonic() + _START_SECONDS
         while not accepts_connections(port):
@@ -116,10 +110,7 @@ def accepts_connections(port: int) -> bool:
 def embedded_broker(folder: Path) -> Iterator[str]:
     """Run a Tansu broker in memory for a ``with`` block; yield its bootstrap server.
 
-    Raises
-    ------
-    ServerError
-        If the ``demo`` extra is not installed, or the broker does not start.
+    Raises `ServerError` if the ``demo`` extra is not installed, or the broker does not start.
     """
     [port] = free_ports(1)
     url = f"tcp://{LOOPBACK}:{port}"
@@ -133,10 +124,7 @@ def embedded_broker(folder: Path) -> Iterator[str]:
 def embedded_store(folder: Path) -> Iterator[str]:
     """Run a Valkey server in memory for a ``with`` block; yield its ``redis://`` URL.
 
-    Raises
-    ------
-    ServerError
-        If the ``demo`` extra is not installed, or the server does not start.
+    Raises `ServerError` if the ``demo`` extra is not installed, or the server does not start.
     """
     [port] = free_ports(1)
     options = ["--bind", LOOPBACK, "--port", str(port), "--dir", str(folder)]

@@ -20,8 +20,8 @@ def demo(
         bool,
         typer.Option(
             "--people",
-            help="2,500 made people with age, income and location instead: how many carry the name"
-            " of their group, beside batch k-means.",
+            help="2,500 synthetic people with age, income and location instead; reports how many"
+            " are in the segment of their group, also with batch k-means.",
         ),
     ] = False,
     stay: Annotated[

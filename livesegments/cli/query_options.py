@@ -22,17 +22,18 @@ Tables = Annotated[
     typer.Option("--table", help="NAME=FILE that a query joins; may be given several times."),
 ]
 Delimiter = Annotated[
-    str, typer.Option(help="Of a text file; unset: as its first line shows; `none`: whole lines.")
+    str,
+    typer.Option(help="Of a text file; unset: detected in its first line; `none`: whole lines."),
 ]
 Encoding = Annotated[
     str,
     typer.Option(
-        help="Of a text file, such as cp1252 or latin-1; unset: utf-8, or utf-16 with its mark."
+        help="Of a text file, such as cp1252 or latin-1; unset: utf-8, or utf-16 by its mark."
     ),
 ]
 Decimal = Annotated[str, typer.Option(help="Decimal separator, without --query: . or ,")]
 DateFormat = Annotated[
-    str, typer.Option(help="Of times, without --query, such as '%d/%m/%Y %H:%M'.")
+    str, typer.Option(help="Format of times, without --query, such as '%d/%m/%Y %H:%M'.")
 ]
 
 

@@ -52,7 +52,7 @@ def subscribe(
                 check_allowed(config, read=[DEFINITIONS])
                 doubted = read_doubted(config)
             except TopicAuthorizationFailedError:
-                typer.echo(f"names are as they are: {DEFINITIONS} may not be read", err=True)
+                typer.echo(f"doubted names are not marked: {DEFINITIONS} may not be read", err=True)
         if doubted:
             typer.echo(DOUBT, err=True)
         follow(

@@ -22,19 +22,19 @@ def create(
     ctx: typer.Context,
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, help="For every topic; unset: 4, or as many as existing ones have."),
+        typer.Option(min=1, help="Of each topic; unset: 4, or as many as existing topics have."),
     ] = None,
     replication_factor: Annotated[
         int, typer.Option(min=1, help="Copies of each; 3 in production.")
     ] = 1,
     retention_days: Annotated[
-        int, typer.Option(min=1, help="How long purchases and changes stay; at least a window.")
+        int, typer.Option(min=1, help="Of purchases and changes; at least the window.")
     ] = 400,
     skip_config: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Leave a topic configuration to the broker, which may not take it; repeatable.",
+            help="A topic configuration to leave to the broker, if it refuses it; repeatable.",
         ),
     ] = None,
     print_only: Annotated[
@@ -99,7 +99,7 @@ def _print(
 def wait(
     ctx: typer.Context,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="Give up after so long; by default never.")
+        float | None, typer.Option(min=0, help="Time after which to give up; unset: never.")
     ] = None,
 ) -> None:
     """Wait until Kafka answers and every topic of a worker exists.

@@ -55,10 +55,7 @@ def reach_kafka(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) 
 
     Retries for ``patience_seconds`` while no server responds; a rejection ends the attempt at once.
 
-    Raises
-    ------
-    ReachError
-        If no connection succeeds; states the reason.
+    Raises `ReachError` if no connection succeeds; states the reason.
     """
     if (lack := lacking(settings)) is not None:
         raise RefusedError(lack)
@@ -107,10 +104,7 @@ def check_credentials(settings: Settings) -> None:
 
     A broker that dies in the middle of a response looks like a rejection, so two are needed.
 
-    Raises
-    ------
-    RefusedError
-        If it rejects the connection; states the reason.
+    Raises `RefusedError` if it rejects the connection; states the reason.
     """
     for last in (False, True):
         try:

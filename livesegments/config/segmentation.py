@@ -56,10 +56,8 @@ class _File(_Strict):
 def load(name_or_path: str) -> Segmentation:
     """Return a built-in segmentation by its name, or that of a file.
 
-    Raises
-    ------
-    ValueError
-        If the file is unreadable or invalid; lists every invalid field and its rule.
+    Raises `ValueError` if the file is unreadable or invalid; lists every invalid field and its
+    rule.
     """
     if name_or_path in BUILT_IN:
         return built_in(name_or_path)

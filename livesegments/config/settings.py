@@ -232,10 +232,8 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     The environment takes precedence over the lines ``LIVESEGMENTS_NAME=value`` of ``env_file``, and
     ``overrides``, by lower-case name, over both.
 
-    Raises
-    ------
-    SettingsError
-        If a setting is invalid, or the file is unreadable or contains an unknown name.
+    Raises `SettingsError` if a setting is invalid, or the file is unreadable or contains an unknown
+    name.
     """
     if env_file is not None and not env_file.is_file():
         raise SettingsError(f"settings file {env_file}: no such file")

@@ -15,10 +15,7 @@ def check_files(settings: str, cafile: str, certfile: str, keyfile: str, passwor
     ``settings`` is the prefix of their settings' names, such as ``LIVESEGMENTS_KAFKA_SSL_``. The
     key may be in the certificate's file.
 
-    Raises
-    ------
-    ValueError
-        If a file cannot be used; names the setting and the file.
+    Raises `ValueError` if a file cannot be used; names the setting and the file.
     """
     for name, file in (("CAFILE", cafile), ("CERTFILE", certfile), ("KEYFILE", keyfile)):
         try:

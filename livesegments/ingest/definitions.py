@@ -141,10 +141,7 @@ class Sources(BaseModel):
 def load(path: Path) -> Sources:
     """Read a file of sources, and the queries that it names.
 
-    Raises
-    ------
-    SourcesError
-        If the file, a query's file or a table's file is missing or invalid.
+    Raises `SourcesError` if the file, a query's file or a table's file is missing or invalid.
     """
     try:
         document = tomllib.loads(path.read_text())

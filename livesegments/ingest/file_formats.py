@@ -104,10 +104,7 @@ def view(path: Path, options: FileOptions, *, skip: bool = False) -> tuple[str, 
     The view has the file's columns or documents, and ``row``, the number of each. With ``skip``,
     rows of a text file that have no sound shape are left out, for `rejects`.
 
-    Raises
-    ------
-    FileError
-        If the suffix is not known, or the first line of a text file cannot be read.
+    Raises `FileError` if the suffix is not known, or the first line of a text file cannot be read.
     """
     suffix, file = _suffix(path), literal(str(path))
     lines = TextFormat(("line",), _NO_QUOTE, is_table=False)

@@ -110,10 +110,8 @@ class Query:
 
     Tables are read now, and again when their files change. Without ``json``, values are text.
 
-    Raises
-    ------
-    QueryError
-        If a table's file or the query is invalid, or does not return what its input needs.
+    Raises `QueryError` if a table's file or the query is invalid, or does not return what its input
+    needs.
     """
 
     def __init__(
@@ -177,11 +175,8 @@ class Query:
     def run(self, records: Records, *, halve_slow: bool = True) -> Rows:
         """Run the query on each record of a micro-batch.
 
-        Raises
-        ------
-        SlowQueryError
-            If it takes too long and not ``halve_slow``. Otherwise it is tried on half of the
-            records, and so on, which may take long.
+        Raises `SlowQueryError` if it takes too long and not ``halve_slow``. Otherwise it is tried
+        on half of the records, and so on, which may take long.
         """
         return self._run_first(len(records.values), records, halve_slow)
 

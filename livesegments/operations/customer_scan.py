@@ -52,10 +52,7 @@ class UnsettledError(RuntimeError):
 def settled(store: Partitions, deployment: Deployment) -> list[Checkpoint]:
     """Return the checkpoint of every partition; an empty list if none has had an owner yet.
 
-    Raises
-    ------
-    UnsettledError
-        If a partition is in recovery, or has no checkpoint although others do.
+    Raises `UnsettledError` if a partition is in recovery, or has no checkpoint although others do.
     """
     found = store.checkpoints(range(deployment.partitions))
     for partition, checkpoint in enumerate(found):
@@ -69,10 +66,8 @@ def scan(store: Partitions, deployment: Deployment) -> Iterator[CustomerBatch]:
 
     Memory is bounded: one batch, and 16 bytes for each customer of one partition.
 
-    Raises
-    ------
-    UnsettledError
-        If a recovery is running; this may be detected after some customers were yielded.
+    Raises `UnsettledError` if a recovery is running; this may be detected after some customers were
+    yielded.
     """
     if not settled(store, deployment):
         return

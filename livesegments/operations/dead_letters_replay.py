@@ -92,11 +92,8 @@ def replay(
     Those already replayed are skipped. ``progress`` is called with the number of records after each
     transaction.
 
-    Raises
-    ------
-    DeadLettersError
-        If a topic is missing, or a transaction failed. Committed records and their markers stay,
-        so another replay resumes after them.
+    Raises `DeadLettersError` if a topic is missing, or a transaction failed. Committed records and
+    their markers stay, so another replay resumes after them.
     """
     counts = partition_counts(config, (*INPUTS, REPLAYS))
     missing = [physical(config, name) for name, count in counts.items() if not count]
@@ -119,16 +116,8 @@ def replay(
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A dead letter to replay, and the records sent for it."""
-
-    letter: Letter
-    outputs: list[Output]
-
-    @property
-    def size(self) -> int:
-        return sum(each.size for each in self.outputs)
+_Due: TypeAlias = tuple[Letter, list[Output]]
+"""A dead letter to replay, and the records sent for it."""
 
 
 def _due(
@@ -146,20 +135,20 @@ def _due(
             outcome.sent_before[reason] += 1
             continue
         if letter.origin.source is not None:
-            why, due = _of_source(letter, rules, later)
+            why, outputs = _of_source(letter, rules, later)
         else:
-            why, due = _of_input(letter, rules, partitioning, later)
+            why, outputs = _of_input(letter, rules, partitioning, later)
         if why is not None:
             outcome.refused_again[reason] += 1
             outcome.refusals[why] += 1
-        if due is not None:
+        if outputs is not None:
             outcome.sent[reason] += 1
-            yield due
+            yield letter, outputs
 
 
 def _of_input(
     letter: Letter, rules: Rules, partitioning: Partitioning, later: LaterProfiles
-) -> tuple[str | None, _Due | None]:
+) -> tuple[str | None, list[Output] | None]:
     """Return why an input record would be rejected again, and what to send."""
     superseded = later.refusal(letter) or counted(letter, partitioning)
     now = datetime.now(UTC)
@@ -169,12 +158,12 @@ def _of_input(
     if why is not None and not (rules.refused_too and may_be_sent):
         return why, None
     headers = [(name, value or b"") for name, value in letter.origin.original_headers]
-    return why, _Due(letter, [Output(letter.origin.topic, letter.key, letter.value, headers)])
+    return why, [Output(letter.origin.topic, letter.key, letter.value, headers)]
 
 
 def _of_source(
     letter: Letter, rules: Rules, later: LaterProfiles
-) -> tuple[str | None, _Due | None]:
+) -> tuple[str | None, list[Output] | None]:
     """Return why a source's record would be rejected again, and its events."""
     if rules.sources is None:
         return f"from source {letter.origin.source!r}: give --sources SOURCES.toml", None
@@ -184,15 +173,15 @@ def _of_source(
     for each in found:
         if each.topic == PROFILES and later.is_later(each.key, letter.place.timestamp_ms):
             return "superseded: a later profile of its key is there", None
-    return None, _Due(letter, found)
+    return None, found
 
 
 def _batches(due: Iterable[_Due]) -> Iterator[list[_Due]]:
     batch: list[_Due] = []
     size = 0
-    for each in due:
-        batch.append(each)
-        size += each.size
+    for letter, outputs in due:
+        batch.append((letter, outputs))
+        size += sum(each.size for each in outputs)
         if len(batch) >= BATCH_LETTERS or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -205,11 +194,11 @@ def _publications(
 ) -> list[Publication]:
     """Return the records sent for each dead letter, with its marker."""
     publications = []
-    for due in batch:
-        origin, place = due.letter.origin, due.letter.place
+    for letter, outputs in batch:
+        origin, place = letter.origin, letter.place
         key, value = mark(place, origin.topic, origin.reason, now)
         marked = Output(REPLAYS, key, value, [])
-        for each in due.outputs:
+        for each in outputs:
             # Without a key, where it was.
             partition = origin.partition
             if each.key is not None:

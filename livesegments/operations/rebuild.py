@@ -109,10 +109,8 @@ def rebuild(
 
     ``progress`` is called with the number of input records applied.
 
-    Raises
-    ------
-    DesertedError
-        If running workers were to rebuild it, and none has been present for a while.
+    Raises `DesertedError` if running workers were to rebuild it, and none has been present for a
+    while.
     """
     store, began = open_store(settings), time.monotonic()
     partitions = range(planned.deployment.partitions)

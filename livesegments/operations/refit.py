@@ -67,10 +67,7 @@ class Refit:
     def request(self, proposal: Proposal, seconds: float) -> Request:
         """Submit a fit to the owner of partition 0; the request expires after ``seconds``.
 
-        Raises
-        ------
-        RefitError
-            If no worker is running, or another request is pending.
+        Raises `RefitError` if no worker is running, or another request is pending.
         """
         with open_admin(**self._config) as admin:
             workers = count_workers(admin, self._settings.group_id)
@@ -90,10 +87,8 @@ class Refit:
     def wait_for_generation(self, request: Request, seconds: float) -> Generation:
         """Wait until a request's generation is published; withdraw the request if it is not.
 
-        Raises
-        ------
-        RefitError
-            If it is not published in time, or another generation is published first.
+        Raises `RefitError` if it is not published in time, or another generation is published
+        first.
         """
         deadline = time.monotonic() + seconds
         with closing(DefinitionsReader(self._config, self._rules.segmentation)) as reader:
@@ -128,10 +123,7 @@ class Refit:
 
         ``show`` is called with the number of customers in the generation, as it grows.
 
-        Raises
-        ------
-        RefitError
-            If there is no progress for ``patience`` seconds.
+        Raises `RefitError` if there is no progress for ``patience`` seconds.
         """
         before: tuple[int, int] | None = None
         moved = time.monotonic()

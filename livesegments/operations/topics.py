@@ -46,10 +46,8 @@ def check_allowed(
 
     Brokers before 2.3, and some that are not Apache Kafka, do not report permissions.
 
-    Raises
-    ------
-    TopicAuthorizationFailedError
-        If a permission is missing; names the topics and the missing operations of each.
+    Raises `TopicAuthorizationFailedError` if a permission is missing; names the topics and the
+    missing operations of each.
     """
     denied = []
     for name, each in _described(config, (*read, *write)).items():
@@ -117,10 +115,8 @@ def create_topics(
     Without ``partitions``, they have as many as existing topics, or 4. Configurations in
     ``skip_config`` are left to the broker's defaults.
 
-    Raises
-    ------
-    PartitionCountError
-        If an existing topic has a different number of partitions; no topic is created then.
+    Raises `PartitionCountError` if an existing topic has a different number of partitions; no topic
+    is created then.
     """
     counts = partition_counts(config, (*INPUTS, *OUTPUTS, REPLAYS))
     existing = {name: count for name, count in counts.items() if count}

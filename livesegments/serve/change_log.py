@@ -129,10 +129,7 @@ class ChangeLog:
     def read(self, number: int, position: Position) -> tuple[list[bytes], int]:
         """Return frames of events from a number on that are after a position; the next number.
 
-        Raises
-        ------
-        LookupError
-            If the log begins later.
+        Raises `LookupError` if the log begins later.
         """
         with self._lock:
             at = number - self._first

@@ -44,10 +44,7 @@ class Backlog:
     async def read(self, at: Position, until: Position) -> tuple[list[bytes], Position]:
         """Return the next frames after a position, and the position after them.
 
-        Raises
-        ------
-        ProblemError
-            If the topic no longer has them, or Kafka is away.
+        Raises `ProblemError` if the topic no longer has them, or Kafka is away.
         """
         async with self._turns:
             return await to_thread.run_sync(self._read, at, until)
@@ -104,10 +101,7 @@ class ChangesStream:
     async def open(self, last_event_id: str) -> AsyncIterator[bytes]:
         """Return the bytes of a stream from after an event on; from now on without one.
 
-        Raises
-        ------
-        ProblemError
-            If this stream has no such event, or it cannot be opened now.
+        Raises `ProblemError` if this stream has no such event, or it cannot be opened now.
         """
         position = self._begin(last_event_id)
         if self.streams >= MOST_STREAMS:

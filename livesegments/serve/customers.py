@@ -70,10 +70,7 @@ class CustomerReader:
     def read(self, customer_ids: Sequence[str]) -> dict[str, Json]:
         """Return the known customers, by id: one round trip per server.
 
-        Raises
-        ------
-        ProblemError
-            If the store is away, or no worker has ever run.
+        Raises `ProblemError` if the store is away, or no worker has ever run.
         """
         now = self._current.now
         if self._current.trouble is not None or now is None:

@@ -76,10 +76,7 @@ class QualityMeter:
 def reference(X: Floats, k: int) -> batch_kmeans.Fit:
     """Return the best of 20 batch fits of k clusters.
 
-    Raises
-    ------
-    ValueError
-        If all rows are the same.
+    Raises `ValueError` if all rows are the same.
     """
     return batch_kmeans.fit(X, k, seed=1, starts=STARTS)
 

@@ -31,10 +31,7 @@ def variants(
 
     ``compare`` has texts like ``margin=0,0.15,0.3``; ``load`` reads the settings with overrides.
 
-    Raises
-    ------
-    ValueError
-        If a text is no such list, or there are too many combinations.
+    Raises `ValueError` if a text is no such list, or there are too many combinations.
     """
     choices = [_choices(text) for text in compare]
     if not choices:
@@ -62,10 +59,7 @@ def variants(
 def unnamed(segmentation: Segmentation, k: str) -> Segmentation:
     """Return k clusters without names, over the features of a segmentation.
 
-    Raises
-    ------
-    ValueError
-        If there cannot be so many.
+    Raises `ValueError` if there cannot be so many.
     """
     if not k.isdecimal() or not LEAST_SEGMENTS <= int(k) <= MOST_SEGMENTS:
         raise ValueError(f"k must be from {LEAST_SEGMENTS} to {MOST_SEGMENTS}, not {k}")

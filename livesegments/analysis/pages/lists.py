@@ -61,18 +61,10 @@ class Lists:
             "cross-sell": (_CROSS_SELL, {"segments": list(ids)}),
         }
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the lists."""
-        return list(self._queries)
-
     def rows(self, name: str) -> Iterator[Sequence[Any]]:
         """Yield the header of a list, then its rows.
 
-        Raises
-        ------
-        KeyError
-            If there is no such list.
+        Raises `KeyError` if there is no such list.
         """
         sql, values = self._queries[name]
         yield [*_HEAD, *_MORE.get(name, ())]
@@ -88,7 +80,7 @@ class Lists:
     def write(self, folder: Path) -> dict[str, int]:
         """Write files that only their owner may read, all or none; return the rows of each."""
         folder.mkdir(parents=True, exist_ok=True)
-        written, unfinished = {}, {name: folder / f"{name}.csv.part" for name in self.names}
+        written, unfinished = {}, {name: folder / f"{name}.csv.part" for name in self._queries}
         try:
             for name, path in unfinished.items():
                 path.unlink(missing_ok=True)

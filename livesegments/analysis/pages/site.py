@@ -104,10 +104,12 @@ class Site:
     ) -> None:
         self._login = login
         self._settings, self._history, self._trouble = settings, history, trouble
+        self._explain = partial(explain, settings=settings)
         self._store = open_store(settings, 5.0)
         self._reader = reader
         self._segmentation = settings.read_segmentation()
         self._names = {each.id: each.name for each in self._segmentation.segments}
+        self._all_names = self._names | {NONE: "No segment"}
         config = kafka_config(settings)
         self._surveys = Surveys(settings, self._reader, history, self._explain)
         self._group = PollingThread(
@@ -195,10 +197,6 @@ class Site:
                 self._preview = time.monotonic(), found
             values = self._preview[1]
         return self._served("Model", version, ("preview", {"names": self._all_names} | values))
-
-    @property
-    def _all_names(self) -> dict[str, str]:
-        return self._names | {NONE: "No segment"}
 
     def _content(self, path: str, period: str) -> Content:
         if path == "/model":
@@ -319,9 +317,6 @@ class Site:
             "moments": moves_of(answer),
             "changes": changes,
         }
-
-    def _explain(self, error: Exception) -> str:
-        return explain(error, self._settings)
 
     def _served(self, title: str, version: str, content: Content, status: int = 200) -> Page:
         template, values = content

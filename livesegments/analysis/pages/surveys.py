@@ -38,7 +38,6 @@ class Surveyed:
     context: DeploymentContext
     survey: Survey
     period: Period
-    order: list[str]
     audiences: dict[str, Any]
 
 
@@ -92,6 +91,5 @@ class Surveys:
             each["id"] for each in describe(context.model, context.rules.segmentation, Counter())
         ]
         with self._history.cursor() as cursor:
-            return Surveyed(
-                context, found, period, order, audiences_page(cursor, context, period, order)
-            )
+            audiences = audiences_page(cursor, context, period, order)
+        return Surveyed(context, found, period, audiences)

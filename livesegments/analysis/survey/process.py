@@ -56,10 +56,7 @@ class SurveyProcess:
     def survey(self, context: DeploymentContext, days: int) -> Survey:
         """Survey all customers but those that the history has no state of: erased meanwhile.
 
-        Raises
-        ------
-        SurveyError
-            If it fails, or was stopped.
+        Raises `SurveyError` if it fails, or was stopped.
         """
         self._delete()  # a crash may have left one
         try:

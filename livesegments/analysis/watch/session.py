@@ -30,9 +30,7 @@ class WatchSession:
         self._began = datetime.now(UTC)
         config = kafka_config(settings)
         tail = ChangesTail(self._began.timestamp())
-
-        def say(error: Exception) -> str:
-            return explain(error, settings)
+        say = partial(explain, settings=settings)
 
         def store() -> Generator[dict[str, Any]]:
             partitions = open_store(settings, 5.0)

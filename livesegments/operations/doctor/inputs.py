@@ -131,7 +131,7 @@ def look_at_timestamps(
             yield fail(
                 f"timestamps {topic}",
                 f"of {len(given)} recent records, {', '.join(told)}: the broker deletes records by"
-                " it, and purchases ahead of their time are found by it",
+                " their timestamps, and purchases are found to be future-dated by them",
                 f"{fix}, and let producers leave it out or send milliseconds",
             )
         elif topic in by_producers:

@@ -34,7 +34,7 @@ def _shares(client: Cluster, settings: Settings) -> Iterator[Finding]:
         key = partition_keys(settings.group_id, partition).customers
         held[client.get_node_from_key(key).name] += 1
     shares = ", ".join(f"{name} {count}" for name, count in sorted(held.items()))
-    yield ok("redis cluster", f"{len(held)} masters, with so many partitions: {shares}")
+    yield ok("redis cluster", f"{len(held)} masters, with partitions: {shares}")
 
 
 def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> Iterator[Finding]:

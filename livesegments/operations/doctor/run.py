@@ -50,7 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
                 findings.append(finding)  # noqa: PERF402 - findings before an error are kept
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
-            findings.append(fail(name, f"cannot be read: {why}", "see who wrote it"))
+            findings.append(fail(name, f"cannot be read: {why}", "find the producer that wrote it"))
         except (KafkaError, RedisError, ReachError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings

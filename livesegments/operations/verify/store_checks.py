@@ -266,7 +266,7 @@ def check_retention(check: Check, at: Partition) -> None:
         first = tile - -(-days * DAY_US // tile_us) + 1
         check.that(
             customer.profiled or customer.head >= first,
-            f"{at.where}, customer {name}: stayed away since tile {customer.head}, and is kept",
+            f"{at.where}, customer {name}: inactive since tile {customer.head}, and still kept",
         )
     if left_out:
         check.leave_out(at.where, f"{left_out} customers while a sweep was under way")

@@ -30,9 +30,10 @@ def backtest(
     compare: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run several values of a setting side by side: NAME=VALUE,VALUE with margin,"
-            " dwell, window, tiles, warmup, gain, segmentation (names or files) or k (numbers of"
-            " clusters); given again, all combinations."
+            metavar="NAME=VALUE,VALUE",
+            help="Run several values of a setting side by side: margin, dwell, window, tiles,"
+            " warmup, gain, segmentation (names or files) or k (numbers of clusters); given again,"
+            " all combinations.",
         ),
     ] = None,
     html: Annotated[

@@ -30,7 +30,7 @@ def customer(
 ) -> None:
     """Show a customer's segment, the reasons, and changes that would move them.
 
-    Exits with 1 if the customer is unknown. Of an erased one it shows the erasure.
+    Exits with 1 if the customer is unknown. For an erased one it shows the erasure.
 
     Example: livesegments customer 42 --history 3
     """

@@ -6,7 +6,9 @@ from livesegments.cli.console import FAILED, Json, print_json, read_settings
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Check broker, store, topics and progress, and show fixes; exit 1 if one is required.
+    """Check broker, store, topics and progress, and show how to fix each problem.
+
+    Exits with 1 if something must be fixed.
 
     Example: livesegments doctor
     """

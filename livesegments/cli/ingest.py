@@ -17,7 +17,8 @@ def ingest(
     ctx: typer.Context,
     sources: Annotated[Path, typer.Argument(help="TOML file of sources: docs/sources.md.")],
     source: Annotated[
-        list[str] | None, typer.Option(help="Only this source; may be given several times.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this source; may be given several times."),
     ] = None,
     dry_run: Annotated[
         bool,

@@ -19,7 +19,11 @@ ProfilesQuery = Annotated[
 ]
 Tables = Annotated[
     list[str] | None,
-    typer.Option("--table", help="NAME=FILE that a query joins; may be given several times."),
+    typer.Option(
+        "--table",
+        metavar="NAME=FILE",
+        help="Another file that a query joins; may be given several times.",
+    ),
 ]
 Delimiter = Annotated[
     str,

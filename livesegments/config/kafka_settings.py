@@ -33,7 +33,7 @@ class KafkaSettings(ServerSettings):
     """Addresses and credentials of Kafka; names follow Kafka's own."""
 
     kafka_bootstrap_servers: str = Field(
-        "localhost:9092", min_length=1, description="Kafka brokers, host:port with commas between"
+        "localhost:9092", min_length=1, description="Kafka brokers: host:port, separated by commas"
     )
     kafka_security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)
@@ -63,12 +63,11 @@ class KafkaSettings(ServerSettings):
     )
     kafka_sasl_oauthbearer_client_secret_file: str = file_of("KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET")
     kafka_sasl_oauthbearer_scope: str = Field(
-        "", description="Scope of the OAuth token, where the token endpoint wants one"
+        "", description="Scope of the OAuth token, if the token endpoint requires one"
     )
     kafka_sasl_oauthbearer_extensions: str = Field(
         "",
-        description="SASL extensions that the broker wants with the token: name=value, commas"
-        " between",
+        description="SASL extensions to send with the token: name=value, separated by commas",
     )
     kafka_sasl_kerberos_service_name: str = Field(
         "kafka", min_length=1, description="Kerberos service that brokers run as"

@@ -20,7 +20,7 @@ class RedisSettings(ServerSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://localhost:6379/0"),
         description="Redis: redis://, rediss:// (TLS) or unix://; a Redis Cluster:"
-        " redis+cluster:// or rediss+cluster:// with some of its servers, commas between;"
+        " redis+cluster:// or rediss+cluster:// with some of its servers, separated by commas;"
         " Redis Sentinel: redis+sentinel://host:26379,host:26379/mymaster/0 or"
         " rediss+sentinel://; valkey may be written for redis",
     )
@@ -35,7 +35,7 @@ class RedisSettings(ServerSettings):
     )
     redis_sentinel_password: SecretStr = Field(
         NO_SECRET,
-        description="Password of the sentinels (unset: none, or that of Redis where they want one)",
+        description="Password of the sentinels (unset: none, or that of Redis if they require one)",
     )
     redis_sentinel_password_file: str = file_of("REDIS_SENTINEL_PASSWORD")
     redis_ssl_cafile: str = Field(

@@ -24,7 +24,7 @@ class ServeSettings(ServerSettings):
         8080, ge=0, le=65535, description="Port of the pages and the API (0: any free)"
     )
     serve_token: SecretStr = Field(
-        NO_SECRET, description="Secret that the pages and the API then ask for"
+        NO_SECRET, description="Secret that the pages and the API require"
     )
     serve_token_file: str = file_of("SERVE_TOKEN")
     serve_data: Path = Field(
@@ -35,7 +35,7 @@ class ServeSettings(ServerSettings):
         1_000.0,
         ge=0,
         le=1_000_000,
-        description="Requests a second that an address may send (0: any)",
+        description="Maximum requests a second from one address (0: no limit)",
     )
 
     @model_validator(mode="after")

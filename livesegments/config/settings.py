@@ -43,8 +43,7 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
     topic_prefix: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        description="Put in front of the name of every topic, as in acme.crm. for"
-        " acme.crm.purchases.v1",
+        description="Prefix of every topic's name, such as acme.crm. for acme.crm.purchases.v1",
     )
     instance_id: str = Field(
         "",
@@ -63,8 +62,8 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
 
     consent: Literal["optional", "required"] = Field(
         "optional",
-        description="Whether a profile may leave out a consent (it is then not known), or is a"
-        " dead letter without both",
+        description="Whether a profile may leave out a consent, which is then unknown (optional),"
+        " or is rejected without both (required)",
     )
     partitioner: Literal["murmur2", "crc32"] = Field(
         "murmur2",
@@ -121,7 +120,7 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
     )
     http_host: str = Field("0.0.0.0", description="Address that port is bound to")
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto: console on a terminal"
+        "auto", description="Log format; auto: console on a terminal, else JSON"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Minimum log level"
@@ -155,8 +154,8 @@ class Settings(ServeSettings, RedisSettings, KafkaSettings):
         None,
         ge=0,
         le=1_000_000,
-        description="Maximum of a worker's changes a second that no event causes, but time, a new"
-        " model or a recovery; 0: no limit (unset: 1000 with the wall clock, 0 with the event"
+        description="Maximum changes a second that a worker makes without an event: by time, a"
+        " new model or a recovery; 0: no limit (unset: 1000 with the wall clock, 0 with the event"
         " clock, where a replay sets the pace)",
     )
 

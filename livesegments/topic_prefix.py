@@ -36,21 +36,21 @@ def open_consumer(kind: Any, **config: Any) -> Any:
     """Return a consumer: a KafkaConsumer of the given class, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
     consumer = _open(kind, config)
-    return PrefixedConsumer(consumer, prefix) if prefix else consumer
+    return _PrefixedConsumer(consumer, prefix) if prefix else consumer
 
 
 def open_producer(kind: Any, **config: Any) -> Any:
     """Return a producer: a KafkaProducer of the given class, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
     producer = _open(kind, config)
-    return PrefixedProducer(producer, prefix) if prefix else producer
+    return _PrefixedProducer(producer, prefix) if prefix else producer
 
 
 def open_admin(**config: Any) -> Any:
     """Return an admin client, under the prefix of its topics."""
     prefix = config.pop(CONFIG, "")
     admin = _open(AdminClient, config)
-    return PrefixedAdmin(admin, prefix) if prefix else admin
+    return _PrefixedAdmin(admin, prefix) if prefix else admin
 
 
 def _open(kind: Any, config: Mapping[str, Any]) -> Any:
@@ -110,23 +110,19 @@ class _Prefixed:
         return {self._remove(tp): value for tp, value in found.items()}
 
 
-class PrefixedConsumer(_Prefixed):
+class _PrefixedConsumer(_Prefixed):
     """Consumer; its methods are those of KafkaConsumer."""
 
     def subscribe(self, topics: Iterable[str], **options: Any) -> None:
-        """Subscribe to topics."""
         self._client.subscribe([self._prefix + topic for topic in topics], **options)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Assign partitions."""
         self._client.assign(self._add_all(partitions))
 
     def assignment(self) -> set[TopicPartition]:
-        """Return the assigned partitions."""
         return set(map(self._remove, self._client.assignment()))
 
     def poll(self, *args: Any, **options: Any) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """Return new records."""
         polled: dict[TopicPartition, list[ConsumerRecord]] = {}
         for tp, records in self._client.poll(*args, **options).items():
             own = self._remove(tp)
@@ -136,89 +132,73 @@ class PrefixedConsumer(_Prefixed):
         return polled
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Pause partitions."""
         self._client.pause(*self._add_all(partitions))
 
     def paused(self) -> set[TopicPartition]:
-        """Return the paused partitions."""
         return set(map(self._remove, self._client.paused()))
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Resume partitions."""
         self._client.resume(*self._add_all(partitions))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Set the position of a partition."""
         self._client.seek(self._add(partition), offset)
 
     def position(self, partition: TopicPartition, *args: Any, **options: Any) -> Any:
-        """Return the next offset of a partition."""
         return self._client.position(self._add(partition), *args, **options)
 
     def highwater(self, partition: TopicPartition) -> Any:
-        """Return the high watermark of a partition, as of its last fetch."""
         return self._client.highwater(self._add(partition))
 
     def committed(self, partition: TopicPartition, *args: Any, **options: Any) -> Any:
-        """Return the group's offset of a partition."""
         return self._client.committed(self._add(partition), *args, **options)
 
     def beginning_offsets(
         self, partitions: Iterable[TopicPartition], *args: Any, **options: Any
     ) -> dict[TopicPartition, int]:
-        """Return the first offsets of partitions."""
         found = self._client.beginning_offsets(self._add_all(partitions), *args, **options)
         return self._removed(found)
 
     def end_offsets(
         self, partitions: Iterable[TopicPartition], *args: Any, **options: Any
     ) -> dict[TopicPartition, int]:
-        """Return the end offsets of partitions."""
         found = self._client.end_offsets(self._add_all(partitions), *args, **options)
         return self._removed(found)
 
     def offsets_for_times(
         self, times: Mapping[TopicPartition, int], *args: Any, **options: Any
     ) -> dict[TopicPartition, Any]:
-        """Return the first offsets at or after times."""
         asked = {self._add(tp): at for tp, at in times.items()}
         return self._removed(self._client.offsets_for_times(asked, *args, **options))
 
     def partitions_for_topic(self, topic: str) -> Any:
-        """Return the partition numbers of a topic."""
         return self._client.partitions_for_topic(self._prefix + topic)
 
 
-class PrefixedProducer(_Prefixed):
+class _PrefixedProducer(_Prefixed):
     """Producer; its methods are those of KafkaProducer.
 
     The offsets of a transaction may be those of any topic, so they have no prefix added.
     """
 
     def send(self, topic: str, *args: Any, **options: Any) -> Any:
-        """Send a record; return its future."""
         return self._client.send(self._prefix + topic, *args, **options)
 
     def partitions_for(self, topic: str) -> Any:
-        """Return the partition numbers of a topic."""
         return self._client.partitions_for(self._prefix + topic)
 
 
-class PrefixedAdmin(_Prefixed):
+class _PrefixedAdmin(_Prefixed):
     """Admin client; its methods are those of KafkaAdminClient."""
 
     def describe_topics(self, topics: Iterable[str]) -> list[dict[str, Any]]:
-        """Describe topics."""
         found = self._client.describe_topics([self._prefix + topic for topic in topics])
         return [{**each, "name": each["name"].removeprefix(self._prefix)} for each in found]
 
     def create_topics(self, topics: Mapping[str, Any], **options: Any) -> Any:
-        """Create topics."""
         named = {self._prefix + name: topic for name, topic in topics.items()}
         return self._client.create_topics(named, **options)
 
     def describe_configs(self, resources: Iterable[Any], **options: Any) -> Any:
-        """Describe the configuration of topics."""
         named = [type(each)(each.resource_type, self._prefix + each.name) for each in resources]
         found = self._client.describe_configs(named, **options)
         topics = found.get("topic", {}).items()
@@ -227,7 +207,6 @@ class PrefixedAdmin(_Prefixed):
     def list_group_offsets(
         self, groups: Mapping[str, Iterable[TopicPartition]]
     ) -> dict[str, dict[TopicPartition, Any]]:
-        """Return the offsets of groups, by group id."""
         asked = {group: self._add_all(partitions) for group, partitions in groups.items()}
         found = self._client.list_group_offsets(asked)
         return {group: self._removed(offsets) for group, offsets in found.items()}

@@ -60,7 +60,6 @@ GROUP_SECONDS, STOP_SECONDS = 3.0, 5.0
 TICK_SECONDS = 10
 """A page without changes is brought up to date this often."""
 PREVIEW_SECONDS = 30.0
-_MOST_CACHED = 32
 
 Query = Mapping[str, str]
 Content = tuple[str, dict[str, Any]]
@@ -164,8 +163,6 @@ class Site:
         if (cached := self._rendered.get(key)) and cached[0] == version:
             return cached[1]
         page = self._served(PAGES[path], version, self._content(path, key[1]))
-        if len(self._rendered) >= _MOST_CACHED:
-            self._rendered.clear()
         self._rendered[key] = version, page
         return page
 

@@ -1,6 +1,7 @@
 """Initial fit: from a sample of all customers, once there are enough of them."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,19 +50,24 @@ def sample_size(segmentation: Segmentation) -> int:
     return max(SAMPLE, SAMPLE_PER_SEGMENT * len(segmentation.segments))
 
 
-def draw(
-    store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None = None
-) -> Sample:
-    """Sample customers with a purchase in their window, from each partition by its size.
+def to_draw(
+    sizes: Sequence[int], segmentation: Segmentation, buyers: int | None = None
+) -> dict[int, int]:
+    """Return partition -> customers to draw from it for a fit, by the ``sizes`` of all partitions.
 
     Inactive customers are drawn and discarded, so the number of ``buyers`` helps if it is known.
     """
-    layout, numbers = config.layout, range(partitions)
-    sizes = store.sizes(numbers)
-    total = sum(sizes)
-    least = sample_size(config.segmentation)
+    total, least = sum(sizes), sample_size(segmentation)
     drawn = least if not buyers else min(max(least * total // buyers, least), MOST_DRAWN)
-    wanted = {p: -(-drawn * size // total) for p, size in zip(numbers, sizes, strict=True) if size}
+    return {p: -(-drawn * size // total) for p, size in enumerate(sizes) if size}
+
+
+def draw(
+    store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None = None
+) -> Sample:
+    """Sample customers with a purchase in their window, from each partition: see `to_draw`."""
+    layout, sizes = config.layout, store.sizes(range(partitions))
+    wanted = to_draw(sizes, config.segmentation, buyers)
     parts = []
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from livesegments.consumers.modelling.initial_fit import Sample, sample_size
+from livesegments.consumers.modelling.initial_fit import Sample, to_draw
 from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
 from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
@@ -110,7 +110,8 @@ def propose(
     UnsettledError
         If all customers are to be fitted and a recovery is under way.
     """
-    drawn = None if everyone else list(_sample(store, deployment.partitions, rules))
+    buyers = int(before.statistics.members.sum())
+    drawn = None if everyone else list(_sample(store, deployment.partitions, rules, buyers))
 
     def batches() -> Iterable[_Batch]:
         if drawn is not None:
@@ -190,10 +191,11 @@ def _compare(
     }
 
 
-def _sample(store: Partitions, partitions: int, rules: ProcessingConfig) -> Iterator[_Batch]:
+def _sample(
+    store: Partitions, partitions: int, rules: ProcessingConfig, buyers: int
+) -> Iterator[_Batch]:
     sizes = store.sizes(range(partitions))
-    total, drawn = sum(sizes), sample_size(rules.segmentation)
-    wanted = {p: -(-drawn * size // total) for p, size in enumerate(sizes) if size}
+    wanted = to_draw(sizes, rules.segmentation, buyers)
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         if blobs:
             records = decode(blobs, rules.record_shape)

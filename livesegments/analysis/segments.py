@@ -1,6 +1,6 @@
 """Description of each segment at one moment, for reports and backtests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from livesegments.consumers.modelling.definitions import to_definitions
@@ -51,7 +51,8 @@ def describe(
             to_definitions(model, segmentation), matched, centroids.tolist(), strict=True
         )
     ]
-    return sorted(found, key=_value, reverse=True)
+    by = ordered_by(segmentation.feature_names)
+    return sorted(found, key=lambda each: each["centroid"].get(by) or 0.0, reverse=True)
 
 
 SAYS, STANDS = 0.4, 0.25
@@ -69,11 +70,9 @@ def _contradictions(
     }
 
 
-def _value(segment: Segment) -> float:
-    """Return the value that orders the segments: of spend, or else of the next best feature."""
-    centroid = segment["centroid"]
-    names = ("spend", "basket", "purchases")
-    return next((centroid[name] or 0.0 for name in names if name in centroid), 0.0)
+def ordered_by(features: Container[str]) -> str | None:
+    """Return the feature that orders the segments: spend, or else the next best of purchases."""
+    return next((name for name in ("spend", "basket", "purchases") if name in features), None)
 
 
 def naming(segments: Sequence[Segment]) -> list[str]:

@@ -172,7 +172,10 @@ class SegmentState(_Frozen):
 
 
 class Centroid(_Frozen):
-    """Means in natural units; null where nothing is known, or the feature is not selected."""
+    """Means in natural units; null where nothing is known, or the feature is not selected.
+
+    Those of purchases, spend, basket and income are means of logarithms.
+    """
 
     purchases: Annotated[float | None, Field(description="In the window")]
     spend: Annotated[float | None, Field(description="In the window, in currency units")]

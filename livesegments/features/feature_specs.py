@@ -118,7 +118,7 @@ CATALOGUE = (
     ),
     Feature(
         name="recency",
-        title="Days since the last purchase",
+        title="Days since the last purchase, in thirds of the window",
         heading="Days",
         measure=_recency,
         scale=LINEAR,

@@ -12,6 +12,10 @@ UNKNOWN = "-"
 FAR = 1.0
 """Standard deviations from its expected position at which a segment's name is doubted."""
 DOUBT = f"? after a name: its customers are more than {FAR:g} sd from what the name says"
+MEANS = (
+    "Means of purchases, spend, basket and income are those of their logarithms: below the plain"
+    " mean where a few customers are far above."
+)
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _TREND = 24
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from livesegments.rendering.formats import (
     DOUBT,
+    MEANS,
     aligned,
     day,
     marked,
@@ -65,7 +66,7 @@ def _environment() -> Environment:
         "wrapped": wrapped,
     }
     found.globals |= {each.__name__: each for each in (areas, bars, lines, series, spread, totals)}
-    found.globals["DOUBT"] = DOUBT
+    found.globals |= {"DOUBT": DOUBT, "MEANS": MEANS}
     return found
 
 

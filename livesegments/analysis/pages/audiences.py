@@ -83,9 +83,10 @@ def audiences_page(
         Consent to marketing and value of each segment, by falling spend: purchases and spend of
         all customers in the window, and spend of those with consent.
     ``retention``
-        ``left`` are the first of the customers that left the most valuable segment in the period
-        and did not come back: first those now in a segment that spends less, or in none, then by
-        spend. ``leaving`` are those that leave it soon, unless they buy: by date, then by spend.
+        ``days`` of the period, and of the forecast. ``left`` are the first of the customers that
+        left the most valuable segment in the period and did not come back: first those now in a
+        segment that spends less, or in none, then by spend. ``leaving`` are those that leave it
+        soon, unless they buy: by date, then by spend.
     ``categories``
         Purchases in the window by category, the most bought first, and segment. The lift is the
         share of the segment's purchases over that of all, None where fewer than 5 purchases would
@@ -140,6 +141,7 @@ def _retention(
     )
     return {
         "segment": valued,
+        "days": len(period.steps),
         "left": [_anonymous(row, group) for row in left],
         "left_customers": left[0]["customers"] if left else 0,
         "leaving": [_anonymous(row, group) for row in leaving],

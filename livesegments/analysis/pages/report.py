@@ -9,7 +9,7 @@ from livesegments.analysis.pages.data import quality
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.model import generations, preview
 from livesegments.analysis.pages.segments import DAY_S, Period, segments_page, sizes_now
-from livesegments.analysis.segments import naming
+from livesegments.analysis.segments import naming, ordered_by
 from livesegments.analysis.survey.context import DeploymentReader
 from livesegments.analysis.survey.customers import CUSTOMERS
 from livesegments.analysis.survey.run import latest_clock, survey
@@ -122,11 +122,12 @@ def display(report: Report) -> dict[str, Any]:
 
 def _most_valuable(report: Report) -> Iterator[str]:
     first, valued = report["segments"][0], report.get("retention", {}).get("segment")
-    if valued and first["id"] != valued:
+    by = ordered_by(first["centroid"])
+    if valued and by and first["id"] != valued:
         [name] = [each["name"] for each in report["segments"] if each["id"] == valued]
         yield (
-            f"{first['name']} have the highest spend per head now, not {name}, whose persona is"
-            " expected to: clusters are named by all features of their customers."
+            f"{first['name']} has the highest mean {by} now, not {name}, whose persona is expected"
+            " to: clusters are named by all features of their customers."
         )
 
 

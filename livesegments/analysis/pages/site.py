@@ -256,7 +256,6 @@ class Site:
         sizes = {each["segment"]: each["customers"] for each in surveyed.audiences["targets"]}
         report = surveyed.audiences | {
             "segments": describe(context.model, context.rules.segmentation, sizes),
-            "days": surveyed.period.labels(surveyed.period.steps),
         }
         return "audiences", {
             "about": f"As of {moment_us(round(surveyed.survey.began_s * 1e6))}, from a survey of"

@@ -51,6 +51,7 @@ def report(segmentation: Segmentation = PERSONAS, **changed: Any) -> Report:
         ],
         "retention": {
             "segment": ids[-1],
+            "days": 45,
             "left": (
                 _row(LEFT, HASH, "2026-03-04", "expiry", None, "2026-01-02", 0, 0.0, None),
                 _row(LEFT, HASH, "2026-03-05", "live", ids[0], "2026-03-05", 9, 120.5, True),

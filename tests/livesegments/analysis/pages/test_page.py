@@ -7,6 +7,10 @@ from itertools import pairwise
 import pytest
 
 from livesegments.analysis.pages.report import page
+from livesegments.features.feature_specs import BY_NAME
+from livesegments.features.segmentation import Segmentation
+from livesegments.model.naming import Segment as NamedSegment
+from livesegments.rendering.formats import MEANS
 from tests.livesegments.analysis.pages.made import HASH, IDS, report
 from tests.livesegments.rendering.elements import Elements
 
@@ -82,9 +86,25 @@ def test_a_name_far_from_its_customers_is_marked_wherever_it_stands() -> None:
 def test_when_another_segment_spends_more_than_the_most_valuable_the_page_says_so() -> None:
     first, *others = report()["segments"]
     assert first["id"] != IDS[4]
-    assert "highest spend per head now, not High-Value" in Elements(page(report())).text
+    assert "has the highest mean spend now, not High-Value" in Elements(page(report())).text
     ordered = (*others[3:], first, *others[:3])
-    assert "highest spend per head" not in Elements(page(report(segments=ordered))).text
+    assert "has the highest mean" not in Elements(page(report(segments=ordered))).text
+
+
+@pytest.mark.parametrize(("feature", "says"), [("purchases", True), ("recency", False)])
+def test_without_spend_the_page_compares_what_orders_the_segments(feature: str, says: bool) -> None:
+    two = (NamedSegment("a", "Anna", "", (1.0,)), NamedSegment("b", "Bert", "", (2.0,)))
+    text = Elements(page(report(Segmentation((BY_NAME[feature],), two)))).text
+    assert ("Anna has the highest mean purchases now, not Bert" in text) is says
+    assert ("has the highest mean" in text) is says
+
+
+def test_the_forecast_says_how_many_days_it_covers_not_how_long_there_are_changes() -> None:
+    assert "leave within 45 days" in Elements(page(report())).text
+
+
+def test_means_of_logarithms_are_called_so() -> None:
+    assert MEANS in Elements(page(report())).text
 
 
 def test_without_categories_the_page_says_which_field_to_send() -> None:

@@ -208,8 +208,8 @@ def _source_events(settings: "Settings", path: Path | None) -> "SourceEvents | N
     require("ingest", "--sources", "duckdb")
     from functools import partial
 
-    from livesegments.ingest.app import transforms
     from livesegments.ingest.definitions import SourcesError, load
+    from livesegments.ingest.preparation import transforms
     from livesegments.ingest.replays import events_of
 
     try:

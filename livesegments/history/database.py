@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from kafka import TopicPartition
@@ -17,6 +18,8 @@ SCHEMA = 2
 """Version of `schema.sql`: a file of another one is filled again."""
 MEMORY_MB = 768
 THREADS = 2
+
+Row = dict[str, Any]
 
 _TABLES = files("livesegments.history").joinpath("schema.sql").read_text()
 
@@ -141,6 +144,13 @@ class History:
 
 def _facts(identity: Identity) -> dict[str, str]:
     return {"schema": str(SCHEMA), **asdict(identity)}
+
+
+def rows(cursor: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[Row]:
+    """Return the rows of a query by column."""
+    result = cursor.execute(sql, values)
+    names = [name for name, *_ in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def follow(cursor: duckdb.DuckDBPyConnection, facts: Mapping[str, str]) -> None:

@@ -8,8 +8,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.config.settings import Settings
 from livesegments.contracts.dead_letters import Rejection
-from livesegments.ingest.app import check_topics, samples, transforms
 from livesegments.ingest.definitions import Source, Sources
+from livesegments.ingest.preparation import check_topics, samples, transforms
 from livesegments.ingest.transform import Event
 from livesegments.ingest.worker import CHECKED_RECORDS
 

@@ -20,9 +20,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
-from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.polling import (
-    ROUND_BYTES,
     Polled,
     RebalanceListener,
     poll,
@@ -336,19 +334,3 @@ class SourceWorker:
             if end is not None:
                 lags[tp.partition] = max(0, end - self._consumer.position(tp))
         self._observed.lag(lags)
-
-
-def newest(reader: LogReader, topic: str, partitions: int, most: int) -> list[ConsumerRecord]:
-    """Return about the newest records of a topic, so many at most; fewer if they are large."""
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    starts, ends = reader.starts(tps), reader.stable_ends(tps)
-    share = -(-most // max(1, sum(ends[tp] > starts[tp] for tp in tps)))
-    found: list[ConsumerRecord] = []
-    size = 0
-    for batch in reader.read({tp: (max(starts[tp], ends[tp] - share), ends[tp]) for tp in tps}):
-        records = [*chain.from_iterable(batch.values())]
-        found += records
-        size += sum(len(each.value or b"") for each in records)
-        if size > ROUND_BYTES:
-            break
-    return found[:most]

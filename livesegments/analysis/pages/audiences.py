@@ -9,6 +9,7 @@ from livesegments.analysis.pages.segments import Period
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.customers import CUSTOMERS, hashed
 from livesegments.analysis.survey.purchases import PURCHASES
+from livesegments.history.database import Row, rows
 from livesegments.operations.export import LOCATIONS
 from livesegments.rendering.formats import known
 
@@ -64,8 +65,6 @@ FROM {CUSTOMERS} WHERE segment = $segment
 ORDER BY unknown_features, distance, customer_id LIMIT {TYPICAL}
 """
 
-Row = dict[str, Any]
-
 
 def audiences_page(
     connection: duckdb.DuckDBPyConnection,
@@ -101,13 +100,6 @@ def audiences_page(
         "categories": _categories(connection, order),
         "typical": _typical(connection, context, order),
     }
-
-
-def rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[Row]:
-    """Return the rows of a query by column."""
-    result = connection.execute(sql, values)
-    names = [name for name, *_ in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def _targets(connection: duckdb.DuckDBPyConnection, order: Sequence[str]) -> list[Row]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import duckdb
 
-from livesegments.analysis.pages.audiences import Row, rows
 from livesegments.contracts.segments import SegmentChange
+from livesegments.history.database import Row, rows
 
 _COLUMNS = '* EXCLUDE ("partition", published_at, customer_key)'
 _LATEST = f'SELECT {_COLUMNS} FROM changes ORDER BY published_at DESC, "offset" DESC LIMIT $most'

@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 from kafka import KafkaConsumer
 
-from livesegments.analysis.pages.audiences import Row, rows
 from livesegments.analysis.survey.run import Survey
 from livesegments.consumers.log_reader import ends_of
+from livesegments.history.database import Row, rows
 from livesegments.operations.consumer_group import count_workers
 from livesegments.store.deployment import Deployment
 from livesegments.topic_prefix import open_admin, open_consumer, without_prefix

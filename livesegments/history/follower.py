@@ -35,6 +35,8 @@ MOST_AWAY_SECONDS = 24 * 3_600.0
 """Kafka's default of ``delete.retention.ms``, for which a null is kept at least."""
 TOLD_SECONDS = 60.0
 LAG_SECONDS, ANSWER_MS = 2.0, 5_000
+EXPIRY_SECONDS = 3_600.0
+"""How often what the topics hold no more is deleted."""
 PAUSE_SECONDS = 0.4
 """Between two commits: each takes 50 ms of CPU, however few records it has."""
 RETRY_SECONDS = (0.2, 10.0)
@@ -157,9 +159,13 @@ class Follower:
             offsets = {}
         self._next = {tp: max(offsets.get(tp, 0), starts[tp]) for tp in every}
         self._tell((), ())
-        with history.transaction() as cursor:
-            for tp in partitions.get(CHANGES, ()):
-                tables.delete_before(cursor, tp.partition, starts[tp])
+        self._delete_expired(starts)
+
+    def _delete_expired(self, starts: Offsets) -> None:
+        """Delete the rows of records that the topics hold no more."""
+        with self._history.transaction() as cursor:
+            for tp, start in starts.items():
+                tables.delete_before(cursor, tp, start)
 
     def _ranges(
         self, reader: LogReader, topic: str, tps: Sequence[TopicPartition]
@@ -181,11 +187,14 @@ class Follower:
             consumer.assign(list(self._next))
             for tp, offset in self._next.items():
                 consumer.seek(tp, offset)
-            told_s = lag_s = time.monotonic()
+            told_s = lag_s = expiry_s = time.monotonic()
             while not stopping.is_set():
                 polled = consumer.poll(POLL_MS, max_records=MOST_POLLED)
                 if time.monotonic() - lag_s >= LAG_SECONDS:
                     self.lag, lag_s = _lag(consumer), time.monotonic()
+                if time.monotonic() - expiry_s >= EXPIRY_SECONDS:
+                    self._delete_expired(ahead.starts(list(self._next)))
+                    expiry_s = time.monotonic()
                 if not polled and time.monotonic() - told_s < TOLD_SECONDS:
                     continue
                 batch: dict[str, list[ConsumerRecord]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from kafka import TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from livesegments.contracts.cloudevents import read_provenance
@@ -18,6 +19,9 @@ from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, DEFINITIONS, RE
 
 FORGETTING = ("customers", "surveyed_customers", "surveyed_purchases")
 """Tables with a ``customer_id`` whose rows go when the customer's state is null."""
+
+_EXPIRING = {CHANGES: ("changes",), DEAD_LETTERS: ("dead_letters", "dead_letter_replays")}
+"""Topics with a retention, and the tables by their offsets."""
 
 _REF = {"id": "VARCHAR"}
 _MODEL = {"generation": "BIGINT", "version": "BIGINT"}
@@ -183,11 +187,12 @@ def delete_unowned(connection: Connection) -> None:
     connection.execute(_NO_STATE)
 
 
-def delete_before(connection: Connection, partition: int, offset: int) -> None:
-    """Delete the changes that their topic holds no more."""
-    connection.execute(
-        'DELETE FROM changes WHERE "partition" = ? AND "offset" < ?', [partition, offset]
-    )
+def delete_before(connection: Connection, tp: TopicPartition, offset: int) -> None:
+    """Delete the rows of a partition's records before an offset: its topic holds them no more."""
+    for table in _EXPIRING.get(tp.topic, ()):
+        connection.execute(
+            f'DELETE FROM {table} WHERE "partition" = ? AND "offset" < ?', [tp.partition, offset]
+        )
 
 
 def _write_changes(connection: Connection, records: Sequence[ConsumerRecord]) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.segments import SegmentChange, SegmentState, encode
 from livesegments.contracts.topics import CHANGES, STATES
@@ -118,6 +119,24 @@ def test_an_erasure_reaches_it_while_it_follows_and_is_told(topics: Topics, tmp_
     assert [each.key for commit in told for each in commit.changes] == [b"ann", b"bob", b"ann"]
     assert [each.key for commit in told for each in commit.nulls] == [b"ann"]
     assert told[-1].positions[1] > 0
+
+
+def test_changes_that_the_topic_deletes_go_while_it_follows(
+    topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livesegments.history.follower.EXPIRY_SECONDS", 0.1)
+    stopping = threading.Event()
+    with opened(tmp_path) as history, KafkaAdminClient(**topics.config) as admin:
+        follower = Follower(topics.config, "group", history)
+        thread = threading.Thread(target=follower.follow, args=(stopping,))
+        thread.start()
+        topics.write(change("ann", 1), state("ann", 1))
+        topics.write(change("bob", 2), state("bob", 2))
+        until(lambda: versions(history) == [1, 2])
+        admin.delete_records({TopicPartition(CHANGES, 1): 1})
+        until(lambda: versions(history) == [2])
+        stopping.set()
+        thread.join()
 
 
 def test_what_came_while_nobody_followed_is_told_after_where_it_went_on(

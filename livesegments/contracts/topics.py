@@ -116,9 +116,14 @@ def check_partition_counts(counts: Mapping[str, int], prefix: str = "") -> int:
     """
     missing = sorted(prefix + topic for topic, count in counts.items() if count < 1)
     if missing or not counts:
+        deleted = (
+            "; restore an input that was deleted first, or customers leave their segments"
+            if any(counts.values())
+            else ""
+        )
         raise PartitionCountError(
             f"missing topics: {', '.join(missing) or 'all'}; "
-            "create them with `livesegments topics create`"
+            f"create them with `livesegments topics create`{deleted}"
         )
     if len(set(counts.values())) > 1:
         listing = ", ".join(

@@ -11,7 +11,7 @@ offsets and repeats what follows them. No record is skipped.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import structlog
@@ -20,6 +20,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
+from livesegments.consumers.log_reader import ends_of, starts_of
 from livesegments.consumers.polling import (
     Polled,
     RebalanceListener,
@@ -154,7 +155,6 @@ class SourceWorker:
                 self._confirm()
             self._refresh()
             self._tell_lags()
-            self._backoff.failures = 0
         except SlowQueryError as error:
             self._take_fewer(error)
         except _OUTAGES as error:
@@ -176,8 +176,7 @@ class SourceWorker:
 
     def _lost(self, error: OffsetOutOfRangeError) -> None:
         gone = [tp for tp in self._consumer.assignment() if tp.topic == self._topic]
-        starts = self._consumer.beginning_offsets(gone)
-        ends = self._consumer.end_offsets(gone)
+        starts, ends = starts_of(self._consumer, gone), ends_of(self._consumer, gone)
         for tp in gone:
             offset = self._consumer.committed(tp)
             if offset is None or starts[tp] <= offset <= ends[tp]:
@@ -206,13 +205,11 @@ class SourceWorker:
         self._confirm()
         self._publisher.open()
         assigned = sorted(self._consumer.assignment())
+        if assigned and self._transform.source.start == "latest":
+            self._begin_at_ends(membership)
         offsets = {tp: self._consumer.committed(tp) for tp in assigned}
-        starts = self._consumer.beginning_offsets(assigned) if assigned else {}
-        ends = self._consumer.end_offsets(assigned) if assigned else {}
-        if self._transform.source.start == "latest":
-            new = {tp: ends[tp] for tp, offset in offsets.items() if offset is None}
-            self._commit_begin(new, membership)
-            offsets |= new
+        starts = starts_of(self._consumer, assigned) if assigned else {}
+        ends = ends_of(self._consumer, assigned) if assigned else {}
         for tp, offset in offsets.items():
             if offset is None or (self._accept_loss and not starts[tp] <= offset <= ends[tp]):
                 offset = starts[tp]
@@ -225,11 +222,16 @@ class SourceWorker:
             partitions=[tp.partition for tp in assigned],
         )
 
-    def _commit_begin(self, ends: Mapping[TopicPartition, int], membership: object) -> None:
-        """Commit the ends at which a source begins; later ends would leave records out."""
-        if ends:
-            offsets = {tuple(tp): end for tp, end in ends.items()}
-            self._publisher.begin([Publication(0, (), source_offsets=offsets)], membership)
+    def _begin_at_ends(self, membership: object) -> None:
+        """Commit the ends of all partitions once, at the first start.
+
+        Later ends would leave records out, and so would the end of a partition that was added.
+        """
+        numbers = sorted(self._consumer.partitions_for_topic(self._topic) or ())
+        every = [TopicPartition(self._topic, number) for number in numbers]
+        if all(self._consumer.committed(tp) is None for tp in every):
+            ends = {tuple(tp): end for tp, end in ends_of(self._consumer, every).items()}
+            self._publisher.begin([Publication(0, (), source_offsets=ends)], membership)
             self._publisher.finish()
 
     def _back_off(self, error: Exception) -> None:
@@ -292,6 +294,7 @@ class SourceWorker:
             return
         (done, records), self._in_flight = self._in_flight, None
         ended_us = self._publisher.finish()
+        self._backoff.failures = 0
         self._observed.committed(done, records, ended_us or time.time_ns() // 1_000)
 
     def _resize(self, seconds: float) -> None:

@@ -76,7 +76,9 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     try:
         partitions = check_partition_counts(counts, settings.topic_prefix)
     except PartitionCountError as error:
-        yield fail("topics", str(error), "livesegments topics create")
+        count = "docs/operations.md, Settings, says how to change the number of partitions"
+        missing = not all(counts.values())
+        yield fail("topics", str(error), "livesegments topics create" if missing else count)
         return
     yield ok("topics", f"all there, {partitions} partitions each")
     with open_admin(**config) as admin:

@@ -210,10 +210,13 @@ def test_a_source_that_begins_at_the_end_reads_what_comes_while_it_is_away(
     topics.wait(service)
     service.leave(ingest)
     topics.send(service, [order(number) for number in range(30, 60)])
+    with KafkaAdminClient(**service.config) as admin:
+        admin.create_partitions({topics.TOPIC: topics.PARTITIONS + 1})
+    topics.send(service, [order(number) for number in range(60, 90)], partition=topics.PARTITIONS)
     service.launch([*INGEST, sources])
     topics.wait(service)
     found = {each["event_id"] for each in topics.values(topics.read(service, PURCHASES))}
-    assert found == {f"o-{number}" for number in range(30, 60) if number % 10 != 9}
+    assert found == {f"o-{number}" for number in range(30, 90) if number % 10 != 9}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from livesegments.ingest.file_formats import (
     view,
 )
 from livesegments.ingest.line_numbers import LineNumbers
-from livesegments.ingest.sandbox import ISOLATED, columns_of
+from livesegments.ingest.sandbox import ISOLATED, columns_of, query_line
 from livesegments.producers.delivery_tracker import Record
 
 MEMORY_MB = 1_024
@@ -185,7 +185,9 @@ class _Reader:
 
     def _query(self, connection: duckdb.DuckDBPyConnection, currency: str) -> str:
         sql = without_semicolon(self._options.sql)
-        if not sql:
+        if sql:
+            connection.extract_statements(self._options.sql)  # its errors name its own lines
+        else:
             columns = columns_of(connection, "FROM source")
             self._has_documents = columns == DOCUMENT
             sql = contract_query(columns, self._into, self._options, currency, self._name)
@@ -271,7 +273,8 @@ class _Reader:
         if isinstance(error, FileError):
             return FileError(text)
         what = "the query fails: " if self._options.sql and self._files else ""
-        return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}")
+        place = query_line(error) if isinstance(error, duckdb.Error) else ""
+        return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}{place}")
 
 
 def _validated(

@@ -104,9 +104,17 @@ def explained(error: duckdb.Error, seconds: float = SECONDS) -> str:
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         if isinstance(error, duckdb.ParserException) and "offset" in str(error).lower():
             line += ' (offset is a keyword: write "offset" with double quotes)'
-        return line
+        return line + query_line(error)
     # A value may have quotes and line ends of its own: what is quoted ends with the last quote.
     return re.sub(r"""['"].*['"]|['"].*|\d+(\.\d+)?""", "…", line)
+
+
+def query_line(error: duckdb.Error) -> str:
+    """Return the line of a query that cannot be parsed, its number and text; empty for others."""
+    found = re.search(r"^LINE (\d+): (.*)$", str(error), re.MULTILINE)
+    if found is None or not isinstance(error, duckdb.ParserException):
+        return ""
+    return f", in line {found[1]} of the query: {found[2].strip()}"
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -171,6 +171,7 @@ def test_every_format_is_read_plain_and_compressed(
         (FLAT.replace("total AS", "total::INT AS"), "the query fails: Conversion Error"),
         ("SELECT content FROM read_text('/etc/hostname')", "the query fails: Permission Error"),
         ("DROP VIEW source", "the query fails"),
+        ("\nSELECT 1 AS a,\n  FROM WHERE\n", '"WHERE", in line 3 of the query: FROM WHERE$'),
     ],
 )
 def test_an_unusable_query_is_an_error_of_the_file(tmp_path: Path, sql: str, said: str) -> None:

@@ -169,6 +169,7 @@ def test_bad_records_of_a_sample_do_not_count_against_the_query() -> None:
         ("DELETE FROM records", "one SELECT statement"),
         ("SELECT 1; SELECT 2", "one SELECT statement"),
         ("SELEC 1", "syntax error"),
+        ("SELECT 1 AS a,\n  FROM WHERE\n", '"WHERE", in line 2 of the query: FROM WHERE$'),
         ("SELECT nothing FROM source", "nothing"),
         ("FROM records", "records does not exist"),
         ("FROM polled", "polled does not exist"),

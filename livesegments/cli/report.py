@@ -1,8 +1,9 @@
 """``livesegments report``: a report for marketing."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,15 +56,26 @@ def report(
             with replacing(file) as unfinished:
                 unfinished.write_text(page(found), "utf-8")
             typer.echo(f"wrote {file}", err=as_json)
-        for each in found["quality"]["implausible_ids"]:
-            who = f"placeholder {each['customer_id']!r}"
-            if not each["is_placeholder"]:
-                who = f"customer with the hash {each['customer_id']}"
-            told = (
-                f"the {who} has {each['share']:.1%} of the purchases, more than a person can have"
-            )
-            typer.echo(f"{told}: is it an id of guests?", err=True)
+        for note in notes(found, written):
+            typer.echo(note, err=True)
         for name, customers in written.items():
             typer.echo(f"wrote {name} in {lists}: {customers} customers", err=as_json or to_stdout)
         if as_json:
             typer.echo(json.dumps(found, allow_nan=False))
+
+
+def notes(found: dict[str, Any], written: dict[str, int]) -> Iterator[str]:
+    """Yield what to look into: ids that no person can have, and lists that must be empty."""
+    for each in found["quality"]["implausible_ids"]:
+        who = f"placeholder {each['customer_id']!r}"
+        if not each["is_placeholder"]:
+            who = f"customer with the hash {each['customer_id']}"
+        yield (
+            f"the {who} has {each['share']:.1%} of the purchases, more than a person can have: is"
+            " it an id of guests?"
+        )
+    if written and not any(each["consenting"] for each in found["targets"]):
+        yield (
+            "no customer in a segment is known to consent to marketing, so no list has a customer:"
+            " send consent in profiles (unknown counts as refused)"
+        )

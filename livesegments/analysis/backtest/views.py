@@ -5,7 +5,7 @@ from datetime import date
 from statistics import median
 from typing import Any
 
-from livesegments.analysis.backtest.results import Outcome
+from livesegments.analysis.backtest.results import RETURN_DAYS, Outcome
 from livesegments.analysis.backtest.runner import Backtest, shown
 from livesegments.analysis.segments import naming
 from livesegments.analysis.transitions import NONE
@@ -16,6 +16,8 @@ from livesegments.rendering.plots import series
 from livesegments.rendering.templates import render
 
 _NAME, _DATES = 20, 5
+OFTEN = 0.5
+"""Share of changes that undo the previous one from which the settings do not suit the data."""
 _QUALITY = {"by_centroids": "nearest centroid", "as_published": "as published"}
 _FITNESS = ("", "k", "explained", "silhouette", "stability", "smallest", "persona")
 _COMPARED = ("", "a day", "a year", "undone", "held", "nearest", "published", "fits")
@@ -113,11 +115,18 @@ def _common(found: Backtest) -> dict[str, Any]:
             f" dwell {dwell}, warm-up {s['warmup_customers']:,}, refits {refit}"
         ),
         "faults": faults,
-        "unknown": f"unknown for {result['customers']:,} current customers: {unknown}",
+        "unknown": f"unknown for {result['customers']:,} current customers: {unknown or 'nothing'}",
         "no_model": (
             f"No model: it is fitted once {s['warmup_customers']:,} customers have a purchase in"
             " the window (LIVESEGMENTS_WARMUP_CUSTOMERS), which never happened; at the end there"
             f" were {result['customers']:,}."
+        ),
+        "restless": (
+            f"Customers go to and fro: {percent(stability['returned'])} of their changes undo the"
+            f" last one within {RETURN_DAYS} days. Try a dwell or a larger margin (--compare"
+            " dwell=0,14d,30d --compare margin=0.15,0.3), or other segments."
+            if stability["returned"] > OFTEN
+            else ""
         ),
         "held": (
             "when another centroid was nearest, the margin held back"

@@ -146,7 +146,9 @@ def rates(snapshot: Snapshot) -> str:
     if moves is None or not moves.per_second:
         return "0/s"
     ordered = sorted(moves.per_second.items(), key=lambda each: -each[1])
-    return ", ".join(f"{origin} {rate:.2g}/s" for origin, rate in ordered)
+    return ", ".join(
+        f"{origin} {number(rate) if rate >= 10 else f'{rate:.2g}'}/s" for origin, rate in ordered
+    )
 
 
 def _largest_shift(snapshot: Snapshot) -> str:

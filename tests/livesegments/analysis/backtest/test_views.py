@@ -99,6 +99,19 @@ def test_without_a_model_both_say_what_it_waits_for(tmp_path: Path) -> None:
     json.dumps(few, allow_nan=False)
 
 
+def test_who_goes_to_and_fro_is_a_note_with_what_to_try(found: Backtest) -> None:
+    moved = shown(found)["stability"]
+    for share, says in ((0.7, True), (0.3, False)):
+        one = shown(found) | {"stability": moved | {"returned": share}}
+        views = text(found | {"outcomes": [one]}), page(found | {"outcomes": [one]})
+        assert all(("dwell=0,14d,30d" in each) is says for each in views)
+
+
+def test_without_features_of_the_profile_nothing_is_unknown(found: Backtest) -> None:
+    bought = shown(found) | {"unknown": {"purchases": 0.0, "spend": 0.0}}
+    assert "current customers: nothing" in text(found | {"outcomes": [bought]})
+
+
 def test_json_holds_all_outcomes(found: Backtest) -> None:
     read = json.loads(json.dumps(found, allow_nan=False))
     assert [each["label"] for each in read["outcomes"]] == ["as set", "margin=0.0", "margin=0.5"]

@@ -19,7 +19,7 @@ from livesegments.analysis.watch import polling_thread
 from livesegments.analysis.watch.polling_thread import PollingThread
 from livesegments.analysis.watch.snapshot import Snapshot
 from livesegments.analysis.watch.transition_window import HOUR_S, SHOWN, TransitionWindow
-from livesegments.analysis.watch.views import Frame, line
+from livesegments.analysis.watch.views import Frame, line, rates
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.contracts.segments import (
     Explanation,
@@ -194,6 +194,12 @@ def test_a_moment_is_one_line_for_people_and_one_for_scripts(what: Snapshot) -> 
     found = json.loads(script)
     assert [each["id"] for each in found["segments"]] == list(PERSONAS.segment_ids)
     assert found["troubles"] == list(what.troubles)
+
+
+def test_rates_are_digits_however_high() -> None:
+    assert BUSY.moves is not None
+    moves = replace(BUSY.moves, per_second={"live": 1_234.5, "expiry": 99.6, "model": 0.25})
+    assert rates(replace(BUSY, moves=moves)) == "live 1,234/s, expiry 100/s, model 0.25/s"
 
 
 def test_the_line_for_people_has_all_figures() -> None:

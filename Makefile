@@ -23,7 +23,7 @@ EXPLORE_OPTIONS ?= --runs 5000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-quick test-lowest check explore soak bench docs lint lock clean
+.PHONY: help setup servers demo collect test test-quick test-lowest check explore soak bench docs lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ servers: setup ## Install what the tests need to run Apache Kafka, Redis, Postgr
 
 demo: setup ## Run everything on this machine, on real purchases, without servers or Docker
 	$(BIN)/livesegments demo
+
+collect: setup servers ## Import all tests once, so that parallel processes find them compiled
+	$(BIN)/python -m pytest --collect-only --quiet >/dev/null
 
 test: setup servers ## Run all tests, against Apache Kafka and Redis
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder

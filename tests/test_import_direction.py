@@ -25,6 +25,8 @@ BELOW = {
 }
 """What each package of the service may import, in the order of CONTRIBUTING.md."""
 TOOLS = ("demo", "analysis", "rendering", "cli", "local_servers")
+PARTS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Of a statement: the statements inside it."""
 LIBRARIES = ("typer", "rich", "jinja2")
 
 
@@ -49,11 +51,9 @@ def imported(path: Path) -> tuple[str, ...]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    todo: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while todo:
+        node = todo.pop()
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -61,6 +61,10 @@ def _imported(path: Path) -> Iterator[str]:
             assert node.module
             yield node.module
             yield from (f"{node.module}.{each.name}" for each in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo += node.orelse
+        else:
+            todo += [each for name in PARTS for each in getattr(node, name, ())]
 
 
 def reached(start: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ def test_a_record_that_the_query_takes_for_ever_on_is_a_dead_letter_and_the_othe
     settings = Settings(kafka_bootstrap_servers=service.kafka.bootstrap, _env_file=None)
     source = Source(name="orders", topic=topics.TOPIC, into="purchases", query=SLOW)
     transform = Transform(source, [], None, "USD")
-    transform.query = Query(SLOW, "purchases", seconds=1.0)
+    transform.query = Query(SLOW, "purchases", seconds=0.5)
     consumer = source_consumer(settings, source)
     publisher = Publisher(kafka_config(settings), "slow")
     steps: list[int] = []

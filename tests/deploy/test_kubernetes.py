@@ -173,7 +173,8 @@ def test_workers_wait_for_the_topics_that_the_job_creates() -> None:
 def test_prometheus_gives_the_workers_the_job_that_the_alerts_ask_for() -> None:
     [asked] = set(re.findall(r'job="(\w+)"', (KUBERNETES.parent / "alerts.yml").read_text()))
     [document] = read_yaml(KUBERNETES / "prometheus.yml")
-    scrape, sources = document["scrape_configs"]
+    scrape, sources, pages = document["scrape_configs"]
+    assert pages["job_name"] == OTHERS["serve"]
     assert sources["job_name"] == OTHERS["ingest"]
     assert sources["dns_sd_configs"][0]["names"][0].startswith(f"{OTHERS['ingest']}.")
     [target] = scrape["dns_sd_configs"]

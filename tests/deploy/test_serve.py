@@ -16,7 +16,7 @@ FOLDER = ROOT / "deploy" / "serve"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMPOSE: dict[str, Any] = read_yaml(FOLDER / "compose.yaml")[0]
 SERVE = COMPOSE["services"]["serve"]
-SERVICE, MANIFEST = read_yaml(FOLDER / "kubernetes.yaml")
+SERVICE, MANIFEST, METRICS = read_yaml(FOLDER / "kubernetes.yaml")
 SPEC = MANIFEST["spec"]["template"]["spec"]
 [CONTAINER] = SPEC["containers"]
 TOKEN = "0123456789abcdef"
@@ -40,13 +40,14 @@ def test_the_compose_file_keeps_the_schema_and_its_names_exist() -> None:
 
 
 def test_the_manifests_keep_the_schema_of_kubernetes() -> None:
-    assert misfits(SERVICE) == misfits(MANIFEST) == []
+    assert misfits(SERVICE) == misfits(MANIFEST) == misfits(METRICS) == []
     labels = MANIFEST["spec"]["template"]["metadata"]["labels"]
     assert SERVICE["spec"]["selector"] == MANIFEST["spec"]["selector"]["matchLabels"] == labels
     assert MANIFEST["spec"]["serviceName"] == SERVICE["metadata"]["name"]
     ports = {each["name"]: each["containerPort"] for each in CONTAINER["ports"]}
-    [served] = SERVICE["spec"]["ports"]
-    assert ports[served["targetPort"]] == 8080
+    [served], [scraped] = SERVICE["spec"]["ports"], METRICS["spec"]["ports"]
+    assert (ports[served["targetPort"]], ports[scraped["targetPort"]]) == (8080, 9108)
+    assert METRICS["spec"]["selector"] == labels
 
 
 def test_its_settings_fit_together_and_its_secrets_have_their_files(tmp_path: Path) -> None:

@@ -150,6 +150,9 @@ CASES = {
         },
     ),
     "SourceDeadLetters": Case(30, ingested(10), ingested(3)),
+    "ServeDown": Case(
+        20, ours("serve_history_lag_records", "NaN+0x60"), ours("serve_history_lag_records", "9x60")
+    ),
     "WrongPartition": Case(
         20,
         ours("dead_letters_total", "0x10 1x60", reason="wrong_partition"),

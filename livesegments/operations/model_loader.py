@@ -54,7 +54,7 @@ def no_model(settings: Settings) -> NoModelError:
     """Return the error for the time before the first fit."""
     return NoModelError(
         f"there is no model yet: the first comes when {settings.warmup_customers} customers have"
-        " bought (LIVESEGMENTS_WARMUP_CUSTOMERS)"
+        " bought (LIVESEGMENTS_WARMUP_CUSTOMERS) and not all of them the same"
     )
 
 

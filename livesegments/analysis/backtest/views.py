@@ -120,6 +120,10 @@ def _common(found: Backtest) -> dict[str, Any]:
             f"No model: it is fitted once {s['warmup_customers']:,} customers have a purchase in"
             " the window (LIVESEGMENTS_WARMUP_CUSTOMERS), which never happened; at the end there"
             f" were {result['customers']:,}."
+            if result["customers"] < s["warmup_customers"]
+            else f"No model: all of {result['customers']:,} customers are the same in"
+            f" {', '.join(each.name for each in _features(result))}. Choose features in which they"
+            " differ (livesegments segmentation --template)."
         ),
         "restless": (
             f"Customers go to and fro: {percent(stability['returned'])} of their changes undo the"

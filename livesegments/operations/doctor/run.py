@@ -226,7 +226,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
             "model",
             "no generation yet",
             f"it comes when {settings.warmup_customers} customers have bought"
-            f" ({PREFIX}WARMUP_CUSTOMERS)",
+            f" ({PREFIX}WARMUP_CUSTOMERS) and not all of them the same",
         )
         return
     yield ok("model", f"generation {generation.number}")

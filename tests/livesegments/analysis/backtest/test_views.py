@@ -112,6 +112,21 @@ def test_without_features_of_the_profile_nothing_is_unknown(found: Backtest) -> 
     assert "current customers: nothing" in text(found | {"outcomes": [bought]})
 
 
+def test_where_all_customers_are_the_same_both_say_so(tmp_path: Path) -> None:
+    same = [(f"c{i}", f"2026-01-01T{i % 24:02}:00:00Z", 5.0) for i in range(40)]
+    file = write(tmp_path / "same.csv", same)
+    alike = backtest(file, None, [Variant("as set", settings(), is_given=True)])
+    for view in (text(alike).replace("\n", " "), Elements(page(alike)).text):
+        assert "all of 40 customers are the same in purchases, spend" in view
+
+
+def test_a_segment_that_nobody_is_in_is_named(found: Backtest) -> None:
+    first, *others = shown(found)["segments"]
+    nobody = first | {"customers": 0, "centroid": dict.fromkeys(first["centroid"])}
+    one = shown(found) | {"segments": [*others, nobody]}
+    assert f"Nobody is in {first['name']}:" in text(found | {"outcomes": [one]})
+
+
 def test_json_holds_all_outcomes(found: Backtest) -> None:
     read = json.loads(json.dumps(found, allow_nan=False))
     assert [each["label"] for each in read["outcomes"]] == ["as set", "margin=0.0", "margin=0.5"]

@@ -10,7 +10,6 @@ from livesegments.domain import DriftSample, Model
 from livesegments.features.record_codec import Records
 from livesegments.features.segmentation import Segmentation
 from livesegments.model import drift
-from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.detectors import DriftDetectors
 from livesegments.model.vectors import Floats, feature_weights
 from livesegments.monitoring.metrics import Metrics
@@ -56,7 +55,7 @@ class DriftMonitor:
         self._metrics, self._segmentation, self._draw = metrics, segmentation, draw
         self._detectors: DriftDetectors | None = None
         self._watching = 0
-        self._statistics: ClusterStatistics | None = None
+        self._reported: Model | None = None
         self._updated_s = 0.0
         self._sampled_s: float | None = None
         self._travelled, self._last = 0, np.empty(0)
@@ -85,23 +84,17 @@ class DriftMonitor:
             self._forget_sample()
         if model is None or not model.statistics.members.any():
             return
-        generation, statistics = model.generation, model.statistics
-        if self._statistics is None or statistics != self._statistics:
-            self._statistics, self._updated_s = statistics, now_s
-        self._report(model)
-        expected = np.array(generation.sizes, np.float64)
-        actual = statistics.members.astype(np.float64)
-        self._metrics.set("segment_share_psi", drift.psi(expected, actual))
-        self._metrics.set(
-            "segment_share_psi_critical",
-            drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum())),
-        )
+        if model is not self._reported:
+            if self._reported is None or model.statistics != self._reported.statistics:
+                self._updated_s = now_s
+            self._reported = model
+            self._report(model)
         if first and (self._sampled_s is None or now_s - self._sampled_s >= SAMPLE_SECONDS):
             self._sampled_s = now_s
             self._report_sample(model)
 
     def _report(self, model: Model) -> None:
-        """Set the gauges of the clusters and the scale, and count the travel of the centroids.
+        """Set the gauges of clusters, scale and shares, and count the travel of the centroids.
 
         Shift and travel ignore features that too few customers have.
         """
@@ -141,6 +134,11 @@ class DriftMonitor:
         metrics.set("explained_variance_ratio", explained)
         metrics.set_all("scaler_mean", now.mean)
         metrics.set_all("scaler_stddev", now.std)
+        expected = np.array(generation.sizes, np.float64)
+        actual = statistics.members.astype(np.float64)
+        critical = drift.psi_critical_value(len(expected), int(expected.sum()), int(actual.sum()))
+        metrics.set("segment_share_psi", drift.psi(expected, actual))
+        metrics.set("segment_share_psi_critical", critical)
 
     def _travel(self, generation: int, centroids: Floats, weights: Floats) -> list[float]:
         """Return the root mean square moves of the centroids since the last report.

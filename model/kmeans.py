@@ -177,13 +177,7 @@ class MiniBatchKMeans(base.Clusterer):
 
     def part(self) -> Self:
         """Create an estimator of the same features and clusters that only counts."""
-        return type(self).of(
-            self.features,
-            n_clusters=self.n_clusters,
-            warmup=self.warmup,
-            seed=self.seed,
-            starts=self.starts,
-        )
+        return type(self).of(self.features, **self._get_params())
 
     @property
     def centers(self) -> dict[int, dict[Any, float]]:

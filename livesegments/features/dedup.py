@@ -25,6 +25,7 @@ Flags = NDArray[np.bool_]
 
 CONTENT_BITS = np.uint64(16)
 _CONTENT = np.uint64(0xFFFF)
+_WIDTH, _HALF = np.uint64(64), np.uint64(32)
 
 # Stored hashes come from `pandas.util.hash_array`: same key, same final mixing.
 _KEY = np.frombuffer(b"0123456789123456", "<u8")
@@ -74,36 +75,31 @@ def fingerprints(
 
 def _siphash(blocks: Hashes) -> Hashes:
     """Return the SipHash-2-4 of each row of padded blocks, (n, words)."""
-    state = [np.full(len(blocks), each) for each in _START]
+    state = np.repeat(np.array(_START)[:, None], len(blocks), axis=1)
     for block in blocks.T:
         state[3] ^= block
         _rounds(state, 2)
         state[0] ^= block
     state[2] ^= np.uint64(0xFF)
     _rounds(state, 4)
-    first, *others = state
-    for each in others:
-        first ^= each
-    return first
+    return np.bitwise_xor.reduce(state)
 
 
-_STEPS = ((0, 1, 13, True), (2, 3, 16, False), (0, 3, 21, False), (2, 1, 17, True))
-"""Of a round: the word added to, the word added and its rotation, whether to swap halves then."""
+_HALVES = (
+    (slice(1, 4, 2), np.array([[13], [16]], np.uint64), 0),
+    (slice(3, None, -2), np.array([[21], [17]], np.uint64), 2),
+)
+"""Of each half of a round: the words added to the first and the third one, the bits that they are
+rotated by, and the sum that is rotated by half its width."""
 
 
-def _rounds(v: list[Hashes], times: int) -> None:
-    for to, by, bits, swaps in times * _STEPS:
-        v[to] += v[by]
-        _rotate(v[by], bits)
-        v[by] ^= v[to]
-        if swaps:
-            _rotate(v[to], 32)
-
-
-def _rotate(values: Hashes, bits: int) -> None:
-    high = values << np.uint64(bits)
-    values >>= np.uint64(64 - bits)
-    values |= high
+def _rounds(state: Hashes, times: int) -> None:
+    sums = state[::2]
+    for words, bits, rotated in times * _HALVES:
+        added = state[words]
+        sums += added
+        added[:] = (added << bits | added >> (_WIDTH - bits)) ^ sums
+        state[rotated] = state[rotated] << _HALF | state[rotated] >> _HALF
 
 
 def _mixed(values: Hashes) -> Hashes:

@@ -21,7 +21,11 @@ RECORDS, VALUE_BYTES, RUNS = 20_000, 450, 7
 def _outputs(records: int) -> list[Output]:
     shared = tuple(
         shared_headers(
-            event_type=SEGMENT_CHANGE, time_us=0, nonce="0" * 16, version=1, group="livesegments"
+            event_type=SEGMENT_CHANGE,
+            time="1970-01-01T00:00:00.000000Z",
+            nonce="0" * 16,
+            version=1,
+            group="livesegments",
         )
     )
     value = b"x" * VALUE_BYTES

@@ -124,10 +124,23 @@ class PartitionState:
             in_outbox=(*kept, *(each.version for each in added)),
         )
 
-    def commits(self, checkpoint: Checkpoint, entry: Entry | None = None) -> "PartitionResult":
-        """Return the commit of a checkpoint, with an entry for the outbox if there is one."""
+    def commits(
+        self,
+        checkpoint: Checkpoint,
+        entry: Entry | None = None,
+        records: Mapping[str, bytes] = {},
+    ) -> "PartitionResult":
+        """Return the commit of a checkpoint, with any entry for the outbox and customers' records.
+
+        It trims published versions.
+        """
         commit = Commit(
-            self.partition, self.checkpoint, checkpoint, entry=entry, trimmed=self.trimmable
+            partition=self.partition,
+            expected=self.checkpoint,
+            checkpoint=checkpoint,
+            records=records,
+            entry=entry,
+            trimmed=self.trimmable,
         )
         return PartitionResult(commit, self.committed(checkpoint, entry))
 

@@ -96,7 +96,7 @@ class Serializer:
             topic: tuple(
                 cloudevents.shared_headers(
                     event_type=event_type,
-                    time_us=decided_at_us,
+                    time=self.decided_at,
                     nonce=checkpoint.nonce,
                     version=checkpoint.version,
                     group=config.group_id,

@@ -17,7 +17,12 @@ from kafka import TopicPartition
 from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.decoding import decode_batch
 from livesegments.consumers.log_reader import LogReader
-from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
+from livesegments.consumers.partition_state import (
+    PartitionResult,
+    PartitionState,
+    decode_estimators,
+    decode_seen,
+)
 from livesegments.consumers.polling import split_by_bytes
 from livesegments.consumers.processor import process
 from livesegments.consumers.recovery.changelog_reader import NOT_STATED, Changelog, read_back
@@ -67,7 +72,7 @@ class Recovery:
         state = self._replay(state, published)
         state = self._restate(state, published)
         done = replace(state.checkpoint, version=state.checkpoint.version + 1, recovering=SETTLED)
-        return self._commit(state, Commit(found.partition, state.checkpoint, done))
+        return self._commit(state.commits(done))
 
     def _ends(self) -> Offsets:
         tps = [TopicPartition(topic, self.found.partition) for topic in INPUTS]
@@ -104,7 +109,7 @@ class Recovery:
             erasures=0 if lost else stored.erasures,
             seen=decode_seen(ring, checkpoint, self.config.dedup_events),
         )
-        return self._commit(state, commit)
+        return self._commit(PartitionResult(commit, state))
 
     # -- b
     def _adopt(self, state: PartitionState, published: Changelog) -> PartitionState:
@@ -115,7 +120,7 @@ class Recovery:
         left = published.states
         version = max(state.checkpoint.version, published.version)
         checkpoint = replace(state.checkpoint, version=version + 1)
-        state = self._commit(state, Commit(self.found.partition, state.checkpoint, checkpoint))
+        state = self._commit(state.commits(checkpoint))
 
         def rows() -> Iterator[tuple[str, bytes | None]]:
             seen: set[str] = set()
@@ -137,8 +142,7 @@ class Recovery:
             records["segment"], records["since"], records["version"] = segment, since, versions
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
-            commit = Commit(self.found.partition, state.checkpoint, checkpoint, records=blobs)
-            state = self._commit(state, commit)
+            state = self._commit(state.commits(checkpoint, records=blobs))
             self.keep_alive()
         return state
 
@@ -171,7 +175,8 @@ class Recovery:
                 entry=Entry.of(version, offsets, due) if due else None,
                 trimmed=[entry.version],
             )
-            state = self._commit(state, commit)
+            after = state.committed(commit.checkpoint, commit.entry)
+            state = self._commit(PartitionResult(commit, after))
             self.keep_alive()
         return state
 
@@ -195,14 +200,12 @@ class Recovery:
             readings = self.store.read(read_requests([state], batch, self.config))
             work = Work(self.config, None, batch, [state], readings, 0, replay=True)
             [result] = process(work).partitions
-            assert result.commit is not None
-            self._write(result.commit)
-            state = result.state
+            state = self._commit(result)
             self.keep_alive()
         offsets = Offsets(*map(max, state.checkpoint.offsets, upto))
         version = state.checkpoint.version + 1
         checkpoint = replace(state.checkpoint, version=version, **offsets._asdict())
-        return self._commit(state, Commit(self.found.partition, state.checkpoint, checkpoint))
+        return self._commit(state.commits(checkpoint))
 
     # -- e
     def _restate(self, state: PartitionState, published: Changelog) -> PartitionState:
@@ -224,18 +227,16 @@ class Recovery:
                 serializer = Serializer(self.config, self.found.partition, checkpoint, now_us)
                 outputs = serializer.states(restate(rows, names, records, None))
                 entry = Entry.of(checkpoint.version, checkpoint.offsets, outputs)
-                commit = Commit(self.found.partition, state.checkpoint, checkpoint, entry=entry)
-                state = self._commit(state, commit)
+                state = self._commit(state.commits(checkpoint, entry))
             self.keep_alive()
         return state
 
     def _records(self, names: Sequence[str]) -> list[bytes | None]:
         return self.store.read([ReadRequest(self.found.partition, names)])[0].records
 
-    def _commit(self, state: PartitionState, commit: Commit) -> PartitionState:
-        self._write(commit)
-        return state.committed(commit.checkpoint, commit.entry)
-
-    def _write(self, commit: Commit) -> None:
-        if not self.store.commit([commit])[0]:
-            raise RecoveryInterruptedError(f"partition {commit.partition}: another owner wrote")
+    def _commit(self, result: PartitionResult) -> PartitionState:
+        assert result.commit is not None
+        if not self.store.commit([result.commit])[0]:
+            partition = result.state.partition
+            raise RecoveryInterruptedError(f"partition {partition}: another owner wrote")
+        return result.state

@@ -6,8 +6,6 @@ from uuid import UUID
 
 import numpy as np
 
-from livesegments.contracts.timestamps import rfc3339
-
 NAMESPACE = UUID("7f0d3f3e-5b7c-5d0a-9a55-1c7a5e6f6c11")
 """Of every `ce_id`; it never changes, or an event published again would look like another."""
 
@@ -23,7 +21,7 @@ _DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]
 
 
 def shared_headers(
-    *, event_type: str, time_us: int, nonce: str, version: int, group: str
+    *, event_type: str, time: str, nonce: str, version: int, group: str
 ) -> list[tuple[str, bytes]]:
     """Headers that all events of a type and commit have.
 
@@ -31,8 +29,8 @@ def shared_headers(
     ----------
     event_type
         One of the event types above.
-    time_us
-        When it was decided, microseconds since the epoch.
+    time
+        When it was decided, in RFC 3339.
     nonce, version
         Owner of the partition at that commit, 16 hexadecimal digits, and the commit's version.
     group
@@ -42,7 +40,7 @@ def shared_headers(
         ("ce_specversion", b"1.0"),
         ("ce_type", event_type.encode()),
         ("ce_source", f"/livesegments/{group}".encode()),
-        ("ce_time", rfc3339([time_us])[0].encode()),
+        ("ce_time", time.encode()),
         ("content-type", b"application/json"),
         *provenance(nonce, version),
     ]

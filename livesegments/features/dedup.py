@@ -82,7 +82,8 @@ def _siphash(blocks: Hashes) -> Hashes:
         state[0] ^= block
     state[2] ^= np.uint64(0xFF)
     _rounds(state, 4)
-    return np.bitwise_xor.reduce(state)
+    hashes: Hashes = np.bitwise_xor.reduce(state)
+    return hashes
 
 
 _HALVES = (

@@ -11,7 +11,7 @@ def test_headers_of_an_event_in_binary_mode() -> None:
     headers = cloudevents.shared_headers(
         version=42,
         event_type=cloudevents.SEGMENT_CHANGE,
-        time_us=1_771_999_200_000_001,
+        time="2026-02-25T06:00:00.000001Z",
         nonce="0123456789abcdef",
         group="shop",
     )

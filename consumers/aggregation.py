@@ -225,4 +225,4 @@ def _apply_requests(work: Work) -> tuple[dict[int, Marker], Int, Flags]:
         before = markers.get(row, Marker())
         markers[row] = after = before.after(Action(action), requested_at, work.config.layout)
         effective[i] = (before.cutoff_us, before.suppressed) != (after.cutoff_us, after.suppressed)
-    return markers, np.unique(work.batch.erasures_customer), effective
+    return markers, np.array(sorted(set(rows)), np.int64), effective

@@ -136,7 +136,7 @@ def relearn(
     """
     generation = scores.model.generation.number
     was, vectors, clusters = (records[name][rows] for name in ("generation", "vector", "cluster"))
-    left = np.unique(was[clusters != NONE]).tolist()
+    left = sorted(set(was[clusters != NONE].tolist()))
     after = dict(estimators)
     for number in {*left, generation} if rows.size else ():
         after[number] = after[number].copy() if number in after else scores.model.kmeans.part()

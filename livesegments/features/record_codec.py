@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 
 NEVER = np.iinfo(np.int64).min
 NARROW, WIDE = 3, 4
+MOST_COUNT, MOST_CENTS = np.iinfo(np.uint8).max, np.iinfo(np.int32).max
+"""Largest values of a tile in the narrow format."""
 EARLIER = (1, 2)
 """Formats of earlier versions, without the place of the last change."""
 
@@ -152,8 +154,8 @@ def encode(records: Records) -> list[bytes]:
     """Return the stored bytes of each record."""
     names = ("counts", "vector", "gaps")
     shape = RecordShape(*(records[name].shape[1] for name in names))
-    wide = (records["counts"].max(axis=1, initial=0) > np.iinfo(np.uint8).max) | (
-        np.abs(records["cents"]).max(axis=1, initial=0) > np.iinfo(np.int32).max
+    wide = (records["counts"].max(axis=1, initial=0) > MOST_COUNT) | (
+        np.abs(records["cents"]).max(axis=1, initial=0) > MOST_CENTS
     )
     location = np.nan_to_num(records["urbanicity"] * 2 + 1, nan=0).astype(np.uint8)
     marketing = (records["marketing"] + 1).astype(np.uint8)

@@ -42,7 +42,7 @@ class Instrumentation:
     ) -> None:
         self._metrics = metrics
         self._model = DriftMonitor(metrics, segmentation, draw)
-        self._warmup_customers = warmup_customers
+        metrics.set("warmup_customers_required", warmup_customers)
         self._arrived_us: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
         self._aggregated_ms: dict[int, int] = {}
         self._counted_at: dict[int, float] = {}
@@ -158,7 +158,6 @@ class Instrumentation:
         for partition, each in states.items():
             self._observe_partition(consumer, partition, each, model)
         self._metrics.set("warmup_customers", waiting)
-        self._metrics.set("warmup_customers_required", self._warmup_customers)
         self._model.observe(model.complete(states), 0 in states, time.time())
 
     def _observe_partition(

@@ -43,6 +43,10 @@ SETTLED = ours("model_provisional", "0x200")
 PROVISIONAL = ours("model_provisional", "1x200")
 READY, NOT_READY = ours("worker_ready", "1x60"), ours("worker_ready", "0x60")
 REBUILDING = ours("recoveries_running", "1x60")
+ROLLOUT = {
+    **ours("rebalances_total", "0x10 16x60"),
+    **{metric("up", instance=str(number)): "1x60" for number in range(8)},
+}
 PURCHASES = ours("events_processed_total", "0+600x60", topic="purchases.v1")
 
 
@@ -129,11 +133,9 @@ CASES = {
     "WorkersFenced": Case(
         30,
         ours("fences_total", "0+1x60", by="redis"),
-        ours("fences_total", "0x10 1x60", by="redis"),
+        {**ours("fences_total", "0x10 14x60", by="redis"), **ROLLOUT},
     ),
-    "RebalancesStorm": Case(
-        30, ours("rebalances_total", "0+1x60"), ours("rebalances_total", "0x10 2x60")
-    ),
+    "RebalancesStorm": Case(30, ours("rebalances_total", "0+1x60"), ROLLOUT),
     "RecoveryLong": Case(40, REBUILDING, ours("recoveries_running", "1x20 0x60")),
     "DeadLetters": Case(25, dead(12), dead(3)),
     "SourceStuck": Case(

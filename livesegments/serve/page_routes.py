@@ -59,7 +59,7 @@ class PageRoutes:
 
     def _list(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self._site.list_names():
+        if name not in self._site.list_names:
             raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such list: /audiences has them")
         found = self._site.list_rows(name)
         if found is None:

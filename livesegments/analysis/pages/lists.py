@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ SELECT {_CUSTOMER}, category, format('{{:.2f}}', lift) AS lift FROM (
     GROUP BY c.customer_id
 ) JOIN {CUSTOMERS} USING (customer_id)
 """
+
+
+def list_names(segment_ids: Iterable[str]) -> list[str]:
+    """Return the names of the lists of a deployment with these segments."""
+    return [*(f"target-{each}" for each in segment_ids), *_MORE]
 
 
 class Lists:

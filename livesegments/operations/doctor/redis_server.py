@@ -14,6 +14,8 @@ from livesegments.store.keys import partition_keys
 from livesegments.store.partitions import Partitions
 
 OLDEST_REDIS = (6, 2)
+NEARLY_FULL = 0.9
+"""Share of ``maxmemory``."""
 
 
 def look_at_redis(settings: Settings) -> Iterator[Finding]:
@@ -63,6 +65,14 @@ def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> I
             f"redis{name} memory",
             f"maxmemory-policy is {policy}: customers would be lost one by one",
             "set maxmemory-policy noeviction",
+        )
+    used = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
+    if used > NEARLY_FULL:
+        report = fail if used >= 1 else warn
+        yield report(
+            f"redis{name} memory",
+            f"{used:.0%} of maxmemory is used",
+            "raise maxmemory: a full server refuses writes, and workers wait until it takes them",
         )
     if not info.get("aof_enabled") and not _saves(client):
         yield warn(

@@ -24,6 +24,7 @@ from livesegments.local_servers import free_ports
 from livesegments.operations.doctor import examine
 from livesegments.operations.doctor.clocks import look_at_clocks
 from livesegments.operations.doctor.finding import Finding
+from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions
@@ -231,6 +232,16 @@ def test_an_eviction_policy_that_loses_customers_is_found(
         client.config_set("maxmemory-policy", "noeviction")
     assert found.status == "fail"
     assert "noeviction" in found.fix
+
+
+def test_a_full_server_is_found(settings: Settings, client: "redis.Redis") -> None:
+    client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+    try:
+        found = named(list(look_at_redis(settings)), "redis memory")
+    finally:
+        client.config_set("maxmemory", 0)
+    assert found.status == "fail"
+    assert "maxmemory" in found.fix
 
 
 def test_persistence_that_is_off_is_a_warning(settings: Settings, client: "redis.Redis") -> None:

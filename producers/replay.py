@@ -34,6 +34,8 @@ class ReplayReport:
     """Duration, including the connection."""
     stopped: bool
     """True if it was stopped; perhaps not everything has been sent."""
+    newest_us: int = 0
+    """Time of the newest purchase, microseconds since the epoch; 0 without one."""
 
     @property
     def sent(self) -> int:
@@ -108,8 +110,10 @@ def replay(
                 purchases = _watched(purchases, watch)
             if speed is not None:
                 purchases = _paced(purchases, speed, stop, deliveries.check, speed_from)
+            newest_us = 0
             for record in _until(stop, purchases):
                 deliveries.send(PURCHASES, record)
+                newest_us = max(newest_us, record.instant)
             stopped = stop.is_set()
         except ValueError:
             deliveries.finish()
@@ -121,6 +125,7 @@ def replay(
         purchases=deliveries.sent - sent_profiles,
         seconds=time.monotonic() - started,
         stopped=stopped,
+        newest_us=newest_us,
     )
 
 

@@ -1,8 +1,10 @@
 """``livesegments replay``: send purchases from a file."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +18,11 @@ from livesegments.cli.console import (
     fail,
     read_settings,
 )
+
+if TYPE_CHECKING:
+    from livesegments.config.settings import Settings
+    from livesegments.operations.event_ids import EventIdCheck
+    from livesegments.producers.replay import ReplayReport
 
 _REPORTED_ROWS = 10
 
@@ -71,7 +78,7 @@ def replay(
 
         from livesegments.config.clients import kafka_config
         from livesegments.contracts.timestamps import zone_named
-        from livesegments.operations.event_ids import ADVICE, EventIdCheck
+        from livesegments.operations.event_ids import EventIdCheck
         from livesegments.producers.replay import replay as send
         from livesegments.rendering.progress import counting
 
@@ -116,15 +123,29 @@ def replay(
             f" {done.seconds:.1f} s ({done.sent / max(done.seconds, 1e-9):,.0f}/s), skipped"
             f" {skipped} rows"
         )
-        if ids.conflicts:
-            typer.echo(
-                f"{ids.conflicts} purchases have the event_id of an earlier one of the file and"
-                f" other content (as {', '.join(map(repr, ids.examples))}), and count: {ADVICE}",
-                err=True,
-            )
+        for note in notes(done, ids, settings):
+            typer.echo(note, err=True)
         if done.stopped:
             typer.echo(
                 "to continue, send the file again: repeated purchases count once (DEDUP_EVENTS)",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED)
+
+
+def notes(done: "ReplayReport", ids: "EventIdCheck", settings: "Settings") -> Iterator[str]:
+    """Yield what is wrong with purchases that were sent: their event ids, or their age."""
+    from livesegments.operations.event_ids import ADVICE
+
+    if ids.conflicts:
+        yield (
+            f"{ids.conflicts} purchases have the event_id of an earlier one of the file and other"
+            f" content (as {', '.join(map(repr, ids.examples))}), and count: {ADVICE}"
+        )
+    oldest_us = (time.time() - settings.window_days * 86_400) * 1e6
+    if settings.clock == "wall" and done.purchases and done.newest_us < oldest_us:
+        yield (
+            f"all purchases are older than the window of {settings.window_days} days that ends now"
+            " (LIVESEGMENTS_CLOCK=wall), so none of them counts: for history, set"
+            " LIVESEGMENTS_CLOCK=event for workers and commands"
+        )

@@ -225,8 +225,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
         yield warn(
             "model",
             "no generation yet",
-            f"it comes when {settings.warmup_customers} customers have bought"
-            f" ({PREFIX}WARMUP_CUSTOMERS) and not all of them the same",
+            f"it comes when {settings.warmup_customers} customers have bought in the last"
+            f" {settings.window_days} days ({PREFIX}WARMUP_CUSTOMERS) and not all of them the same"
+            + (f"; history counts with {PREFIX}CLOCK=event" if settings.clock == "wall" else ""),
         )
         return
     yield ok("model", f"generation {generation.number}")

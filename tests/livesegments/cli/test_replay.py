@@ -1,0 +1,29 @@
+"""What the command says about purchases that it has sent."""
+
+import time
+
+import pytest
+
+from livesegments.cli.replay import notes
+from livesegments.config.settings import Settings
+from livesegments.operations.event_ids import EventIdCheck
+from livesegments.producers.replay import ReplayReport
+
+
+@pytest.mark.parametrize(
+    ("clock", "days_ago", "purchases", "says"),
+    [
+        ("wall", 91, 5, True),
+        ("wall", 89, 5, False),
+        ("event", 91, 5, False),
+        ("wall", 91, 0, False),
+    ],
+)
+def test_history_that_counts_for_nothing_names_the_clock(
+    clock: str, days_ago: int, purchases: int, says: bool
+) -> None:
+    newest_us = round((time.time() - days_ago * 86_400) * 1e6)
+    done = ReplayReport(0, purchases, 1.0, stopped=False, newest_us=newest_us)
+    settings = Settings(_env_file=None, clock=clock)
+    found = [*notes(done, EventIdCheck("USD"), settings)]
+    assert any("CLOCK=event" in each for each in found) is says

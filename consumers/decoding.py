@@ -31,6 +31,7 @@ from livesegments.features.dedup import DedupUpdate, DedupWindow, fingerprints, 
 Int = NDArray[np.int64]
 C = TypeVar("C", bound=Columns)
 
+_NO_HASHES = hash_keys([], "murmur2")
 _NO_PURCHASES = decode_purchases([], [], [], currency="")[0]
 _NO_PROFILES, _NO_ERASURES = decode_profiles([], [], [])[0], decode_erasures([], [], [])[0]
 
@@ -204,11 +205,11 @@ def _decoded(
 
     Returns also the hashes of the valid records' keys.
     """
-    partitioning = config.partitioning
-    partitioner = partitioning.partitioner if partitioning else "murmur2"
     # Most micro-batches have one topic, and micro-batches are small when traffic is low.
     if not records:
-        return nothing, [], hash_keys([], partitioner)
+        return nothing, [], _NO_HASHES
+    partitioning = config.partitioning
+    partitioner = partitioning.partitioner if partitioning else "murmur2"
     keys, values, timestamps_ms = columns_of(records)
     columns, rejections = decode(keys, values, timestamps_ms)
     rows = columns.row.tolist()

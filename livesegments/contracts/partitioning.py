@@ -70,7 +70,7 @@ def _murmur2(keys: Sequence[bytes]) -> KeyHashes:
     hashes = np.empty(len(keys), np.uint32)
     words = lengths >> 2
     # Keys of as many words together, so that a long one does not widen all others.
-    for count in np.unique(words).tolist():
+    for count in set(words.tolist()):
         rows = np.flatnonzero(words == count)
         blocks = texts[rows].astype(f"S{4 * (count + 1)}").view("<u4").reshape(-1, count + 1)
         hashes[rows] = _murmur2_of_words(blocks, lengths[rows])

@@ -43,7 +43,7 @@ def hashes_of(event_ids: Sequence[str]) -> Hashes:
     lengths = np.fromiter(map(len, texts), np.uint64, len(texts))
     words = (lengths // 8).astype(np.intp) + 1
     hashes = np.empty(len(texts), np.uint64)
-    for count in np.unique(words):
+    for count in set(words.tolist()):
         rows = np.flatnonzero(words == count)
         blocks = texts[rows].astype(f"S{8 * count}").view("<u8").reshape(-1, count)
         blocks[:, -1] |= lengths[rows] << np.uint64(56)

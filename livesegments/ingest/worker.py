@@ -11,6 +11,7 @@ offsets and repeats what follows them. No record is skipped.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
 
@@ -331,9 +332,13 @@ class SourceWorker:
         if now - self._told_at < LAG_SECONDS:
             return
         self._told_at = now
+        # Transactions that fail again and again leave the position where the records end.
+        records = self._in_flight[1] if self._in_flight else ()
+        in_flight = Counter(each.partition for each in records)
         lags = {}
         for tp in self._consumer.assignment():
             end = self._consumer.highwater(tp)
             if end is not None:
-                lags[tp.partition] = max(0, end - self._consumer.position(tp))
+                ahead = max(0, end - self._consumer.position(tp))
+                lags[tp.partition] = ahead + in_flight[tp.partition]
         self._observed.lag(lags)

@@ -280,7 +280,7 @@ INGEST_TABLE: tuple[Series, ...] = (
     ),
     Series(
         *("ingest_lag_records", "gauge", ("source", "partition"), "records"),
-        "Records in a partition of a source's topic that are not read yet.",
+        "Records in a partition of a source's topic that are not read yet, or not committed.",
     ),
     Series(
         *("ingest_latency_seconds", "histogram", ("source",), "seconds"),

@@ -33,8 +33,9 @@ FROM source
 
 
 def test_a_record_that_the_query_takes_for_ever_on_is_a_dead_letter_and_the_others_are_sent(
-    service: Service,
+    service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("livesegments.ingest.worker.LAG_SECONDS", 0.0)
     topics.create(service)
     sent = [order(number, status="slow" if number == 21 else "paid") for number in range(60)]
     topics.send(service, sent)
@@ -44,17 +45,31 @@ def test_a_record_that_the_query_takes_for_ever_on_is_a_dead_letter_and_the_othe
     transform.query = Query(SLOW, "purchases", seconds=0.5)
     consumer = source_consumer(settings, source)
     publisher = Publisher(kafka_config(settings), "slow")
+    registry = CollectorRegistry()
     steps: list[int] = []
+    behind: list[float] = []
+
+    def look() -> None:
+        if worker._in_flight:
+            lags = [
+                each.samples for each in registry.collect() if each.name.endswith("_lag_records")
+            ]
+            told = sum(sample.value for samples in lags for sample in samples)
+            behind.append(told - len(worker._in_flight[1]))
+        if len(steps) % 5 == 0 and not topics.left(service):
+            worker.stop()
+
     worker = SourceWorker(
         consumer=consumer,
         publisher=publisher,
         transform=transform,
         partitioning=Partitioning("murmur2", PARTITIONS),
         max_records=100,
-        observed=Instrumentation(ingest_metrics(CollectorRegistry()), "orders"),
+        observed=Instrumentation(ingest_metrics(registry), "orders"),
         alive=lambda: steps.append(1),
     )
-    worker.run(lambda: worker.stop() if len(steps) % 5 == 0 and not topics.left(service) else None)
+    worker.run(look)
+    assert min(behind) >= 0
     consumer.close(autocommit=False)
     publisher.close()
     found = Counter(each["event_id"] for each in topics.values(topics.read(service, PURCHASES)))

@@ -72,6 +72,32 @@ class LossCheck:
     now_us: Callable[[], int]
     keep_alive: Callable[[], None]
 
+    def check_topics(
+        self,
+        partition: int,
+        inputs: Extent,
+        checkpoint: Checkpoint,
+        anyone_counts: Callable[[], bool],
+    ) -> None:
+        """Refuse inputs that were created again while customers have segments.
+
+        ``anyone_counts`` is called if they were: it returns whether any customer has a segment.
+
+        Raises
+        ------
+        DataLossError
+            If one has: the purchases behind it, or the consents, may be gone.
+        """
+        if inputs.is_of(checkpoint) or not anyone_counts():
+            return
+        raise DataLossError(
+            partition,
+            "the input topics were created again since the store read them, and customers have"
+            " segments: their purchases, profiles and consents may be gone",
+            "Restore the topics with their records; then, or to continue without them, run"
+            " `livesegments run --accept-loss`, which rebuilds the store from the topics",
+        )
+
     def check_ends(
         self,
         partition: int,

@@ -152,6 +152,8 @@ class Reconciler:
             checkpoint = replace(checkpoint, clock_us=clock_us)
         check = LossCheck(reader, self._config, self._now_us, keep_alive)
         try:
+            if checkpoint is not None:
+                check.check_topics(partition, inputs, checkpoint, anyone_counts)
             if checkpoint is None or is_lost(checkpoint, inputs):
                 check.check_ends(partition, inputs, None, committed)
                 check.check_window(partition, inputs, anyone_counts)

@@ -117,7 +117,7 @@ def check_partition_counts(counts: Mapping[str, int], prefix: str = "") -> int:
     missing = sorted(prefix + topic for topic, count in counts.items() if count < 1)
     if missing or not counts:
         deleted = (
-            "; restore an input that was deleted first, or customers leave their segments"
+            "; if one was deleted, restore it with its records"
             if any(counts.values())
             else ""
         )

@@ -88,6 +88,7 @@ class Cluster:
     ) -> None:
         self._rng, self._watch = rng, watch
         self.refusing: set[str] = set()
+        self.created_again: set[str] = set()
         self.now = 0.0
         self.wall_ms = 0
         self.logs = {
@@ -101,8 +102,8 @@ class Cluster:
         self.went_back: list[str] = []
 
     def topic_id(self, topic: str) -> UUID:
-        """Return the id of a topic: topics are never recreated."""
-        return uuid5(NAMESPACE_URL, topic)
+        """Return the id of a topic, another one once it was created again."""
+        return uuid5(NAMESPACE_URL, topic * (1 + (topic in self.created_again)))
 
     # -- transactions
 

@@ -157,6 +157,16 @@ def end_cut_off_and_store_lost(world: World) -> None:
     settle(world, world.start("a"))
 
 
+def inputs_created_again(world: World) -> None:
+    """A topic is deleted and created again: nobody bought anything, as far as it shows."""
+    _end(world, started(world))
+    _purchases(world).cut(0)
+    del world.cluster.group.offsets[_purchases(world).tp]
+    world.cluster.created_again.add(PURCHASES)
+    _refuses(world)
+    settle(world, world.start("a"))
+
+
 LOG_PLANS: dict[str, Callable[[World], None]] = {
     "pause before a takeover": deleted_unread_and_old,
     "offsets past markers": only_a_marker_deleted,
@@ -169,4 +179,5 @@ LOG_PLANS: dict[str, Callable[[World], None]] = {
     "wall clock of a lost store": idle_past_the_window,
     "ends of logs": end_cut_off,
     "replay within the log": end_cut_off_and_store_lost,
+    "topics created again": inputs_created_again,
 }

@@ -312,6 +312,14 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "known = is_known(after) | is_profiled(after)",
         ),
     ],
+    "topics created again": [
+        Edit(
+            reconciliation.Reconciler,
+            "_check_losses",
+            "check.check_topics(partition, inputs, checkpoint, anyone_counts)",
+            "pass",
+        )
+    ],
 }
 
 

@@ -44,6 +44,7 @@
 | the wall clock of a lost store | scenario: idle past the window |
 | a log that ends before the read offset | scenario: its end is cut off |
 | a replay bounded by the log's end | scenario: its end is cut off, and the store lost |
+| inputs that were created again are detected | scenario: a topic is deleted and created again |
 | nothing is added to a blocked outbox | scenario: outputs fail for long |
 | transactions are bounded | random runs |
 | oldest versions first | scenario: a part is published |
@@ -139,6 +140,7 @@ SHOWN = {
     "origin of a recovery": "changes say",
     "wall clock of a lost store": "a worker ended by DataLossError",
     "ends of logs": "continues without the lost records",
+    "topics created again": "continues without the lost records",
     "replay within the log": "does not come to rest",
     "nothing is added to an outbox that waits": "outbox",
     "transactions are bounded": "transaction",

@@ -1,4 +1,4 @@
-"""A definitions topic that was recreated empty while records refer to a generation."""
+"""Topics that were deleted and created again, empty."""
 
 import time
 from collections.abc import Callable
@@ -7,19 +7,19 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from livesegments.contracts.segments import SegmentDefinition
-from livesegments.contracts.topics import DEFINITIONS, topics
+from livesegments.contracts.topics import DEFINITIONS, PURCHASES, topics
 from tests.service import PARTITIONS, Event, Service
 
 pytestmark = pytest.mark.servers
 
 
-def make_definitions_anew(service: Service) -> None:
-    config = next(dict(topic.config) for topic in topics() if topic.name == DEFINITIONS)
+def create_again(service: Service, name: str) -> None:
+    config = next(dict(topic.config) for topic in topics() if topic.name == name)
     with KafkaAdminClient(**service.config) as admin:
-        admin.delete_topics([DEFINITIONS])
-        service.wait_for(lambda: DEFINITIONS not in admin.list_topics(), "the topic is gone")
+        admin.delete_topics([name])
+        service.wait_for(lambda: name not in admin.list_topics(), "the topic is gone")
         wanted = {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": config}
-        admin.create_topics({DEFINITIONS: wanted}, wait_for_metadata=True)
+        admin.create_topics({name: wanted}, wait_for_metadata=True)
 
 
 def generation(service: Service) -> int:
@@ -37,7 +37,7 @@ def test_a_generation_that_nobody_knows_any_more_is_followed_by_a_new_one(
     service.wait_for(service.has_model, "there is a model")
     service.leave(worker)
     lost = generation(service)
-    make_definitions_anew(service)
+    create_again(service, DEFINITIONS)
     service.send(make_load(1_000, first=2_500))
     workers = [service.start(), service.start()]
     service.wait_for(lambda: generation(service) > lost, "there is a newer generation")
@@ -57,7 +57,7 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     service.wait()
     known = generation(service)
     time.sleep(4)  # the last definitions have been published by then
-    make_definitions_anew(service)
+    create_again(service, DEFINITIONS)
     segments = service.segmentation.segment_ids
     service.wait_for(lambda: len(service.records(DEFINITIONS)) >= len(segments), "they are back")
     records = service.records(DEFINITIONS)
@@ -69,3 +69,21 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     service.wait(90)
     assert [worker.poll() for worker in workers] == [None] * 3
     service.verified()
+
+
+def test_an_input_is_refused_until_its_loss_is_accepted(
+    service: Service, make_load: Callable[..., list[Event]]
+) -> None:
+    service.send(make_load(2_500))
+    worker = service.start()
+    service.wait()
+    service.wait_for(service.has_model, "there is a model")
+    service.leave(worker)
+    create_again(service, PURCHASES)
+
+    refused = service.start()
+    assert refused.wait(60) == 1, service.tail()
+    assert "the input topics were created again" in service.logs[-1].read_text()
+
+    service.start("--accept-loss")
+    service.wait_for(lambda: not service.client.hlen("livesegments:{0}:customers"), "it is empty")

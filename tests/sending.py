@@ -32,7 +32,8 @@ class Sender:
                 "bootstrap.servers": config["bootstrap_servers"],
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
-                "batch.size": 200_000,
+                # Readers decode whole batches.
+                "batch.num.messages": 500,
                 "queue.buffering.max.messages": 1_000_000,
                 "message.timeout.ms": round(seconds * 1_000),
                 "reconnect.backoff.max.ms": 500,

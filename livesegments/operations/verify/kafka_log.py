@@ -1,7 +1,7 @@
 """All committed records of a topic partition, as a subscriber reads them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -20,21 +20,27 @@ class Log:
         common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
         self._consumer = open_consumer(TolerantConsumer, **common, isolation_level="read_committed")
         self._ends = open_consumer(KafkaConsumer, **common, isolation_level="read_uncommitted")
+        self._starts: dict[TopicPartition, int] = {}
+        self._known: dict[int, set[str]] = {}
 
     def close(self) -> None:
         """Close the connections."""
         self._consumer.close()
         self._ends.close()
 
-    def start(self, topic: str, partition: int) -> int:
-        """Return the first offset still retained."""
-        tp = TopicPartition(topic, partition)
-        return int(self._consumer.beginning_offsets([tp])[tp])
+    def starts(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return the first offset still retained of each topic."""
+        found = self._offsets(self._consumer, "beginning_offsets", topics, partition)
+        self._starts |= {TopicPartition(topic, partition): at for topic, at in found.items()}
+        return found
 
-    def stable_end(self, topic: str, partition: int) -> int:
-        """Return the last stable offset: the start of the first open transaction."""
-        tp = TopicPartition(topic, partition)
-        return int(self._consumer.end_offsets([tp])[tp])
+    def stable_ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return each topic's last stable offset: the start of the first open transaction."""
+        return self._offsets(self._consumer, "end_offsets", topics, partition)
+
+    def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
+        """Return the end of each topic, open transactions included."""
+        return self._offsets(self._ends, "end_offsets", topics, partition)
 
     def read(
         self, topic: str, partition: int, end: int | None = None, *, start: int = 0
@@ -45,9 +51,11 @@ class Log:
         """
         tp = TopicPartition(topic, partition)
         if end is None:
-            end = int(self._ends.end_offsets([tp])[tp])
+            end = self.ends([topic], partition)[topic]
+        if tp not in self._starts:
+            self.starts([topic], partition)
         self._consumer.assign([tp])
-        self._consumer.seek(tp, max(start, self.start(topic, partition)))
+        self._consumer.seek(tp, max(start, self._starts[tp]))
         records: list[ConsumerRecord] = []
         deadline = time.monotonic() + PATIENCE_SECONDS
         before = -1
@@ -62,3 +70,20 @@ class Log:
                 )
             records += self._consumer.poll(200, max_records=10_000).get(tp, [])
         return [record for record in records if record.offset < end]
+
+    def _offsets(
+        self, client: Any, method: str, topics: Iterable[str], partition: int
+    ) -> dict[str, int]:
+        """Ask a client for the offsets of several topics: in one request, but for new topics.
+
+        kafka-python leaves out a topic that it does not know beside others that it does, and of
+        several that may not be read it names none.
+        """
+        ask, tps = getattr(client, method), [TopicPartition(topic, partition) for topic in topics]
+        known = self._known.setdefault(id(client), set())
+        new = [tp for tp in tps if tp.topic not in known]
+        found = {tp: ask([tp])[tp] for tp in new}
+        known |= {tp.topic for tp in new}
+        if rest := [tp for tp in tps if tp not in found]:
+            found |= ask(rest)
+        return {tp.topic: int(found[tp]) for tp in tps}

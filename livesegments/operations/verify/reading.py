@@ -85,14 +85,15 @@ class InputReader:
 
     def read(self, offsets: Mapping[str, int], ahead: int = 0) -> None:
         """Read up to the given offsets, and up to ``ahead`` records further where available."""
-        for topic, offset in offsets.items():
+        wanted = [topic for topic, at in offsets.items() if at + ahead > self.inputs.read[topic]]
+        ends = self._log.stable_ends(wanted, self._partition) if wanted else {}
+        for topic, stable_end in ends.items():
             start = self.inputs.read[topic]
-            if offset + ahead > start:
-                # Store offsets beyond the log's end are reported as a separate fault.
-                end = min(offset + ahead, self._log.stable_end(topic, self._partition))
-                if end > start:
-                    records = self._log.read(topic, self._partition, end, start=start)
-                    self.inputs.add(topic, records, end)
+            # Store offsets beyond the log's end are reported as a separate fault.
+            end = min(offsets[topic] + ahead, stable_end)
+            if end > start:
+                records = self._log.read(topic, self._partition, end, start=start)
+                self.inputs.add(topic, records, end)
 
 
 def read_records(store: Store, reader: InputReader, shape: Shape, tile_us: int) -> Records:

@@ -160,11 +160,13 @@ class _Verification:
             return Committed.read(self.offsets, partition, self.patience_seconds)
 
         tell("records and inputs")
+        outputs = (CHANGES, STATES, DEAD_LETTERS)
+        log.starts((*INPUTS, *outputs), partition)
         records = read_records(store, reader, deployed.shape, deployed.tile_us)
         committed = wait_for_publication(store, read_committed, records, self.patience_seconds)
         tell("outputs")
         changes, states, letters = (
-            log.read(topic, partition) for topic in (CHANGES, STATES, DEAD_LETTERS)
+            log.read(topic, partition, end) for topic, end in log.ends(outputs, partition).items()
         )
         erased = [name for name, history in inputs.customers.items() if history.erasures]
         markers = store.markers(erased)
@@ -173,7 +175,7 @@ class _Verification:
         after = store.look().cut
         now = wait_for_offsets(read_committed, records.first, after, self.patience_seconds)
         reader.read(after.offsets)
-        ends = {topic: log.stable_end(topic, partition) for topic in INPUTS}
+        ends = log.stable_ends(INPUTS, partition)
         newest = log.read(
             PURCHASES, partition, ends[PURCHASES], start=max(0, ends[PURCHASES] - NEWEST)
         )
@@ -185,7 +187,7 @@ class _Verification:
             deployed=deployed,
             records=records,
             inputs=inputs,
-            starts={topic: log.start(topic, partition) for topic in topics},
+            starts=log.starts(topics, partition),
             committed=committed,
             published=published_through(records, committed),
             at_rest=(after == records.first == records.last and now == committed)

@@ -117,9 +117,7 @@ def check_partition_counts(counts: Mapping[str, int], prefix: str = "") -> int:
     missing = sorted(prefix + topic for topic, count in counts.items() if count < 1)
     if missing or not counts:
         deleted = (
-            "; if one was deleted, restore it with its records"
-            if any(counts.values())
-            else ""
+            "; if one was deleted, restore it with its records" if any(counts.values()) else ""
         )
         raise PartitionCountError(
             f"missing topics: {', '.join(missing) or 'all'}; "

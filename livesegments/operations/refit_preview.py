@@ -65,7 +65,8 @@ class Proposal:
             f"A fit of {found['sample']:,} of about {found['customers']:,} customers, compared with"
             f" generation {self.fit.number}:",
             f"inertia per customer {found['inertia']['now']:.4f} now,"
-            f" {found['inertia']['new']:.4f} then: {self.gain:.2%} less",
+            f" {found['inertia']['new']:.4f} then:"
+            f" {abs(self.gain):.2%} {'less' if self.gain >= 0 else 'more'}",
             "",
             f"{'Segment':22}{'customers':>10}{'then':>9}{'persona':>9}{'then':>6}{'moves':>7}",
         ]

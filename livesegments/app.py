@@ -4,7 +4,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -131,9 +130,9 @@ def run(
     """
     config, clients = processing_config(settings), kafka_config(settings)
     instance, started_us = settings.instance_id or secrets.token_hex(4), now_us()
-    store, probe = (
-        Partitions(reach_redis(partial(redis_client, settings, *timeout)), settings.group_id)
-        for timeout in ((), (PROBE_SECONDS,))
+    store = Partitions(reach_redis(lambda: redis_client(settings)), settings.group_id)
+    probe = Partitions(
+        reach_redis(lambda: redis_client(settings, PROBE_SECONDS)), settings.group_id
     )
     guard = InstanceGuard(clients, settings.group_id, instance, started_us)
     if settings.instance_id:

@@ -217,7 +217,9 @@ def test_beside_a_worker_a_view_ends_where_the_states_are(
             for i, amount in enumerate(rng.gamma(1, 40, 80))
         ]
 
-    service = Service(fresh_kafka, fresh_redis, tmp_path, {"SWITCH_MARGIN": "0"})
+    # A refit would come at any time, also between the view and the states.
+    settings = {"SWITCH_MARGIN": "0", "REFIT": "off"}
+    service = Service(fresh_kafka, fresh_redis, tmp_path, settings)
     with running(service):
         service.send(bought(1))
         service.wait_for(service.has_model, "everyone is scored")

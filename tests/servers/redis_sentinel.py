@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from livesegments.config.clients import redis_client
 from livesegments.config.settings import load
@@ -139,9 +141,20 @@ class RedisSentinels(Server):
         return self.servers[self._known_ports.index(max(ports, key=ports.count))]
 
     def fail_over(self) -> None:
-        """Make a replica the master while the old one runs, as for maintenance."""
+        """Make a replica the master while the old one runs, as for maintenance.
+
+        It is asked for until it is done: sentinels give up a failover that takes long.
+        """
+        old = self.master()
         with _client(self.sentinel_ports[0], self._sentinel_password) as client:
-            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+
+            def is_done() -> bool:
+                if self.master() is old:
+                    with suppress(ResponseError):  # one is in progress
+                        client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+                return self.master() is not old
+
+            self._wait(is_done)
 
     def role(self, server: RedisServer) -> str:
         """Return ``master`` or ``slave``, as a server itself says."""

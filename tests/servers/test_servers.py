@@ -66,7 +66,12 @@ def test_paused_kafka_answers_nothing_until_it_goes_on(fresh_kafka: KafkaServer)
 
 def test_fresh_topics_are_empty_and_forget_the_groups(fresh_kafka: KafkaServer) -> None:
     publish(fresh_kafka.bootstrap, PURCHASES, [b"old"])
-    consumer = KafkaConsumer(PURCHASES, bootstrap_servers=fresh_kafka.bootstrap, group_id="g")
+    consumer = KafkaConsumer(
+        PURCHASES,
+        bootstrap_servers=fresh_kafka.bootstrap,
+        group_id="g",
+        metadata_max_age_ms=1_000,  # a broker that was just restarted may not know the topic yet
+    )
     while not consumer.assignment():
         consumer.poll(100)
     consumer.commit()

@@ -224,9 +224,10 @@ def measure(
 
 
 def transactions_alone(bootstrap: str) -> list[float]:
-    """Return the percentiles of kafka-python alone: from the begin of a transaction to its sight.
+    """Return the percentiles of transactions of kafka-python alone, one after another.
 
-    Each has a change, a state and an offset, as a worker's smallest; one at a time.
+    Each has a change, a state and an offset, as a worker's smallest has. Its time is from its begin
+    until a subscriber reads the change.
     """
     producer = KafkaProducer(
         bootstrap_servers=bootstrap,
@@ -282,7 +283,7 @@ def run(rates: Sequence[int] = RATES, seconds: float = SECONDS) -> Table:
             p50, _, p99, _ = transactions_alone(kafka.bootstrap)
             table.note(
                 f"a transaction of kafka-python alone, on the idle broker: p50 {p50:.0f} ms, p99"
-                f" {p99:.0f} ms from its begin until it is seen"
+                f" {p99:.0f} ms from its begin until a subscriber reads it"
             )
             fresh_topics(kafka.bootstrap, PARTITIONS)
             send_history(kafka.bootstrap)

@@ -66,7 +66,7 @@ def open_page(port: int, path: str) -> tuple[float, bytes]:
 
 
 def run(changes: int = CHANGES) -> Table:
-    """Measure the pages of a server whose history has so many changes."""
+    """Measure the pages of a server whose history has a number of changes."""
     table = Table(
         f"Pages of `livesegments serve` with {changes:,} changes behind them",
         ("page", "median", "slowest"),

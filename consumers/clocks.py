@@ -68,7 +68,7 @@ def compare(evidence: Iterable[Evidence]) -> tuple[dict[str, int], str]:
 
     Returns
     -------
-    The largest error by server, in microseconds: ahead above 0, behind below. And what is wrong, ""
+    The largest error by server, in microseconds: ahead above 0, behind below. And the fault, ""
     if no clock differs by more than the tolerance: it names the farthest one, and the clocks of
     Redis that agree with the local one, which then is probably right.
     """

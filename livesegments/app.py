@@ -108,7 +108,7 @@ def _checked_partitions(settings: Settings, clients: Mapping[str, Any]) -> int:
 
 
 def _import_ahead(model: GlobalModel) -> None:
-    """Import what the model needs first.
+    """Import the libraries that the model needs first.
 
     The first fit needs SciPy; a model that is not provisional, River's detectors, which import it
     too. Imported when needed, they would delay a micro-batch by up to a second, and after joining,

@@ -75,10 +75,6 @@ def ordered_by(features: Container[str]) -> str | None:
     return next((name for name in ("spend", "basket", "purchases") if name in features), None)
 
 
-def _is_known(value: float | None) -> bool:
-    return value is not None
-
-
 def naming(segments: Sequence[Segment]) -> list[str]:
     """Return notes about the names, and remedies where they do not suit."""
     known = {feature for each in segments for feature in each["named_by"]}
@@ -92,9 +88,7 @@ def naming(segments: Sequence[Segment]) -> list[str]:
             f" {', '.join(missing)} was known at the fit, or all had the same."
             + (" They describe how customers buy, not who they are." if alone else "")
         )
-    empty = [
-        each["name"] for each in segments if not any(map(_is_known, each["centroid"].values()))
-    ]
+    empty = [each["name"] for each in segments if set(each["centroid"].values()) == {None}]
     if empty:
         notes.append(
             f"Nobody is in {', '.join(empty)}: the customers form fewer groups than there are"

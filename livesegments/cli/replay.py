@@ -134,7 +134,7 @@ def replay(
 
 
 def notes(done: "ReplayReport", ids: "EventIdCheck", settings: "Settings") -> Iterator[str]:
-    """Yield what is wrong with purchases that were sent: their event ids, or their age."""
+    """Yield faults of the purchases that were sent: event ids, or age."""
     from livesegments.operations.event_ids import ADVICE
 
     if ids.conflicts:

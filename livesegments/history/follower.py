@@ -36,7 +36,7 @@ MOST_AWAY_SECONDS = 24 * 3_600.0
 TOLD_SECONDS = 60.0
 LAG_SECONDS, ANSWER_MS = 2.0, 5_000
 EXPIRY_SECONDS = 3_600.0
-"""How often what the topics hold no more is deleted."""
+"""Time between two deletions of rows whose records have expired from their topics."""
 PAUSE_SECONDS = 0.4
 """Between two commits: each takes 50 ms of CPU, however few records it has."""
 RETRY_SECONDS = (0.2, 10.0)

@@ -1,6 +1,6 @@
 """Metrics, health endpoints and the watchdog of a worker.
 
-`series` defines what a time series is, `metric_specs` lists every one, `metrics` sets them,
+`series` defines a time series, `metric_specs` lists every one, `metrics` sets them,
 `health_server` serves them, `watchdog` ends a worker that hangs, `generate_docs` writes
 docs/metrics.md.
 """

@@ -158,7 +158,7 @@ def end_cut_off_and_store_lost(world: World) -> None:
 
 
 def inputs_created_again(world: World) -> None:
-    """A topic is deleted and created again: nobody bought anything, as far as it shows."""
+    """A topic is deleted and created again, empty."""
     _end(world, started(world))
     _purchases(world).cut(0)
     del world.cluster.group.offsets[_purchases(world).tp]

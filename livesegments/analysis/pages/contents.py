@@ -1,4 +1,4 @@
-"""What the pages of a running deployment hold: from its store, its history and a survey."""
+"""Contents of the pages of a running deployment, from its store, its history and a survey."""
 
 import time
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Surveys in a process of their own, so that they do not slow down answers to requests.
 
-The process has a low priority. It writes its tables to a file beside the history, which then takes
+The process has a low priority. It writes its tables to a file next to the history, which then takes
 them over.
 """
 

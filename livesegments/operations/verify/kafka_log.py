@@ -1,7 +1,7 @@
 """All committed records of a topic partition, as a subscriber reads them."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,7 +21,8 @@ class Log:
         self._consumer = open_consumer(TolerantConsumer, **common, isolation_level="read_committed")
         self._ends = open_consumer(KafkaConsumer, **common, isolation_level="read_uncommitted")
         self._starts: dict[TopicPartition, int] = {}
-        self._known: dict[int, set[str]] = {}
+        self._read_before: set[str] = set()
+        self._ended_before: set[str] = set()
 
     def close(self) -> None:
         """Close the connections."""
@@ -30,17 +31,18 @@ class Log:
 
     def starts(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return the first offset still retained of each topic."""
-        found = self._offsets(self._consumer, "beginning_offsets", topics, partition)
+        ask = self._consumer.beginning_offsets
+        found = _offsets(ask, topics, partition, self._read_before)
         self._starts |= {TopicPartition(topic, partition): at for topic, at in found.items()}
         return found
 
     def stable_ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return each topic's last stable offset: the start of the first open transaction."""
-        return self._offsets(self._consumer, "end_offsets", topics, partition)
+        return _offsets(self._consumer.end_offsets, topics, partition, self._read_before)
 
     def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return the end of each topic, open transactions included."""
-        return self._offsets(self._ends, "end_offsets", topics, partition)
+        return _offsets(self._ends.end_offsets, topics, partition, self._ended_before)
 
     def read(
         self, topic: str, partition: int, end: int | None = None, *, start: int = 0
@@ -71,19 +73,23 @@ class Log:
             records += self._consumer.poll(200, max_records=10_000).get(tp, [])
         return [record for record in records if record.offset < end]
 
-    def _offsets(
-        self, client: Any, method: str, topics: Iterable[str], partition: int
-    ) -> dict[str, int]:
-        """Ask a client for the offsets of several topics: in one request, but for new topics.
 
-        kafka-python leaves out a topic that it does not know beside others that it does, and of
-        several that may not be read it names none.
-        """
-        ask, tps = getattr(client, method), [TopicPartition(topic, partition) for topic in topics]
-        known = self._known.setdefault(id(client), set())
-        new = [tp for tp in tps if tp.topic not in known]
-        found = {tp: ask([tp])[tp] for tp in new}
-        known |= {tp.topic for tp in new}
-        if rest := [tp for tp in tps if tp not in found]:
-            found |= ask(rest)
-        return {tp.topic: int(found[tp]) for tp in tps}
+def _offsets(
+    ask: Callable[[list[TopicPartition]], Mapping[TopicPartition, int]],
+    topics: Iterable[str],
+    partition: int,
+    asked: set[str],
+) -> dict[str, int]:
+    """Ask for the offsets of several topics: in one request those that were ``asked`` for before.
+
+    kafka-python leaves out a topic that it does not know beside others that it does, and of several
+    that may not be read it names none. So a new topic is asked for alone, and added.
+    """
+    tps = [TopicPartition(topic, partition) for topic in topics]
+    together = [tp for tp in tps if tp.topic in asked]
+    found = dict(ask(together)) if together else {}
+    for tp in tps:
+        if tp.topic not in asked:
+            found |= ask([tp])
+            asked.add(tp.topic)
+    return {tp.topic: int(found[tp]) for tp in tps}

@@ -1,4 +1,4 @@
-"""What the command says about purchases that it has sent."""
+"""Notes of the command about the purchases that it has sent."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What the report's command says beside the page."""
+"""Lines that the report's command prints."""
 
 from livesegments.cli.report import notes
 from tests.livesegments.analysis.pages.made import report

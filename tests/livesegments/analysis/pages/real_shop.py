@@ -1,4 +1,4 @@
-"""A shop of real households: what is sent, and what is then on the topics."""
+"""A shop of real households: the events sent, and the records on the topics afterwards."""
 
 import json
 from dataclasses import dataclass

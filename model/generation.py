@@ -124,7 +124,7 @@ class Generation:
         )
 
     def widened(self, columns: Sequence[int], d: int) -> Generation:
-        """Map the features to the given columns of `d` features; the others are unknown."""
+        """Map the features to the given columns of `d`; the others are unknown. No histograms."""
 
         def wide(array: Floats) -> Floats:
             moved = np.full((*array.shape[:-1], d), np.nan)
@@ -136,6 +136,7 @@ class Generation:
             centroids=wide(self.centroids),
             mean=wide(self.mean),
             variance=wide(self.variance),
+            histograms=(),
         )
 
     def to_dict(self) -> Json:

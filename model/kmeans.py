@@ -207,11 +207,7 @@ class MiniBatchKMeans(base.Clusterer):
     def learn_one(self, x: Mapping[Any, Any]) -> None:
         """Count one row in its nearest cluster; before the first fit, keep it for the fit.
 
-        Parameters
-        ----------
-        x
-            Values by feature; None and NaN are unknown. A row without known values has no effect.
-
+        None and NaN are unknown. A row without known values has no effect.
         """
         self.learn_predict_one(x)
 
@@ -221,8 +217,8 @@ class MiniBatchKMeans(base.Clusterer):
         It is the cluster that `predict_one` would have returned before; -1 for a row kept for the
         first fit, and for a row without known values.
         """
-        self._discover(x)
-        return int(self._learn(frames.from_dicts([x], self.features))[0])
+        features = self._with(x)
+        return int(self._learn(frames.from_dicts([x], features), features)[0])
 
     def learn_many(self, X: pd.DataFrame) -> None:
         """Count a mini-batch of rows, one feature per column; see `learn_one`."""
@@ -230,14 +226,11 @@ class MiniBatchKMeans(base.Clusterer):
 
     def learn_predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
         """Learn a mini-batch and return the cluster of each row, with the index of `X`."""
-        self._discover(X.columns)
-        return frames.to_series(self._learn(frames.from_frame(X, self.features)), X)
+        features = self._with(X.columns)
+        return frames.to_series(self._learn(frames.from_frame(X, features), features), X)
 
     def predict_one(self, x: Mapping[Any, Any]) -> int:
-        """Return the nearest cluster, from 0; always 0 before the first fit.
-
-        Features never learned are ignored.
-        """
+        """Return the nearest cluster by the features learned, from 0; 0 before the first fit."""
         return int(self._predict(frames.from_dicts([x], self.features))[0])
 
     def predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
@@ -265,7 +258,7 @@ class MiniBatchKMeans(base.Clusterer):
         self._revert(frames.from_dicts([x], self.features), np.array([cluster]))
 
     def revert_many(self, X: pd.DataFrame, clusters: pd.Series[int]) -> None:
-        """Revert a mini-batch, from the clusters returned by `learn_predict_many`."""
+        """Revert a mini-batch, from the clusters returned by `learn_predict_many`, row by row."""
         self._revert(frames.from_frame(X, self.features), np.asarray(clusters, dtype=np.int64))
 
     def predict_arrays(self, X: Floats) -> Assignment:
@@ -318,12 +311,14 @@ class MiniBatchKMeans(base.Clusterer):
         )
 
     def __iadd__(self, other: MiniBatchKMeans) -> Self:
+        if self.waiting or other.waiting:
+            raise ValueError("estimators can be added only after the first fit")
         if other.features != self.features:
             raise ValueError(f"features {other.features} cannot be added to {self.features}")
         if self.generation and other.generation and other.generation != self.generation:
             raise ValueError("estimators of different fits cannot be added")
         self.statistics += other.statistics
-        self._snapshot = None
+        self.generation, self._snapshot = self.generation or other.generation, None
         return self
 
     def __add__(self, other: MiniBatchKMeans) -> Self:
@@ -341,14 +336,16 @@ class MiniBatchKMeans(base.Clusterer):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_snapshot": None}
 
-    def _learn(self, X: Floats) -> npt.NDArray[np.int64]:
+    def _learn(self, X: Floats, features: list[Any]) -> npt.NDArray[np.int64]:
+        if features != self.features:
+            self._widen(features)
         clusters = np.full(len(X), NOWHERE)
         informative = ~np.isnan(X).all(axis=1)
         if self.generation is None:
             if self.statistics.members.any():
                 raise ValueError("a part has no centroids to assign rows to")
             self.waiting.update(frames.to_rows(X[informative], self.features))
-            if self.waiting.total() >= self.warmup:
+            if self.waiting.total() >= self.warmup and len(self.waiting) >= self.n_clusters:
                 self._first_fit()
         else:
             clusters[informative] = self.predict_arrays(X[informative]).clusters
@@ -387,11 +384,12 @@ class MiniBatchKMeans(base.Clusterer):
         self.learn_arrays(quantize(X), self.predict_arrays(X).clusters)
         self.waiting.clear()
 
-    def _discover(self, names: Iterable[Any]) -> None:
+    def _with(self, names: Iterable[Any]) -> list[Any]:
+        """Return the features with those that are new."""
         new = set(names).difference(self.features)
-        if not new:
-            return
-        features = frames.ordered({*self.features, *new})
+        return frames.ordered({*self.features, *new}) if new else self.features
+
+    def _widen(self, features: list[Any]) -> None:
         columns = [features.index(name) for name in self.features]
         self.statistics = self.statistics.widened(columns, len(features))
         if self.generation is not None:

@@ -99,3 +99,9 @@ def test_missing_fields_are_named(generation: Generation) -> None:
     del fields["mean"], fields["sizes"]
     with pytest.raises(ValueError, match="generation lacks mean, sizes"):
         Generation.from_dict(fields)
+
+
+def test_a_wider_generation_has_no_histograms(generation: Generation) -> None:
+    wide = generation.widened([0, 2], 3)
+    assert wide.mean.tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
+    assert wide.histograms == ()

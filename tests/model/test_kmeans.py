@@ -263,10 +263,24 @@ def test_names_of_several_types_can_be_features() -> None:
     assert model.generation is not None
 
 
-def test_the_first_fit_waits_for_distinct_rows() -> None:
+def test_rows_that_cannot_be_learned_change_nothing() -> None:
+    model = warm()
+    before = state(model)
+    row = {"x": 1.0, "colour": "red"}
+    with pytest.raises(ValueError, match="red"):
+        model.learn_one(row)
+    with pytest.raises(ValueError, match="red"):
+        model.learn_many(pd.DataFrame([row]))
+    assert state(model) == before
+
+
+def test_the_first_fit_waits_for_distinct_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     model = MiniBatchKMeans(n_clusters=3, warmup=10)
-    for _ in range(500):
-        model.learn_one({"x": 1.0, "y": 2.0})
+    with monkeypatch.context() as patched:
+        # Each of equal rows would look at all before it.
+        patched.delattr("livesegments.model.kmeans.distinct_rows")
+        for _ in range(500):
+            model.learn_one({"x": 1.0, "y": 2.0})
     assert model.generation is None
     assert len(model.waiting) == 1
     for value in (2.0, 3.0):
@@ -344,6 +358,16 @@ def test_what_does_not_belong_together_does_not_add() -> None:
         one += other
     with pytest.raises(ValueError, match="features"):
         one += MiniBatchKMeans.of(["x"], n_clusters=3)
+    waiting = MiniBatchKMeans(n_clusters=3)
+    waiting.learn_many(customers(5))
+    for first, second in ((waiting, waiting), (one, waiting), (waiting, one)):
+        with pytest.raises(ValueError, match="after the first fit"):
+            first + second
+
+
+def test_a_sum_has_the_fit_of_any_of_its_parts() -> None:
+    model = warm()
+    assert state(model.part() + model) == state(model + model.part()) == state(model)
 
 
 def test_a_part_counts_and_does_not_assign() -> None:

@@ -119,8 +119,8 @@ def _retention(
     left = rows(
         connection,
         f"SELECT customer_id, left_on, origin, segment, {shown}, {more} FROM ({LEFT})"
-        " ORDER BY segment IN (SELECT unnest($spending_more)), spend DESC, customer_id"
-        f" LIMIT {SHOWN}",
+        " ORDER BY coalesce(segment IN (SELECT unnest($spending_more)), false), spend DESC,"
+        f" customer_id LIMIT {SHOWN}",
         valued=valued,
         since_us=period.start_us,
         spending_more=context.spending_more,

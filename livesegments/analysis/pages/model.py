@@ -36,9 +36,10 @@ def generations(
     """Return the newest generations, newest first.
 
     ``published_at`` is when it was first seen, ``moved`` the customers that it moved to another
-    segment; it is ``provisional`` if it was fitted while windows were filling. ``segments`` are as
-    fitted: customers of the fit, initial centroid in natural units, and its ``shift`` since the
-    generation before in standard deviations per feature, None in the first one.
+    segment, by the changes in the history: in a report those of its period. It is ``provisional``
+    if it was fitted while windows were filling. ``segments`` are as fitted: customers of the fit,
+    initial centroid in natural units, and its ``shift`` since the generation before in standard
+    deviations per feature, None in the first one.
     """
     found = []
     for _, at, values in connection.execute(_GENERATIONS).fetchall():

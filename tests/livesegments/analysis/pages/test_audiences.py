@@ -58,8 +58,9 @@ def test_who_went_to_a_segment_that_spends_more_comes_after_the_others() -> None
     centroids = fitted.centroids.copy()
     centroids[STUDENT, 1] = centroids[:, 1].max() + 1
     context = replace(STANDING, model=model_of(replace(fitted, centroids=centroids)))
-    found = left(customers(2, segment=[0, STUDENT]), went("c0", "c1"), context=context)
-    assert [each["segment"] for each in found] == [SEGMENTS[0], STUDENTS]
+    records = customers(3, segment=[0, STUDENT, -1])
+    found = left(records, went("c0", "c1", "c2"), context=context)
+    assert [each["segment"] for each in found] == [None, SEGMENTS[0], STUDENTS]
 
 
 @pytest.mark.parametrize("fields", [{"profiling": 0}, {"suppressed": True}])

@@ -112,8 +112,6 @@ def apart(error_us: int) -> str:
 
 LOG_APPEND_TIME = 1
 """Timestamp type of records timestamped by the broker."""
-NEWEST = 10
-"""Offsets searched for a partition's newest record: the last ones may be transaction markers."""
 
 
 class Clocks:
@@ -241,9 +239,4 @@ class Clocks:
 
 def newest_purchases(reader: LogReader, partitions: Iterable[int]) -> list[ConsumerRecord]:
     """Return the newest purchase of each partition that has one near its end."""
-    tps = [TopicPartition(PURCHASES, partition) for partition in partitions]
-    starts, ends = reader.starts(tps), reader.stable_ends(tps)
-    newest: dict[TopicPartition, ConsumerRecord] = {}
-    for batch in reader.read({tp: (max(starts[tp], ends[tp] - NEWEST), ends[tp]) for tp in tps}):
-        newest |= {tp: records[-1] for tp, records in batch.items()}
-    return list(newest.values())
+    return reader.newest([TopicPartition(PURCHASES, partition) for partition in partitions])

@@ -58,6 +58,8 @@ def _all(
 COUNTED = 1_000
 """Maximum number of offsets that `LogReader.count_from` counts by reading the records."""
 
+NEWEST = 10
+"""Offsets searched for a partition's newest record: the last ones may be transaction markers."""
 
 STALL_SECONDS = 60.0
 """Longer than the service's own transactions can take."""
@@ -142,6 +144,14 @@ class LogReader:
         """Return the first offset of a partition whose record is not older than a time."""
         found = self._committed.offsets_for_times({tp: max(time_us // 1_000, 0)})[tp]
         return self.ends([tp])[tp] if found is None else int(found.offset)
+
+    def newest(self, partitions: Sequence[TopicPartition]) -> list[ConsumerRecord]:
+        """Return the newest record of each partition that has one near its end."""
+        starts, ends = self.starts(partitions), self.stable_ends(partitions)
+        found: dict[TopicPartition, ConsumerRecord] = {}
+        for batch in self.read({tp: (max(starts[tp], ends[tp] - NEWEST), ends[tp]) for tp in ends}):
+            found |= {tp: records[-1] for tp, records in batch.items()}
+        return list(found.values())
 
     def read(
         self, ranges: Mapping[TopicPartition, tuple[int, int]]

@@ -99,6 +99,8 @@ class Takeover:
         Offset ranges of its inputs.
     nonce
         16 hex digits, drawn by the new owner.
+    foreign
+        Offset after the partition's last state if another group published it, else 0.
     """
 
     partition: int
@@ -106,6 +108,7 @@ class Takeover:
     committed: Committed | None
     inputs: Extent
     nonce: str
+    foreign: int
 
 
 def is_lost(checkpoint: Checkpoint | None, inputs: Extent) -> bool:

@@ -25,6 +25,7 @@ from livesegments.consumers.recovery.ownership import (
 )
 from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.scoring import NONE
+from livesegments.contracts.cloudevents import SOURCE, source_of
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from livesegments.domain import ProcessingConfig
 from livesegments.store.checkpoint import Offsets
@@ -104,21 +105,40 @@ class Reconciler:
         self._deployment.check_assigned(partitions)
         self._store.agree(self._deployment)
         with LogReader(self._kafka_config, self._stall_seconds) as reader:
+            foreign = self._foreign(partitions, reader)
             for partition in partitions:
-                states[partition] = self._take_over(partition, reader, keep_alive)
+                found = self._find(partition, reader, foreign.get(partition, 0))
+                states[partition] = self._take_over(found, reader, keep_alive)
         return states
 
-    def _take_over(
-        self, partition: int, reader: LogReader, keep_alive: Callable[[], None]
-    ) -> PartitionState:
+    def _foreign(self, partitions: Sequence[int], reader: LogReader) -> dict[int, int]:
+        """Return the offset after the last state of partitions where another group published it."""
+        newest = reader.newest([TopicPartition(STATES, partition) for partition in partitions])
+        own = source_of(self._config.group_id)
+        return {
+            each.partition: each.offset + 1
+            for each in newest
+            if dict(each.headers).get(SOURCE, own) != own
+        }
+
+    def _find(self, partition: int, reader: LogReader, foreign: int) -> Takeover:
         # The order matters: read the store first, then Kafka's offsets, then commit to the store if
         # it is unchanged.
         stored, committed = self._store.load(partition), self._committed(partition)
+        if foreign > (stored.checkpoint.foreign if stored.checkpoint else 0):
+            # The group's offsets do not say what the other group has published.
+            log.warning("another group has published meanwhile", partition=partition)
+            committed = None
         inputs, nonce = extent_of(reader, partition), secrets.token_hex(8)
-        found = Takeover(partition, stored, committed, inputs, nonce)
+        return Takeover(partition, stored, committed, inputs, nonce, foreign)
+
+    def _take_over(
+        self, found: Takeover, reader: LogReader, keep_alive: Callable[[], None]
+    ) -> PartitionState:
+        partition, stored, committed = found.partition, found.stored, found.committed
         outputs = [TopicPartition(t, partition) for t in (CHANGES, STATES, DEAD_LETTERS)]
         empty = stored.checkpoint is None and not any(reader.ends(outputs).values())
-        decided = verdict(stored.checkpoint, committed, inputs, empty)
+        decided = verdict(stored.checkpoint, committed, found.inputs, empty)
         log.info(
             "taking over",
             partition=partition,

@@ -71,7 +71,12 @@ class Recovery:
         state = self._adopt(state, published)
         state = self._replay(state, published)
         state = self._restate(state, published)
-        done = replace(state.checkpoint, version=state.checkpoint.version + 1, recovering=SETTLED)
+        done = replace(
+            state.checkpoint,
+            version=state.checkpoint.version + 1,
+            recovering=SETTLED,
+            foreign=found.foreign,
+        )
         return self._commit(state.commits(done))
 
     def _ends(self) -> Offsets:

@@ -82,6 +82,8 @@ def group_consumer(
         heartbeat_interval_ms=max(100, session_ms // 4),
         fetch_max_wait_ms=50,
         max_partition_fetch_bytes=2 * 1024 * 1024,
+        # Until added partitions are noticed, their customers are read nowhere.
+        metadata_max_age_ms=30_000,
         metrics_enabled=False,
     )
 

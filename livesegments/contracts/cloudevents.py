@@ -13,6 +13,7 @@ SEGMENT_CHANGE = "io.livesegments.segment-change.v1"
 SEGMENT_STATE = "io.livesegments.segment-state.v1"
 SEGMENT_DEFINITION = "io.livesegments.segment-definition.v1"
 
+SOURCE = "ce_source"
 NONCE = "livesegments-nonce"
 VERSION = "livesegments-version"
 
@@ -39,11 +40,16 @@ def shared_headers(
     return [
         ("ce_specversion", b"1.0"),
         ("ce_type", event_type.encode()),
-        ("ce_source", f"/livesegments/{group}".encode()),
+        (SOURCE, source_of(group)),
         ("ce_time", time.encode()),
         ("content-type", b"application/json"),
         *provenance(nonce, version),
     ]
+
+
+def source_of(group: str) -> bytes:
+    """Return the source of what a deployment publishes, named after its consumer group."""
+    return f"/livesegments/{group}".encode()
 
 
 def event_ids(topic: str, partition: int, version: int, keys: Sequence[bytes]) -> list[bytes]:

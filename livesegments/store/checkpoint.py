@@ -47,6 +47,8 @@ class Checkpoint:
         Lowest generation and clock tile under which every record has been scored.
     proposed_generation
         Partition 0 only: number of the last generation written to its outbox (0 for none).
+    foreign
+        Offset after the last state of another group that was read back (0 for none).
     recovering, rescore
         Whether a recovery is running; whether to score every customer again after one.
     """
@@ -67,6 +69,7 @@ class Checkpoint:
     swept_generation: int = 0
     swept_tile: int = 0
     proposed_generation: int = 0
+    foreign: int = 0
     recovering: int = SETTLED
     rescore: int = 0
 

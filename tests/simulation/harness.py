@@ -107,7 +107,8 @@ class SimulatedWorker:
     def _main(self) -> None:
         # As in livesegments/app.py, without signals and the health server.
         world = self.world
-        settings = SETTINGS.model_copy(update={"instance_id": self.name, "clock": world.clock})
+        more = {"instance_id": self.name, "clock": world.clock, "group_id": world.group_id}
+        settings = SETTINGS.model_copy(update=more)
         config = kafka_config(settings)
         segmentation = world.segmentation
         how = replace(processing_config(settings), segmentation=segmentation)
@@ -186,6 +187,8 @@ class World:
         Partitions whose log has lost records that may count: a worker may refuse to continue.
     loss_accepted
         Workers are started with the loss accepted, and continue.
+    group_id
+        Group of the workers that are started.
     is_late
         Returns whether a running publication takes longer.
     """
@@ -216,6 +219,7 @@ class World:
         self.schedule: list[str] = []
         self.doubtful: set[int] = set()
         self.loss_accepted = False
+        self.group_id = SETTINGS.group_id
         self._started = 0
         self._meanwhile: Callable[[], None] = lambda: None
         self._edge = Edge("the judge", wait=self._advance)

@@ -1,4 +1,4 @@
-"""Records on the topic of dead letters that no worker wrote."""
+"""Outputs that no worker of the group wrote."""
 
 from random import Random
 
@@ -8,8 +8,8 @@ from kafka import TopicPartition
 from livesegments.contracts import dead_letters
 from livesegments.contracts.cloudevents import NONCE, VERSION
 from livesegments.contracts.dead_letters import Reason
-from livesegments.contracts.topics import DEAD_LETTERS
-from tests.simulation.harness import World
+from livesegments.contracts.topics import CHANGES, DEAD_LETTERS
+from tests.simulation.harness import SETTINGS, World
 from tests.simulation.invariants import faults
 from tests.simulation.scenario_helpers import begun, lose_offsets, prefix, put_out, settle
 
@@ -42,3 +42,39 @@ def test_a_recovery_passes_over_what_no_worker_wrote(
         lose_offsets(world, 0)
         settle(world, world.start("b"))
         assert faults(world) == []
+
+
+def run_another_group(world: World, rounds: int) -> None:
+    """Let another group work on the same topics, with its own store and offsets, and end."""
+    offsets, world.cluster.group.offsets = world.cluster.group.offsets, {}
+    world.group_id = "another"
+    worker = world.start("another")
+    for _ in range(rounds):
+        world.send(world.inputs.next())
+        worker.step(20)
+        world.cluster.now += 0.3
+    for _ in range(200):
+        worker.step(20)
+        world.cluster.now += 0.3
+    worker.crash()
+    put_out(world, worker)
+    world.cluster.group.offsets, world.group_id = offsets, SETTINGS.group_id
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_group_that_returns_goes_on_from_what_another_has_published(is_lost: bool) -> None:
+    with World(Random(3)).in_place() as world:
+        worker = begun(world)
+        worker.crash()
+        put_out(world, worker)
+        before = len(world.cluster.logs[TopicPartition(CHANGES, 0)].entries)
+        run_another_group(world, 40)
+        assert len(world.cluster.logs[TopicPartition(CHANGES, 0)].entries) > before
+        if is_lost:
+            world.database.lose(-1, prefix(0))
+        for name in ("b", "c"):
+            worker = world.start(name)
+            settle(world, worker)
+            assert faults(world, offsets_lost=True) == []
+            worker.crash()
+            put_out(world, worker)

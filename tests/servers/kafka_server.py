@@ -69,6 +69,8 @@ _PROPERTIES: Mapping[str, str] = {
     # After a kill the next start must not wait for the dead broker's session.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "1000",
+    # A check would delete records that a test has dated years back.
+    "log.retention.check.interval.ms": "86400000",
     # An idle broker costs little: no record every half second that only shows that it lives.
     "metadata.max.idle.interval.ms": "0",
     "log.cleaner.dedupe.buffer.size": "16777216",

@@ -1,5 +1,6 @@
 """The command with little to report on, and the offsets it starts to read from."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,18 @@ pytestmark = pytest.mark.servers
 
 
 def test_a_log_is_read_from_a_time_on(service: Service) -> None:
+    began = int(time.time()) - 60  # old records would be deleted
     producer = KafkaProducer(**service.config)
     for second in (10, 20, 30):
-        producer.send(CHANGES, b"{}", key=b"c", partition=0, timestamp_ms=second * 1_000)
+        dated = (began + second) * 1_000
+        producer.send(CHANGES, b"{}", key=b"c", partition=0, timestamp_ms=dated)
     producer.flush()
     producer.close()
     tp = TopicPartition(CHANGES, 0)
     with LogReader(service.config) as log:
-        found = [log.since(tp, second * 1_000_000) for second in (-5, 10, 11, 30, 31)]
-    assert found == [0, 0, 1, 2, 3]
+        since = [log.since(tp, (began + second) * 1_000_000) for second in (-5, 10, 11, 30, 31)]
+        before_all = log.since(tp, -5_000_000)
+    assert (before_all, since) == (0, [0, 0, 1, 2, 3])
 
 
 def test_before_there_is_a_model_the_command_says_what_it_waits_for(service: Service) -> None:

@@ -30,6 +30,7 @@ from livesegments.features.window import Tiling
 from livesegments.monitoring.health_server import HealthServer
 from livesegments.monitoring.metrics import Metrics
 from livesegments.monitoring.watchdog import Heartbeat, Watchdog
+from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.topics import check_allowed, check_transactions, partition_counts
 from livesegments.producers.gc_policy import GarbageCollection
 from livesegments.producers.publishing_process import HANG_SECONDS, PublishingProcess
@@ -37,6 +38,7 @@ from livesegments.signals import when_asked_to_end
 from livesegments.store.deployment import Deployment, UnknownSegmentError
 from livesegments.store.partitions import Partitions
 from livesegments.store.refit_requests import RefitRequests
+from livesegments.topic_prefix import open_admin
 
 log = structlog.get_logger()
 
@@ -91,6 +93,7 @@ def deployment(settings: Settings, partitions: int) -> Deployment:
         features=segmentation.feature_names,
         consent=settings.consent,
         partitioner=settings.partitioner,
+        clock=settings.clock,
     )
 
 
@@ -105,6 +108,20 @@ def _checked_partitions(settings: Settings, clients: Mapping[str, Any]) -> int:
     check_transactions(clients)
     check_allowed(clients, read=[*INPUTS, *OUTPUTS], write=OUTPUTS)
     return partitions
+
+
+def _end_history(store: Partitions, clients: Mapping[str, Any], clock: str) -> None:
+    """Switch the store from the event clock to the wall clock, unless workers still run.
+
+    One worker with the wall clock beside others would move all customers of its partitions out of a
+    window of history.
+    """
+    agreed = store.deployment()
+    if agreed is None or (agreed.clock, clock) != ("event", "wall"):
+        return
+    with open_admin(**clients) as admin:
+        if not count_workers(admin, store.group_id):
+            store.end_history()
 
 
 def _import_ahead(model: GlobalModel) -> None:
@@ -153,6 +170,7 @@ def run(
         model.adopt(definitions.generation)
         agreed = deployment(settings, partitions)
         reach_redis(lambda: store.try_commands(partitions))
+        reach_redis(lambda: _end_history(store, clients, settings.clock))
         reach_redis(lambda: store.agree(agreed))
         heartbeat = Heartbeat()
         watchdog = Watchdog(

@@ -43,6 +43,8 @@ def rebuild(
             f" {who} will rebuild them",
             err=True,
         )
+        for name, (before, after) in planned.changed.items():
+            typer.echo(f"changes {name} from {before} to {after}", err=True)
         if not yes and not typer.confirm("continue?", err=True):
             fail("cancelled: nothing was changed")
         with counting("rebuilding") as show:

@@ -5,8 +5,8 @@ Redis. The owners are the running workers, or else a worker that runs here until
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from kafka.errors import KafkaError
@@ -45,9 +45,13 @@ class DesertedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan of a rebuild: the customers in the store, and the running workers, who would do it."""
+    """Plan of a rebuild: the customers in the store, and the running workers, who would do it.
+
+    ``changed`` has the store's value and the new one of each setting that differs.
+    """
 
     deployment: Deployment
+    changed: Mapping[str, tuple[str, str]]
     customers: int
     workers: int
 
@@ -82,10 +86,15 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     workers, agreed = _members(settings), store.deployment()
     if agreed is not None and agreed.partitions != wanted.partitions:
         store.agree(wanted)  # raises an error that states the remedy
-    if workers and agreed not in (None, wanted):
-        names = [name for name, value in asdict(wanted).items() if asdict(agreed)[name] != value]
+    before = agreed.to_fields() if agreed is not None else {}
+    changed = {
+        name: (before[name], value)
+        for name, value in wanted.to_fields().items()
+        if before.get(name, value) != value
+    }
+    if workers and changed:
         raise RebuildError(
-            f"{', '.join(names)} differ from the {workers} running workers': stop them first"
+            f"{', '.join(changed)} differ from the {workers} running workers': stop them first"
         )
     if workers and accept_loss:
         raise RebuildError(
@@ -95,7 +104,7 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     if not accept_loss:
         _check_losses(settings, store, wanted)
         _check_partitioner(settings, wanted)
-    return Plan(wanted, sum(store.sizes(range(wanted.partitions))), workers)
+    return Plan(wanted, changed, sum(store.sizes(range(wanted.partitions))), workers)
 
 
 def rebuild(

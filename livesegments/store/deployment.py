@@ -21,6 +21,8 @@ _WAY_OUT = {
     " another LIVESEGMENTS_GROUP_ID",
     "consent": _REBUILD,
     "partitioner": _REBUILD,
+    "clock": "Set it back (LIVESEGMENTS_CLOCK); to change event to wall, stop all workers first; to"
+    " change wall to event, also rebuild the store from Kafka: livesegments rebuild",
     "dedup_format": "The store is from an earlier version, which counted other records. Stop all"
     " workers and rebuild the store from Kafka: livesegments rebuild",
     "record_format": "The store is from an earlier version, with other records. Stop all workers"
@@ -85,6 +87,8 @@ class Deployment:
     """Whether profiles must have both consents: ``optional`` or ``required``."""
     partitioner: Literal["murmur2", "crc32"] = "murmur2"
     """Hash by which producers choose a customer's partition."""
+    clock: str = "wall"
+    """Clock that windows end at: ``wall`` or ``event``."""
     dedup_format: int = DEDUP_FORMAT
     """Format of the fingerprints in the dedup ring."""
     record_format: int = RECORD_FORMAT
@@ -113,6 +117,7 @@ class Deployment:
             topic_prefix=stored.get("topic_prefix", ""),
             consent=stored.get("consent", "optional"),
             partitioner="crc32" if stored.get("partitioner") == "crc32" else "murmur2",
+            clock=stored.get("clock", "wall"),
             dedup_format=int(stored.get("dedup_format", 1)),
             record_format=int(stored.get("record_format", 1)),
         )

@@ -138,6 +138,10 @@ class Partitions:
         batch.on(key).hgetall(key)
         deployment.check(batch.execute()[-1], self.group_id)
 
+    def end_history(self) -> None:
+        """Let a store whose windows ended at the latest event go on with the wall clock."""
+        self.redis.hset(deployment_key(self.group_id), "clock", "wall")
+
     def forget(self, deployment: Deployment) -> None:
         """Empty every partition, each atomically, then store a deployment's settings.
 

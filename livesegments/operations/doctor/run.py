@@ -176,7 +176,7 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
             "stop all workers, then: livesegments rebuild",
         )
     fixed = ("topic_prefix", "window_days", "tiles", "currency", "dedup_events", "consent")
-    for name in (*fixed, "partitioner"):
+    for name in (*fixed, "partitioner", "clock"):
         here, there = getattr(settings, name), getattr(agreed, name)
         if here != there:
             yield fail(

@@ -64,6 +64,7 @@ def test_it_gives_the_store_another_window(worked: Service) -> None:
     assert "livesegments rebuild" in worked.tail()
     done = worked.command("rebuild", "--yes")
     assert done.returncode == 0, done.stderr
+    assert "changes window_days from 90 to 30" in done.stderr
     worked.start()
     worked.send(load(500, first=3_000))
     worked.wait()
@@ -94,13 +95,21 @@ def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_b
 
 
 def test_other_settings_than_running_workers_have_are_refused(service: Service) -> None:
-    service.start()
+    worker = service.start()
     service.send(load(1_000))
     service.wait()
     done = service.command("rebuild", "--yes", TILES="45")
     assert done.returncode == 1
     assert "tiles differ from the 1 running workers': stop them first" in done.stderr
+    assert service.start(CLOCK="wall").wait(60) == 1
+    assert "clock is wall here and event in the store" in service.tail()
     service.verified()
+    service.leave(worker)
+    worker = service.start(CLOCK="wall")
+    service.wait_for(lambda: not service.missing(), "history is over")
+    service.leave(worker)
+    assert service.start().wait(60) == 1
+    assert "clock is event here and wall in the store" in service.tail()
 
 
 @pytest.mark.parametrize("below", [300, -1], ids=["in part", "wholly gone"])

@@ -40,6 +40,7 @@ def test_workers_agree_on_what_the_first_one_wrote(store: Partitions) -> None:
         ("currency", "EUR", "USD"),
         ("consent", "required", "optional"),
         ("partitioner", "crc32", "murmur2"),
+        ("clock", "event", "wall"),
     ],
 )
 def test_a_worker_that_disagrees_is_told_on_what(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livesegments.contracts.segments import Feature as FeatureName
 from livesegments.features.record_codec import Records
-from livesegments.features.window import Window, tiles_since_purchase
+from livesegments.features.window import Tiling, Window, tiles_since_purchase
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,25 @@ class Feature:
     is_profile: bool = False
     worth: int = 0
 
+    def steps(self, layout: Tiling) -> tuple[float, float]:
+        """Return the smallest change and the largest value of a customer with a purchase."""
+        if self.name != "recency":
+            return self.step, self.most
+        step, tile_days = _recency_step(layout.tiles), layout.window_days / layout.tiles
+        return step * tile_days, (layout.tiles - 1) // step * step * tile_days
+
 
 RECENCY_STEPS = 3
 """Steps of the recency in a window. Customers who buy once a week stay where they are between two
 purchases; with a logarithm of days they would move twice a week (``python -m bench flap``)."""
 
 
+def _recency_step(tiles: int) -> int:
+    return -(-tiles // RECENCY_STEPS)
+
+
 def _recency(records: Records, window: Window) -> NDArray[Any]:
-    tiles = records["counts"].shape[1]
-    step = -(-tiles // RECENCY_STEPS)
+    step = _recency_step(records["counts"].shape[1])
     since = tiles_since_purchase(records, window.clock_tile)
     return np.asarray(since // step * step * window.tile_days, np.float64)
 

@@ -154,8 +154,8 @@ class Explanation:
         for feature, spec in enumerate(self.config.segmentation.features):
             if np.isnan(row[feature]):
                 continue
-            scale = spec.scale
-            axis = Axis(spec.step, spec.least, spec.most, scale.forward, scale.backward)
+            step, most = spec.steps(self.config.layout)
+            axis = Axis(step, spec.least, most, spec.scale.forward, spec.scale.backward)
             now = float(np.round(axis.backward(row[feature]), 6))
             then = {
                 target: value

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from livesegments.features.aggregate import aggregate_purchases
+from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.record_codec import RecordShape, empty
 from livesegments.features.window import Tiling, Window, tiles_since_purchase, window
 from tests.consumers.harness import SHAPE
@@ -80,6 +82,16 @@ def test_recency_is_the_days_since_the_last_purchase_in_thirds_of_the_window() -
     assert [recent(4, tile) for tile in range(9, 3, -1)] == [0, 0, 8, 8, 16, 16]
     assert recent(9, 5) == 0, "purchases that arrive late change nothing"
     assert recent(10) == 0, "the clock may have been read before the newest purchase"
+
+
+@pytest.mark.parametrize(("days", "tiles"), [(24, 6), (90, 30), (28, 14), (8, 4), (1, 1)])
+def test_a_recency_has_as_many_values_as_its_steps_say(days: int, tiles: int) -> None:
+    records, layout = empty(tiles, RecordShape(tiles, 1, 3)), Tiling(days, tiles)
+    records["head"] = np.arange(tiles)
+    records["counts"][range(tiles), range(tiles)] = 1
+    found = BY_NAME["recency"].measure(records, window(records, tiles - 1, layout))
+    step, most = BY_NAME["recency"].steps(layout)
+    assert sorted(set(found)) == np.arange(0, most + step / 2, step).tolist()
 
 
 def test_refunds_are_no_purchases() -> None:

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from livesegments.analysis.customer.explanation import Explanation, instant
 from livesegments.domain import Model
+from livesegments.features.feature_specs import BY_NAME
+from livesegments.features.record_codec import empty
+from livesegments.model.generation import Generation
 from tests.consumers.harness import (
     DAY,
     LAYOUT,
@@ -21,6 +24,7 @@ from tests.consumers.harness import (
     purchase,
     switching,
 )
+from tests.segmentations import RFM
 
 MARGIN = RULES.switching.margin
 TILE = LAYOUT.window_days / LAYOUT.tiles
@@ -154,3 +158,18 @@ def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     lone = model_of(replace(MODEL.generation, variance=np.zeros(5)))
     assert explained(world, lone).more_purchases() is None
     assert explained(world, lone).feature_changes() == []
+
+
+def test_a_recency_is_one_that_a_customer_can_have() -> None:
+    config = replace(RULES, segmentation=RFM)
+    places = np.array([[0.7, 2.0, days] for days in (0.0, 12.0, 500.0, 600.0, 700.0)])
+    moments, sizes = (np.zeros(3), np.ones(3)), (1,) * 5
+    fitted = Generation(1, places, *moments, sizes, RFM.segment_ids)
+    record = empty(1, config.record_shape)
+    record["head"], record["counts"][:, 0], record["segment"] = LAYOUT.tiles, 1, 0
+    clock_us = LAYOUT.tiles * LAYOUT.tile_us
+    by = Model.of(RFM.estimator(fitted), RFM.segment_ids)
+    found = Explanation(record, by, config, clock_us, [*REFS, None]).feature_changes()
+    [recency] = [each for each in found if each["feature"] == "recency"]
+    step, _ = BY_NAME["recency"].steps(LAYOUT)
+    assert (recency["from"], recency["to"], recency["segment"]) == (0, step, REFS[1])

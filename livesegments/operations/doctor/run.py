@@ -178,12 +178,12 @@ def _deployment(settings: Settings) -> Iterator[Finding]:
     fixed = ("topic_prefix", "window_days", "tiles", "currency", "dedup_events", "consent")
     for name in (*fixed, "partitioner", "clock"):
         here, there = getattr(settings, name), getattr(agreed, name)
-        if here != there:
-            yield fail(
-                "deployment",
-                f"{PREFIX}{name.upper()} is {here} here and {there} in the store",
-                "set it back, or rebuild the store with it: livesegments rebuild",
-            )
+        told = f"{PREFIX}{name.upper()} is {here} here and {there} in the store"
+        if (name, there, here) == ("clock", "event", "wall"):
+            yield warn("deployment", told, "set it back, or stop all workers and start them so")
+        elif here != there:
+            fix = "set it back, or rebuild the store with it: livesegments rebuild"
+            yield fail("deployment", told, fix)
 
 
 def _progress(settings: Settings) -> Iterator[Finding]:

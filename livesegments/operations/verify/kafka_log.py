@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -86,10 +87,11 @@ def _offsets(
     that may not be read it names none. So a new topic is asked for alone, and added.
     """
     tps = [TopicPartition(topic, partition) for topic in topics]
-    together = [tp for tp in tps if tp.topic in asked]
-    found = dict(ask(together)) if together else {}
+    found: dict[TopicPartition, int] = {}
+    with suppress(KeyError):  # its metadata has become that of the topic that it reads
+        found |= ask([tp for tp in tps if tp.topic in asked])
     for tp in tps:
-        if tp.topic not in asked:
+        if tp not in found:
             found |= ask([tp])
             asked.add(tp.topic)
     return {tp.topic: int(found[tp]) for tp in tps}

@@ -67,9 +67,11 @@ class SegmentRef(_Frozen):
 
 
 class Cause(_Frozen):
-    """The input record that brought a change about; a profile or an erasure has no event id."""
+    """The input record that brought a change about."""
 
-    event_id: str | None
+    event_id: Annotated[
+        str | None, Field(description="Of an erasure its `request_id`; a profile has none")
+    ]
     topic: str
     partition: int
     offset: int
@@ -164,7 +166,13 @@ class SegmentState(_Frozen):
 
     customer_id: CustomerId
     segment: SegmentRef | None
-    since: UtcInstant
+    since: Annotated[
+        UtcInstant,
+        Field(
+            description="Start of the segment: `occurred_at` of the change, but not ahead of the"
+            " partition's clock, nor before the `since` of the segment before"
+        ),
+    ]
     version: Annotated[int, Field(ge=0, description="That of the change that led here")]
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     consent: PublishedConsent

@@ -152,12 +152,18 @@ WHERE r."partition" IS NOT NULL AND r."offset" IS NOT NULL AND r.timestamp_ms IS
     AND r.replayed_at IS NOT NULL
 """
 
-_NO_STATE = """
+_COMPACTED_AWAY = """
 DELETE FROM changes WHERE NOT EXISTS (
     FROM customers
     WHERE customers.customer_key = changes.customer_key
         AND customers.customer_id = changes.customer_id
-)
+);
+DELETE FROM changes USING (
+    SELECT customer_key, customer_id, max(version) AS version FROM changes
+    WHERE origin = 'erasure' AND segment IS NULL GROUP BY ALL
+) AS erased
+WHERE changes.customer_key = erased.customer_key AND changes.customer_id = erased.customer_id
+    AND changes.version <= erased.version
 """
 
 Connection = duckdb.DuckDBPyConnection
@@ -180,11 +186,11 @@ def write(connection: Connection, polled: Polled) -> int:
 
 
 def delete_unowned(connection: Connection) -> None:
-    """Delete the changes of customers without a state.
+    """Delete the changes of customers whose null state compaction has removed.
 
-    They were forgotten so long ago that compaction has removed the null that said so.
+    They have no state, or one from after the erasure, which is then a change to no segment.
     """
-    connection.execute(_NO_STATE)
+    connection.execute(_COMPACTED_AWAY)
 
 
 def delete_before(connection: Connection, tp: TopicPartition, offset: int) -> None:

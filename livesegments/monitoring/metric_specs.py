@@ -142,7 +142,8 @@ TABLE: tuple[Series, ...] = (
         for name, labels, unit, meaning in (
             (
                 *("centroid_position_stddevs", ("segment", "feature"), "standard deviations"),
-                "Position of a centroid relative to the mean of all customers.",
+                "Position of a centroid relative to the mean of all customers, by the standard "
+                "deviations at the fit of the generation.",
             ),
             (
                 *("centroid_natural_units", ("segment", "feature"), "the feature's"),
@@ -152,8 +153,8 @@ TABLE: tuple[Series, ...] = (
             ),
             (
                 *("centroid_shift_stddevs", ("segment",), "standard deviations"),
-                "Distance of a centroid from its position at the start of the generation, root "
-                "mean square over the known features.",
+                "Distance of a centroid from its position at the start of the generation, by the "
+                "standard deviations of then, root mean square over the known features.",
             ),
             (
                 *("persona_distance_stddevs", ("segment",), "standard deviations"),

@@ -36,6 +36,16 @@ def percent(share: float | None, digits: int = 0) -> str:
     return UNKNOWN if share is None or share != share else f"{share * 100:.{digits}f}%"
 
 
+def nearer(share: float) -> str:
+    """Return how much nearer a segment is than another, as a share; below 0 it is farther.
+
+    Rounded down, or what is not quite enough to switch would look as if it were.
+    """
+    if share > 0:
+        return f"{int(share * 1000) / 10:g}% nearer"
+    return f"{percent(-share) if share >= -1 else 'over 100%'} farther"
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands separated, a dash for None and NaN."""
     return UNKNOWN if value is None or value != value else f"{value:,.{digits}f}"

@@ -130,6 +130,28 @@ def test_changes_of_customers_without_a_state_go_after_a_compaction(history: His
     assert rows(history, "SELECT customer_id FROM changes") == [("bob",)]
 
 
+def test_changes_before_an_erasure_go_where_compaction_left_only_a_later_state(
+    history: History,
+) -> None:
+    write(
+        history,
+        change_record(change("ann", 1), 0),
+        change_record(change("bob", 2), 1),
+        change_record(change("ann", 3, A, None, origin="erasure"), 2),
+        change_record(change("ann", 4, None, B), 3),
+        change_record(change("bob", 5, A, B, origin="erasure"), 4),  # bought after it: no null
+        state_record("ann", 4, 7, state("ann", 4, B)),
+        state_record("bob", 5, 8, state("bob", 5, B)),
+    )
+    with history.transaction() as cursor:
+        tables.delete_unowned(cursor)
+    assert rows(history, "SELECT customer_id, version FROM changes ORDER BY ALL") == [
+        ("ann", 4),
+        ("bob", 2),
+        ("bob", 5),
+    ]
+
+
 @pytest.mark.parametrize("name", ["ü/ß %2F", "a" * 128, "'; DROP TABLE changes; --", "☃\t\x00"])
 def test_ids_of_every_kind_are_kept_and_forgotten(history: History, name: str) -> None:
     write(history, change_record(change(name, 1), 0), state_record(name, 1, 0, state(name, 1)))

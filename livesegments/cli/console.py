@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -88,7 +88,7 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
     At log level debug all errors keep it. If ``kafka`` is set, connect to Kafka first, since its
     clients retry permanent failures for a long time.
     """
-    from kafka.errors import KafkaError
+    from kafka.errors import KafkaError, KafkaTimeoutError
     from redis.exceptions import RedisError
 
     from livesegments.config.connectivity import reach_kafka
@@ -103,7 +103,23 @@ def clear_errors(settings: "Settings", *, kafka: bool = True) -> Iterator[None]:
     except (KafkaError, RedisError, RuntimeError, ValueError, OSError) as error:
         if settings.log_level == "debug":
             raise
+        if isinstance(error, KafkaTimeoutError):
+            # Clients wait for topics that do not exist.
+            with suppress(KafkaError):
+                _check_topics(settings)
         fail(explain(error, settings))
+
+
+def _check_topics(settings: "Settings") -> None:
+    """Fail if topics are missing, or differ in their number of partitions."""
+    from livesegments.config.clients import kafka_config
+    from livesegments.contracts.topics import PartitionCountError, check_partition_counts
+    from livesegments.operations.topics import partition_counts
+
+    try:
+        check_partition_counts(partition_counts(kafka_config(settings)), settings.topic_prefix)
+    except PartitionCountError as error:
+        fail(str(error))
 
 
 @contextmanager

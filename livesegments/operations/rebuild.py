@@ -6,7 +6,7 @@ Redis. The owners are the running workers, or else a worker that runs here until
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kafka.errors import KafkaError
@@ -84,8 +84,10 @@ def plan(settings: Settings, *, accept_loss: bool = False) -> Plan:
     )
     UnknownSegmentError.check(_definitions(settings).latest, wanted.segments)
     workers, agreed = _members(settings), store.deployment()
-    if agreed is not None and agreed.partitions != wanted.partitions:
-        store.agree(wanted)  # raises an error that states the remedy
+    if agreed is not None:
+        count, prefix = wanted.partitions, wanted.topic_prefix
+        if (other := replace(agreed, partitions=count, topic_prefix=prefix)) != agreed:
+            store.agree(other)  # raises an error that states the remedy
     before = agreed.to_fields() if agreed is not None else {}
     changed = {
         name: (before[name], value)

@@ -125,6 +125,7 @@ def test_a_shop_that_knows_purchases_only_is_segmented_by_recency_frequency_and_
     done = service.command("rebuild", "--yes", SEGMENTATION=path)
     assert done.returncode == 0, done.stderr
     service.environment["LIVESEGMENTS_SEGMENTATION"] = path
+    service.verified()
     with running(service):
         service.wait_for(service.has_model, "everyone is scored by the next model")
         service.wait()

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
+from typer import Exit
 
+from livesegments.cli.console import clear_errors
+from livesegments.config.settings import Settings
 from livesegments.contracts.dead_letters import TOPIC
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES, topics
 from tests.load import load as make_load
@@ -114,6 +118,16 @@ def test_another_prefix_in_the_same_group_is_refused(brands: list[Service]) -> N
     assert missing.returncode == 1
     assert "missing topics: Other_" in missing.stderr
     assert service.command("topics", "create").returncode == 0
-    done = service.command("run")
-    assert done.returncode == 1
-    assert "topic_prefix is Other_ here and acme.crm. in the store" in done.stderr
+    for arguments in (["run"], ["rebuild", "--yes"]):
+        done = service.command(*arguments)
+        assert done.returncode == 1
+        assert "topic_prefix is Other_ here and acme.crm. in the store" in done.stderr
+
+
+def test_a_prefix_without_topics_is_named(
+    fresh_kafka: KafkaServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(kafka_bootstrap_servers=fresh_kafka.bootstrap, topic_prefix="none.")
+    with pytest.raises(Exit), clear_errors(settings):
+        raise KafkaTimeoutError("Failed to get offsets")
+    assert "missing topics: none.customer-erasures.v1, none." in capsys.readouterr().err

@@ -125,12 +125,15 @@ def window(records: Records, clock_tile: NDArray[np.int64] | int, layout: Tiling
     )
 
 
+def last_purchase(records: Records) -> NDArray[np.int64]:
+    """Return the tile of the last purchase that is still in the record, (n,); negative for none."""
+    tiles = records["counts"].shape[1]
+    held = tiles_in_slots(records["head"], tiles)
+    return np.asarray(np.where(records["counts"] > 0, held, -tiles).max(axis=1), np.int64)
+
+
 def tiles_since_purchase(
     records: Records, clock_tile: NDArray[np.int64] | int
 ) -> NDArray[np.int64]:
     """Return the tiles from the last purchase to the clock, (n,); those of a window without one."""
-    tiles = records["counts"].shape[1]
-    before = np.reshape(clock_tile, (-1, 1)) - tiles
-    held = tiles_in_slots(records["head"], tiles)
-    last = np.where(records["counts"] > 0, held, before).max(axis=1)
-    return np.asarray(np.clip(np.reshape(clock_tile, -1) - last, 0, tiles))
+    return np.clip(clock_tile - last_purchase(records), 0, records["counts"].shape[1])

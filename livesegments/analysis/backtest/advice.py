@@ -50,8 +50,9 @@ class Fitness(TypedDict):
 
 
 def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) -> Fitness | None:
-    """Return the fitness of a history's segmentation; None without a model.
+    """Return the fitness of a history's segmentation.
 
+    None without a model, or if the customers, or those of a bootstrap sample, are all the same.
     Of more than 3,000 customers it takes a sample.
     """
     model, X = history.model.model({0: history.state}), history.population().vectors
@@ -61,13 +62,17 @@ def fitness(history: Simulator, segments: Sequence[Segment], *, is_named: bool) 
     if len(X) > MOST_CUSTOMERS:
         X = X[rng.choice(len(X), MOST_CUSTOMERS, replace=False)]
     assignment, members = model.kmeans.predict_arrays(X), model.statistics.members
+    try:
+        stability = _stability(X, len(members), rng)
+    except ValueError:
+        return None
     explained = drift.explained_variance_ratio(model.statistics, model.snapshot.weights)
     farthest = max(each["persona_distance"] or 0.0 for each in segments)
     return {
         "segments": len(members),
         "explained_variance": round(explained, 4),
         "silhouette": round(drift.silhouette(assignment.distances, assignment.clusters), 4),
-        "stability": round(_stability(X, len(members), rng), 4),
+        "stability": round(stability, 4),
         "smallest_share": round(float(members.min() / members.sum()), 4),
         "persona_distance": round(farthest, 4) if is_named else None,
     }
@@ -83,14 +88,11 @@ def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> floa
     """
     from river.metrics import AdjustedRand  # seconds that no other backtest waits for
 
-    try:
-        whole = batch_kmeans.fit(X, k, seed=1, starts=STARTS).clusters
-        drawn = [
-            batch_kmeans.fit(X[rng.integers(len(X), size=len(X))], k, seed=seed, starts=STARTS)
-            for seed in range(BOOTSTRAPS)
-        ]
-    except ValueError:  # all customers are the same
-        return float("nan")
+    whole = batch_kmeans.fit(X, k, seed=1, starts=STARTS).clusters
+    drawn = [
+        batch_kmeans.fit(X[rng.integers(len(X), size=len(X))], k, seed=seed, starts=STARTS)
+        for seed in range(BOOTSTRAPS)
+    ]
     found = []
     for fit in drawn:
         centroids = np.where(np.isnan(fit.centroids), fit.mean, fit.centroids)

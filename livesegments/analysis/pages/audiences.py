@@ -85,7 +85,7 @@ def audiences_page(
         ``days`` of the period, and of the forecast. ``left`` are the first of the customers that
         left the most valuable segment in the period and did not come back: first those now in a
         segment that spends less, or in none, then by spend. ``leaving`` are those that leave it
-        soon, unless they buy: by date, then by spend.
+        soon, unless they buy: by date, then by spend; ``margin`` is None on the centroid itself.
     ``categories``
         Purchases in the window by category, the most bought first, and segment. The lift is the
         share of the segment's purchases over that of all, None where fewer than 5 purchases would
@@ -127,8 +127,8 @@ def _retention(
     )
     leaving = rows(
         connection,
-        "SELECT customer_id, leaves_on, leaves_for AS segment, round(margin, 4) AS margin,"
-        f" {shown}, {more} FROM ({LEAVING})"
+        "SELECT customer_id, leaves_on, leaves_for AS segment,"
+        f" nullif(round(margin, 4), 'infinity'::DOUBLE) AS margin, {shown}, {more} FROM ({LEAVING})"
         f" ORDER BY leaves_on, spend DESC, customer_id LIMIT {SHOWN}",
     )
     return {
@@ -145,7 +145,7 @@ def _anonymous(row: Row, group_id: str) -> Row:
     """Return a row with the hash of the id, and dates as text."""
     kept = {name: value for name, value in row.items() if name not in ("customer_id", "customers")}
     for name in kept.keys() & {"left_on", "leaves_on", "last_purchase"}:
-        kept[name] = kept[name].isoformat()
+        kept[name] = kept[name] and kept[name].isoformat()
     return {"hash": hashed(row["customer_id"], group_id), **kept}
 
 

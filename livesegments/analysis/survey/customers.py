@@ -11,7 +11,7 @@ from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.departures import STAYS, departure_us, forecast_departures
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import may_be_profiled
-from livesegments.features.window import window
+from livesegments.features.window import last_purchase, window
 from livesegments.model.drift import bin_counts
 from livesegments.model.vectors import Counts, Floats
 from livesegments.operations.customer_scan import CustomerBatch
@@ -68,7 +68,8 @@ class CustomerSurvey:
         at = window(records, layout.tile(batch.clock_us), layout)
         X = self._context.rules.segmentation.vectors(records, at)
         self._count(batch, at.purchases, X)
-        last_us = np.minimum((records["head"] + 1) * layout.tile_us - 1, batch.clock_us)
+        last = last_purchase(records)
+        last_us = np.minimum((last + 1) * layout.tile_us - 1, batch.clock_us).astype("M8[us]")
         columns = {
             "customer_id": np.array(batch.names, object),
             "segment": self._ids[records["segment"]],
@@ -76,7 +77,7 @@ class CustomerSurvey:
             "may_be_profiled": may_be_profiled(records),
             "purchases": at.purchases,
             "cents": at.cents,
-            "last_purchase": last_us.astype("M8[us]"),
+            "last_purchase": np.where(last >= 0, last_us, np.datetime64("NaT")),
             **{name: records[name].astype(float) for name in ("age", "income", "urbanicity")},
             "unknown_features": np.isnan(X[:, self._context.model.snapshot.weights > 0]).sum(
                 axis=1

@@ -49,6 +49,9 @@ def test_a_history_is_rated_once_it_has_a_model() -> None:
     assert 0 < rated["stability"] <= 1
     unnamed_rated = fitness(found, [{"persona_distance": 0.7}], is_named=False)
     assert unnamed_rated == rated | {"persona_distance": None}
+    [*_, last] = found.records.values()
+    found.store.records = dict.fromkeys(found.records, last)
+    assert fitness(found, [{"persona_distance": 0.7}], is_named=True) is None
 
 
 def test_the_clearest_stable_segmentation_is_recommended() -> None:

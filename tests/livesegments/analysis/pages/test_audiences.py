@@ -3,21 +3,34 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from livesegments.analysis.backtest.results import iso_date
 from livesegments.analysis.pages.audiences import SHOWN, audiences_page
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.segments import DAY_S, Period
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.features.record_codec import Records
-from tests.consumers.harness import DAY, HIGH_VALUE, SEGMENTS, STUDENTS, generation, model_of
+from livesegments.features.window import window
+from tests.consumers.harness import (
+    DAY,
+    HIGH_VALUE,
+    LAYOUT,
+    SEGMENTS,
+    STUDENTS,
+    generation,
+    model_of,
+)
 from tests.livesegments.analysis.pages.surveyed import (
+    CLOCK_TILE,
     CLOCK_US,
     STANDING,
     change,
     customers,
     surveyed,
 )
+from tests.segmentations import PERSONAS
 
 VALUED, STUDENT = SEGMENTS.index(HIGH_VALUE), SEGMENTS.index(STUDENTS)
 PERIOD = Period.until(CLOCK_US, 10)
@@ -90,6 +103,27 @@ def test_who_has_nothing_but_little_in_the_window_is_about_to_leave() -> None:
     assert retention["leaving_customers"] == 1
     assert leaving["spend"] == 10.0
     assert leaving["margin"] < 0
+
+
+def test_who_is_at_the_centroid_is_farther_from_any_other_than_can_be_said() -> None:
+    records = customers(1, segment=VALUED, age=30)
+    [vector] = PERSONAS.vectors(records, window(records, CLOCK_TILE, LAYOUT))
+    fitted = generation()
+    centroids = np.where(np.arange(len(SEGMENTS))[:, None] == VALUED, vector, fitted.centroids)
+    context = replace(STANDING, model=model_of(replace(fitted, centroids=centroids)))
+    with surveyed(records, [], context, horizon_days=30) as connection:
+        [leaving] = audiences_page(connection, context, PERIOD, SEGMENTS)["retention"]["leaving"]
+    assert leaving["margin"] is None
+
+
+def test_a_refund_is_no_purchase_and_who_has_none_bought_last_at_no_known_time() -> None:
+    records = customers(2, segment=STUDENT)
+    records["counts"][0, CLOCK_TILE % LAYOUT.tiles] = 0  # a refund
+    records["counts"][0, (CLOCK_TILE - 2) % LAYOUT.tiles] = 1
+    records["counts"][1] = 0
+    found = left(records, went("c0", "c1"))
+    last = {each["spend"]: each["last_purchase"] for each in found}
+    assert last == {10.0: iso_date(LAYOUT.end(CLOCK_TILE - 2) - 1), 20.0: None}
 
 
 def test_what_the_segment_prefers_is_offered_to_whoever_lacks_it_and_consents() -> None:

@@ -170,7 +170,8 @@ class SegmentState(_Frozen):
         UtcInstant,
         Field(
             description="Start of the segment: `occurred_at` of the change, but not ahead of the"
-            " partition's clock, nor before the `since` of the segment before"
+            " partition's clock, nor before the `since` of the segment before. With `MIN_DWELL`"
+            " that of a late event is its arrival"
         ),
     ]
     version: Annotated[int, Field(ge=0, description="That of the change that led here")]

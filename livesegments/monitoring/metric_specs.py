@@ -184,7 +184,8 @@ TABLE: tuple[Series, ...] = (
             (
                 *("feature_psi", ("feature",), "population stability index"),
                 "Divergence of a feature's distribution, in a sample of customers, from that at "
-                "the fit of the generation; reported by the worker that owns partition 0.",
+                "the fit of the generation; unknown values are a bin of their own. Reported by the "
+                "worker that owns partition 0.",
             ),
             (
                 *("feature_psi_critical", ("feature",), "population stability index"),

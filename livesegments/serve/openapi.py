@@ -191,7 +191,10 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "200": _answer("The customer", JSON, "Customer"),
                     **unchanged,
-                    **_errors(s404="Unknown, erased or suppressed, which look alike"),
+                    **_errors(
+                        s400="The id is not UTF-8, percent-encoded",
+                        s404="Unknown, erased or suppressed, which look alike",
+                    ),
                 },
             }
         },

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from livesegments.contracts.segments import Feature as FeatureName
 from livesegments.features.record_codec import Records
 from livesegments.features.window import Tiling, Window, tiles_since_purchase
+from livesegments.model.vectors import LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def _recency_step(tiles: int) -> int:
 def _recency(records: Records, window: Window) -> NDArray[Any]:
     step = _recency_step(records["counts"].shape[1])
     since = tiles_since_purchase(records, window.clock_tile)
-    return np.asarray(since // step * step * window.tile_days, np.float64)
+    # The statistics clip what is beyond: two thirds of a window of more than eight years.
+    return np.minimum(since // step * step * window.tile_days, LIMIT)
 
 
 def _basket(_: Records, window: Window) -> NDArray[Any]:

@@ -11,7 +11,7 @@ STEPS = 1 << 20
 UNKNOWN = -(2**31)
 URBANICITY = {"rural": 0.0, "suburban": 0.5, "urban": 1.0}
 ROUNDING = 2
-RECENCY_STEPS = 3
+RECENCY_STEPS, MOST_DAYS = 3, 2_000
 TOLERANCES = {"age": STEPS // 14}
 """Ages are stored in half precision: up to 128 within 1/16."""
 
@@ -70,7 +70,7 @@ def _values(
     return {
         "purchases": log1p(purchases),
         "spend": log1p(max(cents, 0) / 100),
-        "recency": tiles_since // step * step * deployed.tile_us / DAY_US,
+        "recency": min(tiles_since // step * step * deployed.tile_us / DAY_US, MOST_DAYS),
         "basket": log1p(max(cents, 0) / 100 / purchases),
         **profile_values(expected.profile),
     }

@@ -9,6 +9,7 @@ import numpy as np
 from livesegments.contracts.segments import SegmentChange
 from livesegments.contracts.topics import PROFILES, PURCHASES
 from livesegments.operations.verify.model_checks import (
+    MOST_DAYS,
     RECENCY_STEPS,
     ROUNDING,
     STEPS,
@@ -94,10 +95,11 @@ def _had_window(
         inside = tile > end - tiles
         counts, spent = (np.cumsum(np.where(inside, each, 0))[first:] for each in (number, cents))
         amounts = np.maximum(spent, 0) / 100
+        days = np.maximum(end - newest, 0) // step * step * tile_us / DAY_US
         values = {
             "purchases": np.log1p(counts),
             "spend": np.log1p(amounts),
-            "recency": np.maximum(end - newest, 0) // step * step * tile_us / DAY_US,
+            "recency": np.minimum(days, MOST_DAYS),
             "basket": np.log1p(amounts / np.maximum(counts, 1)),
         }
         had = counts > 0

@@ -7,6 +7,7 @@ from livesegments.features.aggregate import aggregate_purchases
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.record_codec import RecordShape, empty
 from livesegments.features.window import Tiling, Window, tiles_since_purchase, window
+from livesegments.model.vectors import dequantize, quantize
 from tests.consumers.harness import SHAPE
 from tests.segmentations import PERSONAS, RFM, of_size
 
@@ -92,6 +93,14 @@ def test_a_recency_has_as_many_values_as_its_steps_say(days: int, tiles: int) ->
     found = BY_NAME["recency"].measure(records, window(records, tiles - 1, layout))
     step, most = BY_NAME["recency"].steps(layout)
     assert sorted(set(found)) == np.arange(0, most + step / 2, step).tolist()
+
+
+def test_a_recency_is_one_that_the_model_counts() -> None:
+    layout = Tiling(window_days=3660, tiles=3)
+    records = empty(1, RecordShape(3, 3, 3))
+    records["counts"][:, 0] = 1
+    vectors = RFM.vectors(records, window(records, 2, layout))
+    assert dequantize(quantize(vectors))[0, 2] == vectors[0, 2] == 2000
 
 
 def test_refunds_are_no_purchases() -> None:

@@ -92,7 +92,7 @@ def _recency(records: Records, window: Window) -> NDArray[Any]:
     step = _recency_step(records["counts"].shape[1])
     since = tiles_since_purchase(records, window.clock_tile)
     # The statistics clip what is beyond: two thirds of a window of more than eight years.
-    return np.minimum(since // step * step * window.tile_days, LIMIT)
+    return np.asarray(np.minimum(since // step * step * window.tile_days, LIMIT))
 
 
 def _basket(_: Records, window: Window) -> NDArray[Any]:

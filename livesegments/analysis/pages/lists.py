@@ -12,7 +12,7 @@ from livesegments.analysis.pages.audiences import CELLS, LEAVING, LEFT, OFFERED
 from livesegments.analysis.pages.segments import Period
 from livesegments.analysis.survey.context import DeploymentContext
 from livesegments.analysis.survey.customers import CUSTOMERS, hashed
-from livesegments.analysis.survey.purchases import PURCHASES
+from livesegments.analysis.survey.purchases import OTHERS, PURCHASES
 
 _OWNER_ONLY = 0o600
 _CHUNK = 10_000
@@ -30,8 +30,10 @@ _CROSS_SELL = f"""
 SELECT {_CUSTOMER}, category, format('{{:.2f}}', lift) AS lift FROM (
     SELECT c.customer_id, max_by(liked.category, liked.lift) AS category, max(liked.lift) AS lift
     FROM {CUSTOMERS} AS c
-    JOIN (SELECT category, segment, lift FROM ({CELLS}) WHERE lift >= {OFFERED}) AS liked
-        USING (segment)
+    JOIN (
+        SELECT category, segment, lift FROM ({CELLS})
+        WHERE lift >= {OFFERED} AND category <> '{OTHERS}'
+    ) AS liked USING (segment)
     ANTI JOIN {PURCHASES} AS has
         ON has.customer_id = c.customer_id AND has.category = liked.category
     GROUP BY c.customer_id

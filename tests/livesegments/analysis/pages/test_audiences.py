@@ -11,6 +11,7 @@ from livesegments.analysis.pages.audiences import SHOWN, audiences_page
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.segments import DAY_S, Period
 from livesegments.analysis.survey.context import DeploymentContext
+from livesegments.analysis.survey.purchases import OTHERS
 from livesegments.features.record_codec import Records
 from livesegments.features.window import window
 from tests.consumers.harness import (
@@ -148,3 +149,12 @@ def test_what_the_segment_prefers_is_offered_to_whoever_lacks_it_and_consents() 
     assert [(row[0], *row[-2:]) for row in offers[1:]] == [("c1", "tea", "2.00")]
     assert offers[0][-2:] == ["category", "lift"]
     assert [row[0] for row in targets[1:]] == ["c0", "c1"]
+
+
+def test_the_sum_of_rare_categories_is_offered_to_nobody() -> None:
+    with surveyed(customers(3, segment=[0, 0, STUDENT], marketing=1)) as connection:
+        connection.execute(
+            "INSERT INTO surveyed_purchases VALUES"
+            f" ('c0', '{SEGMENTS[0]}', '{OTHERS}', 40, 900), ('c2', '{STUDENTS}', 'jam', 40, 900)"
+        )
+        assert len(list(Lists(connection, STANDING, PERIOD).rows("cross-sell"))) == 1

@@ -31,7 +31,8 @@ MOST_RESUMING = 4
 """Clients for which Kafka is read at the same time; others wait."""
 ALIVE_SECONDS = 15.0
 STALL_SECONDS = 10.0
-BEGIN, ALIVE = b"retry: 2000\n: changes of segments\n\n", b": alive\n\n"
+BEGIN, ALIVE = b"retry: 2000\n: changes of segments\nid: %b\n\n", b": alive\n\n"
+"""The id is that of the event before: a client that gets none resumes after it."""
 
 
 class Backlog:
@@ -106,8 +107,8 @@ class ChangesStream:
         position = self._begin(last_event_id)
         if self.streams >= MOST_STREAMS:
             raise unavailable(f"{MOST_STREAMS} streams are open already")
-        frames, position = await self._before(position)
-        return self._follow(frames, position)
+        frames, after = await self._before(position)
+        return self._follow(BEGIN % str(position).encode(), frames, after)
 
     def _begin(self, last_event_id: str) -> Position:
         end = self._log.end
@@ -135,10 +136,12 @@ class ChangesStream:
             return [], position
         return await self._backlog.read(position, start)
 
-    async def _follow(self, frames: Sequence[bytes], position: Position) -> AsyncIterator[bytes]:
+    async def _follow(
+        self, begin: bytes, frames: Sequence[bytes], position: Position
+    ) -> AsyncIterator[bytes]:
         self.streams += 1
         try:
-            yield BEGIN
+            yield begin
             while (number := self._log.place(position)) is None:
                 yield b"".join(frames)
                 frames, position = await self._before(position)

@@ -248,8 +248,8 @@ def _paths() -> dict[str, Any]:
                 "summary": "Changes as they come",
                 "description": "Server-sent events: `change` with a SegmentChange, and `forgotten`"
                 " with the `customer_id` of a customer whose data is deleted. After a break, send"
-                " the id of the last event; an event may come twice then, with the same version."
-                " A comment comes every 15 seconds without changes.",
+                " the last id, which a stream begins with too; an event may come twice then, with"
+                " the same version. A comment comes every 15 seconds without changes.",
                 "parameters": [
                     _in("header", "Last-Event-ID", "Id of the last event that you have"),
                     _in("query", "last_event_id", "The same, for clients without headers"),

@@ -77,8 +77,8 @@ class Stream:
             name, colon, value = line.partition(": ")
             if name in ("id", "event", "data") and colon:
                 event[name] = value
-            elif not line and event:
-                found.append(event)
+            elif not line:
+                found += [event] if "data" in event else []
                 event = {}
         return found
 

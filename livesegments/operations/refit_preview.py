@@ -40,7 +40,8 @@ class Proposal:
     found
         The comparison, for JSON. ``sample`` and ``customers`` are the numbers of customers fitted
         and in all; ``inertia`` is the mean squared distance to the nearest centroid, in squared
-        standard deviations, and ``gain`` its relative reduction. For each segment: the one whose
+        standard deviations, as expected of all customers and not of those fitted alone, and
+        ``gain`` its relative reduction. For each segment: the one whose
         centroid is nearest now (``continues``), the customers of its cluster, and the distances of
         its centroid to the persona and between now and then, in standard deviations per feature.
     segments
@@ -168,7 +169,10 @@ def _compare(
         "replaces": fit.number,
         "sample": rows,
         "customers": round(sample.customers),
-        "inertia": {"now": round(now / rows, 6), "new": round(candidate.fit.inertia / rows, 6)},
+        "inertia": {
+            "now": round(now / rows, 6),
+            "new": round(now / rows * (1 - candidate.gain), 6),
+        },
         "gain": round(candidate.gain, 6),
         "segments": [
             {

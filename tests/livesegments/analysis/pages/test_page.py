@@ -140,6 +140,13 @@ def test_json_has_the_same_figures() -> None:
     assert read["quality"]["dead_letters"] == {"not_json": [7, 2]}
 
 
+@pytest.mark.parametrize(("gain", "says"), [(0.04, "4.00% less"), (-0.01, "1.00% more")])
+def test_a_refit_has_less_inertia_or_more(gain: float, says: str) -> None:
+    refit = report()["refit"]
+    refit["preview"]["gain"] = gain
+    assert f"then, {says}." in page(report(refit=refit))
+
+
 def test_ids_that_no_person_has_are_named_and_those_of_people_are_hashes() -> None:
     text = page(report())
     assert "The placeholder guest has 12.0% of the purchases" in text

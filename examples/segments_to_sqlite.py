@@ -3,7 +3,8 @@
 Needs: pip install kafka-python
 
 Rows and offsets are written in one database transaction, so each record is applied exactly once,
-wherever this is killed; the version check skips duplicates in any case.
+wherever this is killed; the version check skips duplicates in any case. After days without a
+write it starts from an empty table: tombstones stay on the topic for a week.
 
 KAFKA_BOOTSTRAP_SERVERS=localhost:9092 python segments_to_sqlite.py segments.db
 """
@@ -12,11 +13,14 @@ import json
 import os
 import sqlite3
 import sys
+import time
+from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 TOPIC = "customer-segments.v1"
+AWAY_SECONDS = 6 * 24 * 3600
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS segments (
     customer_id TEXT PRIMARY KEY, segment TEXT, since TEXT NOT NULL, version INTEGER NOT NULL,
@@ -54,7 +58,10 @@ def write(database: sqlite3.Connection, record: ConsumerRecord) -> None:
 
 def main() -> None:
     """Follow the topic until Ctrl-C."""
-    database = sqlite3.connect(sys.argv[1])
+    file = Path(sys.argv[1])
+    if file.exists() and time.time() - file.stat().st_mtime > AWAY_SECONDS:
+        file.unlink()
+    database = sqlite3.connect(file)
     database.executescript(SCHEMA)
     consumer = KafkaConsumer(
         bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),

@@ -361,6 +361,16 @@ def test_a_table_of_sqlite_is_right_though_its_writer_is_killed(
         for customer, segment in wanted.items()
         if segment and states(published)[customer]["consent"]["marketing"] is not False
     }
+    # It was away while compaction removed the tombstone of a customer.
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("INSERT INTO segments VALUES ('erased', 'retirees', '2024', 1, NULL)")
+    last_week = time.time() - 8 * 24 * 3600
+    os.utime(file, (last_week, last_week))
+    with running(fresh_kafka, *command):
+        wait_for(
+            lambda: dict(read("SELECT customer_id, segment FROM segments")) == wanted,
+            "the table has only those who are left",
+        )
 
 
 def test_examples_are_short() -> None:

@@ -138,6 +138,13 @@ def _topic_configs(admin: KafkaAdminClient, settings: Settings) -> Iterator[Find
             f"set its retention.ms to {FOR_GOOD}: a rebuilt store would not know the suppressed"
             " customers",
         )
+    for name in (PURCHASES, ERASURES):
+        if (size := found.get(name, {}).get("retention.bytes", FOR_GOOD)) != FOR_GOOD:
+            yield warn(
+                f"topic {name}",
+                f"keeps {size} bytes of each partition, however new the rest is",
+                f"set its retention.bytes to {FOR_GOOD}: a lost store could not be rebuilt",
+            )
     largest = wanted[DEAD_LETTERS]["max.message.bytes"]
     if (taken := int(found.get(DEAD_LETTERS, {}).get("max.message.bytes", largest))) < int(largest):
         yield warn(

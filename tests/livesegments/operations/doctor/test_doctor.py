@@ -158,7 +158,11 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
     admin.alter_configs(
         [
             ConfigResource(ConfigResourceType.TOPIC, STATES, {"cleanup.policy": "delete"}),
-            ConfigResource(ConfigResourceType.TOPIC, PURCHASES, {"retention.ms": str(7 * DAY_MS)}),
+            ConfigResource(
+                ConfigResourceType.TOPIC,
+                PURCHASES,
+                {"retention.ms": str(7 * DAY_MS), "retention.bytes": "1000000"},
+            ),
             ConfigResource(ConfigResourceType.TOPIC, ERASURES, {"retention.ms": str(9 * DAY_MS)}),
         ]
     )
@@ -168,6 +172,7 @@ def test_a_topic_with_another_cleanup_policy_or_a_short_retention_is_found(
     assert "compact" in named(findings, f"topic {STATES}").fix
     assert named(findings, f"topic {PURCHASES}").status == "warn"
     assert "7 days" in named(findings, f"topic {PURCHASES}").detail
+    assert [each.status for each in findings if "keeps 1000000 bytes" in each.detail] == ["warn"]
     assert named(findings, f"topic {ERASURES}").detail == "keeps 9 days"
     assert "suppressed" in named(findings, f"topic {ERASURES}").fix
 

@@ -23,7 +23,7 @@ public class SegmentSubscriber {
     static final String STATES = "customer-segments.v1";
     static final ObjectMapper JSON = new ObjectMapper();
 
-    /** Highest version handled per customer. */
+    /** Highest version handled per customer. Keep both maps in your database to restart safely. */
     final Map<String, Long> latest = new HashMap<>();
 
     /** Customers opted out of marketing, and the version of the opt-out. */

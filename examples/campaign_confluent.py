@@ -31,7 +31,11 @@ def forget(customer: str) -> None:
 
 
 class Campaign:
-    """Handles each record once, however the two topics interleave."""
+    """Handles each record once, however the two topics interleave.
+
+    Keep both tables in your database: after a restart, a change may come whose opt-out or erasure
+    was read before it.
+    """
 
     def __init__(self) -> None:
         self.latest: dict[str, int] = {}  # highest version handled per customer

@@ -67,7 +67,8 @@ class MiniBatchKMeans(base.Clusterer):
     Notes
     -----
     Values are counted in steps of 2**-20 and clipped to plus and minus 2,000; a feature with a
-    variance of at most 2**-20 is treated as constant. For money, for example, use logarithms.
+    variance of at most 2**-20 is treated as constant. For money, for example, use logarithms, and
+    for rates per cent.
 
     References
     ----------

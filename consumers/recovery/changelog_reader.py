@@ -94,9 +94,9 @@ def read_back(
             letter = parse(record.headers)
         except ValueError:
             continue  # a record of another producer
-        if letter.source is None:  # a source's has a version only if its record had one
+        if letter.source is None:
             letters.add((letter.topic, letter.offset))
-            version = max(version, _version(record))
+            version = max(version, version_of_letter(record))
     return Changelog(states, version, frozenset(letters))
 
 
@@ -119,6 +119,15 @@ def _records(
     for batch in reader.read({tp: (start, end)}):
         keep_alive()
         yield from batch[tp]
+
+
+def version_of_letter(record: ConsumerRecord) -> int:
+    """Return the version of a worker's dead letter, 0 for that of a source or another producer."""
+    try:
+        letter = parse(record.headers)
+    except ValueError:
+        return 0
+    return _version(record) if letter.source is None else 0
 
 
 def _version(record: ConsumerRecord) -> int:

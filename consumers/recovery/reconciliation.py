@@ -13,7 +13,7 @@ from livesegments.consumers.clocks import bounded
 from livesegments.consumers.data_loss import DataLossError, LossCheck
 from livesegments.consumers.log_reader import STALL_SECONDS, LogReader
 from livesegments.consumers.partition_state import PartitionState, decode_estimators, decode_seen
-from livesegments.consumers.recovery.changelog_reader import read_back
+from livesegments.consumers.recovery.changelog_reader import read_back, version_of_letter
 from livesegments.consumers.recovery.ownership import (
     Committed,
     Extent,
@@ -28,7 +28,7 @@ from livesegments.consumers.scoring import NONE
 from livesegments.contracts.cloudevents import SOURCE, source_of
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from livesegments.domain import ProcessingConfig
-from livesegments.store.checkpoint import Offsets
+from livesegments.store.checkpoint import Checkpoint, Offsets
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions
 
@@ -105,29 +105,39 @@ class Reconciler:
         self._deployment.check_assigned(partitions)
         self._store.agree(self._deployment)
         with LogReader(self._kafka_config, self._stall_seconds) as reader:
-            foreign = self._foreign(partitions, reader)
+            newest = self._newest(partitions, reader)
             for partition in partitions:
-                found = self._find(partition, reader, foreign.get(partition, 0))
+                found = self._find(partition, reader, *newest[partition])
                 states[partition] = self._take_over(found, reader, keep_alive)
         return states
 
-    def _foreign(self, partitions: Sequence[int], reader: LogReader) -> dict[int, int]:
-        """Return the offset after the last state of partitions where another group published it."""
-        newest = reader.newest([TopicPartition(STATES, partition) for partition in partitions])
-        own = source_of(self._config.group_id)
-        return {
-            each.partition: each.offset + 1
-            for each in newest
-            if dict(each.headers).get(SOURCE, own) != own
-        }
+    def _newest(self, partitions: Sequence[int], reader: LogReader) -> dict[int, tuple[int, int]]:
+        """Return by partition what shows that another group publishes there.
 
-    def _find(self, partition: int, reader: LogReader, foreign: int) -> Takeover:
+        That is the offset after the last state if another group's, else 0; and the version of the
+        last dead letter, which does not name its group.
+        """
+        topics = (STATES, DEAD_LETTERS)
+        records = reader.newest([TopicPartition(t, p) for t in topics for p in partitions])
+        own = source_of(self._config.group_id)
+        foreign, letters = dict.fromkeys(partitions, 0), dict.fromkeys(partitions, 0)
+        for each in records:
+            if each.topic == DEAD_LETTERS:
+                letters[each.partition] = version_of_letter(each)
+            elif dict(each.headers).get(SOURCE, own) != own:
+                foreign[each.partition] = each.offset + 1
+        return {partition: (foreign[partition], letters[partition]) for partition in partitions}
+
+    def _find(self, partition: int, reader: LogReader, foreign: int, letter: int) -> Takeover:
         # The order matters: read the store first, then Kafka's offsets, then commit to the store if
         # it is unchanged.
         stored, committed = self._store.load(partition), self._committed(partition)
-        if foreign > (stored.checkpoint.foreign if stored.checkpoint else 0):
-            # The group's offsets do not say what the other group has published.
-            log.warning("another group has published meanwhile", partition=partition)
+        known = stored.checkpoint or Checkpoint()
+        ours = max(known.version, committed.version if committed else 0)
+        if foreign > known.foreign or letter > ours or (known.recovering and not known.seen):
+            # The group's offsets do not say what another group has published; nor do they after a
+            # recovery without them that was interrupted.
+            log.info("reads all outputs", partition=partition)
             committed = None
         inputs, nonce = extent_of(reader, partition), secrets.token_hex(8)
         return Takeover(partition, stored, committed, inputs, nonce, foreign)

@@ -62,14 +62,18 @@ def run_another_group(world: World, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_a_group_that_returns_goes_on_from_what_another_has_published(is_lost: bool) -> None:
-    with World(Random(3)).in_place() as world:
+@pytest.mark.parametrize(("seed", "rounds", "topic"), [(3, 40, CHANGES), (5, 15, DEAD_LETTERS)])
+def test_a_group_that_returns_goes_on_from_what_another_has_published(
+    seed: int, rounds: int, topic: str, is_lost: bool
+) -> None:
+    with World(Random(seed)).in_place() as world:
         worker = begun(world)
         worker.crash()
         put_out(world, worker)
-        before = len(world.cluster.logs[TopicPartition(CHANGES, 0)].entries)
-        run_another_group(world, 40)
-        assert len(world.cluster.logs[TopicPartition(CHANGES, 0)].entries) > before
+        log = world.cluster.logs[TopicPartition(topic, 0)]
+        before = log.end
+        run_another_group(world, rounds)
+        assert log.end > before
         if is_lost:
             world.database.lose(-1, prefix(0))
         for name in ("b", "c"):

@@ -117,8 +117,10 @@ class Reconciler:
         That is the offset after the last state if another group's, else 0; and the version of the
         last dead letter, which does not name its group.
         """
-        topics = (STATES, DEAD_LETTERS)
-        records = reader.newest([TopicPartition(t, p) for t in topics for p in partitions])
+        tps = [TopicPartition(t, p) for t in (STATES, DEAD_LETTERS) for p in partitions]
+        # One wait of 0.1 s for the metadata of all topics that the takeover reads.
+        reader.starts([*tps, *(TopicPartition(topic, partitions[0]) for topic in INPUTS)])
+        records = reader.newest(tps)
         own = source_of(self._config.group_id)
         foreign, letters = dict.fromkeys(partitions, 0), dict.fromkeys(partitions, 0)
         for each in records:

@@ -12,7 +12,7 @@ import structlog
 from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
-from livesegments.consumers.modelling.refit import Checks, Request, next_generation
+from livesegments.consumers.modelling.refit import PARTS, Checks, Request, next_generation
 from livesegments.consumers.partition_state import PartitionResult, PartitionState
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.model.generation import Generation
@@ -180,7 +180,7 @@ class Generations:
             return self._next(first, successor, now_us, "check")
         if self._checks.is_due(now, swept_tile):
             buyers = int(now.statistics.members.sum())
-            sample = partial(draw, self._store, self._partitions, self._config, buyers)
+            sample = partial(draw, self._store, self._partitions, self._config, buyers, PARTS)
             self._checks.start(sample, now, swept_tile)
         return None
 

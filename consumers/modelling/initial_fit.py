@@ -50,34 +50,39 @@ def sample_size(segmentation: Segmentation) -> int:
     return max(SAMPLE, SAMPLE_PER_SEGMENT * len(segmentation.segments))
 
 
-def to_draw(
-    sizes: Sequence[int], segmentation: Segmentation, buyers: int | None = None
-) -> dict[int, int]:
-    """Return partition -> customers to draw from it for a fit, by the ``sizes`` of all partitions.
+def to_draw(sizes: Sequence[int], least: int, buyers: int | None = None) -> dict[int, int]:
+    """Return partition -> customers to draw from it, by the ``sizes`` of all partitions.
 
     Inactive customers are drawn and discarded, so the number of ``buyers`` helps if it is known.
     """
-    total, least = sum(sizes), sample_size(segmentation)
+    total = sum(sizes)
     drawn = least if not buyers else min(max(least * total // buyers, least), MOST_DRAWN)
     return {p: -(-drawn * size // total) for p, size in enumerate(sizes) if size}
 
 
 def draw(
-    store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None = None
+    store: Partitions,
+    partitions: int,
+    config: ProcessingConfig,
+    buyers: int | None = None,
+    parts: int = 1,
 ) -> Sample:
-    """Sample customers with a purchase in their window, from each partition: see `to_draw`."""
+    """Sample customers with a purchase in their window, from each partition: see `to_draw`.
+
+    Their number is enough for ``parts`` fits.
+    """
     layout, sizes = config.layout, store.sizes(range(partitions))
-    wanted = to_draw(sizes, config.segmentation, buyers)
-    parts = []
+    wanted = to_draw(sizes, parts * sample_size(config.segmentation), buyers)
+    vectors = []
     customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
         records = decode(blobs, config.record_shape)
         at = window(records, layout.tile(checkpoint.clock_us), layout)
         counted = (at.purchases > 0) & may_be_profiled(records)
-        parts.append(config.segmentation.vectors(records, at)[counted])
+        vectors.append(config.segmentation.vectors(records, at)[counted])
         bought += purchases_by_tile(records, layout.tile(checkpoint.clock_us))
         customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
-    found = np.concatenate(parts) if parts else np.empty((0, len(config.segmentation.features)))
+    found = np.concatenate(vectors) if vectors else np.empty((0, len(config.segmentation.features)))
     return Sample(found, customers, is_full(bought))
 
 

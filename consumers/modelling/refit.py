@@ -17,13 +17,15 @@ import numpy as np
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
-from livesegments.model.batch_kmeans import Fit, inertia
+from livesegments.model.batch_kmeans import Fit
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment, match_successors
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.vectors import Floats
+from livesegments.model.vectors import Floats, squared_distances
 
+PARTS = 3
+"""Parts of a sample, each large enough for a fit: one judges the fit of the others."""
 NOTHING = 1e-6
 """Squared standard deviations per value below which a fit counts as perfect."""
 
@@ -48,34 +50,32 @@ class Candidate:
 
 
 def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
-    """Fit a sample and compare the fit with the current centroids on the same rows.
+    """Fit a sample and compare the fit with the current centroids, over all customers.
+
+    If there are others than those of the sample, a part of it is not fitted and stands for them. On
+    its own rows a fit is always better. Where several fits are nearly as good, the best of them is
+    so by more than a correction for its freedom foresees, and customers would move to and fro.
 
     Raises
     ------
     ValueError
         If all customers of the sample are the same.
     """
-    fit = model.kmeans.fit_arrays(sample.vectors, seed=seed)
-    today = inertia(sample.vectors, model.snapshot.centroids, fit.weights)
-    nothing = NOTHING * sample.vectors.size
-    gain = 1.0 - (fit.inertia * optimism(sample, len(fit.centroids)) + nothing) / (today + nothing)
-    return Candidate(fit, float(gain), sample)
+    rows = sample.vectors
+    unseen = max(0.0, sample.customers - len(rows))
+    judging = (np.arange(len(rows)) % PARTS == 0) & (unseen > 0)  # of every partition
+    fit = model.kmeans.fit_arrays(rows[~judging], seed=seed)
+    # As in the model that it would become.
+    centroids = np.where(np.isnan(fit.centroids), np.nan_to_num(fit.mean), fit.centroids)
 
+    def of_all(centroids: Floats) -> float:
+        """Add the inertia of the sample and that of the others, who are as its judges are."""
+        own = squared_distances(rows, centroids, fit.weights).min(axis=1)
+        others = unseen * own[judging].mean() if unseen else 0.0
+        return float(own.sum() + others + NOTHING * (rows.size + unseen * rows.shape[1]))
 
-def optimism(sample: Sample, k: int) -> float:
-    """Return the ratio of a fit's inertia per row over all customers to that over its sample.
-
-    Each mean of a cluster's n_k rows removes one of their n_k squared deviations, and adds as much
-    error for every other customer: a factor of 1 + 2 k / n, after Mallows' C_p [1]_. The excess
-    shrinks by the fraction of all customers that is in the sample.
-
-    References
-    ----------
-    .. [1] Mallows, C. L., 1973. Some Comments on C_p. Technometrics, 15(4), pp. 661-675.
-    """
-    rows = len(sample.vectors)
-    unseen = max(0.0, 1.0 - rows / max(sample.customers, 1.0))
-    return 1.0 + 2 * k / max(rows, 1) * unseen
+    gain = 1.0 - of_all(centroids) / of_all(model.snapshot.centroids)
+    return Candidate(fit, gain, sample)
 
 
 def next_generation(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from livesegments.consumers.modelling.initial_fit import Sample, to_draw
-from livesegments.consumers.modelling.refit import Candidate, find_better, next_generation
+from livesegments.consumers.modelling.initial_fit import Sample, sample_size, to_draw
+from livesegments.consumers.modelling.refit import PARTS, Candidate, find_better, next_generation
 from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.features.record_codec import Records, decode, may_be_profiled
@@ -180,7 +180,7 @@ def _compare(
                 "continues": was[int(nearest[i])],
                 "customers": {
                     "now": int(before.statistics.members[old[i]]),
-                    "new": round(fit.sizes[i] * sample.customers / rows),
+                    "new": round(fit.sizes[i] * sample.customers / sum(fit.sizes)),
                 },
                 "persona_distance": {"now": known(persona_now[i]), "new": known(persona_new[i])},
                 "shift": known(shift[i]),
@@ -200,7 +200,7 @@ def _sample(
     store: Partitions, partitions: int, rules: ProcessingConfig, buyers: int
 ) -> Iterator[_Batch]:
     sizes = store.sizes(range(partitions))
-    wanted = to_draw(sizes, rules.segmentation, buyers)
+    wanted = to_draw(sizes, PARTS * sample_size(rules.segmentation), buyers)
     for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
         if blobs:
             records = decode(blobs, rules.record_shape)

@@ -18,7 +18,7 @@ from livesegments.consumers.aggregation import Work, read_requests
 from livesegments.consumers.decoding import MicroBatch, decode_batch
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
-from livesegments.consumers.modelling.refit import Schedule, find_better, next_generation
+from livesegments.consumers.modelling.refit import PARTS, Schedule, find_better, next_generation
 from livesegments.consumers.partition_state import PartitionState, decode_seen, start_sweep
 from livesegments.consumers.processor import process
 from livesegments.contracts.topics import CHANGES
@@ -173,7 +173,7 @@ class Simulator:
         self._schedule.checked(model, tile)
         self._checks += 1
         buyers = int(model.statistics.members.sum())
-        sample = draw(self.store, 1, self.config, buyers)
+        sample = draw(self.store, 1, self.config, buyers, PARTS)
         try:
             candidate = find_better(sample, model, seed=self._checks)
         except ValueError:  # all customers are the same, lately

@@ -12,7 +12,7 @@ from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
 from tests.consumers.harness import LAYOUT, RULES, SEGMENTS, SHAPE, generation, model_of
 
-CUSTOMERS = 9_000
+CUSTOMERS = 12_000
 
 
 def test_the_gain_is_the_relative_reduction_of_the_inertia() -> None:

@@ -159,7 +159,7 @@ def _compare(
     was = before.generation.segments
     old = [was.index(segment) for segment in fit.segments]
     nearest = squared_distances(after.centroids, today.centroids, after.weights).argmin(axis=1)
-    rows = len(sample.vectors)
+    rows, fitted = len(sample.vectors), sum(fit.sizes)
     now = inertia(sample.vectors, today.centroids, candidate.fit.weights)
     persona_now = persona_distance(today.zscores(today.centroids), was, segments)[old]
     persona_new = persona_distance(after.zscores(after.centroids), fit.segments, segments)
@@ -167,7 +167,7 @@ def _compare(
     names = [*(segment.id for segment in segments), None]
     return {
         "replaces": fit.number,
-        "sample": rows,
+        "sample": fitted,
         "customers": round(sample.customers),
         "inertia": {
             "now": round(now / rows, 6),
@@ -180,7 +180,7 @@ def _compare(
                 "continues": was[int(nearest[i])],
                 "customers": {
                     "now": int(before.statistics.members[old[i]]),
-                    "new": round(fit.sizes[i] * sample.customers / sum(fit.sizes)),
+                    "new": round(fit.sizes[i] * sample.customers / fitted),
                 },
                 "persona_distance": {"now": known(persona_now[i]), "new": known(persona_new[i])},
                 "shift": known(shift[i]),

@@ -44,12 +44,12 @@ def reasons_of(
         snapshot,
     )
     is_compared = ~np.isnan(remembered)[:, None]
-    z_scores = snapshot.zscores(now).round(2) + 0.0  # no negative zeros
-    previous = np.where(is_compared, snapshot.zscores(then).round(2) + 0.0, np.nan)
+    z_scores = snapshot.zscores(now).round(2)
+    previous = np.where(is_compared, snapshot.zscores(then).round(2), np.nan)
     by_time = np.array(origins) == "expiry"
     named = (~is_compared | (fixed != place)) & ~np.isnan(z_scores)
     named &= ~(by_time[:, None] & [feature.is_profile for feature in features])
-    contributions = parts.features.round(4) + 0.0
+    contributions = parts.features.round(4) + 0.0  # no negative zeros
     names = [feature.name for feature in features]
     of_model = (parts.model.round(4) + 0.0).tolist()
     of_profile = np.where(named, 0.0, contributions).sum(axis=1).round(4).tolist()

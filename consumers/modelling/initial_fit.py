@@ -18,7 +18,7 @@ from livesegments.store.partitions import Partitions
 SAMPLE, SAMPLE_PER_SEGMENT = 3_000, 600
 """Customers that a fit takes in all, or for each segment if that is more: of a smaller sample the
 rarest customers would decide where many centroids are (`python -m bench segmentations`)."""
-MOST_DRAWN = 30_000
+MOST_DRAWN = 90_000
 LEAST_ROWS, MOST_SMALL = 100, 100
 
 

@@ -53,6 +53,11 @@ class Fit:
         """Rows in each cluster."""
         return tuple(np.bincount(self.clusters, minlength=len(self.centroids)).tolist())
 
+    @property
+    def completed(self) -> Floats:
+        """Centroids with the mean of all rows for an unknown feature, 0 if no row knows it."""
+        return np.where(np.isnan(self.centroids), np.nan_to_num(self.mean), self.centroids)
+
     def zscores(self, centroids: Floats) -> Floats:
         """Standardize centroids by mean and variance; NaN for a constant feature."""
         scale = np.where(self.weights > 0, np.sqrt(self.weights), np.nan)

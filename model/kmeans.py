@@ -218,7 +218,7 @@ class MiniBatchKMeans(base.Clusterer):
         It is the cluster that `predict_one` would have returned before; -1 for a row kept for the
         first fit, and for a row without known values.
         """
-        features = self._with(x)
+        features = self._features_with(x)
         return int(self._learn(frames.from_dicts([x], features), features)[0])
 
     def learn_many(self, X: pd.DataFrame) -> None:
@@ -227,7 +227,7 @@ class MiniBatchKMeans(base.Clusterer):
 
     def learn_predict_many(self, X: pd.DataFrame) -> pd.Series[int]:
         """Learn a mini-batch and return the cluster of each row, with the index of `X`."""
-        features = self._with(X.columns)
+        features = self._features_with(X.columns)
         return frames.to_series(self._learn(frames.from_frame(X, features), features), X)
 
     def predict_one(self, x: Mapping[Any, Any]) -> int:
@@ -385,7 +385,7 @@ class MiniBatchKMeans(base.Clusterer):
         self.learn_arrays(quantize(X), self.predict_arrays(X).clusters)
         self.waiting.clear()
 
-    def _with(self, names: Iterable[Any]) -> list[Any]:
+    def _features_with(self, names: Iterable[Any]) -> list[Any]:
         """Return the features with those that are new."""
         new = set(names).difference(self.features)
         return frames.ordered({*self.features, *new}) if new else self.features

@@ -19,6 +19,7 @@ SAMPLE, SAMPLE_PER_SEGMENT = 3_000, 600
 """Customers that a fit takes in all, or for each segment if that is more: of a smaller sample the
 rarest customers would decide where many centroids are (`python -m bench segmentations`)."""
 MOST_DRAWN = 90_000
+"""Customers that a draw reads at most, however few of them have bought."""
 LEAST_ROWS, MOST_SMALL = 100, 100
 
 
@@ -69,7 +70,7 @@ def draw(
 ) -> Sample:
     """Sample customers with a purchase in their window, from each partition: see `to_draw`.
 
-    Their number is enough for ``parts`` fits.
+    The sample is ``parts`` times that of a fit.
     """
     layout, sizes = config.layout, store.sizes(range(partitions))
     wanted = to_draw(sizes, parts * sample_size(config.segmentation), buyers)

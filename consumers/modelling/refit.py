@@ -17,15 +17,15 @@ import numpy as np
 from livesegments.consumers.modelling.initial_fit import Sample
 from livesegments.domain import Model
 from livesegments.features.segmentation import Segmentation
-from livesegments.model.batch_kmeans import Fit
+from livesegments.model.batch_kmeans import Fit, inertia
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment, match_successors
 from livesegments.model.snapshot import ModelSnapshot
-from livesegments.model.vectors import Floats, squared_distances
+from livesegments.model.vectors import Floats
 
 PARTS = 3
-"""Parts of a sample, each large enough for a fit: one judges the fit of the others."""
+"""Size of a check's sample in samples of a first fit; one of them is held out."""
 NOTHING = 1e-6
 """Squared standard deviations per value below which a fit counts as perfect."""
 
@@ -52,9 +52,9 @@ class Candidate:
 def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
     """Fit a sample and compare the fit with the current centroids, over all customers.
 
-    If there are others than those of the sample, a part of it is not fitted and stands for them. On
-    its own rows a fit is always better. Where several fits are nearly as good, the best of them is
-    so by more than a correction for its freedom foresees, and customers would move to and fro.
+    If the sample leaves out customers, a part of it is held out of the fit, and its mean inertia
+    stands for theirs. On the rows that it was fitted to, the best of several nearly equal fits is
+    better by chance, and customers would move to and fro.
 
     Raises
     ------
@@ -63,18 +63,17 @@ def find_better(sample: Sample, model: Model, seed: int) -> Candidate:
     """
     rows = sample.vectors
     unseen = max(0.0, sample.customers - len(rows))
-    judging = (np.arange(len(rows)) % PARTS == 0) & (unseen > 0)  # of every partition
-    fit = model.kmeans.fit_arrays(rows[~judging], seed=seed)
-    # As in the model that it would become.
-    centroids = np.where(np.isnan(fit.centroids), np.nan_to_num(fit.mean), fit.centroids)
+    held_out = (np.arange(len(rows)) % PARTS == 0) & (unseen > 0)  # of every partition
+    fit = model.kmeans.fit_arrays(rows[~held_out], seed=seed)
 
     def of_all(centroids: Floats) -> float:
-        """Add the inertia of the sample and that of the others, who are as its judges are."""
-        own = squared_distances(rows, centroids, fit.weights).min(axis=1)
-        others = unseen * own[judging].mean() if unseen else 0.0
-        return float(own.sum() + others + NOTHING * (rows.size + unseen * rows.shape[1]))
+        total = inertia(rows, centroids, fit.weights)
+        if unseen:
+            others = inertia(rows[held_out], centroids, fit.weights)
+            total += unseen * others / np.count_nonzero(held_out)
+        return total + NOTHING * (len(rows) + unseen) * rows.shape[1]
 
-    gain = 1.0 - of_all(centroids) / of_all(model.snapshot.centroids)
+    gain = 1.0 - of_all(fit.completed) / of_all(model.snapshot.centroids)
     return Candidate(fit, gain, sample)
 
 

@@ -94,9 +94,9 @@ def read_back(
             letter = parse(record.headers)
         except ValueError:
             continue  # a record of another producer
-        if letter.source is None:
+        if letter.source is None:  # a source's has a version only if its record had one
             letters.add((letter.topic, letter.offset))
-            version = max(version, version_of_letter(record))
+            version = max(version, _version(record))
     return Changelog(states, version, frozenset(letters))
 
 

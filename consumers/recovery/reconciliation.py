@@ -112,10 +112,10 @@ class Reconciler:
         return states
 
     def _newest(self, partitions: Sequence[int], reader: LogReader) -> dict[int, tuple[int, int]]:
-        """Return by partition what shows that another group publishes there.
+        """Return the signs of another group in each partition.
 
-        That is the offset after the last state if another group's, else 0; and the version of the
-        last dead letter, which does not name its group.
+        They are the offset after the last state if another group published it, else 0, and the
+        version of the last dead letter, which does not name its group.
         """
         tps = [TopicPartition(t, p) for t in (STATES, DEAD_LETTERS) for p in partitions]
         # One wait of 0.1 s for the metadata of all topics that the takeover reads.

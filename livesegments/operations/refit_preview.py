@@ -40,10 +40,10 @@ class Proposal:
     found
         The comparison, for JSON. ``sample`` and ``customers`` are the numbers of customers fitted
         and in all; ``inertia`` is the mean squared distance to the nearest centroid, in squared
-        standard deviations, as expected of all customers and not of those fitted alone, and
-        ``gain`` its relative reduction. For each segment: the one whose
-        centroid is nearest now (``continues``), the customers of its cluster, and the distances of
-        its centroid to the persona and between now and then, in standard deviations per feature.
+        standard deviations, over all customers, and ``gain`` its relative reduction. For each
+        segment: the one whose centroid is nearest now (``continues``), the customers of its
+        cluster, and the distances of its centroid to the persona and between now and then, in
+        standard deviations per feature.
     segments
         The segments, in the order of ``moves``.
     """

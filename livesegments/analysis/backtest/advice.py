@@ -95,8 +95,7 @@ def _stability(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> floa
     ]
     found = []
     for fit in drawn:
-        centroids = np.where(np.isnan(fit.centroids), fit.mean, fit.centroids)
-        distances = squared_distances(X, np.nan_to_num(centroids), fit.weights)
+        distances = squared_distances(X, fit.completed, fit.weights)
         agreement = AdjustedRand()
         for a, b in zip(whole.tolist(), distances.argmin(axis=1).tolist(), strict=True):
             agreement.update(a, b)

@@ -72,8 +72,8 @@ def test_the_gain_is_that_for_all_customers(customers: int) -> None:
         drawn = everybody[rng.choice(customers, PARTS * 1_000, replace=False)]
         found = find_better(Sample(drawn, customers), best, seed)
         now, new = (
-            inertia(everybody, np.where(np.isnan(each), 0.0, each), found.fit.weights)
-            for each in (best.snapshot.centroids, found.fit.centroids)
+            inertia(everybody, each, found.fit.weights)
+            for each in (best.snapshot.centroids, found.fit.completed)
         )
         gains.append(found.gain)
         true.append(1 - new / now)

@@ -86,4 +86,7 @@ def test_an_input_is_refused_until_its_loss_is_accepted(
     assert "the input topics were created again" in service.logs[-1].read_text()
 
     service.start("--accept-loss")
-    service.wait_for(lambda: not service.client.hlen("livesegments:{0}:customers"), "it is empty")
+    taken = "owns partitions"
+    service.wait_for(lambda: taken in service.logs[-1].read_text(), "the store is rebuilt")
+    service.wait()
+    assert {state and state.segment for state in service.states().values()} == {None}

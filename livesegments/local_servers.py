@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 
 LOOPBACK = "127.0.0.1"
+_SERVER_PORTS, _RANDOM = range(10_000, 32_768), SystemRandom()
 _START_SECONDS, _STOP_SECONDS = 15.0, 5.0
 _LOG_LINES = 20
 _PR_SET_PDEATHSIG = 1
@@ -89,12 +91,20 @@ def die_with_parent(parent: int) -> Callable[[], None] | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct free loopback TCP ports."""
+    """Return distinct free loopback TCP ports, none of those that systems give to clients.
+
+    A client's connection could take such a port before the server does, or while it restarts.
+    """
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            port = _RANDOM.choice(_SERVER_PORTS)
+            try:
+                stack.enter_context(socket.socket()).bind((LOOPBACK, port))
+            except OSError:  # in use
+                continue
+            ports.append(port)
+    return ports
 
 
 def accepts_connections(port: int) -> bool:

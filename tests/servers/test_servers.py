@@ -7,7 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import (
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaProducer,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 from kafka.errors import KafkaError, NoOffsetForPartitionError
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -66,16 +72,10 @@ def test_paused_kafka_answers_nothing_until_it_goes_on(fresh_kafka: KafkaServer)
 
 def test_fresh_topics_are_empty_and_forget_the_groups(fresh_kafka: KafkaServer) -> None:
     publish(fresh_kafka.bootstrap, PURCHASES, [b"old"])
-    consumer = KafkaConsumer(
-        PURCHASES,
-        bootstrap_servers=fresh_kafka.bootstrap,
-        group_id="g",
-        metadata_max_age_ms=1_000,  # a broker that was just restarted may not know the topic yet
-    )
-    while not consumer.assignment():
-        consumer.poll(100)
-    consumer.commit()
-    consumer.close()
+    partition = TopicPartition(PURCHASES, 0)
+    with KafkaConsumer(bootstrap_servers=fresh_kafka.bootstrap, group_id="g") as consumer:
+        consumer.assign([partition])
+        consumer.commit({partition: OffsetAndMetadata(1, "", -1)})
     fresh_topics(fresh_kafka.bootstrap, partitions=2)
     with KafkaAdminClient(bootstrap_servers=fresh_kafka.bootstrap) as admin:
         described = admin.describe_topics([*INPUTS, *OUTPUTS])
@@ -84,7 +84,6 @@ def test_fresh_topics_are_empty_and_forget_the_groups(fresh_kafka: KafkaServer) 
     with KafkaConsumer(
         bootstrap_servers=fresh_kafka.bootstrap, group_id="g", auto_offset_reset="none"
     ) as consumer:
-        partition = TopicPartition(PURCHASES, 0)
         assert consumer.end_offsets([partition]) == {partition: 0}
         consumer.assign([partition])
         with pytest.raises(NoOffsetForPartitionError):

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from livesegments.analysis.pages.site import Site
 from livesegments.analysis.survey.context import DeploymentReader
@@ -32,6 +33,7 @@ from livesegments.serve.changes_stream import Backlog, ChangesStream
 from livesegments.serve.current_state import CurrentState
 from livesegments.serve.customers import CustomerReader
 from livesegments.serve.guard import Guard
+from livesegments.serve.http_limits import BoundedProtocol
 from livesegments.serve.instrumentation import ServeMetrics
 from livesegments.serve.openapi import documentation
 from livesegments.serve.page_routes import PageRoutes
@@ -127,6 +129,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         routes=[*api.routes(), *documentation(), *pages],
         exception_handlers={
             problems.ProblemError: problems.on_problem,
+            ClientDisconnect: problems.on_disconnect,
             HTTPException: problems.on_http_error,
             Exception: problems.on_error,
         },
@@ -136,6 +139,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     server = _Server(
         uvicorn.Config(
             guard,
+            http=BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

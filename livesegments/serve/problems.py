@@ -47,6 +47,11 @@ async def on_problem(_: Request, error: Exception) -> Response:
     return response(error)
 
 
+async def on_disconnect(_: Request, error: Exception) -> Response:
+    """Answer nobody: the client has left during its request, which is no error of the server."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a path or a method that does not exist."""
     assert isinstance(error, HTTPException)

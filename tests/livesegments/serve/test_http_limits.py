@@ -52,7 +52,7 @@ def talk(client: Client) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "begin, part",
+    ("begin", "part"),
     [
         (GET + b"X: ", b"a" * 10_000),
         (GET, b"X: a\r\n" * 2_000),

@@ -16,6 +16,8 @@ SEGMENT_DEFINITION = "io.livesegments.segment-definition.v1"
 SOURCE = "ce_source"
 NONCE = "livesegments-nonce"
 VERSION = "livesegments-version"
+_MOST_DIGITS = 18
+"""Of a version: what is longer may not fit in 64 bits."""
 
 _DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]
 """Where a UUID has no hyphen."""
@@ -84,10 +86,11 @@ def provenance(nonce: str, version: int) -> list[tuple[str, bytes]]:
 def read_provenance(record_headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, int] | None:
     """Nonce and version of an output record, None when it has none.
 
-    The last of each counts: a dead letter has the headers of its record before ours.
+    The last of each counts: a dead letter has the headers of its record before ours. A number
+    that no version reaches is none.
     """
     latest = dict(record_headers)
     nonce, version = latest.get(NONCE), latest.get(VERSION)
-    if nonce is None or version is None or not version.isdigit():
+    if nonce is None or version is None or not version.isdigit() or len(version) > _MOST_DIGITS:
         return None
     return nonce.decode(errors="replace"), int(version)

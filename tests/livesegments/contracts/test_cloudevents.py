@@ -57,6 +57,8 @@ def test_the_last_provenance_counts() -> None:
         [("livesegments-version", b"1")],
         [("livesegments-nonce", b"a" * 16), ("livesegments-version", b"-1")],
         [("livesegments-nonce", b"a" * 16), ("livesegments-version", None)],
+        [("livesegments-nonce", b"a" * 16), ("livesegments-version", b"9" * 19)],
+        [("livesegments-nonce", b"a" * 16), ("livesegments-version", b"9" * 5_000)],
     ],
 )
 def test_a_record_of_others_has_no_provenance(headers: list[tuple[str, bytes | None]]) -> None:

@@ -82,13 +82,15 @@ class DriftMonitor:
         """
         if not first:
             self._forget_sample()
-        if model is None or not model.statistics.members.any():
+        if model is None:
             return
         if model is not self._reported:
             if self._reported is None or model.statistics != self._reported.statistics:
                 self._updated_s = now_s
             self._reported = model
             self._report(model)
+        if not model.statistics.members.any():
+            return
         if first and (self._sampled_s is None or now_s - self._sampled_s >= SAMPLE_SECONDS):
             self._sampled_s = now_s
             self._report_sample(model)
@@ -100,6 +102,12 @@ class DriftMonitor:
         """
         generation, statistics, now = model.generation, model.statistics, model.snapshot
         metrics, rows = self._metrics, model.cluster_of_segment
+        metrics.set("model_generation", generation.number)
+        metrics.set("model_last_update_timestamp_seconds", self._updated_s)
+        metrics.set("model_provisional", generation.provisional)
+        metrics.set_all("cluster_customers", statistics.members[rows])
+        if not statistics.members.any():
+            return
         # A scaler that moves must not look like a centroid that moves: its unit is that of the fit.
         weights = feature_weights(generation.variance)
         unit = np.where(weights > 0, np.sqrt(generation.variance), np.nan)
@@ -108,12 +116,8 @@ class DriftMonitor:
             now.zscores(model.means()), generation.segments, self._segmentation.segments
         )
         natural = self._segmentation.natural(statistics.centroids())
-        metrics.set("model_generation", generation.number)
-        metrics.set("model_last_update_timestamp_seconds", self._updated_s)
-        metrics.set("model_provisional", generation.provisional)
         for name, values in (
             ("centroid_natural_units", natural),
-            ("cluster_customers", statistics.members),
             ("centroid_position_stddevs", (now.centroids - now.mean) / unit),
             (
                 "centroid_shift_stddevs",

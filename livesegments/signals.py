@@ -1,8 +1,9 @@
 """Signals that ask a program to end."""
 
+import os
 import signal
 from collections.abc import Callable
-from types import FrameType
+from threading import Thread
 
 
 def ending_signals(*more: signal.Signals) -> tuple[signal.Signals, ...]:
@@ -16,10 +17,17 @@ def ending_signals(*more: signal.Signals) -> tuple[signal.Signals, ...]:
 
 
 def when_asked_to_end(call: Callable[[str], object]) -> None:
-    """Call a function with the name of each signal that asks this program to end."""
+    """Call a function with the name of each signal that asks this program to end.
 
-    def handle(signum: int, _: FrameType | None) -> None:
-        call(signal.Signals(signum).name)
+    It is called in a thread of its own. A handler interrupts the main thread anywhere, also where
+    that holds a lock: one that logged while a line is being logged would wait forever.
+    """
+    asked, ask = os.pipe()
 
+    def answer() -> None:
+        while signum := os.read(asked, 1):
+            call(signal.Signals(signum[0]).name)
+
+    Thread(target=answer, daemon=True, name="signals").start()
     for each in ending_signals():
-        signal.signal(each, handle)
+        signal.signal(each, lambda signum, _: os.write(ask, bytes([signum])))

@@ -264,10 +264,19 @@ def test_a_generation_of_before_histograms_tells_no_drift_of_features(world: Wor
 
 def test_without_a_model_nothing_is_told(world: World) -> None:
     world.watch.observe(None, True, 1.0)
-    world.watch.observe(model_of(world.generation), True, 1.0)
     world.watch.look([DriftSample(np.ones(5), np.ones(5, bool))], None)
     assert world.draws == 0
     assert world.value("model_generation") == 0
+
+
+def test_a_model_without_customers_shows_its_generation_and_no_sizes_of_before(
+    world: World,
+) -> None:
+    world.observe(world.drawn)
+    world.watch.observe(model_of(world.generation), True, 2e9)
+    assert world.value("model_generation") == 3
+    assert world.by_segment("cluster_customers") == [0] * K
+    assert world.draws == 1
 
 
 def detections(world: World) -> float:

@@ -83,9 +83,12 @@ def _had_window(
     first, start_us = 0, min(each.at for each in bought)
     now_us = at.clock_us(name)
     if change.cause is None:
-        # A sweep: the change is dated by the clock, unless a wrong one was set back.
+        # A sweep: the change is dated by the clock, unless a wrong one was set back, or a rebuild
+        # with other settings did it.
         dated_us = round(change.occurred_at.timestamp() * 1e6)
         start_us = dated_us if dated_us <= now_us else start_us
+        if at.deployed.event_clock and (replayed := at.records.last.replayed[PURCHASES]):
+            start_us = min(start_us, at.inputs.clock_us(replayed))
     elif change.cause.topic == PURCHASES:
         first = bisect_left(bought, (change.cause.offset,))
     tile, number, cents = np.array([(p.at // tile_us, p.number, p.cents) for p in bought]).T

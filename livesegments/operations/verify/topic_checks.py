@@ -47,7 +47,8 @@ class Told:
         latest when it arrived (``arrived_us``). A profile or an erasure may be
         dated ahead of the partition's clock, which is not published. A customer who had lost all
         data starts from scratch. A time after ``now_us``, the latest possible time, is ignored: a
-        clock was wrong.
+        clock was wrong. One after the clock of the change is from before a rebuild with other
+        settings, under which fewer purchases move the clock.
         """
         at_us = _micros(change.occurred_at)
         earliest, latest = (0, inf if shortened else 0)
@@ -56,6 +57,9 @@ class Told:
             if before.change.segment is None or earliest > now_us:
                 earliest = 0
         is_exact = at_us <= now_us and (change.cause is None or change.cause.topic == PURCHASES)
+        clock_us = at_us if change.cause is None else arrived_us
+        if earliest > clock_us:
+            earliest = 0
         ended = arrived_us if at_us < arrived_us - TOLERANCE_US else at_us
         return cls(change, max(earliest, at_us) if is_exact else earliest, max(latest, ended))
 

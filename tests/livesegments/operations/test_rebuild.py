@@ -74,16 +74,18 @@ def test_it_gives_the_store_another_window(worked: Service) -> None:
 def test_it_gives_the_store_another_currency_and_verify_knows_what_was_refused_before(
     service: Service,
 ) -> None:
-    at = "2024-02-01T00:00:00Z"
-    euros = [purchase(f"e{i}", at, currency="EUR", event_id=f"eur{i}") for i in range(100)]
+    # The event clock of euros is behind that of dollars: customers' changes are dated after it.
+    at, later = "2024-01-03T00:00:00Z", "2024-01-05T00:00:00Z"
+    euros = [purchase(f"c{i:04d}", at, i, currency="EUR", event_id=f"eur{i}") for i in range(100)]
     service.send([*load(1_000), *euros])
     worker = service.start()
+    service.wait_for(service.has_model, "the customers are assigned")
     service.wait()
     service.leave(worker)
     service.environment["LIVESEGMENTS_CURRENCY"] = "EUR"
     assert service.command("rebuild", "--yes").returncode == 0
     worker = service.start()
-    service.send([purchase("e0", at, currency=code, event_id=code) for code in ("EUR", "USD")])
+    service.send([purchase("c0", later, currency=code, event_id=code) for code in ("EUR", "USD")])
     service.wait()
     service.verified()
     service.leave(worker)  # its next commit would write the field again

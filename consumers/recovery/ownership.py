@@ -147,10 +147,13 @@ def verdict(
         return Verdict.RECOVER
     if not inputs.is_of(checkpoint):
         return Verdict.RECOVER
+    return Verdict.CURRENT if is_current(checkpoint, committed) else Verdict.RECOVER
+
+
+def is_current(checkpoint: Checkpoint, committed: Committed) -> bool:
+    """Return whether what Kafka's offsets come from is included in the store."""
     own_line = committed.nonce == checkpoint.nonce and committed.version <= checkpoint.version
-    if own_line or committed.metadata == checkpoint.seen:
-        return Verdict.CURRENT
-    return Verdict.RECOVER
+    return own_line or committed.metadata == checkpoint.seen
 
 
 def taken_over(

@@ -63,8 +63,15 @@ def _server(client: "Redis", name: str = "", *, of_a_cluster: bool = False) -> I
     if info.get("maxmemory") and policy != "noeviction":
         yield fail(
             f"redis{name} memory",
-            f"maxmemory-policy is {policy}: customers would be lost one by one",
+            f"maxmemory-policy is {policy}: customers would be lost, without being noticed",
             "set maxmemory-policy noeviction",
+        )
+    if evicted := info.get("evicted_keys"):
+        yield warn(
+            f"redis{name} evictions",
+            f"{evicted} keys were evicted since the server started",
+            "set maxmemory-policy noeviction; if livesegments verify finds faults, stop all workers"
+            " and run livesegments rebuild",
         )
     used = info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else 0.0
     if used > NEARLY_FULL:

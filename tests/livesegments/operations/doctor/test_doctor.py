@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import redis
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 
 from livesegments.config.settings import Settings
 from livesegments.contracts.topics import (
@@ -27,6 +29,7 @@ from livesegments.operations.doctor.finding import Finding
 from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import Deployment
+from livesegments.store.keys import partition_keys
 from livesegments.store.partitions import Commit, Partitions
 from tests.livesegments.operations.test_topics import delete, settle
 from tests.servers import KafkaServer, RedisServer
@@ -228,15 +231,23 @@ def test_topics_with_another_partition_count_than_the_store_fail(
 def test_an_eviction_policy_that_loses_customers_is_found(
     settings: Settings, client: "redis.Redis"
 ) -> None:
-    client.config_set("maxmemory", 100_000_000)
+    client.set("a key of somebody", "evicted")
     client.config_set("maxmemory-policy", "allkeys-lru")
+    client.config_set("maxmemory", 1)
+    with suppress(RedisError):  # evicts all there is, and has no room even then
+        client.set("another", "refused")
+    client.config_set("maxmemory", 100_000_000)
     try:
-        found = named(examine(settings), "redis memory")
+        findings = list(look_at_redis(settings))
     finally:
         client.config_set("maxmemory", 0)
         client.config_set("maxmemory-policy", "noeviction")
+        client.config_resetstat()
+    found = named(findings, "redis memory")
     assert found.status == "fail"
     assert "noeviction" in found.fix
+    assert "rebuild" in named(findings, "redis evictions").fix
+    assert "redis evictions" not in [each.name for each in look_at_redis(settings)]
 
 
 def test_a_full_server_is_found(settings: Settings, client: "redis.Redis") -> None:
@@ -276,7 +287,11 @@ def test_a_redis_that_hides_its_configuration_is_not_called_unreachable(
 
 @pytest.mark.timeout(120)
 def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
-    fresh_kafka: KafkaServer, fresh_redis: RedisServer, settings: Settings, tmp_path: Path
+    fresh_kafka: KafkaServer,
+    fresh_redis: RedisServer,
+    settings: Settings,
+    client: "redis.Redis",
+    tmp_path: Path,
 ) -> None:
     service = Service(fresh_kafka, fresh_redis, tmp_path)
     events = [
@@ -292,7 +307,15 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         assert named(findings, "workers").detail == "1 in group livesegments"
         assert named(findings, "progress").detail == "80 customers, 0 input records to go"
         assert named(findings, "model").status == "ok"
+        # What this store published last is not what Kafka has: another store's workers did.
+        key = partition_keys(settings.group_id, 2).progress
+        mine: dict[Any, Any] = client.hgetall(key)
         service.stop()
+        client.hset(key, mapping={"nonce": "0" * 16, "seen": "1" * 16 + ":1"})
+        found = named(examine(settings), "store")
+        assert found.status == "fail"
+        assert "partitions [2]" in found.detail
+        client.hset(key, mapping=mine)
         service.send([purchase("late", "2024-01-21T10:00:00Z")] * 7)
         assert named(examine(settings), "progress").detail == "80 customers, 7 input records to go"
 

@@ -100,7 +100,7 @@ class Aggregated:
     consents_changed
         (n,) whether the batch changed the customer's marketing consent.
     older_than_window, erased
-        Numbers of dropped events.
+        Numbers of dropped events; older than the partition's window on arrival, or the customer's.
     """
 
     records: Records
@@ -197,6 +197,8 @@ def aggregate(work: Work, customers: Customers) -> Aggregated:
         )
     clock_us = customers.clock_us[batch.purchases_customer]
     in_window = tiles > clock_us // layout.tile_us - layout.tiles
+    began_us = customers.began_us[batch.purchases_customer]
+    late = skipped.applied & (tiles <= began_us // layout.tile_us - layout.tiles)
     return Aggregated(
         records=records,
         purchases=skipped.applied & in_window,
@@ -205,7 +207,7 @@ def aggregate(work: Work, customers: Customers) -> Aggregated:
         markers=markers,
         requested=requested,
         consents_changed=records["marketing"] != consents,
-        older_than_window=skipped.older_than_window,
+        older_than_window=skipped.older_than_window + int(np.count_nonzero(late)),
         erased=skipped.erased + erased_profiles,
     )
 

@@ -33,6 +33,8 @@ _NO_QUOTE = "\x01"
 """Delimiter of whole lines of text; not in JSON and hardly in any other text."""
 
 _BLANK_CELLS = ' ",;\t|\r\n'
+_NO_CELL = (None, "#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!")
+"""Values of Excel's empty cells and of those whose formula failed."""
 
 
 class FileError(ValueError):
@@ -219,7 +221,7 @@ def _excel_as_csv(path: Path, target: Path) -> Path:
             writer = csv.writer(file)
             for row in sheet.iter_rows(values_only=True):
                 writer.writerow(
-                    [str(cell).replace("\n", " ") if cell is not None else "" for cell in row]
+                    ["" if cell in _NO_CELL else str(cell).replace("\n", " ") for cell in row]
                 )
     except (InvalidFileException, BadZipFile, OSError, LookupError, ValueError) as error:
         raise FileError(f"{path}: no sound Excel file (.xlsx): {error}") from error
@@ -284,7 +286,7 @@ def explained(message: str) -> str:
         which = "fewer" if int(counts[2]) < int(counts[1]) else "more"
         return f"has {which} cells than the header, which has {counts[1]}"
     if "unicode" in message or "encoded" in message:
-        return "is not UTF-8; name the encoding of the file: --encoding latin-1"
+        return "is not UTF-8; name the encoding of the file: --encoding cp1252"
     if "Maximum line size" in message:
         return (
             f"has more than {LONGEST_ROW:,} bytes; is a quote left open, or are line ends missing?"

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, tzinfo
-from json import loads
+from json import dumps, loads
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from livesegments.contracts import events, timestamps, validation
+from livesegments.contracts import events, partial_profiles, timestamps, validation
 from livesegments.contracts.dead_letters import Reason, Rejection
 from livesegments.contracts.validation import Document, Documents, RefusedError
 from livesegments.ingest.columns import CONTRACTS, ColumnError, select_list, without_semicolon
@@ -215,6 +215,7 @@ class _Reader:
             values = _in_utc(values, field, self._timezone)
         instants, refused = _validated(self._into, field, keys, values)
         faults = {each.row: each.message for each in refused}
+        consents = self._consents(keys, values, refused)
         for row, (number, key, value) in enumerate(zip(numbers, keys, values, strict=True)):
             if key is not None and row in instants:
                 yield Record(key, value, instants[row])
@@ -222,7 +223,20 @@ class _Reader:
             name, why = self._fault(key, value, faults.get(row, ""))
             is_row = self._tells_rows and isinstance(number, int)
             line = self._lines.of_row(number) if self._lines and is_row else number
-            self._refuse(BrokenRowError(self._path, line, name, why))
+            told = why + partial_profiles.COUNTS if row in consents else why
+            self._refuse(BrokenRowError(self._path, line, name, told))
+            if key is not None and row in consents:
+                yield Record(key, dumps(consents[row]).encode(), 0)
+
+    def _consents(
+        self, keys: Sequence[bytes | None], values: Sequence[bytes | None], refused: list[Rejection]
+    ) -> dict[int, Document]:
+        """Return what can be read of refused profiles with a consent, by row, as a worker does."""
+        if self._into != "profiles" or self._on_broken is None:
+            return {}
+        # Where both consents are required, the worker decides.
+        partial, _ = partial_profiles.read(keys, values, refused, consent_required=False)
+        return dict(zip(partial.row.tolist(), partial.documents, strict=True))
 
     def _fault(self, key: bytes | None, value: bytes | None, message: str) -> tuple[str, str]:
         """Return the field that is at fault, and why."""
@@ -240,6 +254,8 @@ class _Reader:
         why = timestamps.explain(text, self._timezone)
         if self._timezone is None and _is_local(text):
             why += ", or name the file's time zone: --timezone UTC"
+        if "is not a time like" in why and not self._options.sql:
+            why += ", or name the file's format: --date-format '%d/%m/%Y %H:%M'"
         return name, why
 
     def _about_number(self, text: object, why: str) -> str:

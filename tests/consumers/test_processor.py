@@ -194,6 +194,14 @@ def test_the_wall_clock_empties_windows_without_any_event() -> None:
     assert world.owned[0].checkpoint.clock_us == 40 * DAY, "it never goes back"
 
 
+def test_what_is_older_than_the_window_on_arrival_is_counted() -> None:
+    world = World()
+    assert world.send(purchase("c", 1), purchase("other", 50)).older_than_window == 0
+    late = world.send(purchase("new", 1), purchase("c", 2), purchase("other", 1), purchase("c", 49))
+    assert late.older_than_window == 3
+    assert world.stored("c")["counts"].sum() == 1
+
+
 def test_no_clock_moves_a_partition_beyond_what_the_store_s_bears_out() -> None:
     world = World(config=replace(RULES, event_clock=False))
     world.store_us = 2 * DAY

@@ -143,7 +143,8 @@ class Explanation:
         """Return the smallest change of each feature that makes another segment win, if any does.
 
         Also the change that makes the runner-up win, where a smaller one makes a third segment win.
-        Everything else is unchanged; values are in natural units.
+        Everything else is unchanged; values are in natural units. Money that refunds take below 0
+        counts as 0, and has to be made up for first.
         """
         row, view, margin = (
             self.scores.vectors[0],
@@ -151,6 +152,8 @@ class Explanation:
             self.config.switching.margin,
         )
         found = []
+        spend = min(int(self.scores.window.cents[0]), 0) / 100
+        below = {"spend": spend, "basket": spend / max(int(self.scores.window.purchases[0]), 1)}
         for feature, spec in enumerate(self.config.segmentation.features):
             if np.isnan(row[feature]):
                 continue
@@ -168,12 +171,13 @@ class Explanation:
                 is not None
             }
             ordered = sorted(then, key=lambda t: abs(then[t] - now))
+            really = now + round(below.get(spec.name, 0.0), 6)
             found += [
                 {
                     "feature": spec.name,
-                    "from": now,
+                    "from": really,
                     "to": then[target],
-                    "change": round(then[target] - now, 4),
+                    "change": round(then[target] - really, 4) if then[target] != now else 0.0,
                     "segment": self._ref(target),
                 }
                 for target in ordered

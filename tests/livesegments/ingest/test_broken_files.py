@@ -36,7 +36,7 @@ from tests.livesegments.ingest.rows import (
         ({"customer_id": ["a"]}, "customer_id", "the id of a customer as text"),
         ({"event_id": "x" * 129}, "event_id", "more than 128"),
         ({"occurred_at": ""}, "occurred_at", "is missing"),
-        ({"occurred_at": "yesterday"}, "occurred_at", "is not a time"),
+        ({"occurred_at": "25.02.2026 06:00"}, "occurred_at", "is not a time.*--date-format"),
         ({"occurred_at": "2026-02-30T00:00:00Z"}, "occurred_at", "no date of the calendar"),
         ({"occurred_at": "20260225060000Z"}, "occurred_at", "without separators"),
         ({"occurred_at": 1772000000}, "occurred_at", "is a number"),
@@ -93,6 +93,18 @@ def test_a_broken_profile_names_file_line_and_field(
     with pytest.raises(BrokenRowError, match=why) as caught:
         list(read_events(path, "profiles"))
     assert (caught.value.line, caught.value.field) == (2, field)
+
+
+def test_a_consent_in_a_skipped_profile_is_sent(tmp_path: Path) -> None:
+    wrong = {"income": "30-40k", "age": 37, "profiling_consent": "false"}
+    path = jsonl_of(tmp_path / "p.jsonl", PROFILE | wrong, PROFILE | {"income": "30-40k"})
+    skipped: list[BrokenRowError] = []
+    [sent] = read_events(path, "profiles", on_broken=skipped.append)
+    assert json.loads(sent.value or b"") == PROFILE | {"age": 37, "consent": {"profiling": False}}
+    assert [(row.line, "the consent in it counts" in row.why) for row in skipped] == [
+        (1, True),
+        (2, False),
+    ]
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '"text"', "null", "[" * 100_000])

@@ -229,15 +229,15 @@ def test_every_suffix_is_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_sheet_of_excel_is_read(tmp_path: Path) -> None:
-    book = openpyxl.Workbook()
-    for row in (list(PURCHASE), [15001, datetime(2026, 2, 25, 6), 12.5], [2, "yesterday", 3]):  # noqa: DTZ001
+    book, at = openpyxl.Workbook(), datetime(2026, 2, 25, 6)  # noqa: DTZ001
+    for row in (list(PURCHASE), [15001, at, 12.5], [2, "yesterday", 3], ["#N/A", at, 1]):
         book.active.append(row)
     book.save(tmp_path / "p.xlsx")
     skipped: list[BrokenRowError] = []
     [record] = read_all(tmp_path / "p.xlsx", timezone=UTC, on_broken=skipped.append)
     assert record.key == b"15001"
-    assert record.instant == microseconds(datetime(2026, 2, 25, 6, tzinfo=UTC))
-    assert [(row.line, row.field) for row in skipped] == [(3, "occurred_at")]
+    assert record.instant == microseconds(at.replace(tzinfo=UTC))
+    assert [(row.line, row.field) for row in skipped] == [(3, "occurred_at"), (4, "customer_id")]
 
 
 def test_delimiter_decimal_encoding_and_format_of_times_can_be_given(tmp_path: Path) -> None:

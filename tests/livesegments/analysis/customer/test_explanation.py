@@ -160,6 +160,15 @@ def test_without_a_purchase_that_would_do_it_none_is_said() -> None:
     assert explained(world, lone).feature_changes() == []
 
 
+def test_spend_that_refunds_took_below_nothing_is_made_up_for_first() -> None:
+    world = told({}, [(9, 10)])
+    world.send(purchase("c", TODAY, 100, event_id="r", kind="refund"), model=MODEL)
+    found = explained(world, MODEL).feature_changes()
+    [spend, *_] = [each for each in found if each["feature"] == "spend"]
+    assert (spend["from"], spend["change"]) == (-90, round(spend["to"] + 90, 4))
+    assert spend["to"] > 0
+
+
 def test_a_recency_is_one_that_a_customer_can_have() -> None:
     config = replace(RULES, segmentation=RFM)
     places = np.array([[0.7, 2.0, days] for days in (0.0, 12.0, 500.0, 600.0, 700.0)])

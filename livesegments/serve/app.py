@@ -77,17 +77,22 @@ class Sources:
 
     def away(self) -> str | None:
         """Return why the history cannot be relied on now, None if it can."""
-        trouble = self.follower.trouble
-        if trouble is not None:
-            outage = isinstance(trouble, KafkaError | OSError)
-            return "Kafka is away" if outage else "the history cannot be written: see the log"
+        if self._kafka_is_away():
+            return "Kafka is away"
+        if self.follower.trouble is not None:
+            return "the history cannot be written: see the log"
         return None if self.follower.ready else "the history is being read from Kafka"
+
+    def _kafka_is_away(self) -> bool:
+        return isinstance(self.follower.trouble, KafkaError | OSError)
 
     def readiness(self) -> dict[str, bool]:
         """Return whether each source can be read."""
+        kafka_is_away = self._kafka_is_away()
+        is_written = self.follower.trouble is None or kafka_is_away
         return {
-            "kafka": self.follower.trouble is None,
-            "history": self.follower.ready,
+            "kafka": not kafka_is_away,
+            "history": self.follower.ready and is_written,
             "redis": self.current.trouble is None,
         }
 

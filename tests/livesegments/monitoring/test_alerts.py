@@ -224,6 +224,14 @@ def test_each_alert_has_a_case_here() -> None:
     assert names() == list(CASES)
 
 
+SERVED = 'up{job="livesegments-serve",instance="s"}'
+MORE_CASES = {
+    "a server answers no scrape": ("ServeDown", Case(20, {SERVED: "1x5 0x60"}, {SERVED: "1x60"})),
+    "a server is no target any more": ("ServeDown", Case(30, {SERVED: "1x5"}, {})),
+}
+"""Other causes of an alert."""
+
+
 def test_each_alert_has_a_section_in_the_runbook_and_leads_there() -> None:
     sections = re.findall(r"^## (\w+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert sections == names()
@@ -248,9 +256,11 @@ def test_promtool_accepts_the_rules() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("alert", CASES)
-def test_an_alert_fires_when_it_should_and_not_else(alert: str, tmp_path: Path) -> None:
-    case, firing = CASES[alert], f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
+@pytest.mark.parametrize(
+    ("alert", "case"), [*CASES.items(), *MORE_CASES.values()], ids=[*CASES, *MORE_CASES]
+)
+def test_an_alert_fires_when_it_should_and_not_else(alert: str, case: Case, tmp_path: Path) -> None:
+    firing = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
     tests = [
         {
             "interval": "1m",

@@ -286,7 +286,10 @@ def explained(message: str) -> str:
         which = "fewer" if int(counts[2]) < int(counts[1]) else "more"
         return f"has {which} cells than the header, which has {counts[1]}"
     if "unicode" in message or "encoded" in message:
-        return "is not UTF-8; name the encoding of the file: --encoding cp1252"
+        return (
+            "is not UTF-8; name the encoding of the file, as in --encoding cp1252, or save it as"
+            " UTF-8 if it is a --table"
+        )
     if "Maximum line size" in message:
         return (
             f"has more than {LONGEST_ROW:,} bytes; is a quote left open, or are line ends missing?"

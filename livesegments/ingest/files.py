@@ -53,8 +53,8 @@ class BrokenRowError(FileError):
     ``row`` for the row itself.
     """
 
-    def __init__(self, file: Path, line: int, field: str, why: str) -> None:
-        super().__init__(f"{file}, line {line}, {field}: {why}")
+    def __init__(self, file: Path, line: int, field: str, why: str, unit: str = "line") -> None:
+        super().__init__(f"{file}, {unit} {line}, {field}: {why}")
         self.file = file
         self.line = line
         self.field = field
@@ -224,7 +224,8 @@ class _Reader:
             is_row = self._tells_rows and isinstance(number, int)
             line = self._lines.of_row(number) if self._lines and is_row else number
             told = why + partial_profiles.COUNTS if row in consents else why
-            self._refuse(BrokenRowError(self._path, line, name, told))
+            unit = "line" if self._tells_rows else "row of the query"
+            self._refuse(BrokenRowError(self._path, line, name, told, unit))
             if key is not None and row in consents:
                 yield Record(key, dumps(consents[row]).encode(), 0)
 
@@ -290,7 +291,9 @@ class _Reader:
             return FileError(text)
         what = "the query fails: " if self._options.sql and self._files else ""
         place = query_line(error) if isinstance(error, duckdb.Error) else ""
-        return FileError(f"{self._path}: {what}{text.splitlines()[0].strip()}{place}")
+        first, *rest = text.splitlines()
+        names = next((f" {each}" for each in rest if each.startswith("Candidate bindings")), "")
+        return FileError(f"{self._path}: {what}{first.strip()}{names}{place}")
 
 
 def _validated(

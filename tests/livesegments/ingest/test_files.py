@@ -127,6 +127,8 @@ def test_a_broken_row_names_file_line_field_and_reason(tmp_path: Path) -> None:
     broken: list[BrokenRowError] = []
     assert [each["customer_id"] for each in events(path, FLAT, on_broken=broken.append)] == ["a"]
     assert [(each.line, each.field) for each in broken] == [(3, "occurred_at")]
+    with pytest.raises(BrokenRowError, match=r"a\.csv, row of the query 2, occurred_at: "):
+        events(path, FLAT.replace(', "row"', ""))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,7 @@ def test_every_format_is_read_plain_and_compressed(
         (FLAT.replace("total", "totall"), "totall"),
         (FLAT.replace("total AS", "total::INT AS"), "the query fails: Conversion Error"),
         ("SELECT content FROM read_text('/etc/hostname')", "the query fails: Permission Error"),
+        (FLAT.replace("bought_at", "bought"), 'Candidate bindings: "bought_at"'),
         ("DROP VIEW source", "the query fails"),
         ("\nSELECT 1 AS a,\n  FROM WHERE\n", '"WHERE", in line 3 of the query: FROM WHERE$'),
     ],

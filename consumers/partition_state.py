@@ -189,13 +189,14 @@ def start_sweep(
 ) -> PartitionState:
     """Start a sweep if the generation or the clock's tile has advanced since the last one.
 
-    After a recovery a sweep is due even without a model: it publishes pending erasures.
+    Without a model it publishes pending erasures after a recovery, and removes the customers whose
+    retention is over.
     """
     checkpoint = state.checkpoint
     clock_us = checkpoint.clock_us if config.event_clock else max(checkpoint.clock_us, now_us)
     tile = config.layout.tile(clock_us)
     moved_on = generation > checkpoint.swept_generation or tile > checkpoint.swept_tile
-    due = checkpoint.rescore or (generation and moved_on)
+    due = checkpoint.rescore or (moved_on and (generation or checkpoint.purchases))
     if state.sweep is not None or not due:
         return state
     return replace(state, sweep=Sweep(generation, tile))

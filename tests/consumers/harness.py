@@ -246,11 +246,11 @@ class World:
         readings = [self._read(each) for each in read_requests(states, batch, self.config)]
         return Work(self.config, model, batch, states, readings, now_us, replay)
 
-    def sweep(self, model: Model, *, now_us: int = 0) -> int:
+    def sweep(self, model: Model | None, *, now_us: int = 0) -> int:
         """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
         rounds = 0
         for p, owned in self.owned.items():
-            number = model.generation.number
+            number = model.generation.number if model else 0
             self.owned[p] = start_sweep(owned, number, self.config, now_us)
         while any(owned.sweep for owned in self.owned.values()):
             self.round(model=model, now_us=now_us)

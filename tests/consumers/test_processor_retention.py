@@ -60,6 +60,16 @@ def test_who_stays_away_is_unassigned_and_then_goes_with_the_state() -> None:
     assert len(w.changes) == changes, "it was reported when the segment was left"
 
 
+def test_during_the_warm_up_who_stays_away_goes_too() -> None:
+    w = world()
+    w.send(purchase("c", 1), profile("known", 1, **STUDENT), purchase("known", 1))
+    w.send(purchase("other", PAST))
+    assert w.sweep(None)
+    assert set(w.customers[0]) == {"known", "other"}
+    assert not w.sweep(None), "once a tile"
+    assert w.sweep(model()), "all are scored once there is a model"
+
+
 def test_when_the_clock_jumps_the_change_is_told_and_no_state_is_left() -> None:
     w = world()
     w.send(profile("c", 0, **STUDENT), purchase("c", 1), model=model())

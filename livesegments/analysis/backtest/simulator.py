@@ -132,7 +132,8 @@ class Simulator:
         steps = [self._process_batch(batch)]
         nothing = decode_batch({}, self.config, {0: None})
         while True:
-            self.state = start_sweep(self.state, self.model.number, self.config, 0)
+            if self.model.generation is not None:
+                self.state = start_sweep(self.state, self.model.number, self.config, 0)
             if self.state.sweep:
                 steps.append(self._process_batch(nothing))
             elif not (self._fit_first() or self._reconsider()):

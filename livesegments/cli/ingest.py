@@ -71,11 +71,10 @@ def ingest(
 def _text(outcome: "Outcome") -> str:
     source, record, rejection = outcome.source, outcome.record, outcome.rejection
     where = f"{source.name}  {source.topic} {record.partition} {record.offset}"
+    told = [_value(each.value) for each in outcome.events]
     if rejection is not None:
-        return f"{where}  dead letter: {rejection.reason}: {rejection.message}"
-    if not outcome.events:
-        return f"{where}  left out by the query"
-    return "\n".join(f"{where}  {_value(each.value)}" for each in outcome.events)
+        told.append(f"dead letter: {rejection.reason}: {rejection.message}")
+    return "\n".join(f"{where}  {each}" for each in told or ["left out by the query"])
 
 
 def _value(value: bytes | None) -> str:

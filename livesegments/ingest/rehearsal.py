@@ -16,9 +16,9 @@ from livesegments.ingest.worker import CHECKED_RECORDS
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A source record, and its events or the reason why it would be a dead letter.
+    """A source record, its events, and the reason why it would be a dead letter.
 
-    A record with neither is one that the query leaves out.
+    A partly valid record has both; one with neither is one that the query leaves out.
     """
 
     source: Source
@@ -44,7 +44,7 @@ def rehearse(
             for event in done.events:
                 events.setdefault(event.row, []).append(event)
             for row, record in enumerate(records):
-                rejection = done.rejected.get(row)
+                rejection = done.rejected.get(row) or done.partly_valid.get(row)
                 yield Outcome(transform.source, record, events.get(row, []), rejection)
     finally:
         for transform in made:

@@ -34,11 +34,13 @@ class Event(NamedTuple):
 class Transformed:
     """Result of a micro-batch: events, dead letters by row, and records that the query leaves out.
 
-    No event of a rejected record is sent.
+    No event of a rejected record is sent. Those of a partly valid one are: they take effect in the
+    worker, which makes the dead letter.
     """
 
     events: list[Event] = field(default_factory=list)
     rejected: dict[int, Rejection] = field(default_factory=dict)
+    partly_valid: dict[int, Rejection] = field(default_factory=dict)
     filtered: int = 0
 
 
@@ -91,14 +93,15 @@ class Transform:
         ]
         # The record's own time bounds a clock here that is behind.
         times_ms = np.maximum(decoded.timestamps_ms, now_ms)
-        rejected = {each[0]: Rejection(*each) for each in faults} | self._refused(rows, times_ms)
+        refused, partly_valid = self._refused(rows, times_ms)
+        rejected = {each[0]: Rejection(*each) for each in faults} | refused
         events = [
             Event(row, key or b"", value)
             for row, key, value in zip(rows.record, rows.keys, rows.values, strict=True)
             if row not in rejected
         ]
         made = len({*rows.record, *rejected})
-        return Transformed(events, rejected, filtered=len(records) - made)
+        return Transformed(events, rejected, partly_valid, filtered=len(records) - made)
 
     def _decoded(self, records: Sequence[ConsumerRecord]) -> tuple[Records, dict[int, str]]:
         values, undecodable = self._decoder.values([each.value for each in records])
@@ -113,8 +116,10 @@ class Transform:
             is_decoded=np.array([row not in undecodable for row in range(len(records))], np.bool_),
         ), undecodable
 
-    def _refused(self, rows: Rows, times_ms: NDArray[np.int64]) -> dict[int, Rejection]:
-        """Return why the contract refuses a row of a record, by record.
+    def _refused(
+        self, rows: Rows, times_ms: NDArray[np.int64]
+    ) -> tuple[dict[int, Rejection], dict[int, Rejection]]:
+        """Return why the contract refuses a row of a record, or a part of it, by record.
 
         ``times_ms`` (n,) are the timestamps that a broker would assign to the records' events.
         """
@@ -133,14 +138,14 @@ class Transform:
         else:
             erasures, rejections = decode_erasures(rows.keys, rows.values, timestamps)
             accepted = erasures.row.tolist() if rejections else ()
-        # A row that is partly valid takes effect in the worker, which reports the rest of it.
         takes_effect = set(accepted)
         refused: dict[int, Rejection] = {}
+        partly_valid: dict[int, Rejection] = {}
         for each in rejections:
-            if each.row not in takes_effect:
-                record = rows.record[each.row]
-                refused.setdefault(record, Rejection(record, each.reason, each.message))
-        return refused
+            record = rows.record[each.row]
+            told = partly_valid if each.row in takes_effect else refused
+            told.setdefault(record, Rejection(record, each.reason, each.message))
+        return refused, partly_valid
 
 
 def _timestamps_ms(records: Sequence[ConsumerRecord]) -> NDArray[np.int64]:

@@ -5,7 +5,9 @@ import json
 import pytest
 from kafka.consumer.fetcher import ConsumerRecord
 
+from livesegments.cli.ingest import _text
 from livesegments.ingest.definitions import Source
+from livesegments.ingest.rehearsal import Outcome
 from livesegments.ingest.transform import Transform
 
 QUERY = """
@@ -45,3 +47,19 @@ def test_a_clock_that_is_behind_the_brokers_refuses_nothing() -> None:
     assert len(transform.run([record(now_ms)], now_ms - 3_600_000).events) == 1
     [ahead] = transform.run([record(-1)], 1_735_689_600_000).rejected.values()  # a year earlier
     assert ahead.reason == "future_dated"
+
+
+def test_a_dry_run_shows_a_profile_with_what_a_worker_will_refuse_of_it() -> None:
+    query = """
+    SELECT value->>'$.id' AS customer_id, "timestamp" AS updated_at, '30-40k' AS income,
+           false AS profiling_consent
+    FROM source
+    """
+    source = Source(name="s", topic="t", into="profiles", query=query)
+    one = record(1_772_354_000_000)
+    done = Transform(source, [], None, "USD").run([one], 1_772_354_000_000)
+    assert (len(done.events), done.rejected) == (1, {})
+    assert done.partly_valid[0].message.startswith("income: must be")
+    profile, letter = _text(Outcome(source, one, done.events, done.partly_valid[0])).splitlines()
+    assert "profiling" in profile
+    assert "dead letter: schema_invalid: income" in letter

@@ -91,10 +91,10 @@ def list_(
             return
         typer.echo(f"{'reason':<16}{'letters':>9}{'replayed':>10}")
         for name, count in counts.most_common():
-            typer.echo(f"{name:<16}{count:>9}{replayed[name]:>10}")
+            typer.echo(f"{printable(name):<16}{count:>9}{replayed[name]:>10}")
         typer.echo(f"{'all':<16}{counts.total():>9}{replayed.total():>10}")
         for letter in shown:
-            typer.echo(_line(letter))
+            typer.echo(printable(_line(letter)))
             if values:
                 key, value = (printable(str(_text(each))) for each in (letter.key, letter.value))
                 typer.echo(f"    {key}: {value}")

@@ -19,6 +19,7 @@ def verify(ctx: typer.Context, as_json: Json = False) -> None:
     with clear_errors(settings):
         from livesegments.config.clients import kafka_config, redis_client
         from livesegments.operations.verify import verify as check
+        from livesegments.rendering.formats import printable
 
         report = check(
             redis_client(settings),
@@ -28,7 +29,9 @@ def verify(ctx: typer.Context, as_json: Json = False) -> None:
             settings.days_kept,
             event_clock=settings.clock == "event",
         )
-        lines = [json.dumps(report.to_dict(), indent=2)] if as_json else report.lines()
-        typer.echo("\n".join(lines))
+        if as_json:
+            typer.echo(json.dumps(report.to_dict(), indent=2))
+        else:
+            typer.echo("\n".join(map(printable, report.lines())))
         if report.faults:
             raise typer.Exit(FAILED)

@@ -12,7 +12,7 @@ from livesegments.client import Update, subscribe
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.segments import SegmentDefinition, SegmentState, read
 from livesegments.contracts.topics import DEFINITIONS
-from livesegments.rendering.formats import is_doubted, segment_name
+from livesegments.rendering.formats import is_doubted, printable, segment_name
 from livesegments.rendering.reasons import reasons
 
 
@@ -84,13 +84,13 @@ def to_json(update: Update) -> str:
 
 def to_line(update: Update, doubted: Container[str] = ()) -> str:
     """Return an update as text; names of segments with a ``doubted`` id are marked."""
-    payload = update.payload
+    payload, who = update.payload, f"customer {printable(update.customer_id)}"
     if payload is None:
-        return f"customer {update.customer_id}  forgotten"
+        return f"{who}  forgotten"
     if isinstance(payload, SegmentState):
         since = f"{payload.since:%Y-%m-%d %H:%M:%S}"
         segment = segment_name(payload.segment, doubted)
-        return f"{since}  customer {update.customer_id}  is in {segment}"
+        return f"{since}  {who}  is in {segment}"
     why: list[str] = [payload.origin]
     if payload.confidence is not None:
         why.append(f"confidence {payload.confidence:.2f}")
@@ -98,4 +98,4 @@ def to_line(update: Update, doubted: Container[str] = ()) -> str:
     before, after = payload.previous_segment, payload.segment
     move = f"{segment_name(before, doubted)} -> {segment_name(after, doubted)}"
     when = f"{payload.occurred_at:%Y-%m-%d %H:%M:%S}"
-    return f"{when}  customer {update.customer_id}  {move}  ({', '.join(why)})"
+    return f"{when}  {who}  {move}  ({', '.join(why)})"

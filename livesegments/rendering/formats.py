@@ -87,7 +87,7 @@ def segment_name(segment: "SegmentRef | None", doubted: Container[str] = ()) -> 
     """Return a segment's name, marked if its id is ``doubted``."""
     if segment is None:
         return "no segment"
-    return marked_if(segment.name, segment.id in doubted)
+    return marked_if(printable(segment.name), segment.id in doubted)
 
 
 def sparkline(values: Sequence[float]) -> str:

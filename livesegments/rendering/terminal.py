@@ -8,7 +8,7 @@ from rich.text import Text
 
 from livesegments.contracts.segments import SegmentChange, SegmentRef
 from livesegments.features.feature_specs import Feature
-from livesegments.rendering.formats import marked, number, percent, segment_name
+from livesegments.rendering.formats import marked, number, percent, printable, segment_name
 from livesegments.rendering.reasons import main_reason
 
 WIDE = 100
@@ -101,7 +101,7 @@ def changes_table(
         why, sources = main_reason(change), () if from_one else (change.previous_segment,)
         table.add_row(
             when(change),
-            Text(change.customer_id),
+            Text(printable(change.customer_id)),
             *(colored(each, doubted) for each in sources),
             Text.assemble("→ ", colored(change.segment, doubted)),
             # On narrow terminals the figures give way.

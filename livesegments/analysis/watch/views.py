@@ -6,7 +6,15 @@ from rich.table import Table
 from rich.text import Text
 
 from livesegments.analysis.watch.snapshot import Snapshot
-from livesegments.rendering.formats import DOUBT, UNKNOWN, marked, number, percent, segment_name
+from livesegments.rendering.formats import (
+    DOUBT,
+    UNKNOWN,
+    marked,
+    number,
+    percent,
+    printable,
+    segment_name,
+)
 from livesegments.rendering.reasons import main_reason
 from livesegments.rendering.terminal import COLORS, WIDE, changes_table, segment_table
 
@@ -175,6 +183,6 @@ def _newest(snapshot: Snapshot) -> str:
         return "no change yet"
     change, doubted = snapshot.newest[0], snapshot.doubted
     return (
-        f"{change.customer_id}: {segment_name(change.previous_segment, doubted)} ->"
+        f"{printable(change.customer_id)}: {segment_name(change.previous_segment, doubted)} ->"
         f" {segment_name(change.segment, doubted)} ({main_reason(change)})"
     )

@@ -38,3 +38,13 @@ def test_names_that_are_doubted_are_marked() -> None:
     assert to_line(update, {SEGMENTS[1].id}).endswith(f"is in {SEGMENTS[2].name}")
     moved = Update("change", "c", change("c", 1, 2))
     assert f"-> {SEGMENTS[2].name}?  (" in to_line(moved, {SEGMENTS[2].id})
+
+
+def test_an_id_does_nothing_to_a_terminal() -> None:
+    named = change("\u202egnp", 0, 4).model_copy(
+        update={"segment": SEGMENTS[4].model_copy(update={"name": "\x1b[31mred"})}
+    )
+    for payload in (None, named, state("\u202egnp", 0, 2)):
+        line = to_line(Update("change", "\u202egnp", payload))
+        assert line.isprintable()
+        assert "customer \\u202egnp" in line

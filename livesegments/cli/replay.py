@@ -134,9 +134,11 @@ def replay(
 
 
 def notes(done: "ReplayReport", ids: "EventIdCheck", settings: "Settings") -> Iterator[str]:
-    """Yield faults of the purchases that were sent: event ids, or age."""
-    from livesegments.operations.event_ids import ADVICE
+    """Yield faults of the purchases that were sent: refusals to come, event ids, or age."""
+    from livesegments.operations.event_ids import ADVICE, SHOWN
 
+    for why, count in ids.refused.most_common(SHOWN):
+        yield f"{count} purchases become dead letters: {why}"
     if ids.conflicts:
         yield (
             f"{ids.conflicts} purchases have the event_id of an earlier one of the file and other"

@@ -1,5 +1,7 @@
 """Repeated event ids, in files and in the dedup rings of the store."""
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,10 +21,10 @@ ADVICE = (
 
 
 class EventIdCheck:
-    """Counts purchases that have the event id of an earlier one.
+    """Counts purchases that have the event id of an earlier one, or that a worker will refuse.
 
     ``repeats`` have the same content and are skipped; ``conflicts`` have other content and count.
-    ``examples`` are the first ids in conflict.
+    ``examples`` are the first ids in conflict. ``refused`` counts by the reason.
     """
 
     def __init__(self, currency: str) -> None:
@@ -30,10 +32,13 @@ class EventIdCheck:
         self._seen = DedupWindow(REMEMBERED)
         self.repeats = self.conflicts = 0
         self.examples: list[str] = []
+        self.refused: Counter[str] = Counter()
 
     def add(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Add purchases as they are sent."""
-        found, _ = decode_purchases(keys, values, [0] * len(keys), currency=self._currency)
+        arrival = [time.time_ns() // 1_000_000] * len(keys)
+        found, refused = decode_purchases(keys, values, arrival, currency=self._currency)
+        self.refused.update(each.message for each in refused)
         customers = hash_keys([name.encode() for name in found.customer_id], "murmur2")
         hashes = fingerprints(
             hashes_of(found.event_id), customers, found.occurred_at, found.cents, found.count

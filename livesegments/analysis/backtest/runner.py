@@ -105,7 +105,8 @@ def backtest(
             measured_us = clock_us
             _measure(runs)
     if not times:
-        why = f"; the first: {first_broken[0]}" if first_broken else ""
+        why = f"; refused: {', '.join(runs[0].dead_letters)}" if runs[0].dead_letters else ""
+        why = f"; the first: {first_broken[0]}" if first_broken else why
         raise NothingReadError(f"{purchases}: no purchase that can be counted{why}")
     if measured_us != history.clock_us:
         _measure(runs)

@@ -10,6 +10,7 @@ from livesegments.analysis.backtest.runner import Backtest, NothingReadError, ba
 from livesegments.analysis.backtest.variants import variants
 from livesegments.analysis.backtest.views import text
 from livesegments.config.settings import Settings, SettingsError
+from livesegments.ingest.file_formats import FileOptions
 from tests.livesegments.analysis.backtest.shop import rows, settings, write
 
 ROWS = rows(days=40)
@@ -170,6 +171,15 @@ def test_a_file_without_a_purchase_is_an_error_that_says_why(tmp_path: Path) -> 
         backtest(file, None, [Variant("", settings())])
     found = backtest(file, None, [Variant("", settings())], timezone="Europe/Berlin")
     assert found["data"]["purchases"] == 1
+    with pytest.raises(NothingReadError, match="can be counted; refused: bad_currency"):
+        backtest(
+            write(tmp_path / "e.csv", [("a", "2026-01-01T10:00:00Z", 5.0)]),
+            None,
+            [Variant("", settings())],
+            options=FileOptions(
+                "SELECT customer_id, occurred_at, amount, 'EUR' AS currency FROM source"
+            ),
+        )
 
 
 def test_progress_is_told_up_to_the_last_record(file: Path) -> None:

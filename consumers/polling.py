@@ -71,9 +71,9 @@ def partitions_of(assignment: set[TopicPartition]) -> list[int]:
         missing = [t for t in INPUTS if TopicPartition(t, partition) not in assignment]
         if missing:
             raise AssignmentError(
-                f"partition {partition} was assigned without {', '.join(missing)}: restore a deleted"
-                " topic with its records; all input topics need the same number of partitions,"
-                " and every worker of the group the range assignor and these topics only"
+                f"partition {partition} was assigned without {', '.join(missing)}: restore a topic"
+                " that was deleted with its records; all input topics need the same number of"
+                " partitions, every worker of the group the range assignor and these topics only"
             )
     return partitions
 

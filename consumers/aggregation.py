@@ -184,6 +184,7 @@ def aggregate(work: Work, customers: Customers) -> Aggregated:
         touched = records[requested]
         erase(touched, cutoff[requested], cutoff_us[requested])
         records[requested] = touched
+        records["erased"][batch.erasures_customer[effective]] = True
 
     purchases, profiles = batch.purchases, batch.profiles
     tiles = purchases.occurred_at // layout.tile_us

@@ -27,11 +27,15 @@ def decode_seen(ring: bytes, checkpoint: Checkpoint, size: int) -> DedupWindow |
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Sweep over a partition's customers that scores each under a generation and a tile."""
+    """Sweep over a partition's customers that scores each under a generation and a tile.
+
+    ``again`` tells whether customers it may have passed must be scored once more after it.
+    """
 
     generation: int
     tile: int
     cursor: int = 0
+    again: bool = False
 
     def after(self, cursor: int | None) -> "Sweep | None":
         """Return the sweep after a scan, None at its end; without a cursor nothing was scanned."""

@@ -29,7 +29,7 @@ from livesegments.features.aggregate import expire
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import Records, encode, is_known, is_profiled
 from livesegments.producers.serializers import Serializer
-from livesegments.store.checkpoint import Checkpoint, Offsets
+from livesegments.store.checkpoint import AFTER_ERASURE, Checkpoint, Offsets
 from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import Commit
 
@@ -55,6 +55,8 @@ class Decisions:
         (p,) statuses of customers whose consent change is not in their published state.
     forgotten
         (p,) ids of customers whose published state becomes null.
+    rescored
+        (p,) whether customers to score again, by a sweep, are among them: those with data since.
     """
 
     records: Records
@@ -63,6 +65,7 @@ class Decisions:
     changes: list[list[tuple[Change, Trigger | None]]]
     restated: list[list[SegmentStatus]]
     forgotten: list[list[str]]
+    rescored: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,20 @@ def decide(
     known = is_known(after)
     bare = ~known & (after["segment"] == NONE) & (after["cluster"] == NONE)
     nulled = bare & (after["erased"] | (after["version"] > 0))
+    if scores is not None:
+        nulled |= scores.ended
     # An opt-out outlives the data of its customer and has no published state of its own.
     gone = bare & ~is_profiled(after)
     if work.replay:
         # A pending null is published by the sweep that follows a recovery.
         nothing: list[list[Any]] = [[] for _ in work.states]
-        return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing)
-    # The state stays if the customer has data from after the erasure.
-    after["erased"] &= ~known & ~bare
+        # What the replayed erasures ended of the others was published before.
+        after["erased"] &= ~known
+        none = np.zeros(p, np.bool_)
+        return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing, none)
+    # A customer with data since comes back by the next commit; until then, the flag makes a
+    # recovery that loses the null publish it again.
+    after["erased"] &= ~bare & (~known | (before["version"] > 0))
     after["since"][nulled], after["version"][nulled] = 0, 0
     stated = (after["version"] > 0) & (after["version"] < version) & ~gone
     restated = np.flatnonzero(aggregated.consents_changed & stated)
@@ -140,6 +149,7 @@ def decide(
         changes=changes,
         restated=_by_part(statuses, part[restated], p),
         forgotten=_by_part(names, part[forgotten], p),
+        rescored=np.isin(np.arange(p), part[nulled & known]),
     )
 
 
@@ -173,8 +183,11 @@ def build_commits(
     for i, (state, polled, read) in enumerate(work.parts):
         sweep = state.sweep.after(read.cursor) if state.sweep else None
         ended = state.sweep if sweep is None else None
+        again = bool(decisions.rescored[i])
+        if sweep and again:
+            sweep = replace(sweep, again=True)
         recall, clock_us = polled.recall, customers.clocks_us[i]
-        checkpoint = _checkpoint_after(state, polled, clock_us, work.model, ended)
+        checkpoint = _checkpoint_after(state, polled, clock_us, work.model, ended, again)
         outputs = _outputs(work, i, checkpoint, decisions)
         # In a replay, some of the dead letters after it are already published: all go in one
         # transaction.
@@ -222,9 +235,15 @@ def _checkpoint_after(
     clock_us: int,
     model: Model | None,
     ended: Sweep | None,
+    again: bool,
 ) -> Checkpoint:
-    """Return the checkpoint of the next commit; ``ended`` is the sweep that it completes."""
+    """Return the checkpoint of the next commit.
+
+    ``ended`` is the sweep that it completes; ``again`` asks for one more.
+    """
     before, recall = state.checkpoint, polled.recall
+    again |= ended is not None and ended.again
+    rescore = 0 if ended else before.rescore
     offsets = Offsets(*map(polled.next_offsets.get, INPUTS, before.offsets))
     return replace(
         before,
@@ -235,7 +254,7 @@ def _checkpoint_after(
         generation=model.generation.number if model else before.generation,
         swept_generation=ended.generation if ended else before.swept_generation,
         swept_tile=ended.tile if ended else before.swept_tile,
-        rescore=0 if ended else before.rescore,
+        rescore=rescore or AFTER_ERASURE * again,
     )
 
 

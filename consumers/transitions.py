@@ -21,6 +21,7 @@ from livesegments.domain import (
     Trigger,
 )
 from livesegments.features.record_codec import Records
+from livesegments.store.checkpoint import AFTER_RECOVERY
 
 Int = NDArray[np.int64]
 Rows = NDArray[np.intp]
@@ -115,13 +116,16 @@ def changes_of(
     records, model = aggregated.records[rows], scores.model
     clock_us, began_us = customers.clock_us[rows], customers.began_us[rows]
     topic, column, effective_us = last_events(work.batch, aggregated, customers.clock_us)
-    rescored = np.array([state.checkpoint.rescore > 0 for state in work.states], np.bool_)
-    rescored = rescored[customers.part[rows]]
+    rescored = np.array(
+        [state.checkpoint.rescore == AFTER_RECOVERY for state in work.states], np.bool_
+    )[customers.part[rows]]
+    returned = records["erased"] & (records["version"] == 0)
     # In a rebuilt store, customers never scored are not affected by a new model.
     is_old = records["generation"] != model.generation.number
     new_model = is_old & (~rescored | (records["generation"] > 0))
-    swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry")).tolist()
-    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept)
+    swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry"))
+    swept = np.where(returned, "erasure", swept)
+    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept.tolist())
     time_us = arrived_us = effective_us[rows]
     if work.config.switching.min_dwell_us:
         # A late event counts from its arrival: the new segment was not published before, and it

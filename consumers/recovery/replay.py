@@ -33,7 +33,14 @@ from livesegments.contracts.topics import DEAD_LETTERS, INPUTS
 from livesegments.domain import ProcessingConfig
 from livesegments.features.record_codec import decode, encode, forget_place
 from livesegments.producers.serializers import Serializer
-from livesegments.store.checkpoint import FROM_NOTHING, FROM_THE_STORE, SETTLED, Checkpoint, Offsets
+from livesegments.store.checkpoint import (
+    AFTER_RECOVERY,
+    FROM_NOTHING,
+    FROM_THE_STORE,
+    SETTLED,
+    Checkpoint,
+    Offsets,
+)
 from livesegments.store.outbox import Entry, Output
 from livesegments.store.partitions import Commit, Partitions, ReadRequest
 
@@ -102,7 +109,7 @@ class Recovery:
                 replayed_erasures=replayed.erasures,
             )
         source = FROM_NOTHING if lost else FROM_THE_STORE
-        checkpoint = replace(base, recovering=source, rescore=1, proposed_generation=0)
+        checkpoint = replace(base, recovering=source, rescore=AFTER_RECOVERY, proposed_generation=0)
         commit = Commit(partition, stored.checkpoint, checkpoint, empty_first=lost)
         ring = b"" if lost else self.store.ring(partition)
         statistics = {} if lost else stored.statistics

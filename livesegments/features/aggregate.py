@@ -166,4 +166,3 @@ def erase(records: Records, cutoff: Int, cutoff_us: Int) -> None:
     records["head"] = np.where(records["head"] < cutoff, 0, records["head"])
     _erase_profiles(records, cutoff_us)
     forget_place(records, slice(None))
-    records["erased"] = True

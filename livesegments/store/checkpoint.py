@@ -8,6 +8,8 @@ NO_NONCE = ""
 
 SETTLED, FROM_THE_STORE, FROM_NOTHING = 0, 1, 2
 """Values of `Checkpoint.recovering`: whether a recovery is running, and its start."""
+AFTER_RECOVERY, AFTER_ERASURE = 1, 2
+"""Values of `Checkpoint.rescore` while a sweep over all customers is due, and after what."""
 
 
 class Offsets(NamedTuple):
@@ -50,7 +52,7 @@ class Checkpoint:
     foreign
         Offset after the last state of another group that was read back (0 for none).
     recovering, rescore
-        Whether a recovery is running; whether to score every customer again after one.
+        Whether a recovery is running; whether to score every customer again.
     """
 
     version: int = 0

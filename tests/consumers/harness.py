@@ -247,15 +247,16 @@ class World:
         return Work(self.config, model, batch, states, readings, now_us, replay)
 
     def sweep(self, model: Model | None, *, now_us: int = 0) -> int:
-        """Sweep all customers if a sweep is due; return the number of micro-batches it took."""
+        """Sweep all customers while a sweep is due; return the number of micro-batches it took."""
         rounds = 0
-        for p, owned in self.owned.items():
-            number = model.generation.number if model else 0
-            self.owned[p] = start_sweep(owned, number, self.config, now_us)
-        while any(owned.sweep for owned in self.owned.values()):
+        while True:
+            for p, owned in self.owned.items():
+                number = model.generation.number if model else 0
+                self.owned[p] = start_sweep(owned, number, self.config, now_us)
+            if not any(owned.sweep for owned in self.owned.values()):
+                return rounds
             self.round(model=model, now_us=now_us)
             rounds += 1
-        return rounds
 
     def restart(self) -> None:
         """Drop the owner's local state and reload it from the store."""

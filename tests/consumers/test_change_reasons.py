@@ -241,8 +241,9 @@ def test_nothing_of_before_an_erasure_goes_out_or_stays() -> None:
     assert (place == world.stored("c")["vector"]).all()
     more = [purchase("c", 9 + i / 50, 400.0) for i in range(30)]
     world.send(erasure("c", 5), *more, profile("c", 9, **RETIREE), model=model())
+    world.sweep(model())
     change = world.changes[-1]
-    assert change.change == "reassigned"
+    assert (change.change, change.origin) == ("assigned", "erasure")
     assert [each.previous_z_score for each in change.explanation] == [None] * 5
     assert change.other_contributions is not None
     assert change.other_contributions.model is None

@@ -94,6 +94,7 @@ def test_an_erased_consent_is_not_known_any_more() -> None:
     world = World()
     world.send(profile("c", 0, **STUDENT, consent=GIVEN), purchase("c", 9), model=model())
     world.send(erasure("c", 2), model=model())
+    world.sweep(model())
     assert state(world).segment is not None
     assert state(world).consent.marketing is None
     world.check()

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from livesegments.consumers.partition_state import start_sweep
 from livesegments.contracts.topics import ERASURES
 from livesegments.features.erasures import marker_key
 from livesegments.features.record_codec import NEVER, encode
+from livesegments.store.checkpoint import AFTER_RECOVERY
 from tests.consumers.harness import (
     DAY,
     RULES,
@@ -49,18 +52,87 @@ def test_an_erased_event_that_arrives_later_does_not_count() -> None:
     world.check()
 
 
-def test_what_a_customer_does_after_an_erasure_stays() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_what_a_customer_does_after_an_erasure_counts_as_somebody_news(together: bool) -> None:
     world = World()
-    world.send(
-        purchase("c", 1, 20.0), purchase("c", 9, 30.0), profile("c", 9, **STUDENT), model=model()
-    )
-    world.send(erasure("c", 2), model=model())
+    before = [profile("c", 0, **STUDENT), purchase("c", 1, 20.0)]
+    since = [purchase("c", 9, 30.0), profile("c", 9, **STUDENT)]
+    world.send(*before, *(() if together else since), model=model())
+    world.sweep(model())
+    world.send(erasure("c", 2), *(since if together else ()), model=model())
+    assert segments(world)[1:] == [(STUDENTS, None, "erasure")]
+    assert world.states == {"c": None}
     assert world.stored("c")["cents"].sum() == 3_000
     assert world.stored("c")["age"] == 20
+    world.check()
+    world.restart()
+    world.sweep(model())
+    assert segments(world)[2:] == [(None, STUDENTS, "erasure")]
+    assert world.changes[-1].cause is None
     state = world.states["c"]
     assert state is not None
     assert state.segment is not None
+    assert world.owned[0].checkpoint.rescore == 0
     world.check()
+
+
+def test_who_buys_again_right_after_an_erasure_waits_for_no_sweep() -> None:
+    world = World()
+    world.send(purchase("c", 1), purchase("c", 9), model=model())
+    world.send(erasure("c", 2), model=model())
+    world.send(purchase("c", 10), model=model())
+    assert segments(world)[-1][::2] == (None, "live")
+    told = len(world.changes)
+    world.sweep(model())
+    assert len(world.changes) == told
+    world.check()
+
+
+def test_a_request_that_erases_nothing_new_ends_no_state() -> None:
+    world = World()
+    world.send(erasure("c", 2, "suppress"), erasure("c", 2, "restore"), model=model())
+    world.send(purchase("c", 9), model=model())
+    for repeated in ("erase", "restore"):
+        world.send(erasure("c", 2, repeated), model=model())
+    assert len(world.changes) == 1
+    assert world.states["c"] is not None
+    assert world.owned[0].checkpoint.rescore == 0
+    world.check()
+
+
+def test_who_comes_back_during_a_sweep_is_assigned_by_one_more() -> None:
+    world, customers = World(), "abcdefgh"  # in several chunks of a sweep
+    for customer in customers:
+        world.send(purchase(customer, 1), purchase(customer, 9), model=model())
+    world.owned[0] = start_sweep(world.owned[0], 1, world.config, 0)
+    world.round(model=model())
+    assert world.owned[0].sweep is not None
+    world.send(*(erasure(customer, 2) for customer in customers), model=model())
+    assert world.states == dict.fromkeys(customers)
+    world.sweep(model())
+    assert None not in world.states.values()
+    assert world.owned[0].checkpoint.rescore == 0
+    world.check()
+
+
+def test_a_null_that_the_broker_lost_is_published_again_after_the_recovery() -> None:
+    world = World()
+    world.send(purchase("c", 1), purchase("c", 9), model=model())
+    world.sweep(model())
+    [published] = world.stored("c")
+    world.send(erasure("c", 2), model=model())
+    # As a recovery leaves it: the last published state, and the record as it is in the store.
+    record = world.stored("c")
+    record["segment"], record["version"] = published["segment"], published["version"]
+    [world.customers[0]["c"]] = encode(record)
+    world.restart()
+    world.sweep(model())
+    assert world.states["c"] is not None
+    assert [change.change for change in world.changes] == [
+        "assigned",
+        *["unassigned"] * 2,
+        "assigned",
+    ]
 
 
 def test_an_erased_record_does_not_tell_whether_the_erasure_or_the_purchase_came_first() -> None:
@@ -71,6 +143,7 @@ def test_an_erased_record_does_not_tell_whether_the_erasure_or_the_purchase_came
     other.send(purchase("c", 9), model=model())
     together.send(purchase("c", 9), erasure("c", 2), model=model())
     for world in (one, other, together):
+        world.sweep(model())
         assert not world.stored("c")["erased"][0]
         for name in ("head", "counts", "cents", "profile_updated", "vector", "suppressed"):
             assert world.stored("c")[name].tolist() == one.stored("c")[name].tolist()
@@ -129,9 +202,9 @@ def test_a_profile_after_an_erasure_is_kept_though_nothing_was_bought() -> None:
     world.send(purchase("c", 1), model=model())
     world.send(erasure("c", 2), profile("c", 9, **STUDENT), model=model())
     assert segments(world)[-1][1:] == (None, "erasure")
-    state = world.states["c"]
-    assert state is not None
-    assert state.segment is None
+    assert world.states == {"c": None}
+    world.sweep(model())
+    assert world.states == {"c": None}
     assert world.stored("c")["profile_updated"] == 9 * DAY
     assert not world.stored("c")["erased"][0]
     world.check()
@@ -215,7 +288,7 @@ def test_a_replayed_erasure_takes_back_what_was_published_in_the_sweep_after_it(
     world.send(erasure("c", 2), replay=True)
     assert len(world.changes) == 1
     owned = world.owned[0]
-    world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=1))
+    world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=AFTER_RECOVERY))
     world.sweep(model())
     assert segments(world)[1:] == [(segments(world)[0][1], None, "recovery")]
     assert world.states["c"] is None
@@ -231,4 +304,15 @@ def test_a_replayed_erasure_of_who_came_back_leaves_no_null_due() -> None:
     world.sweep(model())
     assert not world.stored("c")["erased"][0]
     assert world.changes[-1].change == "assigned"
+    world.check()
+
+
+def test_a_replayed_erasure_takes_nothing_back_of_who_came_back_since() -> None:
+    world = World()
+    world.send(erasure("c", 2), purchase("c", 9), model=model())
+    world.send(erasure("c", 3), replay=True)
+    owned = world.owned[0]
+    world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=AFTER_RECOVERY))
+    world.sweep(model())
+    assert segments(world)[1:] == []
     world.check()

@@ -119,7 +119,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     "consent stated again": [
         Edit(Recovery, "run", "state = self._restate(state, published)", "pass")
     ],
-    "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=1", "rescore=0")],
+    "scoring after a recovery": [Edit(Recovery, "_begin", "rescore=AFTER_RECOVERY", "rescore=0")],
     "version above all published": [
         Edit(
             Recovery,
@@ -196,7 +196,7 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "no purchase left": [Edit(LossCheck, "check_window", "and not anyone_counts()", "")],
     "origin of a recovery": [
-        Edit(processor, "changes_of", "state.checkpoint.rescore > 0", "False")
+        Edit(processor, "changes_of", "state.checkpoint.rescore == AFTER_RECOVERY", "False")
     ],
     "wall clock of a lost store": [
         Edit(LossCheck, "_outlived", "if not self.config.event_clock:", "if False:")

@@ -26,7 +26,7 @@ def check_quiet(check: Check, at: Partition) -> None:
     """Check that no recovery is running, and nothing stays unpublished."""
     last, committed = at.records.last, at.committed
     check.that(not last.recovering, f"{at.where}: a recovery is under way")
-    check.that(not last.rescore, f"{at.where}: not every customer is scored after a recovery")
+    check.that(not last.rescore, f"{at.where}: not every customer is scored again")
     if committed.known:
         waiting = unpublished(at.records, committed)
         check.that(not waiting, f"{at.where}: versions {waiting} are committed and not published")

@@ -29,7 +29,7 @@ def decode_seen(ring: bytes, checkpoint: Checkpoint, size: int) -> DedupWindow |
 class Sweep:
     """Sweep over a partition's customers that scores each under a generation and a tile.
 
-    ``again`` tells whether customers it may have passed must be scored once more after it.
+    ``again`` tells whether one more is due after it, for customers that it may have passed.
     """
 
     generation: int

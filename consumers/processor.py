@@ -55,8 +55,8 @@ class Decisions:
         (p,) statuses of customers whose consent change is not in their published state.
     forgotten
         (p,) ids of customers whose published state becomes null.
-    rescored
-        (p,) whether customers to score again, by a sweep, are among them: those with data since.
+    again
+        (p,) whether one of them has data from after an erasure, which a sweep has to score.
     """
 
     records: Records
@@ -65,7 +65,7 @@ class Decisions:
     changes: list[list[tuple[Change, Trigger | None]]]
     restated: list[list[SegmentStatus]]
     forgotten: list[list[str]]
-    rescored: Flags
+    again: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,14 @@ def decide(
     # An opt-out outlives the data of its customer and has no published state of its own.
     gone = bare & ~is_profiled(after)
     if work.replay:
-        # A pending null is published by the sweep that follows a recovery.
-        nothing: list[list[Any]] = [[] for _ in work.states]
-        # What the replayed erasures ended of the others was published before.
+        # A pending null is published by the sweep that follows a recovery. That of a customer with
+        # data since is published already.
         after["erased"] &= ~known
+        nothing: list[list[Any]] = [[] for _ in work.states]
         none = np.zeros(p, np.bool_)
         return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing, none)
-    # A customer with data since comes back by the next commit; until then, the flag makes a
-    # recovery that loses the null publish it again.
+    # With data since, the flag stays for one more commit: a recovery that has lost the null then
+    # publishes it again.
     after["erased"] &= ~bare & (~known | (before["version"] > 0))
     after["since"][nulled], after["version"][nulled] = 0, 0
     stated = (after["version"] > 0) & (after["version"] < version) & ~gone
@@ -149,7 +149,7 @@ def decide(
         changes=changes,
         restated=_by_part(statuses, part[restated], p),
         forgotten=_by_part(names, part[forgotten], p),
-        rescored=np.isin(np.arange(p), part[nulled & known]),
+        again=np.isin(np.arange(p), part[nulled & known]),
     )
 
 
@@ -183,9 +183,9 @@ def build_commits(
     for i, (state, polled, read) in enumerate(work.parts):
         sweep = state.sweep.after(read.cursor) if state.sweep else None
         ended = state.sweep if sweep is None else None
-        again = bool(decisions.rescored[i])
-        if sweep and again:
-            sweep = replace(sweep, again=True)
+        again = bool(decisions.again[i]) or (state.sweep is not None and state.sweep.again)
+        if sweep:
+            sweep = replace(sweep, again=again)
         recall, clock_us = polled.recall, customers.clocks_us[i]
         checkpoint = _checkpoint_after(state, polled, clock_us, work.model, ended, again)
         outputs = _outputs(work, i, checkpoint, decisions)
@@ -239,10 +239,9 @@ def _checkpoint_after(
 ) -> Checkpoint:
     """Return the checkpoint of the next commit.
 
-    ``ended`` is the sweep that it completes; ``again`` asks for one more.
+    ``ended`` is the sweep that it completes; ``again`` tells whether one more is due.
     """
     before, recall = state.checkpoint, polled.recall
-    again |= ended is not None and ended.again
     rescore = 0 if ended else before.rescore
     offsets = Offsets(*map(polled.next_offsets.get, INPUTS, before.offsets))
     return replace(

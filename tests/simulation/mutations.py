@@ -320,6 +320,9 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             "pass",
         )
     ],
+    "a segment again after an erasure": [
+        Edit(processor, "decide", "part[nulled & known]", "part[nulled & bare]")
+    ],
 }
 
 

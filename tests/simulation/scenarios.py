@@ -343,6 +343,30 @@ def a_published_change_is_lost(world: World) -> None:
     settle(world, world.start("b"))
 
 
+def only_a_refusal_is_left(world: World) -> None:
+    """A customer whose refusal outlived an erasure buys again, and then stays away for good."""
+    worker = begun(world)
+    day, refused = world.inputs.day, {"marketing": False}
+    for event in (profile("gojee00", day, consent=refused), erasure("gojee00", day)):
+        world.send(world.inputs.event(event, partition=0))
+        settle(world, worker)
+    for customer in ("gojee00", "gojee01"):
+        world.inputs.day += 20  # longer than the retention
+        move(world, customer, 50)
+        rest(world, worker)
+
+
+def erased_with_data_since(world: World) -> None:
+    """An erasure arrives when a purchase from after it is known."""
+    worker = begun(world)
+    day = world.inputs.day
+    world.inputs.day += 4  # in a later tile
+    move(world, "gojee00", 50)
+    rest(world, worker)
+    world.send(world.inputs.event(erasure("gojee00", day), partition=0))
+    rest(world, worker)
+
+
 PLANS: dict[str, Callable[[World], None]] = {
     "nonce": same_number_again,
     "seen": another_line,
@@ -370,4 +394,6 @@ PLANS: dict[str, Callable[[World], None]] = {
     "bound of the wall clock": a_clock_that_jumps,
     "bound of a partition's clock": a_purchase_far_ahead,
     "places in a recovery": a_published_change_is_lost,
+    "a segment again after an erasure": erased_with_data_since,
+    "a null state beside a refusal": only_a_refusal_is_left,
 }

@@ -146,12 +146,15 @@ CUTS = {
         "dead letters",
     ),
 }
+FIRST = {"statistics are compared where no customer has had events since": 30}
+"""Seeds known to report a fault, tried before the others; any other would do."""
 
 
 @pytest.mark.parametrize("rule", CUTS)
 def test_without_a_rule_of_the_cut_it_would_report_what_is_no_fault(rule: str) -> None:
     edit, check = CUTS[rule]
+    seeds = (FIRST.get(rule, 0), *range(100))
     with patch.object(edit.owner, edit.name, edit.mutated()):
         assert any(
-            fault.startswith(check) for seed in range(30) for fault in reported_beside_work(seed)
+            fault.startswith(check) for seed in seeds for fault in reported_beside_work(seed)
         )

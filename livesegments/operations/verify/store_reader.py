@@ -76,6 +76,8 @@ class Cut:
 
     Records of a topic below offset ``replayed`` were validated before the store was rebuilt, under
     the settings of that time; ``remembered`` is the number of ids written to the dedup ring.
+    ``rescore`` tells whether a sweep over all customers is due: 1 after a recovery, 2 after an
+    erasure.
     """
 
     version: int
@@ -85,7 +87,7 @@ class Cut:
     remembered: int
     clock_us: int
     recovering: bool
-    rescore: bool
+    rescore: int
     generation: int
     swept_generation: int
     swept_tile: int
@@ -102,7 +104,7 @@ class Cut:
             remembered=number.get("remembered", 0),
             clock_us=number.get("clock_us", 0),
             recovering=bool(number.get("recovering", 0)),
-            rescore=bool(number.get("rescore", 0)),
+            rescore=number.get("rescore", 0),
             generation=number.get("generation", 0),
             swept_generation=number.get("swept_generation", 0),
             swept_tile=number.get("swept_tile", 0),

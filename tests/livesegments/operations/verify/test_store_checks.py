@@ -18,7 +18,7 @@ KAFKA = Committed(dict.fromkeys(INPUTS, 5), 7, known=True)
 
 
 def cut(offsets: tuple[int, ...], version: int = 7) -> Cut:
-    at: dict[str, Any] = {"recovering": False, "rescore": False, "nonce": ""}
+    at: dict[str, Any] = {"recovering": False, "rescore": 0, "nonce": ""}
     at |= dict.fromkeys(("replayed", "remembered", "clock_us", "generation"), 0)
     at |= dict.fromkeys(("swept_generation", "swept_tile"), 0)
     return Cut(version=version, offsets=dict(zip(INPUTS, offsets, strict=True)), **at)

@@ -13,12 +13,19 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import CoordinatorLoadInProgressError, InvalidReplicationFactorError, KafkaError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    InvalidReplicationFactorError,
+    KafkaError,
+)
 
 from livesegments.contracts.topics import topics
 from livesegments.local_servers import LOOPBACK, ServerError, accepts_connections, free_ports
@@ -229,36 +236,33 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
         for topic in topics()
     }
     with _admin(bootstrap) as admin:
-        groups = _groups(admin)
+        groups = _retried(admin.list_groups)
         if groups:
-            admin.delete_groups(groups)
+            _retried(partial(admin.delete_groups, [group["group_id"] for group in groups]))
         old = [name for name in admin.list_topics() if not name.startswith("__")]
         if old:
             admin.delete_topics(old)
-        deadline = time.monotonic() + _UNFENCE_TIMEOUT
-        while True:
-            try:
-                admin.create_topics(wanted)
-            except InvalidReplicationFactorError:
-                # A broker that was paused is fenced until its next heartbeat.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                break
+        _retried(partial(admin.create_topics, wanted))
         # The old topics would satisfy a wait for the names. The broker applies changes in order:
         # when a topic created last is known, so are all before it.
         last = {f"last-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
         admin.create_topics(last, wait_for_metadata=True)
 
 
-def _groups(admin: KafkaAdminClient) -> list[str]:
+def _retried(ask: Callable[[], Any]) -> Any:
+    """Return the answer of a broker that was just started or paused, and may not be ready.
+
+    It reads its groups first, and is fenced until its next heartbeat.
+    """
     deadline = time.monotonic() + _UNFENCE_TIMEOUT
     while True:
         try:
-            return [group["group_id"] for group in admin.list_groups()]
-        except CoordinatorLoadInProgressError:
-            # A broker that has just started reads its groups first.
+            return ask()
+        except (
+            CoordinatorLoadInProgressError,
+            CoordinatorNotAvailableError,
+            InvalidReplicationFactorError,
+        ):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)

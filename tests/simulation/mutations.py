@@ -16,7 +16,7 @@ from livesegments.consumers.data_loss import LossCheck
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.partition_state import PartitionState
 from livesegments.consumers.polling import RebalanceListener
-from livesegments.consumers.recovery import reconciliation
+from livesegments.consumers.recovery import ownership, reconciliation
 from livesegments.consumers.recovery.ownership import Extent
 from livesegments.consumers.recovery.replay import Recovery
 from livesegments.consumers.worker import Worker
@@ -60,8 +60,8 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
     ],
     "seen": [
         Edit(
-            reconciliation,
-            "verdict",
+            ownership,
+            "is_current",
             "own_line or committed.metadata == checkpoint.seen",
             "committed.version <= checkpoint.version",
         )

@@ -194,10 +194,16 @@ def test_whole_and_partial_profiles_of_a_batch_come_in_their_order() -> None:
     assert [each.row for each in rejections] == [0, 2, 4]
 
 
-def test_in_files_a_misspelt_consent_is_refused(tmp_path: Path) -> None:
+def test_in_files_withdrawals_take_effect_and_a_misspelt_consent_is_refused(tmp_path: Path) -> None:
     broken: list[BrokenRowError] = []
     read = list(read_events(CASES / "consent.jsonl", "profiles", on_broken=broken.append))
-    assert [record.key for record in read] == [b"42", b"42"]
+    values = [json.loads(record.value or b"") for record in read]
+    assert [value.get("consent", {}).get("profiling") for value in values] == [
+        False,
+        None,
+        False,
+        False,
+    ]
     assert [(each.line, each.field) for each in broken] == [
         (3, "income"),
         (4, "location"),

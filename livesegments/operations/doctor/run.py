@@ -53,7 +53,13 @@ def examine(settings: Settings) -> list[Finding]:
                 findings.append(finding)  # noqa: PERF402 - findings before an error are kept
         except (ValueError, LogStalledError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
-            findings.append(fail(name, f"cannot be read: {why}", "find the producer that wrote it"))
+            fix = "find the producer that wrote it"
+            if name in ("deployment", "progress", "clocks"):
+                fix = (
+                    "somebody else wrote to Redis: stop all workers, delete the keys that begin"
+                    f" with {settings.group_id}: and start them: they rebuild it from Kafka"
+                )
+            findings.append(fail(name, f"cannot be read: {why}", fix))
         except (KafkaError, RedisError, ReachError, OSError) as error:
             findings.append(_unreachable(name, settings, error))
     return findings

@@ -311,7 +311,11 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         key = partition_keys(settings.group_id, 2).progress
         mine: dict[Any, Any] = client.hgetall(key)
         service.stop()
-        client.hset(key, mapping={"nonce": "0" * 16, "seen": "1" * 16 + ":1"})
+        client.hset(key, "version", "not a number")
+        found = named(examine(settings), "progress")
+        assert found.status == "fail"
+        assert "with livesegments: and start them" in found.fix
+        client.hset(key, mapping=mine | {"nonce": "0" * 16, "seen": "1" * 16 + ":1"})
         found = named(examine(settings), "store")
         assert found.status == "fail"
         assert "partitions [2]" in found.detail

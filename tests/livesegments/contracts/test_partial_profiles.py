@@ -1,5 +1,6 @@
 """A consent that can be read counts, although the record that states it is refused."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any

@@ -120,7 +120,8 @@ class Soak:
 
     def _publisher_kills(self) -> None:
         place = self._victim()
-        for publisher in publishers(place.worker.pid):
+        # A worker that starts has its publisher forked, but cannot do without it yet.
+        for publisher in publishers(place.worker.pid) if place.owns else ():
             send(signal.SIGKILL, publisher)
 
     def _stops(self) -> None:

@@ -1,7 +1,7 @@
 """The API under ``/api/v1``; `openapi` describes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes, urlencode
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from livesegments.contracts.segments import encode
@@ -18,15 +18,17 @@ from livesegments.history.database import History
 from livesegments.serve import audiences
 from livesegments.serve.changes_stream import ChangesStream
 from livesegments.serve.customers import CustomerReader
+from livesegments.serve.limited_streams import EVENTS, HEADERS, LimitedStreams
 from livesegments.serve.problems import ProblemError, unavailable
 
 BASE = "/api/v1"
 MOST_IDS = 1_000
 MOST_BODY_BYTES = 1_048_576
 MOST_ROWS = 10_000
+MOST_STREAMS = 1_000
 UNKNOWN = "this customer is unknown, erased or suppressed"
 """One answer for all three, so that a client cannot learn which."""
-JSON, JSON_LINES, EVENTS = "application/json", "application/jsonl", "text/event-stream"
+JSON, JSON_LINES = "application/json", "application/jsonl"
 
 
 class Strict(BaseModel):
@@ -69,6 +71,7 @@ class Api:
     history: History
     stream: ChangesStream
     away: Callable[[], str | None]
+    streams: LimitedStreams = field(default_factory=lambda: LimitedStreams(MOST_STREAMS))
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -132,11 +135,9 @@ class Api:
         """Stream changes as they come."""
         self._check()
         last = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
-        headers = {"X-Accel-Buffering": "no"}
         if request.method == "HEAD":
-            return Response(media_type=EVENTS, headers=headers)
-        frames = await self.stream.open(last)
-        return StreamingResponse(frames, media_type=EVENTS, headers=headers)
+            return Response(media_type=EVENTS, headers=HEADERS)
+        return self.streams.respond(await self.stream.open(last))
 
     def _check(self) -> None:
         away = self.away()

@@ -111,6 +111,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     sources = Sources(settings, history)
     reach_redis(lambda: sources.store.deployment())
     stream = ChangesStream(sources.changes, Backlog(clients, history))
+    api = Api(CustomerReader(sources.store, sources.current), history, stream, sources.away)
     heartbeat = Heartbeat()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -120,7 +121,7 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     ]
     metrics = ServeMetrics(
         registry,
-        streams=lambda: stream.streams,
+        streams=lambda: api.streams.open,
         lag=lambda: math.nan if sources.follower.lag is None else sources.follower.lag,
         size=lambda: settings.serve_data.stat().st_size,
     )
@@ -129,7 +130,6 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
         settings, history, sources.reader, lambda: sources.follower.trouble, login=token.is_set
     )
     pages = PageRoutes(site, history, token).routes()
-    api = Api(CustomerReader(sources.store, sources.current), history, stream, sources.away)
     app = Starlette(
         routes=[*api.routes(), *documentation(), *pages],
         exception_handlers={

@@ -26,7 +26,6 @@ from livesegments.serve.change_log import (
 )
 from livesegments.serve.problems import ProblemError, unavailable
 
-MOST_STREAMS = 1_000
 MOST_RESUMING = 4
 """Clients for which Kafka is read at the same time; others wait."""
 ALIVE_SECONDS = 15.0
@@ -92,12 +91,10 @@ class Backlog:
 
 
 class ChangesStream:
-    """Streams of the change log, so many at most; the backlog reads older events."""
+    """Streams of the change log; the backlog reads older events."""
 
     def __init__(self, log: ChangeLog, backlog: Backlog) -> None:
         self._log, self._backlog = log, backlog
-        self.streams = 0
-        """Open streams."""
 
     async def open(self, last_event_id: str) -> AsyncIterator[bytes]:
         """Return the bytes of a stream from after an event on; from now on without one.
@@ -105,8 +102,6 @@ class ChangesStream:
         Raises `ProblemError` if this stream has no such event, or it cannot be opened now.
         """
         position = self._begin(last_event_id)
-        if self.streams >= MOST_STREAMS:
-            raise unavailable(f"{MOST_STREAMS} streams are open already")
         frames, after = await self._before(position)
         return self._follow(BEGIN % str(position).encode(), frames, after)
 
@@ -139,7 +134,6 @@ class ChangesStream:
     async def _follow(
         self, begin: bytes, frames: Sequence[bytes], position: Position
     ) -> AsyncIterator[bytes]:
-        self.streams += 1
         try:
             yield begin
             while (number := self._log.place(position)) is None:
@@ -155,5 +149,3 @@ class ChangesStream:
                 number = after
         except (LookupError, ProblemError):
             return  # the client resumes
-        finally:
-            self.streams -= 1

@@ -21,7 +21,8 @@ from livesegments.contracts.segments import (
     encode,
 )
 from livesegments.rendering.templates import render
-from livesegments.serve.api import BASE, EVENTS, JSON, JSON_LINES, CustomerBatch, Page
+from livesegments.serve.api import BASE, JSON, JSON_LINES, CustomerBatch, Page
+from livesegments.serve.limited_streams import EVENTS
 from livesegments.serve.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{model}"

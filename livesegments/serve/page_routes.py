@@ -17,6 +17,7 @@ from livesegments.analysis.pages.site import ASSETS, PAGES, TICK_SECONDS, Page, 
 from livesegments.history.database import History
 from livesegments.serve.auth import Token
 from livesegments.serve.guard import FAILURES_AT_ONCE, FAILURES_PER_SECOND
+from livesegments.serve.limited_streams import LimitedStreams
 from livesegments.serve.problems import ProblemError, unavailable
 from livesegments.serve.rate_limits import RateLimit
 
@@ -33,7 +34,7 @@ class PageRoutes:
 
     def __init__(self, site: Site, history: History, token: Token) -> None:
         self._site, self._history, self._token = site, history, token
-        self._streams = 0
+        self._streams = LimitedStreams(MOST_STREAMS)
         self._failures = RateLimit(FAILURES_PER_SECOND, FAILURES_AT_ONCE)
 
     def routes(self) -> list[Route]:
@@ -68,27 +69,18 @@ class PageRoutes:
         return StreamingResponse(_lines(found), media_type="text/csv", headers=headers)
 
     async def _live(self, request: Request) -> Response:
-        if self._streams >= MOST_STREAMS:
-            raise unavailable("too many pages are open")
-        headers = {"X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            self._events(request), media_type="text/event-stream", headers=headers
-        )
+        return self._streams.respond(self._events(request))
 
     async def _events(self, request: Request) -> AsyncIterator[str]:
         """Yield the version of the pages, now and whenever there is a newer one."""
-        self._streams += 1
-        try:
-            sent = ""
-            while not await request.is_disconnected():
-                # Read first: a commit while the event is sent must not be missed.
-                commit, version = self._history.version, self._site.version
-                yield f"data: {version}\n\n" if version != sent else ": nothing new\n\n"
-                sent = version
-                await asyncio.sleep(GAP_SECONDS)
-                await self._history.newer(commit, TICK_SECONDS)
-        finally:
-            self._streams -= 1
+        sent = ""
+        while not await request.is_disconnected():
+            # Read first: a commit while the event is sent must not be missed.
+            commit, version = self._history.version, self._site.version
+            yield f"data: {version}\n\n" if version != sent else ": nothing new\n\n"
+            sent = version
+            await asyncio.sleep(GAP_SECONDS)
+            await self._history.newer(commit, TICK_SECONDS)
 
     async def _asset(self, request: Request) -> Response:
         name = request.path_params["name"]

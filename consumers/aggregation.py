@@ -39,6 +39,8 @@ class Work:
         The wall clock, in microseconds.
     replay
         Aggregate only: the decisions were made before.
+    undecided
+        A replay of records whose decisions are not known to be published.
     """
 
     config: ProcessingConfig
@@ -48,6 +50,7 @@ class Work:
     readings: Sequence[ReadResult]
     now_us: int
     replay: bool = False
+    undecided: bool = False
 
     @property
     def parts(self) -> Iterator[tuple[PartitionState, PartitionBatch, ReadResult]]:

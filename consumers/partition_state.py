@@ -199,8 +199,9 @@ def start_sweep(
     checkpoint = state.checkpoint
     clock_us = checkpoint.clock_us if config.event_clock else max(checkpoint.clock_us, now_us)
     tile = config.layout.tile(clock_us)
-    moved_on = generation > checkpoint.swept_generation or tile > checkpoint.swept_tile
-    due = checkpoint.rescore or (moved_on and (generation or checkpoint.purchases))
+    expires = config.retention_tiles is not None and checkpoint.purchases > 0
+    moved_on = tile > checkpoint.swept_tile and (generation > 0 or expires)
+    due = checkpoint.rescore or generation > checkpoint.swept_generation or moved_on
     if state.sweep is not None or not due:
         return state
     return replace(state, sweep=Sweep(generation, tile))

@@ -123,17 +123,17 @@ def decide(
     bare = ~known & (after["segment"] == NONE) & (after["cluster"] == NONE)
     nulled = bare & (after["erased"] | (after["version"] > 0))
     if scores is not None:
-        nulled |= scores.ended
+        nulled |= scores.outdated
     # An opt-out outlives the data of its customer and has no published state of its own.
     gone = bare & ~is_profiled(after)
     if work.replay:
         # A pending null is published by the sweep that follows a recovery. That of a customer with
-        # data since is published already.
-        after["erased"] &= ~known
+        # data since was published before, as the decisions were.
+        after["erased"] &= ~known | work.undecided
         nothing: list[list[Any]] = [[] for _ in work.states]
         none = np.zeros(p, np.bool_)
         return Decisions(after, gone & ~nulled, moved, changes, nothing, nothing, none)
-    # With data since, the flag stays for one more commit: a recovery that has lost the null then
+    # With data since, the flag stays until the customer is back: a recovery that has lost the null
     # publishes it again.
     after["erased"] &= ~bare & (~known | (before["version"] > 0))
     after["since"][nulled], after["version"][nulled] = 0, 0

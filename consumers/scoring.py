@@ -30,8 +30,8 @@ class Scores:
         (n, d) features, as floats and in fixed point.
     counted
         (n,) whether the record has a purchase in its window and may be profiled.
-    ended
-        (n,) whether the published state is from before an erasure, and has to end first.
+    outdated
+        (n,) whether the published state is from before an erasure: a null ends it first.
     cluster, segment
         (n,) nearest cluster and the segment to publish, -1 for none.
     assignment
@@ -45,7 +45,7 @@ class Scores:
     vectors: NDArray[np.float64]
     fixed: NDArray[np.int32]
     counted: NDArray[np.bool_]
-    ended: NDArray[np.bool_]
+    outdated: NDArray[np.bool_]
     cluster: NDArray[np.int8]
     segment: NDArray[np.int8]
     assignment: Assignment
@@ -88,15 +88,15 @@ def score(
     dwelling = (old >= 0) & (time_us - since(records, time_us) < switching.min_dwell_us)
     held_by_dwell = dwelling & (switched != published_cluster) & counted
     switched = np.where(held_by_dwell, published_cluster, switched)
-    ended = records["erased"] & (records["version"] > 0)
-    segment = np.where(counted & ~ended, segment_of_cluster[switched], NONE).astype(np.int8)
+    outdated = records["erased"] & (records["version"] > 0)
+    segment = np.where(counted & ~outdated, segment_of_cluster[switched], NONE).astype(np.int8)
     return Scores(
         model=model,
         window=at,
         vectors=features,
         fixed=quantize(features),
         counted=counted,
-        ended=ended,
+        outdated=outdated,
         cluster=cluster,
         segment=segment,
         assignment=assignment,

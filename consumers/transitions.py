@@ -119,13 +119,16 @@ def changes_of(
     rescored = np.array(
         [state.checkpoint.rescore == AFTER_RECOVERY for state in work.states], np.bool_
     )[customers.part[rows]]
+    outdated = scores.outdated[rows]
     returned = records["erased"] & (records["version"] == 0)
     # In a rebuilt store, customers never scored are not affected by a new model.
     is_old = records["generation"] != model.generation.number
     new_model = is_old & (~rescored | (records["generation"] > 0))
     swept = np.where(new_model, "model", np.where(rescored, "recovery", "expiry"))
-    swept = np.where(returned, "erasure", swept)
-    origins, triggers = triggers_of(work.batch, topic[rows], column[rows], swept.tolist())
+    swept = np.where(returned | outdated, "erasure", swept)
+    # What ends a state from before an erasure is the erasure, whatever comes after it.
+    last_topic = np.where(outdated & (topic[rows] != TOPICS.index(ERASURES)), -1, topic[rows])
+    origins, triggers = triggers_of(work.batch, last_topic, column[rows], swept.tolist())
     time_us = arrived_us = effective_us[rows]
     if work.config.switching.min_dwell_us:
         # A late event counts from its arrival: the new segment was not published before, and it

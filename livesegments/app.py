@@ -233,8 +233,8 @@ def run(
         )
 
         def leave(signal: str) -> None:
-            log.info("finishing the round, then leaving", signal=signal)
             worker.stop()
+            log.info("finishing the round, then leaving", signal=signal)
 
         when_asked_to_end(leave)
 

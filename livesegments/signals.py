@@ -1,8 +1,8 @@
 """Signals that ask a program to end."""
 
-import os
 import signal
 from collections.abc import Callable
+from queue import SimpleQueue
 from threading import Thread
 
 
@@ -22,12 +22,12 @@ def when_asked_to_end(call: Callable[[str], object]) -> None:
     It is called in a thread of its own. A handler interrupts the main thread anywhere, also where
     that holds a lock: one that logged while a line is being logged would wait forever.
     """
-    asked, ask = os.pipe()
+    asked = SimpleQueue[str]()  # a handler may put into it at any time
 
     def answer() -> None:
-        while signum := os.read(asked, 1):
-            call(signal.Signals(signum[0]).name)
+        while True:
+            call(asked.get())
 
     Thread(target=answer, daemon=True, name="signals").start()
     for each in ending_signals():
-        signal.signal(each, lambda signum, _: os.write(ask, bytes([signum])))
+        signal.signal(each, lambda signum, _: asked.put(signal.Signals(signum).name))

@@ -130,6 +130,8 @@ class Recovery:
         A customer with a state but no record gets a record, so that the sweep can end the state.
         """
         left = published.states
+        stored = self.found.stored.checkpoint
+        known = stored.version if stored else 0
         version = max(state.checkpoint.version, published.version)
         checkpoint = replace(state.checkpoint, version=version + 1)
         state = self._commit(state.commits(checkpoint))
@@ -152,6 +154,8 @@ class Recovery:
             # The store has the place of another change, lost or never published.
             forget_place(records, records["version"] != versions)
             records["segment"], records["since"], records["version"] = segment, since, versions
+            # A state that the store does not know of is from after the erasures that it knows of.
+            records["erased"] &= versions <= known
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
             state = self._commit(state.commits(checkpoint, records=blobs))
@@ -210,7 +214,10 @@ class Recovery:
             ]
             batch = replace(batch, slices=[replace(part, rejected=due)])
             readings = self.store.read(read_requests([state], batch, self.config))
-            work = Work(self.config, None, batch, [state], readings, 0, replay=True)
+            undecided = committed is None
+            work = Work(
+                self.config, None, batch, [state], readings, 0, replay=True, undecided=undecided
+            )
             [result] = process(work).partitions
             state = self._commit(result)
             self.keep_alive()

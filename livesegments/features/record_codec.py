@@ -44,9 +44,9 @@ def memory_dtype(shape: RecordShape) -> np.dtype[np.void]:
     (microseconds) and ``version`` are those last published (-1: none). ``place`` and ``gaps``
     are the customer's place at that change: the vector, and for each segment the squared distance
     to the published one less that to it; NaN if the place is not known. ``erased`` is set while the
-    tombstone of an erasure is still to be published; ``suppressed`` while a request forbids
-    profiling. ``profile_updated`` is the time of the profile, or `NEVER` if there is none or an
-    erasure covers it.
+    tombstone of an erasure is still to be published, and until a customer with data since is back;
+    ``suppressed`` while a request forbids profiling. ``profile_updated`` is the time of the
+    profile, or `NEVER` if there is none or an erasure covers it.
     """
     return np.dtype(
         [

@@ -159,8 +159,8 @@ DELETE FROM changes WHERE NOT EXISTS (
         AND customers.customer_id = changes.customer_id
 );
 DELETE FROM changes USING (
-    SELECT customer_key, customer_id, max(version) AS version FROM changes
-    WHERE origin = 'erasure' AND segment IS NULL GROUP BY ALL
+    SELECT customer_key, customer_id, max(version - (segment IS NOT NULL)::INT) AS version
+    FROM changes WHERE origin = 'erasure' GROUP BY ALL
 ) AS erased
 WHERE changes.customer_key = erased.customer_key AND changes.customer_id = erased.customer_id
     AND changes.version <= erased.version

@@ -65,8 +65,8 @@ def run(
     stopping = threading.Event()
 
     def leave(signal: str) -> None:
-        log.info("finishing micro-batches, then leaving", signal=signal)
         stopping.set()
+        log.info("finishing micro-batches, then leaving", signal=signal)
 
     try:
         for transform in made:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
@@ -137,7 +138,7 @@ class Api:
         last = request.headers.get("last-event-id") or request.query_params.get("last_event_id", "")
         if request.method == "HEAD":
             return Response(media_type=EVENTS, headers=HEADERS)
-        return self.streams.respond(await self.stream.open(last))
+        return await self.streams.respond(partial(self.stream.open, last))
 
     def _check(self) -> None:
         away = self.away()

@@ -157,8 +157,8 @@ def run(settings: Settings, *, started: Callable[[str], object] = lambda _: None
     )
 
     def leave(signal: str) -> None:
-        log.info("serve ends", signal=signal)
         server.should_exit = True
+        log.info("serve ends", signal=signal)
 
     try:
         with HealthServer(

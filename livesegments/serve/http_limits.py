@@ -50,6 +50,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._beside_body = 0
         self._wait_no_longer()
         super().on_message_complete()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete:
+            # Answered before its end, which has stopped uvicorn's own wait for the next one.
+            self._wait()
 
     def _wait(self) -> None:
         if self._timer is None:
@@ -63,5 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._timer = None
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.more_body or cycle.response_complete:
-            self.transport.close()
+        if self.flow.read_paused:  # the server is the slow one
+            self._wait()
+        elif cycle is None or cycle.more_body or cycle.response_complete:
+            self.transport.abort()

@@ -1,6 +1,7 @@
 """Streams that are open at the same time, so many at most."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TypeAlias
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -9,6 +10,7 @@ from livesegments.serve.problems import unavailable
 
 EVENTS = "text/event-stream"
 HEADERS = {"X-Accel-Buffering": "no"}
+Frames: TypeAlias = AsyncIterable[str | bytes]
 
 
 class LimitedStreams:
@@ -24,17 +26,21 @@ class LimitedStreams:
         self._most = most
         self.open = 0
 
-    def respond(self, frames: AsyncIterable[str | bytes]) -> Response:
-        """Return the response of a stream; raises `ProblemError` if too many are open."""
+    async def respond(self, open_frames: Callable[[], Awaitable[Frames]]) -> Response:
+        """Open a stream and return its response; raises `ProblemError` if too many are open."""
         if self.open >= self._most:
             raise unavailable(f"{self._most} streams are open already")
-        # Before its first byte: many requests may come together.
+        # Before it is open: many requests may come together.
         self.open += 1
-        return _Stream(frames, self)
+        try:
+            return _Stream(await open_frames(), self)
+        except BaseException:
+            self.open -= 1
+            raise
 
 
 class _Stream(StreamingResponse):
-    def __init__(self, frames: AsyncIterable[str | bytes], streams: LimitedStreams) -> None:
+    def __init__(self, frames: Frames, streams: LimitedStreams) -> None:
         super().__init__(frames, media_type=EVENTS, headers=HEADERS)
         self._streams = streams
 

@@ -69,7 +69,10 @@ class PageRoutes:
         return StreamingResponse(_lines(found), media_type="text/csv", headers=headers)
 
     async def _live(self, request: Request) -> Response:
-        return self._streams.respond(self._events(request))
+        async def events() -> AsyncIterator[str]:
+            return self._events(request)
+
+        return await self._streams.respond(events)
 
     async def _events(self, request: Request) -> AsyncIterator[str]:
         """Yield the version of the pages, now and whenever there is a newer one."""

@@ -52,7 +52,7 @@ class Checkpoint:
     foreign
         Offset after the last state of another group that was read back (0 for none).
     recovering, rescore
-        Whether a recovery is running; whether to score every customer again.
+        Whether a recovery is running; whether to score every customer again, and after what.
     """
 
     version: int = 0

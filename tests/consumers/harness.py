@@ -221,9 +221,12 @@ class World:
         *,
         now_us: int = 0,
         replay: bool = False,
+        undecided: bool = False,
     ) -> BatchStats:
         """Process the polled records in one micro-batch, with a step of every running sweep."""
-        result = process(self.work(records, model, now_us=now_us, replay=replay))
+        result = process(
+            self.work(records, model, now_us=now_us, replay=replay, undecided=undecided)
+        )
         for each in result.partitions:
             if each.commit is not None:
                 self._apply(each.commit)
@@ -237,6 +240,7 @@ class World:
         *,
         now_us: int = 0,
         replay: bool = False,
+        undecided: bool = False,
     ) -> Work:
         """The micro-batch that `round` processes."""
         polled = by_partition(records)
@@ -244,7 +248,7 @@ class World:
         states = [owned for p, owned in sorted(self.owned.items()) if p in here or owned.sweep]
         batch = decode_batch(polled, self.config, {each.partition: each.seen for each in states})
         readings = [self._read(each) for each in read_requests(states, batch, self.config)]
-        return Work(self.config, model, batch, states, readings, now_us, replay)
+        return Work(self.config, model, batch, states, readings, now_us, replay, undecided)
 
     def sweep(self, model: Model | None, *, now_us: int = 0) -> int:
         """Sweep all customers while a sweep is due; return the number of micro-batches it took."""

@@ -290,7 +290,7 @@ def test_a_replayed_erasure_takes_back_what_was_published_in_the_sweep_after_it(
     owned = world.owned[0]
     world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=AFTER_RECOVERY))
     world.sweep(model())
-    assert segments(world)[1:] == [(segments(world)[0][1], None, "recovery")]
+    assert segments(world)[1:] == [(segments(world)[0][1], None, "erasure")]
     assert world.states["c"] is None
     assert world.customers[0] == {}
     assert world.owned[0].checkpoint.rescore == 0
@@ -315,4 +315,29 @@ def test_a_replayed_erasure_takes_nothing_back_of_who_came_back_since() -> None:
     world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=AFTER_RECOVERY))
     world.sweep(model())
     assert segments(world)[1:] == []
+    world.check()
+
+
+def test_an_erasure_that_nobody_has_decided_publishes_its_null_after_a_recovery() -> None:
+    world = World()
+    world.send(purchase("c", 1), purchase("c", 9), model=model())
+    world.sweep(model())
+    world.send(erasure("c", 2), replay=True, undecided=True)
+    owned = world.owned[0]
+    world.owned[0] = replace(owned, checkpoint=replace(owned.checkpoint, rescore=AFTER_RECOVERY))
+    world.sweep(model())
+    assert [change.origin for change in world.changes[1:]] == ["erasure", "erasure"]
+    assert [change.change for change in world.changes[1:]] == ["unassigned", "assigned"]
+    world.check()
+
+
+def test_a_purchase_is_not_named_as_what_ended_a_state_from_before_an_erasure() -> None:
+    world = World()
+    world.send(purchase("c", 1), purchase("c", 9), model=model())
+    world.send(erasure("c", 2), replay=True, undecided=True)
+    world.send(purchase("c", 10), model=model())
+    assert segments(world)[-1][1:] == (None, "erasure")
+    assert world.changes[-1].cause is None
+    world.sweep(model())
+    assert world.states["c"] is not None
     world.check()

@@ -1,16 +1,27 @@
 """Pending work of erasures survives a recovery: regressions found by the simulation."""
 
+import json
 from collections.abc import Iterator
 from random import Random
 
 import pytest
+from kafka import TopicPartition
 
 from livesegments.app import processing_config
+from livesegments.contracts.topics import CHANGES
 from livesegments.features.record_codec import decode, encode
 from tests.consumers.harness import erasure, purchase
-from tests.simulation.harness import SETTINGS, World
+from tests.simulation.harness import SETTINGS, SimulatedWorker, World
 from tests.simulation.invariants import faults
-from tests.simulation.scenario_helpers import lose_offsets, prefix, put_out, reach, settle
+from tests.simulation.scenario_helpers import (
+    lose_offsets,
+    move,
+    prefix,
+    put_out,
+    reach,
+    rest,
+    settle,
+)
 
 
 @pytest.fixture
@@ -60,6 +71,55 @@ def test_an_erased_customer_leaves_nothing_in_a_rebuilt_store_without_a_model() 
         world.database.lose(-1, prefix(0))
         settle(world, worker)
         assert faults(world) == []
+
+
+def changes_of(world: World, customer: str) -> list[str]:
+    """The origins of a customer's published changes."""
+    records, _ = world.cluster.logs[TopicPartition(CHANGES, 0)].read(0, 1_000)
+    return [json.loads(each.value)["origin"] for each in records if each.key == customer.encode()]
+
+
+def erase_with_data_since(world: World, worker: SimulatedWorker) -> None:
+    """Erase a customer who has bought after it, up to the commit of the null."""
+    day = world.inputs.day
+    world.inputs.day += 4  # in a later tile
+    move(world, "gojee00", 50)
+    rest(world, worker)
+    world.send(world.inputs.event(erasure("gojee00", day), partition=0))
+    reach(worker, "after redis.evalsha")
+
+
+def test_a_rollback_to_before_a_return_forgets_nobody_twice(world: World) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    erase_with_data_since(world, worker)
+    without_segment = world.database.snapshot()
+    rest(world, worker)
+    told = changes_of(world, "gojee00")
+    assert told[-2:] == ["erasure", "erasure"]
+    worker.crash()
+    put_out(world, worker)
+    world.database.restore(without_segment, prefix(0))
+    settle(world, world.start("b"))
+    assert changes_of(world, "gojee00") == told
+    assert faults(world) == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_null_comes_where_offsets_are_lost_before_it_is_published(
+    world: World, lost: bool
+) -> None:
+    worker = world.start("a")
+    settle(world, worker)
+    erase_with_data_since(world, worker)
+    put_out(world, worker)
+    worker.crash()
+    lose_offsets(world, 0)
+    if lost:
+        world.database.lose(-1, prefix(0))
+    settle(world, world.start("b"))
+    assert changes_of(world, "gojee00")[-2:] == ["erasure", "erasure"]
+    assert faults(world) == []
 
 
 def test_purchases_from_before_an_erasure_are_found_where_no_window_has_them(world: World) -> None:

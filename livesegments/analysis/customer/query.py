@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from kafka import TopicPartition
@@ -94,7 +95,8 @@ def read_history(
             changes += reversed(found)
             progress(end - at)
     since_us = customer.marker.cutoff_us
-    kept = [each for each in changes if each.occurred_at.timestamp() * 1e6 >= since_us]
+    last_life = takewhile(lambda each: each.origin != "erasure" or each.segment, changes)
+    kept = [each for each in last_life if each.occurred_at.timestamp() * 1e6 >= since_us]
     return {
         "changes": [each.model_dump(mode="json") for each in kept[:newest]],
         "searched": end - at,

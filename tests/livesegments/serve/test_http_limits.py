@@ -16,6 +16,7 @@ from livesegments.serve.http_limits import MOST_HEAD_BYTES, BoundedProtocol
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+UNREAD = b"POST /unread HTTP/1.1\r\nHost: localhost\r\n"
 WAIT_SECONDS = 10.0
 
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
@@ -29,7 +30,10 @@ async def echo(request: Request) -> Response:
 def talk(client: Client) -> bytes:
     """Let a client talk to a server; return what it does."""
     app = Starlette(
-        routes=[Route("/", echo, methods=["GET", "POST"])],
+        routes=[
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/unread", lambda _: PlainTextResponse("0"), methods=["POST"]),
+        ],
         exception_handlers={ClientDisconnect: problems.on_disconnect},
     )
 
@@ -88,8 +92,14 @@ def test_a_body_may_be_larger_than_a_head_and_the_connection_stays() -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [[b""], [GET], [POST + b"Content-Length: 9\r\n\r\nabc"], [GET + b"\r\n", b"\r\n"]],
-    ids=["nothing", "half a head", "half a body", "a blank line after an answer"],
+    [
+        [b""],
+        [GET],
+        [POST + b"Content-Length: 9\r\n\r\nabc"],
+        [GET + b"\r\n", b"\r\n"],
+        [UNREAD + b"Content-Length: 3\r\n\r\n", b"abc"],
+    ],
+    ids=["nothing", "half a head", "half a body", "a blank line after", "a body after an answer"],
 )
 def test_a_client_that_does_not_go_on_is_disconnected(
     sent: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 import pytest
 from starlette.types import Message
@@ -10,8 +11,15 @@ from livesegments.serve.limited_streams import LimitedStreams
 from livesegments.serve.problems import ProblemError
 
 
-async def frames() -> AsyncIterator[bytes]:
-    yield b"data: 1\n\n"
+async def opened() -> AsyncIterator[bytes]:
+    async def frames() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+
+    return frames()
+
+
+async def refused() -> AsyncIterator[bytes]:
+    raise ProblemError(HTTPStatus.GONE, "too old")
 
 
 def test_requests_that_come_together_are_counted_before_they_are_answered() -> None:
@@ -24,9 +32,11 @@ def test_requests_that_come_together_are_counted_before_they_are_answered() -> N
 
     async def go() -> None:
         streams = LimitedStreams(2)
-        responses = [streams.respond(frames()) for _ in range(2)]
+        with pytest.raises(ProblemError, match="too old"):
+            await streams.respond(refused)
+        responses = [await streams.respond(opened) for _ in range(2)]
         with pytest.raises(ProblemError, match="2 streams are open already"):
-            streams.respond(frames())
+            await streams.respond(opened)
         for each in responses:
             await each({"type": "http"}, receive, send)
         assert streams.open == 0

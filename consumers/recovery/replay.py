@@ -153,9 +153,9 @@ class Recovery:
             segment, since, versions, _ = np.array(statuses, np.int64).T
             # The store has the place of another change, lost or never published.
             forget_place(records, records["version"] != versions)
-            records["segment"], records["since"], records["version"] = segment, since, versions
             # A state that the store does not know of is from after the erasures that it knows of.
             records["erased"] &= versions <= known
+            records["segment"], records["since"], records["version"] = segment, since, versions
             checkpoint = replace(state.checkpoint, version=state.checkpoint.version + 1)
             blobs = dict(zip((name for name, _ in chunk), encode(records), strict=True))
             state = self._commit(state.commits(checkpoint, records=blobs))

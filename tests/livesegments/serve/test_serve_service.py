@@ -114,8 +114,11 @@ def test_unknown_erased_and_suppressed_look_alike(client: Client) -> None:
 
 
 def test_an_answer_that_a_client_has_is_not_sent_again(client: Client) -> None:
-    tag = client.customer("p01").headers["etag"]
-    again = client.customer("p01", **{"If-None-Match": f'"other", W/{tag}'})
+    for _ in range(5):
+        tag = client.customer("p01").headers["etag"]
+        again = client.customer("p01", **{"If-None-Match": f'"other", W/{tag}'})
+        if again.status != 200:  # else there is a new model in it
+            break
     assert (again.status, again.body) == (304, b"")
     assert client.customer("p01", **{"If-None-Match": '"other"'}).status == 200
 

@@ -9,6 +9,7 @@ worker leaves at most the one transaction it had requested, like a worker killed
 publication.
 """
 
+import gc
 import logging
 import multiprocessing
 import signal
@@ -29,6 +30,9 @@ HANG_SECONDS = 60.0
 Less if the worker may not wait that long between two polls.
 """
 
+IDLE_SECONDS = 30.0
+"""Time without a request after which garbage is collected."""
+
 Failure: TypeAlias = tuple[str, AuthorizationError | None]
 """Error message, and the authorization error that caused it, if any."""
 
@@ -47,6 +51,9 @@ def serve(connection: Connection, config: Mapping[str, Any], transactional_id: s
     try:
         connection.send((None, time.time_ns() // 1_000))
         while True:
+            while not connection.poll(IDLE_SECONDS):
+                # kafka-python keeps the socket of each connection that a broker refuses.
+                gc.collect()
             publications, membership = _received(connection)
             failure = _do(publisher, publications, membership)
             connection.send((failure, time.time_ns() // 1_000))

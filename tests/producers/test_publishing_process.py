@@ -12,9 +12,11 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.structs import ConsumerGroupMetadata
 
+from livesegments.producers import publishing_process
 from livesegments.producers.publisher import PublishError
-from livesegments.producers.publishing_process import PublishingProcess
+from livesegments.producers.publishing_process import PublishingProcess, serve
 from tests.producers.test_publisher import config, member, output, publication, published
+from tests.servers import KafkaServer
 from tests.service import Service
 
 __all__ = ["config", "member"]
@@ -97,6 +99,26 @@ def test_a_process_that_is_gone_is_told_and_another_takes_its_place(
     publisher.begin([publication(0, [output("told")])], member.group_metadata())
     assert publisher.finish()
     assert published(config) == [b"told"]
+
+
+def test_an_idle_process_keeps_no_socket_of_each_refused_connection(
+    config: dict[str, Any], fresh_kafka: KafkaServer
+) -> None:
+    publisher = PublishingProcess(config, "elsewhere", serve_with_short_pauses)
+    publisher.open()
+    files = Path("/proc", str(child(publisher)), "fd")
+    before = len(list(files.iterdir()))
+    fresh_kafka.kill()
+    time.sleep(8)
+    assert len(list(files.iterdir())) < before + 3
+    publisher.kill()
+
+
+def serve_with_short_pauses(
+    pipe: Connection, config: Mapping[str, Any], transactional_id: str
+) -> None:
+    publishing_process.IDLE_SECONDS = 0.1
+    serve(pipe, config, transactional_id)
 
 
 def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Rate limit for segment changes emitted by background sweeps."""
 
 SWEPT = frozenset({"expiry", "model", "recovery", "erasure"})
-"""Origins of changes made by sweeps, also if not only by them."""
+"""Origins of changes made by sweeps; the request itself may also make those of an erasure."""
 
 
 class SweepRateLimiter:

@@ -214,9 +214,15 @@ class Recovery:
             ]
             batch = replace(batch, slices=[replace(part, rejected=due)])
             readings = self.store.read(read_requests([state], batch, self.config))
-            undecided = committed is None
             work = Work(
-                self.config, None, batch, [state], readings, 0, replay=True, undecided=undecided
+                config=self.config,
+                model=None,
+                batch=batch,
+                states=[state],
+                readings=readings,
+                now_us=0,
+                replay=True,
+                undecided=committed is None,
             )
             [result] = process(work).partitions
             state = self._commit(result)

@@ -17,7 +17,7 @@ SOURCE = "ce_source"
 NONCE = "livesegments-nonce"
 VERSION = "livesegments-version"
 _MOST_DIGITS = 18
-"""Of a version: what is longer may not fit in 64 bits."""
+"""Of a version: a longer number may not fit in 64 bits."""
 
 _DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]
 """Where a UUID has no hyphen."""
@@ -86,8 +86,8 @@ def provenance(nonce: str, version: int) -> list[tuple[str, bytes]]:
 def read_provenance(record_headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, int] | None:
     """Nonce and version of an output record, None when it has none.
 
-    The last of each counts: a dead letter has the headers of its record before ours. A number
-    that no version reaches is none.
+    The last of each counts: a dead letter has the headers of its record before ours. A version of
+    more than 18 digits is another producer's.
     """
     latest = dict(record_headers)
     nonce, version = latest.get(NONCE), latest.get(VERSION)

@@ -25,7 +25,7 @@ _PARTIAL = {
     Reason.TOO_OLD,
     Reason.FUTURE_DATED,
 }
-COUNTS = "; the consent in it counts all the same, and what is wrong counts as unknown"
+CONSENT_COUNTS = "; the consent in it counts all the same, and what is wrong counts as unknown"
 _AGREEMENTS = (None, True, "true", "True", "yes")
 """Values that cannot be meant as a refusal."""
 
@@ -60,7 +60,7 @@ def read(
         if document is not None:
             rows.append(each.row)
             documents.append(document)
-            each = replace(each, message=each.message + COUNTS)
+            each = replace(each, message=each.message + CONSENT_COUNTS)
         told.append(each)
     return Documents(np.array(rows, np.int64), documents), told
 

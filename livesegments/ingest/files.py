@@ -223,7 +223,7 @@ class _Reader:
             name, why = self._fault(key, value, faults.get(row, ""))
             is_row = self._tells_rows and isinstance(number, int)
             line = self._lines.of_row(number) if self._lines and is_row else number
-            told = why + partial_profiles.COUNTS if row in consents else why
+            told = why + partial_profiles.CONSENT_COUNTS if row in consents else why
             unit = "line" if self._tells_rows else "row of the query"
             self._refuse(BrokenRowError(self._path, line, name, told, unit))
             if key is not None and row in consents:

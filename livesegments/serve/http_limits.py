@@ -12,7 +12,7 @@ REQUEST_SECONDS = 30.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which keeps headers without end and waits for them forever."""
+    """uvicorn's protocol with limits: by itself it keeps headers without end, and waits forever."""
 
     _beside_body = 0
     _timer: asyncio.TimerHandle | None = None

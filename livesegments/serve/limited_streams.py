@@ -1,4 +1,4 @@
-"""Streams that are open at the same time, so many at most."""
+"""Limit of streams that are open at the same time."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TypeAlias

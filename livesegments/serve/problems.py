@@ -48,7 +48,7 @@ async def on_problem(_: Request, error: Exception) -> Response:
 
 
 async def on_disconnect(_: Request, __: Exception) -> Response:
-    """Answer nobody: the client has left during its request, which is no error of the server."""
+    """End a request whose client has left, which is no error of the server."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 

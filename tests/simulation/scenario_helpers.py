@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kafka import TopicPartition
 
 from livesegments.contracts.topics import INPUTS
-from tests.consumers.harness import purchase
+from tests.consumers.harness import erasure, purchase
 from tests.simulation.harness import SETTINGS, SimulatedWorker, World
 from tests.simulation.invariants import unsettled
 
@@ -82,6 +82,15 @@ def move(world: World, customer: str, amount: float, partition: int = 0) -> None
     """Send a purchase that, if large enough, changes a customer's segment."""
     event = purchase(customer, world.inputs.day, amount)
     world.send(world.inputs.event(event, partition))
+
+
+def erase_with_data_since(world: World, worker: SimulatedWorker) -> None:
+    """Send the erasure of a customer from before a purchase that is known."""
+    day = world.inputs.day
+    world.inputs.day += 4  # in a later tile
+    move(world, "gojee00", 50)
+    rest(world, worker)
+    world.send(world.inputs.event(erasure("gojee00", day), partition=0))
 
 
 def lose_offsets(world: World, partition: int) -> None:

@@ -22,6 +22,7 @@ from tests.simulation.outbox_plans import (
 from tests.simulation.scenario_helpers import (
     RestlessError,
     begun,
+    erase_with_data_since,
     lose_offsets,
     move,
     prefix,
@@ -359,11 +360,7 @@ def only_a_refusal_is_left(world: World) -> None:
 def erased_with_data_since(world: World) -> None:
     """An erasure arrives when a purchase from after it is known."""
     worker = begun(world)
-    day = world.inputs.day
-    world.inputs.day += 4  # in a later tile
-    move(world, "gojee00", 50)
-    rest(world, worker)
-    world.send(world.inputs.event(erasure("gojee00", day), partition=0))
+    erase_with_data_since(world, worker)
     rest(world, worker)
 
 

@@ -11,11 +11,11 @@ from livesegments.app import processing_config
 from livesegments.contracts.topics import CHANGES
 from livesegments.features.record_codec import decode, encode
 from tests.consumers.harness import erasure, purchase
-from tests.simulation.harness import SETTINGS, SimulatedWorker, World
+from tests.simulation.harness import SETTINGS, World
 from tests.simulation.invariants import faults
 from tests.simulation.scenario_helpers import (
+    erase_with_data_since,
     lose_offsets,
-    move,
     prefix,
     put_out,
     reach,
@@ -79,20 +79,11 @@ def changes_of(world: World, customer: str) -> list[str]:
     return [json.loads(each.value)["origin"] for each in records if each.key == customer.encode()]
 
 
-def erase_with_data_since(world: World, worker: SimulatedWorker) -> None:
-    """Erase a customer who has bought after it, up to the commit of the null."""
-    day = world.inputs.day
-    world.inputs.day += 4  # in a later tile
-    move(world, "gojee00", 50)
-    rest(world, worker)
-    world.send(world.inputs.event(erasure("gojee00", day), partition=0))
-    reach(worker, "after redis.evalsha")
-
-
 def test_a_rollback_to_before_a_return_forgets_nobody_twice(world: World) -> None:
     worker = world.start("a")
     settle(world, worker)
     erase_with_data_since(world, worker)
+    reach(worker, "after redis.evalsha")  # the commit of the null
     without_segment = world.database.snapshot()
     rest(world, worker)
     told = changes_of(world, "gojee00")
@@ -112,6 +103,7 @@ def test_the_null_comes_where_offsets_are_lost_before_it_is_published(
     worker = world.start("a")
     settle(world, worker)
     erase_with_data_since(world, worker)
+    reach(worker, "after redis.evalsha")  # the commit of the null
     put_out(world, worker)
     worker.crash()
     lose_offsets(world, 0)

@@ -95,8 +95,8 @@ def read_history(
             changes += reversed(found)
             progress(end - at)
     since_us = customer.marker.cutoff_us
-    last_life = takewhile(lambda each: each.origin != "erasure" or each.segment, changes)
-    kept = [each for each in last_life if each.occurred_at.timestamp() * 1e6 >= since_us]
+    since_erasure = takewhile(lambda each: each.origin != "erasure" or each.segment, changes)
+    kept = [each for each in since_erasure if each.occurred_at.timestamp() * 1e6 >= since_us]
     return {
         "changes": [each.model_dump(mode="json") for each in kept[:newest]],
         "searched": end - at,

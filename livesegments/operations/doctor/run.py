@@ -219,7 +219,7 @@ def _progress(settings: Settings) -> Iterator[Finding]:
         return
     numbers = range(agreed.partitions)
     checkpoints = store.checkpoints(numbers)
-    yield from _strangers(settings, store, checkpoints)
+    yield from _published_elsewhere(settings, store, checkpoints)
     with LogReader(config) as log:
         folded: dict[TopicPartition, int] = {}
         for partition, progress in enumerate(checkpoints):
@@ -234,7 +234,7 @@ def _progress(settings: Settings) -> Iterator[Finding]:
     yield ok("progress", f"{customers} customers, {behind} input records to go")
 
 
-def _strangers(
+def _published_elsewhere(
     settings: Settings, store: Partitions, before: Sequence[Checkpoint | None]
 ) -> Iterator[Finding]:
     """Find partitions whose outputs do not come from this store."""
@@ -253,8 +253,8 @@ def _strangers(
         yield fail(
             "store",
             f"partitions {others} were last published from another state than that of this Redis",
-            "workers with another REDIS_URL may have the same GROUP_ID: stop them. If there are"
-            " none, Redis has lost writes: workers rebuild the partitions from Kafka by themselves",
+            "workers with another REDIS_URL may have the same GROUP_ID: stop them. Otherwise Redis"
+            " has lost writes: workers rebuild the partitions from Kafka by themselves",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a client may send before it is answered, over a socket."""
+"""Limits of bytes and time before a client is answered, over a socket."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ async def echo(request: Request) -> Response:
 
 
 def talk(client: Client) -> bytes:
-    """Let a client talk to a server; return what it does."""
+    """Let a client talk to a server; return its result."""
     app = Starlette(
         routes=[
             Route("/", echo, methods=["GET", "POST"]),

@@ -1,4 +1,4 @@
-"""What ``/readyz`` names while a source is away."""
+"""``/readyz`` names the source that is away."""
 
 from unittest.mock import Mock
 

@@ -188,6 +188,13 @@ class PartitionResult:
     state: PartitionState
 
 
+def current_tile(checkpoint: Checkpoint, config: ProcessingConfig, now_us: int) -> int:
+    """Return the tile of a partition's clock."""
+    if config.event_clock:
+        return config.layout.tile(checkpoint.clock_us)
+    return config.layout.tile(max(checkpoint.clock_us, now_us))
+
+
 def start_sweep(
     state: PartitionState, generation: int, config: ProcessingConfig, now_us: int
 ) -> PartitionState:
@@ -197,8 +204,7 @@ def start_sweep(
     retention is over.
     """
     checkpoint = state.checkpoint
-    clock_us = checkpoint.clock_us if config.event_clock else max(checkpoint.clock_us, now_us)
-    tile = config.layout.tile(clock_us)
+    tile = current_tile(checkpoint, config, now_us)
     expires = config.retention_tiles is not None and checkpoint.purchases > 0
     moved_on = tile > checkpoint.swept_tile and (generation > 0 or expires)
     due = checkpoint.rescore or generation > checkpoint.swept_generation or moved_on

@@ -62,20 +62,34 @@ def test_a_year_of_real_purchases_gives_the_windows_that_pandas_computes(
             assert found == wanted, name
     assert households == baskets["customer_id"].nunique()
 
-    exported = tmp_path / "segments.csv"
-    livesegments(service, "export", str(exported))
-    rows = pd.read_csv(exported, dtype={"customer_id": str})
+    rows = exported(service, tmp_path)
     assert len(rows) == households
     assert rows["segment"].notna().sum() > 350
     assert rows["location"].isna().all()
     assert rows["age"].notna().sum() == len(known) > 120
 
-    current = rows[rows["purchases"] > 0]
+    # The replay outruns the first fit, and a check of the model follows the last sweep.
+    service.wait_for(
+        lambda: excess_inertia(exported(service, tmp_path)) < 0.03, "close to batch k-means", 30
+    )
+
+
+def exported(service: Service, folder: Path) -> pd.DataFrame:
+    """Return the customers that the command exports."""
+    path = folder / "segments.csv"
+    path.unlink(missing_ok=True)
+    livesegments(service, "export", str(path))
+    return pd.read_csv(path, dtype={"customer_id": str})
+
+
+def excess_inertia(customers: pd.DataFrame) -> float:
+    """Return by which fraction the clusters' inertia exceeds that of batch k-means."""
+    current = customers[customers["purchases"] > 0]
     X = np.full((len(current), 5), np.nan)
     X[:, 0], X[:, 1] = np.log1p(current["purchases"]), np.log1p(current["spend"].clip(lower=0))
     X[:, 2], X[:, 3] = current["age"], np.log(current["income"])
     best, clusters = reference(X, 5), current["cluster"].to_numpy(np.int8)
-    assert labelled_inertia(X, clusters, best.weights, 5) < 1.04 * best.inertia
+    return labelled_inertia(X, clusters, best.weights, 5) / best.inertia - 1
 
 
 def hostile(i: int, rng: np.random.Generator) -> Event:

@@ -13,7 +13,7 @@ from livesegments.consumers.modelling.definitions import to_definitions
 from livesegments.consumers.modelling.global_model import GlobalModel
 from livesegments.consumers.modelling.initial_fit import Draws, draw, first_generation
 from livesegments.consumers.modelling.refit import PARTS, Checks, Request, next_generation
-from livesegments.consumers.partition_state import PartitionResult, PartitionState
+from livesegments.consumers.partition_state import PartitionResult, PartitionState, current_tile
 from livesegments.domain import Model, ProcessingConfig
 from livesegments.model.generation import Generation
 from livesegments.monitoring.metrics import Metrics
@@ -113,7 +113,8 @@ class Generations:
             generation = first_generation(sample, number, self._config.segmentation)
         except ValueError:
             return None  # so far, all customers are the same
-        return self._next(first, generation, now_us, "warmup")
+        tile = current_tile(first.checkpoint, self._config, now_us)
+        return self._next(first, generation, tile, now_us, "warmup")
 
     def _stand_down(self) -> None:
         """Drop pending work: another worker owns partition 0 now."""
@@ -152,7 +153,8 @@ class Generations:
             return None
         number = first.checkpoint.version + 1
         log.info("next generation, as asked for", number=number)
-        return self._next(first, request.numbered(number), now_us, "request")
+        tile = current_tile(first.checkpoint, self._config, now_us)
+        return self._next(first, request.numbered(number), tile, now_us, "request")
 
     def reconsider(self, first: PartitionState, now: Model, now_us: int) -> PartitionResult | None:
         """Return the commit of the next generation, if a check has found a better fit."""
@@ -177,7 +179,7 @@ class Generations:
             log.info("next generation", number=number, inertia_saved=round(gain, 4))
             segments = self._config.segmentation.segments
             successor = next_generation(candidate, now, number, segments)
-            return self._next(first, successor, now_us, "check")
+            return self._next(first, successor, candidate.swept_tile, now_us, "check")
         if self._checks.is_due(now, swept_tile):
             buyers = int(now.statistics.members.sum())
             sample = partial(draw, self._store, self._partitions, self._config, buyers, PARTS)
@@ -194,9 +196,14 @@ class Generations:
         return None if now is None else self._decision(first, now, now_us)
 
     def _next(
-        self, first: PartitionState, generation: Generation, now_us: int, trigger: str
+        self,
+        first: PartitionState,
+        generation: Generation,
+        fitted_tile: int,
+        now_us: int,
+        trigger: str,
     ) -> PartitionResult | None:
-        self._checks.forget()  # of the generation before
+        self._checks.fitted(generation.number, fitted_tile)
         self._metrics.count("generations_total", trigger)
         self._metrics.set("refit_gain_ratio", math.nan)
         fitted = Model.of(self._config.segmentation.estimator(generation), self._config.segment_ids)

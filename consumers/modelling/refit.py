@@ -39,6 +39,8 @@ class Candidate:
     sample: Sample
     seconds: float = 0.0
     """Duration of the check."""
+    swept_tile: int = 0
+    """Latest swept tile when the check began."""
 
     def replaces(self, generation: Generation, least_gain: float) -> bool:
         """Return whether the candidate becomes the next generation.
@@ -156,23 +158,33 @@ class Schedule:
     """
 
     def __init__(self) -> None:
-        self._generation = 0
-        self._swept_tile = -1
+        self._generation, self._fitted = 0, (0, 0)
+        self.swept_tile = -1
+        """Latest swept tile at the latest check."""
         self._centroids = np.empty((0, 0))
 
     def is_due(self, model: Model, swept_tile: int) -> bool:
-        """Return whether a check is due; a new generation is not checked at first."""
-        if model.generation.number != self._generation:
-            self.checked(model, swept_tile)
+        """Return whether a check is due; a new generation is not checked at first.
+
+        It is once a tile is swept that its fit did not know, as in a fast replay.
+        """
+        number = model.generation.number
+        if number != self._generation:
+            fitted, tile = self._fitted
+            self.checked(model, tile if number == fitted else swept_tile)
             return False
-        if swept_tile > self._swept_tile:
+        if swept_tile > self.swept_tile:
             return True
         is_moving = model.generation.provisional
         return is_moving and travel(self._centroids, model.snapshot, model.statistics) >= TRAVEL
 
+    def fitted(self, number: int, tile: int) -> None:
+        """Record the last tile that the fit of a new generation knew."""
+        self._fitted = number, tile
+
     def checked(self, model: Model, swept_tile: int) -> None:
         """Record a check of the model after the sweep of a tile."""
-        self._generation, self._swept_tile = model.generation.number, swept_tile
+        self._generation, self.swept_tile = model.generation.number, swept_tile
         self._centroids = model.snapshot.centroids
 
 
@@ -213,6 +225,11 @@ class Checks:
         """Ignore the result of the running check."""
         self._running = None
 
+    def fitted(self, number: int, tile: int) -> None:
+        """Ignore the running check; record the last tile that the fit of a new generation knew."""
+        self._running = None
+        self._schedule.fitted(number, tile)
+
     def finished(self) -> Candidate | None:
         """Return the result of a check that has just ended, if it found a fit."""
         if self._running is None or not self._running.done():
@@ -222,4 +239,5 @@ class Checks:
         self._not_before = now + DUTY * (now - self._started)
         if isinstance(ended.exception(), ValueError):
             return None
-        return replace(ended.result(), seconds=now - self._started)
+        swept_tile = self._schedule.swept_tile
+        return replace(ended.result(), seconds=now - self._started, swept_tile=swept_tile)

@@ -74,6 +74,34 @@ def test_a_new_generation_is_left_alone_at_first() -> None:
     assert schedule.is_due(moved(FAR, number=2), 12)
 
 
+@pytest.mark.parametrize("provisional", [True, False])
+def test_a_new_generation_is_checked_once_a_tile_is_swept_that_its_fit_did_not_know(
+    provisional: bool,
+) -> None:
+    schedule = Schedule()
+    schedule.fitted(1, 10)
+    assert not schedule.is_due(moved(0, provisional=provisional), 20)
+    assert schedule.is_due(moved(0, provisional=provisional), 20)
+    schedule.checked(moved(0, provisional=provisional), 20)
+    assert not schedule.is_due(moved(0, provisional=provisional), 20)
+
+
+def test_a_fit_that_knew_the_swept_tile_is_left_alone() -> None:
+    schedule = Schedule()
+    schedule.fitted(1, 10)
+    assert not schedule.is_due(moved(0), 10)
+    assert not schedule.is_due(moved(0), 10)
+
+
+def test_a_check_tells_the_tile_swept_before_it() -> None:
+    checks = Checks()
+    checks.is_due(collapsed(), 10)
+    checks.start(sample, collapsed(), 11)
+    candidate = finished(checks)
+    assert candidate is not None
+    assert candidate.swept_tile == 11
+
+
 def test_travel_is_in_standard_deviations_of_a_known_value() -> None:
     assert travel(shifted(0).centroids, shifted(0.3), counted()) == pytest.approx(0.3)
     half = generation().centroids.copy()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from livesegments.consumers.scoring import NONE, Scores
 from livesegments.domain import FeatureReason, OtherParts
 from livesegments.features.feature_specs import Feature
-from livesegments.features.record_codec import Records, forget_place, has_place
+from livesegments.features.record_codec import Records, forget_place
 from livesegments.model.attribution import attribute, gaps_from
 from livesegments.model.vectors import UNKNOWN, dequantize
 
@@ -71,7 +71,8 @@ def update_places(after: Records, changed: Rows, scores: Scores) -> None:
     """
     has_segment = after["segment"] != NONE
     deleted = (scores.fixed == UNKNOWN) & (after["place"] != UNKNOWN)
-    due = ~has_place(after) | deleted.any(axis=1)
+    is_unknown = np.isnan(after["gaps"][:, 0])
+    due = is_unknown | deleted.any(axis=1)
     due[changed] = True
     forget_place(after, due & ~has_segment)
     rows = np.flatnonzero(due & has_segment)

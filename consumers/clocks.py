@@ -165,7 +165,7 @@ class Clocks:
         """Return the evidence from every server of the store and from the newest purchases."""
         partitions = range(self._partitions)
         with LogReader(self._config) as reader:
-            newest = newest_purchases(reader, partitions)
+            newest = reader.newest([TopicPartition(PURCHASES, each) for each in partitions])
         return [*self._of_redis(partitions), *self._of_broker(newest)]
 
     def look_at_redis(self, partitions: Iterable[int]) -> None:
@@ -235,8 +235,3 @@ class Clocks:
         self.agree = not wrong
         if wrong:
             raise WrongClockError(wrong)
-
-
-def newest_purchases(reader: LogReader, partitions: Iterable[int]) -> list[ConsumerRecord]:
-    """Return the newest purchase of each partition that has one near its end."""
-    return reader.newest([TopicPartition(PURCHASES, partition) for partition in partitions])

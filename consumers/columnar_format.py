@@ -116,8 +116,3 @@ def read_headers(buffer: bytes, at: int, number: Number) -> tuple[Headers, int]:
         value, at = read_bytes(buffer, at, number)
         headers.append((name.decode(errors="backslashreplace"), value))
     return headers, at
-
-
-def size_of(headers: Headers) -> int:
-    """Return the total bytes of names and values."""
-    return sum(len(name.encode()) + len(value or b"") for name, value in headers)

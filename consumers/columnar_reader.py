@@ -37,7 +37,6 @@ from livesegments.consumers.columnar_format import (
     integer,
     read_headers,
     read_record,
-    size_of,
     slices,
     varints,
     wrapped,
@@ -206,8 +205,9 @@ class WholeBatch(RecordBatch):
             header_sizes = [-1] * len(at)
             after = at + 1
             for row in np.flatnonzero(octets[at]).tolist():
-                headers[row], after[row] = read_headers(buffer, int(at[row]), decode_varint)
-                header_sizes[row] = size_of(headers[row])
+                found, after[row] = read_headers(buffer, int(at[row]), decode_varint)
+                headers[row] = found
+                header_sizes[row] = sum(len(n.encode()) + len(value or b"") for n, value in found)
         except (ValueError, IndexError):
             return None
         if (after != ends).any():

@@ -80,8 +80,12 @@ class DriftMonitor:
 
         ``first`` tells whether this worker owns partition 0; ``now_s`` are epoch seconds.
         """
-        if not first:
-            self._forget_sample()
+        if not first and self._sampled_s is not None:
+            self._sampled_s = None
+            unknown = np.full(len(self._segmentation.features), np.nan)
+            self._metrics.set("silhouette_score", np.nan)
+            self._metrics.set_all("feature_psi", unknown)
+            self._metrics.set_all("feature_psi_critical", unknown)
         if model is None:
             return
         if model is not self._reported:
@@ -170,11 +174,3 @@ class DriftMonitor:
                 "feature_psi_critical",
                 [each.psi_critical_value(len(vectors)) for each in histograms],
             )
-
-    def _forget_sample(self) -> None:
-        if self._sampled_s is not None:
-            self._sampled_s = None
-            unknown = np.full(len(self._segmentation.features), np.nan)
-            self._metrics.set("silhouette_score", np.nan)
-            self._metrics.set_all("feature_psi", unknown)
-            self._metrics.set_all("feature_psi_critical", unknown)

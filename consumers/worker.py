@@ -234,15 +234,11 @@ class Worker:
             self._back_off(error)
             # After leaving the group, the next poll would rejoin at once, whatever the broker
             # answered.
-            self._wait_for_backoff()
+            while self._backoff.left and not self._stopping:
+                self._alive()
+                time.sleep(min(0.1, self._backoff.left))
             return {}
         return polled
-
-    def _wait_for_backoff(self) -> None:
-        """Sleep until the backoff ends or a stop is requested."""
-        while self._backoff.left and not self._stopping:
-            self._alive()
-            time.sleep(min(0.1, self._backoff.left))
 
     # -- reconcile
 
@@ -313,7 +309,12 @@ class Worker:
         now = time.monotonic()
         if now >= self._model_due:
             self._model_due = now + MODEL_SECONDS
-            self._update_model(now)
+            if self._model.follow(self._definitions):
+                self._generations.describe_again()
+            self._model.refresh(self.states, now)
+            due = self._generations.tend(self.states, self._model, self._clocks.now_us())
+            if due is not None:
+                self._commit([due])
         new = unprocessed(polled, {p: o.checkpoint.offsets for p, o in self.states.items()})
         self._clocks.look_at_polled(self._consumer, new)
         behind = 2 * sum(map(len, new.values())) > self._max_records
@@ -336,15 +337,6 @@ class Worker:
             self._observed.clocks(self._clocks, self.states)
             waiting = self._generations.waiting
             self._observed.observe(self._consumer, self.states, self._model, waiting)
-
-    def _update_model(self, now_s: float) -> None:
-        """Follow the definitions and the other partitions; commit a generation that is due."""
-        if self._model.follow(self._definitions):
-            self._generations.describe_again()
-        self._model.refresh(self.states, now_s)
-        due = self._generations.tend(self.states, self._model, self._clocks.now_us())
-        if due is not None:
-            self._commit([due])
 
     def _publish(self, membership: object, *, behind: bool) -> None:
         """Begin publishing; return once the backlog is small enough for another micro-batch."""

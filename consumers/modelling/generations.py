@@ -79,7 +79,10 @@ class Generations:
     ) -> PartitionResult | None:
         """Return the model commit due for the owner of partition 0, if any."""
         if 0 not in states:
-            self._stand_down()
+            # Another worker owns partition 0 now: drop pending work.
+            self._checks.forget()
+            self._metrics.set("refit_gain_ratio", math.nan)
+            self.describe_again()
             return None
         first, generation = states[0], model.generation
         if generation is None:
@@ -115,12 +118,6 @@ class Generations:
             return None  # so far, all customers are the same
         tile = current_tile(first.checkpoint, self._config, now_us)
         return self._next(first, generation, tile, now_us, "warmup")
-
-    def _stand_down(self) -> None:
-        """Drop pending work: another worker owns partition 0 now."""
-        self._checks.forget()
-        self._metrics.set("refit_gain_ratio", math.nan)
-        self.describe_again()
 
     def describe_again(self) -> None:
         """Publish definitions at the next refresh even if they are unchanged."""

@@ -119,11 +119,6 @@ def forget_place(records: Records, rows: slice | NDArray[np.bool_]) -> None:
     records["place"][rows], records["gaps"][rows] = 0, np.nan
 
 
-def has_place(records: Records) -> NDArray[np.bool_]:
-    """Mask, shape (n,), of customers whose place at their last change is known."""
-    return np.asarray(~np.isnan(records["gaps"][:, 0]), np.bool_)
-
-
 def may_be_profiled(records: Records) -> NDArray[np.bool_]:
     """Mask, shape (n,), of customers who may be profiled: neither opted out nor suppressed."""
     consents = records["profiling"] != 0

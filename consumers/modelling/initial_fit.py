@@ -1,13 +1,14 @@
 """Initial fit: from a sample of all customers, once there are enough of them."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from livesegments.domain import ProcessingConfig
-from livesegments.features.record_codec import decode, may_be_profiled
+from livesegments.features.record_codec import Records, decode, may_be_profiled
 from livesegments.features.segmentation import Segmentation
 from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.drift import Histogram
@@ -21,6 +22,9 @@ rarest customers would decide where many centroids are (`python -m bench segment
 MOST_DRAWN = 90_000
 """Customers that a draw reads at most, however few of them have bought."""
 LEAST_ROWS, MOST_SMALL = 100, 100
+
+Drawn: TypeAlias = tuple[Records, int, float]
+"""Records of one partition, its clock, and the number of customers per record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +72,35 @@ def draw(
     buyers: int | None = None,
     parts: int = 1,
 ) -> Sample:
-    """Sample customers with a purchase in their window, from each partition: see `to_draw`.
+    """Sample customers with a purchase in their window, from each partition: see `draw_records`."""
+    return sample_of(draw_records(store, partitions, config, buyers, parts), config)
 
-    The sample is ``parts`` times that of a fit.
-    """
-    layout, sizes = config.layout, store.sizes(range(partitions))
+
+def draw_records(
+    store: Partitions, partitions: int, config: ProcessingConfig, buyers: int | None, parts: int
+) -> Iterator[Drawn]:
+    """Draw customers of each partition, ``parts`` times as many as for a fit: see `to_draw`."""
+    sizes = store.sizes(range(partitions))
     wanted = to_draw(sizes, parts * sample_size(config.segmentation), buyers)
-    vectors = []
-    customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
     for partition, (checkpoint, blobs) in store.sample(wanted).items() if wanted else ():
-        records = decode(blobs, config.record_shape)
-        at = window(records, layout.tile(checkpoint.clock_us), layout)
+        if blobs:
+            records = decode(blobs, config.record_shape)
+            yield records, checkpoint.clock_us, sizes[partition] / len(blobs)
+
+
+def sample_of(drawn: Iterable[Drawn], config: ProcessingConfig) -> Sample:
+    """Return the drawn customers with a purchase in their window."""
+    layout, segmentation = config.layout, config.segmentation
+    vectors = [np.empty((0, len(segmentation.features)))]
+    customers, bought = 0.0, np.zeros(layout.tiles, np.int64)
+    for records, clock_us, weight in drawn:
+        tile = layout.tile(clock_us)
+        at = window(records, tile, layout)
         counted = (at.purchases > 0) & may_be_profiled(records)
-        vectors.append(config.segmentation.vectors(records, at)[counted])
-        bought += purchases_by_tile(records, layout.tile(checkpoint.clock_us))
-        customers += sizes[partition] * np.count_nonzero(counted) / max(len(blobs), 1)
-    found = np.concatenate(vectors) if vectors else np.empty((0, len(config.segmentation.features)))
-    return Sample(found, customers, is_full(bought))
+        vectors.append(segmentation.vectors(records, at)[counted])
+        bought += purchases_by_tile(records, tile)
+        customers += weight * np.count_nonzero(counted)
+    return Sample(np.concatenate(vectors), customers, is_full(bought))
 
 
 class Draws:

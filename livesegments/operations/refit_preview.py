@@ -1,29 +1,24 @@
 """Preview of a new fit of the current customers, before the service adopts it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from livesegments.consumers.modelling.initial_fit import Sample, sample_size, to_draw
+from livesegments.consumers.modelling.initial_fit import Drawn, Sample, draw_records, sample_of
 from livesegments.consumers.modelling.refit import PARTS, Candidate, find_better, next_generation
 from livesegments.consumers.scoring import score
 from livesegments.domain import Model, ProcessingConfig
-from livesegments.features.record_codec import Records, decode, may_be_profiled
-from livesegments.features.window import is_full, purchases_by_tile, window
 from livesegments.model.batch_kmeans import inertia
 from livesegments.model.drift import centroid_shift, persona_distance
 from livesegments.model.generation import Generation
 from livesegments.model.naming import Segment
-from livesegments.model.vectors import Counts, Floats, squared_distances
+from livesegments.model.vectors import Counts, squared_distances
 from livesegments.operations.customer_scan import scan
 from livesegments.rendering.formats import known, number
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Partitions
-
-_Batch = tuple[Records, int, float]
-"""Records of one partition, its clock, and the number of customers per record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +108,16 @@ def propose(
         If all customers are to be fitted and a recovery is under way.
     """
     buyers = int(before.statistics.members.sum())
-    drawn = None if everyone else list(_sample(store, deployment.partitions, rules, buyers))
+    drawn = (
+        None if everyone else list(draw_records(store, deployment.partitions, rules, buyers, PARTS))
+    )
 
-    def batches() -> Iterable[_Batch]:
+    def batches() -> Iterable[Drawn]:
         if drawn is not None:
             return drawn
         return ((each.records, each.clock_us, 1.0) for each in scan(store, deployment))
 
-    segmentation = rules.segmentation
-    parts: list[Floats] = []
-    customers, bought = 0.0, np.zeros(rules.layout.tiles, np.int64)
-    for records, clock_us, weight in batches():
-        tile = rules.layout.tile(clock_us)
-        at = window(records, tile, rules.layout)
-        counted = (at.purchases > 0) & may_be_profiled(records)
-        parts.append(segmentation.vectors(records, at)[counted])
-        customers += weight * np.count_nonzero(counted)
-        bought += purchases_by_tile(records, tile)
-    drawn_vectors = np.concatenate(parts) if parts else np.empty((0, len(segmentation.features)))
-    sample = Sample(drawn_vectors, customers, is_full(bought))
+    segmentation, sample = rules.segmentation, sample_of(batches(), rules)
     candidate = find_better(sample, before, seed=before.generation.number)
     segments = segmentation.segments
     fit = next_generation(candidate, before, before.generation.number, segments)
@@ -194,14 +180,3 @@ def _compare(
         ],
         "moving": int(moves.sum() - np.trace(moves)),
     }
-
-
-def _sample(
-    store: Partitions, partitions: int, rules: ProcessingConfig, buyers: int
-) -> Iterator[_Batch]:
-    sizes = store.sizes(range(partitions))
-    wanted = to_draw(sizes, PARTS * sample_size(rules.segmentation), buyers)
-    for partition, (progress, blobs) in store.sample(wanted).items() if wanted else ():
-        if blobs:
-            records = decode(blobs, rules.record_shape)
-            yield records, progress.clock_us, sizes[partition] / len(blobs)

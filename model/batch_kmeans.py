@@ -19,6 +19,8 @@ from livesegments.model.vectors import (
 )
 
 TRIALS = 3
+MOST_ITERATIONS = 100
+"""Of Lloyd's algorithm, for each start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +72,6 @@ def fit(
     *,
     seed: int,
     starts: int = 8,
-    max_iter: int = 100,
     initial: Floats | None = None,
 ) -> Fit:
     """Cluster rows with unknown values, minimizing the k-POD objective.
@@ -90,8 +91,6 @@ def fit(
         The same seed and rows give the same fit.
     starts
         Number of k-means++ starts.
-    max_iter
-        Maximum number of Lloyd iterations per start.
     initial
         Centroids of one additional start, shape (k, d), in feature units; NaN stands for the mean.
 
@@ -139,7 +138,7 @@ def fit(
     candidates = [_k_means_plus_plus(rows, k, rng) for _ in range(starts)]
     if initial is not None:
         candidates.append(np.where(np.isnan(initial), rows.center, initial))
-    runs = [_lloyd(rows, candidate, max_iter) for candidate in candidates]
+    runs = [_lloyd(rows, candidate) for candidate in candidates]
     inertia, clusters, centroids = min(runs, key=itemgetter(0))
     # Where no member of a cluster has the feature known, the coordinate is meaningless.
     found = np.where(_sums(rows.known, clusters, k) > 0, centroids, np.nan)
@@ -228,10 +227,10 @@ def _k_means_plus_plus(rows: _Rows, k: int, rng: np.random.Generator) -> Floats:
     return centroids
 
 
-def _lloyd(rows: _Rows, centroids: Floats, max_iter: int) -> tuple[float, Indices, Floats]:
+def _lloyd(rows: _Rows, centroids: Floats) -> tuple[float, Indices, Floats]:
     k = len(centroids)
     previous = None
-    for _ in range(max_iter):
+    for _ in range(MOST_ITERATIONS):
         clusters, own = nearest(rows.columns.squared_distances(centroids))
         sizes = np.bincount(clusters, minlength=k)
         empty = np.flatnonzero(sizes == 0)

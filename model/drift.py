@@ -14,6 +14,8 @@ from livesegments.model.vectors import Clusters, Counts, Floats
 LEAST_KNOWN = 30
 """Minimum customers with a known feature for its mean to count as a position. With ten, a single
 new customer moves the mean by a standard deviation, which is not drift."""
+LEAST_SHARE = 1e-4
+"""Minimum share of a bin, so that the index is finite for an empty one."""
 
 
 def centroid_shift(centroids: Floats, baseline: Floats, weights: Floats) -> Floats:
@@ -150,7 +152,7 @@ def bin_counts(sample: Floats, edges: Floats) -> Counts:
     return np.bincount(bins, minlength=len(edges) + 2)
 
 
-def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-4) -> float:
+def psi(expected: Counts | Floats, actual: Counts | Floats) -> float:
     """Population stability index of two distributions over the same bins.
 
     The sum of (a - e) * ln(a / e) over the bins' shares, after Siddiqi [1]_.
@@ -159,8 +161,6 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
     ----------
     expected, actual
         Counts or shares of each bin, shape (b,).
-    epsilon
-        Minimum share of a bin, so that the index is finite for an empty one.
 
     Returns
     -------
@@ -182,8 +182,8 @@ def psi(expected: Counts | Floats, actual: Counts | Floats, epsilon: float = 1e-
     """
     if np.sum(expected) <= 0 or np.sum(actual) <= 0:
         return float("nan")
-    e = np.maximum(expected / np.sum(expected), epsilon)
-    a = np.maximum(actual / np.sum(actual), epsilon)
+    e = np.maximum(expected / np.sum(expected), LEAST_SHARE)
+    a = np.maximum(actual / np.sum(actual), LEAST_SHARE)
     return float(np.sum((a - e) * np.log(a / e)))
 
 

@@ -12,7 +12,7 @@ from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from livesegments.config.redis_sentinel import master_client
-from livesegments.config.redis_urls import Form, RedisUrl, parse
+from livesegments.config.redis_urls import Form, parse
 from livesegments.config.sasl import sasl_config
 from livesegments.config.settings import Settings
 from livesegments.consumers.columnar_reader import ColumnarConsumer
@@ -38,13 +38,7 @@ def kafka_config(settings: Settings, bootstrap_seconds: float = 10.0) -> dict[st
         "reconnect_backoff_max_ms": 1_000,
         "security_protocol": settings.kafka_security_protocol,
         **sasl_config(settings),
-        **_tls(settings),
-    }
-
-
-def _tls(settings: Settings) -> dict[str, Any]:
-    # Pass file paths, so that every new connection loads renewed certificates.
-    return {
+        # Paths of files, so that every new connection loads renewed certificates.
         "ssl_check_hostname": settings.kafka_ssl_check_hostname,
         "ssl_cafile": settings.kafka_ssl_cafile or None,
         "ssl_certfile": settings.kafka_ssl_certfile or None,
@@ -117,7 +111,15 @@ def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
         "retry": Retry(NoBackoff(), 0),
     }
     if url.form is Form.CLUSTER:
-        return _cluster_client(url, options)
+        parts = map(urlsplit, url.servers)
+        servers = [(each.hostname or "localhost", each.port or 6379) for each in parts]
+        return Cluster(
+            url=url.servers[0],
+            startup_nodes=[ClusterNode(*each) for each in servers],  # type: ignore[no-untyped-call]
+            # One moved slot says nothing about the others: livesegments/store/cluster_pipeline.py.
+            reinitialize_steps=0,
+            **options,
+        )
     if url.form is Form.SENTINEL:
         of_sentinels = _credentials(
             settings.redis_sentinel_username, settings.redis_sentinel_password
@@ -129,15 +131,3 @@ def redis_client(settings: Settings, seconds: float = 10.0) -> Client:
 def _credentials(username: str, password: SecretStr) -> dict[str, str]:
     given = {"username": username, "password": password.get_secret_value()}
     return {name: value for name, value in given.items() if value}
-
-
-def _cluster_client(url: RedisUrl, options: dict[str, Any]) -> Cluster:
-    parts = map(urlsplit, url.servers)
-    servers = [(each.hostname or "localhost", each.port or 6379) for each in parts]
-    return Cluster(
-        url=url.servers[0],
-        startup_nodes=[ClusterNode(*server) for server in servers],  # type: ignore[no-untyped-call]
-        # One moved slot says nothing about the others: livesegments/store/cluster_pipeline.py.
-        reinitialize_steps=0,
-        **options,
-    )

@@ -170,7 +170,9 @@ def _refusal(
     if isinstance(error, kafka.errors.KafkaTimeoutError | kafka.errors.RequestTimedOutError):
         return None
     protocol = settings.kafka_security_protocol
-    if (fault := _tls_fault(error)) is not None:
+    faults = (error.__context__, *error.args)
+    fault = next((each for each in faults if isinstance(each, ssl.SSLError)), None)
+    if fault is not None:
         if isinstance(fault, ssl.SSLCertVerificationError) or "ALERT" in (fault.reason or ""):
             names, certfile = f"{PREFIX}KAFKA_SSL_", settings.kafka_ssl_certfile
             return tls.explain(fault, names, certfile, "wants a client certificate")
@@ -204,10 +206,4 @@ def _refused_credentials(settings: Settings) -> str:
         f"refuses user {settings.kafka_sasl_username!r}: wrong user, password or mechanism"
         f" ({PREFIX}KAFKA_SASL_USERNAME, {PREFIX}KAFKA_SASL_PASSWORD,"
         f" {PREFIX}KAFKA_SASL_MECHANISM)"
-    )
-
-
-def _tls_fault(error: BaseException) -> ssl.SSLError | None:
-    return next(
-        (each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None
     )

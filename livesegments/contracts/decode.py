@@ -1,10 +1,11 @@
 """Whole batches of records of one topic to columns, for the arrays inside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from itertools import compress
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from livesegments.contracts import (
     validation,
 )
 from livesegments.contracts.dead_letters import Reason, Rejection
+from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.contracts.validation import Documents, Fault, Keys, RefusedError, Values
 
 _URBANICITY = {None: np.nan, "rural": 0.0, "suburban": 0.5, "urban": 1.0}
@@ -191,6 +193,19 @@ def decode_erasures(
         action=np.array([_ACTION[action] for action in valid.column("action")], np.int8),
     )
     return erasures, validation.in_order(unread, refused)
+
+
+Decode: TypeAlias = Callable[[Keys, Values, Sequence[int]], tuple[Columns, list[Rejection]]]
+
+
+def decoder(topic: str, currency: str, *, consent_required: bool) -> Decode:
+    """Return the function that decodes records of an input topic in a deployment."""
+    of_topics: dict[str, Decode] = {
+        PURCHASES: partial(decode_purchases, currency=currency),
+        PROFILES: partial(decode_profiles, consent_required=consent_required),
+        ERASURES: decode_erasures,
+    }
+    return of_topics[topic]
 
 
 def _profiles(

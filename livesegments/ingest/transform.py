@@ -10,7 +10,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from numpy.typing import NDArray
 
 from livesegments.contracts.dead_letters import Reason, Rejection
-from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.decode import decoder
 from livesegments.contracts.timestamps import record_times_us
 from livesegments.contracts.topics import ERASURES, PROFILES, PURCHASES
 from livesegments.ingest.decoding import Decoder
@@ -59,9 +59,8 @@ class Transform:
         *,
         consent_required: bool = False,
     ) -> None:
-        self.source, self._currency = source, currency
-        self._consent_required = consent_required
-        self.topic = TOPICS[source.into]
+        self.source, self.topic = source, TOPICS[source.into]
+        self._decode = decoder(self.topic, currency, consent_required=consent_required)
         self._decoder = Decoder(source, registry)
         self.query = Query(
             source.query,
@@ -124,21 +123,8 @@ class Transform:
         ``times_ms`` (n,) are the timestamps that a broker would assign to the records' events.
         """
         timestamps = times_ms[rows.record].tolist()
-        accepted: Sequence[int]
-        if self.source.into == "purchases":
-            purchases, rejections = decode_purchases(
-                rows.keys, rows.values, timestamps, currency=self._currency
-            )
-            accepted = purchases.row.tolist() if rejections else ()
-        elif self.source.into == "profiles":
-            profiles, rejections = decode_profiles(
-                rows.keys, rows.values, timestamps, consent_required=self._consent_required
-            )
-            accepted = profiles.row.tolist() if rejections else ()
-        else:
-            erasures, rejections = decode_erasures(rows.keys, rows.values, timestamps)
-            accepted = erasures.row.tolist() if rejections else ()
-        takes_effect = set(accepted)
+        accepted, rejections = self._decode(rows.keys, rows.values, timestamps)
+        takes_effect = set(accepted.row.tolist() if rejections else ())
         refused: dict[int, Rejection] = {}
         partly_valid: dict[int, Rejection] = {}
         for each in rejections:

@@ -11,9 +11,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 from livesegments.consumers.log_reader import LogReader
 from livesegments.contracts.dead_letter_replays import DeadLetterReplay, Place
 from livesegments.contracts.dead_letters import DeadLetter, Reason, parse
-from livesegments.contracts.decode import decode_erasures, decode_profiles, decode_purchases
+from livesegments.contracts.decode import decoder
 from livesegments.contracts.partitioning import Partitioning
-from livesegments.contracts.topics import DEAD_LETTERS, ERASURES, PROFILES, PURCHASES, REPLAYS
+from livesegments.contracts.topics import DEAD_LETTERS, INPUTS, PROFILES, REPLAYS
 from livesegments.operations.topics import partition_counts
 
 
@@ -105,15 +105,10 @@ def refusal(
     """
     if letter.origin.source is not None:
         return f"from source {letter.origin.source!r}: dead-letters replay --sources SOURCES.toml"
-    columns = [letter.key], [letter.value], [int(now.timestamp() * 1000)]
-    if letter.origin.topic == PURCHASES:
-        rejections = decode_purchases(*columns, currency=currency)[1]
-    elif letter.origin.topic == PROFILES:
-        rejections = decode_profiles(*columns, consent_required=consent_required)[1]
-    elif letter.origin.topic == ERASURES:
-        rejections = decode_erasures(*columns)[1]
-    else:
+    if letter.origin.topic not in INPUTS:
         return f"from topic {letter.origin.topic!r}, which is no input"
+    decode = decoder(letter.origin.topic, currency, consent_required=consent_required)
+    _, rejections = decode([letter.key], [letter.value], [int(now.timestamp() * 1000)])
     return f"{rejections[0].reason}: {rejections[0].message}" if rejections else None
 
 

@@ -1,6 +1,6 @@
 """Health check of a deployment and its dependencies, with a fix for each problem."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from kafka import KafkaConsumer, TopicPartition
@@ -15,7 +15,6 @@ from livesegments.config.settings import PREFIX, Settings
 from livesegments.consumers.log_reader import LogReader, LogStalledError
 from livesegments.consumers.modelling.definitions import named_by
 from livesegments.consumers.modelling.global_model import DefinitionsReader
-from livesegments.consumers.recovery.ownership import Committed, is_current
 from livesegments.contracts.topics import (
     DEAD_LETTERS,
     ERASURES,
@@ -28,15 +27,14 @@ from livesegments.contracts.topics import (
     check_partition_counts,
     topics,
 )
-from livesegments.operations.consumer_group import count_workers, offsets_of
+from livesegments.operations.consumer_group import count_workers
 from livesegments.operations.doctor.clocks import look_at_clocks
 from livesegments.operations.doctor.finding import Finding, fail, ok, warn
 from livesegments.operations.doctor.inputs import look_at_inputs
+from livesegments.operations.doctor.outputs import look_at_outputs
 from livesegments.operations.doctor.redis_server import look_at_redis
 from livesegments.operations.topics import partition_counts, topic_configs
-from livesegments.store.checkpoint import Checkpoint
 from livesegments.store.deployment import DEDUP_FORMAT, RECORD_FORMAT
-from livesegments.store.partitions import Partitions
 from livesegments.topic_prefix import open_admin, open_consumer
 
 DAY_MS = 86_400_000
@@ -219,8 +217,8 @@ def _progress(settings: Settings) -> Iterator[Finding]:
         return
     numbers = range(agreed.partitions)
     checkpoints = store.checkpoints(numbers)
-    yield from _published_elsewhere(settings, store, checkpoints)
     with LogReader(config) as log:
+        yield from look_at_outputs(settings, store, agreed, checkpoints, log)
         folded: dict[TopicPartition, int] = {}
         for partition, progress in enumerate(checkpoints):
             offsets = progress.offsets if progress else (0, 0, 0)
@@ -232,30 +230,6 @@ def _progress(settings: Settings) -> Iterator[Finding]:
         behind = log.count_from(folded)
     customers = sum(store.sizes(numbers))
     yield ok("progress", f"{customers} customers, {behind} input records to go")
-
-
-def _published_elsewhere(
-    settings: Settings, store: Partitions, before: Sequence[Checkpoint | None]
-) -> Iterator[Finding]:
-    """Find partitions whose outputs do not come from this store."""
-    tps = [[TopicPartition(topic, number) for topic in INPUTS] for number in range(len(before))]
-    with open_admin(**kafka_config(settings)) as admin:
-        found = offsets_of(admin, settings.group_id, [tp for each in tps for tp in each])
-    others = []
-    after = store.checkpoints(range(len(before)))
-    for number, (then, now) in enumerate(zip(before, after, strict=True)):
-        committed = Committed.of([found.get(tp) for tp in tps[number]])
-        if then is None or now is None or committed is None or then.nonce != now.nonce:
-            continue  # nothing to compare, or taken over meanwhile
-        if not is_current(now, committed):
-            others.append(number)
-    if others:
-        yield fail(
-            "store",
-            f"partitions {others} were last published from another state than that of this Redis",
-            "workers with another REDIS_URL may have the same GROUP_ID: stop them. Otherwise Redis"
-            " has lost writes: workers rebuild the partitions from Kafka by themselves",
-        )
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -90,7 +90,8 @@ def _had_window(
         if at.deployed.event_clock and (replayed := at.records.last.replayed[PURCHASES]):
             start_us = min(start_us, at.inputs.clock_us(replayed))
     elif change.cause.topic == PURCHASES:
-        first = bisect_left(bought, (change.cause.offset,))
+        # Under the settings of then the cause counted; under others it may not.
+        first = max(bisect_left(bought, (change.cause.offset + 1,)) - 1, 0)
     tile, number, cents = np.array([(p.at // tile_us, p.number, p.cents) for p in bought]).T
     newest = np.maximum.accumulate(np.where(number > 0, tile, 0))[first:]
     step = -(-tiles // RECENCY_STEPS)

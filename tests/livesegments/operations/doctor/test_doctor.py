@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +308,8 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         assert named(findings, "progress").detail == "80 customers, 0 input records to go"
         assert named(findings, "model").status == "ok"
         # What this store published last is not what Kafka has: another store's workers did.
-        key = partition_keys(settings.group_id, 2).progress
+        keys = partition_keys(settings.group_id, 2)
+        key = keys.progress
         mine: dict[Any, Any] = client.hgetall(key)
         service.stop()
         client.hset(key, "version", "not a number")
@@ -320,6 +321,19 @@ def test_with_a_worker_it_counts_members_customers_and_what_is_to_go(
         assert found.status == "fail"
         assert "partitions [2]" in found.detail
         client.hset(key, mapping=mine)
+        [statistics] = {name for name in client.hkeys(keys.statistics) if name.isdigit()}
+        counted: Any = client.hget(keys.statistics, statistics)
+        client.hset(keys.statistics, statistics, b"\xff\xff\0\0\0\0\0\0" + counted[8:])
+        found = named(examine(settings), "outputs")
+        assert found.status == "fail"
+        assert "partitions [2] of customer-segments.v1 have fewer records" in found.detail
+        client.hset(keys.statistics, statistics, counted)
+        with closing(KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)) as other:
+            source = [("ce_source", b"/livesegments/newsletter")]
+            other.send(STATES, b"{}", b"c1", headers=source, partition=1).get(10)
+        found = named(examine(settings), "outputs")
+        assert found.status == "fail"
+        assert "partitions [1] are from another group (/livesegments/newsletter)" in found.detail
         service.send([purchase("late", "2024-01-21T10:00:00Z")] * 7)
         assert named(examine(settings), "progress").detail == "80 customers, 7 input records to go"
 

@@ -14,7 +14,7 @@ from kafka import TopicPartition
 
 from livesegments.history.announcer import Announcer
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of `schema.sql`: a file of another one is filled again."""
 MEMORY_MB = 768
 THREADS = 2

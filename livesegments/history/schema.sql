@@ -22,14 +22,14 @@ CREATE TABLE changes (
     origin VARCHAR NOT NULL,
     generation BIGINT NOT NULL,
     model_version BIGINT NOT NULL,
-    confidence FLOAT,
-    distance FLOAT,
+    confidence DOUBLE,
+    distance DOUBLE,
     runner_up VARCHAR,
     explanation STRUCT(
-        feature VARCHAR, direction VARCHAR, z_score FLOAT, previous_z_score FLOAT,
-        contribution FLOAT
+        feature VARCHAR, direction VARCHAR, z_score DOUBLE, previous_z_score DOUBLE,
+        contribution DOUBLE
     )[] NOT NULL,
-    other_contributions STRUCT(model FLOAT, profile FLOAT),
+    other_contributions STRUCT(model DOUBLE, profile DOUBLE),
     marketing BOOLEAN
 );
 

@@ -36,19 +36,19 @@ _CHANGE = {
     "version": "BIGINT",
     "origin": "VARCHAR",
     "model": _MODEL,
-    "confidence": "FLOAT",
-    "distance": "FLOAT",
+    "confidence": "DOUBLE",
+    "distance": "DOUBLE",
     "runner_up": _REF,
     "explanation": [
         {
             "feature": "VARCHAR",
             "direction": "VARCHAR",
-            "z_score": "FLOAT",
-            "previous_z_score": "FLOAT",
-            "contribution": "FLOAT",
+            "z_score": "DOUBLE",
+            "previous_z_score": "DOUBLE",
+            "contribution": "DOUBLE",
         }
     ],
-    "other_contributions": {"model": "FLOAT", "profile": "FLOAT"},
+    "other_contributions": {"model": "DOUBLE", "profile": "FLOAT"},
     "consent": _CONSENT,
 }
 _STATE = {

@@ -44,7 +44,7 @@ def change(
             "confidence": 0.5,
             "distance": 1.5,
             "runner_up": B,
-            "explanation": (Explanation(feature="spend", direction="above", z_score=1.25),),
+            "explanation": (Explanation(feature="spend", direction="above", z_score=0.65),),
             "model": ModelRef(generation=3, version=version),
             "consent": PublishedConsent(marketing=True),
         }

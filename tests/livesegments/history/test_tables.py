@@ -64,7 +64,7 @@ def test_a_change_has_its_columns(history: History) -> None:
                 {
                     "feature": "spend",
                     "direction": "above",
-                    "z_score": 1.25,
+                    "z_score": 0.65,
                     "previous_z_score": None,
                     "contribution": None,
                 }

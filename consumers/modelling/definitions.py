@@ -108,7 +108,9 @@ def named_by(generation: Generation, features: Sequence[str]) -> dict[str, tuple
 def _basis(known: Sequence[str], features: Sequence[str]) -> str:
     if len(known) == len(features):
         return ""
-    *others, last = known or ("nothing",)
+    if not known:
+        return "Named by no feature."
+    *others, last = known
     return f"Named by {', '.join(others)}{' and ' if others else ''}{last} only."
 
 

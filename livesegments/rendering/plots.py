@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, isfinite, log10
 from typing import NamedTuple
 
+from livesegments.rendering.formats import day
+
 SIDE = 1000
 """Width and height of the view box."""
 _MOST_POINTS = 240
@@ -72,6 +74,9 @@ def spread(n: int, most: int = 13) -> list[int]:
 
 def areas(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
     """Return series stacked as areas, the last on top."""
+    if len(days) == 1:  # as wide as the plot
+        twice = [each._replace(values=[*each.values] * 2) for each in stacked]
+        return areas([*days] * 2, twice)._replace(dates=[day(days[0])])
     at = spread(len(days), _MOST_POINTS)
     scale = ticks(0, max(sum(each.values[i] for each in stacked) for i in at))
     shapes, below = [], [0.0] * len(at)
@@ -87,6 +92,7 @@ def areas(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
 def bars(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
     """Return series stacked as at most 60 bars, each the mean of some successive days."""
     width = ceil(len(days) / _MOST_BARS)
+    each_step = "an hour" if len(days[0]) > len("2026-03-01") else "a day"
     starts = range(0, len(days), width)
     means = [
         [sum(part) / len(part) for part in (each.values[i : i + width] for i in starts)]
@@ -100,7 +106,7 @@ def bars(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
         for each, values in zip(stacked, means, strict=True):
             bottom, top = _y(low, scale), _y(low + values[i], scale)
             path = f"M{left:.1f} {top:.1f}h{(right - left) * 0.86:.1f}V{bottom:.1f}H{left:.1f}Z"
-            title = f"{days[start]}: {values[i]:,.1f} a day by {each.name}"
+            title = f"{day(days[start])}: {values[i]:,.1f} {each_step} by {each.name}"
             shapes.append(Shape("bar", each.color, path, title))
             low += values[i]
     return _plot(shapes, scale, days)
@@ -118,14 +124,14 @@ def lines(days: Sequence[str], at: Sequence[int], drawn: Sequence[Series], level
         points = _points(at, each.values, len(days), scale)
         shapes.append(Shape("line", each.color, f"M{' '.join(points)}"))
         shapes += [
-            Shape("dot", each.color, f"M{point}h0.01", f"{days[i]}, {each.name}: {value:.3f}")
+            Shape("dot", each.color, f"M{point}h0.01", f"{day(days[i])}, {each.name}: {value:.3f}")
             for i, point, value in zip(at, points, each.values, strict=True)
         ]
     return _plot(shapes, scale, days)
 
 
-def _x(day: float, days: int) -> float:
-    return SIDE * day / max(days, 1)
+def _x(at: float, days: int) -> float:
+    return SIDE * at / max(days, 1)
 
 
 def _y(value: float, scale: Sequence[float]) -> float:
@@ -146,4 +152,4 @@ def _plot(shapes: list[Shape], scale: Sequence[float], days: Sequence[str]) -> P
     digits = max(0, -floor(log10(scale[1] - scale[0]) + 1e-9))
     grid = [(round(_y(value, scale), 1), f"{value:,.{digits}f}") for value in scale]
     places = sorted({round(i * (len(days) - 1) / (_X_LABELS - 1)) for i in range(_X_LABELS)})
-    return Plot(shapes, grid, [days[i] for i in places])
+    return Plot(shapes, grid, [day(days[i]) for i in places])

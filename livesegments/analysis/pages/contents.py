@@ -131,6 +131,7 @@ class Contents:
             ("Changes of segment", f"{sum(map(sum, report['moves'].values())):,}"),
         ]
         return "segments", {
+            "about": _units(context),
             "report": report,
             "facts": facts,
             "latest": latest,
@@ -147,7 +148,7 @@ class Contents:
         }
         return "audiences", {
             "about": f"As of {moment_us(round(surveyed.survey.began_s * 1e6))}, from a survey of"
-            " all customers. Customers are named by a keyed hash of their id.",
+            f" all customers. {_units(context)} Customers are named by a keyed hash of their id.",
             "report": report,
             "lists": list_names(context.rules.segment_ids),
             **display(report),
@@ -201,3 +202,11 @@ class Contents:
             "moments": moves_of(answer),
             "changes": changes,
         }
+
+
+def _units(context: DeploymentContext) -> str:
+    deployment = context.deployment
+    return (
+        f"Purchases and spend are those of the last {deployment.window_days} days, in"
+        f" {deployment.currency}."
+    )

@@ -1,5 +1,6 @@
 """Plots as SVG."""
 
+from datetime import date
 from itertools import pairwise
 
 import pytest
@@ -18,7 +19,7 @@ def test_ticks_reach_over_all_values_in_equal_steps(low: float, high: float) -> 
 
 
 def test_long_histories_are_thinned_to_what_can_be_seen() -> None:
-    days = [f"d{i}" for i in range(5_000)]
+    days = [f"{date.fromordinal(735_000 + i)}" for i in range(5_000)]
     some = plots.series([("a", list(range(5_000)))])
     [area] = plots.areas(days, some).shapes
     assert area.path.count(",") == 2 * 240
@@ -28,8 +29,18 @@ def test_long_histories_are_thinned_to_what_can_be_seen() -> None:
 def test_a_history_of_one_day_can_be_drawn() -> None:
     days, some = ["2026-01-01"], plots.series([("a", [3])])
     for plot in (plots.areas(days, some), plots.bars(days, some), plots.lines(days, [0], some, 1)):
-        assert plot.dates == days
+        assert plot.dates == ["1 Jan 2026"]
         assert all("nan" not in shape.path for shape in plot.shapes)
+    [area] = plots.areas(days, some).shapes
+    assert area.path == "M0.0,0.0 1000.0,0.0 1000.0,1000.0 0.0,1000.0Z"
+    assert area.title == "a: 3 at the end"
+
+
+def test_hours_are_called_hours() -> None:
+    hours, some = ["2026-01-01T09", "2026-01-01T10"], plots.series([("live", [3, 4])])
+    plot = plots.bars(hours, some)
+    assert plot.dates == ["1 Jan 2026 09:00", "1 Jan 2026 10:00"]
+    assert plot.shapes[1].title == "1 Jan 2026 10:00: 4.0 an hour by live"
 
 
 def test_the_rows_of_a_table_are_spread_from_the_first_to_the_last() -> None:

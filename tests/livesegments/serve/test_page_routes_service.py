@@ -237,6 +237,7 @@ def test_a_list_holds_whoever_consents_and_is_refused_to_others(served: Served) 
     assert {row["customer_id"] for row in rows} <= set(everyone)
     assert all(row["segment"] == "retirees" for row in rows)
     assert served.get("/audiences/target-nobody.csv")[0] == 404
+    assert all("the last 90 days, in USD" in served.get(path)[1] for path in ("/", "/audiences"))
     withdrawn = profile("p00", "2024-01-29T00:00:00Z", consent={"marketing": False})
     served.service.send([withdrawn])
     served.service.wait_for(

@@ -53,7 +53,7 @@ def test_any_segmentation_fits_a_phone_and_is_accessible(
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
-def test_long_names_do_not_break_a_phone_either(browser: Browser, tmp_path: Path) -> None:
+def test_long_names_break_no_phone_and_cover_no_number(browser: Browser, tmp_path: Path) -> None:
     segments = [
         each | {"name": "Donaudampfschifffahrtsgesellschaftskapitaen " * 2}
         for each in report()["segments"]
@@ -61,6 +61,10 @@ def test_long_names_do_not_break_a_phone_either(browser: Browser, tmp_path: Path
     found = lay_out(browser, page(report(segments=segments)), tmp_path, width=PHONE, dark=False)
     assert found.beyond == []
     assert found.width <= PHONE
+    with tab(browser) as opened:
+        opened.page.set_content(page(report(segments=segments)))
+        heads = "[...document.querySelectorAll('.heat th')]"
+        assert opened.page.evaluate(f"{heads}.every((e) => e.scrollWidth <= e.clientWidth)")
 
 
 def test_what_reaches_out_and_what_is_refused_is_noticed(browser: Browser, tmp_path: Path) -> None:

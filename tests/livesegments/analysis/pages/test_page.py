@@ -6,11 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from livesegments.analysis.pages.report import page
+from livesegments.analysis.pages.report import display, page
 from livesegments.features.feature_specs import BY_NAME
 from livesegments.features.segmentation import Segmentation
 from livesegments.model.naming import Segment as NamedSegment
 from livesegments.rendering.formats import MEANS
+from livesegments.rendering.templates import render
 from tests.livesegments.analysis.pages.made import HASH, IDS, report
 from tests.livesegments.rendering.elements import Elements
 
@@ -151,3 +152,16 @@ def test_ids_that_no_person_has_are_named_and_those_of_people_are_hashes() -> No
     text = page(report())
     assert "The placeholder guest has 12.0% of the purchases" in text
     assert f"The customer with the hash {HASH} has 4.0% of the purchases" in text
+
+
+def test_lists_have_their_names_also_beside_a_segment_of_that_name() -> None:
+    shown = display(report())
+    shown["names"] |= {"retention": "Members", "target-retention": "Guests"}
+    lists = ["target-retention", "target-target-retention", "retention", "cross-sell"]
+    text = render("analysis/pages/audiences.html.j2", report=report(), lists=lists, **shown)
+    assert re.findall(r'href="/audiences/([^"]+)\.csv" download>([^<]+)<', text) == [
+        ("target-retention", "Members"),
+        ("target-target-retention", "Guests"),
+        ("retention", "Customers to keep"),
+        ("cross-sell", "Offers to cross-sell"),
+    ]

@@ -133,6 +133,10 @@ def test_a_page_asks_for_the_token_and_is_shown_to_whoever_has_it(served: Served
         [cookie] = page.context.cookies()
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert TOKEN not in cookie["value"]
+        page.set_viewport_size(PHONE)
+        page.goto("/api/v1")
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        page.go_back()
         page.get_by_role("button", name="Log out").click()
         page.goto("/audiences")
         expect(page.get_by_label("Token")).to_be_visible()

@@ -57,6 +57,7 @@ class Proposal:
         """Return a text report."""
         found, names = self.found, {segment.id: segment.name for segment in self.segments}
         moving = found["moving"]
+        wide = max(22, *(len(name) + 1 for name in names.values()))
         lines = [
             f"A fit of {found['sample']:,} of about {found['customers']:,} customers, compared with"
             f" generation {self.fit.number}:",
@@ -64,13 +65,13 @@ class Proposal:
             f" {found['inertia']['new']:.4f} then:"
             f" {abs(self.gain):.2%} {'less' if self.gain >= 0 else 'more'}",
             "",
-            f"{'Segment':22}{'customers':>10}{'then':>9}{'persona':>9}{'then':>6}{'moves':>7}",
+            f"{'Segment':{wide}}{'customers':>10}{'then':>9}{'persona':>9}{'then':>6}{'moves':>7}",
         ]
         for each in found["segments"]:
             size, persona = each["customers"], each["persona_distance"]
             was = each["continues"]
             lines.append(
-                f"{names[each['id']]:22}{size['now']:>10,}{size['new']:>9,}"
+                f"{names[each['id']]:{wide}}{size['now']:>10,}{size['new']:>9,}"
                 f"{number(persona['now'], 2):>9}{number(persona['new'], 2):>6}"
                 f"{number(each['shift'], 2):>7}"
                 + ("" if was == each["id"] else f"  where {names[was]} is now")
@@ -80,10 +81,10 @@ class Proposal:
             "(distance to the persona, and how far the centroid moves: standard deviations)",
             "",
             "Customers by published segment, now (rows) and then (columns)",
-            " " * 22 + "".join(f"{heading:>12}" for heading in headings),
+            " " * wide + "".join(f"{heading[:11]:>12}" for heading in headings),
         ]
         for name, row in zip([*names.values(), "no segment"], self.moves, strict=True):
-            lines.append(f"{name:22}" + "".join(f"{n:>12,}" for n in row.tolist()))
+            lines.append(f"{name:{wide}}" + "".join(f"{n:>12,}" for n in row.tolist()))
         share = moving / max(int(self.moves.sum()), 1)
         return [*lines, f"{moving:,} customers would change segment ({share:.1%})"]
 

@@ -1,5 +1,7 @@
 """The preview of a fit, of customers stored in Redis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import redis
@@ -36,3 +38,7 @@ def test_those_who_stay_away_do_not_make_the_sample_small(fresh_redis: RedisServ
         shown = propose(store, deployment, model_of(fitted, counted), RULES)
     assert shown.found["sample"] == shown.found["customers"] == BUYERS
     assert shown.moves.sum() == STORED
+    first, *others = shown.segments
+    long = replace(shown, segments=(replace(first, name="Those with " + "very " * 9), *others))
+    *_, table = "\n".join(long.lines()).split("(columns)\n")
+    assert len({len(line) for line in table.splitlines()[:-1]}) == 1

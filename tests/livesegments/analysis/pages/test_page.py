@@ -165,3 +165,8 @@ def test_lists_have_their_names_also_beside_a_segment_of_that_name() -> None:
         ("retention", "Customers to keep"),
         ("cross-sell", "Offers to cross-sell"),
     ]
+
+
+def test_one_customer_is_no_customers() -> None:
+    segments = [each | {"customers": 1} for each in report()["segments"]]
+    assert "<strong>1</strong> customer, " in page(report(segments=segments))

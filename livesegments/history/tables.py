@@ -48,7 +48,7 @@ _CHANGE = {
             "contribution": "DOUBLE",
         }
     ],
-    "other_contributions": {"model": "DOUBLE", "profile": "FLOAT"},
+    "other_contributions": {"model": "DOUBLE", "profile": "DOUBLE"},
     "consent": _CONSENT,
 }
 _STATE = {

@@ -88,15 +88,18 @@ def _lost_states(
     tps: Sequence[TopicPartition],
 ) -> Iterator[Finding]:
     """Find partitions with fewer offsets than customers in segments, as after a deleted topic."""
-    ends, lost = log.ends(tps), []
     k, d = len(agreed.segments), len(agreed.features)
+    published: dict[int, int] = {}  # number -> at least so many
     for number, each in enumerate(before):
         if each is None or each.recovering or each.rescore:
-            continue  # not all is published yet
+            continue  # not all is decided yet
         [data] = store.statistics_in(each.swept_generation, [number])
-        counted = ClusterStatistics.from_bytes(data, k, d).members.sum() if data else 0
-        if ends[tps[number]] < counted:
-            lost.append(number)
+        counted = int(ClusterStatistics.from_bytes(data, k, d).members.sum()) if data else 0
+        entries = store.load(number).outbox
+        pending = sum(output.topic == STATES for entry in entries for output in entry.outputs)
+        published[number] = counted - pending
+    ends = log.ends(tps)  # read last: what was in the outbox is there by now, or still pending
+    lost = [number for number, least in published.items() if ends[tps[number]] < least]
     if lost:
         yield fail(
             "outputs",

@@ -28,7 +28,7 @@ from livesegments.consumers.scoring import NONE
 from livesegments.contracts.cloudevents import SOURCE, source_of
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, STATES
 from livesegments.domain import ProcessingConfig
-from livesegments.store.checkpoint import Checkpoint, Offsets
+from livesegments.store.checkpoint import FROM_NOTHING, Checkpoint, Offsets
 from livesegments.store.deployment import Deployment
 from livesegments.store.partitions import Commit, Partitions
 
@@ -135,6 +135,9 @@ class Reconciler:
         # it is unchanged.
         stored, committed = self._store.load(partition), self._committed(partition)
         known = stored.checkpoint or Checkpoint()
+        if stored.is_damaged:
+            log.warning("keys were evicted or deleted from the store", partition=partition)
+            stored = replace(stored, checkpoint=replace(known, recovering=FROM_NOTHING))
         ours = max(known.version, committed.version if committed else 0)
         if foreign > known.foreign or letter > ours or (known.recovering and not known.seen):
             # The group's offsets do not say what another group has published; nor do they after a

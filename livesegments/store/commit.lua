@@ -4,7 +4,8 @@
 --   progress pairs, customer pairs, deleted customers, statistics pairs, deleted statistics,
 --   outbox pairs, deleted outbox versions, erasure pairs, keys to empty first (1-based),
 --   (byte offset, bytes) pairs for the dedup ring
--- Returns 1 if committed, 0 if another owner has written.
+-- Returns 1 if committed, 0 if another owner has written, or a key was evicted or deleted since the
+-- last commit, unless all are emptied first.
 --
 -- Redis does not roll back a script that fails half way, so every possible failure is checked
 -- before the first write. Types, permissions and the size of the ring are checked here. Redis itself
@@ -30,6 +31,17 @@ if redis.acl_check_cmd then
   end
 end
 
+-- Releases that write no sizes leave those of an earlier version, which say nothing.
+local SIZES = {'sized_version', 'sized_customers', 'sized_statistics', 'sized_outbox', 'sized_erasures', 'sized_seen'}
+local function sizes(version)
+  local found = {version}
+  for i = 2, 5 do
+    found[i] = tostring(redis.call('HLEN', KEYS[i]))
+  end
+  found[6] = redis.call('TYPE', KEYS[6]).ok == 'none' and '0' or '1'
+  return found
+end
+
 local now = redis.call('HMGET', KEYS[1], 'version', 'nonce')
 if (now[1] or '0') ~= ARGV[1] or (now[2] or '') ~= ARGV[2] then
   return 0
@@ -41,6 +53,13 @@ for list = 1, 10 do
   local n = tonumber(ARGV[at])
   lists[list] = {at + 1, at + n}
   at = at + 1 + n
+end
+
+if lists[9][2] < lists[9][1] then
+  local written = redis.call('HMGET', KEYS[1], unpack(SIZES))
+  if written[1] and written[1] == now[1] and table.concat(written, ':') ~= table.concat(sizes(now[1]), ':') then
+    return 0
+  end
 end
 
 for i = lists[9][1], lists[9][2] do
@@ -74,4 +93,7 @@ each('HSET', KEYS[4], 6)
 each('HDEL', KEYS[4], 7)
 each('HSET', KEYS[5], 8)
 each('HSET', KEYS[1], 1)
+for i, size in ipairs(sizes(redis.call('HMGET', KEYS[1], 'version')[1])) do
+  redis.call('HSET', KEYS[1], SIZES[i], size)
+end
 return 1

@@ -17,6 +17,7 @@ from livesegments.store.outbox import Entry
 
 _SCRIPT = files("livesegments.store").joinpath("commit.lua").read_text()
 SWEPT = b"swept"
+_SIZES = [b"sized_" + name.encode() for name in ("version", *PartitionKeys._fields[1:])]
 NO_CLOCK = 1 << 62
 """Server time when there is no server clock, as for an in-memory store."""
 
@@ -31,6 +32,8 @@ class PartitionSnapshot:
     statistics: dict[int, bytes]
     erasures: int
     """Number of customers with an erasure marker."""
+    is_damaged: bool = False
+    """Whether a key was evicted or deleted, or lost fields, since the last commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +171,11 @@ class Partitions:
         batch = CommandBatch(self._servers, atomic=True)
         for key in (keys.progress, keys.outbox, keys.statistics):
             batch.on(key).hgetall(key)
+        batch.on(keys.customers).hlen(keys.customers)
         batch.on(keys.erasures).hlen(keys.erasures)
-        checkpoint, outbox, statistics, erasures = batch.execute()
+        batch.on(keys.seen).type(keys.seen)
+        checkpoint, outbox, statistics, customers, erasures, seen = batch.execute()
+        sizes = (customers, len(statistics), len(outbox), erasures, int(seen != b"none"))
         return PartitionSnapshot(
             checkpoint=Checkpoint.from_fields(checkpoint) if checkpoint else None,
             outbox=sorted(
@@ -178,6 +184,7 @@ class Partitions:
             ),
             statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
             erasures=erasures,
+            is_damaged=_is_damaged(checkpoint, sizes),
         )
 
     def checkpoints(self, partitions: Sequence[int]) -> list[Checkpoint | None]:
@@ -366,6 +373,14 @@ def _reading(want: ReadRequest, replies: Iterator[Any]) -> ReadResult:
     cursor, found = next(replies) if want.scan else (None, {})
     scanned = {name.decode(): blob for name, blob in found.items()}
     return ReadResult(records, erasures, cursor, scanned, _micros(next(replies)))
+
+
+def _is_damaged(checkpoint: Mapping[bytes, bytes], sizes: Sequence[int]) -> bool:
+    """Return whether the sizes of a partition's keys differ from those after its last commit."""
+    version, *written = (checkpoint.get(name) for name in _SIZES)
+    if version is None or version != checkpoint.get(b"version"):
+        return False  # a release that writes no sizes has committed since
+    return written != [str(size).encode() for size in sizes]
 
 
 def _micros(time: tuple[int, int]) -> int:

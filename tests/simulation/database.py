@@ -82,6 +82,10 @@ class Database:
     def _get(self, key: object) -> bytes | None:
         return self.strings.get(encode(key))
 
+    def _type(self, key: object) -> bytes:
+        """Return the type of a string's key."""
+        return b"string" if encode(key) in self.strings else b"none"
+
     def _unlink(self, *keys: object) -> int:
         names = [encode(key) for key in keys]
         return sum(
@@ -155,6 +159,10 @@ class Database:
         checkpoint, customers, gone, counted, counted_gone, outbox, told, erased, emptied, ring = (
             lists
         )
+        version, now = arguments[0], self._sizes(keys)
+        written = self._hmget(keys[0], [b"sized_version", *now])
+        if not emptied and written[0] == version and written[1:] != list(now.values()):
+            return 0
         self._unlink(*(keys[int(number) - 1] for number in emptied))
         writes = [(int(at), part) for at, part in zip(ring[::2], ring[1::2], strict=True)]
         for place, part in sorted(writes, key=lambda each: -each[0]):
@@ -167,8 +175,15 @@ class Database:
         self._hdel(keys[3], told)
         self._hset(keys[4], erased)
         self._hset(keys[0], checkpoint)
+        found = self.hashes[keys[0]]
+        found |= {b"sized_version": found[b"version"], **self._sizes(keys)}
         self._watch(keys[3], self._hash(keys[3]))
         return 1
+
+    def _sizes(self, keys: Sequence[bytes]) -> Hash:
+        sizes = [*(len(self._hash(key)) for key in keys[1:5]), int(keys[5] in self.strings)]
+        names = (b"customers", b"statistics", b"outbox", b"erasures", b"seen")
+        return {b"sized_" + name: encode(n) for name, n in zip(names, sizes, strict=True)}
 
     def _hset(self, key: bytes, pairs: Sequence[bytes]) -> None:
         if pairs:

@@ -58,6 +58,12 @@ MUTATIONS: dict[str, Sequence[Edit]] = {
             'now.get(b"version", b"0") == expected[0]',
         )
     ],
+    "sizes at a commit": [
+        Edit(Database, "_commit", "if not emptied and written", "if False and written"),
+    ],
+    "sizes at a takeover": [
+        Edit(reconciliation.Reconciler, "_find", "if stored.is_damaged:", "if False:"),
+    ],
     "seen": [
         Edit(
             ownership,

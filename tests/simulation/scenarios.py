@@ -32,6 +32,7 @@ from tests.simulation.scenario_helpers import (
     settle,
     started,
 )
+from tests.simulation.store_plans import STORE_PLANS
 
 COMMITTED = "after redis.evalsha"
 SENDING = "before kafka.send_offsets"
@@ -272,16 +273,6 @@ def lost_beside_traffic(world: World) -> None:
         raise RestlessError("does not come to rest: partition 1 is not recovered")
 
 
-def emptied_under_its_owner(world: World) -> None:
-    """The store is emptied under an owner that reads no record of a customer in a segment."""
-    worker = begun(world)
-    scripts = world.database.scripts.copy()
-    world.database.lose(-1, prefix(0))
-    world.database.scripts |= scripts
-    move(world, "gojee00", 9_000)
-    settle(world, worker)
-
-
 def a_clock_that_is_behind(world: World) -> None:
     """The only worker's wall clock is two years behind, while a customer buys."""
     wrong = begun(world)
@@ -377,7 +368,7 @@ PLANS: dict[str, Callable[[World], None]] = {
     "version above all published": only_the_topics_are_left,
     "look at the store when idle": lost_without_traffic,
     "look at the store of idle partitions": lost_beside_traffic,
-    "refusals": emptied_under_its_owner,
+    **STORE_PLANS,
     "nothing is added to an outbox that waits": outputs_fail_for_long,
     "oldest versions first": a_part_is_published,
     "metadata as of the version": a_part_is_published,

@@ -21,6 +21,7 @@
 | dead letters survive a recovery | random runs |
 | published output is not published again | random runs |
 | a rejected commit ends ownership | scenario: emptied under its owner |
+| evicted keys are noticed at a commit, and at a takeover | scenario: evicted under its owner |
 | an idle owner checks the store | scenario: a loss without traffic |
 | also of partitions without traffic alone | scenario: a loss beside traffic |
 | a new producer after an error | random runs |
@@ -117,6 +118,8 @@ SHOWN = {
     "dead letters kept": "dead letters",
     "only unpublished records": "chain",
     "refusals": "chain",
+    "sizes at a commit": "records",
+    "sizes at a takeover": "does not come to rest",
     "look at the store when idle": "does not come to rest",
     "look at the store of idle partitions": "does not come to rest",
     "new producer after an error": "does not come to rest",

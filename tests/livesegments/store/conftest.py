@@ -36,6 +36,7 @@ def started(store: Partitions) -> Partitions:
         statistics={1: b"counted"},
         entry=ENTRY,
         erasures={b"hash": b"marker"},
+        ring=[(0, b"12345678")],
     )
     assert store.commit([commit]) == [True]
     return store

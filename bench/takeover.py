@@ -86,6 +86,8 @@ def add_customers(client: "redis.Redis", customers: int) -> None:
         records = [blob for _, blob in client.hscan_iter(key, count=CHUNK)]
         share = customers // PARTITIONS
         fill(client, key, range(partition * share, (partition + 1) * share), records)
+        # The sizes after the last commit: the added customers would be taken for damage.
+        client.hdel(partition_keys(group_id, partition).progress, "sized_version")
 
 
 def fill_rings(client: "redis.Redis", ids: int) -> None:

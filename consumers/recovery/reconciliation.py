@@ -133,7 +133,8 @@ class Reconciler:
     def _find(self, partition: int, reader: LogReader, foreign: int, letter: int) -> Takeover:
         # The order matters: read the store first, then Kafka's offsets, then commit to the store if
         # it is unchanged.
-        stored, committed = self._store.load(partition), self._committed(partition)
+        stored = self._store.load(partition, takeover=True)
+        committed = self._committed(partition)
         known = stored.checkpoint or Checkpoint()
         if stored.is_damaged:
             log.warning("keys were evicted or deleted from the store", partition=partition)

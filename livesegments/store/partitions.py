@@ -160,22 +160,28 @@ class Partitions:
         found: dict[bytes, bytes] = self.redis.hgetall(deployment_key(self.group_id))  # type: ignore[assignment]
         return Deployment.from_fields(found) if found else None
 
-    def load(self, partition: int) -> PartitionSnapshot:
+    def load(self, partition: int, *, takeover: bool = False) -> PartitionSnapshot:
         """Read a partition's checkpoint, outbox and statistics atomically.
 
-        A new owner may talk to another server than its predecessor, so the next commit loads the
-        script on that server again.
+        At a ``takeover`` also look for damage, which needs the rights of a worker. A new owner may
+        talk to another server than its predecessor, so the next commit loads the script on that
+        server again.
         """
         self._loaded.discard(partition)
         keys = self.keys(partition)
         batch = CommandBatch(self._servers, atomic=True)
         for key in (keys.progress, keys.outbox, keys.statistics):
             batch.on(key).hgetall(key)
-        batch.on(keys.customers).hlen(keys.customers)
         batch.on(keys.erasures).hlen(keys.erasures)
-        batch.on(keys.seen).type(keys.seen)
-        checkpoint, outbox, statistics, customers, erasures, seen = batch.execute()
-        sizes = (customers, len(statistics), len(outbox), erasures, int(seen != b"none"))
+        if takeover:
+            batch.on(keys.customers).hlen(keys.customers)
+            batch.on(keys.seen).type(keys.seen)
+        checkpoint, outbox, statistics, erasures, *others = batch.execute()
+        is_damaged = False
+        if takeover:
+            customers, seen = others
+            sizes = (customers, len(statistics), len(outbox), erasures, int(seen != b"none"))
+            is_damaged = _is_damaged(checkpoint, sizes)
         return PartitionSnapshot(
             checkpoint=Checkpoint.from_fields(checkpoint) if checkpoint else None,
             outbox=sorted(
@@ -184,7 +190,7 @@ class Partitions:
             ),
             statistics={int(g): data for g, data in statistics.items() if g != SWEPT},
             erasures=erasures,
-            is_damaged=_is_damaged(checkpoint, sizes),
+            is_damaged=is_damaged,
         )
 
     def checkpoints(self, partitions: Sequence[int]) -> list[Checkpoint | None]:

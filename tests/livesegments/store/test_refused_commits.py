@@ -232,12 +232,12 @@ def test_a_server_that_forgot_the_script_is_another_and_is_told_it_at_the_next_c
 def test_a_commit_beside_an_evicted_key_is_refused_until_all_are_emptied(
     started: Partitions, client: Client, key: str
 ) -> None:
-    assert not started.load(0).is_damaged
+    assert not started.load(0, takeover=True).is_damaged
     client.unlink(getattr(started.keys(0), key))
-    assert started.load(0).is_damaged
+    assert started.load(0, takeover=True).is_damaged
     assert started.commit([ALL]) == [False]
     assert started.commit([replace(ALL, empty_first=True)]) == [True]
-    assert not started.load(0).is_damaged
+    assert not started.load(0, takeover=True).is_damaged
 
 
 def test_a_release_that_writes_no_sizes_may_have_committed_meanwhile(
@@ -246,7 +246,7 @@ def test_a_release_that_writes_no_sizes_may_have_committed_meanwhile(
     keys = started.keys(0)
     client.hset(keys.progress, "version", ALL.checkpoint.version)
     client.hset(keys.customers, "c-3", b"three")
-    assert not started.load(0).is_damaged
+    assert not started.load(0, takeover=True).is_damaged
     later = replace(ALL, expected=ALL.checkpoint, checkpoint=after(ALL.checkpoint))
     assert started.commit([later]) == [True]
-    assert not started.load(0).is_damaged
+    assert not started.load(0, takeover=True).is_damaged

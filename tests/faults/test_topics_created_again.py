@@ -54,9 +54,9 @@ def test_a_generation_that_a_worker_still_knows_is_published_again_without_traff
     service.send(make_load(2_500))
     workers = [service.start(), service.start()]
     service.wait_for(service.has_model, "there is a model")
+    time.sleep(4)  # a check of the first fit, and the last definitions, have come by then
     service.wait()
     known = generation(service)
-    time.sleep(4)  # the last definitions have been published by then
     create_again(service, DEFINITIONS)
     segments = service.segmentation.segment_ids
     service.wait_for(lambda: len(service.records(DEFINITIONS)) >= len(segments), "they are back")

@@ -20,7 +20,7 @@ from livesegments.model.vectors import (
 
 TRIALS = 3
 MOST_ITERATIONS = 100
-"""Of Lloyd's algorithm, for each start."""
+"""Maximum number of Lloyd iterations per start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

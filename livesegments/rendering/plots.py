@@ -92,7 +92,7 @@ def areas(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
 def bars(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
     """Return series stacked as at most 60 bars, each the mean of some successive days."""
     width = ceil(len(days) / _MOST_BARS)
-    each_step = "an hour" if len(days[0]) > len("2026-03-01") else "a day"
+    unit = "an hour" if len(days[0]) > len("2026-03-01") else "a day"
     starts = range(0, len(days), width)
     means = [
         [sum(part) / len(part) for part in (each.values[i : i + width] for i in starts)]
@@ -106,7 +106,7 @@ def bars(days: Sequence[str], stacked: Sequence[Series]) -> Plot:
         for each, values in zip(stacked, means, strict=True):
             bottom, top = _y(low, scale), _y(low + values[i], scale)
             path = f"M{left:.1f} {top:.1f}h{(right - left) * 0.86:.1f}V{bottom:.1f}H{left:.1f}Z"
-            title = f"{day(days[start])}: {values[i]:,.1f} {each_step} by {each.name}"
+            title = f"{day(days[start])}: {values[i]:,.1f} {unit} by {each.name}"
             shapes.append(Shape("bar", each.color, path, title))
             low += values[i]
     return _plot(shapes, scale, days)

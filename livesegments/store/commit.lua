@@ -31,7 +31,8 @@ if redis.acl_check_cmd then
   end
 end
 
--- Releases that write no sizes leave those of an earlier version, which say nothing.
+-- One integer a field, for that is what earlier releases of `verify` read. A worker of theirs writes
+-- no sizes and leaves those of an earlier version, which say nothing.
 local SIZES = {'sized_version', 'sized_customers', 'sized_statistics', 'sized_outbox', 'sized_erasures', 'sized_seen'}
 local function sizes(version)
   local found = {version}

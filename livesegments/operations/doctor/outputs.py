@@ -9,7 +9,7 @@ from livesegments.config.settings import Settings
 from livesegments.consumers.log_reader import LogReader
 from livesegments.consumers.recovery.ownership import Committed, is_current
 from livesegments.contracts.cloudevents import SOURCE, source_of
-from livesegments.contracts.topics import INPUTS, STATES
+from livesegments.contracts.topics import CHANGES, INPUTS, STATES
 from livesegments.model.cluster_statistics import ClusterStatistics
 from livesegments.operations.consumer_group import offsets_of
 from livesegments.operations.doctor.finding import Finding, fail
@@ -75,8 +75,8 @@ def _other_groups(
             "outputs",
             f"the newest states of partitions {sorted(others)} are from another group"
             f" ({', '.join(sorted(set(others.values())))})",
-            "two groups must not write the same topics: stop the workers of one. Restart those of"
-            f" the other: to go on with {settings.group_id}, these, which continue from the states",
+            "two groups must not write the same topics: stop the workers of one, and restart those"
+            " of the other, which then continue from the published states",
         )
 
 
@@ -98,13 +98,13 @@ def _lost_states(
         entries = store.load(number).outbox
         pending = sum(output.topic == STATES for entry in entries for output in entry.outputs)
         published[number] = counted - pending
-    ends = log.ends(tps)  # read last: what was in the outbox is there by now, or still pending
+    ends = log.ends(tps)  # read last: an output no longer in the outbox is published by then
     lost = [number for number, least in published.items() if ends[tps[number]] < least]
     if lost:
         yield fail(
             "outputs",
-            f"partitions {lost} of {STATES} have fewer records than customers in segments: it was"
-            " deleted and created again, or lost its end",
-            "stop all workers, delete it and segment-changes.v1, create them again (livesegments"
+            f"partitions {lost} of {STATES} have fewer records than customers in segments: the"
+            " topic was deleted and created again, or lost its end",
+            f"stop all workers, delete {STATES} and {CHANGES}, create them again (livesegments"
             " topics create), and rebuild the store: livesegments rebuild",
         )

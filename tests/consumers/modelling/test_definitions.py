@@ -92,7 +92,7 @@ def test_a_definition_says_what_its_name_rests_on() -> None:
     nobody_knows = np.isin(PERSONAS.feature_names, ("age", "income"))
     centroids = np.where(nobody_knows, np.nan, fitted.centroids)
     centroids[1, 4] = np.nan  # place unknown for all families
-    centroids[2] = np.nan  # of nobody
+    centroids[2] = np.nan  # an empty cluster
     variance = np.where(nobody_knows, np.nan, fitted.variance)
     variance[1] = 0.0  # all spend the same
     found = described(replace(fitted, centroids=centroids, variance=variance))

@@ -11,7 +11,6 @@ from livesegments.analysis.survey.customers import CUSTOMERS, hashed
 from livesegments.analysis.survey.purchases import PURCHASES
 from livesegments.history.database import Row, rows
 from livesegments.operations.export import LOCATIONS
-from livesegments.rendering.formats import known
 
 SHOWN, TYPICAL = 20, 5
 OFFERED = 1.1
@@ -19,10 +18,12 @@ OFFERED = 1.1
 LEAST_EXPECTED = 5.0
 """Expected purchases below which a share is chance, as in a chi-squared test."""
 
-# Every category and segment, also those without a purchase.
+# Every category and segment, also those without a purchase. The lift is rounded here, so that the
+# page and the lists draw the line at the same categories.
 CELLS = f"""
 SELECT category, segment, coalesce(n, 0) AS purchases, coalesce(c, 0) AS cents,
-    CASE WHEN expected >= {LEAST_EXPECTED} THEN purchases / expected END AS lift, of_category
+    CASE WHEN expected >= {LEAST_EXPECTED} THEN round(purchases / expected, 3) END AS lift,
+    of_category
 FROM (
     SELECT category, segment, n, c, sum(n) OVER (PARTITION BY category) AS of_category,
         sum(n) OVER (PARTITION BY segment) * of_category / sum(n) OVER () AS expected
@@ -162,7 +163,6 @@ def _categories(connection: duckdb.DuckDBPyConnection, order: Sequence[str]) -> 
     )
     found: dict[str, dict[str, Row]] = {"rows": {}, "spend": {}, "lift": {}}
     for cell in cells:
-        cell["lift"] = None if cell["lift"] is None else known(cell["lift"], 3)
         for name, by_category in found.items():
             by_category.setdefault(cell["category"], {})[cell["segment"]] = cell[name]
     return {"purchases": purchases, "without": without, **found}

@@ -28,7 +28,8 @@ SELECT {_CUSTOMER}, 'leaving', leaves_on, leaves_for FROM ({LEAVING})
 # For each customer the category with the highest lift that they have not bought.
 _CROSS_SELL = f"""
 SELECT {_CUSTOMER}, category, format('{{:.2f}}', lift) AS lift FROM (
-    SELECT c.customer_id, max_by(liked.category, liked.lift) AS category, max(liked.lift) AS lift
+    SELECT c.customer_id, max_by(liked.category, (liked.lift, liked.category)) AS category,
+        max(liked.lift) AS lift
     FROM {CUSTOMERS} AS c
     JOIN (
         SELECT category, segment, lift FROM ({CELLS})

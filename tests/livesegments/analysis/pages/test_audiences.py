@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from livesegments.analysis.backtest.results import iso_date
-from livesegments.analysis.pages.audiences import SHOWN, audiences_page
+from livesegments.analysis.pages.audiences import OFFERED, SHOWN, audiences_page
 from livesegments.analysis.pages.lists import Lists
 from livesegments.analysis.pages.segments import DAY_S, Period
 from livesegments.analysis.survey.context import DeploymentContext
@@ -158,3 +158,16 @@ def test_the_sum_of_rare_categories_is_offered_to_nobody() -> None:
             f" ('c0', '{SEGMENTS[0]}', '{OTHERS}', 40, 900), ('c2', '{STUDENTS}', 'jam', 40, 900)"
         )
         assert len(list(Lists(connection, STANDING, PERIOD).rows("cross-sell"))) == 1
+
+
+def test_page_and_lists_draw_the_line_at_the_same_categories() -> None:
+    with surveyed(customers(3, segment=[0, 0, STUDENT], marketing=1)) as connection:
+        connection.execute(
+            "INSERT INTO surveyed_purchases VALUES"
+            f" ('c0', '{SEGMENTS[0]}', 'tea', 2749, 900), ('c1', '{SEGMENTS[0]}', 'jam', 2251, 5),"
+            f" ('c2', '{STUDENTS}', 'tea', 2251, 900), ('c2', '{STUDENTS}', 'jam', 2749, 900)"
+        )
+        lift = audiences_page(connection, STANDING, PERIOD, SEGMENTS)["categories"]["lift"]
+        [_, *offers] = Lists(connection, STANDING, PERIOD).rows("cross-sell")
+    assert lift["tea"][SEGMENTS[0]] == OFFERED  # 1.0996, rounded
+    assert [(row[0], row[-2]) for row in offers] == [("c1", "tea")]

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
     InvalidReplicationFactorError,
     KafkaError,
 )
@@ -217,8 +219,7 @@ def data_folder() -> Iterator[Path]:
 def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
     """Delete every topic and every consumer group, then create Livesegments' topics, empty.
 
-    Clients must be closed first: clients of the old topics would continue with stale metadata, and
-    a group with members cannot be deleted.
+    Clients must be closed or killed first: they would continue with stale metadata.
 
     Parameters
     ----------
@@ -238,7 +239,7 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
     with _admin(bootstrap) as admin:
         groups = _retried(admin.list_groups)
         if groups:
-            _retried(partial(admin.delete_groups, [group["group_id"] for group in groups]))
+            _delete_groups(admin, [group["group_id"] for group in groups])
         old = [name for name in admin.list_topics() if not name.startswith("__")]
         if old:
             admin.delete_topics(old)
@@ -247,6 +248,20 @@ def fresh_topics(bootstrap: str, partitions: int = 4) -> None:
         # when a topic created last is known, so are all before it.
         last = {f"last-{uuid.uuid4()}": {"num_partitions": 1, "replication_factor": 1}}
         admin.create_topics(last, wait_for_metadata=True)
+
+
+def _delete_groups(admin: KafkaAdminClient, groups: Sequence[str]) -> None:
+    """Delete groups, also with members: those that were killed stay until their session ends."""
+    for group, described in _retried(partial(admin.describe_groups, groups)).items():
+        killed = [MemberToRemove(member["member_id"]) for member in described["members"]]
+        admin.remove_group_members(group, killed)
+    refused = {
+        group: answer
+        for group, answer in admin.delete_groups(groups).items()
+        if answer not in ("OK", GroupIdNotFoundError.__name__)
+    }
+    if refused:
+        raise ServerError(f"groups cannot be deleted: {refused}")
 
 
 def _retried(ask: Callable[[], Any]) -> Any:

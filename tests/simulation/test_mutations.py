@@ -68,6 +68,7 @@ Each protection is removed under another segmentation in turn, or all under the 
 
 import os
 from random import Random
+from zlib import crc32
 
 import pytest
 
@@ -87,15 +88,24 @@ SEEDS = range(120)
 WORLDS = range(1, 6)
 SEGMENTATION = os.environ.get("LIVESEGMENTS_SIMULATION_SEGMENTATION")
 FIRST = {
-    "futures": 7,
-    "adoption": 13,
+    "futures": 43,
+    "joins are ended": 1,
+    "dead letters in the outbox": 3,
+    "adoption": 18,
     "bound of the replay": 2,
-    "recovery under way": 9,
+    "recovery under way": 53,
     "dead letters kept": 3,
-    "content of an event id": 3,
-    "keys in their partition": 2,
-    "dead letters in the outbox": 1,
-    "seen events": 3,
+    "only unpublished records": 5,
+    "new producer after an error": 3,
+    "transactions are bounded": 20,
+    "keys in their partition": 3,
+    "content of an event id": 8,
+    "seen events": 12,
+    "causes that counted": 5,
+    "refusals survive erasures": 17,
+    "the last profile counts": 14,
+    "a null leaves nothing": 3,
+    "place of a change": 5,
 }
 """Seeds known to find a fault, tried before the others; any other would do."""
 SHOWN = {
@@ -166,8 +176,9 @@ def segmentation_of(protection: str) -> Segmentation:
     """Return the segmentation under which a protection is removed."""
     if protection == "look at the store of idle partitions":
         return NAMED["personas"]  # under rfm something else notices the loss as well
+    # By name: another protection in the list must not change what seeds find.
     names = list(NAMED)
-    return NAMED[SEGMENTATION or names[list(MUTATIONS).index(protection) % len(names)]]
+    return NAMED[SEGMENTATION or names[crc32(protection.encode()) % len(names)]]
 
 
 def follow(plan: str, seed: int) -> list[str]:

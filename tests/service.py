@@ -40,6 +40,7 @@ from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer
 
 PARTITIONS = 4
 WAIT_SECONDS = 60.0
+FIT_SECONDS = 3.0
 MARKERS = 20
 """Maximum number of offsets at the end of an input that hold no record."""
 COMMAND = [sys.executable, "-m", "livesegments.cli"]
@@ -248,12 +249,18 @@ class Service:
         return offsets
 
     def wait(self, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until all input is processed, all output published, and no sweep is due."""
+        """Wait until all input is processed, all output published, and no sweep is due.
+
+        Also for the first fit, if there are customers enough and it comes soon.
+        """
         ends = self.ends()
         deadline = time.monotonic() + seconds
+        settled = None
         while True:
             if self._settled(ends):
-                return
+                settled = settled or time.monotonic()
+                if time.monotonic() > settled + FIT_SECONDS or not self._may_be_fitted():
+                    return
             if time.monotonic() > deadline:
                 raise AssertionError(f"not caught up in {seconds} s:\n{self.tail()}")
             time.sleep(0.25)
@@ -279,6 +286,14 @@ class Service:
             return False
         committed = self.committed()
         return all(committed[tp] >= end for tp, end in ends.items())
+
+    def _may_be_fitted(self) -> bool:
+        keys = [f"{self.group}:{{{partition}}}" for partition in range(PARTITIONS)]
+        proposed = (self.client.hget(f"{key}:progress", "proposed_generation") for key in keys)
+        if any(int(each or 0) for each in proposed):
+            return False
+        customers = sum(self.client.hlen(f"{key}:customers") for key in keys)
+        return customers >= int(self.environment["LIVESEGMENTS_WARMUP_CUSTOMERS"])
 
     def has_model(self) -> bool:
         """Return whether every partition has been scored under a generation."""

@@ -2,28 +2,32 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
+from livesegments.contracts.topics import INPUTS, OUTPUTS
 from livesegments.operations.verify.tolerant_reader import TolerantConsumer
 from livesegments.topic_prefix import open_consumer
 
 PATIENCE_SECONDS = 60.0
+FETCH_MS = 10
 
 
 class Log:
     """Read_committed reader of partitions."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        common = {**config, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+        # At the end of one partition a fetch would hold up the next one for half a second.
+        common = {**config, "enable_auto_commit": False, "fetch_max_wait_ms": FETCH_MS}
+        common["auto_offset_reset"] = "earliest"
         self._consumer = open_consumer(TolerantConsumer, **common, isolation_level="read_committed")
         self._ends = open_consumer(KafkaConsumer, **common, isolation_level="read_uncommitted")
         self._starts: dict[TopicPartition, int] = {}
-        self._read_before: set[str] = set()
-        self._ended_before: set[str] = set()
+        # kafka-python waits 100 ms between two requests of metadata: one for all topics.
+        for consumer in (self._consumer, self._ends):
+            consumer.assign([TopicPartition(topic, 0) for topic in (*INPUTS, *OUTPUTS)])
 
     def close(self) -> None:
         """Close the connections."""
@@ -32,18 +36,17 @@ class Log:
 
     def starts(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return the first offset still retained of each topic."""
-        ask = self._consumer.beginning_offsets
-        found = _offsets(ask, topics, partition, self._read_before)
+        found = _offsets(self._consumer.beginning_offsets, topics, partition)
         self._starts |= {TopicPartition(topic, partition): at for topic, at in found.items()}
         return found
 
     def stable_ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return each topic's last stable offset: the start of the first open transaction."""
-        return _offsets(self._consumer.end_offsets, topics, partition, self._read_before)
+        return _offsets(self._consumer.end_offsets, topics, partition)
 
     def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
         """Return the end of each topic, open transactions included."""
-        return _offsets(self._ends.end_offsets, topics, partition, self._ended_before)
+        return _offsets(self._ends.end_offsets, topics, partition)
 
     def read(
         self, topic: str, partition: int, end: int | None = None, *, start: int = 0
@@ -79,19 +82,13 @@ def _offsets(
     ask: Callable[[list[TopicPartition]], Mapping[TopicPartition, int]],
     topics: Iterable[str],
     partition: int,
-    asked: set[str],
 ) -> dict[str, int]:
-    """Ask for the offsets of several topics: in one request those that were ``asked`` for before.
+    """Ask for the offsets of one topic after the other.
 
-    kafka-python leaves out a topic that it does not know beside others that it does, and of several
-    that may not be read it names none. So a new topic is asked for alone, and added.
+    Of several topics that may not be read kafka-python names none, and it leaves out one that it
+    does not know.
     """
-    tps = [TopicPartition(topic, partition) for topic in topics]
     found: dict[TopicPartition, int] = {}
-    with suppress(KeyError):  # its metadata has become that of the topic that it reads
-        found |= ask([tp for tp in tps if tp.topic in asked])
-    for tp in tps:
-        if tp not in found:
-            found |= ask([tp])
-            asked.add(tp.topic)
-    return {tp.topic: int(found[tp]) for tp in tps}
+    for topic in topics:
+        found |= ask([TopicPartition(topic, partition)])
+    return {tp.topic: int(at) for tp, at in found.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from kafka import KafkaConsumer
 
 from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES
+from livesegments.operations.topics import partition_counts
 from livesegments.operations.verify import placement, store_checks, topic_checks
 from livesegments.operations.verify.clocks import Clocks, check_clocks
 from livesegments.operations.verify.kafka_log import Log
@@ -85,6 +86,8 @@ def verify(
     ------
     RuntimeError
         If no worker has run in the group yet.
+    TopicAuthorizationFailedError
+        If a topic may not be described; names them all.
     TimeoutError
         If a transaction stays open; names the topic.
     """
@@ -96,6 +99,7 @@ def verify(
     )
     report = Report()
     checks = {name: report.check(name, promise) for name, promise in _NAMES.items()}
+    counts = partition_counts(config)
     log = Log(config)
     offsets = open_consumer(
         KafkaConsumer,
@@ -109,7 +113,7 @@ def verify(
     stores = {p: Store(client, group_id, p) for p in range(deployed.partitions)}
     misplaced: list[placement.Misplaced] = []
     try:
-        placement.check_counts(checks["partitions"], offsets, deployed.partitions)
+        placement.check_counts(checks["partitions"], counts, deployed.partitions)
         for partition, store in stores.items():
             where = f"partition {partition + 1} of {deployed.partitions}"
             inputs = run.check(partition, store, partial(_tell, progress, where))

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -293,6 +294,10 @@ class World:
                 stack.enter_context(patch(name, self._consumer))
             stack.enter_context(
                 patch("livesegments.producers.publisher.BatchProducer", self._producer)
+            )
+            counts = Counter(tp.topic for tp in self.cluster.logs)
+            stack.enter_context(
+                patch("livesegments.operations.verify.run.partition_counts", lambda _: counts)
             )
             stack.enter_context(patch("livesegments.producers.publisher.Thread", AtOnce))
             stack.enter_context(

@@ -165,6 +165,9 @@ class Consumer:
     def highwater(self, partition: TopicPartition) -> int:
         return self._cluster.logs[partition].end
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {tp.partition for tp in self._cluster.logs if tp.topic == topic}
+
     def beginning_offsets(
         self,
         partitions: Sequence[TopicPartition],

@@ -13,7 +13,10 @@ from pathlib import Path
 from random import SystemRandom
 
 LOOPBACK = "127.0.0.1"
-_SERVER_PORTS, _RANDOM = range(10_000, 32_768), SystemRandom()
+SERVER_PORTS: Sequence[int] = range(10_000, 32_768)
+"""Ports that servers get; tests in parallel processes share them out."""
+_RANDOM = SystemRandom()
+_given: set[int] = set()
 _START_SECONDS, _STOP_SECONDS = 15.0, 5.0
 _LOG_LINES = 20
 _PR_SET_PDEATHSIG = 1
@@ -91,19 +94,23 @@ def die_with_parent(parent: int) -> Callable[[], None] | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return distinct free loopback TCP ports, none of those that systems give to clients.
+    """Return free loopback TCP ports, none of those that systems give to clients.
 
-    A client's connection could take such a port before the server does, or while it restarts.
+    A client's connection could take such a port before the server does, or while it restarts. No
+    port is returned twice: the server that it was for may not have started yet.
     """
     ports: list[int] = []
     with ExitStack() as stack:
         while len(ports) < count:
-            port = _RANDOM.choice(_SERVER_PORTS)
+            port = _RANDOM.choice(SERVER_PORTS)
+            if port in _given:
+                continue
             try:
                 stack.enter_context(socket.socket()).bind((LOOPBACK, port))
             except OSError:  # in use
                 continue
             ports.append(port)
+            _given.add(port)
     return ports
 
 

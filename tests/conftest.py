@@ -17,6 +17,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling, Scheduling
 
+from livesegments import local_servers
 from tests import processes
 from tests.servers import KafkaServer, RedisCluster, RedisSentinels, RedisServer, fresh_topics
 from tests.servers.kafka_server import data_folder
@@ -27,6 +28,11 @@ from tests.service import Service
 settings.register_profile("livesegments", deadline=None, max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("livesegments")
+
+# A port that one process has found free is still free for another until the server starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    number, of = os.environ["PYTEST_XDIST_WORKER"][2:], os.environ["PYTEST_XDIST_WORKER_COUNT"]
+    local_servers.SERVER_PORTS = local_servers.SERVER_PORTS[int(number) :: int(of)]
 
 SHARED = {
     "/security/": "servers with authentication",

@@ -8,7 +8,14 @@ from typing import Any
 
 from kafka import KafkaConsumer
 
-from livesegments.contracts.topics import CHANGES, DEAD_LETTERS, INPUTS, PURCHASES, STATES
+from livesegments.contracts.topics import (
+    CHANGES,
+    DEAD_LETTERS,
+    INPUTS,
+    PURCHASES,
+    STATES,
+    check_partition_counts,
+)
 from livesegments.operations.topics import partition_counts
 from livesegments.operations.verify import placement, store_checks, topic_checks
 from livesegments.operations.verify.clocks import Clocks, check_clocks
@@ -29,7 +36,7 @@ from livesegments.operations.verify.reference import Inputs
 from livesegments.operations.verify.report import Check, Report
 from livesegments.operations.verify.store_reader import Store
 from livesegments.store.cluster_pipeline import Client
-from livesegments.topic_prefix import open_consumer
+from livesegments.topic_prefix import open_consumer, physical
 
 _NAMES = {
     "quiet": "no recovery is under way, nothing stays unpublished",
@@ -86,8 +93,10 @@ def verify(
     ------
     RuntimeError
         If no worker has run in the group yet.
+    PartitionCountError
+        If topics are missing; names them all.
     TopicAuthorizationFailedError
-        If a topic may not be described; names them all.
+        If topics may not be described; names them all.
     TimeoutError
         If a transaction stays open; names the topic.
     """
@@ -100,6 +109,8 @@ def verify(
     report = Report()
     checks = {name: report.check(name, promise) for name, promise in _NAMES.items()}
     counts = partition_counts(config)
+    if 0 in counts.values():  # clients wait for a topic that is missing
+        check_partition_counts(counts, physical(config, ""))
     log = Log(config)
     offsets = open_consumer(
         KafkaConsumer,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, REPLAYS
+from livesegments.contracts.topics import CHANGES, INPUTS, OUTPUTS, REPLAYS, STATES
+from livesegments.operations.topics import partition_counts
 from livesegments.rendering.formats import DOUBT
 from tests.service import COMMAND, WORKER, Service, profile, purchase, running
 
@@ -174,7 +175,9 @@ def test_changes_that_a_backfill_makes_say_so(service: Service, tmp_path: Path) 
     assert "backfill" not in {of for name, of in origins.items() if name != "late"}
 
 
-def test_faults_found_by_verify_are_its_own_words_and_exit_1(service: Service) -> None:
+def test_verify_names_faults_and_missing_topics_in_its_own_words_and_ends_with_1(
+    service: Service,
+) -> None:
     with running(service):
         service.send([purchase("a", "2024-01-02T10:00:00Z"), profile("a", "2024-01-02T10:00:00Z")])
         service.wait()
@@ -189,3 +192,9 @@ def test_faults_found_by_verify_are_its_own_words_and_exit_1(service: Service) -
     assert done.returncode == 1
     assert "1 faults" in done.stdout
     assert "livesegments: " not in done.stderr
+    with KafkaAdminClient(**service.config) as admin:
+        admin.delete_topics([STATES])
+    service.wait_for(lambda: not partition_counts(service.config)[STATES], "the topic is gone")
+    missing = service.command("verify")
+    assert missing.returncode == 1
+    assert f"livesegments: missing topics: {STATES}; create them" in missing.stderr
